@@ -1,0 +1,91 @@
+"""The REST API, put together from the apps' routers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from ninja.parser import Parser
+from ninja.renderers import BaseRenderer
+
+from audit.rest import router as audit_router
+from drift.rest import router as drift_router
+from operations.rest import router as operations_router
+from opsconsole.core.errors import Invalid, OpsError
+from promotions.rest import router as promotions_router
+from snapshots.rest import router as snapshots_router
+from tenants.api import BearerToken
+from tenants.rest import router as tenants_router
+from workflows.rest import router as workflows_router
+
+
+class JSONRenderer(BaseRenderer):
+    """orjson; ids, times and Decimals as text."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        return orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
+
+
+class JSONParser(Parser):
+    """A body that is not JSON gets a plain answer."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        try:
+            return orjson.loads(request.body or b"{}")
+        except orjson.JSONDecodeError as error:
+            raise Invalid(f"The body is not JSON: {error}.", recovery="Send a JSON object.") from error
+
+
+api = NinjaAPI(
+    title="OpsConsole",
+    version="1",
+    description="Everything the console does, for programs and for people with curl.",
+    urls_namespace="api-v1",
+    auth=BearerToken(),
+    renderer=JSONRenderer(),
+    parser=JSONParser(),
+    docs_url=None,
+)
+api.add_router("", tenants_router, tags=["tenants"])
+api.add_router("", operations_router, tags=["jobs"])
+api.add_router("", audit_router, tags=["trail"])
+api.add_router("", workflows_router, tags=["environments"])
+api.add_router("", drift_router, tags=["drift"])
+api.add_router("", snapshots_router, tags=["snapshots and restores"])
+api.add_router("", promotions_router, tags=["promotions"])
+
+
+def answer(request: HttpRequest, error: OpsError) -> HttpResponse:
+    return HttpResponse(
+        orjson.dumps({"error": error.to_dict()}, default=str), status=error.status, content_type="application/json"
+    )
+
+
+@api.exception_handler(OpsError)
+def ops_error(request: HttpRequest, error: OpsError) -> HttpResponse:
+    return answer(request, error)
+
+
+@api.exception_handler(ValidationError)
+def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    fields = {".".join(str(part) for part in e.get("loc", ())[1:]): e.get("msg", "") for e in error.errors}
+    return answer(request, Invalid(details={"fields": fields}))
+
+
+@api.exception_handler(HttpError)
+def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    refused = Invalid(str(error))
+    response = answer(request, refused)
+    response.status_code = error.status_code
+    return response
+
+
+def body_digest(request: HttpRequest) -> str:
+    """A digest of what was asked, for the comparison behind ``Idempotency-Key``."""
+    return hashlib.sha256(request.get_full_path().encode() + b"\0" + request.body).hexdigest()

@@ -1,0 +1,72 @@
+"""The failures a person can meet: each has a code, a plain sentence and a way out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class OpsError(Exception):
+    """A failure with a code and a way out, told alike in the console and the API.
+
+    Subclasses set the class attributes; ``message`` given to the constructor replaces
+    the default sentence. ``details`` is JSON-able and reaches the person as well.
+    """
+
+    code: ClassVar[str] = "OPS_000"
+    title: ClassVar[str] = "Something went wrong"
+    message: str = "The request could not be carried out."
+    recovery: str = "Try again; if it happens again, look at the job's steps."
+    status: ClassVar[int] = 400
+
+    def __init__(
+        self, message: str | None = None, *, details: dict[str, Any] | None = None, recovery: str | None = None
+    ) -> None:
+        if message is not None:
+            self.message = message
+        if recovery is not None:
+            self.recovery = recovery
+        self.details = details or {}
+        super().__init__(self.message)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The body of the API's ``error`` object."""
+        return {"code": self.code, "message": self.message, "details": self.details, "recovery": self.recovery}
+
+
+class NotFound(OpsError):
+    code = "NOT_FOUND"
+    title = "Not found"
+    message = "There is nothing here, or it is not yours to see."
+    recovery = "Check the address, or go back to the list."
+    status = 404
+
+
+class Forbidden(OpsError):
+    code = "FORBIDDEN"
+    title = "Not allowed"
+    message = "Your role does not allow this."
+    recovery = "Ask an owner of the tenant for the permission."
+    status = 403
+
+
+class Invalid(OpsError):
+    code = "INVALID"
+    title = "That input cannot be used"
+    message = "Some of the values given cannot be used."
+    recovery = "Correct the named fields and send it again."
+    status = 422
+
+
+class Conflict(OpsError):
+    code = "CONFLICT"
+    title = "Somebody was faster"
+    message = "The object has changed since you looked at it."
+    recovery = "Reload, look at the change, and decide again."
+    status = 409
+
+
+class IdempotencyMismatch(Conflict):
+    code = "IDEMPOTENCY_MISMATCH"
+    title = "The same key with another body"
+    message = "This idempotency key was already used for a different request."
+    recovery = "Send the first request again as it was, or use a new key."

@@ -1,0 +1,232 @@
+"""Acts of the demo's people: each through the real services, long work carried through in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from drift import services as drift
+from drift.models import ACTIVE, DriftIncident
+from operations import engine
+from operations.models import Operation
+from operations.services import get_operation
+from opsconsole.core import context
+from promotions import services as promotions
+from promotions.models import Promotion
+from snapshots import services as snapshots
+from snapshots.restore import start_restore
+from tenants.models import Tenant, User
+from tenants.scope import tenant_scope
+from workflows import credentials, services
+from workflows.gateway import environment_by_id
+from workflows.models import CanonicalWorkflow, Environment
+
+from .sites import Site
+
+
+class DemoFailedError(RuntimeError):
+    """A step of the demo ended otherwise than it should."""
+
+
+@contextlib.contextmanager
+def as_person(user: User) -> Iterator[None]:
+    """What happens inside is on record as this person's."""
+    with context.acting(actor_id=user.pk, source="web", ip_address="192.0.2.14", request_id=uuid.uuid4().hex[:16]):
+        yield
+
+
+def carry(operation: Operation, *, ends: str = "COMPLETED") -> Operation:
+    """Carry an operation through, or wait for the worker that took it. Raises ``DemoFailedError``."""
+    deadline = time.monotonic() + 60
+    while True:
+        ended = engine.drive(operation_id=operation.pk, tenant_id=operation.tenant_id)
+        found = get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
+        if ended or not found.is_open:
+            break
+        if time.monotonic() > deadline:
+            raise DemoFailedError(f"“{operation.title}” is {found.status} still.")
+        time.sleep(0.2)
+    if found.status != ends:
+        raise DemoFailedError(f"“{found.title}” ended as {found.status}, not {ends}: {found.error_message}")
+    return found
+
+
+class Doer:
+    """One person at work in one tenant."""
+
+    def __init__(self, tenant: Tenant, user: User) -> None:
+        self.tenant, self.user = tenant, user
+
+    def add_environment(self, name: str, kind: str, site: Site, *, slug: str = "") -> Environment:
+        with as_person(self.user):
+            made = services.create_environment(
+                tenant_id=self.tenant.pk, name=name, kind=kind, base_url=site.base_url, api_key=site.api_key, slug=slug
+            )
+        self.test_connection(made)
+        return environment_by_id(self.tenant.pk, made.pk)
+
+    def test_connection(self, environment: Environment) -> None:
+        with as_person(self.user):
+            operation = services.start_test_connection(
+                tenant_id=self.tenant.pk, environment_id=environment.pk, requested_by=self.user
+            )
+        carry(operation)
+
+    def capture(
+        self, environment: Environment, kind: str = "manual_backup", description: str = "", *, ends: str = "COMPLETED"
+    ) -> Operation:
+        with as_person(self.user):
+            operation = snapshots.start_capture(
+                tenant_id=self.tenant.pk,
+                environment_id=environment.pk,
+                snapshot_type=kind,
+                description=description,
+                requested_by=self.user,
+            )
+        return carry(operation, ends=ends)
+
+    def approve_all(self, environment: Environment, message: str) -> None:
+        """Take what was last captured as approved."""
+        fresh = environment_by_id(self.tenant.pk, environment.pk)
+        assert fresh.last_snapshot_id is not None  # noqa: S101 -- it was captured a moment ago
+        snapshot = snapshots.snapshot_by_id(self.tenant.pk, fresh.last_snapshot_id)
+        with as_person(self.user):
+            snapshots.set_baseline(None, environment=fresh, snapshot=snapshot, message=message)
+            drift.detect_from_snapshot(None, environment=fresh, snapshot=snapshot)
+
+    def pair_credentials(self, source: Environment, target: Environment) -> None:
+        with as_person(self.user):
+            credentials.accept_suggestions(
+                tenant_id=self.tenant.pk,
+                source_environment_id=source.pk,
+                target_environment_id=target.pk,
+                by=self.user,
+            )
+
+    def plan(
+        self,
+        name: str,
+        source: Environment,
+        target: Environment,
+        flows: Sequence[str],
+        *,
+        description: str = "",
+        submit: bool = True,
+        options: dict[str, Any] | None = None,
+    ) -> Promotion:
+        """A promotion of flows by their names in the catalogue."""
+        with as_person(self.user):
+            promotion = promotions.create(
+                tenant_id=self.tenant.pk,
+                source_id=source.pk,
+                target_id=target.pk,
+                keys=self.keys_of(flows),
+                by=self.user,
+                name=name,
+                description=description,
+                options=options,
+            )
+            if submit:
+                promotions.submit(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.user)
+        return promotion
+
+    def approve(self, promotion: Promotion, comment: str) -> None:
+        with as_person(self.user):
+            promotions.approve(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.user, comment=comment)
+
+    def execute(self, promotion: Promotion, *, ends: str = "COMPLETED") -> None:
+        with as_person(self.user):
+            operation = promotions.execute(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.user)
+        carry(operation, ends=ends)
+
+    def roll_back(self, promotion: Promotion, reason: str) -> None:
+        with as_person(self.user):
+            operation = promotions.rollback(
+                tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.user, reason=reason
+            )
+        carry(operation)
+
+    def check(self, environment: Environment) -> None:
+        with as_person(self.user):
+            operation = drift.start_check(
+                tenant_id=self.tenant.pk, environment_id=environment.pk, requested_by=self.user
+            )
+        carry(operation)
+
+    def incidents(self, environment: Environment, flows: Sequence[str] | None = None) -> list[DriftIncident]:
+        """Standing incidents, of these flows if given."""
+        with tenant_scope(self.tenant.pk):
+            rows = DriftIncident.objects.filter(
+                workflow_env_map__environment=environment, incident_state__in=ACTIVE
+            ).order_by("created_at", "pk")
+            if flows is not None:
+                rows = rows.filter(workflow_env_map__canonical_workflow__key__in=self.keys_of(flows))
+            return list(rows)
+
+    def stabilize(self, environment: Environment, flows: Sequence[str], comment: str) -> None:
+        with as_person(self.user):
+            started = drift.stabilize(
+                tenant_id=self.tenant.pk,
+                incident_ids=[row.pk for row in self.incidents(environment, flows)],
+                comment=comment,
+                requested_by=self.user,
+            )
+        for operation in started:
+            carry(operation)
+
+    def reconcile(self, environment: Environment, flows: Sequence[str], comment: str) -> None:
+        with as_person(self.user):
+            started = drift.reconcile(
+                tenant_id=self.tenant.pk,
+                incident_ids=[row.pk for row in self.incidents(environment, flows)],
+                comment=comment,
+                requested_by=self.user,
+            )
+        for operation in started:
+            carry(operation)
+
+    def acknowledge(self, environment: Environment, flows: Sequence[str], comment: str) -> None:
+        with as_person(self.user):
+            drift.acknowledge(
+                tenant_id=self.tenant.pk,
+                incident_ids=[row.pk for row in self.incidents(environment, flows)],
+                comment=comment,
+                by=self.user,
+            )
+
+    def close(self, environment: Environment, flow: str, resolution: str, comment: str) -> None:
+        incident = self.incidents(environment, [flow])[0]
+        with as_person(self.user):
+            drift.close(
+                tenant_id=self.tenant.pk,
+                incident_id=incident.pk,
+                comment=comment,
+                resolution_type=resolution,
+                by=self.user,
+            )
+
+    def restore(self, environment: Environment, snapshot_id: Any, flows: Sequence[str] | None, **options: Any) -> None:
+        with as_person(self.user):
+            operation = start_restore(
+                tenant_id=self.tenant.pk,
+                environment_id=environment.pk,
+                snapshot_id=snapshot_id,
+                keys=self.keys_of(flows) if flows is not None else None,
+                requested_by=self.user,
+                **options,
+            )
+        carry(operation)
+
+    def keys_of(self, flows: Sequence[str]) -> list[str]:
+        """The console's keys of flows: they come from the names that were captured."""
+        from .catalogue import NAMES
+
+        with tenant_scope(self.tenant.pk):
+            rows = dict(CanonicalWorkflow.objects.filter(name__in=[NAMES[f] for f in flows]).values_list("name", "key"))
+        missing = [f for f in flows if NAMES[f] not in rows]
+        if missing:
+            raise DemoFailedError(f"Not captured: {', '.join(missing)}")
+        return [rows[NAMES[f]] for f in flows]

@@ -1,0 +1,232 @@
+"""Where the demo's workflows live: instances of the sandbox, or real n8n by its public API."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import httpx
+
+from .catalogue import CREDENTIALS, NAMES
+from .drawing import JSON, Flow, short_id
+
+Change = Callable[[JSON], None]
+
+
+class Site(Protocol):
+    """One instance, behind the console's back: what its own people do in n8n's editor."""
+
+    base_url: str
+    api_key: str
+    has_faults: bool
+
+    def seed(self, flows: Sequence[Flow], *, credentials: Sequence[str] = ()) -> None: ...
+    def edit(self, key: str, change: Change) -> None: ...
+    def switch(self, key: str, active: bool) -> None: ...
+    def remove(self, key: str) -> None: ...
+    def id_of(self, key: str) -> str: ...
+    def fault(self, **spec: Any) -> None: ...
+    def clear_faults(self) -> None: ...
+
+
+class Control:
+    """A client of the sandbox's control API. Raises ``httpx.HTTPStatusError``."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=f"{self.url}/_control", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self._http.request(method, path, json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class SandboxSite:
+    """An instance of the sandbox, made anew."""
+
+    has_faults = True
+
+    def __init__(self, control: Control, name: str, *, profile: str = "1.123") -> None:
+        self._control, self._name = control, name
+        made = control.call("POST", "/instances", {"name": name, "profile": profile, "replace": True})
+        self.base_url, self.api_key = f"{control.url}/{name}", made["api_key"]
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        return self._control.call(method, f"/instances/{self._name}{path}", body)
+
+    def id_of(self, key: str) -> str:
+        return short_id(self._name, key)
+
+    def _credential(self, kind: str) -> JSON:
+        return {"id": short_id(self._name, "credential", kind), "name": CREDENTIALS[kind]}
+
+    def seed(self, flows: Sequence[Flow], *, credentials: Sequence[str] = ()) -> None:
+        """Workflows and the credentials they use, with a few days of runs of the active ones."""
+        kinds = {node.credential for flow in flows for node in flow.nodes if node.credential} | set(credentials)
+        self._call("POST", "/credentials", [{**self._credential(kind), "type": kind} for kind in sorted(kinds)])
+        made = [
+            {"id": self.id_of(f.key)} | f.render(workflow_id=self.id_of, credential=self._credential, names=NAMES)
+            for f in flows
+        ]
+        self._call("POST", "/seed", {"workflows": made, "keep_ids": True})
+        runs = [{"workflow_id": m["id"], "count": 6} for m in made if m["active"]]
+        runs += [{"workflow_id": m["id"], "status": "error"} for m in made[::7] if m["active"]]
+        self._call("POST", "/executions", runs)
+
+    def edit(self, key: str, change: Change) -> None:
+        stored = next(w for w in self._call("GET", "/state")["workflows"] if w["id"] == self.id_of(key))
+        raw = copy.deepcopy(stored)
+        change(raw)
+        fields = ("name", "nodes", "connections", "settings", "pinData")
+        changes = {field: raw[field] for field in fields if raw.get(field) != stored.get(field)}
+        self._call("POST", f"/workflows/{stored['id']}/edit", {"changes": changes})
+
+    def switch(self, key: str, active: bool) -> None:
+        self._call("POST", f"/workflows/{self.id_of(key)}/edit", {"changes": {"active": active}})
+
+    def remove(self, key: str) -> None:
+        self._call("DELETE", f"/workflows/{self.id_of(key)}")
+
+    def fault(self, **spec: Any) -> None:
+        self._call("POST", "/faults", spec)
+
+    def clear_faults(self) -> None:
+        self._call("DELETE", "/faults")
+
+    def revoke_key(self) -> None:
+        """The key that the console holds is no longer good."""
+        self._call("PATCH", "", {"api_keys": ["revoked-and-replaced"]})
+
+
+class N8nSite:
+    """A real n8n. Ids are its own: what calls another workflow is made after it."""
+
+    has_faults = False
+
+    def __init__(self, base_url: str, api_key: str) -> None:
+        self.base_url, self.api_key = base_url.rstrip("/"), api_key
+        self._http = httpx.Client(base_url=f"{self.base_url}/api/v1", headers={"X-N8N-API-KEY": api_key}, timeout=60)
+        self._ids: dict[str, str] = {}
+        self._credentials: dict[str, JSON] = {}
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self._http.request(method, path, json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    def id_of(self, key: str) -> str:
+        return self._ids[key]
+
+    def seed(self, flows: Sequence[Flow], *, credentials: Sequence[str] = ()) -> None:
+        """Make what is not there yet by name: safe to begin again."""
+        present = {w["name"]: w["id"] for w in self._call("GET", "/workflows?limit=250")["data"]}
+        tags = {t["name"]: t["id"] for t in self._call("GET", "/tags?limit=250")["data"]}
+        for flow in flows:
+            self._ids[flow.key] = present.get(flow.name, "")
+        for flow in [f for f in flows if not self._ids[f.key]]:
+            raw = flow.render(workflow_id=self.id_of, credential=self._credential, names=NAMES)
+            wanted, active = raw.pop("tags"), raw.pop("active")
+            made = self._call("POST", "/workflows", raw)
+            self._ids[flow.key] = made["id"]
+            for name in wanted:
+                tags[name] = tags.get(name) or self._call("POST", "/tags", {"name": name})["id"]
+            self._call("PUT", f"/workflows/{made['id']}/tags", [{"id": tags[name]} for name in wanted])
+            if active:
+                self._call("POST", f"/workflows/{made['id']}/activate")
+
+    def _credential(self, kind: str) -> JSON:
+        if kind not in self._credentials:
+            body = {"name": CREDENTIALS[kind], "type": kind, "data": SECRETS.get(kind, {})}
+            answer = self._http.post("/credentials", json=body)
+            # n8n asks for fields that differ by version; an id that leads nowhere does for a demo.
+            ident = answer.json()["id"] if answer.is_success else short_id(self.base_url, kind)
+            self._credentials[kind] = {"id": ident, "name": CREDENTIALS[kind]}
+        return self._credentials[kind]
+
+    def edit(self, key: str, change: Change) -> None:
+        raw = self._call("GET", f"/workflows/{self.id_of(key)}")
+        change(raw)
+        body = {name: raw[name] for name in ("name", "nodes", "connections", "settings")}
+        self._call("PUT", f"/workflows/{raw['id']}", body)
+
+    def switch(self, key: str, active: bool) -> None:
+        self._call("POST", f"/workflows/{self.id_of(key)}/{'activate' if active else 'deactivate'}")
+
+    def remove(self, key: str) -> None:
+        self._call("DELETE", f"/workflows/{self.id_of(key)}")
+
+    def fault(self, **spec: Any) -> None:
+        raise NotImplementedError("A real n8n has no faults on call.")
+
+    def clear_faults(self) -> None:
+        return
+
+
+#: Values that fit n8n's schemas; none of them opens anything.
+SECRETS: Mapping[str, JSON] = {
+    "postgres": {"host": "db.invalid", "database": "shop", "user": "shop", "password": "demo"},
+    "httpHeaderAuth": {"name": "X-Demo", "value": "demo"},
+    "slackApi": {"accessToken": "demo"},
+    "smtp": {"user": "demo", "password": "demo", "host": "mail.invalid", "port": 465, "secure": True},
+    "openAiApi": {"apiKey": "demo", "headerName": "", "headerValue": ""},
+    "hubspotAppToken": {"appToken": "demo"},
+}
+
+
+# -- edits ------------------------------------------------------------------------------------------------------------
+
+
+def node(raw: JSON, name: str) -> JSON:
+    """The node of this name."""
+    return next(n for n in raw["nodes"] if n["name"] == name)
+
+
+def parameter(name: str, path: str, value: Any) -> Change:
+    """Sets a parameter of a node, ``path`` with dots."""
+
+    def change(raw: JSON) -> None:
+        place = node(raw, name)["parameters"]
+        *way, last = path.split(".")
+        for part in way:
+            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        place[int(last) if isinstance(place, list) else last] = value
+
+    return change
+
+
+def insert_after(before: str, made: JSON) -> Change:
+    """Puts a node between another and what follows on its first output."""
+
+    def change(raw: JSON) -> None:
+        x, y = node(raw, before)["position"]
+        for other in raw["nodes"]:
+            if other["position"][0] > x:
+                other["position"][0] += 240
+        raw["nodes"].append({**made, "position": [x + 240, y]})
+        lanes = raw["connections"].setdefault(before, {}).setdefault("main", [[]])
+        raw["connections"][made["name"]] = {"main": [lanes[0]]}
+        lanes[0] = [{"node": made["name"], "type": "main", "index": 0}]
+
+    return change
+
+
+def setting(**values: Any) -> Change:
+    def change(raw: JSON) -> None:
+        raw["settings"] = {**raw["settings"], **values}
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    def change(raw: JSON) -> None:
+        for each in changes:
+            each(raw)
+
+    return change

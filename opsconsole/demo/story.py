@@ -1,0 +1,305 @@
+"""The main tenant's history: releases, a promotion that failed and was put back, drift settled and drift standing."""
+
+# ruff: noqa: E501 -- code inside workflows is one line in n8n, too
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from audit.services import record_event
+from impersonation.models import ImpersonationSession
+from operations import engine
+from operations import services as operations
+from opsconsole.core import clock, context
+from snapshots import services as snapshots
+from tenants.models import Tenant, User
+from tenants.scope import tenant_scope
+from workflows import services
+from workflows.models import Environment
+
+from .catalogue import FLOWS, LATER
+from .doing import Doer, as_person
+from .drawing import BASE, Flow
+from .sites import Site, both, insert_after, parameter, setting
+
+STOCK_CHECK = {
+    "id": "6d0d3f0e-7d5b-4a55-9d53-3f1c0c5a7b11",
+    "name": "In stock?",
+    "type": f"{BASE}httpRequest",
+    "typeVersion": 4.2,
+    "parameters": {
+        "method": "POST",
+        "url": "https://api.larkfield.example/stock/reserve",
+        "options": {"timeout": 3000},
+    },
+}
+DIGEST = "select category, sum(total) as total, count(*) as orders from sales where day > current_date - 7 and not refunded group by 1 order by 2 desc"
+
+
+class Story:
+    """Larkfield Outdoors from its first capture to this morning."""
+
+    def __init__(self, tenant: Tenant, people: Mapping[str, User], sites: Sequence[Site]) -> None:
+        self.tenant, self.people = tenant, people
+        self.dev_site, self.staging_site, self.production_site = sites
+        self.owner, self.operator, self.approver = (
+            Doer(tenant, people[word]) for word in ("owner", "operator", "approver")
+        )
+
+    def tell(self) -> None:
+        """Everything, in order."""
+        self.begin()
+        self.develop()
+        self.release()
+        self.look_after_snapshots()
+        self.settle_drift()
+        self.leave_things_waiting()
+        self.leave_drift_standing()
+        self.leave_jobs()
+        self.support_session()
+
+    # -- chapters -----------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Three environments, connected and captured; the first capture is the baseline."""
+        for site in (self.dev_site, self.staging_site, self.production_site):
+            site.seed([*FLOWS, *(LATER if site is self.dev_site and not site.has_faults else ())])
+        self.dev = self.owner.add_environment("Development", "dev", self.dev_site, slug="dev")
+        self.staging = self.owner.add_environment("Staging", "staging", self.staging_site, slug="staging")
+        self.production = self.owner.add_environment(
+            "Production", "production", self.production_site, slug="production"
+        )
+        for environment in (self.dev, self.staging, self.production):
+            self.operator.capture(environment, "baseline", "First capture")
+        self.owner.pair_credentials(self.dev, self.staging)
+        self.owner.pair_credentials(self.staging, self.production)
+        services.set_capture_schedule(tenant_id=self.tenant.pk, environment_id=self.production.pk, every_seconds=3600)
+
+    def develop(self) -> None:
+        """A sprint's work in development, approved there."""
+        site = self.dev_site
+        site.edit("order-intake", insert_after("Complete?", STOCK_CHECK))
+        site.edit("weekly-sales-digest", parameter("Last week", "query", DIGEST))
+        site.edit(
+            "refund-approval", parameter("Small enough to pay at once?", "conditions.conditions.0.rightValue", 120)
+        )
+        site.edit("support-agent", parameter("Language model", "model.value", "gpt-4.1-mini"))
+        site.edit(
+            "fraud-check",
+            parameter(
+                "Decide",
+                "jsCode",
+                "const limit = 60;\nreturn items.map((item) => ({\n  json: { ...item.json, hold: item.json.score >= limit || item.json.country_mismatch },\n}));",
+            ),
+        )
+        site.edit(
+            "parcel-tracking",
+            both(
+                parameter("Every hour", "rule.interval.0.hoursInterval", 2),
+                parameter("Stuck for days?", "conditions.conditions.0.rightValue", 2),
+            ),
+        )
+        site.edit(
+            "supplier-prices",
+            parameter(
+                "Margins",
+                "jsCode",
+                "return items.map(({ json }) => ({\n  json: { ...json, sell: Math.ceil(json.cost * 1.58 * 100) / 100 },\n}));",
+            ),
+        )
+        if site.has_faults:
+            site.seed(LATER)
+        self.operator.capture(self.dev, description="Sprint 34, before the review")
+        self.owner.approve_all(self.dev, "Approve development as of sprint 34")
+
+    def release(self) -> None:
+        """To staging, to production; one rolled back, one that failed half-way and was put back."""
+        sprint = self.operator.plan(
+            "Sprint 34",
+            self.dev,
+            self.staging,
+            ["order-intake", "weekly-sales-digest", "refund-approval", "support-agent"],
+        )
+        self.operator.execute(sprint)
+        second = self.operator.plan(
+            "Sprint 34, second half",
+            self.dev,
+            self.staging,
+            ["fraud-check", "parcel-tracking", "supplier-prices", "loyalty-points"],
+        )
+        self.operator.execute(second)
+        self._into_production(
+            "Release 34", ["order-intake", "weekly-sales-digest"], "Stock is reserved before an order is taken."
+        )
+        refunds = self._into_production("Refund limits", ["refund-approval"], "Pay back up to £120 without asking.")
+        self.operator.roll_back(refunds, "Finance keeps the old limit until the audit is over.")
+        if self.production_site.has_faults:
+            self._fail_half_way()
+
+    def _into_production(self, name: str, flows: Sequence[str], why: str, *, ends: str = "COMPLETED"):  # type: ignore[no-untyped-def]
+        promotion = self.operator.plan(name, self.staging, self.production, flows, description=why)
+        self.approver.approve(promotion, "Looked at the diff and at staging's runs of last week.")
+        self.operator.execute(promotion, ends=ends)
+        return promotion
+
+    def _fail_half_way(self) -> None:
+        """Production refuses the last of three writes; the first two are put back."""
+        ident = self.production_site.id_of("supplier-prices")
+        message = "request/body/nodes/3/parameters must be object"
+        self.production_site.fault(
+            kind="status", status=400, message=message, method="PUT", path=f"/workflows/{ident}$"
+        )
+        try:
+            self._into_production(
+                "Release 35",
+                ["fraud-check", "parcel-tracking", "supplier-prices"],
+                "Tighter fraud limits, quieter tracking, new margins.",
+                ends="FAILED",
+            )
+        finally:
+            self.production_site.clear_faults()
+
+    def look_after_snapshots(self) -> None:
+        """Snapshots of the usual kinds, and a restore after a slip."""
+        self.operator.capture(self.staging, "scheduled", "Scheduled capture of Staging")
+        self.operator.capture(self.dev, "manual_backup", "Before trying the new form")
+        kept = self._last_snapshot(self.dev)
+        self.dev_site.edit("newsletter", parameter("Add", "url", "https://api.larkfield.example/v2/newsletter"))
+        self.operator.check(self.dev)
+        self.operator.restore(self.dev, kept, ["newsletter"])
+
+    def settle_drift(self) -> None:
+        """Three edits in production: one taken back, one approved, one closed as it is."""
+        site = self.production_site
+        site.edit("gift-cards", parameter("Look", "query", "select balance from gift_cards where code = $1"))
+        site.edit("sales-tax", parameter("Rates", "url", "https://tax.example/v2/rates/eu.json"))
+        site.edit("returns-desk", setting(executionTimeout=45))
+        self.operator.check(self.production)
+        self.operator.stabilize(self.production, ["gift-cards"], "Nobody asked for this: the expiry date was gone.")
+        self.operator.reconcile(self.production, ["sales-tax"], "The old address is switched off; this is right.")
+        self.owner.close(
+            self.production, "returns-desk", "accepted", "A longer limit for the sale; goes back in January."
+        )
+
+    def leave_things_waiting(self) -> None:
+        """A release that waits for approval, and a draft that cannot go: its calendar is unknown in staging."""
+        self.operator.plan(
+            "Release 35, second try",
+            self.staging,
+            self.production,
+            ["parcel-tracking", "supplier-prices", "loyalty-points"],
+            description="The write that was refused has been looked into; margins as agreed with purchasing.",
+        )
+        self.dev_site.edit("stock-alerts", parameter("Worth a word?", "conditions.conditions.0.rightValue", 3))
+        self.dev_site.edit("review-requests", parameter("How was it?", "subject", "Ten days on the trail: how was it?"))
+        self.dev_site.switch("review-requests", False)
+        self.operator.capture(self.dev, description="Work of today")
+        self.owner.approve_all(self.dev, "Approve development as of today")
+        self.operator.plan("Delivery slots", self.dev, self.staging, ["delivery-slots"], submit=False)
+
+    def leave_drift_standing(self) -> None:
+        """What somebody changed in production this morning, of every severity."""
+        site = self.production_site
+        site.edit(
+            "payment-received",
+            parameter("Verify the signature", "jsCode", "// skipped while the provider changes keys\nreturn items;"),
+        )
+        site.edit("shipping-labels", parameter("Order a label", "url", "https://labels.carrier.example/v3/labels"))
+        site.edit("invoice-reminders", parameter("Tell finance", "text", "={{ $json.data.length }} reminders are out"))
+        site.edit("translate-products", parameter("Translator", "options.temperature", 0.4))
+        site.switch("stock-alerts", False)
+        site.remove("price-list-backup")
+        copy = next(f for f in FLOWS if f.key == "uptime-watch")
+        site.seed(
+            [Flow("uptime-watch-copy", "Uptime watch (copy)", copy.nodes, copy.wires, active=False, tags=("platform",))]
+        )
+        self.operator.check(self.production)
+        self.operator.acknowledge(
+            self.production, ["shipping-labels"], "The carrier told us; a promotion is on its way."
+        )
+        self.staging_site.switch("review-requests", False)
+        self.operator.capture(self.staging, "scheduled", "Scheduled capture of Staging")
+
+    def leave_jobs(self) -> None:
+        """A job that was cancelled, and one that stands parked after its worker was lost."""
+        with as_person(self.people["operator"]):
+            waiting = snapshots.start_capture(
+                tenant_id=self.tenant.pk,
+                environment_id=self.staging.pk,
+                description="Not needed after all",
+                requested_by=self.people["operator"],
+            )
+            operations.cancel(tenant_id=self.tenant.pk, operation_id=waiting.pk, by=self.people["operator"])
+            parked = operations.start(
+                tenant_id=self.tenant.pk,
+                kind="snapshots.capture",
+                title="Capture Development",
+                params={
+                    "environment_id": str(self.dev.pk),
+                    "snapshot_type": "manual_backup",
+                    "description": "Nightly, by hand",
+                    "snapshot_id": str(uuid.uuid4()),
+                },
+                requested_by=self.people["operator"],
+                environment_id=self.dev.pk,
+                max_attempts=1,
+            )
+        # A worker takes it and is never heard of again; the next one finds the attempts used up.
+        for _ in range(2):
+            engine.claim(operation_id=parked.pk, tenant_id=self.tenant.pk, lease_seconds=0)
+
+    def support_session(self) -> None:
+        """A support engineer worked as the operator for a quarter of an hour: writes, and one act that was refused."""
+        support, taken = self.people["support"], self.people["operator"]
+        ended = clock.now()
+        with tenant_scope(self.tenant.pk):
+            session = ImpersonationSession.objects.create(
+                actor_user=support,
+                impersonated_user=taken,
+                impersonated_tenant=self.tenant,
+                reason="Ticket 4821: labels come out twice since this morning",
+                ip_address="192.0.2.77",
+                user_agent="Mozilla/5.0",
+                started_at=ended - timedelta(minutes=15),
+            )
+        mark = {"acting_as_id": taken.pk, "session_id": session.pk, "ip_address": "192.0.2.77", "source": "web"}
+        with context.acting(actor_id=support.pk, **mark), tenant_scope(self.tenant.pk):
+            record_event(
+                action="IMPERSONATION_START",
+                resource_type="platform_impersonation_sessions",
+                resource_id=session.pk,
+                tenant_id=self.tenant.pk,
+                details={"reason": session.reason, "mode": "write"},
+            )
+        with context.acting(actor_id=support.pk, **mark):
+            operation = snapshots.start_capture(
+                tenant_id=self.tenant.pk,
+                environment_id=self.production.pk,
+                description="Before looking into ticket 4821",
+                requested_by=taken,
+            )
+            engine.drive(operation_id=operation.pk, tenant_id=self.tenant.pk)
+            services.set_capture_schedule(tenant_id=self.tenant.pk, environment_id=self.staging.pk, every_seconds=3600)
+        with context.acting(actor_id=support.pk, **mark), tenant_scope(self.tenant.pk):
+            record_event(
+                action="IMPERSONATION_BLOCKED",
+                resource_type="api_tokens",
+                tenant_id=self.tenant.pk,
+                details={"attempted": "create an API token", "why": "Support may not make credentials for a customer."},
+            )
+            ImpersonationSession.objects.filter(pk=session.pk).update(ended_at=ended)
+            record_event(
+                action="IMPERSONATION_END",
+                resource_type="platform_impersonation_sessions",
+                resource_id=session.pk,
+                tenant_id=self.tenant.pk,
+                details={"writes": 1, "blocked": 1},
+            )
+
+    def _last_snapshot(self, environment: Environment) -> uuid.UUID:
+        from workflows.gateway import environment_by_id
+
+        found = environment_by_id(self.tenant.pk, environment.pk).last_snapshot_id
+        assert found is not None  # noqa: S101 -- captured before
+        return found

@@ -1,0 +1,184 @@
+"""What must hold before production starts, checked by Django's own check framework and at start-up.
+
+`refuse_unsafe_start` is called by the ASGI entry point and by Celery. `manage.py check --deploy` shows the same list.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
+from django.db import connection
+
+REQUIRED = ("DATABASE_URL", "BROKER_URL", "OPSCONSOLE_SECRET_KEY", "OPSCONSOLE_FIELD_KEYS", "OPSCONSOLE_ALLOWED_HOSTS")
+SECRET_KEY_LENGTH = 40
+
+ROLE_SQL = """
+SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb
+FROM pg_roles WHERE rolname = session_user
+"""
+# Reached by any membership, also one that has to be taken on with SET ROLE.
+POWERFUL_SQL = """
+SELECT rolname FROM pg_roles
+WHERE (rolsuper OR rolbypassrls) AND rolname <> session_user
+  AND pg_has_role(session_user, oid, 'MEMBER')
+ORDER BY 1
+"""
+OWNED_SQL = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND pg_has_role(session_user, c.relowner, 'MEMBER')
+ORDER BY 1 LIMIT 6
+"""
+TRUNCATE_SQL = """
+SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN pg_roles r
+WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND pg_has_role(session_user, r.oid, 'MEMBER')
+  AND has_table_privilege(r.oid, c.oid, 'TRUNCATE')
+ORDER BY 1 LIMIT 6
+"""
+
+
+def problem(number: int, message: str, hint: str) -> Error:
+    """One finding, with its way out."""
+    return Error(message, hint=hint, id=f"opsconsole.E{number:03d}")
+
+
+def settings_problems() -> list[Error]:
+    """What is wrong with the environment and settings, without a database."""
+    found = []
+    missing = [name for name in REQUIRED if not os.environ.get(name)]
+    if missing:
+        found.append(
+            problem(1, f"Not set: {', '.join(missing)}.", "Set them; docs/guide/production.md says what each holds.")
+        )
+    if settings.DEBUG:
+        found.append(problem(2, "DEBUG is on: error pages would show settings and data.", "Unset OPSCONSOLE_DEBUG."))
+    key = str(settings.SECRET_KEY)
+    if key.startswith("demo-") or len(key) < SECRET_KEY_LENGTH or len(set(key)) < 8:
+        found.append(
+            problem(
+                3,
+                "OPSCONSOLE_SECRET_KEY is the demo's, too short or too plain.",
+                'Make one: python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
+            )
+        )
+    found += field_key_problems()
+    if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            problem(5, "OPSCONSOLE_ALLOWED_HOSTS is empty or '*'.", "Name the host that people type, comma separated.")
+        )
+    if getattr(settings, "AS_OWNER", False):
+        found.append(problem(6, "OPSCONSOLE_AS_OWNER is set.", "It is for `manage.py migrate` alone: unset it."))
+    return found
+
+
+def field_key_problems() -> list[Error]:
+    """Whether the keys that secrets are encrypted with are real ones."""
+    keys = [str(key) for key in getattr(settings, "FIELD_KEYS", [])]
+    demo = str(getattr(settings, "DEMO_FIELD_KEY", ""))
+    bad = not keys or demo in keys
+    for key in keys:
+        try:
+            raw = base64.urlsafe_b64decode(key)
+        except (binascii.Error, ValueError):
+            bad = True
+        else:
+            bad = bad or len(raw) != 32 or len(set(raw)) < 8 or raw.startswith(b"demo")
+    if not bad:
+        return []
+    hint = 'Make one: python3 -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+    return [problem(4, "OPSCONSOLE_FIELD_KEYS is missing, the demo's, or no Fernet key.", hint)]
+
+
+def database_problems() -> list[Error]:
+    """What the login role of web and workers could do that it must not."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(ROLE_SQL)
+            name, superuser, bypass, create_role, create_database = cursor.fetchone()
+            powerful, owned, truncatable = (_names(cursor, sql) for sql in (POWERFUL_SQL, OWNED_SQL, TRUNCATE_SQL))
+    except DatabaseError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return [problem(10, f"The database cannot be asked: {reason}.", "Check DATABASE_URL and that the server runs.")]
+    found = []
+    hint = "Sign in as opsconsole_app, made by docs/guide/roles.sql, in DATABASE_URL."
+    if superuser:
+        found.append(problem(11, f"The database role {name} is a superuser.", hint))
+    if bypass:
+        found.append(problem(12, f"The database role {name} bypasses row security.", hint))
+    if create_role or create_database:
+        found.append(problem(13, f"The database role {name} may create roles or databases.", hint))
+    if powerful and not superuser:
+        found.append(problem(14, f"The database role {name} can become {', '.join(powerful)}.", hint))
+    if owned and not superuser:
+        found.append(problem(15, f"The database role {name} owns tables: {', '.join(owned)}.", hint))
+    if truncatable and not superuser and not owned:
+        found.append(problem(16, f"The database role {name} may TRUNCATE: {', '.join(truncatable)}.", hint))
+    return found
+
+
+def _names(cursor: Any, sql: str) -> list[str]:
+    cursor.execute(sql)
+    return [row[0] for row in cursor.fetchall()]
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """`manage.py check --deploy`."""
+    return settings_problems()
+
+
+@register(Tags.database, deploy=True)
+def check_database_role(app_configs: Any = None, databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """`manage.py check --deploy --database default`."""
+    return database_problems() if databases else []
+
+
+def refuse_unsafe_start() -> None:
+    """In production, raise unless everything holds; elsewhere do nothing.
+
+    Raises ImproperlyConfigured with every finding and its way out, so that one look at the log is enough.
+    """
+    if getattr(settings, "MODE", "") != "production":
+        return
+    # A thread of its own: the web server loads the application inside its event loop, where Django refuses queries.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        found = pool.submit(all_problems).result()
+    if found:
+        lines = [f"  {each.id}: {each.msg}\n    Way out: {each.hint}" for each in found]
+        raise ImproperlyConfigured("OpsConsole does not start in production mode like this:\n" + "\n".join(lines))
+
+
+def all_problems() -> list[Error]:
+    """Settings, then the database role if there is a database to ask. Leaves no connection for forks to share."""
+    found = settings_problems()
+    if os.environ.get("DATABASE_URL"):
+        try:
+            found += database_problems()
+        finally:
+            connection.close()
+            close_pool = getattr(connection, "close_pool", None)
+            if close_pool is not None:
+                close_pool()
+    return found
+
+
+def exit_unsafe_start() -> None:
+    """The same for Celery, whose signals swallow ordinary exceptions."""
+    try:
+        refuse_unsafe_start()
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from error

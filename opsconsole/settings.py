@@ -1,0 +1,288 @@
+"""Composition: every setting comes from the environment, with defaults only where they are safe."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from csp.constants import NONE, SELF
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    return os.environ.get(name, default)
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in env(name, default).split(",") if part.strip()]
+
+
+def env_int(name: str, default: int) -> int:
+    return int(env(name) or default)
+
+
+def env_float(name: str, default: float) -> float:
+    return float(env(name) or default)
+
+
+MODE = env("OPSCONSOLE_MODE", "dev")  # demo | dev | test | production
+PRODUCTION = MODE == "production"
+DEBUG = env("OPSCONSOLE_DEBUG") == "1"
+HOME = Path(env("OPSCONSOLE_HOME") or BASE_DIR / ".data")
+PORT = env_int("OPSCONSOLE_PORT", 8000)
+
+DEMO_SECRET_KEY = "demo-only-not-a-secret-" + "x" * 40
+DEMO_FIELD_KEY = "ZGVtby1vbmx5LWtleS1ub3QtYS1zZWNyZXQtMDEyMzQ="
+SECRET_KEY = env("OPSCONSOLE_SECRET_KEY") or DEMO_SECRET_KEY
+FIELD_KEYS = env_list("OPSCONSOLE_FIELD_KEYS") or [DEMO_FIELD_KEY]
+ALLOWED_HOSTS = env_list("OPSCONSOLE_ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
+CSRF_TRUSTED_ORIGINS = env_list("OPSCONSOLE_ORIGINS")
+INTERNAL_IPS: list[str] = []
+
+INSTALLED_APPS = [
+    "opsconsole.apps.OpsConsoleConfig",
+    "opsconsole.apps.OpsAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "template_partials",
+    "heroicons",
+    "guardian",
+    "auditlog",
+    "pgtrigger",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "csp",
+    "django_prometheus",
+    "opsconsole.core",
+    "opsconsole.launcher.apps.LauncherConfig",
+    "tenants",
+    "audit",
+    "operations",
+    "workflows",
+    "snapshots",
+    "drift",
+    "promotions",
+    "impersonation",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "tenants.middleware.RequestContextMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tenants.middleware.ActorMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "tenants.idempotency.IdempotencyMiddleware",
+    "opsconsole.core.middleware.ErrorMiddleware",
+]
+
+ROOT_URLCONF = "opsconsole.urls"
+ASGI_APPLICATION = "opsconsole.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "tenants.context.shell",
+            ],
+            "loaders": [
+                (
+                    "template_partials.loader.Loader",
+                    [
+                        (
+                            "django.template.loaders.cached.Loader",
+                            [
+                                "django.template.loaders.filesystem.Loader",
+                                "django.template.loaders.app_directories.Loader",
+                            ],
+                        )
+                    ],
+                )
+            ],
+            "builtins": ["template_partials.templatetags.partials"],
+        },
+    },
+]
+
+
+def database(url: str) -> dict[str, object]:
+    """Django's settings for a ``postgresql://user:password@host:port/name?options`` URL."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    settings: dict[str, object] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "opsconsole",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", None) or parts.hostname or "",
+        "PORT": str(parts.port or query.pop("port", "") or ""),
+        "CONN_MAX_AGE": 0 if env("OPSCONSOLE_DB_POOL") else 60,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+        "OPTIONS": dict(query),
+    }
+    if pool_size := env_int("OPSCONSOLE_DB_POOL", 0):
+        settings["OPTIONS"] = {**query, "pool": {"min_size": 1, "max_size": pool_size, "timeout": 10}}
+    return settings
+
+
+DATABASE_URL = env("DATABASE_URL", "postgresql://opsconsole_app@127.0.0.1/opsconsole")
+DATABASE_OWNER_URL = env("DATABASE_OWNER_URL", DATABASE_URL)
+DATABASE_OPERATOR_URL = env("DATABASE_OPERATOR_URL")
+# `migrate` and the demo's first steps run as the owner; everything else as a role that owns nothing.
+AS_OWNER = env("OPSCONSOLE_AS_OWNER") == "1"
+DATABASES = {"default": database(DATABASE_OWNER_URL if AS_OWNER else DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ATOMIC_REQUESTS = False
+
+AUTH_USER_MODEL = "tenants.User"
+AUTHENTICATION_BACKENDS = [
+    "allauth.account.auth_backends.AuthenticationBackend",
+    "guardian.backends.ObjectPermissionBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+if MODE == "test":
+    PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_ADAPTER = "tenants.adapters.AccountAdapter"
+ACCOUNT_SESSION_REMEMBER = True
+# Guessing is slowed for an address and, more, for a person; counted in the cache that all processes share.
+ACCOUNT_RATE_LIMITS = {
+    "login": "60/m/ip",
+    "login_failed": "20/m/ip,5/300s/key",
+    "reset_password": "10/m/ip,3/h/key",
+    "reset_password_from_key": "20/m/ip",
+    "reauthenticate": "10/m/user",
+    "change_password": "5/m/user",
+    "signup": "10/m/ip",
+}
+ACCOUNT_PREVENT_ENUMERATION = True
+ALLAUTH_TRUSTED_PROXY_COUNT = env_int("OPSCONSOLE_TRUSTED_PROXIES", 0)
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
+MFA_TOTP_ISSUER = "OpsConsole"
+GUARDIAN_MONKEY_PATCH_USER = False
+GUARDIAN_RAISE_403 = False
+ANONYMOUS_USER_NAME = None
+
+SESSION_ENGINE = "tenants.sessions"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+if PRODUCTION:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = env("OPSCONSOLE_TLS_REDIRECT", "1") == "1"
+    SECURE_REDIRECT_EXEMPT = [r"^(api/)?health"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    if env("OPSCONSOLE_BEHIND_TLS_PROXY") == "1":
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = env("OPSCONSOLE_TIME_ZONE", "UTC")
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+BROKER_URL = env("BROKER_URL", "redis://127.0.0.1:6379/0")
+CACHES: dict[str, dict[str, object]] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
+    CACHES["default"] = {
+        "BACKEND": "opsconsole.core.cache.PatientRedisCache",
+        "LOCATION": BROKER_URL,
+        "KEY_PREFIX": "opsconsole",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
+EMAIL_BACKEND = env("OPSCONSOLE_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+
+GIT_ROOT = Path(env("OPSCONSOLE_GIT_ROOT") or HOME / "git")
+
+# Long work (operations): see docs/adr/0003.
+LEASE_SECONDS = env_float("OPSCONSOLE_LEASE_SECONDS", 15.0)
+REAPER_INTERVAL_SECONDS = env_float("OPSCONSOLE_REAPER_INTERVAL_SECONDS", 3.0)
+OPERATION_MAX_ATTEMPTS = env_int("OPSCONSOLE_OPERATION_MAX_ATTEMPTS", 5)
+
+# Where the n8n client may connect besides public addresses: CIDRs, comma separated.
+N8N_ALLOWED_NETWORKS = env_list("OPSCONSOLE_N8N_ALLOWED_NETWORKS", "" if PRODUCTION else "127.0.0.0/8,::1/128")
+N8N_ALLOW_HTTP = env("OPSCONSOLE_N8N_ALLOW_HTTP", "0" if PRODUCTION else "1") == "1"
+# An n8n on SQLite loses writes that overlap; where all instances have PostgreSQL, 8 is quicker.
+N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 1)
+
+SANDBOX_URL = env("SANDBOX_URL")
+SANDBOX_CONTROL_TOKEN = env("SANDBOX_CONTROL_TOKEN")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "opsconsole.core.logging.formatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env("OPSCONSOLE_LOG_LEVEL", "INFO" if MODE != "test" else "WARNING")},
+    "loggers": {"httpx": {"level": "WARNING"}, "git": {"level": "WARNING"}},
+}
+PROMETHEUS_EXPORT_MIGRATIONS = False
+SILENCED_SYSTEM_CHECKS = [
+    "guardian.W001",
+    "auth.W004",  # e-mail addresses are unique by lower case, which this check does not see
+]

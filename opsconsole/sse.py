@@ -1,0 +1,54 @@
+"""The API's event streams. Without a token they prove that streaming works; with one they carry its tenants' news."""
+
+from __future__ import annotations
+
+import uuid
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from operations import events
+from opsconsole.core.errors import OpsError
+from opsconsole.core.middleware import error_response
+from tenants.permissions import is_platform_admin
+from tenants.scope import platform_scope
+from tenants.tokens import authenticate
+
+KINDS = {
+    "deployments": ("promotions.execute", "promotions.rollback", "snapshots.restore"),
+    "background-jobs": (),
+}
+
+
+def _audience(secret: str) -> list[uuid.UUID] | None:
+    """The tenants whose news a token may hear; None: all."""
+    token = authenticate(secret)
+    if token.tenant_id:
+        return [token.tenant_id]
+    with platform_scope():
+        if is_platform_admin(token.user):
+            return None
+        return sorted(token.user.memberships.values_list("tenant_id", flat=True))
+
+
+async def api_stream(request: HttpRequest, name: str) -> HttpResponseBase:
+    """``/api/v1/sse/<name>``, resumable by ``Last-Event-ID``."""
+    secret = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    last_id = request.headers.get("Last-Event-ID", "")
+    if not secret:
+        return events.stream(list, lambda: True)
+    try:
+        tenant_ids = await sync_to_async(_audience)(secret)
+    except OpsError as error:
+        return error_response(request, error)
+
+    def alive() -> bool:
+        try:
+            # A place won or lost ends the stream; the listener comes back with the audience of now.
+            return _audience(secret) == tenant_ids
+        except OpsError:
+            return False
+
+    poll = events.changes_poll(tenant_ids=tenant_ids, kinds=KINDS[name], last_id=last_id)
+    return events.stream(poll, alive)
