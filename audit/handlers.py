@@ -1,0 +1,73 @@
+"""Sign-ins, failed tries and sign-outs, as events of the platform's trail."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from allauth.account.signals import password_changed, password_reset
+from allauth.mfa.signals import authenticator_added, authenticator_removed
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from opsconsole.core import context
+from tenants.models import User
+from tenants.scope import platform_scope
+from tenants.signals import sign_ins_ended
+
+from .services import record_event
+
+
+def _record(action: str, user: User | None, details: dict[str, Any] | None = None, *, by: User | None = None) -> None:
+    acting = context.current()
+    actor = by.pk if by else acting.actor_id or (user.pk if user and action != "SIGN_IN_FAILED" else None)
+    with context.acting(actor_id=actor), platform_scope():
+        record_event(action=action, resource_type="users", resource_id=user.pk if user else None, details=details)
+
+
+def _browser() -> dict[str, str]:
+    agent = context.current().user_agent
+    return {"user_agent": agent} if agent else {}
+
+
+@receiver(user_logged_in, dispatch_uid="trail")
+def signed_in(sender: Any, request: HttpRequest | None, user: User, **kwargs: Any) -> None:
+    _record("SIGN_IN", user, _browser(), by=user)
+
+
+@receiver(user_logged_out, dispatch_uid="trail")
+def signed_out(sender: Any, request: HttpRequest | None, user: User | None, **kwargs: Any) -> None:
+    if user is not None:
+        _record("SIGN_OUT", user, _browser(), by=user)
+
+
+@receiver(user_login_failed, dispatch_uid="trail")
+def sign_in_failed(sender: Any, credentials: dict[str, Any], **kwargs: Any) -> None:
+    """Names the person whose address was typed. An unknown address is kept as a digest: it may be a password."""
+    typed = str(credentials.get("email") or credentials.get("username") or "").strip().lower()
+    user = User.objects.filter(email__iexact=typed).first() if typed else None
+    details = _browser()
+    if user is None and typed:
+        details["unknown_address"] = hashlib.sha256(typed.encode()).hexdigest()[:16]
+    _record("SIGN_IN_FAILED", user, details)
+
+
+@receiver(sign_ins_ended, dispatch_uid="trail")
+def ended(sender: Any, user: User, count: int, by: User | None, why: str, **kwargs: Any) -> None:
+    _record("SIGN_INS_ENDED", user, {"count": count, "why": why}, by=by)
+
+
+@receiver([password_changed, password_reset], dispatch_uid="trail-password")
+def password_is_new(sender: Any, user: User, **kwargs: Any) -> None:
+    _record("PASSWORD_CHANGED", user, _browser(), by=user)
+
+
+@receiver(authenticator_added, dispatch_uid="trail-mfa-added")
+def second_factor_added(sender: Any, user: User, authenticator: Any, **kwargs: Any) -> None:
+    _record("SECOND_FACTOR_ADDED", user, {"type": authenticator.type})
+
+
+@receiver(authenticator_removed, dispatch_uid="trail-mfa-removed")
+def second_factor_removed(sender: Any, user: User, authenticator: Any, **kwargs: Any) -> None:
+    _record("SECOND_FACTOR_REMOVED", user, {"type": authenticator.type})

@@ -1,0 +1,153 @@
+"""What the trail's pages show of a row."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+
+from tenants.models import Tenant, User
+
+from .models import AuditLog
+from .selectors import ACTIONS, RESOURCES
+
+#: Where a row's object has its page: table to (URL name, whether it takes the id).
+PAGES: dict[str, tuple[str, bool]] = {
+    "environments": ("environment", True),
+    "promotions": ("promotion", True),
+    "snapshots": ("snapshot", True),
+    "drift_incidents": ("drift-incident", True),
+    "background_jobs": ("job", True),
+    "memberships": ("members", False),
+    "tenant_grants": ("members", False),
+    "api_tokens": ("tokens", False),
+    "tenants": ("tenant-settings", False),
+    "drift_policies": ("drift", False),
+    "credential_mappings": ("credentials", False),
+}
+SINGULAR = {
+    "environments": "environment",
+    "promotions": "promotion",
+    "snapshots": "snapshot",
+    "drift_incidents": "drift incident",
+    "background_jobs": "job",
+    "canonical_workflows": "workflow",
+    "workflow_env_map": "workflow in an environment",
+    "credential_mappings": "credential stand-in",
+    "memberships": "member",
+    "tenant_grants": "grant",
+    "environment_grants": "grant on an environment",
+    "api_tokens": "token",
+    "tenants": "tenant",
+    "users": "person",
+    "platform_admins": "platform admin",
+    "platform_impersonation_sessions": "support session",
+}
+NAMED_BY = ("name", "title", "slug", "key", "email", "env_name", "role", "kind")
+STATES = {
+    "CREATE": "added",
+    "UPDATE": "moved",
+    "DELETE": "removed",
+    "SIGN_IN_FAILED": "failed",
+    "IMPERSONATION_BLOCKED": "failed",
+}
+SOURCES = {
+    "web": "console",
+    "api": "API",
+    "task": "job",
+    "shell": "command line",
+    "sql": "SQL by hand",
+    "system": "the console itself",
+}
+
+
+def page_of(row: AuditLog, slug: str) -> str:
+    """The page of what the row is about, or ''."""
+    name, takes_id = PAGES.get(row.resource_type, ("", False))
+    if not name or not slug or (takes_id and not row.resource_id) or row.action == "DELETE":
+        return ""
+    try:
+        return reverse(name, kwargs={"tenant_slug": slug, **({"pk": row.resource_id} if takes_id else {})})
+    except NoReverseMatch:
+        return ""
+
+
+def object_name(row: AuditLog, people: Mapping[uuid.UUID, User]) -> str:
+    """What the object is called, as far as the row says."""
+    if row.resource_type == "users" and row.resource_id is not None and row.resource_id in people:
+        return people[row.resource_id].email
+    for side in ("new_value", "previous_value"):
+        value = row.details.get(side)
+        if isinstance(value, dict):
+            for column in NAMED_BY:
+                if isinstance(value.get(column), str) and value[column]:
+                    return str(value[column])[:80]
+    return ""
+
+
+def present(
+    rows: list[AuditLog],
+    *,
+    people: Mapping[uuid.UUID, User],
+    tenants: Mapping[uuid.UUID, Tenant] | None = None,
+    slug: str = "",
+) -> list[dict[str, Any]]:
+    """Rows for the table and the detail page."""
+    shown = []
+    for row in rows:
+        tenant = (tenants or {}).get(row.tenant_id) if row.tenant_id else None
+        own_slug = slug or (tenant.slug if tenant else "")
+        shown.append(
+            {
+                "row": row,
+                "actor": people.get(row.actor_user_id) if row.actor_user_id else None,
+                "as_whom": people.get(row.impersonated_user_id) if row.impersonated_user_id else None,
+                "action": ACTIONS.get(row.action, row.action.replace("_", " ").capitalize()),
+                "state": STATES.get(row.action, "completed"),
+                "kind": SINGULAR.get(row.resource_type, row.resource_type.replace("_", " ")),
+                "name": object_name(row, people),
+                "source": SOURCES.get(row.source, row.source),
+                "database_role": row.details.get("database_role", ""),
+                "tenant": tenant,
+                "url": page_of(row, own_slug),
+                "slug": own_slug,
+                "changed": changed_columns(row),
+            }
+        )
+    return shown
+
+
+def changed_columns(row: AuditLog) -> list[str]:
+    """Of an update, the columns that changed."""
+    after = row.details.get("new_value")
+    return sorted(set(after) - {"updated_at"}) if row.action == "UPDATE" and isinstance(after, dict) else []
+
+
+def sides(row: AuditLog) -> list[dict[str, Any]]:
+    """Before and after by column, for the detail page."""
+    before, after = row.details.get("previous_value") or {}, row.details.get("new_value") or {}
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return []
+    return [
+        {
+            "column": column,
+            "before": before.get(column),
+            "after": after.get(column),
+            "had": column in before,
+            "has": column in after,
+            "differs": before.get(column) != after.get(column),
+        }
+        for column in sorted(set(before) | set(after))
+    ]
+
+
+def facts(row: AuditLog) -> dict[str, Any]:
+    """What an event says besides before and after."""
+    return {k: v for k, v in row.details.items() if k not in ("previous_value", "new_value", "database_role")}
+
+
+RESOURCE_CHOICES = tuple(RESOURCES.items())
+ACTION_CHOICES = tuple(ACTIONS.items())
+SOURCE_CHOICES = tuple(SOURCES.items())

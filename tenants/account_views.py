@@ -1,0 +1,62 @@
+"""A person's own pages: where they are signed in, and their tokens wherever those are bound to."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from opsconsole.core import clock
+from opsconsole.core.errors import NotFound
+
+from . import people, selectors
+from .models import ApiToken, User
+from .scope import platform_scope
+
+
+def _user(request: HttpRequest) -> User:
+    return cast("User", request.user)
+
+
+@require_safe
+@login_required
+def user_sessions(request: HttpRequest) -> HttpResponse:
+    """Sign-ins of the person who looks. Keys never reach the page."""
+    rows: list[Any] = list(selectors.sign_ins(_user(request)))
+    here = request.session.session_key
+    for row in rows:
+        row.ident, row.is_current = people.session_ident(row.session_key), row.session_key == here
+    context = {"sign_ins": rows, "tokens": selectors.personal_tokens(_user(request)), "now": clock.now()}
+    return render(request, "tenants/sessions.html", context)
+
+
+@require_POST
+@login_required
+def user_session_end(request: HttpRequest, ident: str) -> HttpResponse:
+    people.end_sign_in(user=_user(request), ident=ident, by=_user(request))
+    messages.success(request, "That sign-in has ended.")
+    return redirect("user_sessions")
+
+
+@require_POST
+@login_required
+def user_sessions_end_others(request: HttpRequest) -> HttpResponse:
+    ended = people.end_sign_ins(user=_user(request), by=_user(request), keep=request.session.session_key or "")
+    messages.success(request, f"Signed out everywhere else: {ended} sign-in{'' if ended == 1 else 's'} ended.")
+    return redirect("user_sessions")
+
+
+@require_POST
+@login_required
+def own_token_revoke(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    with platform_scope():
+        changed = ApiToken.objects.filter(pk=pk, user=_user(request), revoked_at=None).update(revoked_at=clock.now())
+    if not changed:
+        raise NotFound
+    messages.success(request, "The token opens nothing any more.")
+    return redirect("user_sessions")

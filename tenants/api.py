@@ -1,0 +1,95 @@
+"""The doors of the REST API: who calls, and what may this caller do in the tenant that an object belongs to."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from django.db import models
+from django.http import HttpRequest
+from ninja.security import HttpBearer
+
+from opsconsole.core import context
+from opsconsole.core.errors import NotFound
+
+from .models import ApiToken, Grants, Tenant, User
+from .pages import Visit, open_visit
+from .scope import platform_scope
+from .tokens import TokenRefused, authenticate
+
+
+class BearerToken(HttpBearer):
+    """``Authorization: Bearer <token>``; the person behind it becomes the actor of the request."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        header = request.headers.get("Authorization", "")
+        scheme, _, secret = header.partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise TokenRefused
+        return self.authenticate(request, secret.strip())
+
+    def authenticate(self, request: HttpRequest, token: str) -> ApiToken:
+        found = authenticate(token)
+        request.user = found.user
+        # The middleware resets the context when the request ends.
+        context.set_current(replace(context.current(), actor_id=found.user_id, source="api"))
+        return found
+
+
+def caller(request: HttpRequest) -> User:
+    """The person behind the token."""
+    return request.auth.user  # type: ignore[attr-defined,no-any-return]
+
+
+def visit_for(
+    request: HttpRequest,
+    *,
+    grant: str = Grants.VIEW,
+    tenant_id: uuid.UUID | str | None = None,
+    tenant_slug: str = "",
+) -> Visit:
+    """The caller's visit to a tenant with ``grant`` checked; ``NotFound`` where it is not theirs to see.
+
+    ``tenant_id`` may also be a slug, as people type it.
+    """
+    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    lookup = tenant_id
+    if lookup is not None and not isinstance(lookup, uuid.UUID):
+        try:
+            lookup = uuid.UUID(str(lookup))
+        except ValueError:
+            lookup, tenant_slug = None, str(tenant_id)
+    if lookup is None and not tenant_slug:
+        raise NotFound
+    visit = open_visit(user=token.user, tenant_id=lookup, slug=tenant_slug)
+    if token.tenant_id is not None and token.tenant_id != visit.tenant.pk:
+        raise NotFound
+    if token.permissions:
+        visit = replace(visit, grants=visit.grants & {Grants.VIEW, *token.permissions})
+    visit.require(grant)
+    return visit
+
+
+def visit_for_object(
+    request: HttpRequest, model: type[models.Model], pk: uuid.UUID | str, *, grant: str = Grants.VIEW
+) -> Visit:
+    """The caller's visit to the tenant that the object belongs to. A foreign id answers as a missing one."""
+    try:
+        wanted = pk if isinstance(pk, uuid.UUID) else uuid.UUID(str(pk))
+    except ValueError:
+        raise NotFound from None
+    with platform_scope():
+        tenant_id = model._default_manager.filter(pk=wanted).values_list("tenant_id", flat=True).first()
+    if tenant_id is None:
+        raise NotFound
+    return visit_for(request, grant=grant, tenant_id=tenant_id)
+
+
+def only_tenant(request: HttpRequest) -> Tenant | None:
+    """The tenant that the token is bound to, if it is."""
+    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    if token.tenant_id is None:
+        return None
+    with platform_scope():
+        return Tenant.objects.get(pk=token.tenant_id)

@@ -1,0 +1,111 @@
+"""Forms of the tenants' and people's pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+
+from .models import SLUG, Grants, PlatformRole, TenantRole
+
+EXPIRIES = ((30, "30 days"), (90, "90 days"), (365, "1 year"), (0, "Never"))
+TOKEN_GRANTS = (
+    (Grants.OPERATE, "Operate"),
+    (Grants.APPROVE, "Approve"),
+    (Grants.MANAGE_ENVIRONMENTS, "Manage environments"),
+    (Grants.MANAGE_MEMBERS, "Manage members"),
+    (Grants.MANAGE_TOKENS, "Manage tokens"),
+    (Grants.VIEW_TRAIL, "Read the trail"),
+    (Grants.ADMINISTER, "Change settings"),
+)
+SERVICE_ROLES = [(value, label) for value, label in TenantRole.choices if value != TenantRole.OWNER]
+GIT_SCHEMES = frozenset({"https", "ssh"})
+
+
+class TenantForm(forms.Form):
+    name = forms.CharField(max_length=120, help_text="What people call this customer or team.")
+    slug = forms.CharField(
+        max_length=48,
+        required=False,
+        validators=[SLUG],
+        label="Short name",
+        help_text="Stands in addresses and never changes. Left empty, it follows from the name.",
+    )
+    owner = forms.EmailField(label="First owner", help_text="E-mail address. Created if nobody here has it.")
+
+
+class MemberForm(forms.Form):
+    email = forms.EmailField(
+        label="E-mail address", help_text="Somebody new gets a link by which to choose a password."
+    )
+    name = forms.CharField(max_length=120, required=False)
+    role = forms.ChoiceField(choices=TenantRole.choices, initial=TenantRole.VIEWER)
+
+
+class PersonForm(forms.Form):
+    email = forms.EmailField(label="E-mail address")
+    name = forms.CharField(max_length=120, required=False)
+    role = forms.ChoiceField(
+        choices=PlatformRole.choices,
+        initial=PlatformRole.MEMBER,
+        label="Role on the platform",
+        help_text="Members see the tenants they belong to. Roles inside a tenant are given on its Members page.",
+    )
+
+
+class TokenForm(forms.Form):
+    """``holders`` are (user id, label) of those for whom the visitor may make a token."""
+
+    name = forms.CharField(max_length=120, help_text="What uses it, so that it can be told apart later.")
+    holder = forms.ChoiceField(label="Acts as", help_text="A token can do at most what this account may do.")
+    expires = forms.TypedChoiceField(choices=EXPIRIES, coerce=int, initial=90, label="Expires after")
+    permissions = forms.MultipleChoiceField(
+        required=False,
+        choices=TOKEN_GRANTS,
+        widget=forms.CheckboxSelectMultiple,
+        label="Narrowed to",
+        help_text="None ticked: everything the account may do. Looking is always included.",
+    )
+
+    def __init__(self, *args: Any, holders: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["holder"].choices = holders  # type: ignore[attr-defined]
+
+
+class ServiceAccountForm(forms.Form):
+    service_name = forms.CharField(max_length=60, label="Name", help_text="For example: deploy pipeline.")
+    role = forms.ChoiceField(choices=SERVICE_ROLES, initial=TenantRole.VIEWER)
+
+
+class SettingsForm(forms.Form):
+    name = forms.CharField(max_length=120)
+    git_remote_url = forms.CharField(
+        max_length=500,
+        required=False,
+        label="Git remote",
+        help_text="A second home for this tenant's history: https:// or ssh:// address of an empty repository.",
+    )
+    git_remote_secret = forms.CharField(
+        max_length=8000,
+        required=False,
+        label="Token or private key for the remote",
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+        help_text="Kept encrypted and never shown again. Left empty, the present one stays.",
+    )
+    forget_secret = forms.BooleanField(required=False, label="Forget the stored secret")
+
+    def clean_git_remote_url(self) -> str:
+        url = str(self.cleaned_data["git_remote_url"]).strip()
+        if not url:
+            return ""
+        try:
+            parts = urlsplit(url)
+            named = bool(parts.hostname) and parts.scheme in GIT_SCHEMES
+        except ValueError:
+            named = False
+        if not named:
+            raise forms.ValidationError("Give an address that begins with https:// or ssh://.")
+        if parts.password:
+            raise forms.ValidationError("Put the token into its own field: addresses are shown to everybody here.")
+        return url

@@ -1,0 +1,219 @@
+"""Writes about people as such: invitations, sign-in links, roles on the platform, leaving."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
+from django.urls import reverse
+from django.utils.text import slugify
+
+from opsconsole.core import clock
+from opsconsole.core.errors import Conflict, Invalid, NotFound
+
+from . import services
+from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User, UserSession
+from .permissions import ROLE_GRANTS
+from .scope import platform_scope
+from .signals import sign_ins_ended
+
+NO_MAIL = frozenset({"console", "dummy", "locmem"})
+ROLES_ON_PLATFORM = tuple(PlatformRole.values)
+
+
+class LastPlatformAdmin(Conflict):
+    code = "PLATFORM_LAST_ADMIN"
+    title = "The platform needs an admin"
+    message = "This is the last platform admin who can sign in."
+    recovery = "Make somebody else a platform admin first."
+
+
+class NotYourself(Conflict):
+    code = "NOT_YOURSELF"
+    title = "Not on yourself"
+    message = "You cannot take away your own access."
+    recovery = "Ask another platform admin to do it."
+
+
+def get_person(user_id: uuid.UUID | str) -> User:
+    """A person by id; raises ``NotFound``."""
+    try:
+        return User.objects.get(pk=user_id)
+    except (User.DoesNotExist, ValidationError, ValueError, TypeError) as error:
+        raise NotFound from error
+
+
+def sends_mail() -> bool:
+    """Whether invitations leave this machine."""
+    return settings.EMAIL_BACKEND.rsplit(".", 2)[-2] not in NO_MAIL
+
+
+def sign_in_link(user: User) -> str:
+    """The path of a page on which the person chooses a password; it works once and for three days.
+
+    Whoever holds it becomes that person: it goes to their mailbox, or is shown to a platform admin, never to others.
+    """
+    uid, key = user_pk_to_url_str(user), default_token_generator.make_token(user)
+    return reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": key})
+
+
+def mail_sign_in_link(*, user: User, base_url: str, tenant: Tenant | None = None) -> bool:
+    """Send the link to the person's own address; whether mail is set up here."""
+    if not sends_mail():
+        return False
+    where = f" to {tenant.name}" if tenant else ""
+    send_mail(
+        subject=f"You are invited{where} on OpsConsole",
+        message=f"Choose a password to sign in{where}:\n\n{base_url.rstrip('/')}{sign_in_link(user)}\n\n"
+        "The link works once, for three days.",
+        from_email=None,
+        recipient_list=[user.email],
+    )
+    return True
+
+
+def add_member(*, tenant: Tenant, email: str, role: str, by: User, name: str = "") -> tuple[Membership, bool]:
+    """Give the person with this address a role; the second value says whether the person was created for it."""
+    if role not in TenantRole.values:
+        raise Invalid(details={"role": f"one of {', '.join(TenantRole.values)}"})
+    with platform_scope():
+        user = User.objects.filter(email__iexact=email.strip()).first()
+        created = user is None
+        if user is None:
+            user = services.create_user(email=email, name=name)
+        elif user.is_service:
+            raise Invalid("A service account gets its role where it is made.", details={"email": user.email})
+        elif Membership.objects.filter(tenant=tenant, user=user).exists():
+            raise Conflict(
+                "This person is a member already.",
+                details={"email": user.email},
+                recovery="Change the role in the list.",
+            )
+        return services.set_membership(tenant=tenant, user=user, role=role, by=by), created
+
+
+def change_role(*, tenant: Tenant, user_id: uuid.UUID, role: str, by: User) -> Membership:
+    """Give a member another role; a service account never becomes an owner."""
+    if role not in TenantRole.values:
+        raise Invalid(details={"role": f"one of {', '.join(TenantRole.values)}"})
+    member = _member(tenant, user_id)
+    if member.is_service and role == TenantRole.OWNER:
+        raise Invalid("A service account cannot be an owner.", details={"role": role})
+    return services.set_membership(tenant=tenant, user=member, role=role, by=by)
+
+
+def remove_member(*, tenant: Tenant, user_id: uuid.UUID) -> User:
+    """Take somebody out of a tenant: grants and tokens there end. A service account ends altogether."""
+    member = _member(tenant, user_id)
+    with platform_scope():
+        services.remove_member(tenant=tenant, user=member)
+        ApiToken.objects.filter(tenant=tenant, user=member, revoked_at=None).update(revoked_at=clock.now())
+        if member.is_service:
+            revoke_tokens_of(user=member)
+            User.objects.filter(pk=member.pk).update(is_active=False, updated_at=clock.now())
+    return member
+
+
+def _member(tenant: Tenant, user_id: uuid.UUID) -> User:
+    with platform_scope():
+        found = User.objects.filter(pk=user_id, memberships__tenant=tenant).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def create_service_account(*, tenant: Tenant, name: str, role: str, by: User) -> User:
+    """A machine's account in one tenant. It has tokens and never signs in; nobody makes another owner this way."""
+    slug = slugify(name)[:40].strip("-")
+    if not slug:
+        raise Invalid(
+            "A service account needs a name that has letters or digits.", details={"service_name": "required"}
+        )
+    if role not in TenantRole.values or role == TenantRole.OWNER:
+        raise Invalid("A service account is an operator, an approver or a viewer.", details={"role": role})
+    email = f"{slug}@{tenant.slug}.service.invalid"
+    with platform_scope():
+        user = services.create_user(email=email, name=name, is_service=True)
+        services.set_membership(tenant=tenant, user=user, role=role, by=by)
+    return user
+
+
+def role_is_within(role: str, grants: frozenset[str]) -> bool:
+    """Whether someone with ``grants`` holds everything that ``role`` gives."""
+    return ROLE_GRANTS.get(role, frozenset({"?"})) <= grants
+
+
+def set_platform_role(*, user: User, role: str) -> None:
+    """Make a person support, compliance officer or neither."""
+    if role not in ROLES_ON_PLATFORM:
+        raise Invalid(details={"role": f"one of {', '.join(ROLES_ON_PLATFORM)}"})
+    if user.is_service:
+        raise Invalid("A service account has no role on the platform.")
+    with platform_scope():
+        User.objects.filter(pk=user.pk).update(role=role, updated_at=clock.now())
+
+
+def remove_platform_admin(*, user: User, by: User | None) -> None:
+    """Take a person off the list of platform admins; their sign-ins and tokens end with it."""
+    with platform_scope():
+        rows = list(PlatformAdmin.objects.select_for_update().select_related("user").order_by("pk"))
+        if user.pk not in {row.user_id for row in rows}:
+            raise NotFound("This person is no platform admin.")
+        _keep_an_admin(rows, user)
+        PlatformAdmin.objects.filter(user=user).delete()
+        User.objects.filter(pk=user.pk).update(is_staff=False, updated_at=clock.now())
+        revoke_tokens_of(user=user)
+        end_sign_ins(user=user, by=by, why="no longer a platform admin")
+
+
+def set_active(*, user: User, active: bool, by: User | None) -> None:
+    """Shut a person out of the console, or let them in again. Shutting out ends sign-ins and tokens at once."""
+    if not active and by is not None and by.pk == user.pk:
+        raise NotYourself
+    with platform_scope():
+        if not active:
+            rows = list(PlatformAdmin.objects.select_for_update().select_related("user").order_by("pk"))
+            if user.pk in {row.user_id for row in rows}:
+                _keep_an_admin(rows, user)
+        User.objects.filter(pk=user.pk).update(is_active=active, updated_at=clock.now())
+        if not active:
+            revoke_tokens_of(user=user)
+            end_sign_ins(user=user, by=by, why="shut out")
+
+
+def _keep_an_admin(rows: list[PlatformAdmin], leaving: User) -> None:
+    if not any(row.user_id != leaving.pk and row.user.is_active for row in rows):
+        raise LastPlatformAdmin
+
+
+def revoke_tokens_of(*, user: User) -> int:
+    """End every live token of a person; how many there were."""
+    with platform_scope():
+        return ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
+
+
+def session_ident(session_key: str) -> str:
+    """What a page may show of a sign-in: its key itself would open it."""
+    return hashlib.sha256(session_key.encode()).hexdigest()[:32]
+
+
+def end_sign_in(*, user: User, ident: str, by: User | None = None) -> None:
+    """End one of a person's sign-ins, named by ``session_ident``; raises ``NotFound``."""
+    keys = UserSession.objects.filter(user=user).values_list("session_key", flat=True)
+    key = next((key for key in keys if session_ident(key) == ident), None)
+    if key is None or not services.end_sign_in(user=user, session_key=key):
+        raise NotFound("That sign-in has ended already.")
+    sign_ins_ended.send(sender=UserSession, user=user, count=1, by=by, why="ended")
+
+
+def end_sign_ins(*, user: User, by: User | None = None, keep: str = "", why: str = "ended") -> int:
+    """End all of a person's sign-ins but ``keep`` (a session key); how many."""
+    deleted, _ = UserSession.objects.filter(user=user).exclude(session_key=keep).delete()
+    if deleted:
+        sign_ins_ended.send(sender=UserSession, user=user, count=deleted, by=by, why=why)
+    return deleted

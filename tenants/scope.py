@@ -1,0 +1,119 @@
+"""The only door to rows of a tenant: a transaction that PostgreSQL knows the tenant of.
+
+``tenant_scope`` opens (or joins) a transaction, takes the tenant role and names the tenant; row-level security does
+the rest. Outside any scope a query on a tenant's table finds no rows. ``platform_scope`` is the other role, for work
+across tenants (reaper, estate, sign-in); it is a role of its own, never a setting that switches the policies off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from opsconsole.core import context
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The database role in force and the tenant it sees (None: all, for the platform)."""
+
+    role: str
+    tenant_id: uuid.UUID | None
+
+
+TENANT_ROLE = "opsconsole_tenant"
+PLATFORM_ROLE = "opsconsole_platform"
+READ_ONLY_ROLE = "opsconsole_readonly"
+
+_scope: ContextVar[Scope | None] = ContextVar("opsconsole_scope", default=None)
+
+
+def current_scope() -> Scope | None:
+    """The scope in force, or None."""
+    return _scope.get()
+
+
+class ScopeError(RuntimeError):
+    """A scope was opened inside another tenant's, or slow work was started inside a transaction."""
+
+
+@contextlib.contextmanager
+def tenant_scope(tenant_id: uuid.UUID | str, *, read_only: bool = False) -> Iterator[Scope]:
+    """See and write the rows of one tenant, in a transaction.
+
+    Joining the same tenant's scope is free; another tenant's inside it is refused. A scope inside a read-only one
+    stays read-only.
+    """
+    wanted = tenant_id if isinstance(tenant_id, uuid.UUID) else uuid.UUID(str(tenant_id))
+    outer = _scope.get()
+    if outer is not None and outer.tenant_id not in (None, wanted):
+        raise ScopeError("A tenant's scope cannot be opened inside another tenant's.")
+    read_only = read_only or (outer is not None and outer.role == READ_ONLY_ROLE)
+    role = READ_ONLY_ROLE if read_only else TENANT_ROLE
+    with _scoped(Scope(role, wanted)) as scope:
+        yield scope
+
+
+@contextlib.contextmanager
+def platform_scope() -> Iterator[Scope]:
+    """See the rows of every tenant, in a transaction. For the platform's own work and pages."""
+    outer = _scope.get()
+    if outer is not None and outer.role != PLATFORM_ROLE:
+        raise ScopeError("The platform's scope cannot be opened inside a tenant's.")
+    with _scoped(Scope(PLATFORM_ROLE, None)) as scope:
+        yield scope
+
+
+@contextlib.contextmanager
+def _scoped(scope: Scope) -> Iterator[Scope]:
+    outer = _scope.get()
+    if outer == scope:
+        # A savepoint of its own, so that a failure inside leaves the outer transaction usable.
+        with transaction.atomic():
+            yield scope
+        return
+    with transaction.atomic():
+        _announce(scope)
+        token = _scope.set(scope)
+        try:
+            yield scope
+        finally:
+            _scope.reset(token)
+            # Inside an outer transaction the settings would outlive the block.
+            if len(connection.savepoint_ids) > 0 and not connection.needs_rollback:
+                with contextlib.suppress(Exception):
+                    _announce(outer)
+
+
+def _announce(scope: Scope | None) -> None:
+    acting = context.current()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('role', %s, true), set_config('opsconsole.tenant_id', %s, true),"
+            " set_config('opsconsole.actor_id', %s, true), set_config('opsconsole.acting_as_id', %s, true),"
+            " set_config('opsconsole.session_id', %s, true), set_config('opsconsole.request_id', %s, true),"
+            " set_config('opsconsole.operation_id', %s, true), set_config('opsconsole.source', %s, true),"
+            " set_config('opsconsole.ip_address', %s, true)",
+            [
+                scope.role if scope else "none",
+                str(scope.tenant_id) if scope and scope.tenant_id else "",
+                str(acting.actor_id or ""),
+                str(acting.acting_as_id or ""),
+                str(acting.session_id or ""),
+                acting.request_id,
+                str(acting.operation_id or ""),
+                acting.source,
+                acting.ip_address,
+            ],
+        )
+
+
+def assert_no_scope(what: str) -> None:
+    """Refuse slow work (network, Git, subprocesses) while a transaction is held open."""
+    if _scope.get() is not None:
+        raise ScopeError(f"{what} must not run inside a database transaction.")

@@ -1,0 +1,6 @@
+"""News that apps above this one may want to keep (the trail does)."""
+
+from django.dispatch import Signal
+
+#: A person's sign-ins were ended. Arguments: ``user``, ``count``, ``by`` (or None), ``why``.
+sign_ins_ended = Signal()

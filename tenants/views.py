@@ -1,0 +1,259 @@
+"""Pages of a tenant about itself: members, tokens, settings.
+
+They run outside the tenant's scope: giving roles is the platform's work, and a scope does not open inside another.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from opsconsole.core import clock
+from opsconsole.core.errors import Conflict, Forbidden, Invalid, NotFound, OpsError
+
+from . import people, selectors, services
+from .forms import MemberForm, ServiceAccountForm, SettingsForm, TokenForm
+from .models import ApiToken, Grants, TenantRole, User
+from .pages import Visit, tenant_page
+from .permissions import ROLE_GRANTS
+from .scope import tenant_scope
+from .tokens import create_token, revoke_token
+
+MANAGE: dict[str, Any] = {"write_grant": Grants.MANAGE_MEMBERS, "methods": ("POST",), "scope": False}
+#: What each role is for, in the words of the Members page.
+ROLE_WORDS = {
+    TenantRole.OWNER: "Everything, also members and settings.",
+    TenantRole.OPERATOR: "Captures, promotes, settles drift, restores; makes tokens.",
+    TenantRole.APPROVER: "Approves or rejects promotions; reads the trail.",
+    TenantRole.VIEWER: "Looks, changes nothing.",
+}
+
+
+def _within_own_grants(visit: Visit, role: str) -> None:
+    if not visit.is_platform_admin and not people.role_is_within(role, visit.grants):
+        raise Forbidden("You cannot give a role that holds more than your own.", details={"role": role})
+
+
+def _show_members(request: HttpRequest, visit: Visit, form: MemberForm, status: int = 200) -> HttpResponse:
+    q = request.GET.get("q", "").strip()
+    with tenant_scope(visit.tenant.pk):
+        page = selectors.list_members(q=q, cursor=request.GET.get("cursor", ""))
+        counts = selectors.role_counts()
+    context: dict[str, Any] = {
+        "page": page,
+        "q": q,
+        "form": form,
+        "roles": [
+            (value, label, ROLE_WORDS[TenantRole(value)], counts.get(value, 0)) for value, label in TenantRole.choices
+        ],
+        "role_choices": TenantRole.choices,
+        "may_manage": visit.may(Grants.MANAGE_MEMBERS),
+        "nav_section": "members",
+    }
+    return render(request, "tenants/members.html", context, status=status)
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.MANAGE_MEMBERS, methods=("GET", "HEAD", "POST"), scope=False)
+def members(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Who is in the tenant; a POST adds somebody by e-mail address."""
+    if request.method != "POST":
+        return _show_members(request, visit, MemberForm())
+    form = MemberForm(request.POST)
+    if not form.is_valid():
+        return _show_members(request, visit, form, 422)
+    given = form.cleaned_data
+    _within_own_grants(visit, given["role"])
+    try:
+        membership, created = people.add_member(
+            tenant=visit.tenant, email=given["email"], name=given["name"], role=given["role"], by=visit.user
+        )
+    except (Invalid, Conflict) as error:
+        form.add_error("email", error.message)
+        return _show_members(request, visit, form, 422)
+    _say_added(request, visit, membership.user, created)
+    return redirect("members", tenant_slug=visit.tenant.slug)
+
+
+def _say_added(request: HttpRequest, visit: Visit, user: User, created: bool) -> None:
+    if not created:
+        messages.success(request, f"{user.email} is a member now.")
+    elif people.mail_sign_in_link(user=user, base_url=request.build_absolute_uri("/"), tenant=visit.tenant):
+        messages.success(request, f"{user.email} was invited by e-mail.")
+    else:
+        messages.warning(
+            request,
+            f"{user.email} is a member now. This console sends no e-mail: ask a platform admin for the sign-in link.",
+        )
+
+
+@tenant_page(Grants.VIEW, **MANAGE)
+def member_role(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
+    role = request.POST.get("role", "")
+    _within_own_grants(visit, role)
+    try:
+        membership = people.change_role(tenant=visit.tenant, user_id=user_id, role=role, by=visit.user)
+        messages.success(request, f"{membership.user} is {membership.get_role_display().lower()} now.")
+    except services.LastOwner as error:
+        messages.error(request, f"{error.message} {error.recovery}")
+    return redirect("members", tenant_slug=visit.tenant.slug)
+
+
+@tenant_page(Grants.VIEW, **MANAGE)
+def member_remove(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
+    try:
+        user = people.remove_member(tenant=visit.tenant, user_id=user_id)
+    except services.LastOwner as error:
+        messages.error(request, f"{error.message} {error.recovery}")
+        return redirect("members", tenant_slug=visit.tenant.slug)
+    messages.success(request, f"{user} is no longer a member.")
+    if user_id == visit.user.pk and not visit.is_platform_admin:
+        return redirect("/")
+    return redirect("members", tenant_slug=visit.tenant.slug)
+
+
+# ---- tokens
+
+
+def _holders(visit: Visit) -> list[tuple[str, str]]:
+    """For whom the visitor may make a token: themselves, and machines that may do no more than they."""
+    machines = [
+        (str(m.user_id), f"{m.user.name or m.user.email} (service account, {m.get_role_display().lower()})")
+        for m in selectors.service_accounts()
+        if people.role_is_within(m.role, visit.grants)
+    ]
+    return [(str(visit.user.pk), f"{visit.user.email} (you)"), *machines]
+
+
+def _show_tokens(
+    request: HttpRequest,
+    visit: Visit,
+    *,
+    form: TokenForm | None = None,
+    service_form: ServiceAccountForm | None = None,
+    made: tuple[ApiToken, str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    everybody = visit.may(Grants.MANAGE_MEMBERS)
+    with tenant_scope(visit.tenant.pk):
+        page = selectors.list_tokens(user=visit.user, everybody=everybody, cursor=request.GET.get("cursor", ""))
+        machines = selectors.service_accounts()
+        form = form or TokenForm(holders=_holders(visit))
+    now = clock.now()
+    for token in page.rows:
+        token.state = (
+            "revoked" if token.revoked_at else "expired" if token.expires_at and token.expires_at <= now else "active"
+        )
+        token.may_revoke = token.state == "active" and (everybody or token.user_id == visit.user.pk)
+    response = render(
+        request,
+        "tenants/tokens.html",
+        {
+            "page": page,
+            "form": form,
+            "service_form": service_form or ServiceAccountForm(),
+            "machines": machines,
+            "made": made[0] if made else None,
+            "secret": made[1] if made else "",
+            "base_url": request.build_absolute_uri("/").rstrip("/"),
+            "everybody": everybody,
+            "nav_section": "tokens",
+        },
+        status=status,
+    )
+    if made:
+        response["Cache-Control"] = "no-store"
+    return response
+
+
+@tenant_page(Grants.MANAGE_TOKENS, methods=("GET", "HEAD", "POST"), scope=False)
+def tokens(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """The tenant's tokens; a POST makes one and answers with the secret, this once."""
+    if request.method != "POST":
+        return _show_tokens(request, visit)
+    with tenant_scope(visit.tenant.pk):
+        form = TokenForm(request.POST, holders=_holders(visit))
+    if not form.is_valid():
+        return _show_tokens(request, visit, form=form, status=422)
+    given = form.cleaned_data
+    holder = people.get_person(given["holder"])
+    beyond = set(given["permissions"]) - visit.grants
+    if beyond:
+        form.add_error("permissions", f"Not yours to give: {', '.join(sorted(beyond))}.")
+        return _show_tokens(request, visit, form=form, status=422)
+    made = create_token(
+        user=holder,
+        name=given["name"],
+        tenant=visit.tenant,
+        created_by=visit.user,
+        expires_in_days=given["expires"] or None,
+        permissions=given["permissions"],
+    )
+    return _show_tokens(request, visit, made=made, status=201)
+
+
+@tenant_page(Grants.MANAGE_TOKENS, methods=("POST",), scope=False)
+def token_revoke(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    with tenant_scope(visit.tenant.pk):
+        token = ApiToken.objects.select_related("user").filter(pk=pk).first()
+    if token is None or token.tenant_id != visit.tenant.pk:
+        raise NotFound
+    if token.user_id != visit.user.pk and not visit.may(Grants.MANAGE_MEMBERS):
+        raise Forbidden("Only owners revoke tokens of others.")
+    revoke_token(token_id=str(pk), tenant=visit.tenant)
+    messages.success(request, f"The token {token.name} opens nothing any more.")
+    return redirect("tokens", tenant_slug=visit.tenant.slug)
+
+
+@tenant_page(Grants.MANAGE_TOKENS, write_grant=Grants.MANAGE_MEMBERS, methods=("POST",), scope=False)
+def service_account_create(request: HttpRequest, visit: Visit) -> HttpResponse:
+    form = ServiceAccountForm(request.POST)
+    if form.is_valid():
+        _within_own_grants(visit, form.cleaned_data["role"])
+        try:
+            user = people.create_service_account(
+                tenant=visit.tenant,
+                name=form.cleaned_data["service_name"],
+                role=form.cleaned_data["role"],
+                by=visit.user,
+            )
+            messages.success(request, f"{user.name} is ready. Make a token for it.")
+            return redirect("tokens", tenant_slug=visit.tenant.slug)
+        except OpsError as error:
+            taken = isinstance(error, Conflict)
+            form.add_error(
+                "service_name", "A service account of this name is already here." if taken else error.message
+            )
+    return _show_tokens(request, visit, service_form=form, status=422)
+
+
+# ---- settings
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.ADMINISTER, methods=("GET", "HEAD", "POST"), scope=False)
+def settings(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Name and Git remote of the tenant."""
+    tenant = visit.tenant
+    if request.method == "POST":
+        form = SettingsForm(request.POST)
+        if form.is_valid():
+            given = form.cleaned_data
+            secret = "" if given["forget_secret"] else given["git_remote_secret"] or None
+            services.update_settings(
+                tenant=tenant, name=given["name"], git_remote_url=given["git_remote_url"], secret=secret
+            )
+            messages.success(request, "The settings are saved.")
+            return redirect("tenant-settings", tenant_slug=tenant.slug)
+    else:
+        form = SettingsForm(initial={"name": tenant.name, "git_remote_url": tenant.git_remote_url})
+    context = {
+        "form": form,
+        "has_secret": bool(tenant.git_remote_secret),
+        "may_administer": visit.may(Grants.ADMINISTER),
+        "grants": sorted(visit.grants & (ROLE_GRANTS[TenantRole.OWNER])),
+        "nav_section": "tenant-settings",
+    }
+    return render(request, "tenants/settings.html", context, status=422 if form.errors else 200)
