@@ -1,0 +1,446 @@
+"""The durable engine: claims an operation, runs its handler, survives anything.
+
+Every write carries the operation's fence: the same statement that renews the lease proves that nobody else has taken
+over and that nobody ended the row by hand. An effect outside is written down before (intent) and after (result); an
+intent without a result is looked at before anything is done again. See docs/adr/0003.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import F
+
+from opsconsole.core import clock, context
+from opsconsole.core.errors import OpsError
+from tenants.scope import tenant_scope
+
+from . import steps as step_rows
+from .errors import Cancelled, Interrupted, LeaseLost, UnknownOutcome
+from .handlers import handler_for, reach
+from .models import Operation, OperationStatus, OperationStep, StepState
+
+logger = logging.getLogger(__name__)
+
+#: Set when this process is asked to stop: running work hands itself back at its next boundary.
+stopping = threading.Event()
+
+WORKER_NAME = f"{socket.gethostname()}:{os.getpid()}"
+RETRY_DELAYS_SECONDS = (1, 5, 15, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What looking at an effect with an unknown outcome showed."""
+
+    state: str  # done | not_done | unknown
+    result: Any = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def done(cls, result: Any = None) -> Looked:
+        return cls("done", result)
+
+    @classmethod
+    def not_done(cls) -> Looked:
+        return cls("not_done")
+
+    @classmethod
+    def unknown(cls, **details: Any) -> Looked:
+        return cls("unknown", None, details)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One write to the world outside.
+
+    ``intent`` (JSON) is committed before ``act`` is called; ``look`` tells, after a crash or an answer that never
+    came, whether it took place.
+    """
+
+    name: str
+    title: str
+    intent: dict[str, Any]
+    act: Callable[[], Any]
+    look: Callable[[dict[str, Any]], Looked]
+
+
+class Handover(Interrupted):
+    """This process is stopping: the operation goes back to the queue."""
+
+
+class Run:
+    """One worker's hold on one operation: what a handler works with."""
+
+    def __init__(self, operation: Operation, *, lease_seconds: float) -> None:
+        self.operation = operation
+        self.params: dict[str, Any] = operation.params
+        self.tenant_id: uuid.UUID = operation.tenant_id
+        self.lease_seconds = lease_seconds
+        self.lost = threading.Event()
+        self.cancel_requested = threading.Event()
+        self._shields = 0
+        self._fence = operation.fence
+        self._progress: tuple[int, int, str] | None = None
+        self._lock = threading.Lock()
+        with tenant_scope(self.tenant_id):
+            self._steps = step_rows.load(operation.pk)
+        self._next_position = max((step.position for step in self._steps.values()), default=0) + 1
+
+    # -- control ------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise if this run must stop: lease lost, cancelled, or the process is going down. Cheap; call it often."""
+        if self.lost.is_set():
+            raise LeaseLost
+        if stopping.is_set():
+            raise Handover
+        if self.cancel_requested.is_set() and not self._shields:
+            raise Cancelled
+
+    @contextlib.contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Ignore a wish to cancel inside the block: for putting things back."""
+        self._shields += 1
+        try:
+            yield
+        finally:
+            self._shields -= 1
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """Say how far the work is; written with the next step or heartbeat."""
+        with self._lock:
+            self._progress = (done, total, note[:200])
+
+    def done_steps(self) -> dict[str, OperationStep]:
+        """The steps that have ended well, by name."""
+        return {name: step for name, step in self._steps.items() if step_rows.is_done(step)}
+
+    # -- steps --------------------------------------------------------------------------------------------------
+
+    def step(self, name: str, title: str, act: Callable[[], Any], *, intent: dict[str, Any] | None = None) -> Any:
+        """Do something that may be done again safely; once done, later runs get the stored result.
+
+        The result must be JSON-able.
+        """
+        return self.effect(Effect(name, title, intent or {}, act, lambda _intent: Looked.not_done()))
+
+    def effect(self, effect: Effect) -> Any:
+        """Carry out one effect with intent and result; see ``effects``."""
+        return self.effects([effect])[effect.name]
+
+    def effects(self, effects: Sequence[Effect], *, concurrency: int = 1, chunk: int = 16) -> dict[str, Any]:
+        """Carry out effects, ``concurrency`` at a time, and return their results by name.
+
+        Intents of a chunk are committed together before its first write, results together after its last. The first
+        failure is raised once the whole chunk is on record; effects of later chunks are then not begun.
+        """
+        results: dict[str, Any] = {}
+        todo: list[Effect] = []
+        for effect in effects:
+            step = self._steps.get(effect.name)
+            if step is not None and step_rows.is_done(step):
+                results[effect.name] = step.result
+            else:
+                todo.append(effect)
+        for start in range(0, len(todo), chunk):
+            self.check()
+            results.update(self._chunk(todo[start : start + chunk], concurrency))
+        return results
+
+    def _chunk(self, effects: Sequence[Effect], concurrency: int) -> dict[str, Any]:
+        unclear = {e.name for e in effects if self._was_begun(e.name)}
+        reach(f"{effects[0].name}:before-intent")
+        self._intend(effects, keep_intent_of=unclear)
+        reach(f"{effects[0].name}:after-intent")
+        outcomes: list[tuple[step_rows.Conclusion, Exception | None]]
+        if concurrency == 1 or len(effects) == 1:
+            outcomes = []
+            for effect in effects:
+                outcome = self._act(effect, look_first=effect.name in unclear)
+                outcomes.append(outcome)
+                if outcome[1] is not None:
+                    break
+        else:
+            with ThreadPoolExecutor(max_workers=min(concurrency, len(effects))) as pool:
+                futures = [pool.submit(copy_context().run, self._act, e, look_first=e.name in unclear) for e in effects]
+                outcomes = [future.result() for future in futures]
+        reach(f"{effects[0].name}:after-effect")
+        interruption = next((error for _, error in outcomes if isinstance(error, LeaseLost)), None)
+        if interruption is not None:
+            raise interruption
+        self._conclude([conclusion for conclusion, _ in outcomes if conclusion.state != StepState.INTENT])
+        reach(f"{effects[0].name}:after-result")
+        failure = next((error for _, error in outcomes if error is not None), None)
+        if failure is not None:
+            raise failure
+        return {conclusion.name: conclusion.result for conclusion, _ in outcomes}
+
+    def _was_begun(self, name: str) -> bool:
+        step = self._steps.get(name)
+        return step is not None and step.state in (StepState.INTENT, StepState.UNKNOWN)
+
+    def _act(self, effect: Effect, *, look_first: bool) -> tuple[step_rows.Conclusion, Exception | None]:
+        name = effect.name
+        try:
+            if self.lost.is_set():
+                raise LeaseLost
+            if look_first:
+                intent = self._steps[name].intent or {}
+                looked = effect.look(intent)
+                if looked.state != "not_done":
+                    return self._from_look(effect, looked)
+            try:
+                result = effect.act()
+            except Exception as error:
+                if not getattr(error, "ambiguous", False):
+                    raise
+                looked = effect.look(self._steps[name].intent or {})
+                if looked.state == "not_done":
+                    raise
+                return self._from_look(effect, looked)
+            reach(f"{name}:effect-answered")
+        except Interrupted as error:
+            return step_rows.Conclusion(name, StepState.INTENT), error
+        except OpsError as error:
+            state = StepState.UNKNOWN if isinstance(error, UnknownOutcome) else StepState.FAILED
+            return step_rows.Conclusion(name, state, error=error.to_dict()), error
+        except Exception as error:
+            logger.exception("step failed", extra={"step": name})
+            told = {"code": "UNEXPECTED", "message": f"{type(error).__name__}: {error}"[:500]}
+            return step_rows.Conclusion(name, StepState.FAILED, error=told), error
+        return step_rows.Conclusion(name, StepState.DONE, result=result), None
+
+    def _from_look(self, effect: Effect, looked: Looked) -> tuple[step_rows.Conclusion, Exception | None]:
+        if looked.state == "done":
+            return step_rows.Conclusion(effect.name, StepState.DONE, result=looked.result), None
+        error = UnknownOutcome(
+            f"“{effect.title}” was begun, and what is there now is neither the old nor the new state.",
+            details={"step": effect.name, **looked.details},
+        )
+        return step_rows.Conclusion(effect.name, StepState.UNKNOWN, error=error.to_dict()), error
+
+    def _intend(self, effects: Sequence[Effect], *, keep_intent_of: set[str]) -> None:
+        now = clock.now()
+        rows = []
+        for effect in effects:
+            known = self._steps.get(effect.name)
+            position = known.position if known else self._next_position
+            if known is None:
+                self._next_position += 1
+            kept = known.intent if known is not None and effect.name in keep_intent_of else effect.intent
+            rows.append(
+                OperationStep(
+                    id=known.pk if known else uuid.uuid4(),
+                    tenant_id=self.tenant_id,
+                    operation_id=self.operation.pk,
+                    position=position,
+                    name=effect.name[:160],
+                    title=effect.title[:240],
+                    state=StepState.INTENT,
+                    intent=kept,
+                    attempt=known.attempt + 1 if known else 1,
+                    fence=self._fence,
+                    started_at=now,
+                )
+            )
+        with self.fenced():
+            step_rows.write_intents(rows)
+        self._steps.update({row.name: row for row in rows})
+
+    def _conclude(self, conclusions: list[step_rows.Conclusion]) -> None:
+        with self.fenced():
+            step_rows.write_conclusions(self.operation.pk, conclusions)
+        for conclusion in conclusions:
+            step = self._steps[conclusion.name]
+            step.state, step.result, step.error = conclusion.state, conclusion.result, conclusion.error
+
+    # -- the fence ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def fenced(self) -> Iterator[None]:
+        """A transaction in the tenant's scope that commits only while this run still holds the operation.
+
+        Handlers write their own rows inside it, so that a worker that was taken over leaves nothing behind.
+        """
+        with tenant_scope(self.tenant_id):
+            self._renew()
+            yield
+
+    def _renew(self) -> None:
+        with self._lock:
+            progress = self._progress
+        sets = "heartbeat_at = clock_timestamp(), lease_expires_at = clock_timestamp() + make_interval(secs => %s)"
+        values: list[Any] = [self.lease_seconds]
+        if progress is not None:
+            sets += ", progress_done = %s, progress_total = %s, progress_note = %s, updated_at = clock_timestamp()"
+            values += progress
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE background_jobs SET {sets} WHERE id = %s AND fence = %s AND status = 'RUNNING'"  # noqa: S608
+                " RETURNING cancel_requested_at IS NOT NULL",
+                [*values, self.operation.pk, self._fence],
+            )
+            row = cursor.fetchone()
+        if row is None:
+            self.lost.set()
+            raise LeaseLost
+        if row[0]:
+            self.cancel_requested.set()
+
+    def heartbeat(self) -> None:
+        """Renew the lease; learns of cancellation and of being taken over."""
+        with tenant_scope(self.tenant_id):
+            self._renew()
+
+
+class _Heart(threading.Thread):
+    """Renews the lease beside the work, on a connection of its own."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(name=f"heart-{run.operation.pk}", daemon=True)
+        self._target_run = run
+        self._stop_beating = threading.Event()
+
+    def run(self) -> None:
+        interval = min(self._target_run.lease_seconds / 3, 2.0)
+        lease_ends = clock.now().timestamp() + self._target_run.lease_seconds
+        try:
+            while not self._stop_beating.wait(interval):
+                try:
+                    self._target_run.heartbeat()
+                    lease_ends = clock.now().timestamp() + self._target_run.lease_seconds
+                except LeaseLost:
+                    return
+                except Exception:
+                    logger.warning("heartbeat failed", exc_info=True)
+                    connection.close()
+                    if clock.now().timestamp() > lease_ends:
+                        # The database cannot be reached: by now somebody else may hold the operation.
+                        self._target_run.lost.set()
+                        return
+        finally:
+            connection.close()
+
+    def stop(self) -> None:
+        self._stop_beating.set()
+        self.join(timeout=10)
+
+
+def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float | None = None) -> Run | None:
+    """Take an operation that waits or whose worker is gone; None if there is nothing to take.
+
+    The attempt is counted here, before the try; past ``max_attempts`` the operation is parked for a person.
+    """
+    lease = lease_seconds if lease_seconds is not None else settings.LEASE_SECONDS
+    with tenant_scope(tenant_id):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE background_jobs SET"
+                " status = CASE WHEN attempt >= max_attempts THEN 'PARKED' ELSE 'RUNNING' END,"
+                " fence = fence + 1, attempt = least(attempt + 1, max_attempts), lease_owner = %s,"
+                " lease_expires_at = clock_timestamp() + make_interval(secs => %s), heartbeat_at = clock_timestamp(),"
+                " started_at = coalesce(started_at, clock_timestamp()), updated_at = clock_timestamp(),"
+                " error_code = CASE WHEN attempt >= max_attempts THEN 'OPERATION_PARKED' ELSE error_code END,"
+                " error_message = CASE WHEN attempt >= max_attempts THEN"
+                "   'Tried ' || attempt || ' times without an end; a person must look.' ELSE error_message END"
+                " WHERE id = %s AND ((status IN ('PENDING', 'RETRY_PENDING')"
+                "   AND (run_after IS NULL OR run_after <= clock_timestamp()))"
+                "  OR (status = 'RUNNING' AND lease_expires_at < clock_timestamp()))"
+                " RETURNING status",
+                [WORKER_NAME, lease, operation_id],
+            )
+            row = cursor.fetchone()
+        if row is None or row[0] != OperationStatus.RUNNING:
+            return None
+        operation = Operation.objects.get(pk=operation_id)
+    return Run(operation, lease_seconds=lease)
+
+
+def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float | None = None) -> str | None:
+    """Claim an operation and carry it as far as it goes; its status afterwards, or None if it was not ours to take."""
+    run = claim(operation_id=operation_id, tenant_id=tenant_id, lease_seconds=lease_seconds)
+    if run is None:
+        return None
+    said = context.ActionContext.from_dict(run.operation.context)
+    token = context.set_current(replace(said, operation_id=run.operation.pk, source="task"))
+    heart = _Heart(run)
+    heart.start()
+    try:
+        reach("operation:claimed")
+        ending = _carry_out(run)
+    finally:
+        heart.stop()
+        context.reset(token)
+    return ending
+
+
+def _carry_out(run: Run) -> str | None:
+    handler = handler_for(run.operation.kind)
+    try:
+        if handler is None:
+            raise OpsError(f"This version knows no work of the kind “{run.operation.kind}”.")
+        result = handler.run(run)
+    except LeaseLost:
+        logger.info("operation taken over or ended by hand", extra={"operation": str(run.operation.pk)})
+        return None
+    except Handover:
+        return _end(run, OperationStatus.PENDING, give_back=True)
+    except Cancelled:
+        return _end(run, OperationStatus.CANCELLED)
+    except UnknownOutcome as error:
+        return _end(run, OperationStatus.PARKED, error=error)
+    except OpsError as error:
+        return _end(run, OperationStatus.FAILED, error=error)
+    except Exception as error:
+        logger.exception("operation met an unexpected failure", extra={"operation": str(run.operation.pk)})
+        unexpected = OpsError(f"Unexpected: {type(error).__name__}: {error}"[:1000])
+        last = run.operation.attempt >= run.operation.max_attempts
+        return _end(run, OperationStatus.PARKED if last else OperationStatus.RETRY_PENDING, error=unexpected)
+    return _end(run, OperationStatus.COMPLETED, result=result)
+
+
+def _end(
+    run: Run, status: OperationStatus, *, result: Any = None, error: OpsError | None = None, give_back: bool = False
+) -> str | None:
+    now = clock.now()
+    delay = RETRY_DELAYS_SECONDS[min(run.operation.attempt, len(RETRY_DELAYS_SECONDS)) - 1]
+    changes: dict[str, Any] = {"status": status, "updated_at": now, "lease_owner": "", "lease_expires_at": None}
+    if status in (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED):
+        changes |= {"ended_at": now}
+    if status == OperationStatus.RETRY_PENDING:
+        changes["run_after"] = now + _seconds(delay)
+    if give_back:
+        changes["attempt"] = max(0, run.operation.attempt - 1)
+    if result is not None:
+        changes["result"] = result
+    if error is not None:
+        changes |= {"error_code": error.code, "error_message": error.message, "error_details": error.to_dict()}
+    elif status == OperationStatus.COMPLETED:
+        changes |= {"error_code": "", "error_message": "", "error_details": None, "progress_done": F("progress_total")}
+    reach("operation:before-end")
+    try:
+        with run.fenced():
+            Operation.objects.filter(pk=run.operation.pk).update(**changes)
+    except LeaseLost:
+        return None
+    reach("operation:after-end")
+    return str(status)
+
+
+def _seconds(count: float) -> Any:
+    from datetime import timedelta
+
+    return timedelta(seconds=count)

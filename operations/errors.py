@@ -1,0 +1,41 @@
+"""Failures of long work."""
+
+from __future__ import annotations
+
+from opsconsole.core.errors import Conflict, OpsError
+
+
+class Busy(Conflict):
+    code = "OPERATION_BUSY"
+    title = "Something else is under way"
+    message = "Another job holds what this one needs."
+    recovery = "Wait for it to finish, or cancel it on its page."
+
+
+class NotCancellable(Conflict):
+    code = "OPERATION_ENDED"
+    title = "That job has ended"
+    message = "The job has already ended, so there is nothing to cancel or retry."
+    recovery = "Look at its result."
+
+
+class UnknownOutcome(OpsError):
+    """An effect was begun and nobody can tell whether it took place: a person must look."""
+
+    code = "OPERATION_UNKNOWN"
+    title = "Nobody knows whether this happened"
+    message = "A step was begun, and what is there now is neither the old nor the new state."
+    recovery = "Look at the step and the environment, then retry or give up the job."
+    status = 409
+
+
+class Interrupted(Exception):
+    """The run must stop now and write nothing more. Not a failure of the work itself."""
+
+
+class LeaseLost(Interrupted):
+    """Another worker has taken over, or the row was ended by hand."""
+
+
+class Cancelled(Interrupted):
+    """A person asked to cancel. The handler may put things back before it lets this through."""

@@ -1,0 +1,136 @@
+"""Server-sent events about operations: polled from the rows, resumable, bounded, and gone with the sign-in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import orjson
+from asgiref.sync import sync_to_async
+from django.db import connection
+from django.db.models import Q
+from django.http import StreamingHttpResponse
+
+from opsconsole.core import clock
+from tenants.scope import platform_scope, tenant_scope
+
+from . import selectors
+from .models import Operation
+
+POLL_SECONDS = 0.7
+PING_SECONDS = 15.0
+LONGEST_STREAM_SECONDS = 600.0
+EVENTS_AT_ONCE = 200
+
+Event = tuple[str, str, dict[str, Any]]  # id, name, data
+
+
+def encode(event_id: str, name: str, data: dict[str, Any]) -> bytes:
+    """One event on the wire."""
+    head = f"id: {event_id}\n" if event_id else ""
+    return f"{head}event: {name}\n".encode() + b"data: " + orjson.dumps(data, default=str) + b"\n\n"
+
+
+def stream(poll: Callable[[], list[Event]], alive: Callable[[], bool]) -> StreamingHttpResponse:
+    """A stream that asks ``poll`` for news and ends when ``alive`` says so. An event named ``done`` is the last."""
+
+    async def body() -> AsyncIterator[bytes]:
+        began = last_ping = time.monotonic()
+        yield b"retry: 2000\n" + encode("", "ready", {"at": clock.now().isoformat()})
+        while time.monotonic() - began < LONGEST_STREAM_SECONDS:
+            if not await sync_to_async(_closing(alive))():
+                yield encode("", "ended", {"reason": "The sign-in has ended."})
+                return
+            for event in await sync_to_async(_closing(poll))():
+                yield encode(*event)
+                if event[1] == "done":
+                    return
+            if time.monotonic() - last_ping > PING_SECONDS:
+                last_ping = time.monotonic()
+                yield b": ping\n\n"
+            await asyncio.sleep(POLL_SECONDS)
+
+    response = StreamingHttpResponse(body(), content_type="text/event-stream")
+    response["Cache-Control"] = "no-cache, no-transform"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _closing(ask: Callable[[], Any]) -> Callable[[], Any]:
+    """Give the connection back between two questions: a stream must not hold one for minutes."""
+
+    def asked() -> Any:
+        try:
+            return ask()
+        finally:
+            if not connection.in_atomic_block:
+                connection.close()
+
+    return asked
+
+
+def operation_poll(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, last_id: str = "") -> Callable[[], list[Event]]:
+    """News of one operation: ``state`` whenever progress, steps or state moved, ``done`` at the end."""
+    seen = {"version": last_id}
+
+    def poll() -> list[Event]:
+        with tenant_scope(tenant_id):
+            operation = Operation.objects.defer("params", "result").filter(pk=operation_id).first()
+            if operation is None:
+                return [("", "done", {})]
+            steps = operation.steps.count()
+        version = f"{selectors.version_of(operation)}-{steps}"
+        if version == seen["version"]:
+            return []
+        seen["version"] = version
+        data = {
+            "id": str(operation.pk),
+            "done": operation.progress_done,
+            "total": operation.progress_total,
+            "status": operation.status,
+            "note": operation.progress_note,
+        }
+        return [(version, "state" if operation.is_open else "done", data)]
+
+    return poll
+
+
+def changes_poll(
+    *, tenant_ids: list[uuid.UUID] | None, kinds: tuple[str, ...] = (), last_id: str = ""
+) -> Callable[[], list[Event]]:
+    """News of every operation of some tenants (None: all), from ``last_id`` on (default: from now)."""
+    since = {"cursor": _cursor(last_id)}
+
+    def poll() -> list[Event]:
+        return list(_changes(tenant_ids, kinds, since))
+
+    return poll
+
+
+def _cursor(last_id: str) -> tuple[datetime, str]:
+    moment, _, row_id = last_id.partition("_")
+    try:
+        return datetime.fromisoformat(moment), row_id
+    except ValueError:
+        return clock.now(), ""
+
+
+def _changes(tenant_ids: list[uuid.UUID] | None, kinds: tuple[str, ...], since: dict[str, Any]) -> Iterator[Event]:
+    moment, row_id = since["cursor"]
+    with platform_scope():
+        rows = Operation.objects.defer("params", "result").filter(updated_at__gte=moment)
+        if row_id:
+            rows = rows.filter(Q(updated_at__gt=moment) | Q(pk__gt=row_id))
+        if tenant_ids is not None:
+            rows = rows.filter(tenant_id__in=tenant_ids)
+        if kinds:
+            rows = rows.filter(kind__in=kinds)
+        found = list(rows.order_by("updated_at", "pk")[:EVENTS_AT_ONCE])
+    for operation in found:
+        event_id = f"{operation.updated_at.isoformat()}_{operation.pk}"
+        since["cursor"] = (operation.updated_at, str(operation.pk))
+        yield (event_id, "operation", selectors.operation_row(operation))

@@ -1,0 +1,50 @@
+"""What a kind of long work is made of: a class with a ``run`` that is safe to begin again from the top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from .engine import Run
+
+JSON = dict[str, Any]
+
+
+class Handler(Protocol):
+    """Carries out operations of one kind.
+
+    ``run`` is called from the top after every crash; what its steps have done already is answered from the rows. It
+    returns the operation's result, or raises ``OpsError`` (failed), ``UnknownOutcome`` (parked) or lets
+    ``Cancelled`` through after it has put things back.
+    """
+
+    kind: ClassVar[str]
+
+    def run(self, run: Run) -> JSON: ...
+
+
+_handlers: dict[str, Handler] = {}
+
+
+def register(handler_class: type[Any]) -> type[Any]:
+    """Class decorator: make a handler known by its ``kind``."""
+    _handlers[handler_class.kind] = handler_class()
+    return handler_class
+
+
+def handler_for(kind: str) -> Handler | None:
+    return _handlers.get(kind)
+
+
+def known_kinds() -> list[str]:
+    return sorted(_handlers)
+
+
+#: Called with a name at every step boundary. Tests hang a SIGKILL here; the product leaves it empty.
+boundary_observers: list[Callable[[str], None]] = []
+
+
+def reach(boundary: str) -> None:
+    for observer in boundary_observers:
+        observer(boundary)

@@ -1,0 +1,215 @@
+"""Long work as rows. What stands here is the truth; a message in Redis only wakes somebody up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from tenants.base import TenantModel
+from tenants.models import User
+
+
+class OperationStatus(models.TextChoices):
+    PENDING = "PENDING", "Waiting"
+    RUNNING = "RUNNING", "Running"
+    RETRY_PENDING = "RETRY_PENDING", "Waiting to retry"
+    PARKED = "PARKED", "Parked for a person"
+    COMPLETED = "COMPLETED", "Completed"
+    FAILED = "FAILED", "Failed"
+    CANCELLED = "CANCELLED", "Cancelled"
+
+
+#: States in which an operation still owns what it works on.
+OPEN = (
+    OperationStatus.PENDING,
+    OperationStatus.RUNNING,
+    OperationStatus.RETRY_PENDING,
+    OperationStatus.PARKED,
+)
+ENDED = (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED)
+
+
+class Operation(TenantModel):
+    """One piece of long work: what, for whom, how far, and who holds it.
+
+    ``fence`` rises with every claim; a worker that lost its lease carries an old one and can write nothing.
+    ``exclusive_key`` names what no other open operation of the tenant may hold (an environment's writes).
+    """
+
+    kind = models.CharField(max_length=64)
+    title = models.CharField(max_length=200)
+    status = models.CharField(max_length=16, choices=OperationStatus.choices, default=OperationStatus.PENDING)
+    params = models.JSONField(default=dict)
+    result = models.JSONField(null=True, blank=True)
+    error_code = models.CharField(max_length=48, blank=True)
+    error_message = models.TextField(blank=True)
+    error_details = models.JSONField(null=True, blank=True)
+
+    progress_done = models.IntegerField(default=0)
+    progress_total = models.IntegerField(default=0, help_text="0: not known.")
+    progress_note = models.CharField(max_length=200, blank=True)
+
+    idempotency_key = models.CharField(max_length=120, null=True, blank=True)
+    request_hash = models.CharField(max_length=64, blank=True)
+    exclusive_key = models.CharField(max_length=120, null=True, blank=True)
+    environment_id = models.UUIDField(null=True, blank=True)
+    subject_type = models.CharField(max_length=48, blank=True)
+    subject_id = models.UUIDField(null=True, blank=True)
+
+    requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    context = models.JSONField(default=dict, help_text="Who asked, as whom, through which door.")
+
+    fence = models.BigIntegerField(default=0)
+    attempt = models.IntegerField(default=0)
+    max_attempts = models.IntegerField(default=5)
+    lease_owner = models.CharField(max_length=120, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    run_after = models.DateTimeField(null=True, blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "background_jobs"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "kind", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+                name="background_jobs_idempotency",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "exclusive_key"],
+                condition=Q(exclusive_key__isnull=False, status__in=[str(s) for s in OPEN]),
+                name="background_jobs_exclusive",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="background_jobs_tenant"),
+            models.Index(fields=["tenant", "environment_id", "-created_at"], name="background_jobs_env"),
+            models.Index(fields=["tenant", "subject_type", "subject_id"], name="background_jobs_subject"),
+            models.Index(
+                fields=["status", "lease_expires_at"],
+                condition=Q(status__in=[str(s) for s in OPEN]),
+                name="background_jobs_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or has been running."""
+        if not self.started_at or not self.ended_at:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+    @property
+    def percent(self) -> int | None:
+        """Progress from 0 to 100, or None where the total is not known."""
+        if self.status == OperationStatus.COMPLETED:
+            return 100
+        if self.progress_total <= 0:
+            return None
+        return min(100, self.progress_done * 100 // self.progress_total)
+
+
+class StepState(models.TextChoices):
+    INTENT = "INTENT", "Under way"
+    DONE = "DONE", "Done"
+    FAILED = "FAILED", "Failed"
+    UNKNOWN = "UNKNOWN", "Unknown"
+    SKIPPED = "SKIPPED", "Skipped"
+
+
+class OperationStep(TenantModel):
+    """One step: what it is about to do, written before; what is there, written after."""
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
+    position = models.IntegerField()
+    name = models.CharField(max_length=160)
+    title = models.CharField(max_length=240)
+    state = models.CharField(max_length=8, choices=StepState.choices)
+    intent = models.JSONField(null=True, blank=True)
+    result = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    attempt = models.IntegerField(default=1)
+    fence = models.BigIntegerField()
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "operation_steps"
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["operation", "name"], name="operation_steps_once"),
+        ]
+        indexes = [models.Index(fields=["tenant", "operation", "position"], name="operation_steps_order")]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "state": self.state,
+            "intent": self.intent,
+            "result": self.result,
+            "error": self.error,
+            "attempt": self.attempt,
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+        }
+
+
+class Schedule(TenantModel):
+    """Recurring work. A beat claims a due row by compare-and-set, so two beats start it once."""
+
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=64)
+    params = models.JSONField(default=dict)
+    environment_id = models.UUIDField(null=True, blank=True)
+    every_seconds = models.IntegerField()
+    is_enabled = models.BooleanField(default=True)
+    next_run_at = models.DateTimeField()
+    last_run_at = models.DateTimeField(null=True, blank=True)
+    last_operation_id = models.UUIDField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "schedules"
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="schedules_name")]
+        indexes = [
+            models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="schedules_due"),
+            models.Index(fields=["tenant", "kind"], name="schedules_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Heartbeat(models.Model):
+    """The last sign of life of a part of the system (the reaper, a worker)."""
+
+    name = models.CharField(max_length=120, primary_key=True)
+    seen_at = models.DateTimeField()
+    details = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "heartbeats"
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,82 @@
+"""What the pages show of an operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+
+from opsconsole.core import clock
+
+from .models import Operation, OperationStatus, OperationStep, StepState
+
+#: Where the thing that an operation works on has its page: subject type to (URL name, argument).
+SUBJECT_PAGES = {
+    "promotion": "promotion",
+    "snapshot": "snapshot",
+    "drift_incident": "drift-incident",
+    "environment": "environment",
+}
+WORTH_SHOWING = 6
+
+
+def subject_url(operation: Operation, tenant_slug: str) -> str:
+    """The page of what the operation works on, or ''."""
+    name = SUBJECT_PAGES.get(operation.subject_type)
+    if not name or not operation.subject_id:
+        return ""
+    try:
+        return reverse(name, kwargs={"tenant_slug": tenant_slug, "pk": operation.subject_id})
+    except NoReverseMatch:
+        return ""
+
+
+def step_rows(steps: list[OperationStep]) -> list[dict[str, Any]]:
+    """Steps for ``components/steps.html``."""
+    return [
+        {
+            "name": step.title,
+            "state": step.state,
+            "intent": _facts(step.intent),
+            "result": _facts(step.result),
+            "error": (step.error or {}).get("message", ""),
+            "recovery": (step.error or {}).get("recovery", ""),
+            "started_at": step.started_at,
+            "seconds": (step.ended_at - step.started_at).total_seconds() if step.ended_at else None,
+        }
+        for step in steps
+    ]
+
+
+def _facts(value: Any) -> str:
+    """A line of the plain facts in a step's intent or result; long and nested values are left out."""
+    if not isinstance(value, dict):
+        return "" if value in (None, "") else str(value)[:160]
+    shown = []
+    for name, fact in value.items():
+        if fact in (None, "", [], {}) or isinstance(fact, dict):
+            continue
+        text = f"{len(fact)}" if isinstance(fact, list) else str(fact)
+        if len(text) == 64 and text.isalnum():
+            text = text[:12]
+        shown.append(f"{name.replace('_', ' ')} {text[:80]}")
+    return " · ".join(shown[:WORTH_SHOWING])
+
+
+def pace(operation: Operation) -> dict[str, Any]:
+    """Rate and time left, from what is done since the start."""
+    if operation.status != OperationStatus.RUNNING or not operation.started_at or operation.progress_done <= 0:
+        return {"rate": "", "seconds_left": None}
+    elapsed = max((clock.now() - operation.started_at).total_seconds(), 0.001)
+    rate = operation.progress_done / elapsed
+    left = (operation.progress_total - operation.progress_done) / rate if operation.progress_total else None
+    return {"rate": f"{rate:.1f} a second" if rate < 100 else f"{rate:.0f} a second", "seconds_left": left}
+
+
+def open_steps_first(steps: list[OperationStep], limit: int) -> tuple[list[OperationStep], int]:
+    """The steps to draw and how many were left out: all that failed or are open, then the rest in order."""
+    if len(steps) <= limit:
+        return steps, 0
+    loud = [s for s in steps if s.state not in (StepState.DONE, StepState.SKIPPED)][:limit]
+    quiet = [s for s in steps if s.state in (StepState.DONE, StepState.SKIPPED)][: max(0, limit - len(loud))]
+    return sorted(loud + quiet, key=lambda s: s.position), len(steps) - len(loud) - len(quiet)

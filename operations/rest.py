@@ -1,0 +1,85 @@
+"""Jobs over REST."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router
+
+from opsconsole.core.paging import clamp
+from tenants.api import caller, visit_for, visit_for_object
+from tenants.models import Grants
+from tenants.permissions import is_platform_admin
+from tenants.scope import platform_scope, tenant_scope
+
+from . import selectors, services
+from .models import Operation
+
+router = Router()
+LONGEST_WAIT_SECONDS = 55.0
+
+
+def wait_for(operation: Operation, seconds: float) -> Operation:
+    """Block until an operation has ended or parked, at most ``seconds`` (and never longer than 55)."""
+    deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+    pause = 0.05
+    while operation.status in ("PENDING", "RUNNING", "RETRY_PENDING") and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+        operation = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
+    return operation
+
+
+def http_status(operation: Operation) -> int:
+    """202 while there is more to come, 200 once it has ended."""
+    return 202 if operation.is_open else 200
+
+
+@router.get("/operations", summary="Jobs, newest first")
+def list_operations(
+    request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
+) -> dict[str, Any]:
+    visit = visit_for(request, tenant_id=tenant)
+    with tenant_scope(visit.tenant.pk):
+        page = selectors.list_operations(state=state, kind=kind, cursor=cursor, limit=clamp(limit))
+        return {
+            "operations": [selectors.operation_row(row) for row in page.rows],
+            "next_cursor": page.next_cursor or None,
+        }
+
+
+@router.get("/operations/{operation_id}", summary="One job with its steps")
+def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
+    visit = visit_for_object(request, Operation, operation_id)
+    operation = services.get_operation(tenant_id=visit.tenant.pk, operation_id=operation_id)
+    if wait:
+        operation = wait_for(operation, wait)
+    with tenant_scope(visit.tenant.pk):
+        steps = [step.to_dict() for step in operation.steps.all()[: selectors.STEPS_SHOWN]]
+    return {"operation": {**selectors.operation_row(operation, whole=True), "steps": steps}}
+
+
+@router.post("/operations/{operation_id}/cancel", summary="Ask a job to stop and put things back")
+def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    visit = visit_for_object(request, Operation, operation_id, grant=Grants.OPERATE)
+    operation = services.cancel(tenant_id=visit.tenant.pk, operation_id=operation_id, by=caller(request))
+    return {"operation": selectors.operation_row(operation)}
+
+
+@router.post("/operations/{operation_id}/retry", summary="Let a parked job try again")
+def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
+    visit = visit_for_object(request, Operation, operation_id, grant=Grants.OPERATE)
+    operation = services.retry(tenant_id=visit.tenant.pk, operation_id=operation_id)
+    return {"operation": selectors.operation_row(operation)}
+
+
+@router.get("/background-jobs", summary="Jobs of every tenant the caller may see")
+def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
+    user = caller(request)
+    with platform_scope():
+        mine = None if is_platform_admin(user) else user.pk
+        page = selectors.list_operations(state=state, mine=mine, cursor=cursor, limit=clamp(limit))
+        return {"jobs": [selectors.operation_row(row) for row in page.rows], "next_cursor": page.next_cursor or None}

@@ -1,0 +1,257 @@
+"""Writes about operations: start, cancel, retry, give up; schedules; the reaper."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from opsconsole.core import clock, context
+from opsconsole.core.errors import IdempotencyMismatch, NotFound
+from tenants.models import User
+from tenants.scope import platform_scope, tenant_scope
+
+from .errors import Busy, NotCancellable
+from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule
+
+logger = logging.getLogger(__name__)
+
+REAPED_AT_ONCE = 200
+#: A waiting operation younger than this is left to the message that was sent for it.
+MESSAGE_GRACE_SECONDS = 2
+
+
+def start(
+    *,
+    tenant_id: uuid.UUID,
+    kind: str,
+    title: str,
+    params: dict[str, Any],
+    requested_by: User | None,
+    idempotency_key: str | None = None,
+    exclusive_key: str | None = None,
+    environment_id: uuid.UUID | None = None,
+    subject_type: str = "",
+    subject_id: uuid.UUID | None = None,
+    run_after_seconds: float = 0,
+    max_attempts: int | None = None,
+) -> Operation:
+    """Put long work on record and wake a worker once the caller's transaction has committed.
+
+    The same idempotency key with the same parameters answers the operation that is there; with others it raises
+    ``IdempotencyMismatch``. ``Busy`` names the open operation that holds ``exclusive_key``.
+    """
+    digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+    with tenant_scope(tenant_id):
+        if idempotency_key:
+            known = Operation.objects.filter(kind=kind, idempotency_key=idempotency_key).first()
+            if known is not None:
+                if known.request_hash != digest:
+                    raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
+                return known
+        try:
+            with transaction.atomic():
+                operation = Operation.objects.create(
+                    tenant_id=tenant_id,
+                    kind=kind,
+                    title=title[:200],
+                    params=orjson.loads(orjson.dumps(params, default=str)),
+                    requested_by=requested_by,
+                    context=context.current().to_dict(),
+                    # Without a key of the caller's, the operation is its own key: runbooks join on it.
+                    idempotency_key=idempotency_key or f"op-{uuid.uuid4()}",
+                    request_hash=digest,
+                    exclusive_key=exclusive_key,
+                    environment_id=environment_id,
+                    subject_type=subject_type,
+                    subject_id=subject_id,
+                    run_after=clock.now() + timedelta(seconds=run_after_seconds) if run_after_seconds else None,
+                    max_attempts=max_attempts or settings.OPERATION_MAX_ATTEMPTS,
+                )
+        except IntegrityError as error:
+            raise _why_refused(kind, idempotency_key, exclusive_key, error) from error
+        transaction.on_commit(lambda: wake(operation_id=operation.pk, tenant_id=tenant_id))
+        return operation
+
+
+def _why_refused(kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception) -> Exception:
+    holder = Operation.objects.filter(exclusive_key=exclusive_key, status__in=OPEN).first() if exclusive_key else None
+    if holder is not None:
+        return Busy(
+            f"“{holder.title}” is {holder.get_status_display().lower()} and holds the same environment.",
+            details={"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status},
+        )
+    if idempotency_key and Operation.objects.filter(kind=kind, idempotency_key=idempotency_key).exists():
+        return Busy("The same request is being taken in right now.", recovery="Send it again in a moment.")
+    return error
+
+
+def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID) -> None:
+    """Tell a worker. A broker that is away is no failure: the reaper finds the row."""
+    from .tasks import drive
+
+    try:
+        drive.apply_async(args=[str(operation_id), str(tenant_id)], retry=False)
+    except Exception:
+        logger.warning("could not wake a worker; the reaper will", exc_info=True)
+
+
+def get_operation(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
+    """One operation of the tenant, or ``NotFound``."""
+    with tenant_scope(tenant_id):
+        operation = Operation.objects.filter(pk=operation_id).first()
+    if operation is None:
+        raise NotFound
+    return operation
+
+
+def cancel(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None) -> Operation:
+    """Ask an operation to stop. One that waits ends here; a running one stops at its next boundary and puts back."""
+    now = clock.now()
+    with tenant_scope(tenant_id):
+        operation = Operation.objects.select_for_update().filter(pk=operation_id).first()
+        if operation is None:
+            raise NotFound
+        if not operation.is_open:
+            raise NotCancellable
+        changes: dict[str, Any] = {"cancel_requested_at": now, "cancel_requested_by": by, "updated_at": now}
+        if operation.status == OperationStatus.PENDING and operation.attempt == 0:
+            changes |= {"status": OperationStatus.CANCELLED, "ended_at": now}
+        elif operation.status in (OperationStatus.PARKED, OperationStatus.RETRY_PENDING, OperationStatus.PENDING):
+            # It has begun once: the handler must get the chance to put things back.
+            changes |= {"status": OperationStatus.RETRY_PENDING, "run_after": None, "attempt": 0}
+            transaction.on_commit(lambda: wake(operation_id=operation_id, tenant_id=tenant_id))
+        Operation.objects.filter(pk=operation_id).update(**changes)
+        operation.refresh_from_db()
+        return operation
+
+
+def retry(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
+    """Let a parked operation try again, with its attempts counted anew."""
+    with tenant_scope(tenant_id):
+        updated = Operation.objects.filter(
+            pk=operation_id, status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING]
+        ).update(status=OperationStatus.RETRY_PENDING, attempt=0, run_after=None, updated_at=clock.now())
+        operation = Operation.objects.filter(pk=operation_id).first()
+        if operation is None:
+            raise NotFound
+        if updated != 1:
+            raise NotCancellable(recovery="Only a parked job can be tried again.")
+        transaction.on_commit(lambda: wake(operation_id=operation_id, tenant_id=tenant_id))
+        return operation
+
+
+def give_up(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None, reason: str) -> Operation:
+    """End a parked operation as failed: a person has looked and settled it by hand."""
+    now = clock.now()
+    with tenant_scope(tenant_id):
+        updated = Operation.objects.filter(pk=operation_id, status=OperationStatus.PARKED).update(
+            status=OperationStatus.FAILED,
+            ended_at=now,
+            updated_at=now,
+            cancel_requested_by=by,
+            error_message=f"Given up: {reason.strip()[:500]}",
+        )
+        operation = Operation.objects.filter(pk=operation_id).first()
+        if operation is None:
+            raise NotFound
+        if updated != 1:
+            raise NotCancellable(recovery="Only a parked job can be given up.")
+        return operation
+
+
+def beat(*, name: str, details: dict[str, Any] | None = None) -> None:
+    """Leave a sign of life."""
+    Heartbeat.objects.update_or_create(name=name, defaults={"seen_at": clock.now(), "details": details or {}})
+
+
+def reap() -> int:
+    """Wake what was dropped: waiting too long, due to retry, or held by a worker that is gone. How many."""
+    now = clock.now()
+    waiting = Q(status=OperationStatus.PENDING, created_at__lt=now - timedelta(seconds=MESSAGE_GRACE_SECONDS))
+    due = Q(status=OperationStatus.RETRY_PENDING)
+    orphaned = Q(status=OperationStatus.RUNNING, lease_expires_at__lt=now)
+    with platform_scope():
+        found = list(
+            Operation.objects.filter(waiting | due | orphaned)
+            .filter(Q(run_after=None) | Q(run_after__lte=now))
+            .order_by("created_at")
+            .values_list("pk", "tenant_id")[:REAPED_AT_ONCE]
+        )
+    for operation_id, tenant_id in found:
+        wake(operation_id=operation_id, tenant_id=tenant_id)
+    return len(found)
+
+
+def run_due_schedules() -> int:
+    """Start what is due; each row is claimed by compare-and-set, so two beats start it once. How many."""
+    now = clock.now()
+    started = 0
+    with platform_scope():
+        due = list(Schedule.objects.filter(is_enabled=True, next_run_at__lte=now)[:REAPED_AT_ONCE])
+    for schedule in due:
+        with tenant_scope(schedule.tenant_id):
+            claimed = Schedule.objects.filter(pk=schedule.pk, is_enabled=True, next_run_at=schedule.next_run_at).update(
+                next_run_at=now + timedelta(seconds=schedule.every_seconds),
+                last_run_at=now,
+                updated_at=now,
+            )
+            if claimed != 1:
+                continue
+            try:
+                with transaction.atomic():
+                    operation = start(
+                        tenant_id=schedule.tenant_id,
+                        kind=schedule.kind,
+                        title=schedule.name,
+                        params=schedule.params,
+                        requested_by=None,
+                        environment_id=schedule.environment_id,
+                        idempotency_key=f"schedule-{schedule.pk}-{schedule.next_run_at.isoformat()}",
+                    )
+            except Busy:
+                continue
+            Schedule.objects.filter(pk=schedule.pk).update(last_operation_id=operation.pk)
+            started += 1
+    return started
+
+
+def set_schedule(
+    *,
+    tenant_id: uuid.UUID,
+    name: str,
+    kind: str,
+    params: dict[str, Any],
+    every_seconds: int,
+    environment_id: uuid.UUID | None = None,
+    is_enabled: bool = True,
+) -> Schedule:
+    """Make or change recurring work by its name."""
+    with tenant_scope(tenant_id):
+        schedule, _ = Schedule.objects.update_or_create(
+            tenant_id=tenant_id,
+            name=name,
+            defaults={
+                "kind": kind,
+                "params": params,
+                "every_seconds": every_seconds,
+                "environment_id": environment_id,
+                "is_enabled": is_enabled,
+            },
+            create_defaults={
+                "kind": kind,
+                "params": params,
+                "every_seconds": every_seconds,
+                "environment_id": environment_id,
+                "is_enabled": is_enabled,
+                "next_run_at": clock.now() + timedelta(seconds=every_seconds),
+            },
+        )
+        return schedule

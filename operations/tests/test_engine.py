@@ -1,0 +1,329 @@
+"""The durable engine: nothing done twice, nothing lost, nobody writes after being taken over."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import psycopg
+import pytest
+from django.db import connection
+
+from operations import engine, handlers, services
+from operations.engine import Effect, Looked, Run
+from operations.errors import Busy, Cancelled, NotCancellable
+from operations.models import Operation, OperationStatus, Schedule
+from opsconsole.core import clock
+from opsconsole.core.errors import IdempotencyMismatch, OpsError
+from tenants.scope import tenant_scope
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Outside:
+    """The world that effects change."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.refuse: dict[str, Exception] = {}
+
+    def effect(self, name: str, look: str | None = None) -> Effect:
+        def act() -> dict[str, str]:
+            if name in self.refuse:
+                raise self.refuse[name]
+            self.done.append(name)
+            return {"wrote": name}
+
+        def seen(_intent: dict[str, Any]) -> Looked:
+            if look:
+                return Looked(look)
+            return Looked.done({"wrote": name}) if name in self.done else Looked.not_done()
+
+        return Effect(name, f"Write {name}", {"expects": name}, act, seen)
+
+
+@pytest.fixture
+def outside() -> Outside:
+    return Outside()
+
+
+@pytest.fixture
+def writer(outside: Outside) -> Any:
+    """A kind of work with five effects and a result."""
+
+    class Writer:
+        kind: ClassVar[str] = "test.write"
+        names = ("a", "b", "c", "d", "e")
+
+        def run(self, run: Run) -> dict[str, Any]:
+            for name in self.names:
+                run.check()
+                run.effect(outside.effect(name))
+                run.progress(len(outside.done), 5, name)
+            return {"written": len(outside.done)}
+
+    handlers.register(Writer)
+    yield Writer
+    handlers._handlers.pop(Writer.kind)
+
+
+def begin(cast: Any, **fields: Any) -> Operation:
+    given = {"kind": "test.write", "title": "Write", "params": {"x": 1}, "requested_by": cast.owner, **fields}
+    return services.start(tenant_id=cast.tenant.pk, **given)
+
+
+def drive(operation: Operation) -> str | None:
+    return engine.drive(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30)
+
+
+def fresh(operation: Operation) -> Operation:
+    with tenant_scope(operation.tenant_id):
+        return Operation.objects.prefetch_related("steps").get(pk=operation.pk)
+
+
+class Crash(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+@pytest.fixture
+def crash_at() -> Any:
+    """Let the worker die at the N-th boundary it reaches."""
+    state = {"left": -1}
+
+    def observer(_boundary: str) -> None:
+        state["left"] -= 1
+        if state["left"] == 0:
+            raise Crash
+
+    handlers.boundary_observers.append(observer)
+    yield lambda n: state.update(left=n)
+    handlers.boundary_observers.remove(observer)
+
+
+def lease_runs_out(operation: Operation) -> None:
+    with tenant_scope(operation.tenant_id):
+        Operation.objects.filter(pk=operation.pk).update(lease_expires_at=clock.now() - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("boundary", range(1, 21))
+def test_a_crash_at_any_boundary_does_each_effect_once(
+    live_cast: Any, writer: Any, outside: Outside, crash_at: Any, boundary: int
+) -> None:
+    operation = begin(live_cast)
+    crash_at(boundary)
+    with pytest.raises(Crash):
+        drive(operation)
+    assert drive(operation) is None, "still leased to the dead worker"
+    lease_runs_out(operation)
+    assert services.reap() == 1
+    assert drive(operation) == "COMPLETED"
+    assert outside.done == ["a", "b", "c", "d", "e"]
+    done = fresh(operation)
+    assert done.result == {"written": 5}
+    assert [step.state for step in done.steps.all()] == ["DONE"] * 5
+    assert done.attempt == 2
+
+
+def test_a_worker_that_was_taken_over_writes_nothing(live_cast: Any, writer: Any, outside: Outside) -> None:
+    operation = begin(live_cast)
+    first = engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30)
+    assert first is not None
+    lease_runs_out(operation)
+    second = engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30)
+    assert second is not None and second.operation.fence == first.operation.fence + 1
+    with pytest.raises(engine.LeaseLost):
+        first.effect(outside.effect("late"))
+    assert outside.done == []
+    with pytest.raises(engine.LeaseLost), first.fenced():
+        pass
+
+
+def test_two_workers_claim_it_once(live_cast: Any, writer: Any) -> None:
+    operation = begin(live_cast)
+    claimed: list[Any] = []
+    gate = threading.Barrier(4)
+
+    def take() -> None:
+        gate.wait()
+        claimed.append(engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id))
+        connection.close()
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([run for run in claimed if run is not None]) == 1
+
+
+def test_an_outcome_nobody_can_tell_parks_it(live_cast: Any, outside: Outside) -> None:
+    class Torn:
+        kind: ClassVar[str] = "test.torn"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            return run.effect(outside.effect("x", look="unknown"))
+
+    handlers.register(Torn)
+
+    class Dropped(OpsError):
+        ambiguous = True
+
+    outside.refuse["x"] = Dropped("the connection broke")
+    operation = begin(live_cast, kind="test.torn")
+    assert drive(operation) == "PARKED"
+    parked = fresh(operation)
+    assert parked.error_code == "OPERATION_UNKNOWN"
+    assert [step.state for step in parked.steps.all()] == ["UNKNOWN"]
+    services.give_up(tenant_id=operation.tenant_id, operation_id=operation.pk, by=live_cast.owner, reason="looked")
+    assert fresh(operation).status == OperationStatus.FAILED
+
+
+def test_attempts_are_counted_before_the_try(live_cast: Any, writer: Any, crash_at: Any) -> None:
+    operation = begin(live_cast, max_attempts=3)
+    for _ in range(3):
+        crash_at(1)
+        with pytest.raises(Crash):
+            drive(operation)
+        lease_runs_out(operation)
+    assert drive(operation) is None
+    parked = fresh(operation)
+    assert (parked.status, parked.attempt) == ("PARKED", 3)
+    services.retry(tenant_id=operation.tenant_id, operation_id=operation.pk)
+    assert drive(operation) == "COMPLETED"
+
+
+def test_ended_by_hand_stops_at_the_next_write(live_cast: Any, outside: Outside) -> None:
+    """The runbook's emergency stop: UPDATE background_jobs SET status = 'FAILED'."""
+
+    class Stopped:
+        kind: ClassVar[str] = "test.stopped"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            run.effect(outside.effect("first"))
+            with tenant_scope(run.tenant_id):
+                Operation.objects.filter(pk=run.operation.pk).update(status="FAILED", error_message="Emergency stop")
+            run.effect(outside.effect("second"))
+            return {}
+
+    handlers.register(Stopped)
+    operation = begin(live_cast, kind="test.stopped")
+    assert drive(operation) is None
+    assert outside.done == ["first"]
+    assert fresh(operation).error_message == "Emergency stop"
+
+
+def test_cancel_lets_the_handler_put_things_back(live_cast: Any, outside: Outside) -> None:
+    class Careful:
+        kind: ClassVar[str] = "test.careful"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            try:
+                run.effect(outside.effect("write"))
+                services.cancel(tenant_id=run.tenant_id, operation_id=run.operation.pk, by=live_cast.owner)
+                run.heartbeat()
+                run.check()
+            except Cancelled:
+                with run.shielded():
+                    run.effect(outside.effect("restore"))
+                raise
+            return {}
+
+    handlers.register(Careful)
+    operation = begin(live_cast, kind="test.careful")
+    assert drive(operation) == "CANCELLED"
+    assert outside.done == ["write", "restore"]
+    with pytest.raises(NotCancellable):
+        services.cancel(tenant_id=operation.tenant_id, operation_id=operation.pk, by=live_cast.owner)
+
+
+def test_concurrent_effects_report_the_failure_and_keep_the_rest(live_cast: Any, outside: Outside) -> None:
+    class Many:
+        kind: ClassVar[str] = "test.many"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            effects = [outside.effect(f"n{i}") for i in range(40)]
+            return {"done": len(run.effects(effects, concurrency=8, chunk=20))}
+
+    handlers.register(Many)
+    outside.refuse["n7"] = OpsError("no")
+    operation = begin(live_cast, kind="test.many")
+    assert drive(operation) == "FAILED"
+    states = {step.name: step.state for step in fresh(operation).steps.all()}
+    assert states["n7"] == "FAILED"
+    assert len(states) == 20, "the second chunk was not begun"
+    assert sorted(outside.done) == sorted(n for n, s in states.items() if s == "DONE")
+
+
+def test_the_same_key_is_the_same_operation(live_cast: Any, writer: Any) -> None:
+    first = begin(live_cast, idempotency_key="k1")
+    assert begin(live_cast, idempotency_key="k1").pk == first.pk
+    with pytest.raises(IdempotencyMismatch):
+        begin(live_cast, idempotency_key="k1", params={"x": 2})
+
+
+def test_one_operation_holds_an_environment(live_cast: Any, writer: Any) -> None:
+    begin(live_cast, exclusive_key="environment:1")
+    with pytest.raises(Busy):
+        begin(live_cast, exclusive_key="environment:1")
+
+
+def test_a_due_schedule_starts_once_with_two_beats(live_cast: Any, writer: Any) -> None:
+    schedule = services.set_schedule(
+        tenant_id=live_cast.tenant.pk, name="every so often", kind="test.write", params={}, every_seconds=60
+    )
+    with tenant_scope(live_cast.tenant.pk):
+        Schedule.objects.filter(pk=schedule.pk).update(next_run_at=clock.now() - timedelta(seconds=1))
+    counts: list[int] = []
+    gate = threading.Barrier(2)
+
+    def beat() -> None:
+        gate.wait()
+        counts.append(services.run_due_schedules())
+        connection.close()
+
+    threads = [threading.Thread(target=beat) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counts) == 1
+    with tenant_scope(live_cast.tenant.pk):
+        assert Operation.objects.count() == 1
+
+
+def test_sigterm_hands_the_work_back(live_cast: Any, writer: Any, outside: Outside) -> None:
+    operation = begin(live_cast)
+    engine.stopping.set()
+    try:
+        assert drive(operation) == "PENDING"
+    finally:
+        engine.stopping.clear()
+    assert fresh(operation).attempt == 0
+    assert drive(operation) == "COMPLETED"
+
+
+def test_the_orchestration_runbook_has_stuck_work_retried(live_cast: Any, writer: Any, outside: Outside) -> None:
+    """Its UPDATE of ``saga_executions`` as the operator, and its query for orphaned idempotency keys."""
+    operation = begin(live_cast)
+    assert engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id) is not None
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"], autocommit=True) as operator:
+        retried = operator.execute(
+            "UPDATE saga_executions SET status = 'RETRY_PENDING', retry_count = retry_count + 1"
+            " WHERE status = 'RUNNING' AND updated_at < NOW() + INTERVAL '30 minutes' AND retry_count < 3"
+        )
+        assert retried.rowcount == 1
+        orphans = operator.execute(
+            "SELECT COUNT(*) FROM idempotent_operations io LEFT JOIN saga_executions se"
+            " ON io.operation_key = se.correlation_id WHERE se.id IS NULL"
+        )
+        assert orphans.fetchone() == (0,)
+        trail = operator.execute(
+            "SELECT source, details->>'database_role' FROM audit_logs WHERE resource_type = 'background_jobs'"
+            " AND action = 'UPDATE' ORDER BY id DESC LIMIT 1"
+        )
+        assert trail.fetchone() == ("sql", "opsconsole_operator")
+    assert services.reap() == 1
+    assert drive(operation) == "COMPLETED"
+    assert len(outside.done) == 5

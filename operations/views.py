@@ -1,0 +1,135 @@
+"""Pages of jobs: the tenant's, one's own, all of them, and one with its steps."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+
+from opsconsole.core.errors import NotFound, OpsError
+from opsconsole.core.middleware import error_response
+from tenants.models import Grants
+from tenants.pages import Visit, open_visit, platform_page, tenant_page
+from tenants.permissions import is_platform_admin
+from tenants.scope import tenant_scope
+
+from . import events, presenters, selectors, services
+from .models import Operation
+
+TABS = (("", "All"), ("open", "Open"), ("parked", "Parked"), ("failed", "Failed"), ("completed", "Completed"))
+
+
+def _filters(request: HttpRequest) -> dict[str, Any]:
+    return {"state": request.GET.get("state", ""), "cursor": request.GET.get("cursor", "")}
+
+
+@tenant_page(Grants.VIEW)
+def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """The tenant's jobs, newest first."""
+    mine = request.GET.get("mine") == "1"
+    page = selectors.list_operations(**_filters(request), mine=visit.user.pk if mine else None)
+    counts = selectors.status_counts()
+    context = {"page": page, "tabs": TABS, "state": request.GET.get("state", ""), "mine": mine, "counts": counts}
+    return render(request, "operations/jobs.html", {**context, "nav_section": "jobs"})
+
+
+@platform_page()
+def platform_jobs(request: HttpRequest) -> HttpResponse:
+    """Every tenant's jobs for platform admins; for others their own."""
+    mine = None if is_platform_admin(request.user) else request.user.pk  # type: ignore[arg-type]
+    page = selectors.list_operations(**_filters(request), mine=mine)
+    counts = selectors.status_counts() if mine is None else {}
+    context = {"page": page, "tabs": TABS, "state": request.GET.get("state", ""), "counts": counts}
+    return render(request, "operations/jobs.html", {**context, "nav_section": "platform-jobs", "everywhere": True})
+
+
+def job_context(operation: Operation, visit: Visit) -> dict[str, Any]:
+    """What the page and its live part show; needs the tenant's scope."""
+    steps, hidden = presenters.open_steps_first(list(operation.steps.all()), selectors.STEPS_SHOWN)
+    return {
+        "operation": operation,
+        "steps": presenters.step_rows(steps),
+        "hidden_steps": hidden,
+        "pace": presenters.pace(operation),
+        "subject_url": presenters.subject_url(operation, visit.tenant.slug),
+        "may_operate": visit.may(Grants.OPERATE),
+    }
+
+
+def _operation(pk: uuid.UUID) -> Operation:
+    operation = Operation.objects.select_related("requested_by", "cancel_requested_by").filter(pk=pk).first()
+    if operation is None:
+        raise NotFound
+    return operation
+
+
+@tenant_page(Grants.VIEW)
+def job(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """One job: progress, steps, result; the record once it has ended."""
+    context = job_context(_operation(pk), visit)
+    name = "operations/job.html#live" if request.GET.get("part") == "live" else "operations/job.html"
+    return render(request, name, {**context, "nav_section": "jobs"})
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
+def job_cancel(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    services.cancel(tenant_id=visit.tenant.pk, operation_id=pk, by=visit.user)
+    messages.success(request, "The job was asked to stop; what it had begun is being put back.")
+    return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
+def job_retry(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    services.retry(tenant_id=visit.tenant.pk, operation_id=pk)
+    messages.success(request, "The job tries again.")
+    return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
+def job_give_up(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    reason = request.POST.get("reason", "")
+    services.give_up(tenant_id=visit.tenant.pk, operation_id=pk, by=visit.user, reason=reason)
+    messages.success(request, "The job was given up.")
+    return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
+
+
+async def job_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
+    """News of one job as server-sent events, for as long as the person may see it."""
+    user = await request.auser()  # type: ignore[attr-defined]
+    if isinstance(user, AnonymousUser):
+        return HttpResponse(status=401)
+    session_key = request.session.session_key
+
+    def visit_now() -> Visit:
+        return open_visit(user=user, slug=tenant_slug)
+
+    try:
+        visit = await sync_to_async(visit_now)()
+        await sync_to_async(_exists)(visit, pk)
+    except OpsError as error:
+        return error_response(request, error)
+
+    def alive() -> bool:
+        from tenants.models import UserSession
+
+        try:
+            visit_now()
+        except OpsError:
+            return False
+        return UserSession.objects.filter(session_key=session_key, user__is_active=True).exists()
+
+    last_id = request.headers.get("Last-Event-ID", "")
+    poll = events.operation_poll(tenant_id=visit.tenant.pk, operation_id=pk, last_id=last_id)
+    return events.stream(poll, alive)
+
+
+def _exists(visit: Visit, pk: uuid.UUID) -> None:
+    with tenant_scope(visit.tenant.pk):
+        if not Operation.objects.filter(pk=pk).exists():
+            raise NotFound
