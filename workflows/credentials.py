@@ -1,0 +1,177 @@
+"""Which credential stands in for which when workflows move from one environment to another."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from opsconsole.core import clock
+from opsconsole.core.errors import NotFound
+from tenants.models import User
+from tenants.scope import tenant_scope
+
+from .errors import MappingInvalid
+from .identity import record_credentials
+from .matching import same_name
+from .models import CredentialMapping, Environment, KnownCredential
+
+SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRow:
+    """A credential of the source, what stands in for it in the target, and what could.
+
+    ``state``: mapped, suggested (one of the same type and name is there), ambiguous (several are), open.
+    """
+
+    credential_type: str
+    name: str
+    credential_id: str
+    uses: int
+    mapping: CredentialMapping | None = None
+    suggestion: KnownCredential | None = None
+    choices: list[KnownCredential] = field(default_factory=list)
+    namesakes: int = 0
+
+    @property
+    def state(self) -> str:
+        if self.mapping is not None:
+            return "mapped"
+        if self.suggestion is not None:
+            return "suggested"
+        return "ambiguous" if self.namesakes > 1 else "open"
+
+
+def credential_rows(
+    *, source_environment_id: uuid.UUID, target_environment_id: uuid.UUID, limit: int = SHOWN
+) -> list[CredentialRow]:
+    """The source's credentials, those without a stand-in first. Needs the tenant's scope; three queries."""
+    known = list(
+        KnownCredential.objects.filter(environment_id=source_environment_id).order_by("credential_type", "name")[:limit]
+    )
+    choices: dict[str, list[KnownCredential]] = defaultdict(list)
+    target = KnownCredential.objects.filter(environment_id=target_environment_id)
+    for credential in target.order_by("name")[: limit * 4]:
+        choices[credential.credential_type].append(credential)
+    mapped = {
+        (m.credential_type, m.source_name): m
+        for m in CredentialMapping.objects.filter(
+            source_environment_id=source_environment_id, target_environment_id=target_environment_id
+        )
+    }
+    rows = []
+    for credential in known:
+        offered = choices[credential.credential_type]
+        alike = [c for c in offered if same_name(c.name) == same_name(credential.name)]
+        rows.append(
+            CredentialRow(
+                credential_type=credential.credential_type,
+                name=credential.name,
+                credential_id=credential.credential_id,
+                uses=credential.uses,
+                mapping=mapped.get((credential.credential_type, credential.name)),
+                suggestion=alike[0] if len(alike) == 1 else None,
+                choices=offered,
+                namesakes=len(alike),
+            )
+        )
+    order = {"open": 0, "ambiguous": 1, "suggested": 2, "mapped": 3}
+    return sorted(rows, key=lambda row: order[row.state])
+
+
+def save_mapping(
+    *,
+    tenant_id: uuid.UUID,
+    source_environment_id: uuid.UUID,
+    target_environment_id: uuid.UUID,
+    credential_type: str,
+    source_name: str,
+    source_credential_id: str = "",
+    target_name: str,
+    target_credential_id: str,
+    by: User | None,
+) -> CredentialMapping:
+    """Make or replace the stand-in of one credential. Raises ``MappingInvalid`` or ``NotFound``."""
+    values = {
+        "credential_type": credential_type.strip(),
+        "source_name": source_name,
+        "target_name": target_name.strip(),
+        "target_credential_id": target_credential_id.strip(),
+    }
+    empty = [name for name in ("credential_type", "target_credential_id") if not values[name]]
+    too_long = [name for name, value in values.items() if len(value) > (64 if name.endswith("_id") else 120)]
+    if empty or too_long or source_environment_id == target_environment_id:
+        raise MappingInvalid(
+            details={name: ["Needed." if name in empty else "Too long."] for name in [*empty, *too_long]}
+            or {"target_environment": ["Choose two different environments."]}
+        )
+    with tenant_scope(tenant_id):
+        wanted = {source_environment_id, target_environment_id}
+        if Environment.objects.filter(pk__in=wanted).count() != len(wanted):
+            raise NotFound
+        mapping, _ = CredentialMapping.objects.update_or_create(
+            tenant_id=tenant_id,
+            source_environment_id=source_environment_id,
+            target_environment_id=target_environment_id,
+            credential_type=values["credential_type"],
+            source_name=source_name,
+            defaults={
+                "source_credential_id": source_credential_id[:64],
+                "target_name": values["target_name"],
+                "target_credential_id": values["target_credential_id"],
+                "created_by": by,
+            },
+        )
+        return mapping
+
+
+def accept_suggestions(
+    *, tenant_id: uuid.UUID, source_environment_id: uuid.UUID, target_environment_id: uuid.UUID, by: User | None
+) -> int:
+    """Map every credential that has exactly one of its type and name on the other side; how many."""
+    with tenant_scope(tenant_id):
+        rows = credential_rows(source_environment_id=source_environment_id, target_environment_id=target_environment_id)
+        suggested = [(row, row.suggestion) for row in rows if row.state == "suggested" and row.suggestion]
+        for row, suggestion in suggested:
+            save_mapping(
+                tenant_id=tenant_id,
+                source_environment_id=source_environment_id,
+                target_environment_id=target_environment_id,
+                credential_type=row.credential_type,
+                source_name=row.name,
+                source_credential_id=row.credential_id,
+                target_name=suggestion.name,
+                target_credential_id=suggestion.credential_id,
+                by=by,
+            )
+        return len(suggested)
+
+
+def delete_mapping(*, tenant_id: uuid.UUID, mapping_id: uuid.UUID) -> None:
+    """Take a mapping away; ``NotFound`` where there is none."""
+    with tenant_scope(tenant_id):
+        deleted, _ = CredentialMapping.objects.filter(pk=mapping_id).delete()
+        if not deleted:
+            raise NotFound
+
+
+def enter_credential(
+    *, tenant_id: uuid.UUID, environment_id: uuid.UUID, credential_type: str, name: str, credential_id: str
+) -> None:
+    """Make a credential known that no workflow uses yet and that n8n does not list."""
+    kind, label, ident = credential_type.strip(), name.strip(), credential_id.strip()
+    if not kind or not ident or len(kind) > 120 or len(label) > 200 or len(ident) > 64:
+        raise MappingInvalid("A credential needs its type and its id, as n8n shows them.")
+    with tenant_scope(tenant_id):
+        if not Environment.objects.filter(pk=environment_id).exists():
+            raise NotFound
+        record_credentials(
+            tenant_id=tenant_id,
+            environment_id=environment_id,
+            used=[(kind, label or ident, ident)],
+            seen_at=clock.now(),
+            complete=False,
+            source="entered",
+        )

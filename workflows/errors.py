@@ -1,0 +1,67 @@
+"""What can go wrong around environments, mappings and credentials."""
+
+from __future__ import annotations
+
+from opsconsole.core.errors import Conflict, Invalid, OpsError
+
+
+class EnvironmentInvalid(Invalid):
+    code = "ENV_001"
+    title = "The environment cannot be saved like this"
+    message = "Some values of the environment cannot be used."
+
+
+class EnvironmentSlugTaken(Conflict):
+    code = "ENV_002"
+    title = "That short name is taken"
+    message = "Another environment of this tenant already uses this short name."
+    recovery = "Choose another short name."
+
+
+class EnvironmentInUse(Conflict):
+    code = "ENV_003"
+    title = "The environment is busy"
+    message = "A job is working on this environment."
+    recovery = "Wait for the job to end, or cancel it, then archive the environment."
+
+
+class EnvironmentArchived(Conflict):
+    code = "ENV_004"
+    title = "The environment is archived"
+    message = "An archived environment is kept for its history only; nothing connects to it any more."
+    recovery = "Bring it back from the archive first."
+
+
+class NoApiKey(OpsError):
+    code = "ENV_005"
+    title = "No API key"
+    message = "This environment has no API key, so n8n cannot be asked anything."
+    recovery = "Create an API key in n8n (Settings, n8n API) and enter it in the environment's form."
+    status = 409
+
+
+class PlaceTaken(Conflict):
+    code = "MAP_001"
+    title = "Already linked"
+    message = "That workflow already has another counterpart in this environment."
+    recovery = "Ignore or separate the other one first, then link this one."
+
+
+class PlaceGone(Conflict):
+    code = "MAP_002"
+    title = "Nothing to link"
+    message = "This workflow is no longer in the environment."
+    recovery = "Capture the environment again and look at the mapping as it is then."
+
+
+class DuplicateId(Conflict):
+    code = "MAP_003"
+    title = "One workflow, two places"
+    message = "Another workflow of this environment already has this n8n id."
+    recovery = "Capture the environment again; if it stays like this, separate the two on the mapping page."
+
+
+class MappingInvalid(Invalid):
+    code = "CRED_001"
+    title = "The mapping cannot be saved like this"
+    message = "A credential mapping needs two environments, a type and a name on both sides."

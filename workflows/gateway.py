@@ -1,0 +1,68 @@
+"""From an environment's row to a client that speaks to its n8n. The only place that decrypts an API key."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from opsconsole.core import crypto
+from opsconsole.core.errors import NotFound
+from tenants.scope import assert_no_scope, tenant_scope
+
+from .errors import EnvironmentArchived, NoApiKey
+from .models import Environment
+
+if TYPE_CHECKING:
+    from .n8n import AddressPolicy, N8nClient
+
+
+def address_policy() -> AddressPolicy:
+    """Where clients may connect, from the settings."""
+    from .n8n import AddressPolicy
+
+    return AddressPolicy.build(networks=settings.N8N_ALLOWED_NETWORKS, https_only=not settings.N8N_ALLOW_HTTP)
+
+
+def client_for(environment: Environment) -> N8nClient:
+    """A client for the environment's instance; call outside any scope and close it (it is a context manager).
+
+    Raises ``NoApiKey``, ``EnvironmentArchived`` or ``SecretUnreadable``.
+    """
+    from .n8n import N8nClient
+    from .n8n.client import Limits
+
+    assert_no_scope("A connection to n8n")
+    if environment.is_archived:
+        raise EnvironmentArchived(details={"environment_id": str(environment.pk)})
+    if not environment.api_key_encrypted:
+        raise NoApiKey(details={"environment_id": str(environment.pk)})
+    return N8nClient(
+        base_url=environment.base_url,
+        api_key=crypto.decrypt(environment.api_key_encrypted),
+        policy=address_policy(),
+        limits=Limits(writes_at_once=settings.N8N_WRITES_AT_ONCE),
+    )
+
+
+def environment_by_id(tenant_id: uuid.UUID, environment_id: uuid.UUID | str) -> Environment:
+    """One environment of the tenant; ``NotFound`` where it does not exist, is another's, or the id is no UUID."""
+    try:
+        wanted = environment_id if isinstance(environment_id, uuid.UUID) else uuid.UUID(str(environment_id))
+    except ValueError as error:
+        raise NotFound from error
+    with tenant_scope(tenant_id):
+        environment = Environment.objects.filter(pk=wanted).first()
+    if environment is None:
+        raise NotFound
+    return environment
+
+
+def environment_by_slug(tenant_id: uuid.UUID, slug: str) -> Environment:
+    """One environment of the tenant by its short name, or ``NotFound``."""
+    with tenant_scope(tenant_id):
+        environment = Environment.objects.filter(slug=slug).first()
+    if environment is None:
+        raise NotFound
+    return environment

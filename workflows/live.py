@@ -1,0 +1,83 @@
+"""An environment's workflows as n8n has them this moment, beside what is approved of them. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from opsconsole.core import clock
+from tenants.scope import tenant_scope
+
+from .content import fingerprint, portable
+from .gateway import client_for
+from .identity import key_by_workflow_id
+from .models import Environment, MapStatus, WorkflowEnvMap
+from .selectors import workflow_dict
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Rows and the moment they are true for."""
+
+    as_of: datetime | None
+    workflows: list[dict[str, Any]]
+
+
+def live_workflows(environment: Environment) -> Listing:
+    """Ask n8n now; outside any scope. Keys and approved hashes are those on record, None for what is not known yet."""
+    found: list[dict[str, Any]] = []
+    with client_for(environment) as client:
+        for page in client.iter_workflow_pages(exclude_pinned_data=True):
+            for raw in page.items:
+                content = portable(raw)
+                found.append(
+                    {
+                        "id": str(raw["id"]),
+                        "name": content["name"],
+                        "active": content["active"],
+                        "updated_at": raw.get("updatedAt"),
+                        "version_id": raw.get("versionId"),
+                        "tags": content["tags"],
+                        "node_count": len(content["nodes"]),
+                        "_print": fingerprint(content),
+                    }
+                )
+    now = clock.now()
+    with tenant_scope(environment.tenant_id):
+        keys = key_by_workflow_id(environment.pk)
+        places = {
+            place.env_workflow_id: place
+            for place in WorkflowEnvMap.objects.filter(environment=environment)
+            .exclude(status=MapStatus.DELETED)
+            .only("env_workflow_id", "status", "git_content_hash", "git_active")
+        }
+    rows = []
+    for row in found:
+        content_hash = row.pop("_print").content_hash(keys)
+        place = places.get(row["id"])
+        approved = place.git_content_hash if place else None
+        rows.append(
+            row
+            | {
+                "key": keys.get(row["id"]),
+                "status": place.status if place else "unmapped",
+                "content_hash": content_hash,
+                "git_content_hash": approved,
+                "drifted": bool(approved and approved != content_hash),
+            }
+        )
+    return Listing(now, sorted(rows, key=lambda row: (row["name"], row["id"])))
+
+
+def stored_workflows(environment: Environment) -> Listing:
+    """What the last capture saw."""
+    with tenant_scope(environment.tenant_id):
+        places = (
+            WorkflowEnvMap.objects.filter(environment=environment)
+            .exclude(status=MapStatus.DELETED)
+            .select_related("canonical_workflow")
+            .defer("fingerprint", "git_fingerprint")
+            .order_by("env_name", "env_workflow_id")
+        )
+        return Listing(environment.last_captured_at, [workflow_dict(place) for place in places])

@@ -1,0 +1,204 @@
+"""Pages on which people say which workflow and which credential is which."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from opsconsole.core.errors import Invalid, NotFound, OpsError
+from tenants.models import Grants
+from tenants.pages import Visit, tenant_page
+
+from . import credentials as stand_ins
+from . import identity, selectors
+from .forms import CredentialForm
+from .models import Environment, MapStatus, WorkflowEnvMap
+from .permissions import may_operate, require_operate
+from .views import is_partial
+
+TABS = (
+    (MapStatus.UNMAPPED, "To confirm"),
+    ("", "All"),
+    (MapStatus.LINKED, "Linked"),
+    (MapStatus.MISSING, "Missing"),
+    (MapStatus.IGNORED, "Ignored"),
+)
+
+
+@tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
+def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """Which workflow each n8n id of an environment is; what is not certain comes first."""
+    environment = selectors.environment_or_404(pk)
+    if request.method == "POST":
+        require_operate(visit, environment)
+        messages.success(request, _decide(visit, environment, request.POST))
+        return redirect(request.get_full_path())
+    counts = selectors.environment_counts().get(pk, {})
+    default = MapStatus.UNMAPPED if counts.get("unmapped") else ""
+    status = request.GET.get("status", default)
+    q = request.GET.get("q", "")[:200]
+    page = selectors.mapping_page(
+        environment=environment, status=status, q=q, cursor=request.GET.get("cursor", ""), limit=50
+    )
+    waiting = [place for place in page.rows if place.status == MapStatus.UNMAPPED]
+    offered = selectors.candidates_for(waiting) if waiting else {}
+    context = {
+        "environment": environment,
+        "rows": [{"place": place, "candidates": offered.get(place.pk, [])} for place in page.rows],
+        "page": page,
+        "tabs": [(value, label, counts.get(_COUNT_OF.get(value, ""))) for value, label in TABS],
+        "status": status,
+        "q": q,
+        "may_operate": may_operate(visit, environment),
+        "nav_section": "environments",
+    }
+    return render(request, "workflows/mapping.html#list" if is_partial(request) else "workflows/mapping.html", context)
+
+
+_COUNT_OF = {
+    MapStatus.UNMAPPED: "unmapped",
+    "": "",
+    MapStatus.MISSING: "missing",
+    MapStatus.IGNORED: "ignored",
+}
+
+
+def _decide(visit: Visit, environment: Environment, data: Any) -> str:
+    """Carry out one decision about one place; the sentence to show."""
+    try:
+        map_id = uuid.UUID(data.get("place", ""))
+    except ValueError as error:
+        raise NotFound from error
+    place = WorkflowEnvMap.objects.filter(pk=map_id, environment=environment).first()
+    if place is None:
+        raise NotFound
+    name, tenant_id = place.env_name or "The workflow without a name", visit.tenant.pk
+    action = data.get("action", "")
+    if action == "link":
+        key = data.get("key", "").strip()
+        if not key:
+            raise Invalid("Enter the key of the workflow it is.", details={"key": ["Needed."]})
+        identity.link(tenant_id=tenant_id, map_id=map_id, key=key)
+        return f"“{name}” is now {key}."
+    if action == "confirm":
+        identity.confirm(tenant_id=tenant_id, map_id=map_id)
+        return f"“{name}” is a workflow of its own."
+    if action == "separate":
+        row = identity.separate(tenant_id=tenant_id, map_id=map_id)
+        return f"“{name}” is now {row.canonical_workflow.key}."
+    if action == "ignore":
+        identity.ignore(tenant_id=tenant_id, map_id=map_id)
+        return f"“{name}” is left out from now on."
+    if action == "restore":
+        identity.restore_ignored(tenant_id=tenant_id, map_id=map_id)
+        return f"“{name}” counts again."
+    raise Invalid("There is no such decision.")
+
+
+@tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
+def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Which credential of the target stands in for each of the source."""
+    columns = selectors.environments()
+    if request.method == "POST":
+        source, target = _pair(columns, request.POST.get("source", ""), request.POST.get("target", ""))
+        require_operate(visit, target)
+        messages.success(request, _map(visit, source, target, request.POST))
+        query = urlencode({"source": source.slug, "target": target.slug})
+        return redirect(f"{reverse('credentials', kwargs={'tenant_slug': visit.tenant.slug})}?{query}")
+    context: dict[str, Any] = {"environments": columns, "nav_section": "environments", "form": CredentialForm()}
+    if len(columns) >= 2:
+        source, target = _pair(
+            columns, request.GET.get("source", columns[0].slug), request.GET.get("target", columns[1].slug)
+        )
+        rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
+        context |= {
+            "source": source,
+            "target": target,
+            "rows": rows,
+            "suggested": sum(row.state == "suggested" for row in rows),
+            "open_count": sum(row.state in ("open", "ambiguous") for row in rows),
+            "may_operate": may_operate(visit, target),
+        }
+    return render(request, "workflows/credentials.html", context)
+
+
+def _pair(columns: list[Environment], source: str, target: str) -> tuple[Environment, Environment]:
+    by_slug = {environment.slug: environment for environment in columns}
+    if source not in by_slug or target not in by_slug:
+        raise NotFound
+    if source == target:
+        raise Invalid("Choose two different environments.", recovery="Set From and To to different ones.")
+    return by_slug[source], by_slug[target]
+
+
+def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> str:
+    pair: dict[str, Any] = {"source_environment_id": source.pk, "target_environment_id": target.pk}
+    if data.get("action") == "accept":
+        count = stand_ins.accept_suggestions(tenant_id=visit.tenant.pk, by=visit.user, **pair)
+        return f"{count} credentials were mapped by type and name."
+    if data.get("action") == "remove":
+        try:
+            mapping_id = uuid.UUID(data.get("mapping", ""))
+        except ValueError as error:
+            raise NotFound from error
+        stand_ins.delete_mapping(tenant_id=visit.tenant.pk, mapping_id=mapping_id)
+        return "The mapping was taken away."
+    chosen = data.get("target_credential_id", "")
+    offered = {
+        c.credential_id: c
+        for row in stand_ins.credential_rows(**pair)
+        if row.credential_type == data.get("credential_type")
+        for c in row.choices
+    }
+    if chosen not in offered:
+        raise Invalid(
+            f"{target.name} is not known to have that credential.",
+            recovery=f"Choose one from the list, or enter the credential of {target.name} first.",
+        )
+    mapping = stand_ins.save_mapping(
+        tenant_id=visit.tenant.pk,
+        credential_type=data.get("credential_type", ""),
+        source_name=data.get("source_name", ""),
+        source_credential_id=data.get("source_credential_id", ""),
+        target_name=offered[chosen].name,
+        target_credential_id=chosen,
+        by=visit.user,
+        **pair,
+    )
+    return f"“{mapping.source_name}” becomes “{mapping.target_name}” in {target.name}."
+
+
+@tenant_page(Grants.VIEW, methods=("POST",))
+def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Make a credential of the target known by hand."""
+    columns = selectors.environments()
+    source, target = _pair(columns, request.POST.get("source", ""), request.POST.get("target", ""))
+    require_operate(visit, target)
+    form = CredentialForm(request.POST)
+    if form.is_valid():
+        try:
+            stand_ins.enter_credential(tenant_id=visit.tenant.pk, environment_id=target.pk, **form.cleaned_data)
+        except OpsError as error:
+            form.add_error(None, error.message)
+    if form.errors:
+        rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
+        context = {
+            "environments": columns,
+            "source": source,
+            "target": target,
+            "rows": rows,
+            "form": form,
+            "form_open": True,
+            "may_operate": True,
+            "nav_section": "environments",
+        }
+        return render(request, "workflows/credentials.html", context, status=422)
+    messages.success(request, f"{target.name} is now known to have it.")
+    query = urlencode({"source": source.slug, "target": target.slug})
+    return redirect(f"{reverse('credentials', kwargs={'tenant_slug': visit.tenant.slug})}?{query}")

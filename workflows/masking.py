@@ -1,0 +1,47 @@
+"""Hides what looks like a secret from sentences that people read. The stored content is not touched."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "••••••"
+LONGEST = 4000
+"""Characters of a text that are looked at and returned."""
+
+_NAMES = re.compile(
+    r"secret|token|passw(or)?d|pwd|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|auth(orization)?$|authorization"
+    r"|bearer|cookie|signature|credential(?!s?$)|x-.*-key",
+    re.IGNORECASE,
+)
+_SHAPES = re.compile(
+    r"(?:sk|pk|rk)[-_](?:live|test|proj|ant)?[-_]?[A-Za-z0-9_-]{16,}"
+    r"|xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+    r"|glpat-[\w-]{16,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,}"
+    r"|\b\d{8,10}:[A-Za-z0-9_-]{35}\b|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+    r"|hooks\.slack\.com/services/[\w/]+|\b[0-9a-f]{40,}\b"
+)
+# Bounded repetitions throughout: the texts are other people's, and may be made to be slow to search.
+_PARTS = re.compile(
+    r"(?i)(\b(?:bearer|basic|token)\s{1,4}|://[^/\s:@]{0,200}:"
+    r"|[?&][\w-]{0,40}?(?:key|token|secret|sig|signature|password|auth)[\w-]{0,20}="
+    r"|(?:secret|token|password|passwd|api[-_]?key)[\w-]{0,20}[\"']?\s{0,4}[:=]\s{0,4}[\"'])"
+    r"(?!\{\{|[=$])([^\s\"'&@]{3,})"
+)
+_EXPRESSION = re.compile(r"\{\{[\s\S]*?\}\}")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a value of this name is taken for a secret."""
+    return bool(_NAMES.search(name))
+
+
+def mask(text: str, *, secret: bool = False) -> str:
+    """Return `text` with what looks like a secret replaced; all of it if its name says so (`secret`).
+
+    Expressions (`={{ $json.token }}`) name a place and hold no secret by themselves; they stay.
+    """
+    text = text[:LONGEST]
+    if secret and text and not (text.startswith("=") and not _EXPRESSION.sub("", text[1:]).strip(" \n")):
+        return HIDDEN
+    return _PARTS.sub(lambda m: m[1] + HIDDEN, _SHAPES.sub(HIDDEN, text))

@@ -1,0 +1,270 @@
+"""Environments, workflows as they are known across them, and where each one lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from guardian.models import UserObjectPermissionBase
+
+from tenants.base import TenantModel
+from tenants.models import SLUG, Tenant, User
+
+
+class EnvironmentKind(models.TextChoices):
+    DEV = "dev", "Development"
+    STAGING = "staging", "Staging"
+    PRODUCTION = "production", "Production"
+
+
+class ConnectionStatus(models.TextChoices):
+    UNKNOWN = "unknown", "Not tested"
+    OK = "ok", "Reachable"
+    FAILED = "failed", "Failing"
+
+
+class Environment(TenantModel):
+    """One n8n instance of a tenant. ``position`` is its place in the pipeline, dev first."""
+
+    name = models.CharField(max_length=120)
+    slug = models.CharField(max_length=48, validators=[SLUG])
+    kind = models.CharField(max_length=16, choices=EnvironmentKind.choices)
+    position = models.PositiveSmallIntegerField(default=0)
+    base_url = models.CharField(max_length=500)
+    api_key_encrypted = models.TextField(blank=True)
+    is_archived = models.BooleanField(default=False)
+
+    n8n_version = models.CharField(max_length=32, blank=True)
+    connection_status = models.CharField(
+        max_length=8, choices=ConnectionStatus.choices, default=ConnectionStatus.UNKNOWN
+    )
+    connection_report = models.JSONField(null=True, blank=True)
+    last_checked_at = models.DateTimeField(null=True, blank=True)
+    last_captured_at = models.DateTimeField(null=True, blank=True)
+    last_snapshot_id = models.UUIDField(null=True, blank=True)
+    last_capture_error = models.JSONField(null=True, blank=True)
+    baseline_commit_sha = models.CharField(max_length=64, blank=True, help_text="Tip of env/<slug> as last approved.")
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "environments"
+        ordering = ["position", "name"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "slug"], name="environments_slug")]
+        indexes = [models.Index(fields=["tenant", "position"], name="environments_order")]
+        permissions = [
+            ("operate_environment", "Capture, promote into, settle drift in and restore this environment"),
+            ("approve_environment", "Approve promotions into this environment"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_production(self) -> bool:
+        return self.kind == EnvironmentKind.PRODUCTION
+
+    @property
+    def canonical_branch(self) -> str:
+        """The Git branch of what is approved here."""
+        return f"env/{self.slug}"
+
+    @property
+    def seen_branch(self) -> str:
+        """The Git branch of what was seen here."""
+        return f"snapshots/{self.slug}"
+
+    @property
+    def write_lock(self) -> str:
+        """The exclusive key of operations that write to this environment."""
+        return f"environment:{self.pk}"
+
+
+class EnvironmentUserObjectPermission(UserObjectPermissionBase):
+    """guardian's grants on one environment, by direct foreign key."""
+
+    id = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    content_object = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        db_table = "environment_grants"
+        constraints = [
+            models.UniqueConstraint(fields=["user", "permission", "content_object"], name="environment_grants_once")
+        ]
+        indexes = [models.Index(fields=["tenant", "user"], name="environment_grants_tenant")]
+
+
+class CanonicalWorkflow(TenantModel):
+    """A workflow as the tenant knows it, whatever id it has in each environment. ``key`` is its name in Git."""
+
+    key = models.CharField(max_length=120)
+    name = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "canonical_workflows"
+        constraints = [models.UniqueConstraint(fields=["tenant", "key"], name="canonical_workflows_key")]
+        indexes = [models.Index(fields=["tenant", "name", "id"], name="canonical_workflows_name")]
+
+    def __str__(self) -> str:
+        return self.name or self.key
+
+
+class MapStatus(models.TextChoices):
+    LINKED = "linked", "Linked"
+    UNMAPPED = "unmapped", "Not confirmed"
+    IGNORED = "ignored", "Ignored"
+    MISSING = "missing", "Missing"
+    DELETED = "deleted", "Deleted"
+
+
+class WorkflowEnvMap(TenantModel):
+    """A canonical workflow in one environment.
+
+    ``git_content_hash`` is what is approved (branch ``env/<slug>``), ``env_content_hash`` what was last seen; they
+    differ where somebody changed the workflow behind our back. ``missing``: approved, but not seen at the last
+    capture; ``deleted``: taken away on purpose; ``unmapped``: seen, its identity not confirmed by a person yet.
+    """
+
+    canonical_workflow = models.ForeignKey(CanonicalWorkflow, on_delete=models.CASCADE, related_name="places")
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="places")
+    env_workflow_id = models.CharField(max_length=64, blank=True)
+    status = models.CharField(max_length=16, choices=MapStatus.choices, default=MapStatus.LINKED)
+    git_content_hash = models.CharField(max_length=64, null=True, blank=True)
+    env_content_hash = models.CharField(max_length=64, null=True, blank=True)
+    comparable_hash = models.CharField(
+        max_length=64, null=True, blank=True, help_text="Of what was seen, credentials by type only."
+    )
+    normalization_version = models.SmallIntegerField(default=1)
+    fingerprint = models.JSONField(
+        null=True, blank=True, help_text="Of what was seen: body, references, credential names, node types."
+    )
+    git_fingerprint = models.JSONField(null=True, blank=True, help_text="Of what is approved, as far as known.")
+    env_name = models.CharField(max_length=500, blank=True)
+    env_active = models.BooleanField(null=True, blank=True)
+    git_active = models.BooleanField(null=True, blank=True)
+    env_tags = ArrayField(models.CharField(max_length=120), default=list, blank=True)
+    env_version_id = models.CharField(max_length=64, blank=True)
+    node_count = models.IntegerField(default=0)
+    content_changed_at = models.DateTimeField(null=True, blank=True, help_text="When n8n says it was last changed.")
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "workflow_env_map"
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "canonical_workflow"], name="workflow_env_map_once"),
+            models.UniqueConstraint(
+                fields=["environment", "env_workflow_id"],
+                condition=~Q(env_workflow_id="") & ~Q(status="deleted"),
+                name="workflow_env_map_env_id",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "environment", "status"], name="workflow_env_map_env"),
+            models.Index(fields=["tenant", "canonical_workflow"], name="workflow_env_map_canonical"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.env_name} ({self.env_workflow_id})"
+
+    @property
+    def is_drifted(self) -> bool:
+        return bool(self.git_content_hash and self.env_content_hash and self.git_content_hash != self.env_content_hash)
+
+
+class CredentialMapping(TenantModel):
+    """Which credential of the target stands in for one of the source when workflows move between environments."""
+
+    source_environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+    target_environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+    credential_type = models.CharField(max_length=120)
+    source_name = models.CharField(max_length=200)
+    source_credential_id = models.CharField(max_length=64, blank=True)
+    target_name = models.CharField(max_length=200)
+    target_credential_id = models.CharField(max_length=64)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "credential_mappings"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source_environment", "target_environment", "credential_type", "source_name"],
+                name="credential_mappings_once",
+            )
+        ]
+        indexes = [models.Index(fields=["tenant", "target_environment"], name="credential_mappings_target")]
+
+    def __str__(self) -> str:
+        return f"{self.credential_type}: {self.source_name} → {self.target_name}"
+
+
+class KnownCredential(TenantModel):
+    """A credential that workflows of an environment were seen to use, or that its list or a person named."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="credentials")
+    credential_type = models.CharField(max_length=120)
+    name = models.CharField(max_length=200)
+    credential_id = models.CharField(max_length=64)
+    source = models.CharField(max_length=16, default="seen", help_text="seen, listed or entered")
+    uses = models.IntegerField(default=0)
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "known_credentials"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "credential_type", "credential_id"], name="known_credentials_once"
+            )
+        ]
+        indexes = [models.Index(fields=["tenant", "environment", "credential_type"], name="known_credentials_env")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.credential_type})"
+
+
+class Execution(TenantModel):
+    """One run of a workflow, as its environment reported it; kept for a week."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+    canonical_workflow = models.ForeignKey(CanonicalWorkflow, on_delete=models.SET_NULL, null=True, blank=True)
+    env_execution_id = models.CharField(max_length=64)
+    env_workflow_id = models.CharField(max_length=64, blank=True)
+    status = models.CharField(max_length=24)
+    mode = models.CharField(max_length=24, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "executions"
+        constraints = [
+            models.UniqueConstraint(fields=["environment", "env_execution_id"], name="executions_once"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "environment", "-started_at"], name="executions_env"),
+            models.Index(fields=["started_at"], name="executions_started"),
+        ]
+
+
+def environment_row(environment: Environment) -> dict[str, Any]:
+    """JSON-able facts of an environment, never its key."""
+    return {
+        "id": str(environment.pk),
+        "name": environment.name,
+        "slug": environment.slug,
+        "kind": environment.kind,
+        "base_url": environment.base_url,
+        "n8n_version": environment.n8n_version,
+        "connection_status": environment.connection_status,
+        "last_captured_at": environment.last_captured_at,
+        "last_snapshot_id": str(environment.last_snapshot_id) if environment.last_snapshot_id else None,
+        "created_at": environment.created_at,
+    }

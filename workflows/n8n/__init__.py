@@ -1,0 +1,21 @@
+"""n8n's public API: a client that is careful with writes, and what an instance says it can do."""
+
+from .address import AddressPolicy
+from .check import ConnectionReport, check_connection
+from .client import CachedPage, Limits, N8nClient, Page, WriteResult
+from .errors import AmbiguousWrite, N8nError
+from .spec import Capabilities
+
+__all__ = [
+    "AddressPolicy",
+    "AmbiguousWrite",
+    "CachedPage",
+    "Capabilities",
+    "ConnectionReport",
+    "Limits",
+    "N8nClient",
+    "N8nError",
+    "Page",
+    "WriteResult",
+    "check_connection",
+]

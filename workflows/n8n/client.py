@@ -1,0 +1,412 @@
+"""The client of one n8n instance. Synchronous, thread-safe, careful with writes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from workflows.normalization import SETTING_DEFAULTS
+
+from . import errors
+from .address import AddressPolicy
+from .http import API, Answer, Http, Limits
+from .spec import Capabilities
+
+__all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
+
+PAGE_LIMIT = 250
+_SPEC_AGE = 300.0
+_PASSES = 4
+_WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData", "description")
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPage:
+    """What is remembered of a page of the list: `ids` in order. `items` only where the caller keeps them."""
+
+    etag: str
+    ids: tuple[str, ...]
+    next_cursor: str | None
+    items: tuple[dict[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the list.
+
+    `items` are raw workflows, each id once over the whole iteration. With `unchanged` n8n sent no body; `items` then
+    are the remembered ones, or empty if only `ids` were remembered. `again` marks pages of a second look, taken
+    because the list moved: their `items` are those that were not seen before.
+    """
+
+    number: int
+    items: list[dict[str, Any]]
+    ids: tuple[str, ...]
+    etag: str
+    unchanged: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """n8n's answer to a write, and what could not be put there: `[{path, reason}]`."""
+
+    workflow: dict[str, Any]
+    not_put_back: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return str(self.workflow.get("id") or "")
+
+
+_specs: dict[str, tuple[float, str, Capabilities]] = {}
+_specs_lock = threading.Lock()
+
+
+class N8nClient:
+    """Calls of the public API. `api_key` is never logged nor put into an error. Close it when done."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        policy: AddressPolicy | None = None,
+        limits: Limits | None = None,
+        transport: httpx.BaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._http = Http(
+            base_url, api_key, policy=policy, limits=limits, transport=transport, headers=headers, sleep=sleep
+        )
+        self.base_url = self._http.base_url
+        self._own_spec = transport is not None  # a test's transport shares nothing with others
+        self._spec: Capabilities | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def call(self, method: str, path: str, **options: Any) -> Answer:
+        """One call below `/api/v1`, for what has no method here."""
+        return self._http.call(method, API + path, **options)
+
+    # What the instance can do
+
+    def spec(self, *, fresh: bool = False) -> Capabilities:
+        """Return what the instance can do; kept for five minutes, then asked again by its ETag.
+
+        An instance that does not publish its contract gets the oldest set, with `known` False.
+        """
+        if self._spec is not None and self._own_spec and not fresh:
+            return self._spec
+        with _specs_lock:
+            kept = None if self._own_spec else _specs.get(self.base_url)
+        if kept and not fresh and time.monotonic() - kept[0] < _SPEC_AGE:
+            return kept[2]
+        try:
+            answer = self.call("GET", "/openapi.yml", etag=kept[1] if kept else "", keyed=False)
+            found = kept[2] if answer.status == 304 and kept else Capabilities.from_yaml(answer.body)
+            etag = answer.etag or (kept[1] if kept else "")
+        except (errors.NotAnApi, errors.RemoteNotFound, errors.Unauthorized, errors.ScopeMissing, errors.Rejected):
+            found, etag = Capabilities.assumed(), ""
+        self._spec = found
+        if not self._own_spec:
+            with _specs_lock:
+                if len(_specs) > 1000:
+                    _specs.clear()
+                _specs[self.base_url] = (time.monotonic(), etag, found)
+        return found
+
+    # Reading
+
+    def iter_workflow_pages(
+        self,
+        *,
+        page_size: int = PAGE_LIMIT,
+        exclude_pinned_data: bool = False,
+        cache: MutableMapping[str, CachedPage] | None = None,
+        keep_items: bool = False,
+        verify: bool = True,
+    ) -> Iterator[Page]:
+        """Yield the list page by page, each workflow once.
+
+        The cursor is an offset: a deletion while paging makes n8n skip a row. With `verify` the last row of each page
+        is therefore asked for again at its place; where the list moved (or its cursor cannot be read) all is looked
+        at again with If-None-Match, and what was skipped is yielded too. `cache` is the caller's memory between
+        calls; see `CachedPage`. Raises `ListMoved` if it does not come to rest in four passes.
+        """
+        page_size = max(1, min(page_size, PAGE_LIMIT))
+        memory: MutableMapping[str, CachedPage] = cache if cache is not None else {}
+        seen: set[str] = set()
+        before: list[tuple[str, ...]] | None = None
+        for attempt in range(_PASSES):
+            now: list[tuple[str, ...]] = []
+            ends: list[tuple[str, str]] = []
+            listed = 0
+            cursor: str | None = None
+            while True:
+                page, cursor = self._page(page_size, cursor, exclude_pinned_data, memory, keep_items or cache is None)
+                now.append(page.ids)
+                listed += len(page.ids)
+                fresh = [w for w in page.items if w["id"] not in seen]
+                if attempt == 0 or fresh or any(i not in seen for i in page.ids):
+                    yield Page(len(now), fresh, page.ids, page.etag, page.unchanged, attempt > 0)
+                seen.update(page.ids)
+                if cursor is None:
+                    break
+                ends.append((page.ids[-1] if page.ids else "", cursor))
+                if len(now) > 10_000 or not page.ids:
+                    raise errors.NotAnApi("The list of workflows does not end.")
+            doubled = listed != len({i for ids in now for i in ids})
+            if not doubled and (len(now) == 1 or not verify or now == before or self._stands_still(ends)):
+                return
+            before = now
+        raise errors.ListMoved()
+
+    def _stands_still(self, ends: Sequence[tuple[str, str]]) -> bool:
+        """Whether the last row of each page is still where it was: then no row has slipped past a page's edge.
+
+        One row each instead of the whole list, which n8n puts together anew even to say that nothing changed.
+        """
+        for last, following in ends:
+            place = _offset(following)
+            if not last or not place:
+                return False
+            cursor = base64.b64encode(orjson.dumps({"limit": 1, "offset": place - 1})).decode()
+            body = self.call("GET", "/workflows", params={"cursor": cursor, "excludePinnedData": "true"}).json()
+            items = body.get("data") if isinstance(body, dict) else None
+            if not isinstance(items, list) or [str(i.get("id")) for i in items if isinstance(i, dict)] != [last]:
+                return False
+        return True
+
+    def _page(
+        self, size: int, cursor: str | None, no_pins: bool, memory: MutableMapping[str, CachedPage], keep: bool
+    ) -> tuple[Page, str | None]:
+        params = {"limit": size, "cursor": cursor, "excludePinnedData": "true" if no_pins else None}
+        key = f"{size}:{no_pins}:{cursor or ''}"
+        known = memory.get(key)
+        answer = self.call("GET", "/workflows", params=params, etag=known.etag if known else "")
+        if answer.status == 304 and known is not None:
+            return Page(0, list(known.items or ()), known.ids, known.etag, unchanged=True), known.next_cursor
+        body = answer.json()
+        items = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(items, list) or any(not isinstance(w, dict) or "id" not in w for w in items):
+            raise errors.NotAnApi("The list of workflows does not look like n8n's.")
+        for item in items:
+            item["id"] = str(item["id"])
+        ids = tuple(w["id"] for w in items)
+        following = body.get("nextCursor") or None
+        if answer.etag:
+            memory[key] = CachedPage(answer.etag, ids, following, tuple(items) if keep else None)
+        return Page(0, items, ids, answer.etag), following
+
+    def get_workflow(self, workflow_id: str) -> dict[str, Any]:
+        """Return one raw workflow; raises `RemoteNotFound`."""
+        return self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"))
+
+    def executions(
+        self, *, limit: int = 100, cursor: str | None = None, workflow_id: str | None = None, status: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return one page of executions, newest first, without their data, and the cursor of the next."""
+        params = {
+            "limit": min(limit, PAGE_LIMIT),
+            "cursor": cursor,
+            "workflowId": workflow_id,
+            "status": status,
+            "includeData": "false",
+        }
+        return self._listed(self.call("GET", "/executions", params=params))
+
+    def list_credentials(self) -> list[dict[str, Any]] | None:
+        """Return `{id, name, type}` of each credential, or None where this n8n does not list them."""
+        if not self.spec().has("get", "/credentials"):
+            return None
+        try:
+            found = self._all("/credentials")
+        except (errors.VersionUnsupported, errors.NotLicensed, errors.ScopeMissing):
+            return None
+        return [{key: str(c.get(key) or "") for key in ("id", "name", "type")} for c in found]
+
+    def audit(self) -> dict[str, Any]:
+        """Return n8n's own risk report. It changes nothing there, though it is a POST."""
+        return self._object(self.call("POST", "/audit", body={}))
+
+    # Writing
+
+    def create_workflow(self, content: Mapping[str, Any]) -> WriteResult:
+        """Create a workflow, not active; n8n chooses its id."""
+        body, lost = self._body(content, self.spec().create_keys, None)
+        return WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), lost)
+
+    def update_workflow(
+        self, workflow_id: str, content: Mapping[str, Any], *, current: Mapping[str, Any] | None = None
+    ) -> WriteResult:
+        """Write `content` over a workflow, exactly.
+
+        n8n merges settings, so each setting that `content` does not have is sent with its default: all of them, or
+        with `current` (what is there now) those that are set there. Settings without a known default are reported.
+        """
+        there = (current.get("settings") or {}) if current is not None else dict.fromkeys(SETTING_DEFAULTS)
+        body, lost = self._body(content, self.spec().update_keys, there)
+        answer = self.call("PUT", f"/workflows/{_id(workflow_id)}", body=body)
+        return WriteResult(self._object(answer, wrote=True), lost)
+
+    def activate(self, workflow_id: str, *, version_id: str | None = None) -> dict[str, Any]:
+        """Activate; raises `Rejected` with n8n's words where it has no trigger."""
+        body = {"versionId": version_id} if version_id else None
+        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/activate", body=body), wrote=True)
+
+    def deactivate(self, workflow_id: str) -> dict[str, Any]:
+        """Deactivate."""
+        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/deactivate"), wrote=True)
+
+    def delete(self, workflow_id: str) -> bool:
+        """Delete for good. False where it was gone already."""
+        try:
+            self.call("DELETE", f"/workflows/{_id(workflow_id)}")
+        except errors.RemoteNotFound:
+            return False
+        return True
+
+    def tags(self) -> list[dict[str, Any]]:
+        """Return all tags, `{id, name}`."""
+        return self._all("/tags")
+
+    def set_tags(self, workflow_id: str, names: Sequence[str]) -> list[str]:
+        """Give a workflow exactly the tags `names`, creating those that are missing; returns the names it has now."""
+        wanted = list(dict.fromkeys(n for n in names if n))
+        ids = {t["name"]: t["id"] for t in self.tags()} if wanted else {}
+        for name in wanted:
+            if name not in ids:
+                try:
+                    ids[name] = self._object(self.call("POST", "/tags", body={"name": name}))["id"]
+                except (errors.RemoteConflict, errors.AmbiguousWrite):  # somebody, or we, made it just now
+                    ids = {t["name"]: t["id"] for t in self.tags()}
+                    if name not in ids:
+                        raise
+        answer = self.call("PUT", f"/workflows/{_id(workflow_id)}/tags", body=[{"id": ids[n]} for n in wanted])
+        return [str(t.get("name")) for t in answer.json()]
+
+    # Helpers
+
+    def _body(
+        self, content: Mapping[str, Any], keys: frozenset[str], there: Mapping[str, Any] | None
+    ) -> tuple[dict[str, Any], list[dict[str, str]]]:
+        spec = self.spec()
+        lost: list[dict[str, str]] = []
+        body = {key: content[key] for key in _WRITTEN if key in keys and key in content}
+        for key in _WRITTEN:
+            if key not in keys and content.get(key):
+                lost.append({"path": key, "reason": "This version of n8n does not take it."})
+        body.setdefault("name", "")
+        body.setdefault("connections", {})
+        body["nodes"] = _nodes(content.get("nodes") or [], spec.node_keys, lost)
+        body["settings"] = _settings(content.get("settings") or {}, there, spec, lost)
+        return body, lost
+
+    def _all(self, path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        for _ in range(400):
+            items, cursor = self._listed(self.call("GET", path, params={"limit": PAGE_LIMIT, "cursor": cursor}))
+            found += items
+            if cursor is None:
+                break
+        return found
+
+    @staticmethod
+    def _listed(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
+        body = answer.json()
+        items = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(items, list):
+            raise errors.NotAnApi("The list does not look like n8n's.")
+        return [i for i in items if isinstance(i, dict)], body.get("nextCursor") or None
+
+    @staticmethod
+    def _object(answer: Answer, *, wrote: bool = False) -> dict[str, Any]:
+        try:
+            body = answer.json()
+            if isinstance(body, dict):
+                return body
+        except errors.NotAnApi:
+            if not wrote:
+                raise
+        if wrote:
+            raise errors.AmbiguousWrite("n8n's answer to the write cannot be read; it may have been carried out.")
+        raise errors.NotAnApi("The answer does not look like n8n's.")
+
+
+def _offset(cursor: str) -> int:
+    """The offset in n8n's cursor; 0 where it is of another kind."""
+    try:
+        held = orjson.loads(base64.b64decode(cursor, validate=True))
+    except (binascii.Error, orjson.JSONDecodeError):
+        return 0
+    offset = held.get("offset") if isinstance(held, dict) and set(held) == {"limit", "offset"} else None
+    return offset if isinstance(offset, int) and not isinstance(offset, bool) else 0
+
+
+def _id(workflow_id: str) -> str:
+    if not workflow_id:
+        raise errors.RemoteNotFound("The workflow has no id in this environment.")
+    return quote(str(workflow_id), safe="")
+
+
+def _nodes(
+    nodes: Sequence[Mapping[str, Any]], allowed: frozenset[str] | None, lost: list[dict[str, str]]
+) -> list[Mapping[str, Any]]:
+    if allowed is None or all(allowed.issuperset(n) for n in nodes):
+        return list(nodes)
+    out: list[Mapping[str, Any]] = []
+    for number, node in enumerate(nodes):
+        out.append({k: v for k, v in node.items() if k in allowed})
+        reason = f"This version of n8n does not take it on a node (“{node.get('name')}”)."
+        lost += [{"path": f"nodes[{number}].{k}", "reason": reason} for k in node if k not in allowed]
+    return out
+
+
+def _settings(
+    wanted: Mapping[str, Any], there: Mapping[str, Any] | None, spec: Capabilities, lost: list[dict[str, str]]
+) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in wanted.items():
+        schema = spec.settings.get(key)
+        if schema is None:
+            if value != SETTING_DEFAULTS.get(key, ""):
+                lost.append({"path": f"settings.{key}", "reason": "This version of n8n does not take this setting."})
+        elif value is None or ("enum" in schema and value not in schema["enum"]):
+            # The editor writes DEFAULT where the API asks for the value that it stands for.
+            if key in SETTING_DEFAULTS:
+                out[key] = SETTING_DEFAULTS[key]
+            else:
+                lost.append({"path": f"settings.{key}", "reason": "n8n does not accept this value."})
+        else:
+            out[key] = value
+    for key, value in (there or {}).items():
+        if key in wanted:
+            continue
+        schema = spec.settings.get(key)
+        default = SETTING_DEFAULTS.get(key, (schema or {}).get("default"))
+        if schema is None or default is None:
+            if value is not None:
+                lost.append({"path": f"settings.{key}", "reason": "n8n keeps the value that is there now."})
+        elif value != default:
+            out[key] = default
+    return out

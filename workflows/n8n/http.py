@@ -1,0 +1,321 @@
+"""One HTTP call to n8n: bounded in time and size, retried only where that cannot do harm, failures by name."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+
+import httpx
+import orjson
+import tenacity
+
+from workflows.content import ContentError, loads
+
+from . import errors
+from .address import AddressPolicy, PinnedTransport, deadline
+
+API = "/api/v1"
+_WORDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one call. Times in seconds, `total_time` over all tries together; sizes in bytes, unpacked.
+
+    `writes_at_once`: n8n on SQLite shares one connection between requests, so that transactions of writes that overlap
+    run into each other (measured on 1.123.0: "no such savepoint", and workflows that were answered with 200 and are
+    not there). One at a time is safe everywhere; an n8n on PostgreSQL takes more.
+    """
+
+    connect: float = 5.0
+    read: float = 30.0
+    total_time: float = 90.0
+    max_bytes: int = 128 * 1024 * 1024
+    attempts: int = 4
+    max_wait: float = 20.0
+    connections: int = 10
+    writes_at_once: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer; `body` is unpacked."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def etag(self) -> str:
+        return self.headers.get("etag", "")
+
+    def json(self) -> Any:
+        """The body as JSON; raises `NotAnApi` with what came instead."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            pass
+        try:
+            return loads(self.body)
+        except ContentError as exc:
+            raise errors.NotAnApi(
+                "The instance answered with something that is not JSON.",
+                details={"status": self.status, "content_type": self.headers.get("content-type", "")},
+            ) from exc
+
+
+class _NotSent(Exception):
+    """Wraps a failure of which it is certain that n8n did not act on the request."""
+
+    def __init__(self, error: errors.N8nError) -> None:
+        self.error = error
+
+
+class Http:
+    """Calls under one base address. Safe to share between threads; connections are kept alive."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        policy: AddressPolicy | None = None,
+        limits: Limits | None = None,
+        transport: httpx.BaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        policy = policy or AddressPolicy()
+        self.base_url = policy.check_url(base_url)
+        self.limits = limits or Limits()
+        self._key = api_key
+        self._sleep = sleep
+        self._writing = threading.BoundedSemaphore(max(1, self.limits.writes_at_once))
+        self._client = httpx.Client(
+            transport=transport or PinnedTransport(policy, connections=self.limits.connections),
+            timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
+            headers={"Accept": "application/json", "User-Agent": "OpsConsole", **(headers or {})},
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        etag: str = "",
+        keyed: bool = True,
+    ) -> Answer:
+        """Return the answer (2xx or 304); raises an `N8nError`, for a write of unknown outcome `AmbiguousWrite`.
+
+        Reads are tried again after transient failures; writes only where n8n did certainly not act. Writes wait for
+        each other (``Limits.writes_at_once``).
+        """
+        if method not in ("GET", "HEAD"):
+            with self._writing:
+                return self._call(method, path, params, body, etag, keyed)
+        return self._call(method, path, params, body, etag, keyed)
+
+    def _call(
+        self, method: str, path: str, params: Mapping[str, Any] | None, body: Any, etag: str, keyed: bool
+    ) -> Answer:
+        reading = method in ("GET", "HEAD")
+        until = time.monotonic() + self.limits.total_time
+        request = self._client.build_request(
+            method,
+            self.base_url + path,
+            params={k: v for k, v in (params or {}).items() if v not in (None, "")},
+            content=None if body is None else _encode(body),
+            headers=self._headers(body is not None, etag, keyed),
+        )
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self.limits.attempts),
+                tenacity.stop_after_delay(self.limits.total_time),
+            ),
+            retry=tenacity.retry_if_exception(lambda exc: _may_retry(exc, reading)),
+            wait=self._wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(self._once, request, until, reading)
+        except _NotSent as exc:
+            raise exc.error from exc.__cause__
+
+    def _headers(self, has_body: bool, etag: str, keyed: bool) -> dict[str, str]:
+        headers = {}
+        if keyed and self._key:
+            headers["X-N8N-API-KEY"] = self._key
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if etag:
+            headers["If-None-Match"] = etag
+        return headers
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        error: BaseException | None = state.outcome.exception() if state.outcome else None
+        error = error.error if isinstance(error, _NotSent) else error
+        asked = getattr(error, "retry_after", None)
+        if asked is not None:
+            return min(max(asked, 0.0), self.limits.max_wait)
+        return tenacity.wait_exponential_jitter(initial=0.25, max=self.limits.max_wait, jitter=0.25)(state)
+
+    def _once(self, request: httpx.Request, until: float, reading: bool) -> Answer:
+        token = deadline.set(until)
+        try:
+            answer = self._exchange(request, until)
+        except httpx.HTTPError as exc:
+            error, certain = _named(exc)
+            if certain:
+                raise _NotSent(error) from exc
+            if reading:
+                raise error from exc
+            raise _ambiguous(error, request) from exc
+        except errors.AddressRefused:
+            raise
+        except errors.NameNotFound as exc:
+            raise _NotSent(exc) from exc
+        except errors.N8nError as exc:  # too large or too late, after the request was sent
+            if reading:
+                raise
+            raise _ambiguous(exc, request) from exc
+        finally:
+            deadline.reset(token)
+        if answer.status < 300 or answer.status == 304:
+            return answer
+        try:
+            _fail(answer)
+        except errors.RateLimited as exc:
+            raise _NotSent(exc) from exc
+        except errors.ServerFailed as exc:
+            if reading:
+                raise
+            raise _ambiguous(exc, request) from exc
+
+    def _exchange(self, request: httpx.Request, until: float) -> Answer:
+        response = self._client.send(request, stream=True)
+        try:
+            chunks, size = [], 0
+            for chunk in response.iter_bytes():
+                size += len(chunk)
+                if size > self.limits.max_bytes:
+                    raise errors.TooLarge(details={"limit_bytes": self.limits.max_bytes})
+                if time.monotonic() > until:
+                    raise errors.TimedOut()
+                chunks.append(chunk)
+        finally:
+            response.close()
+        return Answer(response.status_code, response.headers, b"".join(chunks))
+
+
+def _encode(body: Any) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        import json
+
+        return json.dumps(body, allow_nan=False).encode()
+
+
+def _may_retry(exc: BaseException, reading: bool) -> bool:
+    if isinstance(exc, _NotSent):
+        return exc.error.transient
+    return reading and isinstance(exc, errors.N8nError) and exc.transient
+
+
+def _ambiguous(cause: errors.N8nError, request: httpx.Request) -> errors.AmbiguousWrite:
+    return errors.AmbiguousWrite(
+        details={"call": f"{request.method} {request.url.path}", "cause": cause.code, "cause_message": cause.message}
+    )
+
+
+def _named(exc: httpx.HTTPError) -> tuple[errors.N8nError, bool]:
+    """The failure by its name, and whether the request was certainly not acted upon."""
+    if isinstance(exc, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return errors.TimedOut("No connection could be made in time."), True
+    if isinstance(exc, httpx.ConnectError):
+        cause: BaseException | None = exc
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return errors.TlsFailed(f"The certificate is not accepted: {cause.verify_message}."), True
+            if isinstance(cause, ssl.SSLError):
+                return errors.TlsFailed("No encrypted connection: the port does not speak TLS as expected."), True
+            cause = cause.__cause__ or cause.__context__
+        if "SSL" in str(exc) or "certificate" in str(exc).lower():
+            return errors.TlsFailed(), True
+        return errors.Unreachable(), True
+    if isinstance(exc, httpx.TimeoutException):
+        return errors.TimedOut(), False
+    if isinstance(exc, httpx.UnsupportedProtocol):
+        return errors.AddressRefused(), True
+    if isinstance(exc, httpx.DecodingError | httpx.RemoteProtocolError) and "disconnected" not in str(exc):
+        return errors.ConnectionDropped("The answer is not proper HTTP, or was cut off."), False
+    return errors.ConnectionDropped(), False
+
+
+def _said(answer: Answer) -> str:
+    """n8n's own words, where the body holds any."""
+    try:
+        body = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return ""
+    message = body.get("message") if isinstance(body, dict) else None
+    return message[:_WORDS] if isinstance(message, str) else ""
+
+
+_BY_STATUS: dict[int, type[errors.N8nError]] = {
+    401: errors.Unauthorized,
+    403: errors.ScopeMissing,
+    404: errors.RemoteNotFound,
+    405: errors.VersionUnsupported,
+    409: errors.RemoteConflict,
+    413: errors.Rejected,
+    501: errors.VersionUnsupported,
+}
+
+
+def _fail(answer: Answer) -> NoReturn:
+    status, said = answer.status, _said(answer)
+    details: dict[str, Any] = {"status": status} | ({"n8n": said} if said else {})
+    if status == 429:
+        error = errors.RateLimited(details=details)
+        error.retry_after = _retry_after(answer.headers.get("retry-after", ""))
+        raise error
+    if 300 <= status < 400:
+        where = answer.headers.get("location", "")[:200]
+        raise errors.NotAnApi(
+            "The address sends on to another one, which is not followed.",
+            details=details | {"location": where},
+            recovery="Give the address to which it leads as the environment's address.",
+        )
+    if status == 403 and "license" in said.lower():
+        raise errors.NotLicensed(details=details)
+    if status >= 500 and status != 501:
+        raise errors.ServerFailed(f"The n8n instance answered with a fault of its own ({status}).", details=details)
+    if status == 404 and not said:
+        raise errors.NotAnApi(details=details)
+    kind = _BY_STATUS.get(status, errors.Rejected)
+    if kind is errors.Rejected and said:
+        raise kind(f"n8n refused the request: {said}", details=details)
+    raise kind(details=details)
+
+
+def _retry_after(value: str) -> float | None:
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError):
+        return None

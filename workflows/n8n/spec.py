@@ -1,0 +1,111 @@
+"""What an instance can do, read off the contract that it publishes itself (`/api/v1/openapi.yml`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from workflows.normalization import SETTING_DEFAULTS
+
+from .errors import NotAnApi
+
+_OLDEST_WRITE_KEYS = frozenset({"name", "nodes", "connections", "settings", "staticData"})
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Endpoints and allowed keys. `known` is False where the instance published nothing and the oldest set is assumed.
+
+    `settings` maps each allowed key to its schema; `node_keys` is None where the spec leaves nodes open.
+    """
+
+    endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    create_keys: frozenset[str] = _OLDEST_WRITE_KEYS
+    update_keys: frozenset[str] = _OLDEST_WRITE_KEYS
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    node_keys: frozenset[str] | None = None
+    api_version: str = ""
+    known: bool = False
+
+    def has(self, method: str, path: str) -> bool:
+        """Whether the instance offers the call; calls of the oldest versions count where nothing is known."""
+        if not self.known:
+            return path.startswith(("/workflows", "/tags", "/executions", "/audit"))
+        return method.lower() in self.endpoints.get(path, ())
+
+    @classmethod
+    def assumed(cls) -> Capabilities:
+        """For an instance that hides its contract: what every supported version takes."""
+        newer = {"callerPolicy", "callerIds", "timeSavedPerExecution", "availableInMCP"}
+        return cls(settings={key: {} for key in SETTING_DEFAULTS if key not in newer})
+
+    @classmethod
+    def from_yaml(cls, data: bytes) -> Capabilities:
+        """Read a contract; raises `NotAnApi` where it is none."""
+        try:
+            document = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        except (yaml.YAMLError, ValueError, RecursionError) as exc:
+            raise NotAnApi("The instance's description of its API cannot be read.") from exc
+        if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
+            raise NotAnApi("The instance's description of its API is not one.")
+        paths = document["paths"]
+        endpoints = {
+            str(path): frozenset(m for m in item if m in ("get", "post", "put", "patch", "delete"))
+            for path, item in paths.items()
+            if isinstance(item, dict)
+        }
+        reader = _Reader(document)
+        create = reader.body(paths.get("/workflows", {}).get("post"))
+        update = reader.body(paths.get("/workflows/{id}", {}).get("put")) or create
+        settings = reader.properties(update.get("settings"))[0]
+        items = reader.resolve(update.get("nodes")).get("items")
+        node_properties, closed = reader.properties(items)
+        return cls(
+            endpoints=endpoints,
+            create_keys=reader.writable(create) or _OLDEST_WRITE_KEYS,
+            update_keys=reader.writable(update) or _OLDEST_WRITE_KEYS,
+            settings=settings or cls.assumed().settings,
+            node_keys=reader.writable(node_properties) if node_properties and closed else None,
+            api_version=str((document.get("info") or {}).get("version") or ""),
+            known=True,
+        )
+
+
+class _Reader:
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+
+    def resolve(self, schema: Any, depth: int = 0) -> dict[str, Any]:
+        """Follow `$ref`s inside the document; anything else is taken as open."""
+        if not isinstance(schema, dict) or depth > 16:
+            return {}
+        ref = schema.get("$ref")
+        if not isinstance(ref, str):
+            return schema
+        target: Any = self._document
+        for part in ref.removeprefix("#/").split("/"):
+            target = target.get(part, {}) if isinstance(target, dict) else {}
+        return self.resolve(target, depth + 1)
+
+    def properties(self, schema: Any, depth: int = 0) -> tuple[dict[str, dict[str, Any]], bool]:
+        """The properties of an object's schema, `allOf` included, and whether others are refused."""
+        schema = self.resolve(schema)
+        found = {str(k): self.resolve(v) for k, v in (schema.get("properties") or {}).items()}
+        closed = schema.get("additionalProperties") is False
+        for part in (schema.get("allOf") or ()) if depth < 8 else ():
+            more, also = self.properties(part, depth + 1)
+            found, closed = {**found, **more}, closed or also
+        return found, closed
+
+    def body(self, operation: Any) -> dict[str, dict[str, Any]]:
+        if not isinstance(operation, dict):
+            return {}
+        content = self.resolve(operation.get("requestBody")).get("content") or {}
+        return self.properties((content.get("application/json") or {}).get("schema"))[0]
+
+    @staticmethod
+    def writable(properties: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        return frozenset(key for key, schema in properties.items() if not schema.get("readOnly"))

@@ -1,0 +1,227 @@
+"""Behaviour only: which parts of a workflow count, and which values are n8n's defaults.
+
+Built from lists of known keys: a key that a newer n8n adds is not seen until somebody adds it here, together with
+a new `NORMALIZATION_VERSION`. Hashes of different versions are never equal and must not be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+NORMALIZATION_VERSION = 1
+
+STICKY = "n8n-nodes-base.stickyNote"
+
+WORKFLOW_CALLERS = frozenset(
+    {
+        "n8n-nodes-base.executeWorkflow",
+        "@n8n/n8n-nodes-langchain.toolWorkflow",
+        "@n8n/n8n-nodes-langchain.retrieverWorkflow",
+    }
+)
+"""Types of nodes whose `parameters.workflowId` names another workflow."""
+
+SETTING_DEFAULTS: Mapping[str, Any] = {
+    "executionOrder": "v0",
+    "saveManualExecutions": True,
+    "saveExecutionProgress": False,
+    "saveDataErrorExecution": "all",
+    "saveDataSuccessExecution": "all",
+    "executionTimeout": -1,
+    "timezone": "DEFAULT",
+    "errorWorkflow": "",
+    "callerPolicy": "workflowsFromSameOwner",
+    "callerIds": "",
+    "timeSavedPerExecution": 0,
+    "availableInMCP": False,
+}
+"""What an absent setting means, measured on 1.123: writing this value has the effect of leaving the key out."""
+
+_IGNORED_SETTING_VALUES = (None, "", "DEFAULT")
+
+# Flags of a node and the value that an absent one has.
+_NODE_DEFAULTS: tuple[tuple[str, Any], ...] = (
+    ("disabled", False),
+    ("alwaysOutputData", False),
+    ("executeOnce", False),
+    ("retryOnFail", False),
+)
+
+# The address of these holds the webhook's id unless a fixed path says otherwise.
+_ADDRESSED_BY_WEBHOOK_ID = (
+    "n8n-nodes-base.webhook",
+    "n8n-nodes-base.formTrigger",
+    "@n8n/n8n-nodes-langchain.chatTrigger",
+    "@n8n/n8n-nodes-langchain.mcpTrigger",
+)
+
+WorkflowRef = Callable[[str], Any]
+CredentialRef = Callable[[str, str], Any]
+
+
+def is_workflow_id(value: object) -> bool:
+    """Whether `value` is an id, and not an expression (`={{ … }}`) or nothing."""
+    return (isinstance(value, str) and value.strip() != "" and not value.startswith("=")) or (
+        isinstance(value, int) and not isinstance(value, bool)
+    )
+
+
+def called_workflow(node: Mapping[str, Any]) -> str | None:
+    """The id of the workflow which `node` calls, if it names one."""
+    if node.get("type") not in WORKFLOW_CALLERS:
+        return None
+    parameters = node.get("parameters")
+    if not isinstance(parameters, dict) or parameters.get("source", "database") != "database":
+        return None
+    value = parameters.get("workflowId")
+    if isinstance(value, dict):
+        value = value.get("value")
+    return str(value).strip() if is_workflow_id(value) else None
+
+
+def caller_ids(settings: Mapping[str, Any]) -> list[str]:
+    """The ids in `settings.callerIds`, in their order, without blanks."""
+    value = settings.get("callerIds")
+    if not isinstance(value, str) or value.startswith("="):
+        return []
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def view(portable: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: CredentialRef) -> dict[str, Any]:
+    """Return the behaviour of `portable`, sharing its values (nothing is copied that is not changed).
+
+    `workflow_ref(id)` and `credential_ref(type, name)` are called in a fixed order (nodes by name, then settings)
+    and give what stands in the place of a reference.
+    """
+    nodes = [n for n in portable.get("nodes") or () if n.get("type") != STICKY]
+    nodes.sort(key=_node_order)
+    if len({n.get("name") for n in nodes}) < len(nodes):
+        nodes.sort(key=lambda n: (*_node_order(n), _node_text(n)))
+    settings = portable.get("settings") or {}
+    return {
+        "name": portable.get("name") or "",
+        "nodes": [_node(n, workflow_ref, credential_ref) for n in nodes],
+        "connections": _connections(portable.get("connections") or {}, settings.get("executionOrder") == "v1"),
+        "settings": _settings(settings, workflow_ref),
+    }
+
+
+def _node_order(node: Mapping[str, Any]) -> tuple[str, str]:
+    return str(node.get("name") or ""), str(node.get("type") or "")
+
+
+def _node_text(node: Mapping[str, Any]) -> str:
+    """The order among nodes of one name (n8n keeps names unique, files do not): by content, never by place."""
+    keys = ("parameters", "credentials", "typeVersion", "disabled", "webhookId")
+    return repr(tidy([_sorted(node.get(key)) for key in keys]))
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _sorted(value[k]) for k in sorted(value) if k != "id"}
+    return [_sorted(v) for v in value] if isinstance(value, list) else value
+
+
+def _node(node: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: CredentialRef) -> dict[str, Any]:
+    get = node.get
+    kind = get("type") or ""
+    parameters = get("parameters") or {}
+    out: dict[str, Any] = {
+        "name": get("name") or "",
+        "type": kind,
+        "typeVersion": get("typeVersion") or 1,
+        "parameters": parameters,
+    }
+    if kind in WORKFLOW_CALLERS:
+        called = called_workflow(node)
+        if called is not None:
+            out["parameters"] = {**parameters, "workflowId": workflow_ref(called)}
+    for key, default in _NODE_DEFAULTS:
+        value = get(key)
+        if value is not None and value != default:
+            out[key] = value
+    if out.get("retryOnFail"):
+        out["maxTries"] = get("maxTries") or 3
+        out["waitBetweenTries"] = 1000 if get("waitBetweenTries") is None else get("waitBetweenTries")
+    # `continueOnFail` is the older way to say what `onError` says.
+    on_error = get("onError") or ("continueRegularOutput" if get("continueOnFail") else None)
+    if on_error and on_error != "stopWorkflow":
+        out["onError"] = on_error
+    credentials = get("credentials")
+    if credentials:
+        out["credentials"] = {
+            key: credential_ref(key, _credential_name(credentials[key])) for key in sorted(credentials)
+        }
+    webhook = get("webhookId")
+    if webhook and kind in _ADDRESSED_BY_WEBHOOK_ID and not _fixed_path(parameters):
+        out["webhookId"] = webhook
+    return out
+
+
+def _credential_name(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value.get("name") or "")
+    return value if isinstance(value, str) else ""
+
+
+def _fixed_path(parameters: Mapping[str, Any]) -> bool:
+    path = parameters.get("path")
+    return isinstance(path, str) and bool(path) and ":" not in path and not path.startswith("=")
+
+
+def _target(link: Any) -> Any:
+    if not isinstance(link, dict):
+        return link
+    return [link.get("node") or "", link.get("type") or "main", link.get("index") or 0]
+
+
+def _connections(connections: Mapping[str, Any], any_order: bool) -> dict[str, Any]:
+    """Connections without what is empty; each target as `[node, type, index]`.
+
+    In execution order v1 n8n goes by the place of the nodes, so the order of the links says nothing there.
+    """
+    out: dict[str, Any] = {}
+    for source, kinds in connections.items():
+        if not isinstance(kinds, dict):
+            continue
+        kept = {}
+        for kind, outputs in kinds.items():
+            rows = [[_target(link) for link in links or ()] for links in outputs or ()]
+            while rows and not rows[-1]:
+                rows.pop()
+            if rows:
+                kept[kind] = [sorted(row, key=str) for row in rows] if any_order else rows
+        if kept:
+            out[source] = kept
+    return out
+
+
+def _settings(settings: Mapping[str, Any], workflow_ref: WorkflowRef) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, default in SETTING_DEFAULTS.items():
+        value = settings.get(key)
+        if value in _IGNORED_SETTING_VALUES or (
+            value == default and isinstance(value, bool) == isinstance(default, bool)
+        ):
+            continue
+        out[key] = value
+    if is_workflow_id(out.get("errorWorkflow")):
+        out["errorWorkflow"] = workflow_ref(str(out["errorWorkflow"]).strip())
+    if "callerIds" in out:
+        callers = caller_ids(settings)
+        if callers:
+            out["callerIds"] = [workflow_ref(caller) for caller in callers]
+    return out
+
+
+def tidy(value: Any) -> Any:
+    """Return `value` with numbers as JavaScript writes them, without the editor's memory of what ids are called."""
+    if isinstance(value, dict):
+        rl = "__rl" in value
+        return {k: tidy(v) for k, v in value.items() if not (rl and k.startswith("cachedResult"))}
+    if isinstance(value, list):
+        return [tidy(v) for v in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    return value

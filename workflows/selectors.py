@@ -1,0 +1,294 @@
+"""Reads about environments and where workflows live. All need the tenant's scope."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, Exists, F, OuterRef, Q
+
+from opsconsole.core import clock
+from opsconsole.core.errors import NotFound
+from opsconsole.core.paging import Page, by_name
+
+from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
+
+STALE_AFTER = timedelta(hours=24)
+ROWS_AT_MOST = 100
+SHOWN = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.MISSING)
+HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
+CELL_STATES = ("drifted", "differs", "missing", "inactive", "unmapped")
+DRIFTED = Q(status__in=HERE, git_content_hash__isnull=False) & ~Q(git_content_hash=F("env_content_hash"))
+
+
+def environments(*, archived: bool = False) -> list[Environment]:
+    """The environments in the order of the pipeline."""
+    return list(Environment.objects.filter(is_archived=archived).order_by("position", "name", "pk"))
+
+
+def environment_or_404(pk: uuid.UUID) -> Environment:
+    """One environment, or ``NotFound``."""
+    environment = Environment.objects.filter(pk=pk).first()
+    if environment is None:
+        raise NotFound
+    return environment
+
+
+def why_unknown(environment: Environment, now: datetime | None = None) -> str:
+    """Why nothing certain can be said about an environment now; empty where it can."""
+    if environment.last_captured_at is None:
+        return "never captured"
+    if environment.last_capture_error:
+        return "the last capture failed"
+    if environment.connection_status == ConnectionStatus.FAILED:
+        return "not reachable"
+    if (now or clock.now()) - environment.last_captured_at > STALE_AFTER:
+        return "not captured for a day"
+    return ""
+
+
+def environment_counts() -> dict[uuid.UUID, dict[str, int]]:
+    """Per environment: ``workflows, drifted, missing, unmapped, ignored, inactive``. One query."""
+    rows: Any = WorkflowEnvMap.objects.values("environment_id").annotate(
+        workflows=Count("pk", filter=Q(status__in=HERE)),
+        drifted=Count("pk", filter=DRIFTED),
+        missing=Count("pk", filter=Q(status=MapStatus.MISSING)),
+        unmapped=Count("pk", filter=Q(status=MapStatus.UNMAPPED)),
+        ignored=Count("pk", filter=Q(status=MapStatus.IGNORED)),
+        inactive=Count("pk", filter=Q(status__in=HERE, env_active=False)),
+    )
+    return {row["environment_id"]: {name: n for name, n in row.items() if name != "environment_id"} for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A workflow in one environment, as the matrix draws it. ``state`` is a word of the vocabulary; '' is not there."""
+
+    environment: Environment
+    state: str = ""
+    why: str = ""
+    place: WorkflowEnvMap | None = None
+    previous: Environment | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def query(self) -> str:
+        """The two sides worth comparing, as the diff page's query; '' where there is only one."""
+        here = self.environment.slug
+        if self.place is None:
+            return ""
+        if self.place.status == MapStatus.MISSING or (self.place.is_drifted and self.place.status in HERE):
+            return f"?left=git:{here}&right={here}"
+        return f"?left={self.previous.slug}&right={here}" if self.previous else ""
+
+    @property
+    def changed_at(self) -> datetime | None:
+        """When this version was made."""
+        return self.place.content_changed_at if self.place else None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A workflow with a cell for each column."""
+
+    workflow: CanonicalWorkflow
+    cells: list[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One page of the matrix."""
+
+    columns: list[Environment]
+    rows: list[Row]
+    next_cursor: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def matrix(*, q: str = "", state: str = "", cursor: str = "", limit: int = 50) -> Matrix:
+    """Workflows by name with their state in each environment, at most 100. Four queries, five with a filter."""
+    columns = environments()
+    ids = [environment.pk for environment in columns]
+    shown = WorkflowEnvMap.objects.filter(canonical_workflow=OuterRef("pk"), status__in=SHOWN, environment_id__in=ids)
+    workflows = CanonicalWorkflow.objects.filter(Exists(shown))
+    if q.strip():
+        workflows = workflows.filter(Q(name__icontains=q.strip()) | Q(key__icontains=q.strip()))
+    if state in CELL_STATES:
+        workflows = workflows.filter(pk__in=_in_state(state, ids))
+    page: Page = by_name(workflows, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
+    return Matrix(columns, rows_of(page.rows, columns), page.next_cursor, _state_counts(ids))
+
+
+def rows_of(workflows: list[CanonicalWorkflow], columns: list[Environment]) -> list[Row]:
+    """The rows of some workflows. One query."""
+    places: dict[uuid.UUID, dict[uuid.UUID, WorkflowEnvMap]] = defaultdict(dict)
+    found = WorkflowEnvMap.objects.filter(
+        canonical_workflow_id__in=[w.pk for w in workflows], status__in=[*SHOWN, MapStatus.IGNORED]
+    ).defer("fingerprint", "git_fingerprint")
+    for place in found:
+        places[place.canonical_workflow_id][place.environment_id] = place
+    now = clock.now()
+    unknown = {environment.pk: why_unknown(environment, now) for environment in columns}
+    return [Row(workflow, cells(columns, places[workflow.pk], unknown)) for workflow in workflows]
+
+
+def cells(
+    columns: list[Environment], places: dict[uuid.UUID, WorkflowEnvMap], unknown: dict[uuid.UUID, str]
+) -> list[Cell]:
+    """The cells of one workflow. What differs is said against the nearest environment before it that has one."""
+    drawn: list[Cell] = []
+    previous: tuple[Environment, WorkflowEnvMap] | None = None
+    for environment in columns:
+        place = places.get(environment.pk)
+        cell = _cell(environment, place, previous, unknown[environment.pk])
+        drawn.append(cell)
+        if place is not None and place.status in HERE:
+            previous = (environment, place)
+    return drawn
+
+
+def _cell(
+    environment: Environment,
+    place: WorkflowEnvMap | None,
+    previous: tuple[Environment, WorkflowEnvMap] | None,
+    unknown: str,
+) -> Cell:
+    before = previous[0] if previous else None
+    if place is None:
+        if unknown:
+            return Cell(environment, "unknown", unknown, None, before)
+        return Cell(environment, "", "not there", None, before)
+    if place.status == MapStatus.IGNORED:
+        return Cell(environment, "ignored", "left out on purpose", place, before)
+    state, why = _known_state(place, previous)
+    notes = []
+    if place.status == MapStatus.UNMAPPED:
+        notes.append("not confirmed")
+    if place.env_active is False and state != "inactive":
+        notes.append("inactive")
+    if unknown:
+        return Cell(environment, "unknown", f"{unknown}; was {why} when last seen", place, before, tuple(notes))
+    return Cell(environment, state, why, place, before, tuple(notes))
+
+
+def _known_state(place: WorkflowEnvMap, previous: tuple[Environment, WorkflowEnvMap] | None) -> tuple[str, str]:
+    if place.status == MapStatus.MISSING:
+        return "missing", "approved, but gone"
+    if place.is_drifted:
+        return "drifted", "changed since it was approved"
+    if previous and place.comparable_hash != previous[1].comparable_hash:
+        return "differs", f"another version than {previous[0].name}"
+    if place.env_active is False:
+        return "inactive", "as approved, switched off"
+    return "in_sync", "as approved"
+
+
+_LIVE_SQL = (
+    "SELECT canonical_workflow_id, status, env_active, git_content_hash, env_content_hash, comparable_hash,"
+    " lag(comparable_hash) OVER (PARTITION BY canonical_workflow_id, status IN ('linked', 'unmapped')"
+    "   ORDER BY array_position(%s::uuid[], environment_id)) AS before"
+    " FROM workflow_env_map WHERE environment_id = ANY(%s) AND status IN ('linked', 'unmapped', 'missing')"
+)
+_STATE_SQL = {
+    "drifted": "status <> 'missing' AND git_content_hash <> env_content_hash",
+    "differs": "status <> 'missing' AND before <> comparable_hash",
+    "missing": "status = 'missing'",
+    "inactive": "status <> 'missing' AND NOT env_active",
+    "unmapped": "status = 'unmapped'",
+}
+
+
+def _in_state(state: str, environment_ids: list[uuid.UUID]) -> list[uuid.UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT canonical_workflow_id FROM ({_LIVE_SQL}) p WHERE {_STATE_SQL[state]}",  # noqa: S608
+            [environment_ids, environment_ids],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _state_counts(environment_ids: list[uuid.UUID]) -> dict[str, int]:
+    """How many workflows are in each state somewhere, and ``all``. One pass over the places."""
+    counted = ", ".join(
+        f"count(DISTINCT canonical_workflow_id) FILTER (WHERE {condition})" for condition in _STATE_SQL.values()
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(DISTINCT canonical_workflow_id), {counted} FROM ({_LIVE_SQL}) p",  # noqa: S608
+            [environment_ids, environment_ids],
+        )
+        row = cursor.fetchone()
+    return dict(zip(["all", *_STATE_SQL], row, strict=True))
+
+
+def workflow_or_404(key: str) -> CanonicalWorkflow:
+    """One workflow by its key, or ``NotFound``."""
+    workflow = CanonicalWorkflow.objects.filter(key=key).first()
+    if workflow is None:
+        raise NotFound
+    return workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A place that waits for a person, with the workflows elsewhere that it may be."""
+
+    place: WorkflowEnvMap
+    candidates: list[CanonicalWorkflow]
+
+
+def mapping_page(*, environment: Environment, status: str = "", q: str = "", cursor: str = "", limit: int = 50) -> Page:
+    """Places of an environment, by name; ``status`` narrows down."""
+    places = WorkflowEnvMap.objects.filter(environment=environment).select_related("canonical_workflow")
+    places = places.defer("fingerprint", "git_fingerprint")
+    places = places.filter(status=status) if status in MapStatus.values else places.exclude(status=MapStatus.DELETED)
+    if q.strip():
+        places = places.filter(Q(env_name__icontains=q.strip()) | Q(canonical_workflow__key__icontains=q.strip()))
+    return by_name(places, cursor=cursor, limit=limit, field="env_name")
+
+
+def candidates_for(places: list[WorkflowEnvMap], *, limit_each: int = 8) -> dict[uuid.UUID, list[CanonicalWorkflow]]:
+    """For each place the workflows it may be: alike in name, and free in this environment. Two queries."""
+    names = {place.env_name.strip().casefold() for place in places if place.env_name.strip()}
+    if not names:
+        return {}
+    environment_id = places[0].environment_id
+    alike = Q()
+    for name in names:
+        alike |= Q(name__iexact=name)
+    found = list(CanonicalWorkflow.objects.filter(alike).order_by("name", "key")[:500])
+    occupied = set(
+        WorkflowEnvMap.objects.filter(
+            environment_id=environment_id,
+            canonical_workflow_id__in=[w.pk for w in found],
+            status__in=[MapStatus.LINKED, MapStatus.IGNORED, MapStatus.UNMAPPED],
+        ).values_list("canonical_workflow_id", flat=True)
+    )
+    offered: dict[uuid.UUID, list[CanonicalWorkflow]] = {}
+    for place in places:
+        name = place.env_name.strip().casefold()
+        same = [w for w in found if w.name.strip().casefold() == name and w.pk not in occupied]
+        offered[place.pk] = same[:limit_each]
+    return offered
+
+
+def workflow_dict(place: WorkflowEnvMap) -> dict[str, Any]:
+    """JSON-able facts of a place."""
+    return {
+        "id": place.env_workflow_id,
+        "key": place.canonical_workflow.key,
+        "name": place.env_name,
+        "active": place.env_active,
+        "status": place.status,
+        "content_hash": place.env_content_hash,
+        "git_content_hash": place.git_content_hash,
+        "drifted": place.is_drifted,
+        "node_count": place.node_count,
+        "tags": place.env_tags,
+        "updated_at": place.content_changed_at,
+        "last_seen_at": place.last_seen_at,
+    }

@@ -1,0 +1,20 @@
+"""Addresses of the matrix, environments, identities and credentials."""
+
+from django.urls import path
+
+from . import mapping_views, views
+
+urlpatterns = [
+    path("", views.matrix, name="tenant-home"),
+    path("matrix/go/", views.matrix_go, name="matrix-go"),
+    path("environments/", views.environments, name="environments"),
+    path("environments/new/", views.environment_create, name="environment-create"),
+    path("environments/<uuid:pk>/", views.environment, name="environment"),
+    path("environments/<slug:environment_slug>/", views.environment_by_slug, name="environment"),
+    path("environments/<uuid:pk>/edit/", views.environment_edit, name="environment-edit"),
+    path("environments/<uuid:pk>/archive/", views.environment_archive, name="environment-archive"),
+    path("environments/<uuid:pk>/test/", views.environment_test, name="environment-test"),
+    path("environments/<uuid:pk>/mapping/", mapping_views.mapping, name="environment-mapping"),
+    path("credentials/", mapping_views.credentials, name="credentials"),
+    path("credentials/enter/", mapping_views.credential_enter, name="credential-enter"),
+]

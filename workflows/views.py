@@ -1,0 +1,248 @@
+"""The matrix and the pages of environments."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch, reverse
+
+from operations.models import Operation, Schedule
+from opsconsole.core.errors import Conflict, Invalid
+from tenants.models import Grants
+from tenants.pages import Visit, tenant_page
+
+from . import selectors, services
+from .forms import EnvironmentForm
+from .models import Environment, EnvironmentKind
+from .permissions import may_operate, require_operate
+from .presenters import capabilities, report_steps
+
+PAGE_ROWS = 50
+LARGEST_PAGE = 100
+SELECTED_AT_MOST = 200
+
+
+def url_if(name: str, **kwargs: Any) -> str:
+    """The address of a page of an app above, or '' where it is not there."""
+    try:
+        return reverse(name, kwargs=kwargs)
+    except NoReverseMatch:
+        return ""
+
+
+def is_partial(request: HttpRequest) -> bool:
+    """Whether HTMX asks for a part of the page."""
+    return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request  # type: ignore[attr-defined]
+
+
+def _limit(request: HttpRequest) -> int:
+    try:
+        return max(1, min(int(request.GET.get("limit") or PAGE_ROWS), LARGEST_PAGE))
+    except ValueError:
+        return PAGE_ROWS
+
+
+@tenant_page(Grants.VIEW)
+def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """The tenant's home: every workflow in every environment."""
+    q, state = request.GET.get("q", "")[:200], request.GET.get("state", "")
+    found = selectors.matrix(q=q, state=state, cursor=request.GET.get("cursor", ""), limit=_limit(request))
+    context = {
+        "matrix": found,
+        "environments": found.columns,
+        "q": q,
+        "state": state if state in selectors.CELL_STATES else "",
+        "states": [(name, found.counts.get(name, 0)) for name in selectors.CELL_STATES],
+        "unknown": [(e, why) for e in found.columns if (why := selectors.why_unknown(e))],
+        "may_operate": visit.may(Grants.OPERATE),
+        "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS),
+        "filtered": bool(q or state),
+        "nav_section": "tenant-home",
+    }
+    return render(request, "workflows/matrix.html#list" if is_partial(request) else "workflows/matrix.html", context)
+
+
+@tenant_page(Grants.VIEW)
+def matrix_go(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """From a selection in the matrix to the page that acts on it. Writes nothing."""
+    slug = visit.tenant.slug
+    keys = list(dict.fromkeys(request.GET.getlist("selected")))[:SELECTED_AT_MOST]
+    by_slug = {environment.slug: environment for environment in selectors.environments()}
+    source, target = by_slug.get(request.GET.get("source", "")), by_slug.get(request.GET.get("target", ""))
+    action = request.GET.get("action", "")
+    if action in ("compare", "promote"):
+        if source is None or target is None or source.pk == target.pk:
+            raise Invalid("Choose two different environments.", recovery="Set From and To beside the buttons.")
+        if action == "compare" and len(keys) == 1:
+            address = url_if("workflow-diff", tenant_slug=slug, key=keys[0])
+            query = {"left": target.slug, "right": source.slug}
+        else:
+            address = url_if("promotion-create", tenant_slug=slug)
+            query = {"source": str(source.pk), "target": str(target.pk), "keys": ",".join(keys)}
+    elif action == "capture" and target is not None:
+        address, query = url_if("snapshot-create", tenant_slug=slug), {"environment": str(target.pk)}
+    elif action == "stabilize" and target is not None:
+        address = url_if("drift", tenant_slug=slug)
+        query = {"environment": str(target.pk), "keys": ",".join(keys)}
+    else:
+        raise Invalid("There is no such action.")
+    if not address:
+        raise Invalid("That page is not part of this installation.")
+    return redirect(f"{address}?{urlencode(query)}")
+
+
+@tenant_page(Grants.VIEW)
+def environments(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """The environments in the order of the pipeline."""
+    counts = selectors.environment_counts()
+    archived = request.GET.get("archived") == "1"
+    rows = [
+        {"environment": e, "counts": counts.get(e.pk, {}), "why": selectors.why_unknown(e)}
+        for e in selectors.environments(archived=archived)
+    ]
+    context = {"rows": rows, "archived": archived, "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS)}
+    return render(request, "workflows/environments.html", {**context, "nav_section": "environments"})
+
+
+@tenant_page(Grants.VIEW)
+def environment_by_slug(request: HttpRequest, visit: Visit, environment_slug: str) -> HttpResponse:
+    """The same page by its short name, for people who type addresses."""
+    found = Environment.objects.filter(slug=environment_slug).values_list("pk", flat=True).first()
+    pk = found or uuid.UUID(int=0)
+    selectors.environment_or_404(pk)
+    return redirect("environment", tenant_slug=visit.tenant.slug, pk=pk)
+
+
+@tenant_page(Grants.VIEW)
+def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """One environment: how it is reached, what is in it, what can be done."""
+    found = selectors.environment_or_404(pk)
+    test = Operation.objects.filter(kind=services.TEST_KIND, environment_id=pk).order_by("-created_at").first()
+    schedule = Schedule.objects.filter(name=services.capture_schedule_name(found), is_enabled=True).first()
+    manage = visit.may(Grants.MANAGE_ENVIRONMENTS)
+    operate = may_operate(visit, found)
+    context = {
+        "environment": found,
+        "counts": selectors.environment_counts().get(pk, {}),
+        "why": selectors.why_unknown(found),
+        "report": found.connection_report or {},
+        "steps": report_steps(found.connection_report),
+        "capabilities": capabilities(found.connection_report),
+        "test": test,
+        "testing": bool(test and test.is_open),
+        "schedule": schedule,
+        "recent": Operation.objects.filter(environment_id=pk).defer("params", "result").order_by("-created_at")[:8],
+        "may_manage": manage,
+        "may_operate": operate,
+        "why_not": "" if operate else "Your role does not allow work in this environment.",
+        "nav_section": "environments",
+    }
+    part = "workflows/environment.html#connection"
+    return render(request, part if is_partial(request) else "workflows/environment.html", context)
+
+
+@tenant_page(Grants.VIEW, methods=("POST",))
+def environment_test(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """Start a test of the connection."""
+    found = selectors.environment_or_404(pk)
+    if not visit.may(Grants.MANAGE_ENVIRONMENTS):
+        require_operate(visit, found)
+    services.start_test_connection(tenant_id=visit.tenant.pk, environment_id=pk, requested_by=visit.user)
+    messages.info(request, "The connection is being tested.")
+    return redirect("environment", tenant_slug=visit.tenant.slug, pk=pk)
+
+
+@tenant_page(Grants.MANAGE_ENVIRONMENTS, methods=("GET", "HEAD", "POST"))
+def environment_create(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Add an environment; its connection is tested at once."""
+    form = EnvironmentForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            made = services.create_environment(
+                tenant_id=visit.tenant.pk,
+                name=data["name"],
+                slug=data["slug"],
+                kind=data["kind"],
+                base_url=data["base_url"],
+                api_key=data["api_key"],
+                position=data["position"],
+            )
+        except (Invalid, Conflict) as error:
+            form.take_in(error.details, error.message)
+        else:
+            _after_saving(request, visit, made, data["capture_every"], f"{made.name} was added.")
+            return redirect("environment", tenant_slug=visit.tenant.slug, pk=made.pk)
+    return _form_page(request, form)
+
+
+@tenant_page(Grants.MANAGE_ENVIRONMENTS, methods=("GET", "HEAD", "POST"))
+def environment_edit(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """Change an environment. The stored key never leaves the server."""
+    found = selectors.environment_or_404(pk)
+    schedule = Schedule.objects.filter(name=services.capture_schedule_name(found), is_enabled=True).first()
+    initial = {
+        "name": found.name,
+        "kind": found.kind,
+        "position": found.position,
+        "base_url": found.base_url,
+        "capture_every": schedule.every_seconds if schedule else 0,
+    }
+    has_key = bool(found.api_key_encrypted)
+    form = EnvironmentForm(request.POST or None, initial=initial, editing=True, has_key=has_key)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            saved = services.update_environment(
+                tenant_id=visit.tenant.pk,
+                environment_id=pk,
+                name=data["name"],
+                kind=data["kind"],
+                base_url=data["base_url"],
+                api_key=data["api_key"],
+                position=data["position"] if data["position"] is not None else found.position,
+            )
+        except (Invalid, Conflict) as error:
+            form.take_in(error.details, error.message)
+        else:
+            _after_saving(request, visit, saved, data["capture_every"], f"{saved.name} was saved.")
+            return redirect("environment", tenant_slug=visit.tenant.slug, pk=pk)
+    return _form_page(request, form, found)
+
+
+def _after_saving(request: HttpRequest, visit: Visit, saved: Environment, every: int, told: str) -> None:
+    services.set_capture_schedule(tenant_id=visit.tenant.pk, environment_id=saved.pk, every_seconds=every)
+    if saved.api_key_encrypted and saved.connection_status == "unknown":
+        services.start_test_connection(tenant_id=visit.tenant.pk, environment_id=saved.pk, requested_by=visit.user)
+        told = f"{told} Its connection is being tested."
+    messages.success(request, told)
+
+
+def _form_page(request: HttpRequest, form: EnvironmentForm, found: Environment | None = None) -> HttpResponse:
+    context = {
+        "form": form,
+        "environment": found,
+        "production": EnvironmentKind.PRODUCTION,
+        "nav_section": "environments",
+    }
+    return render(request, "workflows/environment_form.html", context, status=422 if form.errors else 200)
+
+
+@tenant_page(Grants.MANAGE_ENVIRONMENTS, methods=("POST",))
+def environment_archive(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """Archive an environment (its name must be typed), or bring it back."""
+    found = selectors.environment_or_404(pk)
+    if found.is_archived:
+        services.unarchive_environment(tenant_id=visit.tenant.pk, environment_id=pk)
+        messages.success(request, f"{found.name} is back. It needs its API key again.")
+        return redirect("environment-edit", tenant_slug=visit.tenant.slug, pk=pk)
+    if request.POST.get("typed", "").strip() != found.name:
+        raise Invalid("The name that was typed is not the environment's.", recovery="Type the name as it is shown.")
+    services.archive_environment(tenant_id=visit.tenant.pk, environment_id=pk)
+    messages.success(request, f"{found.name} was archived; its history stays.")
+    return redirect("environments", tenant_slug=visit.tenant.slug)
