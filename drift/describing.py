@@ -1,0 +1,156 @@
+"""From two contents to what an incident holds: sentences, counts, a bounded diff, the grade and why. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from workflows.diff import WorkflowDiff, diff_workflows
+
+from .models import DriftKind
+from .severity import Grade, grade
+
+DIFF_BYTES = 200_000
+SENTENCES_KEPT = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One workflow that is not as approved. Hashes are None where there is nothing on that side.
+
+    ``draft``: ``draft_only`` (what runs is as approved), ``live`` (what runs differs, the draft does not) or empty.
+    """
+
+    map_id: Any
+    key: str
+    name: str
+    kind: str
+    git_hash: str | None
+    env_hash: str | None
+    was_active: bool
+    is_active: bool
+    draft: str = ""
+
+    @property
+    def signature(self) -> str:
+        """Equal where the drift is the same one, seen again."""
+        return signature(self.kind, self.git_hash, self.env_hash, self.is_active, self.draft)
+
+
+def signature(kind: str, git_hash: str | None, env_hash: str | None, is_active: bool, draft: str = "") -> str:
+    """A short name for one state of drift."""
+    facts = orjson.dumps([str(kind), git_hash, env_hash, is_active, draft])
+    return hashlib.sha256(facts).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What goes into an incident."""
+
+    finding: Finding
+    grade: Grade
+    drift_snapshot: dict[str, Any]
+
+
+def describe(
+    finding: Finding,
+    *,
+    environment_kind: str,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    keys: Mapping[str, str],
+    snapshot_id: str | None,
+    commits: Mapping[str, str | None],
+) -> Described:
+    """Say what happened to one workflow. A side that should be there and could not be read is said, not guessed."""
+    unread = _unread(finding, before, after)
+    diff = None if unread else diff_workflows(before, after, before_keys=keys, after_keys=keys)
+    sentences = [unread] if unread else _sentences(finding, diff)
+    touches = sorted(set(diff.touches) | _callers(diff)) if diff is not None else []
+    counts = dict(diff.summary) if diff is not None else {}
+    behaviour = {k: v for k, v in counts.items() if k != "active_changed"}
+    judged = grade(
+        kind=finding.kind,
+        environment_kind=environment_kind,
+        was_active=finding.was_active,
+        is_active=finding.is_active,
+        touches=touches,
+        counts=behaviour,
+        draft_only=finding.draft == "draft_only",
+    )
+    snapshot = {
+        "diff_summary": {
+            "sentences": sentences[:SENTENCES_KEPT],
+            "sentences_left_out": max(len(sentences) - SENTENCES_KEPT, 0),
+            "counts": counts,
+            "touches": touches,
+        },
+        "full_diff": bounded(diff),
+        "git_content_hash": finding.git_hash,
+        "env_content_hash": finding.env_hash,
+        "was_active": finding.was_active,
+        "is_active": finding.is_active,
+        "snapshot_id": snapshot_id,
+        "commits": dict(commits),
+        "reasons": list(judged.reasons),
+        "draft": finding.draft,
+        # What could not be read is described anew at the next look.
+        "signature": "" if unread else finding.signature,
+    }
+    return Described(finding, judged, snapshot)
+
+
+def _unread(finding: Finding, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+    if finding.kind != DriftKind.ADDED and before is None:
+        return "The approved content could not be read from Git, so the change cannot be described yet."
+    if finding.kind != DriftKind.REMOVED and after is None:
+        return "The content that was seen could not be read from Git, so the change cannot be described yet."
+    return ""
+
+
+def _sentences(finding: Finding, diff: WorkflowDiff | None) -> list[str]:
+    said = list(diff.sentences) if diff is not None else []
+    if finding.kind == DriftKind.ACTIVATION:
+        return [f"The workflow was switched {'on' if finding.is_active else 'off'}."]
+    if finding.kind == DriftKind.ADDED:
+        return [f"“{finding.name}” appeared; nobody approved it.", *said[1:]]
+    if finding.kind == DriftKind.REMOVED:
+        return [f"“{finding.name}” is approved, but no longer there."]
+    if finding.draft == "live":
+        return ["What runs differs from what is approved, although the draft in the editor does not.", *said]
+    if finding.draft == "draft_only":
+        return ["Only the draft in the editor differs; what runs is as approved.", *said]
+    return said
+
+
+def _callers(diff: WorkflowDiff) -> set[str]:
+    paths = {part.path for change in diff.changes if change.what == "setting" for part in change.parts}
+    return {"callers"} if paths & {"settings.callerPolicy", "settings.callerIds", "settings.availableInMCP"} else set()
+
+
+def bounded(diff: WorkflowDiff | None, limit: int = DIFF_BYTES) -> dict[str, Any]:
+    """The diff as JSON of at most about ``limit`` bytes: the gravest changes stay, the rest is counted."""
+    if diff is None:
+        return {"status": "unknown", "changes": [], "left_out": 0, "sentences": []}
+    whole = diff.to_dict()
+    whole["sentences"] = []  # each change has its own; the first of them stand in diff_summary
+    if len(orjson.dumps(whole)) <= limit:
+        return whole
+    changes: list[dict[str, Any]] = whole["changes"]
+    kept: list[dict[str, Any]] = []
+    size = 0
+    for change in changes:
+        cost = len(orjson.dumps(change))
+        if cost > limit // 8:
+            parts = change["parts"]
+            change = {**change, "parts": parts[:3], "parts_left_out": change["parts_left_out"] + max(len(parts) - 3, 0)}
+            cost = len(orjson.dumps(change))
+        if size + cost > limit and kept:
+            break
+        kept.append(change)
+        size += cost
+    return {**whole, "changes": kept, "left_out": whole["left_out"] + len(changes) - len(kept)}

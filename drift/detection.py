@@ -1,0 +1,305 @@
+"""From rows to incidents: opens what is new, refreshes what stands, closes what went away.
+
+Everything starts from the hashes on ``workflow_env_map``, so a look at 2,000 workflows reads only the rows that
+differ. Contents are read from Git only for a drift that was not described yet. No two standing incidents exist for one
+place: a unique index says so, and a race ends with the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+from django.db.models import F, Q
+from django.db.models.fields.json import KeyTextTransform
+
+from operations.models import Operation, OperationStatus
+from opsconsole.core import clock
+from snapshots.hooks import on_captured
+from snapshots.models import Snapshot, SnapshotType
+from tenants.scope import tenant_scope
+from workflows.identity import key_by_workflow_id
+from workflows.models import Environment, MapStatus, WorkflowEnvMap
+
+from . import contents, policies
+from .describing import Described, Finding, describe
+from .models import ACTIVE, DriftIncident, DriftKind, IncidentState
+
+if TYPE_CHECKING:
+    from operations.engine import Run
+
+CHUNK = 50
+#: Resolutions after which the very same drift is not reported again, until it changes.
+TOLERATING = ("accepted", "false_positive", "deactivated")
+_WRITING = (OperationStatus.PENDING, OperationStatus.RUNNING, OperationStatus.RETRY_PENDING)
+#: Snapshots that a writing job takes before it writes anything: drift seen in them is drift.
+_BEFORE_WRITING = frozenset({SnapshotType.PRE_PROMOTION, SnapshotType.PRE_RESTORE})
+
+
+@dataclass(slots=True)
+class Standing:
+    """What detection has to do in one environment."""
+
+    fresh: list[Finding] = field(default_factory=list)
+    same: list[uuid.UUID] = field(default_factory=list)
+    gone: list[tuple[uuid.UUID, str]] = field(default_factory=list)
+    active: dict[uuid.UUID, DriftIncident] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    drifted: int = 0
+
+
+@on_captured
+def captured(run: Run | None, environment: Environment, snapshot: Snapshot) -> dict[str, Any]:
+    """After each capture. A job that writes to the environment is not told that its own work is drift."""
+    from . import scheduling
+
+    scheduling.ensure_schedule(environment)
+    writes = run is not None and run.operation.exclusive_key == environment.write_lock
+    if snapshot.snapshot_type == SnapshotType.PRE_STABILIZE:
+        return {"skipped": "stabilizing"}
+    only_close = writes and snapshot.snapshot_type not in _BEFORE_WRITING
+    return detect(run, environment=environment, snapshot=snapshot, only_close=only_close)
+
+
+def detect(
+    run: Run | None, *, environment: Environment, snapshot: Snapshot | None = None, only_close: bool = False
+) -> dict[str, Any]:
+    """Bring the incidents of an environment in line with what was last seen. Safe to repeat; call outside any scope.
+
+    Returns ``{drifted, opened, refreshed, updated, closed}`` or ``{skipped}``.
+    """
+    if writer := writer_of(environment, besides=run.operation.pk if run else None):
+        return {"skipped": f"“{writer}” is writing to the environment"}
+    with _writing(run, environment.tenant_id):
+        environment = Environment.objects.get(pk=environment.pk)
+        if not environment.baseline_commit_sha or environment.is_archived:
+            return {"skipped": "there is nothing approved yet"}
+        snapshot_id = snapshot.pk if snapshot is not None else environment.last_snapshot_id
+        standing = survey(environment)
+        closed = _close_gone(standing.gone)
+        DriftIncident.objects.filter(pk__in=standing.same).update(last_detected_at=clock.now())
+        policy = policies.policy_of(environment.tenant_id)
+        commit = (
+            Snapshot.objects.filter(pk__in=[snapshot_id] if snapshot_id else [])
+            .values_list("git_commit_sha", flat=True)
+            .first()
+        )
+    opened = changed = 0
+    commits = {"approved": environment.baseline_commit_sha, "seen": commit}
+    fresh = [] if only_close else standing.fresh
+    for start in range(0, len(fresh), CHUNK):
+        if run is not None:
+            run.check()
+        part = fresh[start : start + CHUNK]
+        before, after = contents.both(environment, snapshot_id, [f.key for f in part])
+        described = [
+            describe(
+                finding,
+                environment_kind=environment.kind,
+                before=before.get(finding.key) if finding.kind != DriftKind.ADDED else None,
+                after=after.get(finding.key) if finding.kind != DriftKind.REMOVED else None,
+                keys=standing.keys,
+                snapshot_id=str(snapshot_id) if snapshot_id else None,
+                commits=commits,
+            )
+            for finding in part
+        ]
+        with _writing(run, environment.tenant_id):
+            still = _unchanged(part)
+            made = _open_or_refresh(
+                [d for d in described if d.finding.map_id in still], standing.active, policy, environment, snapshot_id
+            )
+        opened, changed = opened + made[0], changed + made[1]
+    return {
+        "drifted": standing.drifted,
+        "opened": opened,
+        "refreshed": len(standing.same),
+        "updated": changed,
+        "closed": closed,
+    }
+
+
+@contextlib.contextmanager
+def _writing(run: Run | None, tenant_id: uuid.UUID) -> Iterator[None]:
+    if run is not None:
+        with run.fenced():
+            yield
+    else:
+        with tenant_scope(tenant_id):
+            yield
+
+
+def writer_of(environment: Environment, *, besides: uuid.UUID | None = None) -> str:
+    """The title of a job that is writing to the environment now, or nothing. A parked job does not count."""
+    with tenant_scope(environment.tenant_id):
+        rows = Operation.objects.filter(exclusive_key=environment.write_lock, status__in=[str(s) for s in _WRITING])
+        if besides is not None:
+            rows = rows.exclude(pk=besides)
+        return rows.values_list("title", flat=True).first() or ""
+
+
+def survey(environment: Environment) -> Standing:
+    """What drifts, what of it is known, what went away. Needs the tenant's scope; reads only rows that differ."""
+    standing = Standing(keys=key_by_workflow_id(environment.pk))
+    findings = {f.map_id: f for f in findings_of(environment)}
+    tolerated = _tolerated(list(findings))
+    findings = {k: f for k, f in findings.items() if f.signature not in tolerated.get(k, ())}
+    standing.drifted = len(findings)
+    known = (
+        DriftIncident.objects.filter(workflow_env_map__environment_id=environment.pk, incident_state__in=ACTIVE)
+        .annotate(signature=KeyTextTransform("signature", "drift_snapshot"))
+        .select_related("workflow_env_map")
+        .defer("drift_snapshot", "workflow_env_map__fingerprint", "workflow_env_map__git_fingerprint")
+    )
+    for incident in known:
+        finding = findings.get(incident.workflow_env_map_id)
+        if finding is None:
+            ignored = incident.workflow_env_map.status == MapStatus.IGNORED
+            standing.gone.append((incident.pk, "ignored" if ignored else "resolved_itself"))
+            continue
+        standing.active[finding.map_id] = incident
+        if incident.signature == finding.signature:  # type: ignore[attr-defined]
+            standing.same.append(incident.pk)
+    same = set(standing.same)
+    for map_id, finding in findings.items():
+        incident = standing.active.get(map_id)  # type: ignore[assignment]
+        if incident is None or incident.pk not in same:
+            standing.fresh.append(finding)
+    return standing
+
+
+def findings_of(environment: Environment) -> list[Finding]:
+    """Every place of the environment that is not as approved. Needs the tenant's scope."""
+    live = _live_hashes(environment)
+    both = Q(git_content_hash__isnull=False, env_content_hash__isnull=False)
+    differs = (
+        Q(status=MapStatus.MISSING, git_content_hash__isnull=False)
+        | Q(git_content_hash__isnull=True, env_content_hash__isnull=False)
+        | (both & ~Q(git_content_hash=F("env_content_hash")))
+        | (Q(git_active__isnull=False, env_active__isnull=False) & ~Q(git_active=F("env_active")))
+        | Q(env_workflow_id__in=list(live))
+    )
+    rows = (
+        WorkflowEnvMap.objects.filter(differs, environment_id=environment.pk)
+        .exclude(status__in=[MapStatus.IGNORED, MapStatus.DELETED])
+        .select_related("canonical_workflow")
+        .defer("fingerprint", "git_fingerprint")
+        .order_by("pk")
+    )
+    found = (_finding(row, live.get(row.env_workflow_id)) for row in rows)
+    return [finding for finding in found if finding is not None]
+
+
+def _finding(row: WorkflowEnvMap, live_hash: str | None) -> Finding | None:
+    git, env, draft = row.git_content_hash, row.env_content_hash, ""
+    is_active = bool(row.env_active)
+    was_active = is_active if row.git_active is None else row.git_active
+    if row.status == MapStatus.MISSING:
+        kind, env, is_active = DriftKind.REMOVED, None, False
+    elif git is None:
+        kind, was_active = DriftKind.ADDED, False
+    elif git != env:
+        kind = DriftKind.MODIFIED
+        draft = "draft_only" if is_active and live_hash == git else ""
+    elif is_active and live_hash is not None and live_hash != git:
+        kind, draft = DriftKind.MODIFIED, "live"
+    elif was_active != is_active:
+        kind = DriftKind.ACTIVATION
+    else:
+        return None
+    name = row.env_name or row.canonical_workflow.name or row.canonical_workflow.key
+    return Finding(row.pk, row.canonical_workflow.key, name, kind, git, env, was_active, is_active, draft)
+
+
+def _live_hashes(environment: Environment) -> dict[str, str]:
+    """n8n id to the hash of what runs, where n8n 2.x runs something else than the draft."""
+    if environment.last_snapshot_id is None:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT entry->>'env_workflow_id', entry->>'live_content_hash' FROM snapshots,"
+            " LATERAL jsonb_path_query(workflows, '$[*] ? (exists(@.live_content_hash))') AS entry WHERE id = %s",
+            [environment.last_snapshot_id],
+        )
+        return {row[0]: row[1] for row in cursor.fetchall() if row[0] and row[1]}
+
+
+def _tolerated(map_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, set[str]]:
+    settled = (
+        DriftIncident.objects.filter(
+            workflow_env_map_id__in=map_ids,
+            resolution_type__in=TOLERATING,
+            incident_state__in=[IncidentState.CLOSED, IncidentState.STABILIZED, IncidentState.RECONCILED],
+        )
+        .annotate(tolerates=KeyTextTransform("tolerates", "drift_snapshot"))
+        .values_list("workflow_env_map_id", "tolerates")
+    )
+    found: dict[uuid.UUID, set[str]] = {}
+    for map_id, tolerates in settled:
+        found.setdefault(map_id, set()).add(tolerates)
+    return found
+
+
+def _close_gone(gone: Sequence[tuple[uuid.UUID, str]]) -> int:
+    now, closed = clock.now(), 0
+    for resolution in {resolution for _, resolution in gone}:
+        closed += DriftIncident.objects.filter(
+            pk__in=[pk for pk, why in gone if why == resolution], incident_state__in=ACTIVE
+        ).update(incident_state=IncidentState.CLOSED, resolution_type=resolution, resolved_at=now, updated_at=now)
+    return closed
+
+
+def _unchanged(findings: Sequence[Finding]) -> set[uuid.UUID]:
+    """Places that are still as they were when they were found; held until the transaction ends."""
+    rows = WorkflowEnvMap.objects.select_for_update().filter(pk__in=[f.map_id for f in findings])
+    now = {row[0]: row[1:] for row in rows.values_list("pk", "git_content_hash", "env_content_hash", "status")}
+    gone = (MapStatus.IGNORED, MapStatus.DELETED)
+    return {
+        f.map_id
+        for f in findings
+        if f.map_id in now
+        and now[f.map_id][0] == f.git_hash
+        and (f.kind == DriftKind.REMOVED or now[f.map_id][1] == f.env_hash)
+        and (f.kind == DriftKind.REMOVED) == (now[f.map_id][2] == MapStatus.MISSING)
+        and now[f.map_id][2] not in gone
+    }
+
+
+def _open_or_refresh(
+    described: Sequence[Described],
+    active: dict[uuid.UUID, DriftIncident],
+    policy: Any,
+    environment: Environment,
+    snapshot_id: uuid.UUID | None,
+) -> tuple[int, int]:
+    now = clock.now()
+    new: list[DriftIncident] = []
+    changed = 0
+    for item in described:
+        finding, known = item.finding, active.get(item.finding.map_id)
+        values = {
+            "kind": finding.kind,
+            "severity": item.grade.severity,
+            "drift_snapshot": item.drift_snapshot,
+            "drifted_hash": finding.env_hash or "",
+            "snapshot_id": snapshot_id,
+            "last_detected_at": now,
+        }
+        if known is None:
+            due = policies.deadline(policy, item.grade.severity, now)
+            row = DriftIncident(
+                tenant_id=environment.tenant_id, workflow_env_map_id=finding.map_id, ttl_expires_at=due, **values
+            )
+            new.append(row)
+            continue
+        # A further edit never buys time: the clock runs from the first sight, and only ever gets shorter.
+        due = policies.deadline(policy, item.grade.severity, known.created_at)
+        values["ttl_expires_at"] = min(due, known.ttl_expires_at) if known.ttl_expires_at else due
+        changed += DriftIncident.objects.filter(pk=known.pk, incident_state__in=ACTIVE).update(updated_at=now, **values)
+    before = DriftIncident.objects.filter(pk__in=[row.pk for row in new])
+    DriftIncident.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
+    return before.count(), changed

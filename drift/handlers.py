@@ -1,0 +1,136 @@
+"""The kinds of long work about drift: check, stabilize, reconcile."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.db.models import Q
+
+from operations.engine import Run
+from operations.errors import UnknownOutcome
+from operations.handlers import register
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from snapshots.capture import capture_into
+from snapshots.models import SnapshotType
+from workflows.gateway import client_for, environment_by_id
+from workflows.models import ConnectionStatus, Environment
+
+from . import detection, scheduling
+from .errors import DetectionFailed
+from .looking import Memory, known_digests, look
+from .models import DriftMemory
+from .reconciling import reconcile
+from .stabilizing import stabilize
+
+SEEN_AGAIN_EVERY = timedelta(hours=1)
+
+
+@register
+class Check:
+    """Look whether an environment is as it was captured last; capture it if not; bring the incidents in line."""
+
+    kind: ClassVar[str] = "drift.check"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        environment = environment_by_id(run.tenant_id, run.params["environment_id"])
+        if reason := self._why_not(run, environment):
+            return {"skipped": reason}
+        try:
+            found = run.step("look", f"Look at {environment.name}", lambda: look_at(run, environment))
+            if found["changed"]:
+                capture_into(
+                    run,
+                    environment=environment,
+                    snapshot_type=SnapshotType.DRIFT_CHECK,
+                    description=f"Drift check: {found['reason']}"[:500],
+                    step="capture",
+                    snapshot_id=uuid.uuid5(run.operation.pk, "check"),
+                )
+        except UnknownOutcome:
+            raise
+        except OpsError as error:
+            self._note(run, environment, ConnectionStatus.FAILED)
+            raise DetectionFailed(
+                f"{environment.name} could not be read: {error.message}",
+                details={"environment_id": str(environment.pk), "cause": error.to_dict()},
+                recovery=error.recovery,
+            ) from error
+        self._note(run, environment, ConnectionStatus.OK)
+        if not found["changed"]:
+            self._seen_again(run, environment)
+        outcome = run.step("compare", "Compare with what is approved", lambda: self._compare(run, environment))
+        scheduling.note_run(run.tenant_id)
+        return {**found, **outcome}
+
+    def _compare(self, run: Run, environment: Environment) -> dict[str, Any]:
+        return detection.detect(run, environment=environment)
+
+    def _why_not(self, run: Run, environment: Environment) -> str:
+        if environment.is_archived:
+            return "The environment is archived."
+        if run.operation.requested_by_id is None and not scheduling.is_running(run.tenant_id):
+            return "Checks of this tenant are stopped."
+        if writer := detection.writer_of(environment):
+            return f"“{writer}” is writing to the environment; the next check runs by itself."
+        return ""
+
+    def _note(self, run: Run, environment: Environment, status: str) -> None:
+        with run.fenced():
+            Environment.objects.filter(pk=environment.pk).exclude(connection_status=status).update(
+                connection_status=status
+            )
+
+    def _seen_again(self, run: Run, environment: Environment) -> None:
+        """What the last snapshot holds is what is there now; said at most hourly, so that the trail stays readable."""
+        now = clock.now()
+        stale = Q(last_captured_at__lt=now - SEEN_AGAIN_EVERY) | Q(last_capture_error__isnull=False)
+        with run.fenced():
+            Environment.objects.filter(stale, pk=environment.pk).update(last_captured_at=now, last_capture_error=None)
+
+
+def look_at(run: Run, environment: Environment) -> dict[str, Any]:
+    """Look at an environment with what is remembered of it: ``{changed, reason, seen, pages, unchanged_pages}``."""
+    with run.fenced():
+        known = known_digests(environment.pk)
+        row = DriftMemory.objects.filter(environment_id=environment.pk).first()
+    stored = row.pages if row is not None else {}
+    memory = Memory.from_json(stored)
+    with client_for(environment) as client:
+        found = look(client, known=known, memory=memory, check=run.check)
+    now = memory.to_json()
+    if now != stored:
+        with run.fenced():
+            DriftMemory.objects.update_or_create(
+                environment_id=environment.pk, defaults={"tenant_id": environment.tenant_id, "pages": now}
+            )
+    reason = found.reason or ("" if environment.last_snapshot_id else "The environment was never captured.")
+    return {
+        "changed": bool(reason),
+        "reason": reason,
+        "seen": found.seen,
+        "pages": found.pages,
+        "unchanged_pages": found.unchanged_pages,
+    }
+
+
+@register
+class Stabilize:
+    """Put drifted workflows back to what is approved."""
+
+    kind: ClassVar[str] = "drift.stabilize"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        return stabilize(run, environment_by_id(run.tenant_id, run.params["environment_id"]))
+
+
+@register
+class Reconcile:
+    """Take drifted workflows as approved."""
+
+    kind: ClassVar[str] = "drift.reconcile"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        return reconcile(run, environment_by_id(run.tenant_id, run.params["environment_id"]))

@@ -1,0 +1,157 @@
+"""A look at an environment that costs little: what is as it was is neither fetched, parsed, hashed nor written.
+
+Pages come with their ETag; what a page held is remembered as one digest. A page that n8n calls unchanged is compared by
+its digest with the rows, another one is hashed while the next is on its way. Only when something differs is a capture
+taken. The memory is a convenience: without it everything is looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from workflows.content import ContentError, fingerprint, live_portable, portable
+from workflows.identity import LIVE, seen_workflow, stored_fingerprint
+from workflows.models import WorkflowEnvMap
+from workflows.n8n.client import CachedPage, N8nClient
+from workflows.n8n.errors import TooLarge
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered between looks.
+
+    ``pages``: address to (etag, ids, next); ``digests``: etag to the digest of what the page held; ``live``: n8n id to
+    the digest of what runs, where that is not the draft.
+    """
+
+    pages: dict[str, CachedPage] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    live: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        pages = {
+            address: [page.etag, list(page.ids), page.next_cursor, self.digests[page.etag]]
+            for address, page in self.pages.items()
+            if page.etag in self.digests
+        }
+        return {"pages": pages, "live": self.live}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | None) -> Memory:
+        memory = cls()
+        for address, (etag, ids, following, digest) in ((data or {}).get("pages") or {}).items():
+            memory.pages[address] = CachedPage(etag, tuple(ids), following)
+            memory.digests[etag] = digest
+        memory.live = dict((data or {}).get("live") or {})
+        return memory
+
+
+@dataclass(slots=True)
+class Look:
+    """What a look found. ``reason`` is empty where all is as the rows say."""
+
+    reason: str = ""
+    seen: int = 0
+    pages: int = 0
+    unchanged_pages: int = 0
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.reason)
+
+
+def row_digest(stored: Mapping[str, Any] | None, name: str, active: bool | None, tags: Iterable[str]) -> str:
+    """A digest of what a row says was seen; equal to that of the same workflow looked at again."""
+    facts = [stored, name, bool(active), sorted(tags)]
+    return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def known_digests(environment_id: Any) -> dict[str, str]:
+    """n8n id to digest of everything that was there at the last capture. Needs the tenant's scope."""
+    rows = WorkflowEnvMap.objects.filter(environment_id=environment_id, status__in=[str(s) for s in LIVE])
+    columns = ("env_workflow_id", "fingerprint", "env_name", "env_active", "env_tags")
+    return {row[0]: row_digest(*row[1:]) for row in rows.exclude(env_workflow_id="").values_list(*columns).iterator()}
+
+
+def look(
+    client: N8nClient, *, known: Mapping[str, str], memory: Memory, check: Callable[[], None] = lambda: None
+) -> Look:
+    """Compare an instance with what the rows say (n8n id to digest). ``memory`` is brought up to date.
+
+    Stops at the first difference: a capture will look at everything anyway. Raises ``N8nError``.
+    """
+    found = Look()
+    unseen = set(known)
+    pages = client.iter_workflow_pages(exclude_pinned_data=True, cache=memory.pages)
+    try:
+        for page in _ahead(pages):
+            check()
+            found.pages += 1
+            found.seen += len(page.ids)
+            if page.unchanged:
+                found.unchanged_pages += 1
+                if memory.digests.get(page.etag) != joined(known.get(ident, "") for ident in page.ids):
+                    found.reason = "A page is as it was some time ago, and not as it was captured last."
+            else:
+                found.reason = _compare(page.items, known, memory)
+                if not found.reason and page.etag and len(page.items) == len(page.ids):
+                    memory.digests[page.etag] = joined(known.get(ident, "") for ident in page.ids)
+            unseen.difference_update(page.ids)
+            if found.reason:
+                return found
+    except TooLarge:
+        found.reason = "A page is too large to be looked at as a whole."
+        return found
+    if unseen:
+        found.reason = f"{len(unseen)} workflows are no longer there."
+    return found
+
+
+def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, str], memory: Memory) -> str:
+    """Why the items are not as the rows say, or nothing."""
+    for raw in items:
+        try:
+            content = portable(raw)
+            seen = seen_workflow(raw, content)
+        except (ContentError, TypeError, AttributeError, ValueError, RecursionError):
+            return "A workflow has a shape that cannot be read."
+        stored = stored_fingerprint(seen.fingerprint, seen.node_types)
+        ident = seen.env_workflow_id
+        digest = row_digest(stored, seen.name[:500], seen.active, {t[:120] for t in seen.tags})
+        if known.get(ident) != digest:
+            return f"“{seen.name}” is not as it was captured last." if ident in known else f"“{seen.name}” is new."
+        running = live_portable(raw)
+        now = _live_digest(running) if running is not None else None
+        if memory.live.get(ident) != now:
+            if now is None:
+                memory.live.pop(ident)
+            else:
+                memory.live[ident] = now
+            return f"What runs of “{seen.name}” is not what ran before, although the draft is the same."
+    return ""
+
+
+def _live_digest(content: Mapping[str, Any]) -> str:
+    mark = fingerprint(content)
+    facts = [mark.body, list(mark.workflow_refs), list(mark.credential_names)]
+    return hashlib.sha256(orjson.dumps(facts)).hexdigest()[:32]
+
+
+def joined(digests: Iterable[str]) -> str:
+    """One digest for a page."""
+    return hashlib.sha256("".join(f"{d}," for d in digests).encode()).hexdigest()[:32]
+
+
+def _ahead(pages: Iterator[Any]) -> Iterator[Any]:
+    """The same pages, the next one being fetched while the last is worked on."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
+        coming = pool.submit(next, pages, None)
+        while (page := coming.result()) is not None:
+            coming = pool.submit(next, pages, None)
+            yield page

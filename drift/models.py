@@ -1,0 +1,130 @@
+"""Drift: what changed behind our back, how grave, by when it must be settled."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from tenants.base import TenantModel
+from tenants.models import User
+from workflows.models import Environment, WorkflowEnvMap
+
+
+class Severity(models.TextChoices):
+    CRITICAL = "critical", "Critical"
+    HIGH = "high", "High"
+    MEDIUM = "medium", "Medium"
+    LOW = "low", "Low"
+
+
+class DriftKind(models.TextChoices):
+    MODIFIED = "modified", "Content changed"
+    ADDED = "added", "Appeared"
+    REMOVED = "removed", "Disappeared"
+    ACTIVATION = "activation", "Switched on or off"
+
+
+class IncidentState(models.TextChoices):
+    OPEN = "OPEN", "Open"
+    ACKNOWLEDGED = "ACKNOWLEDGED", "Acknowledged"
+    STABILIZED = "STABILIZED", "Stabilized"
+    RECONCILED = "RECONCILED", "Reconciled"
+    CLOSED = "CLOSED", "Closed"
+
+
+#: States in which the drift is still there.
+ACTIVE = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+
+
+class DriftIncident(TenantModel):
+    """One workflow in one environment that is not as approved.
+
+    ``drift_snapshot`` holds ``diff_summary`` (sentences and counts), ``full_diff``, both hashes, the snapshot and
+    commits it was found in.
+    """
+
+    workflow_env_map = models.ForeignKey(WorkflowEnvMap, on_delete=models.CASCADE, related_name="drift_incidents")
+    kind = models.CharField(max_length=12, choices=DriftKind.choices, default=DriftKind.MODIFIED)
+    severity = models.CharField(max_length=12, choices=Severity.choices)
+    incident_state = models.CharField(max_length=16, choices=IncidentState.choices, default=IncidentState.OPEN)
+    drift_snapshot = models.JSONField(default=dict)
+    drifted_hash = models.CharField(max_length=64, blank=True)
+    snapshot_id = models.UUIDField(null=True, blank=True)
+    ttl_expires_at = models.DateTimeField(null=True, blank=True)
+    assigned_to = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    comment = models.TextField(blank=True)
+    resolution_type = models.CharField(max_length=24, blank=True)
+    resolved_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    operation_id = models.UUIDField(null=True, blank=True)
+    last_detected_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "drift_incidents"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workflow_env_map"],
+                condition=Q(incident_state__in=["OPEN", "ACKNOWLEDGED"]),
+                name="drift_incidents_one_active",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "incident_state", "-created_at"], name="drift_incidents_state"),
+            models.Index(fields=["tenant", "workflow_env_map"], name="drift_incidents_place"),
+            models.Index(fields=["tenant", "ttl_expires_at"], name="drift_incidents_ttl"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_severity_display()} drift: {self.workflow_env_map}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.incident_state in ACTIVE
+
+
+class DriftPolicy(TenantModel):
+    """A tenant's rules: how long drift may stand, and whether it stops promotions."""
+
+    enforce_ttl = models.BooleanField(default=True)
+    block_on_active_drift = models.BooleanField(default=True)
+    ttl_hours_critical = models.IntegerField(default=4)
+    ttl_hours_high = models.IntegerField(default=24)
+    ttl_hours_medium = models.IntegerField(default=72)
+    ttl_hours_low = models.IntegerField(default=168)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "drift_policies"
+        constraints = [models.UniqueConstraint(fields=["tenant"], name="drift_policies_one")]
+
+
+class DriftScheduler(TenantModel):
+    """Whether and how often a tenant's environments are checked."""
+
+    is_running = models.BooleanField(default=True)
+    every_seconds = models.IntegerField(default=900)
+    stopped_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    stopped_at = models.DateTimeField(null=True, blank=True)
+    last_run_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "drift_schedulers"
+        constraints = [models.UniqueConstraint(fields=["tenant"], name="drift_schedulers_one")]
+
+
+class DriftMemory(TenantModel):
+    """What the list of an environment looked like at the last check: ETags and digests, no content. Can be lost."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+    pages = models.JSONField(default=dict)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "drift_memory"
+        constraints = [models.UniqueConstraint(fields=["environment"], name="drift_memory_one")]
+        indexes = [models.Index(fields=["tenant", "environment"], name="drift_memory_tenant")]

@@ -1,0 +1,173 @@
+"""Reconcile: take what is seen as approved, if it is still what the person looked at."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from operations.engine import Run
+from operations.errors import UnknownOutcome
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from snapshots.services import commit_canonical
+from workflows.content import fingerprint, portable
+from workflows.gateway import client_for
+from workflows.identity import key_by_workflow_id
+from workflows.models import Environment
+from workflows.n8n.client import N8nClient
+from workflows.n8n.errors import RemoteNotFound
+
+from . import hooks
+from .errors import ReconcileFailed, SeenMeanwhile, WrongState
+from .models import DriftIncident, DriftKind, IncidentState
+from .settling import Job, conclude, places_of, refused, settle, standing_ids, take_down, what
+
+
+def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
+    """Take what is seen as approved; see ``services.reconcile``."""
+    job = Job.of(run, environment)
+    update_git = bool(run.params.get("update_git", True))
+    read: dict[str, dict[str, Any]] = {}
+    found = run.step("read", "Read the workflows and compare with what was looked at", lambda: _read(job, read))
+    job.failed += found["failed"]
+    commit = ""
+    if update_git and job.remaining():
+        commit = run.step("commit", "Approve in Git", lambda: _commit(job, read))["commit"]
+        proved = run.step("prove", "Compare the hashes", lambda: _equal(job))
+        job.failed += proved["failed"]
+    settled = run.step("settle", "Close the incidents", lambda: _settle_reconciled(job, commit))
+    result: dict[str, Any] = {"reconciled": settled, "failed": job.failed, "commit_sha": commit or None}
+    if settled and update_git and run.params.get("create_promotion_record"):
+        result["records"] = _tell(job, settled, commit)
+    return conclude(job, result, bool(settled), ReconcileFailed)
+
+
+def _read(job: Job, into: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Fetch what is there; contents go into ``into`` by key, what is not as it was seen is refused."""
+    failed: list[dict[str, Any]] = []
+    raws: dict[str, dict[str, Any]] = {}
+    with job.run.fenced():
+        rows = {str(row.pk): row for row in places_of(job.items)}
+        keys = key_by_workflow_id(job.environment.pk)
+        standing = standing_ids(job.items)
+    with client_for(job.environment) as client:
+        for item in job.items:
+            job.run.check()
+            row = rows.get(item.map_id)
+            if row is None or item.id not in standing:
+                failed.append(item.failure(WrongState()))
+                continue
+            try:
+                raw = _fetch(client, row.env_workflow_id)
+                value = None if raw is None else fingerprint(portable(raw)).content_hash(keys)
+            except OpsError as error:
+                failed.append(item.failure(error))
+                continue
+            if value != item.expected_hash:
+                details = {"expected": item.expected_hash, "found": value}
+                failed.append(item.failure(SeenMeanwhile(details=details)))
+            elif raw is not None:
+                raws[item.key] = raw
+    take_down(job, raws)
+    into.update({key: portable(raw) for key, raw in raws.items()})
+    return {"failed": failed, "hashes": {item.key: item.expected_hash for item in job.items if item.key in raws}}
+
+
+def _fetch(client: N8nClient, env_workflow_id: str) -> dict[str, Any] | None:
+    if not env_workflow_id:
+        return None
+    try:
+        raw = client.get_workflow(env_workflow_id)
+    except RemoteNotFound:
+        return None
+    return None if raw.get("isArchived") else raw
+
+
+def _commit(job: Job, read: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    items = job.remaining()
+    if any(item.kind != DriftKind.REMOVED and item.key not in read for item in items):
+        # Begun again after a crash: what was read is read anew, and refused if it has changed since.
+        again = _read(job, read)
+        lost = {failure["incident_id"] for failure in again["failed"]}
+        job.failed += [failure for failure in again["failed"] if failure["incident_id"] in {i.id for i in items}]
+        items = [item for item in items if item.id not in lost]
+    changes = {item.key: None if item.kind == DriftKind.REMOVED else read[item.key] for item in items}
+    if not changes:
+        return {"commit": ""}
+    subject = f"Reconcile {what(items)} in {job.environment.name}"
+    try:
+        sha = commit_canonical(
+            job.run,
+            environment=job.environment,
+            changes=changes,
+            message=f"{subject}\n\n{job.comment}" if job.comment else subject,
+            trailers={"Drift-Incident": ", ".join(item.id for item in items[:20])},
+        )
+    except UnknownOutcome:
+        raise
+    except (OpsError, OSError) as error:
+        told = error if isinstance(error, OpsError) else ReconcileFailed(f"Git: {type(error).__name__}.")
+        job.failed += [item.failure(told) for item in items]
+        raise refused(job, ReconcileFailed, "Git did not take the commit; nothing was approved.") from error
+    return {"commit": sha}
+
+
+def _equal(job: Job) -> dict[str, Any]:
+    with job.run.fenced():
+        rows = {str(row.pk): row for row in places_of(job.items)}
+    failed = []
+    for item in job.remaining():
+        row = rows[item.map_id]
+        seen = None if item.kind == DriftKind.REMOVED else row.env_content_hash
+        if row.git_content_hash != seen:
+            details = {"approved": row.git_content_hash, "found": seen}
+            failed.append(item.failure(SeenMeanwhile(details=details)))
+    return {"failed": failed}
+
+
+def _settle_reconciled(job: Job, commit: str) -> list[dict[str, Any]]:
+    settled = []
+    with job.run.fenced():
+        for item in job.remaining():
+            noted: dict[str, Any] = {"proof": {"content_hash": item.expected_hash, "commit": commit or None}}
+            if not commit:
+                noted["accept"] = True
+            settle(job, item, IncidentState.RECONCILED, "reconciled" if commit else "accepted", noted)
+            settled.append(
+                {"incident_id": item.id, "key": item.key, "name": item.name, "content_hash": item.expected_hash}
+            )
+    return settled
+
+
+def _tell(job: Job, settled: Sequence[dict[str, Any]], commit: str) -> dict[str, Any]:
+    """Let the layers above make their record; a failure there does not undo what is approved."""
+    news = hooks.Reconciled(
+        tenant_id=job.environment.tenant_id,
+        environment_id=job.environment.pk,
+        incident_ids=tuple(uuid.UUID(row["incident_id"]) for row in settled),
+        items=tuple(dict(row) for row in settled),
+        commit_sha=commit,
+        comment=job.comment,
+        by_id=job.run.operation.requested_by_id,
+        operation_id=job.run.operation.pk,
+        create_promotion_record=True,
+    )
+    answers: dict[str, Any] = {}
+    for name, callback in hooks.reconciled_callbacks():
+
+        def act(callback: hooks.Callback = callback) -> Any:
+            try:
+                return callback(job.run, news)
+            except OpsError as error:
+                return {"error": error.to_dict()}
+
+        answers[name] = job.run.step(f"told:{name}", "Make a record of it", act)
+    made = next((a["promotion_id"] for a in answers.values() if isinstance(a, dict) and a.get("promotion_id")), None)
+    if made:
+        with job.run.fenced():
+            for row in DriftIncident.objects.filter(pk__in=[r["incident_id"] for r in settled]):
+                DriftIncident.objects.filter(pk=row.pk).update(
+                    drift_snapshot={**row.drift_snapshot, "promotion_id": str(made)}, updated_at=clock.now()
+                )
+    return answers

@@ -1,0 +1,252 @@
+"""Drift incidents over REST, in the shape that the operators' runbook reads."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Body, Router
+
+from operations.errors import Busy
+from operations.models import Operation
+from operations.rest import http_status, wait_for
+from operations.selectors import operation_row
+from opsconsole.core.errors import Forbidden, Invalid, OpsError
+from opsconsole.core.paging import clamp
+from tenants.api import caller, only_tenant, visit_for, visit_for_object
+from tenants.models import Grants
+from tenants.pages import Visit
+from tenants.permissions import is_platform_admin
+from tenants.scope import platform_scope, tenant_scope
+from workflows.models import Environment
+from workflows.permissions import require_operate
+
+from . import scheduling, selectors, services
+from .errors import ReconcileFailed, StabilizeFailed
+from .models import DriftIncident
+
+router = Router()
+
+#: A runbook's next call expects the incident in its new state, so these calls wait by themselves.
+DEFAULT_WAIT_SECONDS = 20.0
+Told = dict[str, Any] | None
+
+
+@router.get("/incidents", summary="Drift incidents, newest first")
+def list_incidents(
+    request: HttpRequest,
+    tenant: str = "",
+    environment_id: uuid.UUID | None = None,
+    state: str = "",
+    severity: str = "",
+    kind: str = "",
+    expired: bool = False,
+    limit: int = 50,
+    cursor: str = "",
+) -> dict[str, Any]:
+    """``tenant`` may be left out with ``environment_id`` or a token that is bound to one tenant."""
+    visit = _visit(request, tenant, environment_id)
+    with tenant_scope(visit.tenant.pk):
+        page = selectors.page(
+            state=state if state == "active" else state.upper(),
+            severity=severity,
+            environment_id=environment_id,
+            kind=kind,
+            expired=expired,
+            cursor=cursor,
+            limit=clamp(limit),
+        )
+        return {
+            "incidents": [selectors.incident_row(row) for row in page.rows],
+            "next_cursor": page.next_cursor or None,
+        }
+
+
+def _visit(request: HttpRequest, tenant: str, environment_id: uuid.UUID | None) -> Visit:
+    if tenant:
+        return visit_for(request, tenant_id=tenant)
+    if environment_id is not None:
+        return visit_for_object(request, Environment, environment_id)
+    bound = only_tenant(request)
+    if bound is None:
+        raise Invalid("Say which tenant: `tenant` (id or short name) or `environment_id`.")
+    return visit_for(request, tenant_id=bound.pk)
+
+
+@router.get("/incidents/{incident_id}", summary="One drift incident with its full diff")
+def get_incident(request: HttpRequest, incident_id: uuid.UUID) -> dict[str, Any]:
+    visit = visit_for_object(request, DriftIncident, incident_id)
+    return {"incident": _row(visit, incident_id)}
+
+
+@router.post("/incidents/{incident_id}/acknowledge", summary="Say that somebody looks into it")
+def acknowledge(request: HttpRequest, incident_id: uuid.UUID, body: Told = Body(None)) -> dict[str, Any]:  # noqa: B008
+    """Body: ``comment``, ``assigned_to`` (a member's id or e-mail address)."""
+    visit = _operate(request, incident_id)
+    told = body or {}
+    services.acknowledge(
+        tenant_id=visit.tenant.pk,
+        incident_ids=[incident_id],
+        comment=str(told.get("comment") or ""),
+        assigned_to=str(told.get("assigned_to") or ""),
+        by=caller(request),
+    )
+    return {"incident": _row(visit, incident_id)}
+
+
+@router.post("/incidents/{incident_id}/stabilize", response={200: Any, 202: Any}, summary="Put back what is approved")
+def stabilize(
+    request: HttpRequest,
+    response: HttpResponse,
+    incident_id: uuid.UUID,
+    wait: float = DEFAULT_WAIT_SECONDS,
+    body: Told = Body(None),  # noqa: B008
+) -> Any:
+    """Body: ``comment``, ``force``, ``added`` (``deactivate`` or ``delete``, for workflows nobody approved)."""
+    visit = _operate(request, incident_id)
+    told = body or {}
+
+    def start() -> list[Operation]:
+        return services.stabilize(
+            tenant_id=visit.tenant.pk,
+            incident_ids=[incident_id],
+            comment=str(told.get("comment") or ""),
+            force=_flag(told, "force", False),
+            added=str(told.get("added") or "deactivate"),
+            requested_by=caller(request),
+            idempotency_key=request.headers.get("Idempotency-Key") or None,
+        )
+
+    return _answer(visit, incident_id, start, wait, StabilizeFailed)
+
+
+@router.post("/incidents/{incident_id}/reconcile", response={200: Any, 202: Any}, summary="Approve what is there")
+def reconcile(
+    request: HttpRequest,
+    response: HttpResponse,
+    incident_id: uuid.UUID,
+    wait: float = DEFAULT_WAIT_SECONDS,
+    body: Told = Body(None),  # noqa: B008
+) -> Any:
+    """Body: ``comment``, ``update_git`` (default true), ``create_promotion_record``."""
+    visit = _operate(request, incident_id)
+    told = body or {}
+
+    def start() -> list[Operation]:
+        return services.reconcile(
+            tenant_id=visit.tenant.pk,
+            incident_ids=[incident_id],
+            comment=str(told.get("comment") or ""),
+            update_git=_flag(told, "update_git", True),
+            create_promotion_record=_flag(told, "create_promotion_record", False),
+            requested_by=caller(request),
+            idempotency_key=request.headers.get("Idempotency-Key") or None,
+        )
+
+    return _answer(visit, incident_id, start, wait, ReconcileFailed)
+
+
+@router.post("/incidents/{incident_id}/close", summary="End an incident")
+def close(request: HttpRequest, incident_id: uuid.UUID, body: Told = Body(None)) -> dict[str, Any]:  # noqa: B008
+    """Body: ``comment``, ``resolution_type``: reconciled, stabilized, accepted, false_positive or other."""
+    visit = _operate(request, incident_id)
+    told = body or {}
+    services.close(
+        tenant_id=visit.tenant.pk,
+        incident_id=incident_id,
+        comment=str(told.get("comment") or ""),
+        resolution_type=str(told.get("resolution_type") or ""),
+        by=caller(request),
+    )
+    return {"incident": _row(visit, incident_id)}
+
+
+@router.post("/environments/{environment_id}/drift-check", response={200: Any, 202: Any}, summary="Look for drift now")
+def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> Any:
+    visit = visit_for_object(request, Environment, environment_id)
+    with tenant_scope(visit.tenant.pk):
+        environment = Environment.objects.get(pk=environment_id)
+    require_operate(visit, environment)
+    operation = services.start_check(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment_id,
+        requested_by=caller(request),
+        idempotency_key=request.headers.get("Idempotency-Key") or None,
+    )
+    operation = wait_for(operation, wait) if wait else operation
+    return http_status(operation), {"operation": operation_row(operation)}
+
+
+@router.post("/drift/schedulers/stop-all", summary="Stop looking for drift, everywhere")
+def stop_all(request: HttpRequest) -> dict[str, Any]:
+    """Platform admins only, with a token that is not bound to a tenant."""
+    user = caller(request)
+    with platform_scope():
+        allowed = is_platform_admin(user)
+    if not allowed or only_tenant(request) is not None or request.auth.permissions:  # type: ignore[attr-defined]
+        raise Forbidden("Only a platform admin may stop every tenant's checks.")
+    return scheduling.stop_all(by=user)
+
+
+def _operate(request: HttpRequest, incident_id: uuid.UUID) -> Visit:
+    visit = visit_for_object(request, DriftIncident, incident_id, grant=Grants.VIEW)
+    incident = services.incident_by_id(visit.tenant.pk, incident_id)
+    require_operate(visit, incident.workflow_env_map.environment)
+    return visit
+
+
+def _flag(told: dict[str, Any], name: str, default: bool) -> bool:
+    value = told.get(name, default)
+    if not isinstance(value, bool):
+        raise Invalid(f"`{name}` is true or false.", details={"fields": {name: "true or false"}})
+    return value
+
+
+def _row(visit: Visit, incident_id: uuid.UUID) -> dict[str, Any]:
+    return selectors.incident_row(services.incident_by_id(visit.tenant.pk, incident_id), whole=True)
+
+
+def _answer(
+    visit: Visit,
+    incident_id: uuid.UUID,
+    start: Callable[[], list[Operation]],
+    wait: float,
+    failure: type[OpsError],
+) -> tuple[int, dict[str, Any]]:
+    """Start, wait, and answer with the incident as it is then. A job that failed answers as its error."""
+    deadline = time.monotonic() + max(wait, 0.0)
+    operation = _patiently(start, deadline)[0]
+    if wait:
+        operation = wait_for(operation, deadline - time.monotonic())
+    if operation.status == "FAILED":
+        told = operation.error_details or {}
+        error = _with_code(failure, str(told.get("code") or ""))(
+            operation.error_message or None,
+            details={**(told.get("details") or {}), "operation_id": str(operation.pk)},
+            recovery=told.get("recovery"),
+        )
+        raise error
+    return http_status(operation), {"incident": _row(visit, incident_id), "operation": operation_row(operation)}
+
+
+def _patiently(start: Callable[[], list[Operation]], deadline: float) -> list[Operation]:
+    """A runbook settles one incident after the other: while another job holds the environment, try again."""
+    pause = 0.2
+    while True:
+        try:
+            return start()
+        except Busy:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2.0)
+
+
+def _with_code(failure: type[OpsError], code: str) -> type[OpsError]:
+    """The failure's class, or one that tells the code that the job ended with."""
+    from .errors import Overdue
+
+    return Overdue if code == Overdue.code else failure

@@ -1,0 +1,157 @@
+"""What both kinds of settling share: the items, how they end, and what becomes of those that fail.
+
+A job begins from what the person saw: an edit made after that is never overwritten or approved by accident. It ends by
+proof: what is there is read back, taken down, and the two hashes must be equal before an incident counts as settled.
+What fails is listed with its cause and stays for a person; the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from operations.engine import Run
+from operations.errors import UnknownOutcome
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from workflows.identity import record_seen, seen_workflow
+from workflows.models import Environment, WorkflowEnvMap
+
+from . import policies, states
+from .errors import Overdue
+from .models import ACTIVE, DriftIncident, IncidentState
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One incident as the person saw it; ``expected_hash`` is of the content that was there then."""
+
+    id: str
+    map_id: str
+    key: str
+    name: str
+    kind: str
+    expected_hash: str | None = None
+    draft: str = ""
+
+    def failure(self, error: OpsError | Mapping[str, Any]) -> dict[str, Any]:
+        """A line of the list of failures."""
+        told = error.to_dict() if isinstance(error, OpsError) else dict(error)
+        return {"incident_id": self.id, "key": self.key, "name": self.name, **told}
+
+
+@dataclass(slots=True)
+class Job:
+    """What both kinds of job keep while they run."""
+
+    run: Run
+    environment: Environment
+    items: list[Item]
+    comment: str
+    failed: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: Run, environment: Environment) -> Job:
+        names = set(Item.__slots__)
+        items = [Item(**{k: v for k, v in given.items() if k in names}) for given in run.params["incidents"]]
+        return cls(run, environment, items, str(run.params.get("comment") or ""))
+
+    def remaining(self) -> list[Item]:
+        """The items that have not failed."""
+        failed = {failure["incident_id"] for failure in self.failed}
+        return [item for item in self.items if item.id not in failed]
+
+
+def what(items: Sequence[Item]) -> str:
+    return items[0].name or items[0].key if len(items) == 1 else f"{len(items)} workflows"
+
+
+def places_of(items: Sequence[Item]) -> list[WorkflowEnvMap]:
+    rows = WorkflowEnvMap.objects.filter(pk__in=[item.map_id for item in items])
+    return list(rows.select_related("canonical_workflow").defer("fingerprint", "git_fingerprint"))
+
+
+def standing_ids(items: Sequence[Item]) -> set[str]:
+    rows = DriftIncident.objects.filter(pk__in=[item.id for item in items], incident_state__in=ACTIVE)
+    return {str(pk) for pk in rows.values_list("pk", flat=True)}
+
+
+def take_down(job: Job, raws: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Record what was read as seen; content hash by key."""
+    if not raws:
+        return {}
+    with job.run.fenced():
+        placed = record_seen(
+            tenant_id=job.environment.tenant_id,
+            environment_id=job.environment.pk,
+            seen=[seen_workflow(raw) for raw in raws.values()],
+            captured_at=clock.now(),
+            complete=False,
+        )
+    return {place.key: place.content_hash for place in placed.values()}
+
+
+def settle(job: Job, item: Item, state: str, resolution: str, noted: Mapping[str, Any]) -> None:
+    """Move one incident to its settled state, once."""
+    incident = DriftIncident.objects.select_for_update().get(pk=item.id)
+    if incident.incident_state == state and incident.operation_id == job.run.operation.pk:
+        return
+    snapshot = {**incident.drift_snapshot, **noted}
+    if snapshot.pop("accept", False):
+        snapshot["tolerates"] = incident.drift_snapshot.get("signature")
+    snapshot.pop("last_failure", None)
+    changes: dict[str, Any] = {"comment": job.comment} if job.comment else {}
+    states.move(
+        incident.pk,
+        state,
+        resolution_type=resolution,
+        resolved_by_id=job.run.operation.requested_by_id,
+        resolved_at=clock.now(),
+        operation_id=job.run.operation.pk,
+        drift_snapshot=snapshot,
+        **changes,
+    )
+
+
+def note_failures(job: Job) -> None:
+    """What could not be settled is acknowledged and holds its cause: the runbook looks for it there."""
+    now = clock.now()
+    with job.run.fenced():
+        for failure in job.failed:
+            incident = DriftIncident.objects.filter(pk=failure["incident_id"], incident_state__in=ACTIVE).first()
+            if incident is None:
+                continue
+            cause = {k: failure.get(k) for k in ("code", "message", "recovery", "details")}
+            cause |= {"at": now.isoformat(), "operation_id": str(job.run.operation.pk)}
+            noted = {**incident.drift_snapshot, "last_failure": cause}
+            states.move(incident.pk, IncidentState.ACKNOWLEDGED, drift_snapshot=noted)
+
+
+def refused(job: Job, failure: type[OpsError], message: str | None = None) -> OpsError:
+    """The error for a job of which nothing came; past its time it is DRIFT_004 with the cause inside."""
+    note_failures(job)
+    first = job.failed[0] if job.failed else {}
+    message = message or f"“{first.get('name')}”: {first.get('message')}"
+    if len(job.failed) > 1:
+        message += f" The same or another cause stopped {len(job.failed) - 1} more."
+    details = {"failed": job.failed[:100], "cause": first}
+    with job.run.fenced():
+        policy = policies.read_policy(job.environment.tenant_id)
+        late = DriftIncident.objects.filter(
+            pk__in=[f["incident_id"] for f in job.failed], incident_state__in=ACTIVE, ttl_expires_at__lt=clock.now()
+        ).exists()
+    if policy.enforce_ttl and late and first.get("code") in ("DRIFT_008", "REST_003", "SNAP_002", "SNAP_003"):
+        return Overdue(message, details={**details, "code": failure.code})
+    return failure(message, details=details, recovery=first.get("recovery") or None)
+
+
+def conclude(job: Job, result: dict[str, Any], any_settled: bool, failure: type[OpsError]) -> dict[str, Any]:
+    unknown = next((f for f in job.failed if f.get("code") == UnknownOutcome.code), None)
+    if unknown is not None:
+        raise UnknownOutcome(str(unknown.get("message")), details={"failed": job.failed[:100]})
+    if job.failed and not any_settled:
+        raise refused(job, failure)
+    if job.failed:
+        note_failures(job)
+    return result

@@ -1,0 +1,119 @@
+"""How grave a drift is, and why. Pure: a table that can be read, tested and shown to the person who asks.
+
+A drift has a base from what happened, raised by what the change touches and by what is live, lowered outside
+production. ``grade`` returns the level with the sentences that led to it.
+
+===========================================  ========
+what happened                                base
+===========================================  ========
+a workflow that was active disappeared       high
+an inactive workflow disappeared             medium
+switched on or off                           high
+an active workflow appeared                  high
+an inactive workflow appeared                low
+content changed                              medium
+content changed, names and notes only        low
+content changed: credentials, trigger,
+webhook, code, HTTP or who may call it       high
+===========================================  ========
+
+Production and active: one level up (at most critical). Production and inactive: as it is. Staging: at most high.
+Development: one level down, at most medium. Only the draft of n8n 2.x changed while what runs is as approved: one
+level down. Places on the canvas, notes and pinned data are no drift at all: they are not part of the hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LEVELS = ("low", "medium", "high", "critical")
+GRAVE = {
+    "credentials": "It changes which credentials are used.",
+    "trigger": "It changes what starts the workflow.",
+    "webhook": "It changes an address that others call.",
+    "code": "It changes code that is run.",
+    "http": "It changes calls to other systems.",
+    "callers": "It changes who may call the workflow.",
+}
+#: Counts of a diff that say nothing about behaviour beyond a name.
+HARMLESS = frozenset({"nodes_moved", "nodes_noted", "notes_changed", "name_changed", "tags_changed", "nodes_renamed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """The level and the sentences that explain it."""
+
+    severity: str
+    reasons: tuple[str, ...]
+
+    @property
+    def rank(self) -> int:
+        return LEVELS.index(self.severity)
+
+
+def grade(
+    *,
+    kind: str,
+    environment_kind: str,
+    was_active: bool,
+    is_active: bool,
+    touches: Collection[str] = (),
+    counts: Mapping[str, Any] | None = None,
+    draft_only: bool = False,
+) -> Grade:
+    """Judge one drift.
+
+    ``kind``: modified, added, removed or activation. ``was_active`` is as approved, ``is_active`` as seen.
+    ``touches`` and ``counts`` come from the diff; ``draft_only`` says that what runs is still as approved.
+    """
+    live = was_active or is_active
+    level, reasons = _base(kind, was_active, is_active, touches, counts or {})
+    if environment_kind == "production":
+        if live and not draft_only:
+            level += 1
+            reasons.append("It is active in production: this is live traffic.")
+        else:
+            reasons.append("It is in production, but does not run.")
+    elif environment_kind == "staging":
+        level = min(level, 2)
+        reasons.append("Staging counts at most as high.")
+    else:
+        level = min(level - 1, 1)
+        reasons.append("Development counts one level lower.")
+    if draft_only:
+        level -= 1
+        reasons.append("Only the draft differs; what runs is as approved.")
+    return Grade(LEVELS[max(0, min(level, 3))], tuple(reasons))
+
+
+def _base(
+    kind: str, was_active: bool, is_active: bool, touches: Collection[str], counts: Mapping[str, Any]
+) -> tuple[int, list[str]]:
+    if kind == "removed":
+        return (
+            (2, ["An approved workflow that was active is gone."])
+            if was_active
+            else (
+                1,
+                ["An approved workflow is gone; it was not active."],
+            )
+        )
+    if kind == "activation":
+        return 2, [f"The workflow was switched {'on' if is_active else 'off'} outside the console."]
+    if kind == "added":
+        if is_active:
+            return 2, ["A workflow that nobody approved is active."]
+        return 0, ["A workflow that nobody approved is there; it is not active."]
+    grave = [GRAVE[name] for name in GRAVE if name in touches]
+    reasons = grave
+    level = 2 if grave else 1
+    if not grave and counts and set(counts) <= HARMLESS:
+        level, reasons = 0, ["Only names or notes changed."]
+    elif not grave:
+        reasons = ["Content changed, away from credentials, triggers, webhooks, code and calls to other systems."]
+    if was_active != is_active:
+        level = max(level, 2)
+        reasons.append(f"It was also switched {'on' if is_active else 'off'}.")
+    return level, reasons

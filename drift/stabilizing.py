@@ -1,0 +1,197 @@
+"""Stabilize: put workflows back to what is approved, never over an edit that nobody has looked at."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from operations.engine import Effect, Looked, Run
+from operations.errors import UnknownOutcome
+from opsconsole.core.errors import OpsError
+from snapshots.canonical import canonical_references
+from snapshots.capture import capture_into
+from snapshots.models import SnapshotType
+from snapshots.restore import RestoreReport, restore_into
+from snapshots.services import canonical_content
+from workflows.gateway import client_for
+from workflows.models import Environment, MapStatus, WorkflowEnvMap
+from workflows.n8n.errors import RemoteNotFound
+
+from . import contents
+from .describing import signature
+from .errors import NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
+from .models import DriftKind, IncidentState
+from .settling import Job, conclude, places_of, refused, settle, standing_ids, take_down, what
+
+
+def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
+    """Put workflows back to what is approved; see ``services.stabilize``."""
+    job = Job.of(run, environment)
+    try:
+        before = capture_into(
+            run,
+            environment=environment,
+            snapshot_type=SnapshotType.PRE_STABILIZE,
+            description=f"Before stabilizing {what(job.items)}",
+            step="before",
+            snapshot_id=uuid.uuid5(run.operation.pk, "before"),
+        )
+    except UnknownOutcome:
+        raise
+    except OpsError as error:
+        job.failed = [item.failure(error) for item in job.items]
+        raise refused(job, StabilizeFailed, "No safety snapshot could be taken, so nothing was changed.") from error
+    planned = run.step("plan", "Compare with what was looked at", lambda: _plan(job))
+    job.failed += planned["failed"]
+    actions: dict[str, dict[str, Any]] = planned["actions"]
+    report = _write(job, actions, before.pk)
+    by_key = {item.key: item for item in job.items}
+    for written in report.failed:
+        if written.key in by_key:
+            job.failed.append(by_key[written.key].failure(written.error or {"message": "The write failed."}))
+    _publish(job, actions)
+    proved = run.step("prove", "Read back and compare the hashes", lambda: _prove(job, actions, report))
+    job.failed += proved["failed"]
+    settled = run.step(
+        "settle", "Close the incidents", lambda: _settle_stabilized(job, actions, proved["hashes"], str(before.pk))
+    )
+    result = {"stabilized": settled, "failed": job.failed, "safety_snapshot_id": str(before.pk)}
+    return conclude(job, result, bool(settled), StabilizeFailed)
+
+
+def _plan(job: Job) -> dict[str, Any]:
+    """What to do with each workflow, from how it is after the safety snapshot."""
+    force, added = bool(job.run.params.get("force")), str(job.run.params.get("added") or "deactivate")
+    approved = contents.approved(job.environment, [i.key for i in job.items if i.kind != DriftKind.ADDED])
+    with job.run.fenced():
+        rows = {str(row.pk): row for row in places_of(job.items)}
+        standing = standing_ids(job.items)
+    failed: list[dict[str, Any]] = []
+    actions: dict[str, dict[str, Any]] = {}
+    for item in job.items:
+        row = rows.get(item.map_id)
+        if row is None or item.id not in standing:
+            failed.append(item.failure(WrongState()))
+            continue
+        gone = row.status in (MapStatus.MISSING, MapStatus.DELETED)
+        found = None if gone else row.env_content_hash
+        action = {"map_id": item.map_id, "env_workflow_id": row.env_workflow_id, "expected": found}
+        if item.kind == DriftKind.ADDED:
+            if row.git_content_hash is not None or gone:
+                actions[item.key] = {**action, "do": "nothing"}
+                continue
+            action["do"] = added
+        elif item.key not in approved:
+            failed.append(item.failure(NothingApproved()))
+            continue
+        else:
+            action["do"] = "restore"
+        as_approved = found is not None and found == row.git_content_hash
+        if found != item.expected_hash and not as_approved and not force:
+            details = {"expected": item.expected_hash, "found": found}
+            failed.append(item.failure(SeenMeanwhile(details=details)))
+            continue
+        actions[item.key] = action
+    return {"failed": failed, "actions": actions}
+
+
+def _write(job: Job, actions: Mapping[str, Mapping[str, Any]], snapshot_id: uuid.UUID) -> RestoreReport:
+    restoring = [key for key, action in actions.items() if action["do"] == "restore"]
+    resting = [key for key, action in actions.items() if action["do"] == "deactivate"]
+    deleting = {k: str(a["env_workflow_id"]) for k, a in actions.items() if a["do"] == "delete"}
+    if not restoring and not resting and not deleting:
+        return RestoreReport()
+    wanted = canonical_content(job.environment, restoring) if restoring else {}
+    with job.run.fenced():
+        active = dict(
+            WorkflowEnvMap.objects.filter(
+                environment_id=job.environment.pk, canonical_workflow__key__in=restoring
+            ).values_list("canonical_workflow__key", "git_active")
+        )
+    chosen = {
+        key: {**content, "active": content.get("active") if active.get(key) is None else active[key]}
+        for key, content in wanted.items()
+    }
+    chosen |= {key: {**c, "active": False} for key, c in contents.seen(job.environment, snapshot_id, resting).items()}
+    return restore_into(
+        job.run,
+        environment=job.environment,
+        prefix="stabilize",
+        contents=chosen,
+        expected={key: action["expected"] for key, action in actions.items()},
+        delete=deleting,
+        origin=canonical_references(job.environment),
+        tolerant=True,
+    )
+
+
+def _publish(job: Job, actions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Where only what runs differed (n8n 2.x), the draft is as approved already: publish it."""
+    for item in job.remaining():
+        if item.draft != "live" or item.key not in actions:
+            continue
+        there = str(actions[item.key]["env_workflow_id"])
+
+        def act(there: str = there) -> dict[str, Any]:
+            with client_for(job.environment) as client:
+                client.activate(there)
+            return {"env_workflow_id": there}
+
+        title = f"Publish {item.name or item.key} as approved"
+        try:
+            job.run.effect(Effect(f"publish:{item.key}", title, {"id": there}, act, lambda _i: Looked.not_done()))
+        except UnknownOutcome:
+            raise
+        except OpsError as error:
+            job.failed.append(item.failure(error))
+
+
+def _prove(job: Job, actions: Mapping[str, Mapping[str, Any]], report: RestoreReport) -> dict[str, Any]:
+    """Read back what was written, take it down, and compare with what is approved."""
+    to_read: dict[str, str] = {}
+    for item in job.remaining():
+        written = report.results.get(item.key)
+        if actions[item.key]["do"] in ("restore", "deactivate") and written is not None:
+            to_read[item.key] = written.env_workflow_id
+    raws: dict[str, dict[str, Any]] = {}
+    with client_for(job.environment) as client:
+        for key, ident in to_read.items():
+            job.run.check()
+            try:
+                raws[key] = client.get_workflow(ident)
+            except RemoteNotFound:
+                continue
+    hashes = take_down(job, raws)
+    failed = []
+    with job.run.fenced():
+        rows = {row.canonical_workflow.key: row for row in places_of(job.items)}
+    for item in job.remaining():
+        action, row = actions[item.key]["do"], rows.get(item.key)
+        if action in ("nothing", "delete") or row is None:
+            continue
+        if action == "restore" and (item.key not in raws or row.env_content_hash != row.git_content_hash):
+            details = {"approved": row.git_content_hash, "found": hashes.get(item.key)}
+            failed.append(item.failure(SeenMeanwhile(details=details)))
+        elif action == "deactivate" and row.env_active:
+            failed.append(item.failure(StabilizeFailed("The workflow is still active.")))
+    return {"failed": failed, "hashes": hashes}
+
+
+def _settle_stabilized(
+    job: Job, actions: Mapping[str, Mapping[str, Any]], hashes: Mapping[str, str], safety_snapshot_id: str
+) -> list[dict[str, Any]]:
+    settled = []
+    with job.run.fenced():
+        rows = {str(row.pk): row for row in places_of(job.items)}
+        for item in job.remaining():
+            action = str(actions[item.key]["do"])
+            proof: dict[str, Any] = {"content_hash": hashes.get(item.key), "safety_snapshot_id": safety_snapshot_id}
+            noted: dict[str, Any] = {"proof": proof}
+            resolution = {"deactivate": "deactivated", "delete": "deleted"}.get(action, "stabilized")
+            if action == "deactivate":
+                row = rows[item.map_id]
+                noted["tolerates"] = signature(item.kind, row.git_content_hash, row.env_content_hash, False)
+            settle(job, item, IncidentState.STABILIZED, resolution, noted)
+            settled.append({"incident_id": item.id, "key": item.key, "name": item.name, "action": action, **proof})
+    return settled

@@ -1,0 +1,321 @@
+"""Pages, forms and the REST calls that the runbook makes."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from drift import rest, scheduling, services
+from drift.models import DriftIncident, DriftPolicy, DriftScheduler
+from operations.models import Operation, Schedule
+from opsconsole.core import clock
+from tenants.scope import platform_scope, tenant_scope
+from tenants.tokens import create_token
+from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
+
+from .conftest import workflow
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def signed_in(person: Any) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def bearer(person: Any, **options: Any) -> dict[str, str]:
+    _, secret = create_token(user=person, name="test", **options)
+    return {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def incident(place: Any) -> DriftIncident:
+    place.edit("Orders", text="<script>alert(1)</script>")
+    place.check()
+    return place.incident()
+
+
+@pytest.fixture
+def working(place: Any, monkeypatch: Any) -> None:
+    """A worker beside the API: what is waited for is carried out."""
+
+    def wait(operation: Operation, seconds: float) -> Operation:
+        return place.drive(operation) if operation.status == "PENDING" else operation
+
+    monkeypatch.setattr(rest, "wait_for", wait)
+
+
+def url(place: Any, path: str = "") -> str:
+    return f"/t/{place.tenant.slug}/drift/{path}"
+
+
+def test_every_page_answers_and_escapes(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+    client = signed_in(live_cast.operator)
+    for path in (
+        "",
+        "?state=all&severity=high&kind=modified&expired=1&q=Ord",
+        f"?environment={place.environment.pk}&keys=orders",
+        "policy/",
+        "schedule/",
+        f"{incident.pk}/",
+        f"{incident.pk}/?view=graph",
+        f"{incident.pk}/?view=raw",
+        f"{incident.pk}/?view=behaviour",
+        f"{incident.pk}/?view=history",
+        f"settle/?action=stabilize&selected={incident.pk}",
+        f"settle/?action=reconcile&selected={incident.pk}",
+        f"settle/?action=acknowledge&selected={incident.pk}",
+    ):
+        answer = client.get(url(place, path))
+        assert answer.status_code == 200, path
+        assert b"<script>alert" not in answer.content, path
+    said = client.get(url(place, f"{incident.pk}/")).content.decode()
+    assert "Orders" in said and "It is active in production" in said
+    assert "<svg" in client.get(url(place, f"{incident.pk}/?view=graph")).content.decode()
+
+
+def test_a_partial_answers_htmx(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+    client = signed_in(live_cast.viewer)
+    partial = client.get(url(place), headers={"HX-Request": "true"})
+    assert partial.content.strip().startswith(b"<form")
+    assert b"Stabilize" not in partial.content, "a viewer gets no buttons"
+    live = client.get(url(place, f"{incident.pk}/?part=live"), headers={"HX-Request": "true"})
+    assert live.content.strip().startswith(b'<div id="drift-live"')
+
+
+def test_strangers_find_nothing(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+    client = signed_in(live_cast.stranger)
+    for path in ("", f"{incident.pk}/", "policy/"):
+        assert client.get(url(place, path)).status_code == 404
+    other = f"/t/{live_cast.other_tenant.slug}/drift/"
+    assert client.get(f"{other}{incident.pk}/").status_code == 404
+    assert client.get(f"{other}settle/?action=stabilize&selected={incident.pk}").status_code == 404
+    call = Client().get(f"/api/v1/incidents/{incident.pk}", **bearer(live_cast.stranger))
+    missing = Client().get(f"/api/v1/incidents/{uuid.uuid4()}", **bearer(live_cast.stranger))
+    assert (call.status_code, call.json()) == (404, missing.json())
+
+
+def test_a_viewer_may_not_settle(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+    client = signed_in(live_cast.viewer)
+    for action in ("acknowledge", "stabilize", "reconcile", "close"):
+        assert client.post(url(place, f"{incident.pk}/"), {"action": action}).status_code == 403
+    assert client.get(url(place, f"settle/?action=stabilize&selected={incident.pk}")).status_code == 403
+    answer = Client().post(
+        f"/api/v1/incidents/{incident.pk}/stabilize", "{}", content_type="application/json", **bearer(live_cast.viewer)
+    )
+    assert answer.status_code == 403
+    assert place.incident().incident_state == "OPEN"
+
+
+def test_production_wants_its_name_typed(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+    client = signed_in(live_cast.operator)
+    refused = client.post(url(place, f"{incident.pk}/"), {"action": "stabilize"})
+    assert refused.status_code == 422
+    started = client.post(url(place, f"{incident.pk}/"), {"action": "stabilize", "typed": "Production"})
+    assert started.status_code == 302
+    place.run_all()
+    assert place.incident().incident_state == "STABILIZED"
+    said = client.get(url(place, f"{incident.pk}/")).content.decode()
+    assert "both hashes are equal" in said and "Hashes equal" in said
+
+
+def test_a_selection_is_previewed_then_settled(place: Any, live_cast: Any) -> None:
+    place.edit("Orders", text="one")
+    place.seed(workflow("Stranger"))
+    place.check()
+    ids = [str(i.pk) for i in place.incidents()]
+    client = signed_in(live_cast.operator)
+    preview = client.get(url(place, "settle/"), {"action": "stabilize", "selected": ids}).content.decode()
+    assert "Orders" in preview and "Stranger" in preview and "Delete them" in preview
+    form = {"action": "stabilize", "selected": ids, "confirmed": "1", "added": "delete", "comment": "kept"}
+    refused = client.post(url(place, "settle/"), form)
+    assert refused.status_code == 422 and "kept" in refused.content.decode()
+    done = client.post(url(place, "settle/"), {**form, "typed": "Production"})
+    assert done.status_code == 302 and "/jobs/" in done["Location"]
+    place.run_all()
+    assert {i.incident_state for i in place.incidents()} == {"STABILIZED"}
+    assert place.there("Stranger") is None
+
+
+def test_acknowledge_and_close_by_form(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+    client = signed_in(live_cast.operator)
+    where = url(place, f"{incident.pk}/")
+    assert client.post(where, {"action": "acknowledge", "comment": "mine"}).status_code == 302
+    assert place.incident().assigned_to == live_cast.operator
+    assert client.post(where, {"action": "close", "resolution_type": "accepted", "comment": "fine"}).status_code == 302
+    assert place.incident().incident_state == "CLOSED"
+    history = client.get(url(place, f"{incident.pk}/?view=history")).content.decode()
+    assert "operator@example.org" in history and "Acknowledged" in history and "Closed" in history
+
+
+def test_the_policy_form(place: Any, live_cast: Any) -> None:
+    form = {"ttl_hours_critical": 2, "ttl_hours_high": 8, "ttl_hours_medium": 24, "ttl_hours_low": 48}
+    assert signed_in(live_cast.operator).post(url(place, "policy/"), form).status_code == 403
+    client = signed_in(live_cast.owner)
+    wrong = client.post(url(place, "policy/"), {**form, "ttl_hours_critical": 99})
+    assert wrong.status_code == 422 and "Graver drift" in wrong.content.decode()
+    assert client.post(url(place, "policy/"), {**form, "enforce_ttl": "on"}).status_code == 302
+    with tenant_scope(place.tenant.pk):
+        policy = DriftPolicy.objects.get()
+    assert (policy.ttl_hours_critical, policy.enforce_ttl, policy.block_on_active_drift) == (2, True, False)
+
+
+def _many(place: Any, count: int) -> None:
+    with tenant_scope(place.tenant.pk):
+        canonical = [
+            CanonicalWorkflow(tenant=place.tenant, key=f"many-{uuid.uuid4().hex[:8]}", name=f"Many {n}")
+            for n in range(count)
+        ]
+        CanonicalWorkflow.objects.bulk_create(canonical)
+        places = [
+            WorkflowEnvMap(
+                tenant=place.tenant,
+                environment=place.environment,
+                canonical_workflow=c,
+                env_workflow_id=c.key,
+                env_name=c.name,
+                git_content_hash="a" * 64,
+                env_content_hash="b" * 64,
+            )
+            for c in canonical
+        ]
+        WorkflowEnvMap.objects.bulk_create(places)
+        DriftIncident.objects.bulk_create(
+            [
+                DriftIncident(
+                    tenant=place.tenant,
+                    workflow_env_map=p,
+                    severity="high",
+                    ttl_expires_at=clock.now() + timedelta(hours=n),
+                    drift_snapshot={"diff_summary": {"sentences": ["It changed."]}},
+                )
+                for n, p in enumerate(places)
+            ]
+        )
+
+
+def test_the_list_is_paged_and_asks_the_same_number_of_queries(
+    place: Any, live_cast: Any, django_assert_max_num_queries: Any
+) -> None:
+    client = signed_in(live_cast.operator)
+    _many(place, 3)
+    client.get(url(place))
+    with django_assert_max_num_queries(34) as few:
+        client.get(url(place))
+    _many(place, 60)
+    with django_assert_max_num_queries(34) as many:
+        answer = client.get(url(place))
+    assert len(many.captured_queries) == len(few.captured_queries)
+    assert len(answer.context["rows"]) == 50
+    second = client.get(url(place), {"cursor": answer.context["page"].next_cursor})
+    first_ids = {row["incident"].pk for row in answer.context["rows"]}
+    assert len(second.context["rows"]) == 13
+    assert not first_ids & {row["incident"].pk for row in second.context["rows"]}
+
+
+def test_rest_reads_what_the_runbook_reads(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+    token = bearer(live_cast.viewer)
+    body = Client().get(f"/api/v1/incidents/{incident.pk}", **token).json()["incident"]
+    for name in ("severity", "incident_state", "workflow_name", "environment_name", "created_at", "ttl_expires_at"):
+        assert body[name], name
+    assert body["drift_snapshot"]["diff_summary"]["sentences"]
+    assert body["drift_snapshot"]["full_diff"]["changes"]
+    listed = Client().get(f"/api/v1/incidents?environment_id={place.environment.pk}&state=active", **token).json()
+    assert [row["id"] for row in listed["incidents"]] == [str(incident.pk)]
+    assert "full_diff" not in listed["incidents"][0]["drift_snapshot"]
+    by_slug = Client().get(f"/api/v1/incidents?tenant={place.tenant.slug}&state=closed", **token).json()
+    assert by_slug == {"incidents": [], "next_cursor": None}
+
+
+def test_the_runbooks_stabilize_is_done_when_it_answers(
+    place: Any, incident: DriftIncident, live_cast: Any, working: None
+) -> None:
+    token = bearer(live_cast.operator)
+
+    def call(action: str, body: dict[str, Any], **headers: str) -> Any:
+        return Client().post(
+            f"/api/v1/incidents/{incident.pk}/{action}", body, content_type="application/json", **token, **headers
+        )
+
+    noted = call("acknowledge", {"comment": "Under investigation", "assigned_to": str(live_cast.owner.pk)})
+    assert noted.json()["incident"]["incident_state"] == "ACKNOWLEDGED"
+    asked = {"comment": "Reverting unauthorized changes", "force": False}
+    done = call("stabilize", asked, HTTP_IDEMPOTENCY_KEY="abc")
+    assert done.status_code == 200, done.json()
+    assert done.json()["incident"]["incident_state"] == "STABILIZED"
+    assert call("stabilize", asked, HTTP_IDEMPOTENCY_KEY="abc").status_code == 200
+    again = call("stabilize", asked)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "DRIFT_005")
+    closed = call("close", {"comment": "Drift resolved", "resolution_type": "reconciled"})
+    assert closed.json()["incident"]["incident_state"] == "CLOSED"
+
+
+def test_the_runbooks_reconcile_and_its_failure(
+    place: Any, incident: DriftIncident, live_cast: Any, working: None
+) -> None:
+    token = bearer(live_cast.operator)
+    where = f"/api/v1/incidents/{incident.pk}/reconcile"
+    body = {"comment": "Authorized hotfix", "update_git": True, "create_promotion_record": True}
+    place.edit("Orders", text="edited meanwhile")
+    failed = Client().post(where, body, content_type="application/json", **token)
+    assert (failed.status_code, failed.json()["error"]["code"]) == (502, "DRIFT_003")
+    assert failed.json()["error"]["details"]["cause"]["code"] == "DRIFT_007"
+    place.check()
+    done = Client().post(where, body, content_type="application/json", **token)
+    assert done.json()["incident"]["incident_state"] == "RECONCILED"
+    assert done.json()["incident"]["git_content_hash"] == done.json()["incident"]["env_content_hash"]
+    wrong = Client().post(where, {"update_git": "yes"}, content_type="application/json", **token)
+    assert wrong.status_code == 422
+
+
+def test_schedules_exist_for_every_environment_and_stop_everywhere(
+    make_place: Any, live_cast: Any, django_assert_max_num_queries: Any
+) -> None:
+    place = make_place()
+    assert scheduling.keep_schedules() == 1
+    assert scheduling.keep_schedules() == 0
+    with tenant_scope(place.tenant.pk):
+        assert Schedule.objects.get(kind="drift.check").is_enabled
+        assert DriftPolicy.objects.count() == 1, "the runbook joins on it"
+    post = {"content_type": "application/json"}
+    stop = "/api/v1/drift/schedulers/stop-all"
+    assert Client().post(stop, **post, **bearer(live_cast.owner)).status_code == 403
+    answer = Client().post(stop, **post, **bearer(live_cast.admin))
+    assert answer.json()["stopped"] == 2
+    with platform_scope():
+        assert set(DriftScheduler.objects.values_list("is_running", flat=True)) == {False}
+        assert not Schedule.objects.filter(kind="drift.check", is_enabled=True).exists()
+    other = make_place(tenant=live_cast.other_tenant)
+    scheduling.keep_schedules()
+    with tenant_scope(other.tenant.pk):
+        assert not Schedule.objects.get(kind="drift.check").is_enabled, "stopped means stopped for new ones too"
+    started = services.start_check(tenant_id=place.tenant.pk, environment_id=place.environment.pk, requested_by=None)
+    assert "stopped" in place.drive(started).result["skipped"]
+    client = signed_in(live_cast.operator)
+    assert client.post(url(place, "schedule/"), {"is_running": "on", "every_minutes": 5}).status_code == 302
+    with tenant_scope(place.tenant.pk):
+        schedule = Schedule.objects.get(kind="drift.check")
+        assert (schedule.is_enabled, schedule.every_seconds) == (True, 300)
+
+
+def test_an_archived_environment_is_no_longer_checked(make_place: Any) -> None:
+    place = make_place()
+    scheduling.keep_schedules()
+    with tenant_scope(place.tenant.pk):
+        Environment.objects.update(is_archived=True)
+    scheduling.keep_schedules()
+    with tenant_scope(place.tenant.pk):
+        assert not Schedule.objects.get(kind="drift.check").is_enabled
+
+
+def test_check_now_from_the_page(place: Any, live_cast: Any) -> None:
+    client = signed_in(live_cast.operator)
+    started = client.post(url(place, "check/"), {"environment": str(place.environment.pk)})
+    assert started.status_code == 302 and "/jobs/" in started["Location"]
+    place.run_all()
+    assert "nothing changed" in client.get(url(place, "schedule/")).content.decode()

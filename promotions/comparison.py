@@ -1,0 +1,146 @@
+"""Two environments side by side: equal means equal after mapping credentials and sub-workflows."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tenants.scope import assert_no_scope
+
+from . import material
+from .mapping import keys_in_target, map_workflow, target_ids
+from .sides import Facts, Place, load_facts
+
+STATES = ("only_in_source", "only_in_target", "differs", "equal")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One workflow on both sides. ``source_hash`` is as in the source, ``wanted_hash`` after mapping (if computed)."""
+
+    key: str
+    name: str
+    state: str
+    target_drifted: bool
+    ignored: bool
+    source_workflow_id: str | None
+    target_workflow_id: str | None
+    source_hash: str | None
+    target_hash: str | None
+    wanted_hash: str | None
+    source_active: bool | None
+    target_active: bool | None
+    node_count: int
+
+    @property
+    def can_be_promoted(self) -> bool:
+        return self.state in ("only_in_source", "differs") and not self.ignored
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The rows by name, and what stands in the way of a promotion."""
+
+    facts: Facts
+    rows: list[Row]
+    blocking_drift_incidents: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = Counter(row.state for row in self.rows)
+        return {state: found[state] for state in STATES} | {"drifted": sum(row.target_drifted for row in self.rows)}
+
+    def to_dict(self) -> dict[str, Any]:
+        source, target = self.facts.source, self.facts.target
+        return {
+            "source": _environment(source),
+            "target": _environment(target),
+            "workflows": [asdict(row) for row in self.rows],
+            "counts": self.counts,
+            "blocking_drift_incidents": self.blocking_drift_incidents,
+        }
+
+
+def compare(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UUID) -> Comparison:
+    """Compare what was last seen of two environments. Reads Git where hashes alone do not tell: outside any scope.
+
+    Raises ``NotFound``, ``Invalid`` (the same environment twice) or ``NeverCaptured`` (nothing to compare).
+    """
+    assert_no_scope("Comparing environments")
+    facts = load_facts(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
+    facts.source.captured()
+    facts.target.captured()
+    wanted = _wanted_hashes(facts, _undecided(facts))
+    keys = {*facts.source.places, *facts.target.places}
+    rows = [_row(key, facts.source.places.get(key), facts.target.places.get(key), wanted.get(key)) for key in keys]
+    rows.sort(key=lambda row: (row.name.casefold(), row.key))
+    blocking = material.blocking_incidents(tenant_id=tenant_id, environment_id=target_id, keys=None)
+    return Comparison(facts=facts, rows=rows, blocking_drift_incidents=blocking)
+
+
+def _undecided(facts: Facts) -> list[str]:
+    """Keys whose content must be read: all but the credentials' names is equal, or a mapping renames some."""
+    renames = facts.renames
+    found = []
+    for key, here in facts.source.places.items():
+        there = facts.target.places.get(key)
+        if there is None or here.is_ignored or there.is_ignored:
+            continue
+        if here.comparable_hash != there.comparable_hash:
+            continue
+        if renames or here.content_hash != there.content_hash:
+            found.append(key)
+    return found
+
+
+def _wanted_hashes(facts: Facts, keys: list[str]) -> dict[str, str]:
+    if not keys:
+        return {}
+    nothing: frozenset[str] = frozenset()
+    workflow_ids, target_keys = target_ids(facts, nothing), keys_in_target(facts, nothing)
+    loaded = material.load(facts.source.captured(), keys)
+    return {
+        key: map_workflow(content, facts=facts, workflow_ids=workflow_ids, keys=target_keys).wanted_hash
+        for key, (_entry, content) in loaded.items()
+    }
+
+
+def _row(key: str, here: Place | None, there: Place | None, wanted: str | None) -> Row:
+    if here is None:
+        state = "only_in_target"
+    elif there is None:
+        state = "only_in_source"
+    else:
+        state = "equal" if (wanted or here.content_hash) == there.content_hash and there.content_hash else "differs"
+    shown = here or there
+    assert shown is not None  # noqa: S101 -- the key came from one of the two
+    return Row(
+        key=key,
+        name=shown.name,
+        state=state,
+        target_drifted=bool(there and there.is_drifted),
+        ignored=bool((here and here.is_ignored) or (there and there.is_ignored)),
+        source_workflow_id=here.env_workflow_id if here else None,
+        target_workflow_id=there.env_workflow_id if there else None,
+        source_hash=here.content_hash if here else None,
+        target_hash=there.content_hash if there else None,
+        wanted_hash=wanted,
+        source_active=here.active if here else None,
+        target_active=there.active if there else None,
+        node_count=shown.node_count,
+    )
+
+
+def _environment(side: Any) -> dict[str, Any]:
+    snapshot = side.captured()
+    return {
+        "id": str(side.environment.pk),
+        "name": side.environment.name,
+        "slug": side.environment.slug,
+        "kind": side.environment.kind,
+        "snapshot_id": str(snapshot.pk),
+        "captured_at": snapshot.created_at.isoformat(),
+        "workflows": len(side.places),
+    }

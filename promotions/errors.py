@@ -1,0 +1,117 @@
+"""What can go wrong with a promotion; the codes are those of the operator's runbook."""
+
+from __future__ import annotations
+
+from opsconsole.core.errors import Conflict, Forbidden, Invalid, OpsError
+
+
+class PreSnapshotFailed(OpsError):
+    code = "PROMO_001"
+    title = "No snapshot, no promotion"
+    message = "The snapshot before the promotion could not be made or read back, so nothing was written."
+    recovery = "Check the Git store and the target's connection, take a manual snapshot, then run the promotion again."
+    status = 502
+
+
+class WriteFailed(OpsError):
+    code = "PROMO_002"
+    title = "A workflow could not be written"
+    message = "A write to the target failed; the target was put back as it was."
+    recovery = "Look at the proof of what was put back, remove the cause, then plan the promotion again."
+    status = 502
+
+
+class DriftBlocks(Conflict):
+    code = "PROMO_003"
+    title = "Drift stands in the way"
+    message = (
+        "The target has drifted from what was approved, and the tenant's policy stops promotions until it is settled."
+    )
+    recovery = "Reconcile or stabilize the named incidents, then run the promotion again."
+
+
+class TargetLocked(Conflict):
+    code = "PROMO_004"
+    title = "The target is busy"
+    message = "Another job is writing to the target environment."
+    recovery = "Wait for it to finish, or cancel it on its page."
+
+
+class RollbackFailed(OpsError):
+    code = "PROMO_005"
+    title = "The target could not be put back whole"
+    message = "Some workflows of the target are not as they were before the promotion."
+    recovery = "Look at the named workflows, then restore them from the snapshot taken before the promotion."
+    status = 502
+
+
+class Dangling(Invalid):
+    code = "PROMO_006"
+    title = "References would dangle"
+    message = "Some workflows refer to credentials or workflows that the target does not have."
+    recovery = "Map the credentials, add the missing sub-workflows to the promotion, or link them, then plan again."
+    status = 409
+
+
+class PlanStale(Conflict):
+    code = "PROMO_007"
+    title = "The plan is out of date"
+    message = "The source or the target has changed since the plan was made."
+    recovery = "Plan again, look at what changed, and have it approved again where approval is needed."
+
+
+class NothingToPromote(Invalid):
+    code = "PROMO_008"
+    title = "Nothing to promote"
+    message = "The chosen workflows are the same in both environments, or none were chosen."
+    recovery = "Choose workflows that differ."
+
+
+class ApprovalNeeded(Conflict):
+    code = "PROMO_009"
+    title = "Not approved"
+    message = "This promotion needs the approval of somebody other than the person who asked for it."
+    recovery = "Ask an approver of the target environment to look at the plan."
+
+
+class SelfApproval(Forbidden):
+    code = "PROMO_010"
+    title = "Not your own"
+    message = "A promotion cannot be approved by the person who asked for it, whatever account they use."
+    recovery = "Ask another approver."
+
+
+class WrongState(Conflict):
+    code = "PROMO_011"
+    title = "That is not possible now"
+    message = "The promotion is not in a state in which that can be done."
+    recovery = "Reload the page and look at its state."
+
+
+class NeverCaptured(Conflict):
+    code = "PROMO_012"
+    title = "Not captured yet"
+    message = "An environment has never been captured, so there is nothing to compare."
+    recovery = "Capture both environments first."
+
+
+class RollbackRefused(Conflict):
+    code = "PROMO_013"
+    title = "Changed since the promotion"
+    message = (
+        "Some of the promoted workflows were changed after the promotion; rolling back would undo those changes too."
+    )
+    recovery = (
+        "Look at the changes; roll back with force if they may be lost, or restore single workflows from the snapshot."
+    )
+
+
+class NotConfirmed(Invalid):
+    code = "PROMO_014"
+    title = "Not confirmed"
+    message = "The name typed is not the name of the target environment."
+    recovery = "Type the environment's name exactly as it is shown."
+
+
+class RollbackUnfinished(Exception):
+    """Putting back met a failure that may pass (the target is away): the operation is tried again after a pause."""

@@ -1,0 +1,502 @@
+"""Carries a promotion out: all of it, or the target as it was before, and proof of which.
+
+Every step is durable and may be begun again. Names, in order (stable: tests kill workers at them):
+
+``promotion:gates``            the gates, once more, with the worker's eyes
+``pre:…``                      the snapshot before, read back from Git (``snapshots.capture``)
+``promotion:live``             gates again on what that snapshot saw: the live target is what the plan expects
+``promotion:places``           where the workflows to be created are recorded now, to be put back on failure
+``promote:write:<key>`` …      the writes (``workflows.writes``; also ``promote:link:…`` and ``promote:activate:…``)
+``promotion:verify``           every workflow of the target read back and compared
+``promotion:canonical``        the approved branch moves: from here on there is no way back but a rollback
+``post:…``                     the snapshot after
+``promotion:finish``           the result on the promotion's row
+
+and where anything fails, or a person cancels, before ``promotion:canonical``: the steps of ``undoing``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from operations.engine import Run
+from operations.errors import Cancelled, Interrupted, UnknownOutcome
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from snapshots.models import Snapshot, SnapshotType
+from workflows import identity
+from workflows.gateway import client_for
+from workflows.models import Environment, WorkflowEnvMap
+from workflows.n8n.client import N8nClient
+from workflows.writes import EditedMeanwhile, NotAsWritten, Resolver, WriteItem, Written, pending, perform
+
+from . import gates, material
+from .errors import PlanStale, PreSnapshotFailed, WriteFailed
+from .mapping import keys_in_target, map_workflow, target_ids
+from .models import Promotion, PromotionStatus
+from .settling import snapshot_id_for
+from .sides import Facts, Place, Side
+from .target import Reading, differences, read_target
+
+CONCURRENCY = 4
+LISTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The plan's workflow ids: source id to target id (or pending), target id to key."""
+
+    there: Mapping[str, str]
+    keys: Mapping[str, str]
+    creating: frozenset[str]
+
+
+class Execution:
+    """One run of one promotion. Made anew at every attempt; what is known comes from the rows."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.promotion_id = uuid.UUID(str(run.params["promotion_id"]))
+        with run.fenced():
+            self.promotion = Promotion.objects.select_related("source_environment", "target_environment").get(
+                pk=self.promotion_id
+            )
+        self.source: Environment = self.promotion.source_environment
+        self.target: Environment = self.promotion.target_environment
+        self.plan: dict[str, Any] = self.promotion.plan or dict(gates.EMPTY_PLAN)
+        self.items: dict[str, dict[str, Any]] = {
+            item["key"]: item for item in self.plan["items"] if item["action"] != "unchanged"
+        }
+        self.pre_id = snapshot_id_for(run.operation.pk, "pre")
+        self.post_id = snapshot_id_for(run.operation.pk, "post")
+        self.reading: Reading | None = None
+
+    # -- forward ------------------------------------------------------------------------------------------------
+
+    def carry_out(self) -> dict[str, Any]:
+        """The whole promotion; returns its execution result. Failures end in ``undoing``."""
+        from .undoing import Undoing
+
+        ended = self._ended_before()
+        if ended is not None:
+            return ended
+        done = self.run.done_steps()
+        if "undo:decide" in done:
+            return Undoing(self).carry_out()
+        if "promotion:canonical" in done:
+            return self._go_on_from_canonical()
+        try:
+            pre = self.prepare()
+        except (OpsError, Cancelled) as error:
+            self.refuse(error)
+            raise
+        try:
+            with client_for(self.target) as client:
+                resolver = self.resolver()
+                written = self.write(client, resolver)
+                verification = self.verify(client, resolver, written, pre)
+                # All is there and proven: a wish to cancel comes too late from here on.
+                with self.run.shielded():
+                    commit = self.approve_content(client, resolver, written)
+        except Interrupted as error:
+            if not isinstance(error, Cancelled):
+                raise
+            return Undoing(self, error).carry_out()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the target must not be left half-way
+            return Undoing(self, error).carry_out()
+        with self.run.shielded():
+            return self.finish(written, verification, commit)
+
+    def _go_on_from_canonical(self) -> dict[str, Any]:
+        """A crash after the approved branch had moved: only the snapshot after and the result are missing."""
+        done = self.run.done_steps()
+        prefix = "promote:write:"
+        written = {
+            name.removeprefix(prefix): Written.from_dict(step.result)
+            for name, step in done.items()
+            if name.startswith(prefix) and step.result
+        }
+        verification = dict(done["promotion:verify"].result or {})
+        commit = str((done["promotion:canonical"].result or {})["commit"])
+        with self.run.shielded():
+            return self.finish(written, verification, commit)
+
+    def prepare(self) -> Snapshot:
+        """Gates and the snapshot before. Nothing is written to the target yet. Raises the refusal."""
+        self.run.step("promotion:gates", "Check the gates", self._check_gates)
+        try:
+            from snapshots.services import capture_into
+
+            pre = capture_into(
+                self.run,
+                environment=self.target,
+                snapshot_type=SnapshotType.PRE_PROMOTION,
+                description=f"Before “{self.promotion.name}”"[:500],
+                step="pre",
+                snapshot_id=self.pre_id,
+            )
+        except Interrupted:
+            raise
+        except OpsError as error:
+            message = f"The snapshot before the promotion could not be made: {error.message}"
+            raise PreSnapshotFailed(message, details={"cause": error.to_dict()}) from error
+        self.run.step("promotion:live", "Compare the live target with the plan", lambda: self._check_live(pre))
+        self.run.step("promotion:places", "Note where things are recorded now", self._note_places)
+        return pre
+
+    def _check_gates(self) -> dict[str, Any]:
+        found = gates.all_gates(self.promotion, self.source, self.target)
+        refusal = gates.first_refusal(found)
+        if refusal is not None:
+            raise refusal
+        return {"gates": [{"name": gate.name, "state": gate.state} for gate in found]}
+
+    def _check_live(self, pre: Snapshot) -> dict[str, Any]:
+        """The capture just made says what is there now; drift it found counts too."""
+        there = {str(entry["key"]): entry for entry in pre.workflows}
+        changed = []
+        for item in self.plan["items"]:
+            found = (there.get(item["key"]) or {}).get("content_hash")
+            if found != item["expected_hash"]:
+                changed.append(
+                    {"key": item["key"], "name": item["name"], "expected": item["expected_hash"], "found": found}
+                )
+        if changed:
+            names = ", ".join(f"“{c['name']}”" for c in changed[:3])
+            raise PlanStale(
+                f"Changed in {self.target.name} since the plan was made: {names}. Nothing was written.",
+                details={"changed": changed[:LISTED]},
+            )
+        refusal = gates.first_refusal(
+            [
+                gates.drift_gate(self.promotion, self.target),
+                gates.freshness_gate(self.promotion, self.source, self.target),
+            ]
+        )
+        if refusal is not None:
+            raise refusal
+        return {"compared": len(self.plan["items"]), "workflows": len(there)}
+
+    def _note_places(self) -> dict[str, Any]:
+        creates = [key for key, item in self.items.items() if item["action"] == "create"]
+        with self.run.fenced():
+            rows = WorkflowEnvMap.objects.filter(
+                environment_id=self.target.pk, canonical_workflow__key__in=creates
+            ).values_list("canonical_workflow__key", "status", "env_workflow_id")
+            before = {key: [status, there] for key, status, there in rows}
+            return {"keys": identity.key_by_workflow_id(self.target.pk), "before": before}
+
+    def resolver(self) -> Resolver:
+        """Ids to keys as they were before the first write: the same at every attempt."""
+        return Resolver(self.noted()["keys"])
+
+    def noted(self) -> dict[str, Any]:
+        """What ``promotion:places`` wrote down: ``keys`` (id to key) and ``before`` (key to status and id)."""
+        return dict(self.run.done_steps()["promotion:places"].result or {})
+
+    def write(self, client: N8nClient, resolver: Resolver) -> dict[str, Written]:
+        """Every create and update, verified one by one; raises the first failure."""
+        items = self._write_items()
+
+        def bind(created: Mapping[str, str]) -> None:
+            with self.run.fenced():
+                identity.bind(tenant_id=self.run.tenant_id, environment_id=self.target.pk, ids=created)
+
+        return perform(
+            self.run, client, items, prefix="promote", resolver=resolver, concurrency=CONCURRENCY, on_created=bind
+        )
+
+    def _write_items(self) -> list[WriteItem]:
+        with self.run.fenced():
+            snapshot = Snapshot.objects.defer("workflows").filter(pk=self.plan["source"]["snapshot_id"]).first()
+        if snapshot is None:
+            raise PlanStale("The snapshot of the source that the plan was made from is gone.")
+        reader = material.Reader(snapshot, list(self.items))
+        facts = self.frozen_facts()
+        creating = self.creating()
+        ids = Ids(target_ids(facts, creating), keys_in_target(facts, creating), creating)
+        return [self._write_item(item, reader, facts, ids) for item in self.items.values()]
+
+    def creating(self) -> frozenset[str]:
+        """Keys of the workflows that the target does not have yet."""
+        return frozenset(key for key, item in self.items.items() if item["action"] == "create")
+
+    def _write_item(self, item: dict[str, Any], reader: material.Reader, facts: Facts, ids: Ids) -> WriteItem:
+        create = item["action"] == "create"
+        word = "Create" if create else "Update"
+        return WriteItem(
+            key=item["key"],
+            name=item["name"],
+            title=f"{word} {item['name'] or item['key']}",
+            action=item["action"],
+            wanted_hash=item["wanted_hash"],
+            env_workflow_id=None if create else item["target"]["env_workflow_id"],
+            content=lambda: self.content_for(item, reader, facts, ids),
+            active=item["active"],
+            tags=item["tags"] if create else None,
+            expected_hash=item["expected_hash"],
+            needs=ids.creating & {*item["depends_on"], *_self_call(item)},
+            create_if_missing=False,
+        )
+
+    def content_for(self, item: Mapping[str, Any], reader: material.Reader, facts: Facts, ids: Ids) -> dict[str, Any]:
+        """What was approved, and nothing else: the pinned blob, mapped as the plan says, proven by the wanted hash."""
+        found = reader.get(item["key"])
+        pinned = item["source"]["blob"]
+        if found is None or (pinned and found[0].get("blob") not in (None, pinned)):
+            raise PlanStale(f"The content of “{item['name']}” that was approved is not in Git any more.")
+        mapped = map_workflow(found[1], facts=facts, workflow_ids=ids.there, keys=ids.keys)
+        if mapped.wanted_hash != item["wanted_hash"]:
+            raise PlanStale(f"“{item['name']}” would not become what was approved.", details={"key": item["key"]})
+        return mapped.content
+
+    def frozen_facts(self) -> Facts:
+        """The mapping that the plan froze, whatever was entered since."""
+        source: dict[str, Place] = {}
+        target: dict[str, Place] = {}
+        mapped: dict[tuple[str, str], tuple[str, str]] = {}
+        by_id: dict[tuple[str, str], tuple[str, str]] = {}
+        for item in self.plan["items"]:
+            source[item["key"]] = _place(item["key"], item["source"]["env_workflow_id"])
+            if item["target"]:
+                target[item["key"]] = _place(item["key"], item["target"]["env_workflow_id"])
+            for used in item["workflows"]:
+                if used["key"] and used["target_id"]:
+                    source.setdefault(used["key"], _place(used["key"], used["source_id"]))
+                    if used["target_id"] != pending(used["key"]):
+                        target.setdefault(used["key"], _place(used["key"], used["target_id"]))
+            for used in item["credentials"]:
+                if used["target_id"]:
+                    found = (used["target_id"], used["target_name"])
+                    mapped[used["type"], used["source_name"]] = found
+                    if used["source_id"]:
+                        by_id[used["type"], used["source_id"]] = found
+        return Facts(
+            source=Side(self.source, source, None),
+            target=Side(self.target, target, None),
+            mapped=mapped,
+            mapped_by_id=by_id,
+        )
+
+    def verify(
+        self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written], pre: Snapshot
+    ) -> dict[str, Any]:
+        """Read the whole target back: all that was promoted is as wanted, and what else has changed is named."""
+
+        def look() -> dict[str, Any]:
+            self.run.progress(len(self.items), len(self.items), "Reading the target back")
+            ids = {key: written[key].env_workflow_id for key in self.items}
+            reading = self.reading = read_target(self.run, client, keep=set(ids.values()))
+            rows = []
+            for key, item in self.items.items():
+                live = reading.workflows.get(ids[key])
+                found = reading.hash_of(ids[key], resolver)
+                rows.append(
+                    {
+                        "key": key,
+                        "name": item["name"],
+                        "env_workflow_id": ids[key],
+                        "expected_hash": item["expected_hash"],
+                        "wanted_hash": item["wanted_hash"],
+                        "found_hash": found,
+                        "active": live.active if live else None,
+                        "ok": found == item["wanted_hash"] and bool(live and live.active == item["active"]),
+                    }
+                )
+            wrong = [row for row in rows if not row["ok"]]
+            if wrong:
+                names = ", ".join(f"“{row['name']}”" for row in wrong[:3])
+                raise EditedMeanwhile(
+                    f"Not as it was written a moment ago: {names}.", details={"wrong": wrong[:LISTED]}
+                )
+            equal, elsewhere = differences(reading, pre.workflows, resolver, leave_out=set(ids.values()))
+            return {
+                "workflows": rows,
+                "promoted": len(rows),
+                "others_unchanged": equal,
+                "changed_elsewhere": [found.to_dict() for found in elsewhere[:LISTED]],
+                "verified_at": clock.now().isoformat(),
+            }
+
+        return self.run.step("promotion:verify", "Read everything back and compare", look)  # type: ignore[no-any-return]
+
+    def approve_content(self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written]) -> str:
+        """Move the approved branch to what was just proven to be there; its commit."""
+        from snapshots.services import commit_canonical
+
+        def commit() -> dict[str, str]:
+            ids = {key: written[key].env_workflow_id for key in self.items}
+            reading = self.reading or read_target(self.run, client, keep=set(ids.values()))
+            changes: dict[str, Any] = {}
+            for key, item in self.items.items():
+                live = reading.workflows.get(ids[key])
+                if live is None or live.content is None or resolver.hash_of(live.mark) != item["wanted_hash"]:
+                    raise EditedMeanwhile(f"“{item['name']}” was changed before it could be approved.")
+                changes[key] = live.content
+            sha = commit_canonical(
+                self.run,
+                environment=self.target,
+                changes=changes,
+                message=f"Promote {len(changes)} workflows from {self.source.name}: {self.promotion.name}",
+                trailers=self.trailers(),
+            )
+            return {"commit": str(sha)}
+
+        found = self.run.step("promotion:canonical", "Record the new content as approved", commit)
+        return str(found["commit"])
+
+    def trailers(self) -> dict[str, str]:
+        """What a commit says about where it comes from."""
+        return {
+            "Promotion-Id": str(self.promotion.pk),
+            "Operation-Id": str(self.run.operation.pk),
+            "Source-Commit": str(self.plan["source"]["commit"] or ""),
+        }
+
+    def finish(self, written: Mapping[str, Written], verification: dict[str, Any], commit: str) -> dict[str, Any]:
+        """The snapshot after, and the result. The target is right already: a failure here undoes nothing."""
+        note = self._post_snapshot()
+        result: dict[str, Any] = {
+            "snapshot_ids": {"pre_promotion": str(self.pre_id), "post_promotion": None if note else str(self.post_id)},
+            "workflows": self.told(written),
+            "verification": verification,
+            "commit": commit,
+            "rollback_result": None,
+        }
+        if note:
+            result["warning"] = note
+        self.run.step("promotion:finish", "Record the result", lambda: self.conclude(PromotionStatus.COMPLETED, result))
+        return _short(result)
+
+    def _post_snapshot(self) -> dict[str, Any] | None:
+        from snapshots.services import capture_into
+
+        try:
+            capture_into(
+                self.run,
+                environment=self.target,
+                snapshot_type=SnapshotType.POST_PROMOTION,
+                description=f"After “{self.promotion.name}”"[:500],
+                step="post",
+                snapshot_id=self.post_id,
+            )
+        except Interrupted:
+            raise
+        except OpsError as error:
+            return {
+                "code": error.code,
+                "message": f"The promotion is complete; the snapshot after it could not be made: {error.message}",
+                "recovery": "Capture the environment by hand.",
+            }
+        return None
+
+    # -- endings ------------------------------------------------------------------------------------------------
+
+    def told(self, written: Mapping[str, Written]) -> list[dict[str, Any]]:
+        """What became of each workflow, for the row and the API."""
+        rows = []
+        for item in self.plan["items"]:
+            done = written.get(item["key"])
+            row = {"key": item["key"], "name": item["name"], "action": item["action"]}
+            if done is not None:
+                row |= {"outcome": done.outcome, "env_workflow_id": done.env_workflow_id, "left": done.left}
+            rows.append(row | {"expected_hash": item["expected_hash"], "wanted_hash": item["wanted_hash"]})
+        return rows
+
+    def conclude(self, status: str, result: dict[str, Any]) -> dict[str, Any]:
+        """Write the ending on the promotion's row, if this run still holds the operation."""
+        with self.run.fenced():
+            Promotion.objects.filter(pk=self.promotion_id, operation_id=self.run.operation.pk).update(
+                status=status, execution_result=result, ended_at=clock.now(), updated_at=clock.now()
+            )
+        return {"status": status}
+
+    def refuse(self, error: Exception) -> None:
+        """Nothing was written: say so and end."""
+        result = {
+            "error": told_error(error),
+            "rollback_result": None,
+            "target_untouched": True,
+            "snapshot_ids": {
+                "pre_promotion": str(self.pre_id) if "pre:row" in self.run.done_steps() else None,
+                "post_promotion": None,
+            },
+            "workflows": self.told({}),
+        }
+        status = PromotionStatus.CANCELLED if isinstance(error, Cancelled) else PromotionStatus.FAILED
+        with self.run.shielded():
+            self.conclude(status, result)
+
+    def _ended_before(self) -> dict[str, Any] | None:
+        """A crash between the promotion's ending and the operation's: end the same way again."""
+        if self.promotion.status == PromotionStatus.RUNNING:
+            return None
+        result = self.promotion.execution_result or {}
+        if self.promotion.status == PromotionStatus.COMPLETED:
+            return _short(result)
+        if self.promotion.status == PromotionStatus.CANCELLED or (result.get("error") or {}).get("code") == "CANCELLED":
+            raise Cancelled
+        raise _error_again(result.get("error") or {})
+
+
+def told_error(error: Exception) -> dict[str, Any]:
+    """An error as the row keeps it. What is no failure with a code of its own counts as a failed write."""
+    if isinstance(error, Cancelled):
+        return {
+            "code": "CANCELLED",
+            "message": "Cancelled by a person.",
+            "recovery": "Plan and run it again when wanted.",
+        }
+    if isinstance(error, UnknownOutcome | EditedMeanwhile | NotAsWritten) or not getattr(error, "code", "").startswith(
+        "PROMO"
+    ):
+        cause = (
+            error.to_dict() if isinstance(error, OpsError) else {"message": f"{type(error).__name__}: {error}"[:500]}
+        )
+        message = cause["message"]
+        return {
+            "code": WriteFailed.code,
+            "message": message,
+            "recovery": WriteFailed.recovery,
+            "details": {"cause": cause},
+        }
+    assert isinstance(error, OpsError)  # noqa: S101 -- it has a code of ours
+    return error.to_dict()
+
+
+class Ended(OpsError):
+    """A failure read back from the row."""
+
+    code = "PROMO_002"
+
+
+def _error_again(told: Mapping[str, Any]) -> OpsError:
+    kinds = {"PROMO_005": _partial(), "PROMO_001": PreSnapshotFailed, "PROMO_007": PlanStale}
+    kind = kinds.get(str(told.get("code")), WriteFailed)
+    return kind(str(told.get("message") or "") or None, details=dict(told.get("details") or {}))
+
+
+def _partial() -> type[OpsError]:
+    from .errors import RollbackFailed
+
+    return RollbackFailed
+
+
+def _place(key: str, env_workflow_id: str) -> Place:
+    return Place(key, "", env_workflow_id, "linked", "", "", "", False, (), 0, None)
+
+
+def _self_call(item: Mapping[str, Any]) -> set[str]:
+    return {used["key"] for used in item["workflows"] if used["key"] == item["key"]}
+
+
+def _short(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The operation's own result; the promotion's row has the whole."""
+    return {
+        "snapshot_ids": result.get("snapshot_ids"),
+        "commit": result.get("commit"),
+        "workflows": len(result.get("workflows") or ()),
+    }

@@ -1,0 +1,188 @@
+"""What must hold before a promotion may run, each with its state and why."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from operations.models import OPEN, Operation
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from tenants.scope import tenant_scope
+from workflows.models import Environment, MapStatus, WorkflowEnvMap
+
+from . import material
+from .errors import ApprovalNeeded, Dangling, DriftBlocks, NothingToPromote, PlanStale, TargetLocked
+from .models import Promotion, PromotionStatus
+from .options import Options
+from .planning import plan_hash
+
+OLD_CAPTURE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """``state`` is open, blocked, waiting or warn; ``error`` is what would be raised."""
+
+    name: str
+    title: str
+    state: str
+    why: str
+    details: list[dict[str, Any]] = field(default_factory=list)
+    error: OpsError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"name": self.name, "title": self.title, "state": self.state, "why": self.why}
+        return found | ({"details": self.details} if self.details else {})
+
+
+def needs_approval(promotion: Promotion, target: Environment) -> bool:
+    """Production always; elsewhere when the promotion asks for it."""
+    return target.is_production or bool(promotion.options.get("require_approval"))
+
+
+def references_gate(plan: Mapping[str, Any]) -> Gate:
+    """No credential and no sub-workflow may dangle."""
+    title = "References"
+    if plan["unknown_keys"] or plan["missing_contents"]:
+        lost = [*plan["unknown_keys"], *plan["missing_contents"]]
+        error: OpsError = PlanStale(f"Not in the source any more: {', '.join(lost[:5])}.", details={"keys": lost})
+        return Gate("references", title, "blocked", error.message, error=error)
+    if plan["dangling"]:
+        first = plan["dangling"][0]
+        more = len(plan["dangling"]) - 1
+        message = first["message"] + (f" {more} more like it." if more else "")
+        error = Dangling(message, details={"dangling": plan["dangling"], "proposed": plan["proposed"]})
+        return Gate("references", title, "blocked", message, plan["dangling"], error)
+    if plan["counts"]["create"] + plan["counts"]["update"] == 0:
+        error = NothingToPromote()
+        return Gate("references", title, "blocked", error.message, error=error)
+    used = sum(len(i["credentials"]) + len(i["workflows"]) for i in plan["items"])
+    return Gate(
+        "references", title, "open", f"All {used} references lead somewhere in the target." if used else "None."
+    )
+
+
+def drift_gate(promotion: Promotion, target: Environment) -> Gate:
+    """No drift that the tenant's policy counts as blocking for the workflows of the plan."""
+    keys = [item["key"] for item in (promotion.plan or EMPTY_PLAN)["items"]]
+    found = material.blocking_incidents(tenant_id=promotion.tenant_id, environment_id=target.pk, keys=keys)
+    if not found:
+        return Gate("drift", "Drift", "open", f"Nothing in {target.name} blocks.")
+    names = ", ".join(str(i.get("workflow_name") or i.get("workflow_key") or i.get("id")) for i in found[:3])
+    message = f"{len(found)} drift incidents in {target.name} block promotions: {names}."
+    error = DriftBlocks(message, details={"blocking_drift_incidents": found})
+    return Gate("drift", "Drift", "blocked", message, found, error)
+
+
+def lock_gate(tenant_id: uuid.UUID, target: Environment, *, own: uuid.UUID | None = None) -> Gate:
+    """Nobody else writes to the target."""
+    with tenant_scope(tenant_id):
+        holders = Operation.objects.filter(exclusive_key=target.write_lock, status__in=[str(s) for s in OPEN])
+        holder = (holders.exclude(pk=own) if own is not None else holders).first()
+    if holder is None:
+        return Gate("lock", "Lock", "open", f"Nobody else writes to {target.name}.")
+    message = f"“{holder.title}” holds {target.name}."
+    details = {"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status}
+    return Gate("lock", "Lock", "blocked", message, [details], TargetLocked(message, details=details))
+
+
+def freshness_gate(promotion: Promotion, source: Environment, target: Environment) -> Gate:
+    """Both sides as the plan saw them, by hash of every workflow in it; the plan itself as it was frozen."""
+    plan = promotion.plan or {}
+    if promotion.plan_hash and plan_hash(plan) != promotion.plan_hash:
+        error = PlanStale("The plan is not the one that was frozen.")
+        return Gate("freshness", "Plan", "blocked", error.message, error=error)
+    changed = changed_since(promotion, plan)
+    if changed:
+        names = ", ".join(f"“{c['name']}” in the {c['side']}" for c in changed[:3])
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        error = PlanStale(f"Changed since the plan was made: {names}{more}.", details={"changed": changed})
+        return Gate("freshness", "Plan", "blocked", error.message, changed, error)
+    captured = source.last_captured_at
+    if captured is not None and clock.now() - captured > OLD_CAPTURE:
+        hours = int((clock.now() - captured).total_seconds() // 3600)
+        return Gate(
+            "freshness", "Plan", "warn", f"{source.name} was captured {hours} hours ago; it may have changed since."
+        )
+    if source.last_capture_error:
+        return Gate(
+            "freshness", "Plan", "warn", f"The last capture of {source.name} failed: this is an older view of it."
+        )
+    return Gate("freshness", "Plan", "open", "Both environments are as the plan saw them.")
+
+
+def changed_since(promotion: Promotion, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Workflows of the plan that were seen otherwise since, on either side."""
+    items = plan.get("items", [])
+    keys = [item["key"] for item in items]
+    present = [MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.IGNORED]
+    with tenant_scope(promotion.tenant_id):
+        rows = WorkflowEnvMap.objects.filter(
+            environment_id__in=[promotion.source_environment_id, promotion.target_environment_id],
+            canonical_workflow__key__in=keys,
+            status__in=[str(s) for s in present],
+        ).values_list("environment_id", "canonical_workflow__key", "env_content_hash")
+        seen = {(environment_id, key): found for environment_id, key, found in rows}
+    changed = []
+    for item in items:
+        sides = (
+            ("source", promotion.source_environment_id, item["source"]["content_hash"]),
+            ("target", promotion.target_environment_id, item["expected_hash"]),
+        )
+        for side, environment_id, expected in sides:
+            found = seen.get((environment_id, item["key"]))
+            if found != expected:
+                row = {"key": item["key"], "name": item["name"], "side": side, "expected": expected, "found": found}
+                changed.append(row)
+    return changed
+
+
+def approval_gate(promotion: Promotion, target: Environment) -> Gate:
+    """Somebody else has looked, where that is needed."""
+    if not needs_approval(promotion, target):
+        return Gate("approval", "Approval", "open", f"Not needed for {target.name}.")
+    if promotion.status in (PromotionStatus.DRAFT, PromotionStatus.PENDING_APPROVAL):
+        error = ApprovalNeeded()
+        return Gate(
+            "approval", "Approval", "waiting", "Somebody other than the requester must approve it.", error=error
+        )
+    if promotion.decided_at is None:
+        return Gate("approval", "Approval", "blocked", ApprovalNeeded.message, error=ApprovalNeeded())
+    return Gate("approval", "Approval", "open", "Approved.")
+
+
+def all_gates(promotion: Promotion, source: Environment, target: Environment) -> list[Gate]:
+    """Every gate in the order in which they are met. Reads the database only."""
+    return [
+        references_gate(promotion.plan or EMPTY_PLAN),
+        freshness_gate(promotion, source, target),
+        drift_gate(promotion, target),
+        lock_gate(promotion.tenant_id, target, own=promotion.operation_id),
+        approval_gate(promotion, target),
+    ]
+
+
+EMPTY_PLAN: dict[str, Any] = {
+    "unknown_keys": [],
+    "missing_contents": [],
+    "dangling": [],
+    "proposed": [],
+    "items": [],
+    "counts": {"create": 0, "update": 0, "unchanged": 0},
+}
+
+
+def first_refusal(gates: list[Gate]) -> OpsError | None:
+    """The error of the first gate that is not open."""
+    return next((gate.error for gate in gates if gate.error is not None), None)
+
+
+def options_of(promotion: Promotion) -> Options:
+    """The choices stored on the row."""
+    return Options.read(
+        {k: v for k, v in promotion.options.items() if k in ("active", "include_required", "require_approval")}
+    )

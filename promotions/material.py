@@ -1,0 +1,93 @@
+"""The doors to Git and drift that promotions go through: kept together so that what is used of them is plain."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from snapshots.models import Snapshot
+from tenants.scope import tenant_scope
+
+READ_AHEAD = 64
+
+
+def load(snapshot: Snapshot, keys: Iterable[str] | None) -> dict[str, tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Manifest entry and portable content of the named workflows (None: all) of a snapshot, by key. Outside scopes."""
+    from snapshots.services import load_content
+
+    wanted = None if keys is None else list(keys)
+    if wanted is not None and not wanted:
+        return {}
+    whole = with_manifest(snapshot)
+    return {str(entry["key"]): (entry, content) for entry, content in load_content(whole, wanted)}
+
+
+def with_manifest(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with its manifest, which lists and comparisons leave unread."""
+    if "workflows" not in snapshot.get_deferred_fields():
+        return snapshot
+    with tenant_scope(snapshot.tenant_id):
+        return Snapshot.objects.get(pk=snapshot.pk)
+
+
+def loader(snapshot: Snapshot) -> Callable[[Iterable[str]], dict[str, tuple[Mapping[str, Any], dict[str, Any]]]]:
+    """``load`` bound to one snapshot."""
+    return lambda keys: load(snapshot, keys)
+
+
+def listening(snapshot: Snapshot) -> dict[str, list[str]]:
+    """Webhook addresses of the active workflows in a snapshot, by key."""
+    with tenant_scope(snapshot.tenant_id):
+        entries = Snapshot.objects.values_list("workflows", flat=True).get(pk=snapshot.pk)
+    return {str(e["key"]): list(e["webhooks"]) for e in entries if e.get("active") and e.get("webhooks")}
+
+
+def blocking_incidents(
+    *, tenant_id: uuid.UUID, environment_id: uuid.UUID, keys: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Drift incidents that the tenant's policy lets stop a promotion into the environment, as JSON."""
+    from drift.services import blocking_incidents as ask
+
+    return [_incident(found) for found in ask(tenant_id=tenant_id, environment_id=environment_id, keys=keys)]
+
+
+def _incident(found: Any) -> dict[str, Any]:
+    if isinstance(found, Mapping):
+        return dict(found)
+    to_dict = getattr(found, "to_dict", None)
+    if to_dict is not None:
+        return dict(to_dict())
+    place = found.workflow_env_map
+    return {
+        "id": str(found.pk),
+        "severity": found.severity,
+        "incident_state": found.incident_state,
+        "kind": found.kind,
+        "workflow_key": place.canonical_workflow.key,
+        "workflow_name": place.env_name,
+        "ttl_expires_at": found.ttl_expires_at.isoformat() if found.ttl_expires_at else None,
+    }
+
+
+class Reader:
+    """Contents of a snapshot one at a time, read from Git a block ahead: thousands need little memory. Thread-safe."""
+
+    def __init__(self, snapshot: Snapshot, keys: Sequence[str], *, blocks: int = 3) -> None:
+        self._snapshot = with_manifest(snapshot)
+        self._blocks = [list(keys[i : i + READ_AHEAD]) for i in range(0, len(keys), READ_AHEAD)]
+        self._block_of = {key: number for number, block in enumerate(self._blocks) for key in block}
+        self._kept: dict[int, dict[str, tuple[Mapping[str, Any], dict[str, Any]]]] = {}
+        self._limit = blocks
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> tuple[Mapping[str, Any], dict[str, Any]] | None:
+        """Entry and content, or None where the snapshot does not have the workflow."""
+        number = self._block_of[key]
+        with self._lock:
+            if number not in self._kept:
+                while len(self._kept) >= self._limit:
+                    self._kept.pop(next(iter(self._kept)))
+                self._kept[number] = load(self._snapshot, self._blocks[number])
+            return self._kept[number].get(key)

@@ -1,0 +1,63 @@
+"""Promotions: chosen workflows from one environment into the next, all or restored."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from tenants.base import TenantModel
+from tenants.models import User
+from workflows.models import Environment
+
+
+class PromotionStatus(models.TextChoices):
+    DRAFT = "DRAFT", "Draft"
+    PENDING_APPROVAL = "PENDING_APPROVAL", "Waiting for approval"
+    APPROVED = "APPROVED", "Approved"
+    RUNNING = "RUNNING", "Running"
+    COMPLETED = "COMPLETED", "Completed"
+    FAILED = "FAILED", "Failed"
+    REJECTED = "REJECTED", "Rejected"
+    CANCELLED = "CANCELLED", "Cancelled"
+    ROLLED_BACK = "ROLLED_BACK", "Rolled back"
+
+
+class Promotion(TenantModel):
+    """A plan and what became of it.
+
+    ``workflow_keys`` is the choice; ``plan`` what was computed for it (per workflow: create, update or unchanged, the
+    expected and the new hash, the mapped credentials and sub-workflows), frozen at approval. ``execution_result``
+    holds ``snapshot_ids {pre_promotion, post_promotion}``, ``workflows``, ``verification``, ``error`` and
+    ``rollback_result {status: success|partial|failed, workflows_rolled_back, snapshot_id, proof}``.
+    """
+
+    name = models.CharField(max_length=200)
+    status = models.CharField(max_length=20, choices=PromotionStatus.choices, default=PromotionStatus.DRAFT)
+    source_environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+    target_environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+    description = models.TextField(blank=True)
+    workflow_keys = models.JSONField(default=list)
+    plan = models.JSONField(null=True, blank=True)
+    plan_hash = models.CharField(max_length=64, blank=True)
+    options = models.JSONField(default=dict)
+    execution_result = models.JSONField(null=True, blank=True)
+    operation_id = models.UUIDField(null=True, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    decided_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decision_comment = models.TextField(blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "promotions"
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="promotions_tenant"),
+            models.Index(fields=["tenant", "target_environment", "-created_at"], name="promotions_target"),
+            models.Index(fields=["tenant", "status", "-updated_at"], name="promotions_status"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,47 @@
+"""The choices that a promotion is planned with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import models
+
+from opsconsole.core.errors import Invalid
+
+
+class ActivePolicy(models.TextChoices):
+    """What becomes of 'active' in the target."""
+
+    KEEP = "keep", "Keep as it is in the target; new workflows stay inactive"
+    COPY = "copy", "As in the source"
+    INACTIVE = "inactive", "Switch off all that is promoted"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``include_required`` adds sub-workflows that the target lacks; ``require_approval`` asks for one everywhere."""
+
+    active: str = ActivePolicy.KEEP.value
+    include_required: bool = True
+    require_approval: bool = False
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any] | None) -> Options:
+        """From JSON; unknown names are refused, so that a typing error is not taken for a default."""
+        given = dict(data or {})
+        unknown = sorted(set(given) - {"active", "include_required", "require_approval"})
+        if unknown:
+            raise Invalid(f"Unknown options: {', '.join(unknown)}.", details={"unknown": unknown})
+        active = str(given.get("active") or ActivePolicy.KEEP)
+        if active not in ActivePolicy.values:
+            raise Invalid(f"“active” is one of {', '.join(ActivePolicy.values)}.", details={"active": active})
+        return cls(
+            active=active,
+            include_required=bool(given.get("include_required", True)),
+            require_approval=bool(given.get("require_approval", False)),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

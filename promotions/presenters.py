@@ -1,0 +1,141 @@
+"""What the pages of promotions show, made of rows and plans."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.urls import NoReverseMatch, reverse
+
+from operations.models import Operation
+from tenants.models import Grants
+from tenants.pages import Visit
+from workflows.models import Environment
+from workflows.permissions import may_approve, may_operate
+
+from .comparison import Row
+from .gates import Gate, needs_approval
+from .models import Promotion, PromotionStatus
+from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
+
+ROWS_SHOWN = 200
+ACTION_MARKS = {"create": "added", "update": "differs", "unchanged": "in_sync"}
+GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending"}
+
+
+def diff_url(visit: Visit, key: str, promotion: Promotion) -> str:
+    """The diff of one workflow between the two environments, or nothing where there is no such page."""
+    try:
+        base = reverse("workflow-diff", kwargs={"tenant_slug": visit.tenant.slug, "key": key})
+    except NoReverseMatch:
+        return ""
+    source, target = promotion.source_environment.slug, promotion.target_environment.slug
+    return f"{base}?{urlencode({'before': target, 'after': source})}"
+
+
+def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
+    """The plan's workflows with what became of each, unchanged ones last."""
+    result = promotion.execution_result or {}
+    outcomes = {row["key"]: row for row in result.get("workflows") or ()}
+    proofs = {row["key"]: row for row in (result.get("verification") or {}).get("workflows") or ()}
+    rows = []
+    for item in (promotion.plan or {}).get("items", []):
+        there = item["target"]
+        was_active = there["active"] if there else None
+        rows.append(
+            {
+                **item,
+                "mark": ACTION_MARKS[item["action"]],
+                "word": {"create": "New", "update": "Changed", "unchanged": "Unchanged"}[item["action"]],
+                "diff_url": diff_url(visit, item["key"], promotion) if there else "",
+                "activation": _activation(was_active, item["active"]),
+                "outcome": (outcomes.get(item["key"]) or {}).get("outcome", ""),
+                "proof": proofs.get(item["key"]),
+            }
+        )
+    rows.sort(key=lambda row: row["action"] == "unchanged")
+    return rows[:ROWS_SHOWN]
+
+
+def _activation(before: bool | None, after: bool) -> str:
+    if before is None:
+        return "active" if after else "inactive"
+    if before == after:
+        return "stays active" if after else "stays inactive"
+    return "is switched on" if after else "is switched off"
+
+
+def gate_rows(gates: list[Gate]) -> list[dict[str, Any]]:
+    """The gates with their marks."""
+    return [{**gate.to_dict(), "mark": GATE_MARKS[gate.state]} for gate in gates]
+
+
+def powers(visit: Visit, promotion: Promotion, gates: list[Gate], rollback: Operation | None) -> dict[str, Any]:
+    """What this visitor may do now, and where they may not, why."""
+    target = promotion.target_environment
+    operate, approve = may_operate(visit, target), may_approve(visit, target)
+    status = promotion.status
+    blocked = next((gate.why for gate in gates if gate.state in ("blocked", "waiting")), "")
+    own = str(visit.user.pk) in {*(promotion.options.get("requesters") or ()), str(promotion.created_by_id)}
+    rolling = rollback is not None and rollback.is_open
+    references_closed = next((gate.why for gate in gates if gate.name == "references" and gate.error), "")
+    return {
+        "operate": operate,
+        "needs_approval": needs_approval(promotion, target),
+        "submit": operate and status == PromotionStatus.DRAFT,
+        "submit_why_not": references_closed,
+        "replan": operate and is_plannable(promotion),
+        "decide": approve and status == PromotionStatus.PENDING_APPROVAL,
+        "approve_why_not": "You asked for it: somebody else must approve." if own else "",
+        "execute": operate and (status == PromotionStatus.APPROVED or can_try_again(promotion)),
+        "execute_why_not": blocked,
+        "cancel": operate and status in (*PLANNABLE, PromotionStatus.RUNNING),
+        "rollback": operate
+        and status in CAN_ROLL_BACK
+        and bool(pre_snapshot_id(promotion))
+        and _wrote(promotion)
+        and not rolling,
+        "may_map": visit.may(Grants.OPERATE),
+    }
+
+
+def _wrote(promotion: Promotion) -> bool:
+    result = promotion.execution_result or {}
+    if result.get("target_untouched"):
+        return False
+    back = result.get("rollback_result")
+    return back is None or back.get("status") != "success"
+
+
+def dangling_groups(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Dangling references, one line each thing that is missing, with who needs it."""
+    groups: dict[tuple[str, ...], dict[str, Any]] = {}
+    for found in plan.get("dangling", []):
+        value = found["label"] or found["value"] if found["kind"] == "credential" else found["value"]
+        ident = (found["kind"], found["credential_type"], value)
+        group = groups.setdefault(ident, {**found, "needed_by": []})
+        if found["workflow_name"] not in group["needed_by"]:
+            group["needed_by"].append(found["workflow_name"])
+    return list(groups.values())
+
+
+def compare_rows(visit: Visit, rows: list[Row], source: Environment, target: Environment) -> list[dict[str, Any]]:
+    """The comparison's rows for the table: state, diff and why one cannot be chosen."""
+    words = {
+        "only_in_source": ("added", f"Only in {source.name}"),
+        "only_in_target": ("removed", f"Only in {target.name}"),
+        "differs": ("differs", "Differs"),
+        "equal": ("in_sync", "Equal"),
+    }
+    shown = []
+    for row in rows:
+        mark, word = words[row.state]
+        url = ""
+        if row.state == "differs":
+            try:
+                base = reverse("workflow-diff", kwargs={"tenant_slug": visit.tenant.slug, "key": row.key})
+                url = f"{base}?{urlencode({'before': target.slug, 'after': source.slug})}"
+            except NoReverseMatch:
+                url = ""
+        shown.append({"row": row, "mark": mark, "word": word, "diff_url": url})
+    return shown

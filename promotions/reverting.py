@@ -1,0 +1,246 @@
+"""Rolls a finished (or half-finished) promotion back: only the workflows that it touched.
+
+Steps, in order (stable): ``rollback:look``, ``safety:…`` (a snapshot of how it is now), ``rollback:write:<key>`` …
+(``snapshots.restore``), ``rollback:prove``, ``rollback:canonical``, ``after:…``, ``rollback:finish``.
+
+Without ``force`` a workflow that somebody has changed since stops it before anything is written. With ``force`` what
+is there at the look may be overwritten; an edit made after the look still is not.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from operations.engine import Run
+from operations.errors import Interrupted
+from operations.models import OperationStep
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from snapshots.models import Snapshot, SnapshotType
+from workflows import identity
+from workflows.gateway import client_for
+from workflows.models import Environment
+from workflows.n8n.client import N8nClient
+from workflows.writes import Resolver
+
+from .errors import RollbackFailed, RollbackRefused, WrongState
+from .models import Promotion, PromotionStatus
+from .settling import snapshot_id_for
+from .target import differences, read_target
+
+LISTED = 200
+
+
+class Reverting:
+    """One run of one rollback."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.promotion_id = uuid.UUID(str(run.params["promotion_id"]))
+        self.force = bool(run.params.get("force"))
+        with run.fenced():
+            self.promotion = Promotion.objects.select_related("target_environment").get(pk=self.promotion_id)
+            self.pre = Snapshot.objects.filter(
+                pk=run.params["snapshot_id"], environment_id=self.promotion.target_environment_id
+            ).first()
+        self.target: Environment = self.promotion.target_environment
+        self.items = {i["key"]: i for i in (self.promotion.plan or {}).get("items", []) if i["action"] != "unchanged"}
+        self.safety_id = snapshot_id_for(run.operation.pk, "safety")
+        self.after_id = snapshot_id_for(run.operation.pk, "after")
+
+    def carry_out(self) -> dict[str, Any]:
+        """Put back, prove, move the approved branch back, record. Raises ``RollbackRefused`` or ``RollbackFailed``."""
+        if self.pre is None:
+            raise WrongState("The snapshot to roll back to is not one of the target environment.")
+        pre = self.pre
+        with client_for(self.target) as client:
+            looked = self.run.step(
+                "rollback:look", "See what is there now", lambda: self._look(client, self._resolver())
+            )
+            rows: list[dict[str, Any]] = looked["rows"]
+            self._capture(
+                SnapshotType.PRE_RESTORE, f"Before rolling back “{self.promotion.name}”", "safety", self.safety_id
+            )
+            # From the first write on it is carried through: a rollback broken off half-way helps nobody.
+            with self.run.shielded():
+                self._restore(client, pre, rows)
+                proof = self.run.step("rollback:prove", "Prove it by hash", lambda: self._prove(client, pre, rows))
+                if proof["not_as_before"]:
+                    return self._fail(rows, proof)
+                commit = self._approve_old(pre)
+                after = self._after()
+                return self._finish(rows, proof, commit, after)
+
+    def _resolver(self) -> Resolver:
+        with self.run.fenced():
+            return Resolver(identity.key_by_workflow_id(self.target.pk))
+
+    def _look(self, client: N8nClient, resolver: Resolver) -> dict[str, Any]:
+        created = self._created_ids()
+        reading = read_target(self.run, client)
+        before = {str(e["key"]): str(e["content_hash"]) for e in (self.pre.workflows if self.pre else [])}
+        rows, edited = [], []
+        for key, item in self.items.items():
+            there = created.get(key) if item["action"] == "create" else item["target"]["env_workflow_id"]
+            found = reading.hash_of(there, resolver) if there else None
+            allowed = {
+                item["wanted_hash"],
+                before.get(key),
+                None if item["action"] == "create" else item["expected_hash"],
+            }
+            row = {
+                "key": key,
+                "name": item["name"],
+                "action": item["action"],
+                "env_workflow_id": there or "",
+                "found_hash": found,
+            }
+            rows.append(row)
+            if found not in allowed and not (found is None and item["action"] == "create"):
+                edited.append(row | {"wanted_hash": item["wanted_hash"]})
+        if edited and not self.force:
+            names = ", ".join(f"“{row['name']}”" for row in edited[:3])
+            raise RollbackRefused(f"Changed since the promotion: {names}.", details={"edited": edited[:LISTED]})
+        return {"rows": rows, "overwritten_edits": edited[:LISTED]}
+
+    def _created_ids(self) -> dict[str, str]:
+        """n8n ids of what the promotion created: from its result, or from its steps where it was ended by hand."""
+        result = self.promotion.execution_result or {}
+        found = {
+            row["key"]: row["env_workflow_id"]
+            for row in result.get("workflows") or ()
+            if row.get("outcome") == "created"
+        }
+        if self.promotion.operation_id is None:
+            return found
+        with self.run.fenced():
+            steps = OperationStep.objects.filter(
+                operation_id=self.promotion.operation_id, name__startswith="promote:write:"
+            ).values_list("result", flat=True)
+            for written in steps:
+                if written and written.get("outcome") == "created":
+                    found.setdefault(written["key"], written["env_workflow_id"])
+        return found
+
+    def _restore(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> None:
+        from snapshots.restore import restore_into
+
+        in_snapshot = {str(entry["key"]) for entry in pre.workflows}
+        restore_into(
+            self.run,
+            environment=self.target,
+            snapshot=pre,
+            keys=[row["key"] for row in rows if row["key"] in in_snapshot],
+            delete={
+                row["key"]: row["env_workflow_id"]
+                for row in rows
+                if row["key"] not in in_snapshot and row["env_workflow_id"] and row["found_hash"]
+            },
+            prefix="rollback",
+            expected={row["key"]: row["found_hash"] for row in rows if row["found_hash"]},
+            tolerant=True,
+            client=client,
+        )
+
+    def _prove(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """The touched workflows against the snapshot, by hash and by being active. The others are not our concern."""
+        resolver = self._resolver()
+        ids = resolver.key_map()
+        reading = read_target(self.run, client)
+        keys = {row["key"] for row in rows}
+        entries = []
+        for entry in pre.workflows:
+            if entry["key"] in keys:
+                now = next((t for t, key in ids.items() if key == entry["key"] and t in reading.workflows), None)
+                entries.append({**entry, "env_workflow_id": now or entry["env_workflow_id"]})
+        concerned = {str(e["env_workflow_id"]) for e in entries} | {row["env_workflow_id"] for row in rows}
+        others = set(reading.workflows) - concerned
+        equal, wrong = differences(reading, entries, resolver, leave_out=others)
+        return {
+            "snapshot_id": str(pre.pk),
+            "equal": equal,
+            "deleted": sum(row["key"] not in {str(e["key"]) for e in pre.workflows} for row in rows),
+            "not_as_before": [d.to_dict() for d in wrong[:LISTED]],
+            "proven_at": clock.now().isoformat(),
+        }
+
+    def _approve_old(self, pre: Snapshot) -> str | None:
+        """The approved branch holds again what it holds in the snapshot, for the touched workflows."""
+        from snapshots.services import set_baseline
+
+        def commit() -> dict[str, Any]:
+            sha = set_baseline(
+                self.run,
+                environment=self.target,
+                snapshot=pre,
+                keys=list(self.items),
+                message=f"Roll back {self.promotion.name}",
+                trailers={"Promotion-Id": str(self.promotion.pk), "Operation-Id": str(self.run.operation.pk)},
+            )
+            return {"commit": str(sha)}
+
+        found = self.run.step("rollback:canonical", "Record the old content as approved again", commit)
+        return found["commit"]  # type: ignore[no-any-return]
+
+    def _after(self) -> str | None:
+        try:
+            self._capture(
+                SnapshotType.POST_RESTORE, f"After rolling back “{self.promotion.name}”", "after", self.after_id
+            )
+        except Interrupted:
+            raise
+        except OpsError:
+            return None
+        return str(self.after_id)
+
+    def _capture(self, kind: str, description: str, step: str, snapshot_id: uuid.UUID) -> None:
+        from snapshots.services import capture_into
+
+        capture_into(
+            self.run,
+            environment=self.target,
+            snapshot_type=kind,
+            description=description[:500],
+            step=step,
+            snapshot_id=snapshot_id,
+        )
+
+    def _record(self, status: str, rows: list[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "status": status,
+            "rolled_back_at": clock.now().isoformat(),
+            "rolled_back_by": str(self.run.operation.requested_by_id or ""),
+            "reason": self.run.params.get("reason") or "",
+            "force": self.force,
+            "operation_id": str(self.run.operation.pk),
+            "snapshot_id": str(self.run.params["snapshot_id"]),
+            "safety_snapshot_id": str(self.safety_id),
+            "workflows": [{k: row[k] for k in ("key", "name", "action")} for row in rows],
+            "proof": proof,
+        }
+
+    def _conclude(self, record: dict[str, Any], status: str | None) -> dict[str, Any]:
+        with self.run.fenced():
+            row = Promotion.objects.select_for_update().get(pk=self.promotion_id)
+            row.execution_result = (row.execution_result or {}) | {"manual_rollback": record}
+            if status is not None:
+                row.status = status
+                row.execution_result["needs_attention"] = False
+            row.save()
+        return {"status": record["status"]}
+
+    def _finish(
+        self, rows: list[dict[str, Any]], proof: dict[str, Any], commit: str | None, after: str | None
+    ) -> dict[str, Any]:
+        record = self._record("success", rows, proof) | {"commit": commit, "after_snapshot_id": after}
+        self.run.step(
+            "rollback:finish", "Record the result", lambda: self._conclude(record, PromotionStatus.ROLLED_BACK)
+        )
+        return {"status": "success", "workflows": len(rows), "commit": commit}
+
+    def _fail(self, rows: list[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
+        record = self._record("partial" if proof["equal"] or proof["deleted"] else "failed", rows, proof)
+        self.run.step("rollback:finish", "Record the result", lambda: self._conclude(record, None))
+        names = ", ".join(f"“{row['name']}”" for row in proof["not_as_before"][:3])
+        raise RollbackFailed(f"Not as before the promotion: {names}.", details={"proof": proof})

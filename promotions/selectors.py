@@ -1,0 +1,104 @@
+"""Reads about promotions."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db.models import Q
+
+from operations.models import Operation
+from opsconsole.core.paging import Page, by_time
+
+from .models import Promotion, PromotionStatus
+from .settling import settle_promotion
+
+FILTERS: dict[str, tuple[str, Q]] = {
+    "open": (
+        "Open",
+        Q(status__in=["DRAFT", "PENDING_APPROVAL", "APPROVED", "RUNNING"]),
+    ),
+    "waiting": ("Waiting for approval", Q(status=PromotionStatus.PENDING_APPROVAL)),
+    "running": ("Running", Q(status=PromotionStatus.RUNNING)),
+    "completed": ("Completed", Q(status=PromotionStatus.COMPLETED)),
+    "failed": ("Failed", Q(status=PromotionStatus.FAILED)),
+    "rolled_back": ("Rolled back", Q(status=PromotionStatus.ROLLED_BACK)),
+}
+_LARGE = ("plan", "execution_result", "workflow_keys")
+
+
+def list_promotions(
+    *,
+    state: str = "",
+    target_id: uuid.UUID | None = None,
+    source_id: uuid.UUID | None = None,
+    search: str = "",
+    cursor: str = "",
+    limit: int = 50,
+) -> Page:
+    """Promotions that the scope shows, newest first, without their plans. ``state`` is a name in ``FILTERS``."""
+    rows = Promotion.objects.select_related("source_environment", "target_environment", "created_by").defer(*_LARGE)
+    if state in FILTERS:
+        rows = rows.filter(FILTERS[state][1])
+    elif state.upper() in PromotionStatus.values:
+        rows = rows.filter(status=state.upper())
+    if target_id is not None:
+        rows = rows.filter(target_environment_id=target_id)
+    if source_id is not None:
+        rows = rows.filter(source_environment_id=source_id)
+    if search.strip():
+        rows = rows.filter(name__icontains=search.strip()[:100])
+    return by_time(rows, cursor=cursor, limit=limit)
+
+
+def settled_view(promotion: Promotion, operation: Operation | None) -> Promotion:
+    """The promotion as it will be once the beat has settled it; nothing is written. Needs the tenant's scope."""
+    settle_promotion(promotion, operation, save=False)
+    return promotion
+
+
+def operation_of(promotion: Promotion) -> Operation | None:
+    """The operation that carries the promotion out. Needs the tenant's scope."""
+    if promotion.operation_id is None:
+        return None
+    return Operation.objects.filter(pk=promotion.operation_id).first()
+
+
+def open_rollback(promotion: Promotion) -> Operation | None:
+    """The latest rollback of the promotion, if any. Needs the tenant's scope."""
+    return (
+        Operation.objects.filter(subject_type="promotion", subject_id=promotion.pk, kind="promotions.rollback")
+        .order_by("-created_at")
+        .first()
+    )
+
+
+def promotion_row(promotion: Promotion, *, whole: bool = True) -> dict[str, Any]:
+    """JSON-able facts for the API; without ``whole`` as in a list."""
+    row: dict[str, Any] = {
+        "id": str(promotion.pk),
+        "tenant_id": str(promotion.tenant_id),
+        "name": promotion.name,
+        "description": promotion.description,
+        "status": promotion.status,
+        "source_environment_id": str(promotion.source_environment_id),
+        "target_environment_id": str(promotion.target_environment_id),
+        "operation_id": str(promotion.operation_id) if promotion.operation_id else None,
+        "plan_hash": promotion.plan_hash or None,
+        "created_by": str(promotion.created_by_id) if promotion.created_by_id else None,
+        "decided_by": str(promotion.decided_by_id) if promotion.decided_by_id else None,
+        "decided_at": promotion.decided_at,
+        "decision_comment": promotion.decision_comment,
+        "created_at": promotion.created_at,
+        "started_at": promotion.started_at,
+        "ended_at": promotion.ended_at,
+        "updated_at": promotion.updated_at,
+    }
+    if whole:
+        row |= {
+            "workflow_keys": promotion.workflow_keys,
+            "options": {k: v for k, v in promotion.options.items() if k != "requesters"},
+            "plan": promotion.plan,
+            "execution_result": promotion.execution_result,
+        }
+    return row

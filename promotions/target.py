@@ -1,0 +1,101 @@
+"""The target as it is right now: every workflow by hash, read off n8n. The yardstick of every proof."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from operations.engine import Run
+from workflows.content import Fingerprint, fingerprint, portable
+from workflows.n8n.client import N8nClient
+from workflows.writes import Resolver
+
+
+@dataclass(slots=True)
+class Live:
+    """One workflow as it is now; ``content`` only where it was asked for."""
+
+    env_workflow_id: str
+    name: str
+    active: bool
+    mark: Fingerprint
+    content: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """All workflows of an environment at one moment, by n8n id."""
+
+    workflows: dict[str, Live] = field(default_factory=dict)
+
+    def hash_of(self, env_workflow_id: str, resolver: Resolver) -> str | None:
+        """The content hash, or None where there is no such workflow."""
+        live = self.workflows.get(env_workflow_id)
+        return resolver.hash_of(live.mark) if live is not None else None
+
+
+def read_target(
+    run: Run, client: N8nClient, *, keep: Collection[str] = (), keep_new: Collection[str] | None = None
+) -> Reading:
+    """Read the whole list. Contents are kept of the ids in ``keep``, and of all that are not in ``keep_new``."""
+    reading = Reading()
+    for page in client.iter_workflow_pages(exclude_pinned_data=True):
+        run.check()
+        for raw in page.items:
+            content = portable(raw)
+            there = str(raw["id"])
+            wanted = there in keep or (keep_new is not None and there not in keep_new)
+            reading.workflows[there] = Live(
+                there, content["name"], bool(raw.get("active")), fingerprint(content), content if wanted else None
+            )
+    return reading
+
+
+@dataclass(slots=True)
+class Difference:
+    """Where a reading is not what a manifest says."""
+
+    env_workflow_id: str
+    key: str
+    name: str
+    what: str  # content | activation | missing | extra
+    expected: str | None
+    found: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def differences(
+    reading: Reading, manifest: Iterable[Mapping[str, Any]], resolver: Resolver, *, leave_out: Collection[str] = ()
+) -> tuple[int, list[Difference]]:
+    """Compare every workflow with a snapshot's manifest: how many are equal, and what is not.
+
+    ``leave_out`` are n8n ids that are judged elsewhere.
+    """
+    equal = 0
+    found: list[Difference] = []
+    expected_ids = set()
+    for entry in manifest:
+        there = str(entry["env_workflow_id"])
+        expected_ids.add(there)
+        if there in leave_out:
+            continue
+        live = reading.workflows.get(there)
+        key, name = str(entry["key"]), str(entry.get("name") or "")
+        expected = str(entry["content_hash"])
+        if live is None:
+            found.append(Difference(there, key, name, "missing", expected, None))
+            continue
+        now = resolver.hash_of(live.mark)
+        if now != expected:
+            found.append(Difference(there, key, name, "content", expected, now))
+        elif live.active != bool(entry.get("active")):
+            found.append(Difference(there, key, name, "activation", str(bool(entry.get("active"))), str(live.active)))
+        else:
+            equal += 1
+    for there, live in reading.workflows.items():
+        if there not in expected_ids and there not in leave_out:
+            found.append(Difference(there, "", live.name, "extra", None, resolver.hash_of(live.mark)))
+    return equal, found

@@ -1,0 +1,13 @@
+"""Celery's door: one call."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from .settling import settle_all
+
+
+@shared_task(name="promotions.tasks.settle")
+def settle() -> None:
+    """Every few seconds: bring promotions into line whose job was ended without them."""
+    settle_all()

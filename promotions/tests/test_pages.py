@@ -1,0 +1,174 @@
+"""The pages and the API: what people and programs see, and what they may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from promotions import material
+from promotions.models import Promotion
+from promotions.tests.world import World, flow, uses
+from tenants import tokens
+from tenants.scope import tenant_scope
+
+REAL_DRIFT = material.blocking_incidents
+
+
+def browser(person: Any, world: World) -> Client:
+    client = Client()
+    client.force_login(person, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return client
+
+
+@pytest.fixture
+def base(world: World) -> str:
+    return f"/t/{world.cast.tenant.slug}/promotions/"
+
+
+def test_the_story_in_pages(world: World, base: str) -> None:
+    operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
+    page = operator.get(f"{base}new/?source=staging&target=production")
+    assert page.status_code == 200 and b"Billing" in page.content and b"Only in Staging" in page.content
+    chosen = {"source": "staging", "target": "production", "selected": ["billing", "intake"], "active": "keep"}
+    made = operator.post(f"{base}new/", chosen)
+    assert made.status_code == 302
+    address = made["Location"]
+    page = operator.get(address)
+    assert page.status_code == 200 and b"Ask for approval" in page.content and b"called by intake" in page.content
+    assert operator.post(address, {"action": "submit"}).status_code == 302
+    assert b"Approve" not in operator.get(address).content.split(b"<main")[1].split(b"Gates")[0]
+    assert b"Approve" in approver.get(address).content
+    with tenant_scope(world.tenant_id):
+        promotion = Promotion.objects.get()
+    assert approver.post(address, {"action": "approve", "plan_hash": promotion.plan_hash}).status_code == 302
+    assert operator.post(address, {"action": "execute", "typed": "production"}).status_code == 422
+    assert operator.post(address, {"action": "execute", "typed": "Production"}).status_code == 302
+    running = operator.get(address)
+    assert b"data-live" in running.content
+    fresh = world.fresh(promotion)
+    with tenant_scope(world.tenant_id):
+        from operations.models import Operation
+
+        operation = Operation.objects.get(pk=fresh.operation_id)
+    world.drive(operation)
+    done = operator.get(address)
+    assert b"Proof" in done.content and b"Roll back" in done.content and b"Equal" in done.content
+    assert operator.get(f"{address}?part=live")["HX-Redirect"]
+    assert (
+        operator.post(address, {"action": "rollback", "reason": "Regression", "typed": "Production"}).status_code == 302
+    )
+    listed = operator.get(base)
+    assert listed.status_code == 200 and b"2 workflows" not in listed.content[:10]
+
+
+def test_a_failed_one_shows_what_was_put_back(world: World, base: str) -> None:
+    promotion = world.approved("billing", "intake")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/")
+    world.carry_out(promotion)
+    page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/")
+    assert b"The target is as it was before" in page.content and b"PROMO_002" in page.content
+    assert b"Roll back" not in page.content
+
+
+def test_mapping_a_credential_where_it_is_missing(empty_world: World) -> None:
+    world = empty_world
+    world.source.seed([flow("Notify", uses("Tell", "Slack staging", "s1"))])
+    world.target.seed([flow("Seen", uses("Tell", "Slack production", "p1"))])
+    world.capture()
+    promotion = world.draft("notify")
+    operator = browser(world.cast.operator, world)
+    address = f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/"
+    page = operator.get(address)
+    assert b"References that would dangle" in page.content and b"Slack production" in page.content
+    answer = operator.post(
+        f"/t/{world.cast.tenant.slug}/promotions/credential/",
+        {
+            "promotion": str(promotion.pk),
+            "credential_type": "slackApi",
+            "source_name": "Slack staging",
+            "source_credential_id": "s1",
+            "target_credential": "p1",
+        },
+    )
+    assert answer.status_code == 302
+    assert b"References that would dangle" not in operator.get(address).content
+    assert (world.fresh(promotion).plan or {})["dangling"] == []
+
+
+def test_who_may_see_and_act(world: World, base: str) -> None:
+    promotion = world.draft("billing")
+    address = f"{base}{promotion.pk}/"
+    assert browser(world.cast.viewer, world).get(address).status_code == 200
+    assert browser(world.cast.viewer, world).post(address, {"action": "submit"}).status_code == 403
+    assert browser(world.cast.stranger, world).get(address).status_code == 404
+    assert browser(world.cast.stranger, world).get(base).status_code == 404
+
+
+def test_the_list_does_not_ask_more_for_more(world: World, base: str, django_assert_max_num_queries: Any) -> None:
+    for _ in range(12):
+        world.draft("billing")
+    operator = browser(world.cast.operator, world)
+    operator.get(base)
+    with django_assert_max_num_queries(22):
+        page = operator.get(base)
+    assert page.status_code == 200
+
+
+def bearer(person: Any, tenant: Any) -> dict[str, str]:
+    _row, secret = tokens.create_token(user=person, tenant=tenant, name="test")
+    return {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+
+
+def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(material, "blocking_incidents", REAL_DRIFT)
+    client, api = Client(), "/api/v1/promotions"
+    operator, approver = bearer(world.cast.operator, world.cast.tenant), bearer(world.cast.approver, world.cast.tenant)
+    stranger = bearer(world.cast.stranger, world.cast.other_tenant)
+    query = f"?source_env_id={world.staging.pk}&target_env_id={world.production.pk}"
+    compared = client.get(f"{api}/compare{query}", **operator).json()
+    assert compared["blocking_drift_incidents"] == []
+    assert {w["key"]: w["state"] for w in compared["workflows"]}["billing"] == "differs"
+    assert client.get(f"{api}/compare{query}", **stranger).status_code == 404
+    body = {
+        "source_environment_id": str(world.staging.pk),
+        "target_environment_id": str(world.production.pk),
+        "workflow_keys": ["billing"],
+        "submit": True,
+    }
+    made = client.post(api, body, content_type="application/json", **operator)
+    assert made.status_code == 201, made.content
+    found = made.json()["promotion"]
+    assert found["status"] == "PENDING_APPROVAL"
+    refused = client.post(f"{api}/execute/{found['id']}", **operator)
+    assert refused.status_code == 409 and refused.json()["error"]["code"] == "PROMO_009"
+    own = client.post(f"{api}/{found['id']}/approve", content_type="application/json", **operator)
+    assert own.status_code == 403
+    approved = client.post(f"{api}/{found['id']}/approve", content_type="application/json", **approver)
+    assert approved.json()["promotion"]["status"] == "APPROVED"
+    started = client.post(f"{api}/execute/{found['id']}?wait=0", HTTP_IDEMPOTENCY_KEY="k1", **operator)
+    assert started.status_code == 202, started.content
+    again = client.post(f"{api}/execute/{found['id']}?wait=0", HTTP_IDEMPOTENCY_KEY="k1", **operator)
+    assert again.json()["operation"]["id"] == started.json()["operation"]["id"]
+    with tenant_scope(world.tenant_id):
+        from operations.models import Operation
+
+        operation = Operation.objects.get(pk=started.json()["operation"]["id"])
+    assert world.drive(operation) == "COMPLETED"
+    told = client.get(f"{api}/{found['id']}", **operator).json()["promotion"]
+    assert told["status"] == "COMPLETED" and told["execution_result"]["snapshot_ids"]["post_promotion"]
+    with tenant_scope(world.tenant_id):
+        from drift.models import DriftIncident
+
+        assert not DriftIncident.objects.exists()
+    rolled = client.post(
+        f"{api}/{found['id']}/rollback?wait=0",
+        {"force": True, "snapshot_id": told["execution_result"]["snapshot_ids"]["pre_promotion"]},
+        content_type="application/json",
+        **operator,
+    )
+    assert rolled.status_code == 202, rolled.content
+    listed = client.get(f"{api}?tenant={world.cast.tenant.slug}&status=completed&limit=5", **operator).json()
+    assert [row["id"] for row in listed["promotions"]] == [found["id"]]
+    assert client.get(f"{api}/{found['id']}", **stranger).status_code == 404

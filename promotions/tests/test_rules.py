@@ -1,0 +1,315 @@
+"""Who may decide, what is refused, and what a plan is worth once the world has moved."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from operations import services as operations
+from operations.models import Operation
+from opsconsole.core import context
+from opsconsole.core.errors import Conflict, Forbidden, NotFound
+from promotions import services, settling
+from promotions.errors import (
+    ApprovalNeeded,
+    Dangling,
+    DriftBlocks,
+    NotConfirmed,
+    PlanStale,
+    SelfApproval,
+    WrongState,
+)
+from promotions.models import PromotionStatus
+from promotions.tests.world import World, calls, flow, node, uses
+from tenants import services as tenants
+from tenants.models import TenantRole
+from tenants.scope import tenant_scope
+from workflows.credentials import save_mapping
+
+
+def test_production_needs_somebody_else(world: World) -> None:
+    cast = world.cast
+    tenants.set_membership(tenant=cast.tenant, user=cast.operator, role=TenantRole.OWNER, by=cast.owner)
+    draft = world.draft("billing")
+    with pytest.raises(ApprovalNeeded):
+        world.start(draft)
+    services.submit(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.operator)
+    with pytest.raises(ApprovalNeeded):
+        world.start(draft)
+    with pytest.raises(SelfApproval):
+        services.approve(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.operator)
+    with pytest.raises(Forbidden):
+        services.approve(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.viewer)
+    # Taking somebody's place changes nothing: the real person is still the one who asked.
+    with context.acting(actor_id=cast.operator.pk, acting_as_id=cast.approver.pk), pytest.raises(SelfApproval):
+        services.approve(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.approver)
+    with pytest.raises(Conflict):
+        services.approve(
+            tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.approver, seen_plan_hash="another plan"
+        )
+    approved = services.approve(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.approver, comment="Fine")
+    assert (approved.status, approved.decided_by_id) == (PromotionStatus.APPROVED, cast.approver.pk)
+    with pytest.raises(NotConfirmed):
+        services.execute(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.operator, typed="production")
+
+
+def test_planning_again_voids_the_approval(world: World) -> None:
+    promotion = world.approved("billing")
+    again = services.replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
+    assert again.status == PromotionStatus.DRAFT and again.decided_by_id is None
+    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    # Whoever planned it again asked for it too.
+    with pytest.raises(SelfApproval):
+        services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
+
+
+def test_rejecting_needs_a_reason(world: World) -> None:
+    promotion = world.draft("billing")
+    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    with pytest.raises(Exception, match="why"):
+        services.reject(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver, comment=" ")
+    done = services.reject(
+        tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver, comment="Not before Monday"
+    )
+    assert done.status == PromotionStatus.REJECTED
+    with pytest.raises(WrongState):
+        world.start(promotion)
+
+
+def test_a_dangling_credential_is_refused_until_it_is_mapped(empty_world: World) -> None:
+    world = empty_world
+    world.source.seed([flow("Notify", uses("Tell", "Slack staging", "s1"))])
+    world.target.seed([flow("Seen", uses("Tell", "Slack production", "p1"))])
+    world.capture()
+    promotion = world.draft("notify")
+    with pytest.raises(Dangling) as caught:
+        services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    [missing] = caught.value.details["dangling"]
+    assert (missing["kind"], missing["credential_type"], missing["label"]) == (
+        "credential",
+        "slackApi",
+        "Slack staging",
+    )
+    save_mapping(
+        tenant_id=world.tenant_id,
+        source_environment_id=world.staging.pk,
+        target_environment_id=world.production.pk,
+        credential_type="slackApi",
+        source_name="Slack staging",
+        target_name="Slack production",
+        target_credential_id="p1",
+        by=world.cast.operator,
+    )
+    done = world.carry_out(world.approved("notify"))
+    assert done.status == "COMPLETED", done.execution_result
+    used = next(n for n in world.by_name()["Notify"]["nodes"] if n["name"] == "Tell")["credentials"]
+    assert used == {"slackApi": {"id": "p1", "name": "Slack production"}}
+    compared = services.compare(tenant_id=world.tenant_id, source_id=world.staging.pk, target_id=world.production.pk)
+    assert {r.key: r.state for r in compared.rows}["notify"] == "equal"
+
+
+def test_a_missing_sub_workflow_is_proposed_or_refused(world: World) -> None:
+    alone = world.draft("intake", include_required=False)
+    assert [p["key"] for p in (alone.plan or {})["proposed"]] == ["helper"]
+    with pytest.raises(Dangling):
+        services.submit(tenant_id=world.tenant_id, promotion_id=alone.pk, by=world.cast.operator)
+    together = world.draft("intake")
+    added = {item["key"]: item["added_for"] for item in (together.plan or {})["items"]}
+    assert added == {"helper": ["intake"], "intake": []}
+
+
+def test_workflows_that_call_each_other(empty_world: World) -> None:
+    world = empty_world
+    ids = [row["id"] for row in world.source.seed([flow("Ping"), flow("Pong")])]
+    world.source.edit(ids[0], nodes=flow("Ping", calls("Call", ids[1]))["nodes"])
+    world.source.edit(ids[1], nodes=flow("Pong", calls("Call", ids[0]))["nodes"])
+    world.capture()
+    done = world.carry_out(world.approved("ping", "pong"))
+    assert done.status == "COMPLETED", done.execution_result
+    there = world.by_name()
+    for name, other in (("Ping", "Pong"), ("Pong", "Ping")):
+        called = next(n for n in there[name]["nodes"] if n["name"] == "Call")["parameters"]["workflowId"]["value"]
+        assert called == there[other]["id"]
+
+
+def test_drift_blocks_until_it_is_settled(world: World, no_drift: list[dict[str, Any]]) -> None:
+    promotion = world.approved("billing")
+    no_drift.append({"id": "1", "workflow_name": "Billing"})
+    with pytest.raises(DriftBlocks) as caught:
+        world.start(promotion)
+    assert caught.value.code == "PROMO_003"
+    no_drift.clear()
+    operation = world.start(promotion)
+    no_drift.append({"id": "1", "workflow_name": "Billing"})
+    before = world.hashes()
+    assert world.drive(operation) == "FAILED"
+    result = world.fresh(promotion).execution_result or {}
+    assert result["error"]["code"] == "PROMO_003" and result["target_untouched"] is True
+    assert world.hashes() == before
+
+
+def test_a_target_that_moved_since_the_plan_is_not_written_to(world: World) -> None:
+    promotion = world.approved("billing")
+    billing = world.by_name()["Billing"]["id"]
+    world.target.edit(billing, nodes=[*flow("Billing")["nodes"], node("Theirs")])
+    before = world.hashes()
+    done = world.carry_out(promotion)
+    assert done.status == "FAILED"
+    result = done.execution_result or {}
+    assert result["error"]["code"] == "PROMO_007" and result["target_untouched"] is True
+    assert world.hashes() == before
+
+
+def test_a_source_captured_anew_asks_for_a_new_plan(world: World) -> None:
+    promotion = world.approved("billing")
+    ident = next(w["id"] for w in world.source.state()["workflows"] if w["name"] == "Billing")
+    world.source.edit(ident, nodes=[*flow("Billing")["nodes"], node("Newer")])
+    world.capture(world.staging)
+    with pytest.raises(PlanStale):
+        world.start(promotion)
+
+
+def test_no_snapshot_no_promotion(world: World) -> None:
+    promotion = world.approved("billing")
+    before = world.hashes()
+    world.target.clear_calls()
+    world.target.fault(kind="status", status=401, method="GET", path="/workflows")
+    done = world.carry_out(promotion)
+    result = done.execution_result or {}
+    assert (done.status, result["error"]["code"]) == ("FAILED", "PROMO_001")
+    assert not [c for c in world.target.calls() if c["method"] in ("POST", "PUT", "DELETE")]
+    world.target.clear_faults()
+    assert world.hashes() == before
+
+
+def test_rolling_back_later(world: World) -> None:
+    promotion = world.carry_out(world.approved("billing", "intake"))
+    before_rollback = world.hashes()
+    world.target.seed([flow("Later")])
+    operation = services.rollback(
+        tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, reason="Regression"
+    )
+    assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
+    done = world.fresh(promotion)
+    assert done.status == PromotionStatus.ROLLED_BACK
+    record = (done.execution_result or {})["manual_rollback"]
+    assert record["status"] == "success" and record["reason"] == "Regression"
+    there = world.by_name()
+    assert set(there) == {"Billing", "Same", "Other", "Later"}
+    assert {n["name"] for n in there["Billing"]["nodes"]} == {"Hook", "Set"} and there["Billing"]["active"]
+    assert before_rollback != world.hashes()
+    compared = services.compare(tenant_id=world.tenant_id, source_id=world.staging.pk, target_id=world.production.pk)
+    states = {row.key: row for row in compared.rows}
+    assert states["billing"].state == "differs" and not states["billing"].target_drifted
+    assert states["intake"].state == "only_in_source"
+
+
+def test_a_rollback_does_not_undo_what_others_did_since(world: World) -> None:
+    promotion = world.carry_out(world.approved("billing"))
+    billing = world.by_name()["Billing"]["id"]
+    world.target.edit(billing, nodes=[*flow("Billing")["nodes"], node("Theirs")])
+    before = world.hashes()
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "FAILED"
+    assert (world.failure(operation.pk) or {})["code"] == "PROMO_013"
+    assert world.hashes() == before
+    forced = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, force=True)
+    assert world.drive(forced) == "COMPLETED", world.failure(forced.pk)
+    assert world.fresh(promotion).status == PromotionStatus.ROLLED_BACK
+
+
+def test_cancelled_before_it_began(world: World) -> None:
+    promotion = world.approved("billing")
+    operation = world.start(promotion)
+    operations.cancel(tenant_id=world.tenant_id, operation_id=operation.pk, by=world.cast.operator)
+    assert settling.settle_all() == 1
+    done = world.fresh(promotion)
+    assert done.status == PromotionStatus.CANCELLED
+    assert (done.execution_result or {})["target_untouched"] is True
+
+
+def test_ended_by_hand_in_the_middle(world: World) -> None:
+    from operations.handlers import boundary_observers
+
+    promotion = world.approved("billing", "intake")
+    before = world.hashes()
+    operation = world.start(promotion)
+
+    def observe(name: str) -> None:
+        if name == "promote:write:billing:before-intent":
+            boundary_observers.clear()
+            with tenant_scope(world.tenant_id):
+                Operation.objects.filter(pk=operation.pk).update(status="FAILED")
+
+    boundary_observers.append(observe)
+    world.drive(operation, tries=1)
+    assert settling.settle_all() == 1
+    done = world.fresh(promotion)
+    result = done.execution_result or {}
+    assert done.status == "FAILED" and result["needs_attention"] is True
+    assert result["error"]["code"] == "PROMO_005"
+    assert world.hashes() != before
+    forced = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, force=True)
+    assert world.drive(forced) == "COMPLETED", world.failure(forced.pk)
+    assert world.hashes() == before
+
+
+def test_the_same_key_starts_it_once(world: World) -> None:
+    promotion = world.approved("billing")
+    first, second = (
+        services.execute(
+            tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, idempotency_key="deploy-1"
+        )
+        for _ in range(2)
+    )
+    assert first.pk == second.pk
+
+
+def test_another_tenants_promotion_is_not_there(world: World) -> None:
+    promotion = world.draft("billing")
+    for promotion_id in (promotion.pk, uuid.uuid4(), "nonsense"):
+        with pytest.raises(NotFound):
+            services.get_promotion(tenant_id=world.cast.other_tenant.pk, promotion_id=promotion_id)
+    with pytest.raises(NotFound):
+        services.compare(
+            tenant_id=world.cast.other_tenant.pk, source_id=world.staging.pk, target_id=world.production.pk
+        )
+
+
+def test_what_a_person_should_know_is_warned_of(empty_world: World) -> None:
+    world = empty_world
+    listening = flow("Orders", node("Off", disabled=True), active=True, pinData={"Hook": [{"json": {}}]})
+    world.source.seed([listening])
+    other = flow("Old orders", active=True)
+    other["nodes"][0]["parameters"]["path"] = "orders"
+    world.target.seed([other])
+    world.capture()
+    [item] = (world.draft("orders", active="copy").plan or {})["items"]
+    codes = {warning["code"] for warning in item["warnings"]}
+    assert {"webhook_clash", "pinned_data", "disabled_nodes"} <= codes
+    assert item["active"] is True
+
+
+def test_what_failed_and_was_put_back_may_be_tried_again(world: World) -> None:
+    promotion = world.approved("billing", "intake")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
+    assert world.carry_out(promotion).status == "FAILED"
+    done = world.carry_out(promotion)
+    assert done.status == "COMPLETED", done.execution_result
+
+
+def test_git_that_cannot_be_written_puts_the_target_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snapshots import services as snapshots
+    from snapshots.errors import CaptureFailed
+
+    def full(*_args: Any, **_options: Any) -> str:
+        raise CaptureFailed("No space is left.")
+
+    promotion = world.approved("billing", "intake")
+    before = world.hashes()
+    monkeypatch.setattr(snapshots, "commit_canonical", full)
+    done = world.carry_out(promotion)
+    assert done.status == "FAILED" and world.hashes() == before
+    assert (done.execution_result or {})["rollback_result"]["status"] == "success"

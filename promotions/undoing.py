@@ -1,0 +1,384 @@
+"""Puts the target back after a promotion failed or was cancelled half-way, and proves it by hash of every workflow.
+
+Steps, in order: ``undo:decide`` (the decision is durable: a crash resumes here and never goes forward again),
+``undo:look`` (whose is what stands there now), ``undo:write:<key>`` … (``snapshots.restore``: old contents back, what
+the promotion had created deleted; ``undo:rest:…`` where the first pass met an edit), ``undo:places``,
+``undo:prove``, ``undo:canonical`` (only where that had been begun), ``undo:finish``.
+
+What somebody else has edited meanwhile is not touched: it is named, and the outcome is *partial*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from operations.errors import Cancelled, Interrupted
+from operations.models import OperationStep, StepState
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from snapshots.models import Snapshot
+from workflows import identity
+from workflows.gateway import client_for
+from workflows.models import MapStatus, WorkflowEnvMap
+from workflows.n8n.client import N8nClient
+from workflows.references import rewrite
+from workflows.writes import Resolver, pending
+
+from . import material
+from .errors import RollbackFailed, RollbackUnfinished
+from .judging import FOREIGN, GONE, OLD, OURS, is_mixture, judge
+from .mapping import keys_in_target, target_ids
+from .models import PromotionStatus
+from .target import Live, Reading, differences, read_target
+
+if TYPE_CHECKING:
+    from .execution import Execution
+
+LISTED = 200
+
+
+class Undoing:
+    """The way back of one execution."""
+
+    def __init__(self, execution: Execution, error: Exception | None = None) -> None:
+        self.execution = execution
+        self.run = execution.run
+        self.error = error
+
+    def carry_out(self) -> dict[str, Any]:
+        """Put back, prove, record; always ends by raising what ended the promotion (or ``Cancelled``)."""
+        from .execution import told_error
+
+        with self.run.shielded():
+            told = told_error(self.error) if self.error is not None else {}
+            decided = self.run.step("undo:decide", "Decide to put the target back", lambda: {"error": told})
+            result = self._put_back(decided["error"])
+        error = result["error"]
+        status = result["rollback_result"]["status"]
+        if status == "success" and error["code"] == "CANCELLED":
+            raise Cancelled
+        from .execution import _error_again
+
+        raise _error_again(error)
+
+    def _put_back(self, error: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._restore_and_prove(error)
+        except Interrupted:
+            raise
+        except Exception as trouble:  # noqa: BLE001 -- a person must learn of it whatever it is
+            return self._not_now(error, trouble)
+
+    def _not_now(self, error: dict[str, Any], trouble: Exception) -> dict[str, Any]:
+        """Trouble while putting back often passes: try again later; at the last attempt say what is known."""
+        operation = self.run.operation
+        if operation.attempt < operation.max_attempts:
+            raise RollbackUnfinished(
+                f"Putting the target back did not come to its end ({trouble}); it will be tried again."
+            ) from trouble
+        cause = (
+            trouble.to_dict() if isinstance(trouble, OpsError) else {"message": f"{type(trouble).__name__}: {trouble}"}
+        )
+        looked = self.run.done_steps().get("undo:look")
+        touched = (
+            [row["name"] for row in looked.result["rows"]]
+            if looked and looked.result
+            else [i["name"] for i in self.execution.items.values()]
+        )
+        outcome = {
+            "status": "failed",
+            "workflows_rolled_back": 0,
+            "snapshot_id": str(self.execution.pre_id),
+            "proof": None,
+            "cause": cause,
+            "not_restored": touched[:LISTED],
+        }
+        return self._finish(error, outcome)
+
+    def _restore_and_prove(self, error: dict[str, Any]) -> dict[str, Any]:
+        execution = self.execution
+        with self.run.fenced():
+            pre = Snapshot.objects.get(pk=execution.pre_id)
+        with client_for(execution.target) as client:
+            resolver = execution.resolver()
+            looked = self.run.step("undo:look", "See what the promotion has left", lambda: self._look(client, resolver))
+            rows: list[dict[str, Any]] = looked["rows"]
+            for row in rows:
+                if row["action"] == "create" and row["env_workflow_id"] and row["verdict"] == OURS:
+                    resolver.learn(row["key"], row["env_workflow_id"])
+            self._restore(client, pre, rows)
+            self.run.step("undo:places", "Record what is gone again", lambda: self._put_places_back(rows))
+            proof = self.run.step(
+                "undo:prove", "Prove that the target is as before", lambda: self._prove(client, resolver, pre, rows)
+            )
+        self._disapprove(pre)
+        return self._finish(error, self._outcome(rows, proof))
+
+    def _disapprove(self, pre: Snapshot) -> None:
+        """Move the approved branch back where it may have moved; a broken Git store does not undo the proof."""
+        with self.run.fenced():
+            begun = OperationStep.objects.filter(
+                operation_id=self.run.operation.pk, name="promotion:canonical"
+            ).exists()
+        if not begun:
+            return
+
+        def move() -> dict[str, Any]:
+            from snapshots.services import set_baseline
+
+            try:
+                sha = set_baseline(
+                    self.run,
+                    environment=self.execution.target,
+                    snapshot=pre,
+                    keys=list(self.execution.items),
+                    message=f"Take back {self.execution.promotion.name}",
+                    trailers=self.execution.trailers(),
+                )
+            except OpsError as error:
+                return {"error": error.to_dict()}
+            return {"commit": str(sha)}
+
+        self.run.step("undo:canonical", "Take back what was recorded as approved", move)
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def _look(self, client: N8nClient, resolver: Resolver) -> dict[str, Any]:
+        """One row for each workflow of the plan: whose is what is there, and by which hash it may be overwritten."""
+        execution = self.execution
+        known = set(resolver.key_map())
+        ids = {i["target"]["env_workflow_id"] for i in execution.items.values() if i["target"]}
+        reading = read_target(self.run, client, keep=ids, keep_new=known)
+        steps = self._steps()
+        for key, written in steps.items():
+            if written["id"] and execution.items.get(key, {}).get("action") == "create":
+                resolver.learn(key, written["id"])
+        contents = _Contents(execution)
+        rows = [
+            self._look_at(item, reading, resolver, steps.get(key, _UNTOUCHED), contents, known)
+            for key, item in execution.items.items()
+        ]
+        return {"rows": rows, "looked_at": clock.now().isoformat()}
+
+    def _look_at(
+        self,
+        item: Mapping[str, Any],
+        reading: Reading,
+        resolver: Resolver,
+        step: Mapping[str, Any],
+        contents: _Contents,
+        known: set[str],
+    ) -> dict[str, Any]:
+        if item["action"] == "create":
+            there = step["id"] or self._find_created(item, reading, resolver, step, contents, known)
+        else:
+            there = item["target"]["env_workflow_id"]
+        live = reading.workflows.get(there) if there else None
+        found = resolver.hash_of(live.mark) if live else None
+        verdict = judge(
+            found_hash=found,
+            old_hash=item["expected_hash"],
+            wanted_hash=item["wanted_hash"],
+            begun=step["begun"],
+            done=step["done"],
+            read_back=step["read_back"],
+        )
+        if verdict is None:
+            verdict = OURS if live and contents.is_mixture(item, live, resolver) else FOREIGN
+        if verdict == OLD and live and item["target"] and live.active != item["target"]["active"]:
+            # The content is as it was; only the switch is not, and it was ours to turn.
+            verdict = OURS if step["begun"] else FOREIGN
+        return {
+            "key": item["key"],
+            "name": item["name"],
+            "action": item["action"],
+            "env_workflow_id": there or "",
+            "verdict": verdict,
+            "found_hash": found,
+        }
+
+    def _find_created(
+        self,
+        item: Mapping[str, Any],
+        reading: Reading,
+        resolver: Resolver,
+        step: Mapping[str, Any],
+        contents: _Contents,
+        known: set[str],
+    ) -> str:
+        """A creation without an answer: a workflow nobody knew, of that name, holding nothing but our content."""
+        if not step["begun"]:
+            return ""
+        for there, live in reading.workflows.items():
+            if there in known or live.name != item["name"]:
+                continue
+            if resolver.hash_of(live.mark) == item["wanted_hash"] or contents.is_mixture(item, live, resolver):
+                known.add(there)
+                return there
+        return ""
+
+    def _steps(self) -> dict[str, dict[str, Any]]:
+        """What the steps of the writes say, by key."""
+        with self.run.fenced():
+            rows = list(
+                OperationStep.objects.filter(
+                    operation_id=self.run.operation.pk, name__regex=r"^promote:(link:)?(write|activate):"
+                ).values_list("name", "state", "result", "error", "intent")
+            )
+        found: dict[str, dict[str, Any]] = {}
+        for name, state, result, error, intent in rows:
+            key = str((intent or {}).get("key") or name.partition("write:")[2])
+            seen = found.setdefault(key, {"begun": True, "done": True, "id": "", "read_back": None})
+            details = (error or {}).get("details") or {}
+            seen["done"] &= state == StepState.DONE
+            seen["id"] = seen["id"] or (result or {}).get("env_workflow_id") or details.get("env_workflow_id") or ""
+            if (error or {}).get("code") == "WRITE_002":
+                seen["read_back"] = details.get("found")
+        return found
+
+    # -- putting back -------------------------------------------------------------------------------------------
+
+    def _restore(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> None:
+        """Old contents back, creations deleted. Strictly first; where that meets an edit or a refusal, the rest."""
+        ours = [row for row in rows if row["verdict"] == OURS]
+        if not ours:
+            return
+        try:
+            self._restore_rows(client, pre, ours, prefix="undo", tolerant=False)
+        except Interrupted:
+            raise
+        except OpsError as error:
+            operation = self.run.operation
+            passing = getattr(error, "transient", False) or getattr(error, "ambiguous", False)
+            if passing and operation.attempt < operation.max_attempts:
+                raise
+            self._restore_rows(client, pre, ours, prefix="undo:rest", tolerant=True)
+
+    def _restore_rows(
+        self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]], *, prefix: str, tolerant: bool
+    ) -> None:
+        from snapshots.restore import restore_into
+
+        restore_into(
+            self.run,
+            environment=self.execution.target,
+            snapshot=pre,
+            keys=[row["key"] for row in rows if row["action"] == "update"],
+            delete={row["key"]: row["env_workflow_id"] for row in rows if row["action"] == "create"},
+            prefix=prefix,
+            expected={row["key"]: row["found_hash"] for row in rows},
+            tolerant=tolerant,
+            client=client,
+        )
+
+    def _put_places_back(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        before: dict[str, list[str]] = self.execution.noted()["before"]
+        gone = [row["key"] for row in rows if row["action"] == "create" and row["verdict"] in (OURS, OLD)]
+        environment_id = self.execution.target.pk
+        with self.run.fenced():
+            fresh = [key for key in gone if key not in before]
+            identity.mark_deleted(tenant_id=self.run.tenant_id, environment_id=environment_id, keys=fresh)
+            for key in gone:
+                if key in before:
+                    status, there = before[key]
+                    WorkflowEnvMap.objects.filter(environment_id=environment_id, canonical_workflow__key=key).exclude(
+                        status=MapStatus.IGNORED
+                    ).update(status=status, env_workflow_id=there, updated_at=clock.now())
+        return {"gone": gone[:LISTED]}
+
+    def _prove(
+        self, client: N8nClient, resolver: Resolver, pre: Snapshot, rows: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Every workflow of the target against the snapshot before, by hash and by being active."""
+        reading = read_target(self.run, client)
+        equal, found = differences(reading, pre.workflows, resolver)
+        ours = {i["target"]["env_workflow_id"] for i in self.execution.items.values() if i["target"]}
+        ours |= {row["env_workflow_id"] for row in rows if row["env_workflow_id"]}
+        concerned = [d.to_dict() for d in found if d.env_workflow_id in ours or d.key in self.execution.items]
+        elsewhere = [d.to_dict() for d in found if d.to_dict() not in concerned]
+        return {
+            "snapshot_id": str(pre.pk),
+            "workflows_in_snapshot": len(pre.workflows),
+            "equal": equal,
+            "not_as_before": concerned[:LISTED],
+            "changed_elsewhere": elsewhere[:LISTED],
+            "proven_at": clock.now().isoformat(),
+        }
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    def _outcome(self, rows: list[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
+        foreign = [row for row in rows if row["verdict"] in (FOREIGN, GONE)]
+        whole = not proof["not_as_before"]
+        put_back = sum(row["verdict"] == OURS for row in rows)
+        return {
+            "status": "success" if whole else "partial",
+            "workflows_rolled_back": put_back,
+            "snapshot_id": proof["snapshot_id"],
+            "proof": proof,
+            "edited_by_others": [
+                {
+                    "key": row["key"],
+                    "name": row["name"],
+                    "found_hash": row["found_hash"],
+                    "gone": row["verdict"] == GONE,
+                }
+                for row in foreign
+            ],
+            "not_restored": [row["name"] for row in proof["not_as_before"]],
+        }
+
+    def _finish(self, error: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+        if outcome["status"] != "success":
+            names = ", ".join(f"“{name}”" for name in outcome["not_restored"][:3]) or "some workflows"
+            message = f"Not as before the promotion: {names}."
+            if outcome.get("edited_by_others"):
+                message += " Somebody else has edited what is there, so it was not overwritten."
+            error = {
+                "code": RollbackFailed.code,
+                "message": message,
+                "recovery": RollbackFailed.recovery,
+                "details": {"cause": error},
+            }
+        result = {
+            "error": error,
+            "rollback_result": outcome,
+            "needs_attention": outcome["status"] != "success",
+            "snapshot_ids": {"pre_promotion": str(self.execution.pre_id), "post_promotion": None},
+            "workflows": self.execution.told({}),
+        }
+        self.run.step(
+            "undo:finish", "Record the result", lambda: self.execution.conclude(PromotionStatus.FAILED, result)
+        )
+        return result
+
+
+_UNTOUCHED: Mapping[str, Any] = {"begun": False, "done": False, "id": "", "read_back": None}
+
+
+class _Contents:
+    """Old and new contents of single workflows, read only where a hash does not tell."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def is_mixture(self, item: Mapping[str, Any], live: Live, resolver: Resolver) -> bool:
+        """Whether what is there holds nothing but parts of the old and of the new content."""
+        if live.content is None:
+            return False
+        execution = self._execution
+        with execution.run.fenced():
+            source = Snapshot.objects.defer("workflows").get(pk=execution.plan["source"]["snapshot_id"])
+            pre = Snapshot.objects.defer("workflows").get(pk=execution.pre_id)
+        from .execution import Ids
+
+        creating, facts = execution.creating(), execution.frozen_facts()
+        reader = material.Reader(source, [item["key"]])
+        ids = Ids(target_ids(facts, creating), keys_in_target(facts, creating), creating)
+        new = execution.content_for(item, reader, facts, ids)
+        old = material.load(pre, [item["key"]]).get(item["key"]) if item["target"] else None
+        made = {there: pending(key) for key, there in resolver.created.items()}
+        # References are compared by what they mean: a created workflow has an id now where the plan had none.
+        found = rewrite(live.content, workflow_ids=made, credentials={}).content if made else live.content
+        return is_mixture(found, old[1] if old else None, new)

@@ -1,0 +1,12 @@
+"""Addresses of promotions."""
+
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("promotions/", views.promotion_list, name="promotions"),
+    path("promotions/new/", views.promotion_new, name="promotion-create"),
+    path("promotions/credential/", views.credential_map, name="promotion-credential"),
+    path("promotions/<uuid:pk>/", views.promotion_detail, name="promotion"),
+]

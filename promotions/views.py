@@ -1,0 +1,346 @@
+"""Pages of promotions: the list, a new one, one with its plan, gates, progress and proof."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from operations.presenters import pace
+from opsconsole.core.errors import Invalid, OpsError
+from opsconsole.core.paging import decode, encode
+from tenants.models import Grants
+from tenants.pages import Visit, tenant_page
+from tenants.scope import tenant_scope
+from workflows.credentials import save_mapping
+from workflows.models import Environment, KnownCredential
+from workflows.permissions import may_operate, require_approve, require_operate
+
+from . import gates, presenters, selectors, services
+from .models import Promotion, PromotionStatus
+from .options import ActivePolicy
+
+ROWS_ON_A_PAGE = 100
+SHOWN_STATES = ("only_in_source", "differs")
+
+
+@tenant_page(Grants.VIEW)
+def promotion_list(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """The tenant's promotions, newest first."""
+    state, query = request.GET.get("state", ""), request.GET.get("q", "")
+    target = request.GET.get("target", "")
+    environments = list(Environment.objects.filter(is_archived=False))
+    chosen = next((e for e in environments if e.slug == target), None)
+    page = selectors.list_promotions(
+        state=state, search=query, target_id=chosen.pk if chosen else None, cursor=request.GET.get("cursor", "")
+    )
+    context = {
+        "page": page,
+        "state": state,
+        "query": query,
+        "target": target,
+        "environments": environments,
+        "tabs": [("", "All"), *((name, label) for name, (label, _q) in selectors.FILTERS.items())],
+        "may_operate": visit.may(Grants.OPERATE),
+        "nav_section": "promotions",
+    }
+    name = "promotions/list.html#rows" if getattr(request, "htmx", False) else "promotions/list.html"
+    return render(request, name, context)
+
+
+@tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
+def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Choose source and target, look at what differs, choose workflows, see what would dangle; then plan."""
+    with tenant_scope(visit.tenant.pk):
+        environments = list(Environment.objects.filter(is_archived=False))
+    source, target = _pair(request, environments)
+    context: dict[str, Any] = {
+        "environments": environments,
+        "source": source,
+        "target": target,
+        "policies": ActivePolicy.choices,
+        "active": request.POST.get("active") or ActivePolicy.KEEP.value,
+        "chosen": _chosen(request),
+        "name": request.POST.get("name", ""),
+        "description": request.POST.get("description", ""),
+        "nav_section": "promotions",
+    }
+    if source is None or target is None:
+        return render(request, "promotions/new.html", context)
+    if request.method == "POST":
+        require_operate(visit, target)
+        try:
+            promotion = _create(request, visit, source, target)
+        except OpsError as error:
+            context["error"] = error
+        else:
+            messages.success(request, "Planned. Look at what will happen, then go on.")
+            return redirect("promotion", tenant_slug=visit.tenant.slug, pk=promotion.pk)
+    context |= _comparison(request, visit, source, target)
+    status = 422 if "error" in context and request.method == "POST" else 200
+    return render(request, "promotions/new.html", context, status=status)
+
+
+def _pair(request: HttpRequest, environments: list[Environment]) -> tuple[Environment | None, Environment | None]:
+    by_slug = {e.slug: e for e in environments} | {str(e.pk): e for e in environments}
+    given = request.POST if request.method == "POST" else request.GET
+    source, target = by_slug.get(given.get("source", "")), by_slug.get(given.get("target", ""))
+    if source is None and target is None and len(environments) >= 2 and "source" not in given:
+        # The usual way: from the last but one in the pipeline into the last.
+        return environments[-2], environments[-1]
+    if source is not None and source == target:
+        return source, None
+    return source, target
+
+
+def _chosen(request: HttpRequest) -> set[str]:
+    """Keys picked so far: by the form, or handed over from the matrix as ``keys=a,b``."""
+    if request.method == "POST":
+        return set(request.POST.getlist("selected"))
+    handed = [key for key in request.GET.get("keys", "").split(",") if key]
+    return {*request.GET.getlist("selected"), *handed}
+
+
+def _create(request: HttpRequest, visit: Visit, source: Environment, target: Environment) -> Promotion:
+    return services.create(
+        tenant_id=visit.tenant.pk,
+        source_id=source.pk,
+        target_id=target.pk,
+        keys=request.POST.getlist("selected"),
+        by=visit.user,
+        name=request.POST.get("name", ""),
+        description=request.POST.get("description", ""),
+        options={
+            "active": request.POST.get("active") or ActivePolicy.KEEP.value,
+            "require_approval": request.POST.get("require_approval") == "1",
+        },
+    )
+
+
+def _comparison(request: HttpRequest, visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
+    """One page of the comparison; choices made on other pages of it are kept as hidden fields."""
+    try:
+        compared = services.compare(tenant_id=visit.tenant.pk, source_id=source.pk, target_id=target.pk)
+    except OpsError as error:
+        return {"error": error}
+    query = request.GET.get("q", "").strip().casefold()
+    state = request.GET.get("state", "")
+    rows = [
+        row
+        for row in compared.rows
+        if (not query or query in row.name.casefold() or query in row.key)
+        and (
+            row.state == state
+            or (state == "drifted" and row.target_drifted)
+            or (not state and row.state in SHOWN_STATES)
+            or state == "all"
+        )
+    ]
+    start = _offset(rows, request.GET.get("cursor", ""))
+    shown = rows[start : start + ROWS_ON_A_PAGE]
+    more = start + ROWS_ON_A_PAGE < len(rows)
+    facts = presenters.compare_rows(visit, shown, source, target)
+    chosen = _chosen(request)
+    return {
+        "comparison": compared,
+        "counts": compared.counts,
+        "rows": facts,
+        "total": len(rows),
+        "state": state,
+        "query": request.GET.get("q", ""),
+        "kept": sorted(chosen - {row.key for row in shown}),
+        "next_cursor": encode([shown[-1].name, shown[-1].key]) if more else "",
+        "blocking": compared.blocking_drift_incidents,
+        "may_operate": may_operate(visit, target),
+    }
+
+
+def _offset(rows: list[Any], cursor: str) -> int:
+    if not cursor:
+        return 0
+    name, key = decode(cursor, 2)
+    mark = (str(name).casefold(), str(key))
+    return next((i for i, row in enumerate(rows) if (row.name.casefold(), row.key) > mark), len(rows))
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, scope=False, methods=("POST",))
+def credential_map(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Say which credential of the target stands in for one of the source; then plan the promotion again."""
+    promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=request.POST.get("promotion", ""))
+    target = promotion.target_environment
+    require_operate(visit, target)
+    kind = request.POST.get("credential_type", "")
+    chosen = request.POST.get("target_credential", "")
+    entered = request.POST.get("target_credential_id", "").strip()
+    with tenant_scope(visit.tenant.pk):
+        known = KnownCredential.objects.filter(
+            environment_id=target.pk, credential_type=kind, credential_id=entered or chosen
+        ).first()
+    if known is None and not entered:
+        raise Invalid("Choose a credential of the target, or enter its id.")
+    save_mapping(
+        tenant_id=visit.tenant.pk,
+        source_environment_id=promotion.source_environment_id,
+        target_environment_id=target.pk,
+        credential_type=kind,
+        source_name=request.POST.get("source_name", ""),
+        source_credential_id=request.POST.get("source_credential_id", ""),
+        target_name=known.name if known else request.POST.get("target_name", "").strip(),
+        target_credential_id=known.credential_id if known else entered,
+        by=visit.user,
+    )
+    services.replan(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
+    messages.success(request, "Mapped, and planned again.")
+    return redirect("promotion", tenant_slug=visit.tenant.slug, pk=promotion.pk)
+
+
+@tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
+def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """One promotion: what will happen, what happens, what happened and the way back."""
+    if request.method == "POST":
+        return _act(request, visit, pk)
+    context = _detail(visit, pk)
+    live = request.GET.get("part") == "live"
+    if live and context["operation"] is not None and not context["watching"]:
+        # It has ended: the whole page is another one now.
+        response = HttpResponse()
+        response["HX-Redirect"] = reverse("promotion", kwargs={"tenant_slug": visit.tenant.slug, "pk": pk})
+        return response
+    return render(request, "promotions/promotion.html#live" if live else "promotions/promotion.html", context)
+
+
+def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
+    promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=pk)
+    with tenant_scope(visit.tenant.pk):
+        operation = selectors.operation_of(promotion)
+        selectors.settled_view(promotion, operation)
+        rollback = selectors.open_rollback(promotion)
+        found = (
+            gates.all_gates(promotion, promotion.source_environment, promotion.target_environment)
+            if services.is_plannable(promotion)
+            else []
+        )
+        plan = promotion.plan or gates.EMPTY_PLAN
+        dangling = presenters.dangling_groups(plan) if services.is_plannable(promotion) else []
+        known = _known_credentials(promotion, {d["credential_type"] for d in dangling if d["kind"] == "credential"})
+        watched = rollback if rollback is not None and rollback.is_open else operation
+        steps = list(watched.steps.order_by("-position")[:12]) if watched is not None else []
+        return {
+            "promotion": promotion,
+            "plan": plan,
+            "items": presenters.item_rows(visit, promotion),
+            "items_total": len(plan["items"]),
+            "gates": presenters.gate_rows(found),
+            "powers": presenters.powers(visit, promotion, found, rollback),
+            "operation": watched,
+            "watching": bool(watched and watched.is_open),
+            "steps": steps,
+            "pace": pace(watched) if watched is not None else {},
+            "rollback": rollback,
+            "result": promotion.execution_result or {},
+            "dangling": [{**d, "choices": known.get(d["credential_type"], [])} for d in dangling],
+            "warnings": sum(len(item["warnings"]) for item in plan["items"]),
+            "active_word": dict(ActivePolicy.choices).get(promotion.options.get("active", ""), ""),
+            "is_over": promotion.status not in services.PLANNABLE and promotion.status != PromotionStatus.RUNNING,
+            "nav_section": "promotions",
+        }
+
+
+def _known_credentials(promotion: Promotion, types: set[str]) -> dict[str, list[KnownCredential]]:
+    if not types:
+        return {}
+    rows = KnownCredential.objects.filter(
+        environment_id=promotion.target_environment_id, credential_type__in=types
+    ).order_by("name")[:500]
+    found: dict[str, list[KnownCredential]] = {}
+    for row in rows:
+        found.setdefault(row.credential_type, []).append(row)
+    return found
+
+
+def _act(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    action = ACTIONS.get(request.POST.get("action", ""))
+    if action is None:
+        raise Invalid("That action is not known.")
+    promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=pk)
+    messages.success(request, action(request, visit, promotion))
+    return redirect("promotion", tenant_slug=visit.tenant.slug, pk=pk)
+
+
+def _submit(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    done = services.submit(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
+    return "Waits for approval." if done.status == PromotionStatus.PENDING_APPROVAL else "Ready to run."
+
+
+def _replan(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    services.replan(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
+    return "Planned again from the latest captures."
+
+
+def _approve(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_approve(visit, promotion.target_environment)
+    services.approve(
+        tenant_id=visit.tenant.pk,
+        promotion_id=promotion.pk,
+        by=visit.user,
+        comment=request.POST.get("comment", ""),
+        seen_plan_hash=request.POST.get("plan_hash", ""),
+    )
+    return "Approved."
+
+
+def _reject(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_approve(visit, promotion.target_environment)
+    comment = request.POST.get("reason") or request.POST.get("comment", "")
+    services.reject(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user, comment=comment)
+    return "Rejected."
+
+
+def _execute(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    services.execute(
+        tenant_id=visit.tenant.pk,
+        promotion_id=promotion.pk,
+        by=visit.user,
+        typed=request.POST.get("typed", ""),
+    )
+    return "Running: watch each step below."
+
+
+def _cancel(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    done = services.cancel(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
+    if done.status == PromotionStatus.RUNNING:
+        return "Asked to stop: the target is being put back."
+    return "Cancelled; nothing was written."
+
+
+def _rollback(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    services.rollback(
+        tenant_id=visit.tenant.pk,
+        promotion_id=promotion.pk,
+        by=visit.user,
+        force=request.POST.get("force") == "1",
+        reason=request.POST.get("reason", ""),
+        typed=request.POST.get("typed", ""),
+    )
+    return "Rolling back."
+
+
+ACTIONS: dict[str, Callable[[HttpRequest, Visit, Promotion], str]] = {
+    "submit": _submit,
+    "replan": _replan,
+    "approve": _approve,
+    "reject": _reject,
+    "execute": _execute,
+    "cancel": _cancel,
+    "rollback": _rollback,
+}

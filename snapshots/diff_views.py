@@ -1,0 +1,185 @@
+"""Pages that show a workflow's content from Git: one workflow, and two versions of it beside each other."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from opsconsole.core.errors import Invalid, NotFound, OpsError
+from tenants.models import Grants
+from tenants.pages import Visit, tenant_page
+from tenants.scope import tenant_scope
+from workflows import selectors
+from workflows.models import CanonicalWorkflow, Environment
+from workflows.presenters import diff_context, graph_svg
+
+from . import canonical, services
+from .manifest import key_map
+from .models import Snapshot
+
+SNAPSHOTS_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: its words, the workflow there (None: not there), and the ids it can refer to."""
+
+    spec: str
+    label: str
+    content: dict[str, Any] | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_side(visit: Visit, spec: str, key: str, *, other: str = "") -> Side:
+    """What ``spec`` names: ``<env>`` as last seen, ``git:<env>`` as approved, ``snapshot:<id>``. Outside any scope.
+
+    ``git`` alone means what is approved in the environment that the other side names.
+    """
+    kind, _, name = spec.partition(":")
+    if kind == "snapshot" and name:
+        snapshot = services.snapshot_by_id(visit.tenant.pk, name)
+        label = f"{snapshot.environment.name}, {snapshot.get_snapshot_type_display().lower()} {_moment(snapshot)}"
+        return _from_snapshot(snapshot, key, spec, label)
+    if kind == "git":
+        environment = _environment(visit, name or other.rpartition(":")[2])
+        content = canonical.canonical_content(environment, [key]).get(key)
+        keys = canonical.canonical_references(environment)
+        return Side(f"git:{environment.slug}", f"{environment.name}, approved", content, keys)
+    environment = _environment(visit, spec)
+    if environment.last_snapshot_id is None:
+        return Side(spec, f"{environment.name}, never captured")
+    snapshot = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
+    return _from_snapshot(snapshot, key, spec, f"{environment.name}, seen {_moment(snapshot)}")
+
+
+def _moment(snapshot: Snapshot) -> str:
+    return f"{snapshot.created_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
+    for _, content in services.load_content(snapshot, {key}):
+        keys = key_map(services.entries_of(snapshot), services.references_of(snapshot))
+        return Side(spec, label, content, keys)
+    return Side(spec, label)
+
+
+def _environment(visit: Visit, slug: str) -> Environment:
+    with tenant_scope(visit.tenant.pk):
+        environment = Environment.objects.filter(slug=slug).first()
+    if environment is None:
+        raise NotFound
+    return environment
+
+
+def _workflow(visit: Visit, key: str) -> tuple[CanonicalWorkflow, selectors.Row]:
+    with tenant_scope(visit.tenant.pk):
+        workflow = selectors.workflow_or_404(key)
+        return workflow, selectors.rows_of([workflow], selectors.environments())[0]
+
+
+@tenant_page(Grants.VIEW, scope=False)
+def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
+    """Two versions of a workflow: ``?left=…&right=…`` (see ``load_side``), ``&view=graph|behaviour|raw``."""
+    workflow, row = _workflow(visit, key)
+    left_spec, right_spec = _specs(request, row)
+    left = load_side(visit, left_spec, key, other=right_spec)
+    right = load_side(visit, right_spec, key, other=left_spec)
+    context = diff_context(
+        left.content,
+        right.content,
+        left.label,
+        right.label,
+        before_keys=left.keys,
+        after_keys=right.keys,
+        view=request.GET.get("view", "graph"),
+    )
+    with tenant_scope(visit.tenant.pk):
+        choices = _choices(row)
+    context |= {
+        "workflow": workflow,
+        "left": left,
+        "right": right,
+        "choices": _with(choices, left, right),
+        "nothing": left.content is None and right.content is None,
+        "diff_query": f"?{urlencode({'left': left.spec, 'right': right.spec})}&",
+        "swap_query": f"?{urlencode({'left': right.spec, 'right': left.spec, 'view': context['view']})}",
+        "nav_section": "tenant-home",
+    }
+    return render(request, "workflows/diff.html", context)
+
+
+def _specs(request: HttpRequest, row: selectors.Row) -> tuple[str, str]:
+    here = [cell.environment.slug for cell in row.cells if cell.place is not None]
+    left = request.GET.get("left", "")[:80] or (here[0] if here else "")
+    right = request.GET.get("right", "")[:80] or (here[1] if len(here) > 1 else f"git:{left}" if left else "")
+    if not left or not right or left == right == "git":
+        raise Invalid("Nothing to compare yet.", recovery="Capture an environment first.")
+    return left, right
+
+
+def _choices(row: selectors.Row) -> list[tuple[str, str]]:
+    found = []
+    for cell in row.cells:
+        found.append((cell.environment.slug, f"{cell.environment.name}, last seen"))
+        found.append((f"git:{cell.environment.slug}", f"{cell.environment.name}, approved"))
+    ids = [cell.environment.pk for cell in row.cells]
+    snapshots = Snapshot.objects.filter(environment_id__in=ids).select_related("environment").defer("workflows")
+    for snapshot in snapshots.order_by("-created_at", "-pk")[:SNAPSHOTS_SHOWN]:
+        words = f"{snapshot.environment.name}, {snapshot.get_snapshot_type_display().lower()} {_moment(snapshot)}"
+        found.append((f"snapshot:{snapshot.pk}", words))
+    return found
+
+
+def _with(choices: list[tuple[str, str]], *sides: Side) -> list[tuple[str, str]]:
+    known = {spec for spec, _ in choices}
+    return choices + [(side.spec, side.label) for side in sides if side.spec not in known]
+
+
+@tenant_page(Grants.VIEW, scope=False)
+def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
+    """One workflow: its graph, where it lives, what was captured of it."""
+    found, row = _workflow(visit, key)
+    here = [cell for cell in row.cells if cell.place is not None]
+    wanted = request.GET.get("environment", "")
+    shown = next((cell for cell in here if cell.environment.slug == wanted), here[0] if here else None)
+    side, trouble = None, None
+    if shown is not None:
+        try:
+            side = load_side(visit, shown.environment.slug, key)
+            if side.content is None:
+                side = load_side(visit, f"git:{shown.environment.slug}", key)
+        except OpsError as error:
+            trouble = error
+    content = side.content if side else None
+    with tenant_scope(visit.tenant.pk):
+        context = {
+            "workflow": found,
+            "row": row,
+            "shown": shown,
+            "side": side,
+            "trouble": trouble,
+            "graph": graph_svg(content, found.name or found.key) if content is not None else "",
+            "node_count": len(content["nodes"]) if content is not None else 0,
+            "history": _history(found, [cell.environment.pk for cell in here]),
+            "nav_section": "tenant-home",
+        }
+        return render(request, "workflows/workflow.html", context)
+
+
+def _history(workflow: CanonicalWorkflow, environment_ids: list[uuid.UUID]) -> list[Snapshot]:
+    """The newest snapshots that hold the workflow; by the manifest in the row, without reading it whole."""
+    # Manifests are large: only those of the newest few are opened.
+    newest = Snapshot.objects.filter(environment_id__in=environment_ids).order_by("-created_at", "-pk")
+    ids = list(newest.values_list("pk", flat=True)[: SNAPSHOTS_SHOWN * 2])
+    return list(
+        Snapshot.objects.filter(pk__in=ids, workflows__contains=[{"key": workflow.key}])
+        .select_related("environment", "created_by")
+        .defer("workflows")
+        .order_by("-created_at", "-pk")[:SNAPSHOTS_SHOWN]
+    )

@@ -1,0 +1,263 @@
+"""Long work about snapshots: capture and restore."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, ClassVar
+
+from operations.engine import Run
+from operations.errors import Cancelled, Interrupted, UnknownOutcome
+from operations.handlers import register
+from opsconsole.core.errors import OpsError
+from workflows.gateway import client_for, environment_by_id
+from workflows.models import Environment
+from workflows.writes import failures
+
+from . import preview, restore, services
+from .capture import capture_into
+from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
+from .models import Snapshot, SnapshotType
+from .planning import Current, Options, Plan
+from .restore import RestoreReport, hash_differences
+
+TURNED_BACK = "restore:turned-back"
+_TOOK_TOO_LONG = frozenset({"N8N_002", "N8N_003", "N8N_005", "N8N_006", "N8N_014", "N8N_018", "N8N_020"})
+
+
+@register
+class Capture:
+    """Take a snapshot of an environment."""
+
+    kind: ClassVar[str] = "snapshots.capture"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        params = run.params
+        environment = environment_by_id(run.tenant_id, params["environment_id"])
+        # A schedule's parameters hold no id: there the operation lends its own.
+        snapshot = capture_into(
+            run,
+            environment=environment,
+            snapshot_type=params.get("snapshot_type", "scheduled"),
+            description=params.get("description", ""),
+            step="capture",
+            snapshot_id=uuid.UUID(params.get("snapshot_id") or str(run.operation.pk)),
+        )
+        return {
+            "snapshot_id": str(snapshot.pk),
+            "workflow_count": snapshot.workflow_count,
+            "git_commit_sha": snapshot.git_commit_sha,
+            "findings": len((snapshot.verification or {}).get("findings") or ()),
+        }
+
+
+@register
+class Verify:
+    """Read a snapshot back from Git and compare every hash."""
+
+    kind: ClassVar[str] = "snapshots.verify"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        snapshot = services.snapshot_by_id(run.tenant_id, run.params["snapshot_id"])
+        result: dict[str, Any] = run.step(
+            "verify", "Read every workflow back from Git", lambda: services.verify_snapshot(snapshot, run=run)
+        )
+        return result
+
+
+@register
+class Restore:
+    """Bring an environment back to a snapshot: capture, write, prove; or put everything back."""
+
+    kind: ClassVar[str] = "snapshots.restore"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        environment = environment_by_id(run.tenant_id, run.params["environment_id"])
+        target = services.snapshot_by_id(run.tenant_id, run.params["snapshot_id"])
+        options = Options.from_params(run.params)
+        if run.params.get("dry_run"):
+            return self._dry_run(run, environment, target, options)
+        before = capture_into(
+            run,
+            environment=environment,
+            snapshot_type=SnapshotType.PRE_RESTORE,
+            description=f"Before restoring {target}",
+            step="before",
+            snapshot_id=_derived(run, "before"),
+        )
+        plan = self._plan(run, environment, target, before, options)
+        written = {item.key: str(item.entry.get("content_hash")) for item in plan.to_write}
+        if TURNED_BACK not in run.done_steps():
+            try:
+                report = restore.restore_into(
+                    run,
+                    environment=environment,
+                    prefix="restore",
+                    snapshot=target,
+                    keys={item.key for item in plan.to_write},
+                    expected={i.key: i.current.content_hash for i in plan.to_write if i.current is not None}
+                    | {c.key: c.content_hash for c in plan.to_delete},
+                    delete={c.key: c.env_workflow_id for c in plan.to_delete},
+                    credentials=plan.credentials,
+                )
+                return self._prove(run, environment, target, before, plan, report)
+            except UnknownOutcome:
+                raise
+            except (Cancelled, OpsError) as error:
+                self._turn_back(run, error)
+            except Interrupted:
+                raise
+        return self._put_back(run, environment, before, plan, written)
+
+    # -- forward --------------------------------------------------------------------------------------------------
+
+    def _dry_run(self, run: Run, environment: Environment, target: Snapshot, options: Options) -> dict[str, Any]:
+        def look() -> dict[str, Any]:
+            return preview.preview(
+                tenant_id=run.tenant_id,
+                environment_id=environment.pk,
+                snapshot_id=target.pk,
+                keys=options.keys,
+                overwrite_existing=options.overwrite_existing,
+                delete_extra=options.delete_extra,
+            ).to_dict()
+
+        found = run.step("preview", f"Compare the snapshot with {environment.name}", look)
+        return {
+            "dry_run": True,
+            "status": "would_restore" if found["can_restore"] or options.skip_validation else "would_be_refused",
+            "created": [{**w, "outcome": "would_be_created"} for w in found["new_workflows"]],
+            "updated": [{**w, "outcome": "would_be_updated"} for w in found["updated_workflows"]],
+            "skipped": [
+                {**w, "outcome": "skipped"} for w in [*found["unchanged_workflows"], *found["skipped_workflows"]]
+            ],
+            "failed": [],
+            "deleted": [w for w in found["extra_workflows"] if w["effect"] == "deleted"],
+            "problems": found["problems"],
+            "warnings": found["warnings"],
+            "counts": found["counts"],
+            "snapshot_id": str(target.pk),
+        }
+
+    def _plan(self, run: Run, environment: Environment, target: Snapshot, before: Snapshot, options: Options) -> Plan:
+        """From two snapshots, so that it is the same after a crash; the verdict is a step, so that it is given once."""
+        current = {str(e["key"]): Current.from_entry(e) for e in services.entries_of(before)}
+        listed = run.step("credentials", "Ask n8n for its credentials", lambda: _listed(environment))
+        plan = preview.plan_against(environment, target, current, options, listed=listed)
+        verdict = run.step(
+            "plan",
+            "Decide what to write",
+            lambda: {
+                "counts": plan.to_dict()["counts"],
+                "problems": plan.problems[:200],
+                "warnings": plan.warnings[:200],
+                "ignored": bool(plan.problems and options.skip_validation),
+            },
+        )
+        if verdict["problems"] and not options.skip_validation:
+            raise RestoreRefused(details={"problems": verdict["problems"], "warnings": verdict["warnings"]})
+        return plan
+
+    def _prove(
+        self,
+        run: Run,
+        environment: Environment,
+        target: Snapshot,
+        before: Snapshot,
+        plan: Plan,
+        report: RestoreReport,
+    ) -> dict[str, Any]:
+        with run.shielded():
+            after = capture_into(
+                run,
+                environment=environment,
+                snapshot_type=SnapshotType.POST_RESTORE,
+                description=f"After restoring {target}",
+                step="after",
+                snapshot_id=_derived(run, "after"),
+            )
+        wanted: dict[str, str | None] = {key: w.content_hash for key, w in report.results.items() if w.content_hash}
+        wanted |= dict.fromkeys((c.key for c in plan.to_delete), None)
+        differing = hash_differences(after, wanted)
+        told = report.to_dict()
+        told["skipped"] += [
+            {"key": i.key, "name": i.name, "outcome": "skipped", "reason": i.action}
+            for i in plan.of("unchanged", "skipped")
+        ]
+        told["counts"]["skipped"] = len(told["skipped"])
+        return {
+            "dry_run": False,
+            "status": "restored" if not differing else "restored_and_edited_since",
+            **told,
+            "warnings": plan.warnings[:200],
+            "proof": {"equal": not differing, "compared": len(wanted), "differing": differing[:200]},
+            "snapshot_id": str(target.pk),
+            "pre_snapshot_id": str(before.pk),
+            "post_snapshot_id": str(after.pk),
+        }
+
+    # -- back -----------------------------------------------------------------------------------------------------
+
+    def _turn_back(self, run: Run, error: Cancelled | OpsError) -> None:
+        """Put on record that this restore goes back: whoever continues it after a crash must not go forward again."""
+        told = error.to_dict() if isinstance(error, OpsError) else None
+        with run.shielded():
+            run.step(
+                TURNED_BACK,
+                "Stop, and put back what was changed",
+                lambda: {"error": told, "cancelled": told is None, "failed": failures(run, prefix="restore")},
+            )
+
+    def _put_back(
+        self, run: Run, environment: Environment, before: Snapshot, plan: Plan, written: dict[str, str]
+    ) -> dict[str, Any]:
+        cause: dict[str, Any] = run.done_steps()[TURNED_BACK].result or {}
+        touched = {item.key for item in plan.to_write} | {c.key for c in plan.to_delete}
+        with run.shielded():
+            report = restore.put_back(
+                run,
+                environment=environment,
+                before=before,
+                keys=touched,
+                written=written,
+                forward_prefix="restore",
+            )
+            after = capture_into(
+                run,
+                environment=environment,
+                snapshot_type=SnapshotType.POST_RESTORE,
+                description="After putting back a restore that failed",
+                step="after",
+                snapshot_id=_derived(run, "after"),
+            )
+        hashes = {str(e["key"]): str(e["content_hash"]) for e in services.entries_of(before)}
+        differing = hash_differences(after, {key: hashes.get(key) for key in touched | report.rewired.keys()})
+        details = {
+            "status": "put_back" if not differing else "partly_put_back",
+            "failed": [
+                {"key": key, "outcome": "failed", "error": error} for key, error in sorted(cause["failed"].items())
+            ],
+            "put_back": report.to_dict(),
+            "proof": {"equal": not differing, "differing": differing[:200]},
+            "cause": cause["error"],
+            "pre_snapshot_id": str(before.pk),
+            "post_snapshot_id": str(after.pk),
+        }
+        if differing or report.failed:
+            raise PutBackFailed(details=details)
+        if cause["cancelled"]:
+            raise Cancelled
+        code = str((cause["error"] or {}).get("code", ""))
+        message = f"{(cause['error'] or {}).get('message', '')} Everything is as it was before.".strip()
+        if code in _TOOK_TOO_LONG:
+            raise RestoreFailed(message, details=details)
+        raise WorkflowNotRestored(message, details=details)
+
+
+def _listed(environment: Environment) -> list[dict[str, Any]] | None:
+    with client_for(environment) as client:
+        return preview.credentials_listed(client)
+
+
+def _derived(run: Run, name: str) -> uuid.UUID:
+    """The id of a snapshot that belongs to this job: the same however often the job is begun again."""
+    return uuid.uuid5(run.operation.pk, name)

@@ -1,0 +1,30 @@
+"""``manage.py snapshots_recover``: make lost rows of snapshots again from their manifests in Git."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from snapshots.services import recover
+from tenants.models import Tenant
+from tenants.scope import platform_scope
+
+
+class Command(BaseCommand):
+    help = "Make rows of snapshots again whose manifests are in the Git store. Safe to run at any time."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tenant", default="", help="Slug of one tenant; without it, every tenant.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with platform_scope():
+            rows = Tenant.objects.filter(slug=options["tenant"]) if options["tenant"] else Tenant.objects.all()
+            tenants = list(rows.order_by("slug"))
+        if options["tenant"] and not tenants:
+            raise CommandError(f"There is no tenant “{options['tenant']}”.")
+        for tenant in tenants:
+            made = recover(tenant_id=tenant.pk)
+            self.stdout.write(f"{tenant.slug}: {len(made)} made again")
+            for ident in made:
+                self.stdout.write(f"  {ident}")

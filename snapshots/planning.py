@@ -1,0 +1,306 @@
+"""What a restore would do: pure, from two manifests and the contents concerned.
+
+A plan is computed, never stored: the same snapshot, the same capture taken before and the same options give
+the same plan, so a restore that is begun again after a crash goes on with the one it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflows.references import CredentialRef, Reference, references
+from workflows.writes import webhook_clashes
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A workflow as it is in the environment now."""
+
+    key: str
+    name: str
+    env_workflow_id: str
+    content_hash: str
+    active: bool
+    webhooks: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> Current:
+        """From an entry of a manifest."""
+        return cls(
+            key=str(entry["key"]),
+            name=str(entry.get("name") or ""),
+            env_workflow_id=str(entry.get("env_workflow_id") or ""),
+            content_hash=str(entry.get("content_hash") or ""),
+            active=bool(entry.get("active")),
+            webhooks=tuple(entry.get("webhooks") or ()),
+            tags=tuple(entry.get("tags") or ()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the person chose. ``keys`` None: every workflow of the snapshot."""
+
+    keys: frozenset[str] | None = None
+    overwrite_existing: bool = True
+    delete_extra: bool = False
+    skip_validation: bool = False
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        keys = params.get("keys")
+        return cls(
+            keys=frozenset(keys) if keys is not None else None,
+            overwrite_existing=bool(params.get("overwrite_existing", True)),
+            delete_extra=bool(params.get("delete_extra", False)),
+            skip_validation=bool(params.get("skip_validation", False)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One workflow of the snapshot. ``action``: new, updated, unchanged or skipped (``overwrite_existing`` is off)."""
+
+    key: str
+    name: str
+    action: str
+    entry: Mapping[str, Any]
+    current: Current | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON for previews and reports."""
+        current = self.current
+        return {
+            "key": self.key,
+            "name": self.name,
+            "action": self.action,
+            "env_workflow_id": current.env_workflow_id if current else None,
+            "snapshot_workflow_id": self.entry.get("env_workflow_id"),
+            "content_hash": self.entry.get("content_hash"),
+            "current_hash": current.content_hash if current else None,
+            "active": bool(self.entry.get("active")),
+            "current_active": current.active if current else None,
+            "current_name": current.name if current else None,
+        }
+
+
+@dataclass(slots=True)
+class Plan:
+    """The whole of it. ``problems`` stop the restore unless validation is switched off; ``warnings`` do not."""
+
+    items: list[Planned] = field(default_factory=list)
+    extra: list[Current] = field(default_factory=list)
+    unknown_keys: list[str] = field(default_factory=list)
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    credentials: dict[tuple[str, str], CredentialRef] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+
+    def of(self, *actions: str) -> list[Planned]:
+        """The items with one of the actions."""
+        return [item for item in self.items if item.action in actions]
+
+    @property
+    def to_write(self) -> list[Planned]:
+        return self.of("new", "updated")
+
+    @property
+    def to_delete(self) -> list[Current]:
+        return self.extra if self.options.delete_extra else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shape that the API's ``.preview`` has."""
+        lists = {
+            "new_workflows": [i.to_dict() for i in self.of("new")],
+            "updated_workflows": [i.to_dict() for i in self.of("updated")],
+            "unchanged_workflows": [i.to_dict() for i in self.of("unchanged")],
+            "skipped_workflows": [i.to_dict() for i in self.of("skipped")],
+            "extra_workflows": [
+                {
+                    "key": c.key,
+                    "name": c.name,
+                    "env_workflow_id": c.env_workflow_id,
+                    "active": c.active,
+                    "effect": "deleted" if self.options.delete_extra else "left alone",
+                }
+                for c in self.extra
+            ],
+        }
+        return {
+            **lists,
+            "problems": self.problems,
+            "warnings": self.warnings,
+            "counts": {name.removesuffix("_workflows"): len(rows) for name, rows in lists.items()},
+            "can_restore": not self.problems,
+        }
+
+
+def plan_restore(
+    *,
+    entries: Iterable[Mapping[str, Any]],
+    current: Mapping[str, Current],
+    options: Options,
+    ignored: Collection[str] = (),
+) -> Plan:
+    """Compare the snapshot's ``entries`` with what is there now (by key). ``ignored`` keys are never deleted."""
+    plan = Plan(options=options)
+    known = set()
+    for entry in sorted(entries, key=lambda e: str(e["key"])):
+        key = str(entry["key"])
+        known.add(key)
+        if options.keys is not None and key not in options.keys:
+            continue
+        there = current.get(key)
+        name = str(entry.get("name") or "")
+        if there is None:
+            action = "new"
+        elif _same(entry, there):
+            action = "unchanged"
+        else:
+            action = "updated" if options.overwrite_existing else "skipped"
+        plan.items.append(Planned(key, name, action, entry, there))
+    if options.keys is not None:
+        plan.unknown_keys = sorted(options.keys - known)
+        plan.problems += [
+            {"code": "unknown_workflow", "key": key, "message": f"The snapshot holds no workflow “{key}”."}
+            for key in plan.unknown_keys
+        ]
+    else:
+        plan.extra = sorted(
+            (c for key, c in current.items() if key not in known and key not in ignored), key=lambda c: c.key
+        )
+    _check_webhooks(plan, current)
+    return plan
+
+
+def _same(entry: Mapping[str, Any], there: Current) -> bool:
+    return (
+        bool(there.content_hash)
+        and entry.get("content_hash") == there.content_hash
+        and bool(entry.get("active")) == there.active
+        and set(entry.get("tags") or ()) == set(there.tags)
+    )
+
+
+def _check_webhooks(plan: Plan, current: Mapping[str, Current]) -> None:
+    touched = {item.key for item in plan.to_write}
+    gone = {c.key for c in plan.to_delete}
+    wanted = {i.key: i.entry.get("webhooks") or () for i in plan.to_write if i.entry.get("active")}
+    present = {k: c.webhooks for k, c in current.items() if c.active and k not in touched and k not in gone}
+    for clash in webhook_clashes(wanted, present):
+        keys = clash["keys"]
+        found = {
+            "code": "webhook_clash",
+            "key": keys[0],
+            "keys": keys,
+            "message": f"“{clash['address']}” would be listened on by {len(keys)} active workflows: {', '.join(keys)}.",
+        }
+        # As it was in the snapshot itself: an exact restore brings the clash back, and says so.
+        as_it_was = all(key in touched or _in_snapshot(plan, key) for key in keys)
+        (plan.warnings if as_it_was else plan.problems).append(found)
+
+
+def _in_snapshot(plan: Plan, key: str) -> bool:
+    return any(item.key == key and item.entry.get("active") for item in plan.items)
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialBook:
+    """The credentials of the target. ``listed``: n8n itself gave the list, so what is not in it does not exist."""
+
+    ids: frozenset[tuple[str, str]]
+    by_name: Mapping[tuple[str, str], tuple[str, ...]]
+    listed: bool
+    mapped: Mapping[tuple[str, str], CredentialRef] = field(default_factory=dict)
+
+
+def check_references(
+    plan: Plan,
+    *,
+    load: Callable[[str], Mapping[str, Any]],
+    origin: Mapping[str, str],
+    present: Collection[str],
+    book: CredentialBook,
+    same_environment: bool,
+) -> None:
+    """Add to the plan what a workflow would call and not find; fill ``plan.credentials`` with what stands in.
+
+    ``origin`` maps ids in the contents to keys, ``present`` are the keys that live in the target now.
+    """
+    creating = {item.key for item in plan.of("new")}
+    going = {c.key for c in plan.to_delete}
+    for item in plan.to_write:
+        try:
+            content = load(item.key)
+        except LookupError:
+            message = f"The content of “{item.name or item.key}” cannot be read."
+            plan.problems.append({"code": "content_missing", "key": item.key, "message": message})
+            continue
+        for reference in references(content):
+            if reference.kind == "workflow":
+                _check_call(plan, item, reference, origin, present, creating, going)
+            elif reference.kind == "credential":
+                _check_credential(plan, item, reference, book, same_environment)
+
+
+def _told(item: Planned, reference: Reference, code: str, message: str, **more: Any) -> dict[str, Any]:
+    return {
+        "code": code,
+        "key": item.key,
+        "workflow_name": item.name,
+        "node": reference.node,
+        "path": reference.path,
+        "value": reference.value,
+        "name": reference.name,
+        "message": message,
+        **more,
+    }
+
+
+def _check_call(
+    plan: Plan,
+    item: Planned,
+    reference: Reference,
+    origin: Mapping[str, str],
+    present: Collection[str],
+    creating: Collection[str],
+    going: Collection[str],
+) -> None:
+    key = origin.get(reference.value)
+    where = f"“{reference.node}” of “{item.name}”" if reference.node else f"a setting of “{item.name}”"
+    if key is None:
+        message = f"{where} calls a workflow that was missing already when the snapshot was taken."
+        plan.warnings.append(_told(item, reference, "workflow_was_missing", message))
+    elif key not in creating and (key not in present or key in going):
+        message = f"{where} calls “{key}”, which is not in the environment and is not being restored."
+        plan.problems.append(_told(item, reference, "workflow_missing", message, needs=key))
+
+
+def _check_credential(
+    plan: Plan, item: Planned, reference: Reference, book: CredentialBook, same_environment: bool
+) -> None:
+    kind, by_id = reference.credential_type, (reference.credential_type, reference.value)
+    mapped = book.mapped.get(by_id) or book.mapped.get((kind, reference.name))
+    if mapped is not None:
+        plan.credentials[by_id] = mapped
+        return
+    if same_environment and by_id in book.ids:
+        return
+    named = book.by_name.get((kind, reference.name), ())
+    if len(named) == 1 and (book.listed or not same_environment):
+        plan.credentials[by_id] = CredentialRef(id=named[0], name=reference.name)
+        if same_environment:
+            message = f"The credential “{reference.name}” has another id now; the one of the same name is used."
+            plan.warnings.append(_told(item, reference, "credential_by_name", message, credential_type=kind))
+        return
+    if book.listed or not same_environment:
+        message = (
+            f"“{reference.node}” of “{item.name}” needs the credential “{reference.name}” ({kind}), which is missing."
+        )
+        plan.problems.append(_told(item, reference, "credential_missing", message, credential_type=kind))
+    else:
+        message = f"n8n does not say whether the credential “{reference.name}” ({kind}) is still there."
+        plan.warnings.append(_told(item, reference, "credential_unproven", message, credential_type=kind))

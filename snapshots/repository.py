@@ -1,0 +1,94 @@
+"""From an environment to its Git store: opening it, who commits, what a commit says about its origin."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.conf import settings
+
+from operations.engine import Run
+from opsconsole.core import context
+from tenants.models import User
+from tenants.scope import assert_no_scope, platform_scope
+from workflows.models import Environment
+
+from .errors import CaptureFailed
+from .manifest import FOLDER, manifest_path, parse_manifest
+from .store import GitStore, Person, Writer
+
+CONSOLE = Person("OpsConsole", "console@opsconsole.invalid")
+
+
+def store_for(tenant_id: uuid.UUID) -> GitStore:
+    """The tenant's store, made if need be. Not inside a database transaction."""
+    assert_no_scope("Git")
+    return GitStore.open(settings.GIT_ROOT, tenant_id).create()
+
+
+@contextlib.contextmanager
+def failures_named() -> Iterator[None]:
+    """Let what the disk refuses come out as SNAP_001, as what Git refuses does."""
+    try:
+        yield
+    except OSError as error:
+        raise CaptureFailed(
+            f"The Git store cannot be written: {error.strerror or type(error).__name__}.",
+            details={"errno": error.errno},
+        ) from error
+
+
+def people(run: Run | None) -> tuple[Person, dict[str, str]]:
+    """The author of a commit, and the trailers that say who asked, as whom, through which session and job."""
+    acting = context.current()
+    requested_by = run.operation.requested_by_id if run else None
+    ids = {i for i in (acting.actor_id, acting.acting_as_id, requested_by) if i}
+    known: dict[uuid.UUID, User] = {}
+    if ids:
+        with platform_scope():
+            known = {user.pk: user for user in User.objects.filter(pk__in=ids)}
+    author = known.get(acting.actor_id or uuid.UUID(int=0)) or known.get(requested_by or uuid.UUID(int=0))
+    asker = known.get(requested_by or uuid.UUID(int=0)) or author
+    standing_in = known.get(acting.acting_as_id or uuid.UUID(int=0))
+    trailers = {
+        "Operation-Id": str(run.operation.pk) if run else "",
+        "Requested-By": asker.email if asker else "",
+        "Acting-As": standing_in.email if standing_in else "",
+        "Session-Id": str(acting.session_id or ""),
+    }
+    person = Person(author.name or author.email, author.email) if author else CONSOLE
+    return person, {name: value for name, value in trailers.items() if value}
+
+
+def find_snapshot(
+    store: GitStore, environment: Environment, snapshot_id: uuid.UUID
+) -> tuple[str, dict[str, Any]] | None:
+    """The commit of a snapshot and its manifest, if it was ever committed."""
+    found = store.read_manifest(environment.pk, snapshot_id)
+    return (found[0], parse_manifest(found[1])) if found else None
+
+
+def commit_snapshot(
+    writer: Writer,
+    *,
+    environment: Environment,
+    snapshot_id: uuid.UUID,
+    paths: Mapping[str, str],
+    manifest: bytes,
+    message: str,
+    run: Run,
+) -> str:
+    """Commit what was seen: exactly these workflows, and the manifest beside those of earlier snapshots."""
+    author, trailers = people(run)
+    writer.replace(FOLDER)
+    for path, blob in paths.items():
+        writer.keep(path, blob)
+    writer.put(manifest_path(environment.pk, snapshot_id), manifest)
+    return writer.commit(
+        message=message,
+        author=author,
+        trailers={"Snapshot-Id": str(snapshot_id), "Environment": environment.slug, **trailers},
+        guard=run.check,
+    )

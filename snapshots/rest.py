@@ -1,0 +1,175 @@
+"""Snapshots and restores over REST: the runbook's calls."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Schema
+
+from operations import selectors as operation_selectors
+from operations.rest import http_status, wait_for
+from opsconsole.core.errors import Invalid
+from opsconsole.core.paging import clamp
+from tenants.api import caller, only_tenant, visit_for, visit_for_object
+from tenants.pages import Visit
+from tenants.scope import tenant_scope
+from workflows.gateway import environment_by_id
+from workflows.models import Environment
+from workflows.permissions import require_operate
+
+from . import selectors, services
+from .models import Snapshot, SnapshotType
+from .preview import preview
+from .starting import start_restore
+
+router = Router()
+
+#: A runbook pipes the answer straight on, so these calls wait for the end unless told otherwise; seconds.
+CAPTURE_WAIT = 20.0
+RESTORE_WAIT = 25.0
+
+#: 200 once the job has ended, 202 while there is more to come.
+EITHER: dict[int, Any] = {200: dict[str, Any], 202: dict[str, Any]}
+
+
+class SnapshotIn(Schema):
+    """A capture to be made. ``wait`` (query) is how many seconds the call may take."""
+
+    environment_id: uuid.UUID
+    snapshot_type: str = str(SnapshotType.MANUAL_BACKUP)
+    description: str = ""
+
+
+class RestoreIn(Schema):
+    """A restore. ``workflow_keys`` limits it to some workflows; ``delete_extra`` removes what the snapshot lacks."""
+
+    snapshot_id: uuid.UUID
+    dry_run: bool = False
+    overwrite_existing: bool = True
+    skip_validation: bool = False
+    delete_extra: bool = False
+    workflow_keys: list[str] | None = None
+
+
+def _visit(request: HttpRequest, tenant: str, environment_id: uuid.UUID | None) -> Visit:
+    if environment_id is not None:
+        return visit_for_object(request, Environment, environment_id)
+    bound = None if tenant else only_tenant(request)
+    if not tenant and bound is None:
+        raise Invalid("Say which environment or tenant.", recovery="Add ?environment_id=… or ?tenant=… .")
+    return visit_for(request, tenant_id=str(bound.pk) if bound else tenant)
+
+
+@router.get("/snapshots", summary="Snapshots, newest first")
+def list_snapshots(
+    request: HttpRequest,
+    environment_id: uuid.UUID | None = None,
+    snapshot_type: str = "",
+    tenant: str = "",
+    limit: int = 50,
+    cursor: str = "",
+) -> dict[str, Any]:
+    visit = _visit(request, tenant, environment_id)
+    with tenant_scope(visit.tenant.pk):
+        page = selectors.list_snapshots(
+            environment_id=environment_id, snapshot_type=snapshot_type, cursor=cursor, limit=clamp(limit)
+        )
+        rows = [selectors.snapshot_row(row) for row in page.rows]
+    return {"snapshots": rows, "next_cursor": page.next_cursor or None}
+
+
+@router.post("/snapshots", response=EITHER, summary="Capture an environment")
+def create_snapshot(
+    request: HttpRequest, payload: SnapshotIn, wait: float = CAPTURE_WAIT
+) -> tuple[int, dict[str, Any]]:
+    visit = visit_for_object(request, Environment, payload.environment_id)
+    environment = environment_by_id(visit.tenant.pk, payload.environment_id)
+    require_operate(visit, environment)
+    operation = services.start_capture(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment.pk,
+        snapshot_type=payload.snapshot_type,
+        description=payload.description,
+        requested_by=caller(request),
+    )
+    operation = wait_for(operation, wait) if wait > 0 else operation
+    told: dict[str, Any] = {"id": str(operation.subject_id), "environment_id": str(environment.pk)}
+    told |= {"snapshot_type": payload.snapshot_type, "description": payload.description, "status": operation.status}
+    with tenant_scope(visit.tenant.pk):
+        made = Snapshot.objects.select_related("environment").defer("workflows").filter(pk=told["id"]).first()
+        if made is not None:
+            told |= selectors.snapshot_row(made)
+    return http_status(operation), {"snapshot": told, "operation": operation_selectors.operation_row(operation)}
+
+
+@router.get("/snapshots/{snapshot_id}", summary="One snapshot with every workflow in it")
+def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = False) -> dict[str, Any]:
+    visit = visit_for_object(request, Snapshot, snapshot_id)
+    snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
+    entries: list[dict[str, Any]] = services.entries_of(snapshot)
+    if contents:
+        entries = [{**entry, "content": content} for entry, content in services.load_content(snapshot)]
+    return {"snapshot": {**selectors.snapshot_row(snapshot), "workflows": entries}}
+
+
+@router.post("/snapshots/{snapshot_id}/verify", summary="Read a snapshot back from Git and compare its hashes")
+def verify_snapshot(request: HttpRequest, snapshot_id: uuid.UUID) -> dict[str, Any]:
+    visit = visit_for_object(request, Snapshot, snapshot_id)
+    snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
+    require_operate(visit, snapshot.environment)
+    return {"verification": services.verify_snapshot(snapshot)}
+
+
+@router.get("/restore/{environment_id}/preview", summary="What restoring a snapshot would do")
+def preview_restore(
+    request: HttpRequest,
+    environment_id: uuid.UUID,
+    snapshot_id: uuid.UUID,
+    overwrite_existing: bool = True,
+    delete_extra: bool = False,
+) -> dict[str, Any]:
+    visit = visit_for_object(request, Environment, environment_id)
+    plan = preview(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment_id,
+        snapshot_id=snapshot_id,
+        overwrite_existing=overwrite_existing,
+        delete_extra=delete_extra,
+    )
+    told = {"environment_id": str(environment_id), "snapshot_id": str(snapshot_id), **plan.to_dict()}
+    return {"preview": told}
+
+
+@router.post("/restore/{environment_id}/execute", response=EITHER, summary="Restore a snapshot into an environment")
+def execute_restore(
+    request: HttpRequest, environment_id: uuid.UUID, payload: RestoreIn, wait: float = RESTORE_WAIT
+) -> tuple[int, dict[str, Any]]:
+    visit = visit_for_object(request, Environment, environment_id)
+    require_operate(visit, environment_by_id(visit.tenant.pk, environment_id))
+    operation = start_restore(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment_id,
+        snapshot_id=payload.snapshot_id,
+        keys=payload.workflow_keys,
+        dry_run=payload.dry_run,
+        overwrite_existing=payload.overwrite_existing,
+        skip_validation=payload.skip_validation,
+        delete_extra=payload.delete_extra,
+        requested_by=caller(request),
+    )
+    operation = wait_for(operation, wait) if wait > 0 else operation
+    failed = operation.error_details or {}
+    result = operation.result or (failed.get("details") if failed else None) or {}
+    restore = {
+        "dry_run": payload.dry_run,
+        "snapshot_id": str(payload.snapshot_id),
+        "status": str(operation.status).lower(),
+        **{name: [] for name in ("created", "updated", "skipped", "failed")},
+        **result,
+    }
+    told = {"restore": restore, "operation": operation_selectors.operation_row(operation)}
+    if operation.status == "FAILED" and failed:
+        told["error"] = {name: failed.get(name) for name in ("code", "message", "recovery")}
+    return http_status(operation), told

@@ -1,0 +1,419 @@
+"""THE restore path: the only code that writes old content back to an n8n.
+
+A restore by a person, the put-back of a failed promotion, a rollback and a stabilization all come through
+``restore_into``. It rewrites references to the ids that workflows have now, writes through ``workflows.writes`` (which
+never overwrites somebody else's edit and proves each write by reading back), notes the ids of what was created anew,
+and rewires everything that still called the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from operations.engine import Run
+from tenants.scope import assert_no_scope
+from workflows import identity
+from workflows.content import dump, fingerprint, parse, portable
+from workflows.gateway import client_for
+from workflows.models import Environment, WorkflowEnvMap
+from workflows.n8n.errors import RemoteNotFound
+from workflows.references import CredentialRef, references, rewrite
+from workflows.writes import Resolver, WriteItem, Written, failures, pending, perform
+
+from . import services
+from .manifest import key_map
+from .models import Snapshot
+from .preview import preview
+from .starting import start_restore
+
+if TYPE_CHECKING:
+    from workflows.n8n.client import N8nClient
+
+__all__ = ["RestoreReport", "preview", "put_back", "restore_into", "start_restore"]
+
+
+@dataclass(slots=True)
+class RestoreReport:
+    """What became of each workflow, by key; ``rewired`` are callers that got a new id to call."""
+
+    results: dict[str, Written] = field(default_factory=dict)
+    rewired: dict[str, Written] = field(default_factory=dict)
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+
+    def of(self, outcome: str) -> list[Written]:
+        return [w for _, w in sorted(self.results.items()) if w.outcome == outcome]
+
+    @property
+    def failed(self) -> list[Written]:
+        """What failed, callers included."""
+        return [*self.of("failed"), *(w for w in self.rewired.values() if w.outcome == "failed")]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON: lists by outcome, with counts."""
+        lists = {
+            name: [w.to_dict() for w in self.of(name)]
+            for name in ("created", "updated", "skipped", "deleted", "failed")
+        }
+        lists["rewired"] = [w.to_dict() for _, w in sorted(self.rewired.items())]
+        return {**lists, "unreadable": self.unreadable, "counts": {name: len(rows) for name, rows in lists.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    env_workflow_id: str
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One workflow to be brought back: its bytes are kept, not its parsed form."""
+
+    key: str
+    name: str
+    data: bytes
+    active: bool
+    tags: tuple[str, ...]
+
+
+def restore_into(
+    run: Run,
+    *,
+    environment: Environment,
+    prefix: str,
+    snapshot: Snapshot | None = None,
+    contents: Mapping[str, Mapping[str, Any]] | None = None,
+    keys: Collection[str] | None = None,
+    expected: Mapping[str, str | Collection[str] | None] | None = None,
+    delete: Mapping[str, str] | None = None,
+    credentials: Mapping[tuple[str, str], CredentialRef] | None = None,
+    origin: Mapping[str, str] | None = None,
+    tolerant: bool = False,
+    concurrency: int = 8,
+    client: N8nClient | None = None,
+) -> RestoreReport:
+    """Bring workflows of an environment back to the content of ``snapshot`` (or ``contents``, portable by key).
+
+    ``expected`` says, by key, what may be overwritten: a content hash, several, or None for whatever is there. Keys
+    that are not in it are overwritten whatever is there; without ``expected`` all are. What is already as wanted is
+    left alone. ``delete`` (key → n8n id) removes workflows, under the same rule. ``origin`` maps ids inside the
+    contents to keys (by default: the snapshot's own, else the environment's). With ``tolerant`` a failure is reported
+    in the result and the others go on; otherwise the first one is raised.
+
+    Steps are named ``<prefix>:…``; safe to begin again. Call outside any scope. Raises what ``writes.perform`` raises
+    and ``SnapshotUnreadable``.
+    """
+    assert_no_scope("A restore")
+    report = RestoreReport()
+    wanted = _wanted(snapshot, contents, keys)
+    with run.fenced():
+        places = _places(environment)
+        keys_here = identity.key_by_workflow_id(environment.pk)
+    origins = dict(origin) if origin is not None else _origins(snapshot, keys_here)
+    creating = {w.key for w in wanted if not (p := places.get(w.key)) or not p.is_live}
+    targets = {key: place.env_workflow_id for key, place in places.items() if place.is_live}
+    targets |= {key: pending(key) for key in creating}
+    former = {p.env_workflow_id: key for key, p in places.items() if p.env_workflow_id}
+    ids = {**(origins if snapshot is None or snapshot.environment_id == environment.pk else {}), **former, **keys_here}
+    resolver = Resolver(ids)
+    items = [_item(w, places.get(w.key), creating, origins, targets, ids, credentials or {}, expected) for w in wanted]
+    items += _deletions(delete or {}, expected, {**{w.key: w.name for w in wanted}})
+
+    def remember(made: Mapping[str, str]) -> None:
+        with run.fenced():
+            identity.bind(tenant_id=environment.tenant_id, environment_id=environment.pk, ids=made)
+
+    with _client(environment, client) as connected:
+        report.results = perform(
+            run,
+            connected,
+            items,
+            prefix=prefix,
+            resolver=resolver,
+            concurrency=concurrency,
+            tolerant=tolerant,
+            on_created=remember,
+        )
+        if resolver.moved:
+            done = {w.env_workflow_id for w in report.results.values()}
+            report.rewired = _rewire(run, connected, resolver, done, prefix=prefix, tolerant=tolerant)
+    gone = [w.key for w in report.results.values() if w.outcome == "deleted"]
+    if gone:
+        with run.fenced():
+            identity.mark_deleted(tenant_id=environment.tenant_id, environment_id=environment.pk, keys=gone)
+    return report
+
+
+class _client:
+    """The caller's client, left open; or one of our own, closed at the end."""
+
+    def __init__(self, environment: Environment, given: N8nClient | None) -> None:
+        self._environment, self._given = environment, given
+        self._own: N8nClient | None = None
+
+    def __enter__(self) -> N8nClient:
+        if self._given is not None:
+            return self._given
+        self._own = client_for(self._environment)
+        return self._own
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._own is not None:
+            self._own.close()
+
+
+def _wanted(
+    snapshot: Snapshot | None, contents: Mapping[str, Mapping[str, Any]] | None, keys: Collection[str] | None
+) -> list[_Wanted]:
+    if contents is not None:
+        chosen = [key for key in contents if keys is None or key in keys]
+        return [
+            _Wanted(
+                key,
+                str(contents[key].get("name") or ""),
+                dump(contents[key]),
+                bool(contents[key].get("active")),
+                tuple(contents[key].get("tags") or ()),
+            )
+            for key in sorted(chosen)
+        ]
+    if snapshot is None or (keys is not None and not keys):
+        return []
+    return [
+        _Wanted(
+            str(entry["key"]),
+            str(entry.get("name") or ""),
+            data,
+            bool(entry.get("active")),
+            tuple(entry.get("tags") or ()),
+        )
+        for entry, data in services.load_bytes(snapshot, keys)
+    ]
+
+
+def _places(environment: Environment) -> dict[str, _Place]:
+    live = {str(s) for s in identity.LIVE}
+    rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk).values_list(
+        "canonical_workflow__key", "env_workflow_id", "status"
+    )
+    return {key: _Place(ident, bool(ident) and status in live) for key, ident, status in rows}
+
+
+def _origins(snapshot: Snapshot | None, keys_here: Mapping[str, str]) -> dict[str, str]:
+    if snapshot is None:
+        return dict(keys_here)
+    manifest_keys = key_map(services.entries_of(snapshot), services.references_of(snapshot))
+    return {**keys_here, **manifest_keys}
+
+
+def _item(
+    wanted: _Wanted,
+    place: _Place | None,
+    creating: Collection[str],
+    origins: Mapping[str, str],
+    targets: Mapping[str, str],
+    ids: Mapping[str, str],
+    credentials: Mapping[tuple[str, str], CredentialRef],
+    expected: Mapping[str, str | Collection[str] | None] | None,
+) -> WriteItem:
+    content = parse(wanted.data)
+    moves = _moves(content, origins, targets)
+    stand_ins = {
+        (r.credential_type, r.value): credentials[r.credential_type, r.value]
+        for r in references(content)
+        if r.kind == "credential" and (r.credential_type, r.value) in credentials
+    }
+
+    def load() -> dict[str, Any]:
+        found = parse(wanted.data)
+        if not moves and not stand_ins:
+            return found
+        return rewrite(found, workflow_ids=moves, credentials=stand_ins).content
+
+    made = load()
+    mark = fingerprint(made)
+    needs = frozenset(key for key in creating if pending(key) in mark.workflow_refs)
+    is_new = wanted.key in creating
+    hashes = _allowed(wanted.key, expected)
+    return WriteItem(
+        key=wanted.key,
+        name=wanted.name,
+        title=f"{'Create' if is_new else 'Write'} {wanted.name or wanted.key}",
+        action="create" if is_new else "update",
+        env_workflow_id=place.env_workflow_id if place and place.env_workflow_id else None,
+        content=load,
+        wanted_hash=mark.content_hash({**ids, **{pending(key): key for key in needs}}),
+        expected_hash=hashes[0] if hashes else None,
+        also_expected=frozenset(hashes[1:]) if hashes else frozenset(),
+        active=wanted.active,
+        tags=wanted.tags,
+        needs=needs,
+    )
+
+
+def _moves(content: Mapping[str, Any], origins: Mapping[str, str], targets: Mapping[str, str]) -> dict[str, str]:
+    """Id in the content → id in the target (or a pending one), where the two differ."""
+    moves = {}
+    for reference in references(content):
+        if reference.kind != "workflow":
+            continue
+        target = targets.get(origins.get(reference.value, ""))
+        if target and target != reference.value:
+            moves[reference.value] = target
+    return moves
+
+
+def _allowed(key: str, expected: Mapping[str, str | Collection[str] | None] | None) -> list[str]:
+    """The hashes that may be overwritten; none: anything."""
+    given = expected.get(key) if expected is not None else None
+    if given is None:
+        return []
+    return [given] if isinstance(given, str) else sorted(h for h in given if h)
+
+
+def _deletions(
+    delete: Mapping[str, str], expected: Mapping[str, str | Collection[str] | None] | None, names: Mapping[str, str]
+) -> list[WriteItem]:
+    items = []
+    for key, ident in sorted(delete.items()):
+        hashes = _allowed(key, expected)
+        name = names.get(key) or key
+        items.append(
+            WriteItem(
+                key=key,
+                name=name,
+                title=f"Delete {name}",
+                action="delete",
+                env_workflow_id=ident,
+                expected_hash=hashes[0] if hashes else None,
+                also_expected=frozenset(hashes[1:]) if hashes else frozenset(),
+            )
+        )
+    return items
+
+
+# -- callers of what has a new id -------------------------------------------------------------------------------------
+
+
+def _rewire(
+    run: Run, client: N8nClient, resolver: Resolver, done: Collection[str], *, prefix: str, tolerant: bool
+) -> dict[str, Written]:
+    """Let every other workflow that still calls a former id call the present one."""
+    found = run.step(
+        f"{prefix}:callers",
+        "Look for workflows that call what has a new id now",
+        lambda: _callers(client, set(resolver.moved), done),
+    )
+    items = []
+    for caller in found:
+        ident = caller["id"]
+        try:
+            content = portable(client.get_workflow(ident))
+        except RemoteNotFound:
+            continue
+        key = resolver.key_map().get(ident) or f"id:{ident}"
+        value = resolver.hash_of(fingerprint(content))
+        items.append(
+            WriteItem(
+                key=key,
+                name=caller["name"],
+                title=f"Let {caller['name'] or key} call what was recreated",
+                action="update",
+                env_workflow_id=ident,
+                content=content,
+                expected_hash=value,
+                wanted_hash=value,
+                create_if_missing=False,
+            )
+        )
+    return perform(run, client, items, prefix=f"{prefix}:rewire", resolver=resolver, tolerant=tolerant)
+
+
+def _callers(client: N8nClient, former: Collection[str], done: Collection[str]) -> list[dict[str, str]]:
+    callers = []
+    for page in client.iter_workflow_pages(cache={}):
+        for raw in page.items:
+            if raw["id"] in done:
+                continue
+            if any(r.kind == "workflow" and r.value in former for r in references(portable(raw))):
+                callers.append({"id": raw["id"], "name": str(raw.get("name") or "")})
+    return callers
+
+
+# -- putting back -----------------------------------------------------------------------------------------------------
+
+
+def put_back(
+    run: Run,
+    *,
+    environment: Environment,
+    before: Snapshot,
+    keys: Iterable[str],
+    written: Mapping[str, str | Collection[str]],
+    forward_prefix: str,
+    prefix: str = "back",
+) -> RestoreReport:
+    """Undo what ``perform``/``restore_into`` did under ``forward_prefix``: contents from ``before``, creations deleted.
+
+    ``written`` is, by key, what was being written (content hashes): that, what ``before`` holds and what a broken-off
+    write left may be overwritten; anything else is somebody's edit, is left alone and reported as failed. Tolerant:
+    look at ``report.failed``. Not to be cancelled.
+    """
+    entries = {str(e["key"]): e for e in services.entries_of(before)}
+    created = _created(run, forward_prefix)
+    faults = failures(run, prefix=forward_prefix)
+    halves: dict[str, set[str]] = {}
+    for key, error in faults.items():
+        details = error.get("details") or {}
+        if error.get("code") in ("WRITE_002", "WRITE_004") and details.get("found"):
+            halves.setdefault(key, set()).add(str(details["found"]))
+            if details.get("created") or details.get("outcome") == "created":
+                created.setdefault(key, str(details["env_workflow_id"]))
+    rewired = {
+        name.removeprefix(f"{forward_prefix}:rewire:write:")
+        for name in run.done_steps()
+        if name.startswith(f"{forward_prefix}:rewire:write:")
+    }
+    wanted = {key for key in {*keys, *rewired} if key in entries and key not in created}
+    expected: dict[str, Collection[str]] = {}
+    for key in {*wanted, *created}:
+        hashes = written.get(key) or ()
+        allowed = {hashes} if isinstance(hashes, str) else set(hashes)
+        if key in entries:
+            allowed.add(str(entries[key].get("content_hash") or ""))
+        expected[key] = allowed | halves.get(key, set())
+    # Something recreated because it had vanished meanwhile stays: deleting it would not bring the old id back.
+    delete = {key: ident for key, ident in created.items() if key not in entries}
+    recreated = {key for key in created if key in entries}
+    with run.shielded():
+        return restore_into(
+            run,
+            environment=environment,
+            prefix=prefix,
+            snapshot=before,
+            keys=wanted | recreated,
+            expected=expected,
+            delete=delete,
+            tolerant=True,
+        )
+
+
+def _created(run: Run, prefix: str) -> dict[str, str]:
+    made = {}
+    for name, step in run.done_steps().items():
+        if name.startswith(f"{prefix}:write:") and isinstance(step.result, dict):
+            written = Written.from_dict(step.result)
+            if written.outcome == "created":
+                made[written.key] = written.env_workflow_id
+    return made
+
+
+def hash_differences(snapshot: Snapshot, wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """Where a snapshot does not hold the hashes that are wanted (None: the workflow should not be there)."""
+    entries: dict[str, str] = {str(e["key"]): str(e.get("content_hash")) for e in services.entries_of(snapshot)}
+    return [
+        {"key": key, "wanted": value, "found": entries.get(key)}
+        for key, value in sorted(wanted.items())
+        if entries.get(key) != value
+    ]

@@ -1,0 +1,198 @@
+"""Copying the branches to a remote: allowed protocols only, credentials by environment, an end to every wait."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .errors import PushFailed, PushRefusedLogin, PushRejected, PushUnreachable, RemoteNotAllowed, tidy
+from .plumbing import Plumbing
+from .refs import tips
+
+_SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9.-]+):(?P<path>[^:\s][^\s]*)\Z")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9])?\Z")
+_LOGIN = re.compile(
+    r"authentication failed|could not read (?:username|password)|invalid (?:username|credentials)|access denied"
+    r"|permission (?:to .* )?denied|publickey|returned error: 40[13]|host key verification failed|not permitted"
+    r"|terminal prompts disabled|load key",
+    re.I,
+)
+_UNREACHABLE = re.compile(
+    r"could not resolve|couldn't connect|failed to connect|connection (?:refused|timed out|reset|closed)|timed out"
+    r"|no route to host|network is unreachable|not found|does not exist|does not appear to be a git repository"
+    r"|unable to access|could not read from remote|remote end hung up|operation too slow",
+    re.I,
+)
+_CREDENTIALS = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$OPS_GIT_USER" "$OPS_GIT_SECRET"; }; f'
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where to push and how to sign in. The secrets never reach a command line, a URL or a file that stays.
+
+    For https ``username`` and ``password`` (a token); for ssh ``ssh_key`` (private key, PEM text) and
+    ``known_hosts`` (lines in OpenSSH's form; without them the host key is not accepted).
+    """
+
+    url: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ssh_key: str = field(default="", repr=False)
+    known_hosts: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """Branches that moved at the remote, and those that were there already."""
+
+    moved: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+
+
+def check_remote(url: str, *, allow_file: bool = False, allow_http: bool = False) -> str:
+    """The protocol of an allowed address. Raises RemoteNotAllowed; the address itself is never repeated."""
+    if not url or len(url) > 500 or url.startswith("-") or "::" in url or not url.isprintable() or " " in url:
+        raise RemoteNotAllowed
+    if "://" not in url:
+        match = _SCP_LIKE.match(url)
+        if match is None or match["path"].startswith("-") or match["host"].startswith("-"):
+            raise RemoteNotAllowed
+        return "ssh"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise RemoteNotAllowed from None
+    allowed = {"https", "ssh", *(["file"] if allow_file else []), *(["http"] if allow_http else [])}
+    if parts.scheme not in allowed or parts.password is not None or parts.query or parts.fragment:
+        raise RemoteNotAllowed
+    if parts.scheme == "file":
+        if parts.netloc or not parts.path.startswith("/"):
+            raise RemoteNotAllowed
+        return "file"
+    if not _HOST.match(parts.hostname or "") or (parts.username and not re.match(r"[\w.-]+\Z", parts.username)):
+        raise RemoteNotAllowed
+    if parts.scheme in ("https", "http") and parts.username is not None:
+        raise RemoteNotAllowed
+    return parts.scheme
+
+
+def push(
+    plumbing: Plumbing,
+    remote: Remote,
+    *,
+    branches: Sequence[str] | None = None,
+    timeout: float = 120.0,
+    allow_file: bool = False,
+    allow_http: bool = False,
+) -> Pushed:
+    """Push all branches (or those named), never by force. Safe to repeat.
+
+    Raises RemoteNotAllowed, PushRefusedLogin, PushUnreachable, PushRejected, or PushFailed.
+    """
+    protocol = check_remote(remote.url, allow_file=allow_file, allow_http=allow_http)
+    here = tips(plumbing)
+    names = sorted(here if branches is None else [name for name in branches if name in here])
+    if not names:
+        return Pushed()
+    with _signed_in(remote, protocol) as (settings, environment):
+        answer = plumbing.run(
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--",
+            remote.url,
+            *(f"refs/heads/{name}:refs/heads/{name}" for name in names),
+            settings=settings,
+            environment=environment,
+            timeout=timeout,
+            own_group=True,
+        )
+    said = _without(answer.said, remote)
+    if answer.timed_out:
+        raise PushUnreachable(details={"git": said})
+    return _judge(answer.status, answer.out.decode("utf-8", "replace"), said)
+
+
+def _judge(status: int, out: str, said: str) -> Pushed:
+    moved, unchanged, rejected = [], [], {}
+    for line in out.splitlines():
+        flag, _, rest = line.partition("\t")
+        pair, _, why = rest.partition("\t")
+        name = pair.rpartition(":")[2].removeprefix("refs/heads/")
+        if flag == "!":
+            rejected[name] = tidy(why, limit=200)
+        elif flag == "=":
+            unchanged.append(name)
+        elif rest and len(flag) == 1:
+            moved.append(name)
+    if rejected:
+        raise PushRejected(details={"branches": rejected, "git": said})
+    if status == 0:
+        return Pushed(tuple(moved), tuple(unchanged))
+    if _LOGIN.search(said):
+        raise PushRefusedLogin(details={"git": said})
+    if _UNREACHABLE.search(said):
+        raise PushUnreachable(details={"git": said})
+    raise PushFailed(details={"git": said})
+
+
+def _without(said: str, remote: Remote) -> str:
+    for secret in (remote.password, remote.ssh_key):
+        if secret:
+            said = said.replace(secret, "…")
+    return tidy(re.sub(r"//[^/@\s]+@", "//…@", said))
+
+
+@contextlib.contextmanager
+def _signed_in(remote: Remote, protocol: str) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Settings and environment for one push; a key's file lives only as long as that."""
+    if any("\n" in text or "\r" in text or "\0" in text for text in (remote.username, remote.password)):
+        raise RemoteNotAllowed("The user name and the token for the remote have to be single lines.")
+    settings = [
+        "credential.helper=",
+        "http.followRedirects=false",
+        "http.lowSpeedLimit=100",
+        "http.lowSpeedTime=30",
+        "push.recurseSubmodules=no",
+    ]
+    environment = {"GIT_ALLOW_PROTOCOL": protocol}
+    if remote.password and protocol in ("https", "http"):
+        settings.append(f"credential.helper={_CREDENTIALS}")
+        environment |= {"OPS_GIT_USER": remote.username or "git", "OPS_GIT_SECRET": remote.password}
+    if protocol != "ssh":
+        yield settings, environment
+        return
+    with tempfile.TemporaryDirectory(prefix="opsconsole-ssh-") as folder:
+        environment["GIT_SSH_VARIANT"] = "ssh"
+        environment["GIT_SSH_COMMAND"] = _ssh_command(Path(folder), remote)
+        yield settings, environment
+
+
+def _ssh_command(folder: Path, remote: Remote) -> str:
+    hosts, key = folder / "known_hosts", folder / "key"
+    hosts.write_text(remote.known_hosts.strip() + "\n")
+    options = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "ConnectTimeout": "15",
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "2",
+        "IdentitiesOnly": "yes",
+        "ForwardAgent": "no",
+        "PermitLocalCommand": "no",
+        "ProxyCommand": "none",
+    }
+    words = ["ssh", "-F", "/dev/null", *(f"-o {name}={value}" for name, value in options.items())]
+    if remote.ssh_key:
+        key.touch(mode=0o600)
+        key.write_text(remote.ssh_key.strip() + "\n")
+        words.append(f"-i {key}")
+    return " ".join(words)

@@ -1,0 +1,227 @@
+"""Pages and REST of snapshots: what they show, who may, and how many queries it takes."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from opsconsole.core import clock
+from snapshots.models import Snapshot
+from tenants.scope import tenant_scope
+from tenants.tokens import create_token
+from workflows.models import Environment
+
+from .conftest import make_environment, workflow
+
+
+@pytest.fixture
+def page(live_cast: Any) -> Client:
+    client = Client()
+    client.force_login(live_cast.operator, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return client
+
+
+@pytest.fixture
+def api(live_cast: Any) -> Any:
+    _, secret = create_token(user=live_cast.operator, name="runbook")
+
+    def call(method: str, path: str, body: Any = None, *, token: str = secret) -> Any:
+        data = json.dumps(body) if body is not None else None
+        return Client().generic(
+            method, f"/api/v1{path}", data or "", content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {token}"
+        )
+
+    return call
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is there at once: what is started has ended when the call looks."""
+    from operations import engine, services
+
+    monkeypatch.setattr(
+        services,
+        "wake",
+        lambda *, operation_id, tenant_id: engine.drive(operation_id=operation_id, tenant_id=tenant_id),
+    )
+
+
+def base(cast: Any) -> str:
+    return f"/t/{cast.tenant.slug}/snapshots"
+
+
+def test_the_story_on_pages(
+    page: Client, live_cast: Any, n8n: Any, environment: Environment, run_operations: Any
+) -> None:
+    made = n8n.seed([workflow("Orders <b>", active=True), workflow("Invoices")])
+    home = base(live_cast)
+    assert b"Nothing captured yet" in page.get(f"{home}/").content
+    answer = page.post(f"{home}/new/", {"environment": environment.pk, "snapshot_type": "manual_backup"})
+    assert answer.status_code == 302 and "/jobs/" in answer["Location"]
+    run_operations(live_cast.tenant)
+    with tenant_scope(live_cast.tenant.pk):
+        snapshot = Snapshot.objects.get()
+    listed = page.get(f"{home}/?environment=production&type=manual_backup").content.decode()
+    assert str(snapshot.pk) in listed
+    shown = page.get(f"{home}/{snapshot.pk}/").content.decode()
+    assert "Orders &lt;b&gt;" in shown and "<b>" not in shown.split("<main")[1].split("<aside")[0].replace("<body", "")
+    assert "Invoices" not in page.get(f"{home}/{snapshot.pk}/?q=orders").content.decode()
+    bundle = b"".join(page.get(f"{home}/{snapshot.pk}/download/"))  # type: ignore[arg-type]
+    assert [w["content"]["name"] for w in json.loads(bundle)["workflows"]] == ["Invoices", "Orders <b>"]
+    n8n.edit(made[1]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    page.post(f"{home}/new/", {"environment": environment.pk, "snapshot_type": "manual_backup"})
+    run_operations(live_cast.tenant)
+    for other in ("now", "approved"):
+        assert page.get(f"{home}/{snapshot.pk}/compare/?with={other}").status_code == 200
+    assert "Invoices" in page.get(f"{home}/{snapshot.pk}/compare/").content.decode()
+    assert page.get(f"{home}/{snapshot.pk}/compare/?with=now&key=invoices").status_code == 200
+    wizard = page.get(f"{home}/{snapshot.pk}/restore/")
+    assert wizard.status_code == 200 and "Type <code>Production</code>" in wizard.content.decode()
+    refused = page.post(f"{home}/{snapshot.pk}/restore/", {"overwrite_existing": "on", "choice": "all"})
+    assert refused.status_code == 422 and "REST_006" in refused.content.decode()
+    started = page.post(
+        f"{home}/{snapshot.pk}/restore/", {"overwrite_existing": "on", "choice": "all", "typed": "Production"}
+    )
+    assert started.status_code == 302 and "/jobs/" in started["Location"]
+    assert run_operations(live_cast.tenant) == ["COMPLETED"]
+    assert n8n.workflow(made[1]["id"])["nodes"][1]["parameters"]["url"] == "https://example.org/a"
+    verified = page.post(f"{home}/{snapshot.pk}/verify/")
+    assert verified.status_code == 302
+    assert run_operations(live_cast.tenant) == ["COMPLETED"]
+    assert "Every content equals its hash" in page.get(f"{home}/{snapshot.pk}/").content.decode()
+
+
+def test_the_list_takes_as_many_queries_for_many_as_for_few(
+    page: Client, live_cast: Any, environment: Environment
+) -> None:
+    def add(count: int) -> None:
+        now = clock.now()
+        with tenant_scope(live_cast.tenant.pk):
+            Snapshot.objects.bulk_create(
+                Snapshot(
+                    tenant_id=live_cast.tenant.pk,
+                    environment=environment,
+                    snapshot_type="scheduled",
+                    created_at=now - timedelta(seconds=n),
+                    created_by=live_cast.operator,
+                )
+                for n in range(count)
+            )
+
+    page.get(f"{base(live_cast)}/")  # the first visit of a session writes its row
+    counts = []
+    for more in (2, 80):
+        add(more)
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            answer = page.get(f"{base(live_cast)}/")
+        counts.append(len(queries))
+        assert answer.status_code == 200
+    assert counts[0] == counts[1] <= 20
+    first = page.get(f"{base(live_cast)}/?limit=50")
+    assert b"cursor=" in first.content
+
+
+def test_strangers_and_viewers(live_cast: Any, capture: Any, n8n: Any, environment: Environment) -> None:
+    n8n.seed([workflow("Orders")])
+    snapshot = capture()
+    stranger, viewer = Client(), Client()
+    backend = "allauth.account.auth_backends.AuthenticationBackend"
+    stranger.force_login(live_cast.stranger, backend=backend)
+    viewer.force_login(live_cast.viewer, backend=backend)
+    mine, theirs = base(live_cast), f"/t/{live_cast.other_tenant.slug}/snapshots"
+    for path in ("", "compare/", "download/", "restore/"):
+        assert stranger.get(f"{mine}/{snapshot.pk}/{path}").status_code == 404
+        assert stranger.get(f"{theirs}/{snapshot.pk}/{path}").status_code == 404
+    assert stranger.post(f"{theirs}/{snapshot.pk}/verify/").status_code == 404
+    assert viewer.get(f"{mine}/{snapshot.pk}/").status_code == 200
+    assert viewer.get(f"{mine}/{snapshot.pk}/restore/").status_code == 403
+    assert viewer.post(f"{mine}/{snapshot.pk}/verify/").status_code == 403
+    _, token = create_token(user=live_cast.stranger, name="x")
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {token}"}
+    for path in (
+        f"snapshots/{snapshot.pk}",
+        f"snapshots?environment_id={environment.pk}",
+        f"restore/{environment.pk}/preview?snapshot_id={snapshot.pk}",
+    ):
+        assert Client().get(f"/api/v1/{path}", **headers).status_code == 404
+
+
+def test_the_runbooks_calls(api: Any, at_once: None, n8n: Any, environment: Environment) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices")])
+    body = {"environment_id": str(environment.pk), "snapshot_type": "manual_backup", "description": "runbook"}
+    created = api("POST", "/snapshots", body).json()
+    ident = created["snapshot"]["id"]
+    assert created["operation"]["status"] == "COMPLETED"
+    listed = api("GET", f"/snapshots?environment_id={environment.pk}&limit=20").json()["snapshots"]
+    assert [(s["id"], s["snapshot_type"], bool(s["git_commit_sha"])) for s in listed] == [
+        (ident, "manual_backup", True)
+    ]
+    whole = api("GET", f"/snapshots/{ident}").json()["snapshot"]
+    assert len(whole["workflows"]) == 2
+    n8n.delete_workflow(made[0]["id"])
+    n8n.edit(made[1]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    preview = api("GET", f"/restore/{environment.pk}/preview?snapshot_id={ident}").json()["preview"]
+    names = ("new_workflows", "updated_workflows", "unchanged_workflows")
+    assert [len(preview[name]) for name in names] == [1, 1, 0]
+    asked = {"snapshot_id": ident, "dry_run": True, "overwrite_existing": True}
+    dry = api("POST", f"/restore/{environment.pk}/execute", asked)
+    assert dry.status_code == 200 and dry.json()["restore"]["dry_run"] is True
+    assert len(n8n.state()["workflows"]) == 1
+    done = api(
+        "POST", f"/restore/{environment.pk}/execute", {**asked, "dry_run": False, "skip_validation": False}
+    ).json()
+    assert [w["key"] for w in done["restore"]["created"]] == ["orders"]
+    assert [w["key"] for w in done["restore"]["updated"]] == ["invoices"]
+    assert done["restore"]["failed"] == []
+    again = api("GET", f"/restore/{environment.pk}/preview?snapshot_id={ident}").json()["preview"]
+    assert [len(again[name]) for name in names] == [0, 0, 2]
+
+
+def test_a_capture_answers_with_its_id_before_it_is_done(api: Any, n8n: Any, environment: Environment) -> None:
+    answer = api("POST", "/snapshots?wait=0", {"environment_id": str(environment.pk)})
+    assert answer.status_code == 202
+    told = answer.json()
+    assert told["snapshot"]["id"] == told["operation"]["subject_id"]
+    assert (
+        api("POST", "/snapshots?wait=0", {"environment_id": str(environment.pk), "snapshot_type": "nope"}).status_code
+        == 422
+    )
+
+
+def test_a_preview_of_an_environment_that_does_not_answer(
+    api: Any, capture: Any, n8n: Any, environment: Environment, fast_retries: None
+) -> None:
+    n8n.seed([workflow("Orders")])
+    snapshot = capture()
+    n8n.fault(kind="html", status=502, method="GET", path="/workflows")
+    answer = api("GET", f"/restore/{environment.pk}/preview?snapshot_id={snapshot.pk}")
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "REST_001"
+    assert answer.json()["error"]["details"]["cause"]["code"] == "N8N_018"
+
+
+def test_a_restore_from_another_environments_snapshot(
+    live_cast: Any, sandbox_server: Any, capture: Any, n8n: Any, run_operations: Any
+) -> None:
+    from snapshots.starting import start_restore
+
+    n8n.seed([workflow("Orders", active=True)])
+    snapshot = capture()
+    other = sandbox_server.control.create()
+    try:
+        spare = make_environment(live_cast.tenant, other, name="Spare", slug="spare", kind="staging")
+        start_restore(
+            tenant_id=live_cast.tenant.pk, environment_id=spare.pk, snapshot_id=snapshot.pk, requested_by=None
+        )
+        assert run_operations(live_cast.tenant) == ["COMPLETED"]
+        assert [(w["name"], w["active"]) for w in other.state()["workflows"]] == [("Orders", True)]
+    finally:
+        other.delete()

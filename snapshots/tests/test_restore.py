@@ -1,0 +1,319 @@
+"""Restores: exact, proven, never over somebody else's edit; and wholly undone where they fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from operations import engine
+from operations.handlers import boundary_observers
+from operations.models import Operation
+from snapshots import services
+from snapshots.errors import EnvironmentLocked
+from snapshots.models import Snapshot
+from snapshots.preview import preview
+from snapshots.starting import start_restore
+from tenants.scope import tenant_scope
+from workflows.models import Environment, WorkflowEnvMap
+
+from .conftest import caller, workflow
+from .test_capture import Crash, _release, _status
+
+
+@pytest.fixture
+def restore(live_cast: Any, environment: Environment, run_operations: Any) -> Any:
+    def go(snapshot: Snapshot, **options: Any) -> Operation:
+        operation = start_restore(
+            tenant_id=live_cast.tenant.pk,
+            environment_id=environment.pk,
+            snapshot_id=snapshot.pk,
+            requested_by=live_cast.operator,
+            **options,
+        )
+        run_operations(live_cast.tenant)
+        with tenant_scope(live_cast.tenant.pk):
+            return Operation.objects.get(pk=operation.pk)
+
+    return go
+
+
+def behaviour(n8n: Any) -> dict[str, Any]:
+    """Name → what it does, ids aside."""
+    names = {w["id"]: w["name"] for w in n8n.state()["workflows"]}
+
+    def told(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: told(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [told(v) for v in value]
+        return f"→{names[value]}" if isinstance(value, str) and value in names else value
+
+    return {
+        w["name"]: told({k: w[k] for k in ("nodes", "connections", "active")} | {"settings": w.get("settings")})
+        for w in n8n.state()["workflows"]
+    }
+
+
+def test_a_restore_brings_everything_back(capture: Any, restore: Any, n8n: Any) -> None:
+    made = n8n.seed([workflow("Orders", active=True), workflow("Invoices"), workflow("Stock")])
+    snapshot = capture()
+    was = behaviour(n8n)
+    n8n.edit(made[0]["id"], nodes=workflow(url="https://evil.example")["nodes"], active=False)
+    n8n.edit(made[1]["id"], settings={"executionOrder": "v1", "executionTimeout": 33})
+    n8n.delete_workflow(made[2]["id"])
+    done = restore(snapshot)
+    assert done.status == "COMPLETED", (done.error_code, done.error_message, done.error_details)
+    assert done.result["status"] == "restored"
+    assert done.result["proof"] == {"equal": True, "compared": 3, "differing": []}
+    assert [w["key"] for w in done.result["created"]] == ["stock"]
+    assert sorted(w["key"] for w in done.result["updated"]) == ["invoices", "orders"]
+    now = behaviour(n8n)
+    assert {n: now[n]["nodes"] for n in now} == {n: was[n]["nodes"] for n in was}
+    assert now["Orders"]["active"] is True
+    again = capture()
+    assert {e["key"]: e["content_hash"] for e in again.workflows} == {
+        e["key"]: e["content_hash"] for e in snapshot.workflows
+    }
+
+
+def test_restoring_into_an_empty_n8n_gives_equal_hashes(
+    capture: Any, restore: Any, n8n: Any, environment: Environment
+) -> None:
+    sub = n8n.seed([workflow("Sub", active=True)])[0]
+    main = n8n.seed([caller("Main", sub["id"])])[0]
+    circle = n8n.seed([caller("Ping", main["id"])])[0]
+    n8n.edit(main["id"], nodes=caller("Main", circle["id"])["nodes"])
+    snapshot = capture()
+    for row in n8n.state()["workflows"]:
+        n8n.delete_workflow(row["id"])
+    done = restore(snapshot)
+    assert done.status == "COMPLETED", (done.error_code, done.error_message, done.error_details)
+    again = capture()
+    assert {e["key"]: e["content_hash"] for e in again.workflows} == {
+        e["key"]: e["content_hash"] for e in snapshot.workflows
+    }
+    ids = {e["key"]: e["env_workflow_id"] for e in again.workflows}
+    refs = {e["key"]: e.get("refs") for e in again.workflows}
+    assert refs["main"] == [ids["ping"]] and refs["ping"] == [ids["main"]]
+    with tenant_scope(environment.tenant_id):
+        places = list(WorkflowEnvMap.objects.exclude(status="deleted"))
+    assert len(places) == 3 and all(p.git_content_hash == p.env_content_hash for p in places)
+
+
+def test_callers_of_a_recreated_workflow_are_rewired(capture: Any, restore: Any, n8n: Any) -> None:
+    sub = n8n.seed([workflow("Sub")])[0]
+    n8n.seed([caller("Main", sub["id"])])
+    snapshot = capture()
+    n8n.delete_workflow(sub["id"])
+    done = restore(snapshot, keys=["sub"])
+    assert done.status == "COMPLETED", (done.error_code, done.error_message, done.error_details)
+    assert [w["key"] for w in done.result["rewired"]] == ["main"]
+    again = capture()
+    entries = {e["key"]: e for e in again.workflows}
+    assert entries["main"]["refs"] == [entries["sub"]["env_workflow_id"]]
+
+
+def test_a_lost_answer_creates_nothing_twice(capture: Any, restore: Any, n8n: Any) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Orders"), workflow("Orders", url="https://example.org/other")])
+    snapshot = capture()
+    for row in made:
+        n8n.delete_workflow(row["id"])
+    n8n.fault(kind="drop_after", method="POST", path="^/api/v1/workflows$")
+    done = restore(snapshot)
+    assert done.status == "COMPLETED", (done.error_code, done.error_message, done.error_details)
+    assert len(n8n.state()["workflows"]) == 3
+
+
+def test_an_edit_by_somebody_else_is_never_overwritten(capture: Any, restore: Any, n8n: Any) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices")])
+    snapshot = capture()
+    for row in made:
+        n8n.edit(row["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    was = behaviour(n8n)
+    # After the capture before the restore, just before the console reads it again to write.
+    theirs = workflow(url="https://theirs.example")["nodes"]
+    n8n.fault(
+        kind="edit_before", method="GET", path=f"/workflows/{made[0]['id']}$", times=1, workflow_id=made[0]["id"],
+        changes={"nodes": theirs},
+    )  # fmt: skip
+    done = restore(snapshot)
+    assert done.status == "FAILED"
+    now = behaviour(n8n)
+    assert now["Orders"]["nodes"] == theirs
+    assert now["Invoices"] == was["Invoices"]
+    assert done.error_code == "REST_004"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {
+            "kind": "status",
+            "status": 400,
+            "method": "PUT",
+            "message": "request/body must NOT have additional properties",
+        },
+        {"kind": "status", "status": 500, "method": "PUT"},
+        {"kind": "partial", "mode": "truncated_nodes", "method": "PUT"},
+        {"kind": "partial", "mode": "lost_activation", "method": "PUT"},
+        {"kind": "status", "status": 400, "method": "POST", "path": "/activate$"},
+        {"kind": "status", "status": 400, "method": "POST", "path": "^/api/v1/workflows$"},
+    ],
+)
+def test_a_failing_write_puts_everything_back(
+    capture: Any, restore: Any, n8n: Any, fault: dict[str, Any], fast_retries: None
+) -> None:
+    made = n8n.seed([workflow(f"Flow {n}", active=n % 2 == 0) for n in range(4)])
+    snapshot = capture()
+    n8n.delete_workflow(made[3]["id"])
+    for row in made[:2]:
+        n8n.edit(row["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    n8n.edit(made[2]["id"], active=False)
+    was = behaviour(n8n)
+    # Three tries of one write; what is put back afterwards meets no fault.
+    n8n.fault(**{"path": f"/workflows/{made[0]['id']}$", **fault, "times": 3 if fault.get("status") == 500 else 1})
+    done = restore(snapshot)
+    assert done.status == "FAILED", done.result
+    assert done.error_code in ("REST_002", "REST_003"), done.error_details
+    assert done.error_details["details"]["proof"]["equal"]
+    assert behaviour(n8n) == was
+
+
+def test_a_silently_inactive_workflow_is_switched_on(capture: Any, restore: Any, n8n: Any) -> None:
+    made = n8n.seed([workflow("Orders", active=True)])
+    snapshot = capture()
+    n8n.edit(made[0]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    n8n.fault(kind="partial", mode="silent_inactive", method="PUT", times=1)
+    done = restore(snapshot)
+    assert done.status == "COMPLETED", (done.error_code, done.error_message)
+    assert n8n.workflow(made[0]["id"])["active"]
+
+
+def test_dry_run_changes_nothing(capture: Any, restore: Any, n8n: Any) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Extra")])
+    snapshot = capture()
+    n8n.edit(made[0]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    n8n.clear_calls()
+    done = restore(snapshot, dry_run=True)
+    assert done.status == "COMPLETED"
+    assert [w["key"] for w in done.result["updated"]] == ["orders"]
+    assert {c["method"] for c in n8n.calls()} == {"GET"}
+    with tenant_scope(snapshot.tenant_id):
+        assert Snapshot.objects.count() == 1
+
+
+def test_overwrite_existing_off_only_creates(capture: Any, restore: Any, n8n: Any) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices")])
+    snapshot = capture()
+    n8n.edit(made[0]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    n8n.delete_workflow(made[1]["id"])
+    done = restore(snapshot, overwrite_existing=False)
+    assert [w["key"] for w in done.result["created"]] == ["invoices"]
+    assert [w["key"] for w in done.result["skipped"]] == ["orders"]
+    assert n8n.workflow(made[0]["id"])["nodes"][1]["parameters"]["url"] == "https://changed.example"
+
+
+def test_extra_workflows_are_left_alone_unless_asked(capture: Any, restore: Any, n8n: Any, environment: Any) -> None:
+    n8n.seed([workflow("Orders")])
+    snapshot = capture()
+    n8n.seed([workflow("New one")])
+    plan = preview(tenant_id=environment.tenant_id, environment_id=environment.pk, snapshot_id=snapshot.pk).to_dict()
+    assert [(w["name"], w["effect"]) for w in plan["extra_workflows"]] == [("New one", "left alone")]
+    assert restore(snapshot).status == "COMPLETED"
+    assert len(n8n.state()["workflows"]) == 2
+    done = restore(snapshot, delete_extra=True)
+    assert done.status == "COMPLETED", done.error_details
+    assert [w["key"] for w in done.result["deleted"]] == ["new-one"]
+    assert [w["name"] for w in n8n.state()["workflows"]] == ["Orders"]
+
+
+def test_a_dangling_call_is_refused_before_anything_is_written(capture: Any, restore: Any, n8n: Any) -> None:
+    sub = n8n.seed([workflow("Sub")])[0]
+    main = n8n.seed([caller("Main", sub["id"])])[0]
+    snapshot = capture()
+    n8n.delete_workflow(sub["id"])
+    n8n.delete_workflow(main["id"])
+    done = restore(snapshot, keys=["main"])
+    assert (done.status, done.error_code) == ("FAILED", "REST_001")
+    problem = done.error_details["details"]["problems"][0]
+    assert (problem["code"], problem["needs"]) == ("workflow_missing", "sub")
+    assert n8n.state()["workflows"] == []
+    assert restore(snapshot, keys=["main"], skip_validation=True).status == "COMPLETED"
+
+
+def test_one_restore_at_a_time(capture: Any, n8n: Any, environment: Environment, live_cast: Any) -> None:
+    n8n.seed([workflow("Orders")])
+    snapshot = capture()
+
+    def go() -> Operation:
+        return start_restore(
+            tenant_id=environment.tenant_id, environment_id=environment.pk, snapshot_id=snapshot.pk, requested_by=None
+        )
+
+    first = go()
+    with pytest.raises(EnvironmentLocked) as refused:
+        go()
+    assert refused.value.details["operation_id"] == str(first.pk)
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_a_crash_at_any_boundary_ends_all_or_before(
+    capture: Any, n8n: Any, environment: Environment, live_cast: Any, fail: bool, fast_retries: None
+) -> None:
+    """One restore after the other on the same instance, each killed one boundary later than the last."""
+    sub = n8n.seed([workflow("Sub")])[0]
+    n8n.seed([caller("Main", sub["id"]), workflow("Orders", active=True)])
+    good = capture()
+    wanted = behaviour(n8n)
+    reached = 0
+    while True:
+        n8n.clear_faults()
+        for row in n8n.state()["workflows"]:
+            if row["name"] == "Sub":
+                n8n.delete_workflow(row["id"])
+            if row["name"] == "Orders":
+                n8n.edit(row["id"], nodes=workflow(url="https://changed.example")["nodes"], active=False)
+        was = behaviour(n8n)
+        if fail:
+            n8n.fault(kind="status", status=400, method="POST", path="/activate$", times=5)
+        operation = start_restore(
+            tenant_id=environment.tenant_id, environment_id=environment.pk, snapshot_id=good.pk, requested_by=None
+        )
+        passed = 0
+
+        def die(_name: str, at: int = reached) -> None:
+            nonlocal passed
+            passed += 1
+            if passed > at:
+                boundary_observers.clear()
+                raise Crash
+
+        boundary_observers.append(die)
+        try:
+            engine.drive(operation_id=operation.pk, tenant_id=environment.tenant_id)
+        except Crash:
+            _release(live_cast.tenant, operation)
+            engine.drive(operation_id=operation.pk, tenant_id=environment.tenant_id)
+        finally:
+            boundary_observers.clear()
+        assert _status(live_cast.tenant, operation) == ("FAILED" if fail else "COMPLETED"), reached
+        now = behaviour(n8n)
+        if fail:
+            assert {k: v for k, v in now.items() if k != "Main"} == {k: v for k, v in was.items() if k != "Main"}
+        else:
+            assert now == wanted, reached
+        assert len(n8n.state()["workflows"]) == len(was if fail else wanted)
+        if passed <= reached:
+            break
+        reached += 3
+    assert reached > 12
+
+
+def test_another_tenants_snapshot_is_not_there(capture: Any, n8n: Any, live_cast: Any) -> None:
+    from opsconsole.core.errors import NotFound
+
+    n8n.seed([workflow("Orders")])
+    snapshot = capture()
+    with pytest.raises(NotFound):
+        services.snapshot_by_id(live_cast.other_tenant.pk, snapshot.pk)

@@ -1,0 +1,15 @@
+"""Addresses of snapshots and restores."""
+
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("snapshots/", views.snapshots, name="snapshots"),
+    path("snapshots/new/", views.snapshot_create, name="snapshot-create"),
+    path("snapshots/<uuid:pk>/", views.snapshot, name="snapshot"),
+    path("snapshots/<uuid:pk>/verify/", views.snapshot_verify, name="snapshot-verify"),
+    path("snapshots/<uuid:pk>/download/", views.snapshot_download, name="snapshot-download"),
+    path("snapshots/<uuid:pk>/compare/", views.snapshot_compare, name="snapshot-compare"),
+    path("snapshots/<uuid:pk>/restore/", views.snapshot_restore, name="snapshot-restore"),
+]

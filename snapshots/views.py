@@ -1,0 +1,314 @@
+"""Pages of snapshots: the list, one of them, comparing, and the way to a restore."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+
+from opsconsole.core.errors import NotFound, OpsError
+from opsconsole.core.paging import clamp
+from tenants.models import Grants
+from tenants.pages import Visit, tenant_page
+from tenants.scope import tenant_scope
+from workflows.models import Environment, WorkflowEnvMap
+from workflows.permissions import may_operate, require_operate
+from workflows.presenters import diff_context
+
+from . import selectors, services
+from .canonical import canonical_blobs, canonical_content, canonical_references
+from .errors import NotConfirmed, PreviewFailed
+from .forms import CaptureForm, RestoreForm
+from .manifest import key_map
+from .models import Snapshot, SnapshotType
+from .preview import preview
+from .starting import start_restore
+
+ROWS = 50
+COMPARED_ROWS = 200
+LISTED = 100
+
+
+def _environments() -> list[Environment]:
+    return list(Environment.objects.filter(is_archived=False).order_by("position", "name"))
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+@tenant_page(Grants.VIEW)
+def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Every snapshot of the tenant, newest first."""
+    environments = _environments()
+    chosen = next((e for e in environments if request.GET.get("environment") in (str(e.pk), e.slug)), None)
+    kind = request.GET.get("type", "")
+    kind = kind if kind in SnapshotType.values else ""
+    page = selectors.list_snapshots(
+        environment_id=chosen.pk if chosen else None,
+        snapshot_type=kind,
+        cursor=request.GET.get("cursor", ""),
+        limit=clamp(request.GET.get("limit")),
+    )
+    context = {
+        "page": page,
+        "all_environments": environments,
+        "chosen": chosen,
+        "kind": kind,
+        "types": SnapshotType.choices,
+        "filtered": bool(chosen or kind or request.GET.get("cursor")),
+        "may_operate": visit.may(Grants.OPERATE) or any(may_operate(visit, e) for e in environments),
+        "nav_section": "snapshots",
+    }
+    return render(request, "snapshots/list.html", context)
+
+
+@tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
+def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Take a snapshot by hand."""
+    with tenant_scope(visit.tenant.pk):
+        environments = [e for e in _environments() if may_operate(visit, e)]
+    if not environments:
+        visit.require(Grants.OPERATE)
+    form = CaptureForm(
+        request.POST or None,
+        environments=environments,
+        initial={"environment": request.GET.get("environment", "")},
+    )
+    if request.method == "POST" and form.is_valid():
+        operation = services.start_capture(
+            tenant_id=visit.tenant.pk,
+            environment_id=uuid.UUID(form.cleaned_data["environment"]),
+            snapshot_type=form.cleaned_data["snapshot_type"],
+            description=form.cleaned_data["description"],
+            requested_by=visit.user,
+        )
+        messages.info(request, "The capture has begun.")
+        return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
+    status = 422 if request.method == "POST" else 200
+    context = {"form": form, "nav_section": "snapshots", "none": not environments}
+    return render(request, "snapshots/new.html", context, status=status)
+
+
+@tenant_page(Grants.VIEW, scope=False)
+def snapshot(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """One snapshot: facts, what verification found, every workflow with its hash."""
+    found = services.snapshot_by_id(visit.tenant.pk, pk)
+    lost: OpsError | None = None
+    try:
+        entries = services.entries_of(found)
+    except OpsError as error:
+        entries, lost = [], error
+    q = request.GET.get("q", "")[:200]
+    page, total = selectors.entry_page(entries, q=q, cursor=request.GET.get("cursor", ""), limit=ROWS)
+    with tenant_scope(visit.tenant.pk):
+        others = list(
+            Snapshot.objects.filter(environment_id=found.environment_id)
+            .exclude(pk=pk)
+            .defer("workflows", "verification")
+            .order_by("-created_at", "-id")[:20]
+        )
+        operable = may_operate(visit, found.environment)
+    verification: Mapping[str, Any] = found.verification or {}
+    context = {
+        "snapshot": found,
+        "environment": found.environment,
+        "page": page,
+        "total": total,
+        "q": q,
+        "others": others,
+        "lost": lost,
+        "verification": verification,
+        "problems": list(verification.get("problems") or [])[:LISTED],
+        "findings": list(verification.get("findings") or [])[:LISTED],
+        "findings_total": len(verification.get("findings") or []),
+        "may_operate": operable,
+        "nav_section": "snapshots",
+    }
+    return render(request, "snapshots/snapshot.html", context)
+
+
+@tenant_page(Grants.VIEW, methods=("POST",), scope=False)
+def snapshot_verify(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """Read it back from Git, as a job."""
+    found = services.snapshot_by_id(visit.tenant.pk, pk)
+    require_operate(visit, found.environment)
+    operation = services.start_verify(snapshot=found, requested_by=visit.user)
+    return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
+
+
+@tenant_page(Grants.VIEW, scope=False)
+def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """The whole snapshot as one JSON file: the manifest with every content in it."""
+    found = services.snapshot_by_id(visit.tenant.pk, pk)
+    services.entries_of(found)
+    name = f"{found.environment.slug}-{found.created_at:%Y%m%d-%H%M%S}-{str(found.pk)[:8]}.json"
+    response = StreamingHttpResponse(_bundle(found), content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response  # type: ignore[return-value]
+
+
+def _bundle(found: Snapshot) -> Iterator[bytes]:
+    head = orjson.dumps({"snapshot": selectors.snapshot_row(found)}, default=str)
+    yield head[:-1] + b',"workflows":[\n'
+    for number, (entry, data) in enumerate(services.load_bytes(found)):
+        yield (b",\n" if number else b"") + orjson.dumps({**entry, "content": orjson.Fragment(data)})
+    yield b"\n]}\n"
+
+
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+
+@tenant_page(Grants.VIEW, scope=False)
+def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """This snapshot beside another one, what was seen last, or what is approved; one workflow's diff with ``key``."""
+    left = services.snapshot_by_id(visit.tenant.pk, pk)
+    wanted = request.GET.get("with", "now")
+    key = request.GET.get("key", "")[:200]
+    right, label = _other_side(visit, left, wanted)
+    context: dict[str, Any] = {
+        "snapshot": left,
+        "environment": left.environment,
+        "with_": wanted,
+        "right_label": label,
+        "left_label": f"Snapshot of {left.created_at:%d %b %Y %H:%M}",
+        "nav_section": "snapshots",
+    }
+    if key:
+        return render(request, "snapshots/diff.html", context | _one(request, left, right, key, context))
+    entries = _approved_entries(left.environment) if right is None else services.entries_of(right)
+    rows, counts = selectors.compare_entries(services.entries_of(left), entries)
+    show = request.GET.get("show", "")
+    shown = [r for r in rows if r.state == show or (not show and r.state != "unchanged")]
+    context |= {
+        "rows": shown[:COMPARED_ROWS],
+        "more": max(0, len(shown) - COMPARED_ROWS),
+        "counts": counts,
+        "show": show,
+    }
+    return render(request, "snapshots/compare.html", context)
+
+
+def _other_side(visit: Visit, left: Snapshot, wanted: str) -> tuple[Snapshot | None, str]:
+    if wanted == "approved":
+        return None, f"Approved in {left.environment.name}"
+    ident = left.environment.last_snapshot_id if wanted == "now" else _uuid(wanted)
+    if ident is None:
+        raise NotFound("There is nothing to compare with.", recovery="Choose another snapshot.")
+    other = services.snapshot_by_id(visit.tenant.pk, ident)
+    said = "Last seen" if wanted == "now" else "Snapshot of"
+    return other, f"{said} {other.created_at:%d %b %Y %H:%M}"
+
+
+def _approved_entries(environment: Environment) -> list[dict[str, Any]]:
+    blobs = canonical_blobs(environment)
+    with tenant_scope(environment.tenant_id):
+        rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk).values_list(
+            "canonical_workflow__key", "env_name", "git_content_hash", "git_active"
+        )
+        known = {key: (name, value, active) for key, name, value, active in rows}
+    return [
+        {"key": key, "name": known.get(key, ("",))[0], "content_hash": known[key][1], "active": known[key][2]}
+        for key in blobs
+        if key in known
+    ]
+
+
+def _one(
+    request: HttpRequest, left: Snapshot, right: Snapshot | None, key: str, labels: Mapping[str, Any]
+) -> dict[str, Any]:
+    before = next((c for _, c in services.load_content(left, {key})), None)
+    before_keys = key_map(services.entries_of(left), services.references_of(left))
+    if right is None:
+        after = canonical_content(left.environment, [key]).get(key)
+        after_keys = canonical_references(left.environment)
+    else:
+        after = next((c for _, c in services.load_content(right, {key})), None)
+        after_keys = key_map(services.entries_of(right), services.references_of(right))
+    if before is None and after is None:
+        raise NotFound("Neither side holds this workflow.", recovery="Go back to the list of differences.")
+    view = request.GET.get("view", "graph")
+    name = str((after or before or {}).get("name") or key)
+    return {
+        **diff_context(
+            before,
+            after,
+            labels["left_label"],
+            labels["right_label"],
+            before_keys=before_keys,
+            after_keys=after_keys,
+            view=view,
+        ),
+        "key": key,
+        "name": name,
+        "diff_query": f"?with={labels['with_']}&key={key}&",
+    }
+
+
+# -- restoring --------------------------------------------------------------------------------------------------------
+
+
+@tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
+def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """See what a restore would do, choose, confirm."""
+    found = services.snapshot_by_id(visit.tenant.pk, pk)
+    environment = found.environment
+    require_operate(visit, environment)
+    posted = request.method == "POST"
+    form = RestoreForm(request.POST if posted else (request.GET if request.GET.get("asked") else None))
+    valid = form.is_valid() if form.is_bound else False
+    options = form.cleaned_data if valid else {"overwrite_existing": True, "delete_extra": False}
+    keys = request.POST.getlist("selected") or None if posted else None
+    refused: OpsError | None = None
+    if posted and valid:
+        try:
+            if environment.is_production and request.POST.get("typed", "").strip() != environment.name:
+                raise NotConfirmed
+            operation = start_restore(
+                tenant_id=visit.tenant.pk,
+                environment_id=environment.pk,
+                snapshot_id=found.pk,
+                keys=keys if request.POST.get("choice") == "selected" else None,
+                dry_run="dry_run" in request.POST,
+                requested_by=visit.user,
+                **form.cleaned_data,
+            )
+        except NotConfirmed as error:
+            refused = error
+        else:
+            return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
+    plan: dict[str, Any] | None = None
+    failure: OpsError | None = None
+    try:
+        plan = preview(
+            tenant_id=visit.tenant.pk,
+            environment_id=environment.pk,
+            snapshot_id=found.pk,
+            overwrite_existing=bool(options["overwrite_existing"]),
+            delete_extra=bool(options["delete_extra"]),
+        ).to_dict()
+    except PreviewFailed as error:
+        failure = error
+    context = {
+        "snapshot": found,
+        "environment": environment,
+        "form": form if form.is_bound else RestoreForm(),
+        "plan": plan,
+        "failure": failure,
+        "refused": refused,
+        "changes": [*plan["new_workflows"], *plan["updated_workflows"]] if plan else [],
+        "extra": plan["extra_workflows"][:LISTED] if plan else [],
+        "problems": plan["problems"][:LISTED] if plan else [],
+        "warnings": plan["warnings"][:LISTED] if plan else [],
+        "chosen": set(keys or ()),
+        "nav_section": "snapshots",
+    }
+    return render(request, "snapshots/restore.html", context, status=refused.status if refused else 200)
