@@ -1,0 +1,64 @@
+// Live parts: `data-live="URL of events"`. Each event moves the bars it names at once and asks, through htmx's
+// `live` trigger, for the fragment again; when events cannot be had the fragment is asked for every few seconds.
+
+const sources = new Map(); // URL -> {source, timer}
+const POLL = 4000;
+
+const parts = (url) => [...document.querySelectorAll("[data-live]")].filter((part) => part.dataset.live === url);
+const wake = (url) => {
+  const entry = sources.get(url);
+  if (!entry || entry.soon) return;
+  entry.soon = setTimeout(() => {
+    entry.soon = 0;
+    const found = parts(url);
+    if (!found.length) { drop(url); return; }
+    if (document.hidden) return;
+    for (const part of found) part.dispatchEvent(new CustomEvent("live", { bubbles: false }));
+  }, 400);
+};
+const drop = (url) => {
+  const entry = sources.get(url);
+  if (!entry) return;
+  entry.source?.close();
+  clearInterval(entry.timer);
+  clearTimeout(entry.soon);
+  sources.delete(url);
+};
+const poll = (url) => {
+  const entry = sources.get(url);
+  if (entry && !entry.timer) entry.timer = setInterval(() => wake(url), POLL);
+};
+const move = (said) => {
+  const key = CSS.escape(String(said.id ?? ""));
+  if (!key || said.done == null) return;
+  for (const bar of document.querySelectorAll(`[data-progress="${key}"]`)) {
+    if (said.total) { bar.max = said.total; bar.value = said.done; }
+  }
+  for (const text of document.querySelectorAll(`[data-progress-text="${key}"]`)) {
+    text.textContent = said.total ? `${said.done.toLocaleString("en")} of ${said.total.toLocaleString("en")}` : said.done.toLocaleString("en");
+  }
+};
+const hear = (url) => (event) => {
+  const entry = sources.get(url);
+  if (entry?.timer) { clearInterval(entry.timer); entry.timer = 0; }
+  try { move(JSON.parse(event.data)); } catch { /* an event without JSON still says that something changed */ }
+  wake(url);
+};
+const listen = (url) => {
+  if (sources.has(url)) return;
+  const entry = { source: null, timer: 0, soon: 0 };
+  sources.set(url, entry);
+  if (!window.EventSource) { poll(url); return; }
+  entry.source = new EventSource(url);
+  for (const kind of ["message", "progress", "operation", "step", "state", "changed", "done"]) entry.source.addEventListener(kind, hear(url));
+  entry.source.addEventListener("error", () => poll(url));
+};
+const scan = () => {
+  const wanted = new Set([...document.querySelectorAll("[data-live]")].map((part) => part.dataset.live));
+  for (const url of [...sources.keys()]) if (!wanted.has(url)) drop(url);
+  wanted.forEach(listen);
+};
+document.addEventListener("htmx:afterSettle", scan);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) for (const url of sources.keys()) wake(url); });
+addEventListener("pagehide", () => { for (const url of [...sources.keys()]) drop(url); });
+addEventListener("pageshow", scan);
