@@ -1,0 +1,89 @@
+"""A capture of a real n8n beside what one would do without the console: its own export, ``git add``, ``git commit``.
+
+    script/bench live [--workflows 2000] [--pairs 3]        (script/n8n install first)
+
+Both ways take turns on the same instance. The export starts n8n's command line each time, as a nightly job would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .setup import (
+    alternating,
+    drive,
+    environment_of,
+    fresh_tenant,
+    own_git_root,
+    ratio_row,
+    save,
+    start_django,
+    table,
+    timed,
+)
+
+TARGET = 0.5
+
+
+def export(program: Path, data: Path, repository: Path) -> None:
+    """``n8n export:workflow --backup`` into a work tree, and a commit."""
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "N8N_USER_FOLDER": str(data), "N8N_DIAGNOSTICS_ENABLED": "false"}
+    environment["N8N_RUNNERS_BROKER_PORT"] = "0"
+    command = [str(program), "export:workflow", "--backup", f"--output={repository / 'workflows'}"]
+    subprocess.run(command, check=True, env=environment, **quiet)
+    git = ["git", "-C", str(repository), "-c", "user.name=Bench", "-c", "user.email=bench@invalid"]
+    subprocess.run([*git, "add", "-A"], check=True, **quiet)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Export"], check=True, **quiet)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="script/bench live")
+    parser.add_argument("--workflows", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, default=3)
+    options = parser.parse_args()
+    start_django()
+    from sandbox.generate import estate
+    from sandbox.live import LiveN8n, install_folder
+    from snapshots.services import start_capture
+    from workflows.gateway import address_policy
+    from workflows.n8n import N8nClient
+
+    live = LiveN8n(1)
+    program = install_folder() / "node_modules" / ".bin" / "n8n"
+    with own_git_root(), live as (instance,), tempfile.TemporaryDirectory(prefix="export-") as folder:
+        with N8nClient(base_url=instance.base_url, api_key=instance.api_key, policy=address_policy()) as client:
+            for _, workflow in estate(options.workflows):
+                client.create_workflow(workflow)
+        tenant, owner = fresh_tenant()
+        environment = environment_of(tenant, base_url=instance.base_url, api_key=instance.api_key, name="live")
+        data = Path(live._data.name) / instance.name
+
+        def ours() -> float:
+            operation = start_capture(tenant_id=tenant.pk, environment_id=environment.pk, requested_by=owner)
+            return timed(lambda: drive(operation))
+
+        def theirs() -> float:
+            return timed(lambda: export(program, data, repository))
+
+        repository = Path(folder) / "first"
+        subprocess.run(["git", "init", "-q", str(repository)], check=True)
+        (repository / "workflows").mkdir()
+        first = [(ours(), theirs())]
+        again = alternating(options.pairs, ours, theirs)
+    rows = [
+        ratio_row(f"first, {options.workflows:,} workflows", first, TARGET),
+        ratio_row("again, nothing changed", again, TARGET),
+    ]
+    head = ["capture of a real n8n", "OpsConsole", "export + git add + git commit", "ratio", "each pair", "target", ""]
+    command = "script/bench live" + ("" if options.workflows == 2000 else f" --workflows {options.workflows}")
+    save("live", command=command, title="A capture of a real n8n 1.123.0", body=table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

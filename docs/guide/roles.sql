@@ -1,0 +1,49 @@
+-- The roles that OpsConsole needs, for an administrator (superuser) of the database cluster. Safe to run again.
+--   createdb opsconsole
+--   psql -d opsconsole -f docs/guide/roles.sql
+--   then: \password opsconsole_owner, \password opsconsole_app, \password opsconsole_operator
+-- On a managed service without superusers, run it as the service's administrator role; where that role may not grant
+-- pg_write_server_files or BYPASSRLS, leave those out: only exports on the server and the operator's view need them.
+
+-- The three login roles. Passwords are set apart from this file.
+DO $roles$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY[
+        'opsconsole_owner', 'opsconsole_app', 'opsconsole_operator',
+        'opsconsole_tenant', 'opsconsole_platform', 'opsconsole_readonly'
+    ] LOOP
+        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = wanted) THEN
+            EXECUTE format('CREATE ROLE %I', wanted);
+        END IF;
+    END LOOP;
+END
+$roles$;
+
+-- Owns the tables and migrates them. Web and workers never sign in as it.
+ALTER ROLE opsconsole_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
+-- Web and workers: owns nothing, bypasses nothing, and holds no right until it picks one of the three group roles.
+ALTER ROLE opsconsole_app LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
+-- A person on call with psql: reads all tenants, watches and ends connections, writes exports on the server.
+ALTER ROLE opsconsole_operator LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE BYPASSRLS NOREPLICATION;
+-- Runbooks spell a few of PostgreSQL's names otherwise; a schema of views in front makes them work as written.
+ALTER ROLE opsconsole_operator SET search_path = runbook, public, pg_catalog;
+
+ALTER ROLE opsconsole_tenant NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
+ALTER ROLE opsconsole_platform NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
+ALTER ROLE opsconsole_readonly NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
+
+GRANT opsconsole_tenant, opsconsole_platform, opsconsole_readonly
+    TO opsconsole_app WITH INHERIT FALSE, SET TRUE, ADMIN FALSE;
+GRANT pg_read_all_data, pg_monitor, pg_signal_backend, pg_write_server_files
+    TO opsconsole_operator WITH INHERIT TRUE, SET TRUE, ADMIN FALSE;
+
+-- In the database itself: only the owner makes tables, only the known roles connect.
+ALTER DATABASE opsconsole OWNER TO opsconsole_owner;
+REVOKE ALL ON DATABASE opsconsole FROM PUBLIC;
+GRANT CONNECT ON DATABASE opsconsole TO opsconsole_app, opsconsole_operator;
+ALTER SCHEMA public OWNER TO opsconsole_owner;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public
+    TO opsconsole_app, opsconsole_tenant, opsconsole_platform, opsconsole_readonly, opsconsole_operator;

@@ -1,0 +1,141 @@
+"""Every page of the demo estate: no accessibility violation, no page wider than its window, nothing refused by the
+content policy, no fault in the browser's console; light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from .driving import Visitor
+
+#: Not pages: files, streams, parts that are fetched into pages, answers to forms, and Django's own admin.
+NO_PAGES = re.compile(
+    r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|download|raw|export|retry|cancel|give-up|/test|archive"
+    r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|theme|create|credential|service-accounts|people/\*/\*)/?$"
+)
+STARTS = {
+    "owner": ["/", "/t/larkfield/", "/t/harrow-freight/", "/t/quillstone/", "/t/larkfield/promotions/new/"],
+    "admin": ["/", "/styleguide", "/platform/jobs/", "/platform/tenants/", "/platform/people/"],
+}
+MOST = 90
+LOOKS = [(1280, "light"), (390, "light"), (1280, "dark"), (390, "dark")]
+
+
+def links(visitor: Visitor) -> list[str]:
+    found = visitor.page.eval_on_selector_all(
+        "a[href]:not([download]):not([target=_blank])", "all => all.map(a => a.href)"
+    )
+    paths = [href[len(visitor.base) :].partition("#")[0] for href in found if href.startswith(visitor.base)]
+    return list(
+        dict.fromkeys(
+            p for p in paths if p and not re.search(r"^/(static|api|admin|health)|logout|/events|/download", p)
+        )
+    )
+
+
+def route(path: str) -> str:
+    """Pages of one kind, views (`?view=`) apart: tenants, ids and keys of workflows are left open."""
+    plain, _, query = path.partition("?")
+    plain = re.sub(r"/[0-9a-f]{8}-[0-9a-f-]{27}(?=/|$)|/\d+(?=/|$)", "/:id", plain)
+    plain = re.sub(r"^/t/[^/]+", "/t/:tenant", plain)
+    plain = re.sub(r"/workflows/[^/]+", "/workflows/:key", plain)
+    view = re.search(r"\bview=(\w+)", query)
+    return plain.rstrip("/") + (f"?{view[0]}" if view else "")
+
+
+@pytest.fixture(scope="module")
+def pages(browser: Any, console: Any) -> dict[str, list[str]]:
+    """One page of each kind that can be reached by links, for the owner and for the platform admin."""
+    found: dict[str, list[str]] = {}
+    done: set[str] = set()
+    for who, starts in STARTS.items():
+        visitor = Visitor(browser, console.url, who)
+        queue, taken, tries = list(starts), [], Counter[str]()
+        while queue and len(taken) < MOST:
+            path = queue.pop(0)
+            # One that is refused here may open elsewhere: a tenant out of reach, a person without the role.
+            if route(path) in done or tries[route(path)] == 3:
+                continue
+            tries[route(path)] += 1
+            answer = visitor.go(path)
+            if answer.status >= 400 or "text/html" not in answer.headers.get("content-type", ""):
+                continue
+            done.add(route(path))
+            taken.append(path)
+            queue += links(visitor)
+        visitor.close()
+        found[who] = taken
+    return found
+
+
+@pytest.mark.parametrize("who", STARTS)
+def test_each_page_is_accessible_and_fits(pages: dict[str, list[str]], visit: Callable[..., Visitor], who: str) -> None:
+    """Each page is loaded once and looked at in every width and theme."""
+    wrong: list[str] = []
+    visitor = visit(who)
+    for path in pages[who]:
+        visitor.page.set_viewport_size({"width": 1280, "height": 900})
+        answer = visitor.go(path)
+        if answer.status >= 400:
+            wrong.append(f"{path}: answered {answer.status}")
+        for width, theme in LOOKS:
+            wrong += [f"{path} [{theme} {width}]: {what}" for what in look(visitor.page, width, theme)]
+    assert not wrong, "\n".join(wrong)
+
+
+def look(page: Any, width: int, theme: str) -> list[str]:
+    """What is wrong with the page in this width and theme."""
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 900})
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    found = [f"{wide} px wide"] if wide > width else []
+    for violation in Axe().run(page).response["violations"]:
+        where = ", ".join(str(node["target"][0]) for node in violation["nodes"][:3])
+        found.append(f"axe {violation['id']} ({violation['impact']}) at {where}")
+    return found
+
+
+def test_public_pages_are_accessible_and_fit(browser: Any, console: Any) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    wrong: list[str] = []
+    for path in ("/account/login/", "/account/logout/", "/account/password/reset/", "/nowhere"):
+        page.goto(console.url + path)
+        for width, theme in LOOKS:
+            wrong += [f"{path} [{theme} {width}]: {what}" for what in look(page, width, theme)]
+    context.close()
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_named_page_was_looked_at(pages: dict[str, list[str]]) -> None:
+    """A page that nothing links to, or that the crawl misses, is a page nobody looks at."""
+    looked = {re.sub(r":\w+", "*", route(path).partition("?")[0]) for paths in pages.values() for path in paths}
+    missing = sorted(p for p in named_pages() if not any(_same(p, q) for q in looked))
+    assert not missing, f"no link leads to: {missing}"
+
+
+def named_pages() -> set[str]:
+    """Patterns of the URL conf that answer with a page, parameters as `*`."""
+    found: set[str] = set()
+
+    def walk(patterns: list[Any], before: str) -> None:
+        for entry in patterns:
+            way = before + re.sub(r"<[^>]+>|\(\?P<.*?\)", "*", str(entry.pattern)).strip("^$")
+            if isinstance(entry, URLResolver):
+                walk(entry.url_patterns, way)
+            elif isinstance(entry, URLPattern) and entry.name and not NO_PAGES.search(way):
+                found.add("/" + way.strip("/"))
+
+    walk(get_resolver().url_patterns, "")
+    return found
+
+
+def _same(one: str, other: str) -> bool:
+    left, right = one.strip("/").split("/"), other.strip("/").split("/")
+    return len(left) == len(right) and all(a == b or "*" in (a, b) for a, b in zip(left, right, strict=True))

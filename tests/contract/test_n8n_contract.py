@@ -1,0 +1,414 @@
+"""What the console relies on in n8n's public API. Each of these holds on a real n8n and on the sandbox alike."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from .conftest import Target, manual, unique, webhook
+
+DEFAULTS = {"callerPolicy": "workflowsFromSameOwner", "availableInMCP": False}
+
+
+# The contract itself, and who may ask --------------------------------------------------------------------------
+
+
+def test_the_contract_is_public_and_tells_what_a_write_may_hold(n8n: Target) -> None:
+    answer = n8n.plain.get("/api/v1/openapi.yml")
+    assert answer.status_code == 200
+    spec = yaml.safe_load(answer.text)
+    workflow = spec["components"]["schemas"]["workflow"]
+    assert workflow["required"] == ["name", "nodes", "connections", "settings"]
+    assert workflow["additionalProperties"] is False
+    writable = {name for name, part in workflow["properties"].items() if not part.get("readOnly")}
+    assert {"name", "nodes", "connections", "settings", "staticData"} <= writable
+    assert not writable & {"id", "active", "tags", "createdAt", "updatedAt"}
+    settings = spec["components"]["schemas"]["workflowSettings"]
+    assert settings["additionalProperties"] is False
+    assert {"callerPolicy", "availableInMCP", "errorWorkflow", "timezone"} <= settings["properties"].keys()
+    assert "get" not in spec["paths"]["/credentials"]
+
+
+def test_health_is_public(n8n: Target) -> None:
+    assert n8n.plain.get("/healthz").json() == {"status": "ok"}
+
+
+def test_a_wrong_key_and_no_key_are_401(n8n: Target) -> None:
+    wrong = n8n.plain.get("/api/v1/workflows", headers={"X-N8N-API-KEY": "wrong"})
+    assert (wrong.status_code, wrong.json()) == (401, {"message": "unauthorized"})
+    missing = n8n.plain.get("/api/v1/workflows")
+    assert missing.status_code == 401
+    assert "X-N8N-API-KEY" in missing.json()["message"]
+
+
+@pytest.mark.parametrize("verb", ["GET", "PUT", "DELETE", "activate", "deactivate", "tags"])
+def test_an_unknown_id_is_404(n8n: Target, verb: str) -> None:
+    if verb == "PUT":
+        answer = n8n.put("nope", manual())
+    elif verb in ("GET", "DELETE"):
+        answer = n8n.api.request(verb, "/workflows/nope")
+    elif verb == "tags":
+        answer = n8n.api.get("/workflows/nope/tags")
+    else:
+        answer = n8n.api.post(f"/workflows/nope/{verb}")
+    assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})
+
+
+def test_malformed_json_is_a_500_with_a_page_even_before_the_key_is_looked_at(n8n: Target) -> None:
+    for key in (n8n.api.headers["X-N8N-API-KEY"], "wrong"):
+        answer = n8n.plain.post(
+            "/api/v1/workflows", content=b"{bad", headers={"Content-Type": "application/json", "X-N8N-API-KEY": key}
+        )
+        assert answer.status_code == 500
+        assert answer.headers["content-type"].startswith("text/html")
+
+
+# The list --------------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_over_250_is_refused(n8n: Target) -> None:
+    answer = n8n.api.get("/workflows", params={"limit": 251})
+    assert (answer.status_code, answer.json()) == (400, {"message": "request/query/limit must be <= 250"})
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("limit=abc", "request/query/limit must be number"),
+        ("cursor=zzz", "An invalid cursor was provided"),
+        ("active=maybe", "request/query/active must be boolean"),
+        ("surprise=1", "Unknown query parameter 'surprise'"),
+    ],
+)
+def test_a_bad_query_is_refused_in_words(n8n: Target, query: str, complaint: str) -> None:
+    answer = n8n.api.get(f"/workflows?{query}")
+    assert (answer.status_code, answer.json()) == (400, {"message": complaint})
+
+
+def test_the_cursor_walks_every_workflow_once_in_the_order_of_ids(n8n: Target) -> None:
+    name = unique("paging")
+    made = {n8n.create(manual(), name=name)["id"] for _ in range(5)}
+    seen: list[str] = []
+    cursor = None
+    while True:
+        params = {"limit": 2, "name": name} | ({"cursor": cursor} if cursor else {})
+        page = n8n.api.get("/workflows", params=params).json()
+        seen += [item["id"] for item in page["data"]]
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+        assert json.loads(base64.b64decode(cursor)) == {"limit": 2, "offset": len(seen)}
+    assert seen == sorted(made)
+
+
+def test_the_list_holds_whole_workflows(n8n: Target) -> None:
+    made = n8n.create(webhook(), name=unique("whole"))
+    (item,) = n8n.api.get("/workflows", params={"name": made["name"]}).json()["data"]
+    assert item["nodes"] == made["nodes"]
+    expected = {
+        "id",
+        "name",
+        "active",
+        "nodes",
+        "connections",
+        "settings",
+        "staticData",
+        "pinData",
+        "versionId",
+        "tags",
+    }
+    assert expected <= item.keys()
+    bare = n8n.api.get("/workflows", params={"name": made["name"], "excludePinnedData": "true"}).json()["data"][0]
+    assert "pinData" not in bare
+    assert "pinData" not in n8n.api.get(f"/workflows/{made['id']}", params={"excludePinnedData": "true"}).json()
+
+
+def test_an_unchanged_page_is_a_304_without_a_body_and_a_changed_one_is_not(n8n: Target) -> None:
+    made = n8n.create(manual(), name=unique("etag"))
+    query = {"name": made["name"], "limit": 250}
+    first = n8n.api.get("/workflows", params=query)
+    again = n8n.api.get("/workflows", params=query, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    n8n.put(made["id"], webhook(), name=made["name"])
+    changed = n8n.api.get("/workflows", params=query, headers={"If-None-Match": first.headers["etag"]})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != first.headers["etag"]
+
+
+def test_the_list_can_be_narrowed_to_active_ones(n8n: Target) -> None:
+    name = unique("narrow")
+    asleep, awake = n8n.create(webhook(), name=name)["id"], n8n.create(webhook(), name=name)["id"]
+    n8n.api.post(f"/workflows/{awake}/activate")
+    for active, expected in (("true", awake), ("false", asleep)):
+        found = n8n.api.get("/workflows", params={"name": name.upper(), "active": active}).json()["data"]
+        assert [item["id"] for item in found] == [expected]
+
+
+# Writing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extra", "complaint"),
+    [
+        ({"surprise": 1}, "request/body must NOT have additional properties"),
+        ({"pinData": {}}, "request/body must NOT have additional properties"),
+        ({"meta": {}}, "request/body must NOT have additional properties"),
+        ({"active": True}, "request/body/active is read-only"),
+        ({"id": "chosen"}, "request/body/id is read-only"),
+        ({"tags": []}, "request/body/tags is read-only"),
+        ({"settings": {"surprise": 1}}, "request/body/settings must NOT have additional properties"),
+        ({"settings": {"timezone": None}}, "request/body/settings/timezone must be string"),
+        ({"nodes": [{"name": "x", "surprise": 1}]}, "request/body/nodes/0 must NOT have additional properties"),
+        ({"nodes": {}}, "request/body/nodes must be array"),
+        ({"name": 5}, "request/body/name must be string"),
+    ],
+)
+def test_a_write_takes_nothing_beyond_the_contract(n8n: Target, extra: dict[str, Any], complaint: str) -> None:
+    made = n8n.create(manual())
+    body = {"name": "Contract", "nodes": [], "connections": {}, "settings": {}, **extra}
+    for answer in (n8n.api.post("/workflows", json=body), n8n.api.put(f"/workflows/{made['id']}", json=body)):
+        assert (answer.status_code, answer.json()) == (400, {"message": complaint})
+
+
+@pytest.mark.parametrize("missing", ["name", "nodes", "connections", "settings"])
+def test_a_write_lacks_nothing_of_the_contract(n8n: Target, missing: str) -> None:
+    body = {"name": "Contract", "nodes": [], "connections": {}, "settings": {}}
+    del body[missing]
+    answer = n8n.api.post("/workflows", json=body)
+    assert (answer.status_code, answer.json()["message"]) == (
+        400,
+        f"request/body must have required property '{missing}'",
+    )
+
+
+def test_what_get_answers_cannot_be_put_back_as_it_is(n8n: Target) -> None:
+    made = n8n.create(manual())
+    assert n8n.api.put(f"/workflows/{made['id']}", json=n8n.get(made["id"])).status_code == 400
+
+
+def test_create_adds_defaults_of_its_own_and_starts_inactive(n8n: Target) -> None:
+    made = n8n.create(manual())
+    assert made["settings"] == DEFAULTS
+    assert made["active"] is False
+
+
+def test_names_may_repeat_and_be_empty(n8n: Target) -> None:
+    assert n8n.create(manual(), name="")["name"] == ""
+    first, second = n8n.create(manual(), name="Twin"), n8n.create(manual(), name="Twin")
+    assert first["id"] != second["id"]
+
+
+def test_put_always_makes_a_new_version_id(n8n: Target) -> None:
+    node = webhook()
+    made = n8n.create(node)
+    assert n8n.put(made["id"], node).json()["versionId"] != made["versionId"]
+
+
+def test_put_merges_settings_and_resets_only_the_two_that_have_defaults(n8n: Target) -> None:
+    made = n8n.create(manual(), settings={"timezone": "Europe/Berlin", "callerPolicy": "any", "availableInMCP": True})
+    after = n8n.put(made["id"], manual(), settings={"executionTimeout": 60}).json()["settings"]
+    assert after == {"timezone": "Europe/Berlin", "executionTimeout": 60, **DEFAULTS}
+
+
+def test_two_settings_can_be_taken_back_by_sending_their_default(n8n: Target) -> None:
+    made = n8n.create(manual(), settings={"timezone": "Europe/Berlin", "executionTimeout": 60, "errorWorkflow": "x"})
+    wanted = {"timezone": "DEFAULT", "executionTimeout": -1, "errorWorkflow": ""}
+    assert n8n.put(made["id"], manual(), settings=wanted).json()["settings"] == {"errorWorkflow": "", **DEFAULTS}
+
+
+def test_static_data_left_out_of_a_put_stays(n8n: Target) -> None:
+    made = n8n.create(manual(), staticData={"lastId": 7})
+    n8n.put(made["id"], manual())
+    assert n8n.get(made["id"])["staticData"] == {"lastId": 7}
+
+
+def test_nodes_without_an_id_are_given_one_and_ids_are_kept(n8n: Target) -> None:
+    bare = {key: value for key, value in manual().items() if key != "id"}
+    made = n8n.create(bare)
+    assert made["nodes"][0]["id"]
+    assert n8n.create(manual())["nodes"][0]["id"] == "manual"
+
+
+def test_a_credential_that_does_not_exist_is_accepted_without_a_word(n8n: Target) -> None:
+    node = webhook(credentials={"httpBasicAuth": {"id": "nope", "name": "Nobody's"}})
+    made = n8n.create(node)
+    assert n8n.api.post(f"/workflows/{made['id']}/activate").status_code == 200
+    assert n8n.get(made["id"])["nodes"][0]["credentials"] == {"httpBasicAuth": {"id": "nope", "name": "Nobody's"}}
+
+
+def test_a_workflow_names_people(n8n: Target) -> None:
+    shared = n8n.get(n8n.create(manual())["id"])["shared"]
+    assert "@" in shared[0]["project"]["projectRelations"][0]["user"]["email"]
+
+
+def test_a_deleted_workflow_is_gone(n8n: Target) -> None:
+    made = n8n.create(manual())
+    assert n8n.api.delete(f"/workflows/{made['id']}").json()["id"] == made["id"]
+    assert n8n.api.get(f"/workflows/{made['id']}").status_code == 404
+
+
+# Activation ------------------------------------------------------------------------------------------------------
+
+
+def test_activation_publishes_and_the_webhook_answers(n8n: Target) -> None:
+    path = unique()
+    made = n8n.create(webhook(path))
+    assert n8n.plain.post(f"/webhook/{path}").status_code == 404
+    answer = n8n.api.post(f"/workflows/{made['id']}/activate").json()
+    assert answer["active"] is True
+    assert answer["activeVersionId"] == answer["versionId"]
+    assert answer["activeVersion"]["nodes"] == made["nodes"]
+    assert n8n.plain.post(f"/webhook/{path}").status_code == 200
+    assert n8n.api.post(f"/workflows/{made['id']}/activate").status_code == 200, "a second time is harmless"
+    assert n8n.api.post(f"/workflows/{made['id']}/deactivate").json()["active"] is False
+    assert n8n.plain.post(f"/webhook/{path}").status_code == 404
+
+
+def test_put_on_an_active_workflow_is_live_at_once(n8n: Target) -> None:
+    before, after = unique(), unique()
+    made = n8n.create(webhook(before))
+    n8n.api.post(f"/workflows/{made['id']}/activate")
+    answer = n8n.put(made["id"], webhook(after)).json()
+    assert answer["active"] is True
+    assert answer["activeVersionId"] == answer["versionId"]
+    assert n8n.plain.post(f"/webhook/{before}").status_code == 404
+    assert n8n.plain.post(f"/webhook/{after}").status_code == 200
+
+
+def test_put_that_cannot_stay_active_is_a_400_and_has_written_and_switched_off_all_the_same(n8n: Target) -> None:
+    path = unique()
+    made = n8n.create(webhook(path))
+    n8n.api.post(f"/workflows/{made['id']}/activate")
+    before = n8n.get(made["id"])
+    answer = n8n.put(made["id"], manual(), name="Renamed")
+    assert answer.status_code == 400
+    after = n8n.get(made["id"])
+    assert after["name"] == "Renamed"
+    assert [node["type"] for node in after["nodes"]] == ["n8n-nodes-base.manualTrigger"]
+    assert (after["active"], after["activeVersionId"]) == (False, None)
+    assert after["versionId"] == before["versionId"], "new content under the old version id"
+    assert n8n.plain.post(f"/webhook/{path}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "kind", ["manualTrigger", "executeWorkflowTrigger", "errorTrigger", "disabled webhook", "no nodes"]
+)
+def test_a_workflow_that_nothing_starts_cannot_be_activated(n8n: Target, kind: str) -> None:
+    nodes = [] if kind == "no nodes" else [{**manual(), "type": f"n8n-nodes-base.{kind}"}]
+    if kind == "disabled webhook":
+        nodes = [webhook(disabled=True)]
+    made = n8n.create(*nodes, name="Idle")
+    answer = n8n.api.post(f"/workflows/{made['id']}/activate")
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(f'Workflow "Idle" (ID: {made["id"]}) has no node to start the workflow')
+    assert n8n.get(made["id"])["active"] is False
+
+
+def test_a_node_type_that_is_not_installed_stops_activation(n8n: Target) -> None:
+    made = n8n.create(webhook(), {**manual(), "type": "n8n-nodes-absent.thing"})
+    answer = n8n.api.post(f"/workflows/{made['id']}/activate")
+    assert (answer.status_code, answer.json()) == (400, {"message": "Unrecognized node type: n8n-nodes-absent.thing"})
+
+
+def test_two_workflows_with_one_webhook_both_activate_and_only_the_last_answers(n8n: Target) -> None:
+    path = unique()
+    first, last = n8n.create(webhook(path)), n8n.create(webhook(path))
+    for made in (first, last):
+        assert n8n.api.post(f"/workflows/{made['id']}/activate").status_code == 200
+    assert all(n8n.get(made["id"])["active"] for made in (first, last))
+    n8n.api.delete(f"/workflows/{last['id']}")
+    assert n8n.get(first["id"])["active"] is True
+    assert n8n.plain.post(f"/webhook/{path}").status_code == 404, "active, and deaf"
+
+
+# Around workflows ------------------------------------------------------------------------------------------------
+
+
+def test_tags_are_made_named_set_and_removed(n8n: Target) -> None:
+    name = unique("t")
+    tag = n8n.api.post("/tags", json={"name": name})
+    assert tag.status_code == 201
+    assert n8n.api.post("/tags", json={"name": name}).status_code == 409
+    made = n8n.create(manual())
+    path = f"/workflows/{made['id']}/tags"
+    assert n8n.api.put(path, json=[{"id": "nope"}]).json() == {"message": "Some tags not found"}
+    assert n8n.api.put(path, json=[{"id": tag.json()["id"], "name": name}]).status_code == 400
+    assert [item["name"] for item in n8n.api.put(path, json=[{"id": tag.json()["id"]}]).json()] == [name]
+    assert [item["name"] for item in n8n.get(made["id"])["tags"]] == [name]
+    assert [item["id"] for item in n8n.api.get("/workflows", params={"tags": name}).json()["data"]] == [made["id"]]
+    assert n8n.api.delete(f"/tags/{tag.json()['id']}").status_code == 200
+    assert n8n.get(made["id"])["tags"] == []
+
+
+def test_credentials_are_made_and_deleted_but_not_listed(n8n: Target) -> None:
+    listed = n8n.api.get("/credentials")
+    assert (listed.status_code, listed.json()) == (405, {"message": "GET method not allowed"})
+    body = {"name": "Basic", "type": "httpBasicAuth", "data": {"user": "a", "password": "b"}}
+    made = n8n.api.post("/credentials", json=body).json()
+    assert made["id"]
+    assert "data" not in made
+    assert n8n.api.delete(f"/credentials/{made['id']}").status_code == 200
+    assert n8n.api.delete(f"/credentials/{made['id']}").status_code == 404
+    assert n8n.api.post("/credentials", json={**body, "type": "nope"}).status_code == 400
+    assert n8n.api.post("/credentials", json={**body, "data": {"surprise": 1}}).status_code == 400
+    schema = n8n.api.get("/credentials/schema/httpBasicAuth").json()
+    assert schema["properties"].keys() == {"user", "password"}
+    assert n8n.api.get("/credentials/schema/nope").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/variables", "/projects"])
+def test_what_needs_a_licence_says_so(n8n: Target, path: str) -> None:
+    answer = n8n.api.get(path)
+    assert answer.status_code == 403
+    assert "license" in answer.json()["message"]
+
+
+def test_a_workflow_cannot_be_moved_without_projects(n8n: Target) -> None:
+    path = f"/workflows/{n8n.create(manual())['id']}/transfer"
+    assert n8n.api.put(path, json={"destinationProjectId": "nope"}).status_code == 400
+    answer = n8n.api.put(path, json={"surprise": 1})
+    assert answer.json() == {"message": "request/body must have required property 'destinationProjectId'"}
+
+
+def test_the_risk_report_has_sections_by_kind(n8n: Target) -> None:
+    n8n.api.post("/credentials", json={"name": unique(), "type": "httpBasicAuth", "data": {}})
+    report = n8n.api.post("/audit", json={}).json()
+    sections = report["Credentials Risk Report"]["sections"]
+    assert sections[0]["location"][0]["kind"] == "credential"
+
+
+def test_executions_are_counted_per_workflow_newest_first(n8n: Target) -> None:
+    path = unique()
+    made = n8n.create(webhook(path))
+    n8n.api.post(f"/workflows/{made['id']}/activate")
+    for _ in range(3):
+        assert n8n.plain.post(f"/webhook/{path}").status_code == 200
+    query = {"workflowId": made["id"], "limit": 2, "includeData": "false"}
+    page = n8n.api.get("/executions", params=query).json()
+    ids = [int(run["id"]) for run in page["data"]]
+    assert ids == sorted(ids, reverse=True)
+    assert {run["workflowId"] for run in page["data"]} == {made["id"]}
+    assert {"id", "status", "mode", "startedAt", "stoppedAt", "finished"} <= page["data"][0].keys()
+    rest = n8n.api.get("/executions", params={**query, "cursor": page["nextCursor"]}).json()
+    assert all(int(run["id"]) < ids[-1] for run in rest["data"])
+    refused = n8n.api.get("/executions", params={"status": "odd"})
+    assert refused.status_code == 400
+
+
+def test_an_old_version_can_be_read(n8n: Target) -> None:
+    made = n8n.create(webhook())
+    n8n.put(made["id"], manual())
+    version = n8n.api.get(f"/workflows/{made['id']}/{made['versionId']}")
+    assert version.json()["nodes"] == made["nodes"]
+    assert n8n.api.get(f"/workflows/{made['id']}/nope").json() == {"message": "Version not found"}
+
+
+def test_an_unknown_path_is_404_and_a_wrong_method_405(n8n: Target) -> None:
+    assert n8n.api.get("/nope").json() == {"message": "not found"}
+    answer: httpx.Response = n8n.api.patch("/workflows/x", json={})
+    assert (answer.status_code, answer.json()) == (405, {"message": "PATCH method not allowed"})

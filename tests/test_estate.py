@@ -1,0 +1,159 @@
+"""The estate, the command bar and the API's page: what is seen by whom, in what order, at what cost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from drift.models import DriftIncident
+from operations import services as operations
+from operations.models import Operation
+from opsconsole import command, estate
+from opsconsole.core import clock
+from tenants import services
+from tenants.models import Tenant
+from tenants.scope import platform_scope
+from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
+
+pytestmark = pytest.mark.django_db
+
+
+def signed_in(user: Any) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def set_up(tenant: Tenant, *, drift: int = 0, severity: str = "high", captured: bool = True, days_ago: int = 0) -> None:
+    """One production environment with ``drift`` workflows that have an open incident."""
+    at = clock.now()
+    with platform_scope():
+        environment = Environment.objects.create(
+            tenant=tenant, name="Production", slug="production", kind="production", base_url="http://127.0.0.1:1",
+            last_captured_at=at if captured else None,
+        )  # fmt: skip
+        for number in range(drift):
+            workflow = CanonicalWorkflow.objects.create(
+                tenant=tenant, key=f"order-{number}", name=f"Order intake {number}"
+            )
+            place = WorkflowEnvMap.objects.create(
+                tenant=tenant, canonical_workflow=workflow, environment=environment,
+                env_workflow_id=f"w{number}", env_name=workflow.name,
+            )  # fmt: skip
+            incident = DriftIncident.objects.create(tenant=tenant, workflow_env_map=place, severity=severity)
+            DriftIncident.objects.filter(pk=incident.pk).update(created_at=at - timedelta(days=days_ago))
+
+
+def names(content: bytes) -> list[str]:
+    found = [
+        (content.find(f">{name}</a></h2>".encode()), name) for name in ("Acme Robotics", "Umbrella Trading", "Quiet")
+    ]
+    return [name for at, name in sorted(found) if at >= 0]
+
+
+def test_trouble_comes_first_and_each_sees_their_own(cast: Any) -> None:
+    services.create_tenant(name="Quiet", owner=cast.owner)
+    set_up(cast.other_tenant, drift=2, severity="critical")
+    set_up(cast.tenant, drift=3, severity="low")
+    assert names(signed_in(cast.admin).get("/").content) == ["Umbrella Trading", "Acme Robotics", "Quiet"]
+    assert names(signed_in(cast.officer).get("/").content) == ["Umbrella Trading", "Acme Robotics", "Quiet"]
+    assert names(signed_in(cast.owner).get("/").content) == ["Acme Robotics", "Quiet"]
+    only = signed_in(cast.viewer).get("/")
+    assert (only.status_code, only["Location"]) == (302, "/t/acme/")
+    assert signed_in(cast.support).get("/")["Location"] == "/platform/tenants/"
+    assert Client().get("/").status_code == 302
+    assert names(signed_in(cast.admin).get("/?view=trouble").content) == ["Umbrella Trading", "Acme Robotics"]
+    assert names(signed_in(cast.admin).get("/?q=umbr").content) == ["Umbrella Trading"]
+
+
+def test_what_is_not_known_is_never_good(cast: Any) -> None:
+    def health(tenant: Tenant) -> tuple[str, str]:
+        with platform_scope():
+            return estate.tiles(Tenant.objects.filter(pk=tenant.pk)).rows[0].health
+
+    assert health(cast.tenant)[0] == "unknown"
+    set_up(cast.tenant, captured=False)
+    assert health(cast.tenant) == ("unknown", "Not captured")
+    with platform_scope():
+        Environment.objects.update(last_captured_at=clock.now() - timedelta(days=3))
+    assert health(cast.tenant) == ("unknown", "Not seen lately")
+    with platform_scope():
+        Environment.objects.update(last_captured_at=clock.now())
+    assert health(cast.tenant) == ("in_sync", "In sync")
+    operation = operations.start(tenant_id=cast.tenant.pk, kind="t", title="J", params={}, requested_by=None)
+    with platform_scope():
+        Operation.objects.filter(pk=operation.pk).update(status="FAILED", ended_at=clock.now())
+    assert health(cast.tenant)[0] == "failed"
+
+
+def test_the_line_counts_what_stood_open_each_day(cast: Any) -> None:
+    set_up(cast.tenant, drift=3, days_ago=5)
+    with platform_scope():
+        one = DriftIncident.objects.first()
+        DriftIncident.objects.filter(pk=one.pk).update(
+            incident_state="CLOSED", resolved_at=clock.now() - timedelta(days=2)
+        )
+        line = estate.drift_lines([cast.tenant.pk, cast.other_tenant.pk])
+    assert line[cast.tenant.pk] == [0] * 8 + [3, 3, 3, 2, 2, 2]
+    assert line[cast.other_tenant.pk] == [0] * 14
+
+
+@pytest.mark.parametrize("count", [2, 60])
+def test_the_estate_costs_the_same_however_large(cast: Any, count: int, django_assert_max_num_queries: Any) -> None:
+    for number in range(count):
+        set_up(services.create_tenant(name=f"Tenant {number}", owner=cast.owner), drift=2)
+    client = signed_in(cast.admin)
+    with django_assert_max_num_queries(26):
+        assert client.get("/").status_code == 200
+
+
+def test_the_pages_of_the_estate_hold_each_tenant_once(cast: Any) -> None:
+    for number in range(7):
+        set_up(services.create_tenant(name=f"Tenant {number}"), drift=number % 3)
+    seen, cursor = [], ""
+    with platform_scope():
+        while True:
+            page = estate.tiles(Tenant.objects.all(), cursor=cursor, limit=2)
+            seen += [tile.tenant.name for tile in page.rows]
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        assert len(seen) == len(set(seen)) == Tenant.objects.count()
+
+
+def found(user: Any, q: str, slug: str = "") -> dict[str, list[str]]:
+    return {
+        group["label"]: [row["title"] for row in group["rows"]] for group in command.find(user=user, q=q, slug=slug)
+    }
+
+
+def test_the_command_bar_finds_what_is_ones_own(cast: Any) -> None:
+    set_up(cast.tenant, drift=2)
+    operation = operations.start(
+        tenant_id=cast.tenant.pk, kind="t", title="Order capture", params={}, requested_by=None
+    )
+    here = found(cast.viewer, "order", "acme")
+    assert here["Workflows"] == ["Order intake 0", "Order intake 1"]
+    assert here["Jobs"] == ["Order capture"] and len(here["Drift"]) == 2
+    assert found(cast.viewer, "order") == here
+    assert "Environments" in found(cast.viewer, "produ", "acme")
+    assert found(cast.viewer, "acme")["Tenants"] == ["Acme Robotics"]
+    assert "By id" in found(cast.viewer, str(operation.pk), "acme")
+    for stranger in (found(cast.stranger, "order", "acme"), found(cast.stranger, str(operation.pk), "acme")):
+        assert stranger == {}
+    assert "Tenants" not in found(cast.stranger, "acme")
+    assert "Tokens" in found(cast.owner, "token", "acme")["Go to"]
+    assert found(cast.viewer, "token", "acme") == {}
+    assert found(cast.admin, "health")["Go to"] == ["Health of the platform"]
+
+
+def test_the_apis_page_lists_every_call_without_script_from_elsewhere(client: Any, db: None) -> None:
+    page = client.get("/api/v1/docs")
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    assert page.status_code == 200 and len(paths) > 5
+    for path in paths:
+        assert path.replace("&", "&amp;").encode() in page.content
+    assert b"//cdn" not in page.content and b"https://unpkg" not in page.content
