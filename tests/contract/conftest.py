@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,3 +105,11 @@ def n8n(request: pytest.FixtureRequest) -> Iterator[Target]:
         pytest.fail("a real n8n was asked for and none is installed: run script/n8n install")
     with LiveN8n(1) as (instance,):
         yield from _target("live", instance.base_url, instance.api_key)
+
+
+def eventually(look: Callable[[], Any], enough: Callable[[Any], Any], *, seconds: float = 30.0) -> Any:
+    """What ``look`` found once it is enough; what it found last when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not enough(found := look()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from .conftest import Target, manual, unique, webhook
+from .conftest import Target, eventually, manual, unique, webhook
 
 DEFAULTS = {"callerPolicy": "workflowsFromSameOwner", "availableInMCP": False}
 
@@ -389,7 +389,8 @@ def test_executions_are_counted_per_workflow_newest_first(n8n: Target) -> None:
     for _ in range(3):
         assert n8n.plain.post(f"/webhook/{path}").status_code == 200
     query = {"workflowId": made["id"], "limit": 2, "includeData": "false"}
-    page = n8n.api.get("/executions", params=query).json()
+    # A webhook answers before its run is written down.
+    page = eventually(lambda: n8n.api.get("/executions", params=query).json(), lambda found: found["nextCursor"])
     ids = [int(run["id"]) for run in page["data"]]
     assert ids == sorted(ids, reverse=True)
     assert {run["workflowId"] for run in page["data"]} == {made["id"]}

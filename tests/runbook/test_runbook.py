@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,17 @@ class Estate:
     def drift(self, count: int = 1) -> list[str]:
         """Somebody edits production; the incidents that a check opens."""
         for workflow in self.production_n8n.state()["workflows"][:count]:
-            nodes = [{**node, "parameters": {**node["parameters"], "byHand": True}} for node in workflow["nodes"]]
+            edit = {"byHand": uuid.uuid4().hex}
+            nodes = [{**node, "parameters": {**node["parameters"], **edit}} for node in workflow["nodes"]]
             self.production_n8n.edit(workflow["id"], nodes=nodes)
-        self.capture(self.production)
-        listed = self.api.get("/incidents", params={"tenant": "acme", "limit": 50}).raise_for_status().json()
-        return [row["id"] for row in listed["incidents"] if row["incident_state"] in ("OPEN", "ACKNOWLEDGED")]
+        # While a job of the block before still writes, a check says nothing on purpose: look again once it is done.
+        for _ in range(20):
+            self.capture(self.production)
+            listed = self.api.get("/incidents", params={"tenant": "acme", "limit": 50}).raise_for_status().json()
+            found = [row["id"] for row in listed["incidents"] if row["incident_state"] in ("OPEN", "ACKNOWLEDGED")]
+            if len(found) >= count:
+                return found
+        raise AssertionError(f"{count} edits, but only {len(found)} incidents")
 
 
 @pytest.fixture(scope="module")
