@@ -32,6 +32,42 @@ class JSONRenderer(BaseRenderer):
         return orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
 
 
+#: What every call may answer besides what it promises.
+ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "details", "recovery"],
+            "properties": {
+                "code": {"type": "string", "description": "Stable: PROMO_003, NOT_FOUND, …"},
+                "message": {"type": "string", "description": "A plain sentence"},
+                "details": {"type": "object"},
+                "recovery": {"type": "string", "description": "The way out"},
+            },
+        }
+    },
+}
+CODES = {"400": "Refused", "401": "Sign in first", "403": "Not allowed", "404": "Nothing here, or not yours to see",
+         "409": "Not in this state", "422": "Some values cannot be used", "429": "Too many", "4XX": "Refused",
+         "502": "The other side failed", "503": "Not available now", "504": "The other side is late"}  # fmt: skip
+
+
+class ConsoleAPI(NinjaAPI):
+    """Every operation's description also names the errors."""
+
+    def get_openapi_schema(self, **kwargs: Any) -> Any:
+        schema = super().get_openapi_schema(**kwargs)
+        schema.setdefault("components", {}).setdefault("schemas", {})["Error"] = ERROR_SCHEMA
+        body = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        for path in schema["paths"].values():
+            for operation in path.values():
+                for code, said in CODES.items():
+                    operation["responses"].setdefault(code, {"description": said, "content": body})
+        return schema
+
+
 class JSONParser(Parser):
     """A body that is not JSON gets a plain answer."""
 
@@ -42,7 +78,7 @@ class JSONParser(Parser):
             raise Invalid(f"The body is not JSON: {error}.", recovery="Send a JSON object.") from error
 
 
-api = NinjaAPI(
+api = ConsoleAPI(
     title="OpsConsole",
     version="1",
     description="Everything the console does, for programs and for people with curl.",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-from .errors import OpsError
+from .errors import Invalid, OpsError
+
+logger = logging.getLogger(__name__)
 
 
 class ErrorMiddleware:
@@ -30,6 +34,10 @@ class ErrorMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, OpsError):
             return error_response(request, exception)
+        if isinstance(exception, DataError):
+            # A NUL in a text, a number too large: what was sent fits no column.
+            logger.warning("A value fits no column: %s", request.path, exc_info=exception)
+            return error_response(request, Invalid(details={"said": str(exception).splitlines()[0][:200]}))
         return None
 
 
