@@ -49,6 +49,7 @@ def main() -> None:
     django.setup()
     import opsconsole.celery  # noqa: F401 -- a worker has it
     from operations import engine, tasks
+    from opsconsole.core import collector
     from snapshots.models import Snapshot
     from snapshots.services import start_capture
     from tenants.scope import tenant_scope
@@ -56,6 +57,7 @@ def main() -> None:
     from .setup import own_git_root
 
     tasks.drive.apply_async = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    collector.settle()
     tenant_id, environment_id = (uuid.UUID(word) for word in sys.argv[1:3])
     with own_git_root(), Children() as children:
         operation = start_capture(tenant_id=tenant_id, environment_id=environment_id, requested_by=None)

@@ -31,8 +31,10 @@ def start_django() -> None:
 
     django.setup()
     from operations import tasks
+    from opsconsole.core import collector
 
     tasks.drive.apply_async = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    collector.settle()  # as a worker does, for both sides of a pair
 
 
 def own_git_root() -> tempfile.TemporaryDirectory[str]:

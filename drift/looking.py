@@ -8,8 +8,7 @@ taken. The memory is a convenience: without it everything is looked at.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ import orjson
 from workflows.content import ContentError, fingerprint, live_portable, portable
 from workflows.identity import LIVE, seen_workflow, stored_fingerprint
 from workflows.models import WorkflowEnvMap
-from workflows.n8n.client import CachedPage, N8nClient
+from workflows.n8n import CachedPage, N8nClient
 from workflows.n8n.errors import TooLarge
 
 
@@ -88,9 +87,8 @@ def look(
     """
     found = Look()
     unseen = set(known)
-    pages = client.iter_workflow_pages(exclude_pinned_data=True, cache=memory.pages)
     try:
-        for page in _ahead(pages):
+        for page in client.iter_workflow_pages(exclude_pinned_data=True, cache=memory.pages):
             check()
             found.pages += 1
             found.seen += len(page.ids)
@@ -146,12 +144,3 @@ def _live_digest(content: Mapping[str, Any]) -> str:
 def joined(digests: Iterable[str]) -> str:
     """One digest for a page."""
     return hashlib.sha256("".join(f"{d}," for d in digests).encode()).hexdigest()[:32]
-
-
-def _ahead(pages: Iterator[Any]) -> Iterator[Any]:
-    """The same pages, the next one being fetched while the last is worked on."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="look") as pool:
-        coming = pool.submit(next, pages, None)
-        while (page := coming.result()) is not None:
-            coming = pool.submit(next, pages, None)
-            yield page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
-from celery.signals import beat_init, celeryd_init
+from celery.signals import beat_init, celeryd_init, worker_ready
 from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
@@ -80,3 +80,11 @@ def refuse_unsafe_start(**kwargs: object) -> None:
     from opsconsole.launcher.guards import exit_unsafe_start
 
     exit_unsafe_start()
+
+
+@worker_ready.connect
+def settle_collector(**kwargs: object) -> None:
+    """All is loaded: from here on the collector looks seldom."""
+    from opsconsole.core import collector
+
+    collector.settle()

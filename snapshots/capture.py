@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -85,7 +84,7 @@ def gather(
     for size in PAGE_SIZES:
         gathered = Gathered()
         try:
-            for page in _ahead(client.iter_workflow_pages(page_size=size, cache={})):
+            for page in client.iter_workflow_pages(page_size=size, cache={}):
                 check()
                 for raw in page.items:
                     _take(gathered, raw, put)
@@ -96,15 +95,6 @@ def gather(
                 raise
     _ask_again(gathered, client, known_ids, put, check)
     return gathered
-
-
-def _ahead(pages: Iterator[Any]) -> Iterator[Any]:
-    """The same pages, the next one being fetched while the last is worked on."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="page") as pool:
-        coming = pool.submit(next, pages, None)
-        while (page := coming.result()) is not None:
-            coming = pool.submit(next, pages, None)
-            yield page
 
 
 def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str] | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -12,48 +10,19 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
-import orjson
 
 from workflows.normalization import SETTING_DEFAULTS
 
 from . import errors
 from .address import AddressPolicy
 from .http import API, Answer, Http, Limits
+from .listing import PAGE_LIMIT, CachedPage, Listing, Page
 from .spec import Capabilities
 
 __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
 
-PAGE_LIMIT = 250
 _SPEC_AGE = 300.0
-_PASSES = 4
 _WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData", "description")
-
-
-@dataclass(frozen=True, slots=True)
-class CachedPage:
-    """What is remembered of a page of the list: `ids` in order. `items` only where the caller keeps them."""
-
-    etag: str
-    ids: tuple[str, ...]
-    next_cursor: str | None
-    items: tuple[dict[str, Any], ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of the list.
-
-    `items` are raw workflows, each id once over the whole iteration. With `unchanged` n8n sent no body; `items` then
-    are the remembered ones, or empty if only `ids` were remembered. `again` marks pages of a second look, taken
-    because the list moved: their `items` are those that were not seen before.
-    """
-
-    number: int
-    items: list[dict[str, Any]]
-    ids: tuple[str, ...]
-    etag: str
-    unchanged: bool = False
-    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,80 +111,24 @@ class N8nClient:
         page_size: int = PAGE_LIMIT,
         exclude_pinned_data: bool = False,
         cache: MutableMapping[str, CachedPage] | None = None,
-        keep_items: bool = False,
         verify: bool = True,
     ) -> Iterator[Page]:
         """Yield the list page by page, each workflow once.
 
-        The cursor is an offset: a deletion while paging makes n8n skip a row. With `verify` the last row of each page
-        is therefore asked for again at its place; where the list moved (or its cursor cannot be read) all is looked
-        at again with If-None-Match, and what was skipped is yielded too. `cache` is the caller's memory between
-        calls; see `CachedPage`. Raises `ListMoved` if it does not come to rest in four passes.
+        Whatever is there all the time is yielded, also where rows come and go while pages are read: see `listing`.
+        With `verify` off a list that moved is not looked at again. `cache` is the caller's memory between calls; see
+        `CachedPage`. The next pages are on their way while one is worked on. Raises `ListMoved` if the list does not
+        come to rest in four passes.
         """
-        page_size = max(1, min(page_size, PAGE_LIMIT))
-        memory: MutableMapping[str, CachedPage] = cache if cache is not None else {}
-        seen: set[str] = set()
-        before: list[tuple[str, ...]] | None = None
-        for attempt in range(_PASSES):
-            now: list[tuple[str, ...]] = []
-            ends: list[tuple[str, str]] = []
-            listed = 0
-            cursor: str | None = None
-            while True:
-                page, cursor = self._page(page_size, cursor, exclude_pinned_data, memory, keep_items or cache is None)
-                now.append(page.ids)
-                listed += len(page.ids)
-                fresh = [w for w in page.items if w["id"] not in seen]
-                if attempt == 0 or fresh or any(i not in seen for i in page.ids):
-                    yield Page(len(now), fresh, page.ids, page.etag, page.unchanged, attempt > 0)
-                seen.update(page.ids)
-                if cursor is None:
-                    break
-                ends.append((page.ids[-1] if page.ids else "", cursor))
-                if len(now) > 10_000 or not page.ids:
-                    raise errors.NotAnApi("The list of workflows does not end.")
-            doubled = listed != len({i for ids in now for i in ids})
-            if not doubled and (len(now) == 1 or not verify or now == before or self._stands_still(ends)):
-                return
-            before = now
-        raise errors.ListMoved()
+        size = max(1, min(page_size, PAGE_LIMIT))
+        pins = "true" if exclude_pinned_data else None
 
-    def _stands_still(self, ends: Sequence[tuple[str, str]]) -> bool:
-        """Whether the last row of each page is still where it was: then no row has slipped past a page's edge.
+        def ask(cursor: str, etag: str) -> Answer:
+            params = {"limit": size, "cursor": cursor, "excludePinnedData": pins}
+            return self.call("GET", "/workflows", params=params, etag=etag)
 
-        One row each instead of the whole list, which n8n puts together anew even to say that nothing changed.
-        """
-        for last, following in ends:
-            place = _offset(following)
-            if not last or not place:
-                return False
-            cursor = base64.b64encode(orjson.dumps({"limit": 1, "offset": place - 1})).decode()
-            body = self.call("GET", "/workflows", params={"cursor": cursor, "excludePinnedData": "true"}).json()
-            items = body.get("data") if isinstance(body, dict) else None
-            if not isinstance(items, list) or [str(i.get("id")) for i in items if isinstance(i, dict)] != [last]:
-                return False
-        return True
-
-    def _page(
-        self, size: int, cursor: str | None, no_pins: bool, memory: MutableMapping[str, CachedPage], keep: bool
-    ) -> tuple[Page, str | None]:
-        params = {"limit": size, "cursor": cursor, "excludePinnedData": "true" if no_pins else None}
-        key = f"{size}:{no_pins}:{cursor or ''}"
-        known = memory.get(key)
-        answer = self.call("GET", "/workflows", params=params, etag=known.etag if known else "")
-        if answer.status == 304 and known is not None:
-            return Page(0, list(known.items or ()), known.ids, known.etag, unchanged=True), known.next_cursor
-        body = answer.json()
-        items = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(items, list) or any(not isinstance(w, dict) or "id" not in w for w in items):
-            raise errors.NotAnApi("The list of workflows does not look like n8n's.")
-        for item in items:
-            item["id"] = str(item["id"])
-        ids = tuple(w["id"] for w in items)
-        following = body.get("nextCursor") or None
-        if answer.etag:
-            memory[key] = CachedPage(answer.etag, ids, following, tuple(items) if keep else None)
-        return Page(0, items, ids, answer.etag), following
+        memory = cache if cache is not None else {}
+        return Listing(ask, size=size, memory=memory, address=f"{size}:{exclude_pinned_data}:").pages(verify=verify)
 
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
@@ -351,16 +264,6 @@ class N8nClient:
         if wrote:
             raise errors.AmbiguousWrite("n8n's answer to the write cannot be read; it may have been carried out.")
         raise errors.NotAnApi("The answer does not look like n8n's.")
-
-
-def _offset(cursor: str) -> int:
-    """The offset in n8n's cursor; 0 where it is of another kind."""
-    try:
-        held = orjson.loads(base64.b64decode(cursor, validate=True))
-    except (binascii.Error, orjson.JSONDecodeError):
-        return 0
-    offset = held.get("offset") if isinstance(held, dict) and set(held) == {"limit", "offset"} else None
-    return offset if isinstance(offset, int) and not isinstance(offset, bool) else 0
 
 
 def _id(workflow_id: str) -> str:

@@ -156,16 +156,6 @@ def test_a_list_that_never_rests_is_given_up():
         ids(client_of(fake), page_size=5)
 
 
-def test_an_unchanged_list_costs_no_body_the_second_time():
-    fake, cache = FakeN8n(12), {}
-    client = client_of(fake)
-    first = list(client.iter_workflow_pages(page_size=5, cache=cache, verify=False))
-    again = list(client.iter_workflow_pages(page_size=5, cache=cache, verify=False))
-    assert not any(page.unchanged for page in first)
-    assert all(page.unchanged and not page.items for page in again)
-    assert [page.ids for page in again] == [page.ids for page in first]
-
-
 @pytest.mark.parametrize(
     "failure",
     [
@@ -389,43 +379,3 @@ def test_writes_wait_for_each_other_and_reads_do_not(allowed: int) -> None:
         list(pool.map(client.get_workflow, "abcd"))
         list(pool.map(client.activate, "abcdefgh"))
     assert most <= allowed
-
-
-class OffsetN8n(FakeN8n):
-    """With n8n's own cursors: a limit and an offset."""
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        held = json.loads(base64.b64decode(request.url.params.get("cursor") or base64.b64encode(b"{}")))
-        start, limit = held.get("offset", 0), held.get("limit") or int(request.url.params["limit"])
-        self.calls.append(request)
-        self.before_page(len(self.calls) - 1)
-        body = {"data": self.workflows[start : start + limit], "nextCursor": None}
-        if start + limit < len(self.workflows):
-            following = {"limit": limit, "offset": start + limit}
-            body["nextCursor"] = base64.b64encode(json.dumps(following).encode()).decode()
-        return httpx.Response(200, json=body)
-
-
-def test_a_list_at_rest_is_not_read_twice():
-    fake = OffsetN8n(23)
-    fake.before_page = lambda _number: None
-    assert ids(client_of(fake), page_size=5) == [w["id"] for w in fake.workflows]
-    whole = [call for call in fake.calls if "limit" in call.url.params]
-    assert len(whole) == 5  # five pages, and one row for each edge between them
-    assert len(fake.calls) == 5 + 4
-
-
-@pytest.mark.parametrize("at", [1, 2, 3, 4])
-@pytest.mark.parametrize("gone", [0, 4, 9])
-def test_a_deletion_at_any_page_loses_nobody(at: int, gone: int) -> None:
-    fake = OffsetN8n(20)
-    everybody = {w["id"] for w in fake.workflows}
-    removed: list[str] = []
-
-    def delete_one(number: int) -> None:
-        if number == at and not removed:
-            removed.append(fake.workflows.pop(gone)["id"])
-
-    fake.before_page = delete_one
-    found = set(ids(client_of(fake), page_size=5))
-    assert everybody - set(removed) <= found

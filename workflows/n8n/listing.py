@@ -1,0 +1,193 @@
+"""The list of workflows, page by page, so that nothing is missed however the list moves meanwhile.
+
+n8n's cursor is an offset over ids: a row that goes away while pages are read moves all later ones up, and one slips
+past a page's edge. So each page is asked for from the last row of the page before. Where that row comes again, every
+workflow that was there all the time stands in one of the two pages, in whichever order they were read; so the next
+pages can be on their way while one is worked on. Where it does not, all is looked at again with If-None-Match.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import deque
+from collections.abc import Callable, Iterator, MutableMapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from . import errors
+from .http import Answer
+
+PAGE_LIMIT = 250
+PAGES_AHEAD = 2
+LARGE_PAGE = 8 * 1024 * 1024
+"""Bytes of a page from which on only one is on its way: memory counts for more than time then."""
+
+_PASSES = 4
+_MOST_PAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPage:
+    """What is remembered of a page of the list: `ids` in order."""
+
+    etag: str
+    ids: tuple[str, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the list.
+
+    `items` are raw workflows, each id once over the whole iteration. With `unchanged` n8n sent no body: `items` is
+    empty and `ids` are the remembered ones. `again` marks pages of a second look, taken because the list moved:
+    their `items` are those that were not seen before.
+    """
+
+    number: int
+    items: list[dict[str, Any]]
+    ids: tuple[str, ...]
+    etag: str
+    unchanged: bool = False
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A page as n8n gave it. With `joined` the next one begins with the last row of this one."""
+
+    items: list[dict[str, Any]]
+    ids: tuple[str, ...]
+    etag: str
+    following: str | None
+    unchanged: bool
+    bytes: int
+    joined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The last row of a joined page, left to the next one: `items` is empty if n8n sent no body."""
+
+    ids: tuple[str, ...] = ()
+    items: list[dict[str, Any]] = field(default_factory=list)
+
+
+Ask = Callable[[str, str], Answer]
+"""Fetches the page at a cursor ('' for the first), given the ETag under which it is known ('' if it is not)."""
+
+
+class Listing:
+    """One iteration over the list; see `N8nClient.iter_workflow_pages`."""
+
+    def __init__(self, ask: Ask, *, size: int, memory: MutableMapping[str, CachedPage], address: str) -> None:
+        self._ask = ask
+        self._size = size
+        self._memory = memory
+        self._address = address
+
+    def pages(self, *, verify: bool) -> Iterator[Page]:
+        """Yield the pages; look again while the list moves. Raises `ListMoved` if it does not come to rest."""
+        seen: set[str] = set()
+        before: list[tuple[str, ...]] = []
+        with ThreadPoolExecutor(max_workers=PAGES_AHEAD, thread_name_prefix="page") as pool:
+            for attempt in range(_PASSES):
+                now: list[tuple[str, ...]] = []
+                held = _Held()
+                proven = True
+                for read in self._walk(pool):
+                    if held.ids and read.ids[:1] != held.ids:
+                        proven = False
+                        if held.items and held.ids[0] not in seen:
+                            seen.update(held.ids)
+                            yield Page(len(now), held.items, held.ids, "", again=attempt > 0)
+                    # The last row of a joined page is left to the next one, which begins with it.
+                    ids = read.ids[:-1] if read.joined else read.ids
+                    fresh = [w for w in read.items[: len(ids)] if w["id"] not in seen]
+                    now.append(ids)
+                    if attempt == 0 or fresh or any(i not in seen for i in ids):
+                        yield Page(len(now), fresh, ids, read.etag, read.unchanged, attempt > 0)
+                    seen.update(ids)
+                    # n8n counts with a query of its own: a full page that is called the last need not be.
+                    proven = proven and (read.joined or (read.following is None and len(ids) < self._size))
+                    held = _Held(read.ids[-1:], read.items[-1:]) if read.joined else _Held()
+                doubled = sum(map(len, now)) != len({i for ids in now for i in ids})
+                if not doubled and (proven or not verify or now == before):
+                    return
+                before = now
+        raise errors.ListMoved()
+
+    def _walk(self, pool: ThreadPoolExecutor) -> Iterator[_Read]:
+        """Every page once, in order, the next ones on their way."""
+        coming: deque[tuple[str, Future[Answer]]] = deque()
+
+        def send_for(cursor: str) -> None:
+            known = self._memory.get(self._address + cursor)
+            coming.append((cursor, pool.submit(self._ask, cursor, known.etag if known else "")))
+
+        start = 0
+        send_for("")
+        for _ in range(_MOST_PAGES):
+            cursor, future = coming.popleft()
+            read = self._understood(cursor, future.result(), start)
+            if read.joined:
+                step = len(read.ids) - 1
+                start += step
+                while len(coming) < (1 if read.bytes > LARGE_PAGE else PAGES_AHEAD):
+                    send_for(_cursor(step + 1, start + step * len(coming)))
+            else:
+                while coming:
+                    coming.popleft()[1].cancel()
+                if read.following is not None:
+                    start = -1  # n8n's cursor tells no place: from here on it is followed as it is
+                    send_for(read.following)
+            yield read
+            if not coming:
+                return
+        raise errors.NotAnApi("The list of workflows does not end.")
+
+    def _understood(self, cursor: str, answer: Answer, start: int) -> _Read:
+        known = self._memory.get(self._address + cursor)
+        if answer.status == 304 and known is not None:
+            ids, etag, following = known.ids, known.etag, known.next_cursor
+            items: list[dict[str, Any]] = []
+        else:
+            items, following = _parsed(answer)
+            ids, etag = tuple(w["id"] for w in items), answer.etag
+            if etag:
+                self._memory[self._address + cursor] = CachedPage(etag, ids, following)
+        if following is not None and not ids:
+            raise errors.NotAnApi("The list of workflows does not end.")
+        if following is None:
+            joined = start > 0 and len(ids) == self._size  # the next page, sent for already, will hold this one row
+        else:
+            joined = start >= 0 and len(ids) == self._size > 1 and _place(following) == (self._size, start + len(ids))
+        return _Read(items, ids, etag, following, answer.status == 304, len(answer.body), joined)
+
+
+def _parsed(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
+    body = answer.json()
+    items = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(items, list) or any(not isinstance(w, dict) or "id" not in w for w in items):
+        raise errors.NotAnApi("The list of workflows does not look like n8n's.")
+    for item in items:
+        item["id"] = str(item["id"])
+    return items, body.get("nextCursor") or None
+
+
+def _cursor(limit: int, offset: int) -> str:
+    """The cursor that n8n makes for a place in the list."""
+    return base64.b64encode(orjson.dumps({"limit": limit, "offset": offset})).decode()
+
+
+def _place(cursor: str) -> tuple[int, int] | None:
+    """The limit and offset in n8n's cursor; None where it is of another kind."""
+    try:
+        held = orjson.loads(base64.b64decode(cursor, validate=True))
+    except (binascii.Error, orjson.JSONDecodeError):
+        return None
+    return (held["limit"], held["offset"]) if isinstance(held, dict) and set(held) == {"limit", "offset"} else None
