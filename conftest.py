@@ -79,6 +79,7 @@ def django_db_setup(request: pytest.FixtureRequest, django_db_blocker: Any) -> I
     os.environ["DATABASE_URL"] = os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
     os.environ["DATABASE_OPERATOR_URL"] = os.environ["DATABASE_OPERATOR_URL"].rpartition("/")[0] + f"/{name}"
     os.environ["DATABASE_OWNER_URL"] = _owner_url(name)
+    settings.DATABASE_OPERATOR_URL = os.environ["DATABASE_OPERATOR_URL"]
     yield
     with django_db_blocker.unblock():
         connections.close_all()

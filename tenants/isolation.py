@@ -1,0 +1,237 @@
+"""Is every tenant's data still its own? Asks the catalogue, the rows and the login role itself; changes nothing.
+
+Each question gives ``Finding``s. ``scan`` asks them all in one read-only transaction with a time limit for each
+statement, so it can run on a production database at any hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+#: SECURITY DEFINER functions that may exist. Each has a fixed search path and takes nothing but the caller's row.
+DEFINER_FUNCTIONS = frozenset({"opsconsole_record_write"})
+#: Columns that say to which tenant a row belongs, besides ``tenant_id``.
+TENANT_COLUMNS = {"tenants": "id", "tenant_grants": "content_object_id"}
+OTHER_NAMES = ("impersonated_tenant_id",)
+#: Columns that point to another tenant's table without being bound to the same tenant, with the reason.
+LOOSE_KEYS = {("executions", "canonical_workflow_id"): "a convenience for joins; may be empty"}
+LOGIN_ROLE = "opsconsole_app"
+GROUP_ROLES = ("opsconsole_tenant", "opsconsole_platform", "opsconsole_readonly")
+STATEMENT_TIMEOUT_SECONDS = 60
+ISOLATION, INTEGRITY = "DB_001", "DB_002"
+
+
+class Cursor(Protocol):
+    """What a scan needs of a database cursor; Django's and psycopg's both have it."""
+
+    def execute(self, query: Any, params: Any = None) -> Any: ...
+
+    def fetchall(self) -> list[tuple[Any, ...]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that must not be. ``code`` is DB_001 (isolation) or DB_002 (a row whose parent is missing)."""
+
+    code: str
+    check: str
+    subject: str
+    message: str
+    recovery: str
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def _rows(cursor: Cursor, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+    cursor.execute(sql, params)
+    return cursor.fetchall()
+
+
+def tenant_tables(cursor: Cursor) -> dict[str, str]:
+    """Each table that holds rows of tenants, with the column that says whose; partitions stand behind their parent."""
+    found = _rows(
+        cursor,
+        "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        "   AND a.attname = ANY(%s) AND NOT a.attisdropped",
+        [["tenant_id", *OTHER_NAMES]],
+    )
+    tables = dict(found)
+    present = {name for (name,) in _rows(cursor, "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')")}
+    return tables | {table: column for table, column in TENANT_COLUMNS.items() if table in present}
+
+
+def roles(cursor: Cursor) -> Iterator[Finding]:
+    """The login role and the roles it can take: no superuser, no bypass, no ownership, no TRUNCATE."""
+    recovery = "Run docs/guide/roles.sql again as the database's administrator."
+    names = [LOGIN_ROLE, *GROUP_ROLES]
+    for name, superuser, bypass in _rows(
+        cursor, "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = ANY(%s)", [names]
+    ):
+        if superuser or bypass:
+            what = "is a superuser" if superuser else "bypasses row security"
+            yield Finding(ISOLATION, "roles", name, f"The role {name} {what}.", recovery)
+    for name, table, what in _rows(
+        cursor,
+        "SELECT r.rolname, c.relname, CASE WHEN c.relowner = r.oid THEN 'owns' ELSE 'may truncate' END"
+        " FROM pg_roles r JOIN pg_class c ON c.relkind IN ('r', 'p', 'v', 'm')"
+        "  AND c.relnamespace = 'public'::regnamespace WHERE r.rolname = ANY(%s)"
+        "  AND (c.relowner = r.oid OR (c.relkind IN ('r', 'p') AND has_table_privilege(r.oid, c.oid, 'TRUNCATE')))",
+        [names],
+    ):
+        yield Finding(ISOLATION, "roles", table, f"The role {name} {what} {table}.", recovery)
+
+
+def policies(cursor: Cursor) -> Iterator[Finding]:
+    """Row security is on and forced everywhere, and no policy of the console's roles lets every row through."""
+    recovery = "Run `manage.py migrate` as the owner; see which release changed the table."
+    state = {
+        name: (enabled, forced)
+        for name, enabled, forced in _rows(
+            cursor,
+            "SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')",
+        )
+    }
+    known: dict[str, list[tuple[str, str, str, list[str]]]] = {}
+    for table, name, qual, check, named in _rows(
+        cursor,
+        "SELECT tablename, policyname, coalesce(qual, ''), coalesce(with_check, ''), roles::text[] FROM pg_policies"
+        " WHERE schemaname = 'public' AND permissive = 'PERMISSIVE'",
+    ):
+        known.setdefault(table, []).append((name, qual, check, named))
+    for table, column in tenant_tables(cursor).items():
+        for on, what in zip(state[table], ("ENABLE", "FORCE"), strict=True):
+            if not on:
+                yield Finding(ISOLATION, "policies", table, f"{table} lacks {what} ROW LEVEL SECURITY.", recovery)
+        ours = [p for p in known.get(table, []) if {LOGIN_ROLE, "opsconsole_tenant", "public"} & set(p[3])]
+        if not ours:
+            yield Finding(ISOLATION, "policies", table, f"{table} has no policy for a tenant's rows.", recovery)
+        for name, qual, check, _named in ours:
+            for side, text in (("USING", qual), ("WITH CHECK", check)):
+                if text and not (f"({column} = " in text and "opsconsole.tenant_id" in text):
+                    message = f"The policy {name} on {table} does not compare {column} with the tenant ({side})."
+                    yield Finding(ISOLATION, "policies", table, message, recovery)
+
+
+def partitions(cursor: Cursor) -> Iterator[Finding]:
+    """A partition asked by its own name goes around its parent's policies, so no role of the console may."""
+    for name, role in _rows(
+        cursor,
+        "SELECT c.relname, r.rolname FROM pg_class c JOIN pg_roles r ON r.rolname = ANY(%s)"
+        " WHERE c.relispartition AND c.relkind = 'r' AND NOT (c.relrowsecurity AND c.relforcerowsecurity)"
+        "   AND has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE')",
+        [[LOGIN_ROLE, *GROUP_ROLES]],
+    ):
+        message = f"The role {role} can reach the partition {name} without its parent's policies."
+        yield Finding(ISOLATION, "partitions", name, message, f"REVOKE ALL ON {name} FROM {role};")
+
+
+def indexes(cursor: Cursor) -> Iterator[Finding]:
+    """Each table of tenants has an index that begins with the tenant, or every policy check reads the whole table."""
+    leading = {
+        (table, column)
+        for table, column in _rows(
+            cursor,
+            "SELECT c.relname, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0] WHERE i.indisvalid",
+        )
+    }
+    for table, column in tenant_tables(cursor).items():
+        if (table, column) not in leading:
+            message = f"{table} has no index that begins with {column}."
+            yield Finding(ISOLATION, "indexes", table, message, "Run `manage.py migrate` as the owner.")
+
+
+def back_doors(cursor: Cursor) -> Iterator[Finding]:
+    """Views that read as their owner, materialized views, and functions that run as theirs."""
+    for (name,) in _rows(
+        cursor,
+        "SELECT c.relname FROM pg_class c WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace"
+        " AND NOT coalesce('security_invoker=true' = ANY(c.reloptions) OR 'security_invoker=on' = ANY(c.reloptions),"
+        " false)",
+    ):
+        message = f"The view {name} reads with its owner's rights."
+        yield Finding(ISOLATION, "views", name, message, f"ALTER VIEW {name} SET (security_invoker = true);")
+    for (name,) in _rows(
+        cursor, "SELECT relname FROM pg_class WHERE relkind = 'm' AND relnamespace = 'public'::regnamespace"
+    ):
+        message = f"{name} is a materialized view: row security does not reach it."
+        yield Finding(ISOLATION, "views", name, message, f"Drop {name}, or move it where the console cannot read.")
+    for name, settings in _rows(
+        cursor,
+        "SELECT p.proname, coalesce(array_to_string(p.proconfig, ','), '') FROM pg_proc p"
+        " WHERE p.prosecdef AND p.pronamespace NOT IN ('pg_catalog'::regnamespace)"
+        "   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')",
+    ):
+        if name not in DEFINER_FUNCTIONS or "search_path=" not in settings:
+            message = f"The function {name}() runs with its owner's rights and is not known to be safe."
+            yield Finding(ISOLATION, "functions", name, message, f"Look at it, then DROP FUNCTION {name};")
+
+
+def strays(cursor: Cursor) -> Iterator[Finding]:
+    """Rows whose parent belongs to another tenant, or is missing: along every reference between tenants' tables."""
+    tables = tenant_tables(cursor)
+    for child, column, parent in sorted(_references(cursor, set(tables))):
+        mine = tables[child]
+        if parent == "tenants":
+            apart, where = "false", f"c.{column} = p.id"
+        else:
+            apart, where = f"p.{tables[parent]} IS DISTINCT FROM c.{mine}", f"c.{column} = p.id"
+        ((missing, foreign),) = _rows(
+            cursor,
+            f"SELECT count(*) FILTER (WHERE p.id IS NULL), count(*) FILTER (WHERE p.id IS NOT NULL AND {apart})"  # noqa: S608
+            f' FROM "{child}" c LEFT JOIN "{parent}" p ON {where} WHERE c.{column} IS NOT NULL',
+        )
+        if foreign and (child, column) not in LOOSE_KEYS:
+            message = f"{foreign} rows of {child} point ({column}) to {parent} of another tenant."
+            recovery = "Look at them with the operator's role; see the trail for who wrote them."
+            yield Finding(ISOLATION, "strays", child, message, recovery)
+        if missing:
+            message = f"{missing} rows of {child} point ({column}) to {parent} that do not exist."
+            yield Finding(INTEGRITY, "orphans", child, message, "Restore the missing rows from a backup, or delete.")
+
+
+def _references(cursor: Cursor, tables: set[str]) -> set[tuple[str, str, str]]:
+    """(child, column, parent) of every foreign key between tenants' tables, the tenant's own column left out."""
+    found = _rows(
+        cursor,
+        "SELECT child.relname, a.attname, parent.relname FROM pg_constraint k"
+        " JOIN pg_class child ON child.oid = k.conrelid JOIN pg_class parent ON parent.oid = k.confrelid"
+        " CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair(mine, theirs)"
+        " JOIN pg_attribute a ON a.attrelid = child.oid AND a.attnum = pair.mine"
+        " JOIN pg_attribute b ON b.attrelid = parent.oid AND b.attnum = pair.theirs AND b.attname = 'id'"
+        " WHERE k.contype = 'f' AND child.relname = ANY(%s) AND parent.relname = ANY(%s)",
+        [list(tables), list(tables)],
+    )
+    return set(found)
+
+
+CHECKS: tuple[Callable[[Cursor], Iterator[Finding]], ...] = (
+    roles,
+    policies,
+    partitions,
+    indexes,
+    back_doors,
+    strays,
+)
+
+
+def scan(cursor: Cursor) -> list[Finding]:
+    """Every finding. The cursor must be in a transaction of its own, of a role that sees all rows."""
+    _rows(cursor, "SELECT set_config('statement_timeout', %s, true)", [f"{STATEMENT_TIMEOUT_SECONDS}s"])
+    return [finding for check in CHECKS for finding in check(cursor)]
+
+
+def as_the_console(cursor: Cursor, tables: dict[str, str]) -> list[Finding]:
+    """What the web's login role itself sees without a scope: must be nothing. In a transaction of that role."""
+    found = []
+    for table in tables:
+        ((seen,),) = _rows(cursor, f'SELECT EXISTS (SELECT 1 FROM "{table}")')  # noqa: S608 - from the catalogue
+        if seen:
+            message = f"Without a tenant's scope the console's login role sees rows of {table}."
+            found.append(Finding(ISOLATION, "no scope", table, message, "Stop the web and workers; see the policies."))
+    return found
