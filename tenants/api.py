@@ -14,7 +14,7 @@ from opsconsole.core import context
 from opsconsole.core.errors import NotFound
 
 from .models import ApiToken, Grants, Tenant, User
-from .pages import Visit, open_visit
+from .pages import NOBODYS, Visit, open_visit
 from .scope import platform_scope
 from .tokens import TokenRefused, authenticate
 
@@ -81,9 +81,7 @@ def visit_for_object(
         raise NotFound from None
     with platform_scope():
         tenant_id = model._default_manager.filter(pk=wanted).values_list("tenant_id", flat=True).first()
-    if tenant_id is None:
-        raise NotFound
-    return visit_for(request, grant=grant, tenant_id=tenant_id)
+    return visit_for(request, grant=grant, tenant_id=tenant_id or NOBODYS)
 
 
 def only_tenant(request: HttpRequest) -> Tenant | None:
