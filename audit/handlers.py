@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from opsconsole.core import context
 from tenants.models import User
 from tenants.scope import platform_scope
-from tenants.signals import sign_ins_ended
+from tenants.signals import sign_ins_ended, token_tries_refused
 
 from .services import record_event
 
@@ -71,3 +71,8 @@ def second_factor_added(sender: Any, user: User, authenticator: Any, **kwargs: A
 @receiver(authenticator_removed, dispatch_uid="trail-mfa-removed")
 def second_factor_removed(sender: Any, user: User, authenticator: Any, **kwargs: Any) -> None:
     _record("SECOND_FACTOR_REMOVED", user, {"type": authenticator.type})
+
+
+@receiver(token_tries_refused, dispatch_uid="trail-tokens")
+def tokens_are_tried(sender: Any, address: str, tries: int, **kwargs: Any) -> None:
+    _record("TOKEN_TRIES_REFUSED", None, {"address": address, "tries": tries})

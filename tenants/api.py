@@ -16,7 +16,7 @@ from opsconsole.core.errors import NotFound
 from .models import ApiToken, Grants, Tenant, User
 from .pages import NOBODYS, Visit, open_visit
 from .scope import platform_scope
-from .tokens import TokenRefused, authenticate
+from .tokens import TokenRefused, authenticate_slowly
 
 
 class BearerToken(HttpBearer):
@@ -30,7 +30,7 @@ class BearerToken(HttpBearer):
         return self.authenticate(request, secret.strip())
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiToken:
-        found = authenticate(token)
+        found = authenticate_slowly(token)
         request.user = found.user
         # The middleware resets the context when the request ends.
         context.set_current(replace(context.current(), actor_id=found.user_id, source="api"))

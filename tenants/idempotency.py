@@ -23,7 +23,7 @@ from opsconsole.core.middleware import error_response
 
 from .models import IdempotencyKey
 from .scope import platform_scope
-from .tokens import TokenRefused, authenticate
+from .tokens import TokenRefused, authenticate_slowly
 
 PREFIX = "/api/v1/"
 LARGEST_BODY_BYTES = 256 * 1024
@@ -80,7 +80,7 @@ class IdempotencyMiddleware:
                 raise BadKey
             if scheme.lower() != "bearer":
                 raise TokenRefused
-            token = authenticate(secret.strip())
+            token = authenticate_slowly(secret.strip())
             scope_key = hashlib.sha256(f"{token.token_hash}\0{key}".encode()).hexdigest()
             kept = _claim(scope_key, request_digest(request))
         except OpsError as error:
@@ -136,7 +136,8 @@ def _settle(scope_key: str, response: Any) -> None:
     if response.status_code >= 500 or response.status_code in NOT_KEPT or getattr(response, "streaming", False):
         _release(scope_key)
         return
-    body = response.content if len(response.content) <= LARGEST_BODY_BYTES else None
+    secret = "no-store" in response.get("Cache-Control", "")
+    body = None if secret or len(response.content) > LARGEST_BODY_BYTES else response.content
     with platform_scope():
         IdempotencyKey.objects.filter(pk=scope_key).update(
             status=response.status_code, body=body, content_type=response.get("Content-Type", "")[:120]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.http import HttpRequest
-from ninja import Router
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Schema, Status
 
 from opsconsole.core.errors import Forbidden
 from opsconsole.core.paging import by_name, clamp
 
 from . import people
 from .api import caller
-from .models import Tenant
+from .models import ApiToken, Tenant
 from .permissions import is_platform_admin
 from .scope import platform_scope
+from .tokens import revoke_token, rotate_token
 
 router = Router()
 
@@ -38,6 +39,51 @@ def list_tenants(request: HttpRequest, limit: int = 50, cursor: str = "") -> dic
         ],
         "next_cursor": page.next_cursor or None,
     }
+
+
+def _token(token: ApiToken) -> dict[str, Any]:
+    return {
+        "id": str(token.pk),
+        "name": token.name,
+        "prefix": token.prefix,
+        "acts_as": token.user.email,
+        "tenant": token.tenant.slug if token.tenant else None,
+        "permissions": token.permissions,
+        "created_at": token.created_at,
+        "last_used_at": token.last_used_at,
+        "expires_at": token.expires_at,
+    }
+
+
+class Rotation(Schema):
+    keep_old_hours: int = 0
+
+
+@router.get("/tokens/current", summary="The token that asks")
+def show_token(request: HttpRequest) -> dict[str, Any]:
+    with platform_scope():
+        return {"token": _token(request.auth)}  # type: ignore[attr-defined]
+
+
+@router.post("/tokens/current/rotate", summary="A new secret for the token that asks", response={201: dict[str, Any]})
+def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any:
+    """The new secret is shown once. The old one is refused at once, or after ``keep_old_hours`` (at most 72)."""
+    with platform_scope():
+        made, secret = rotate_token(
+            token=request.auth,  # type: ignore[attr-defined]
+            by=caller(request),
+            keep_old_hours=given.keep_old_hours,
+        )
+        response["Cache-Control"] = "no-store"
+        return Status(201, {"token": _token(made), "secret": secret})
+
+
+@router.delete("/tokens/current", summary="End the token that asks")
+def end_token(request: HttpRequest) -> dict[str, Any]:
+    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    with platform_scope():
+        revoke_token(token_id=str(token.pk), tenant=token.tenant)
+    return {"revoked": str(token.pk)}
 
 
 @router.delete("/platform/admins/{user_id}", summary="Take somebody off the platform admins")

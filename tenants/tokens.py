@@ -8,14 +8,18 @@ from datetime import timedelta
 
 from django.db.models import Q
 
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
+from opsconsole.core import clock, context, limits
+from opsconsole.core.errors import Conflict, Invalid, OpsError
 
 from .models import ApiToken, Tenant, User
 from .scope import platform_scope
+from .signals import token_tries_refused
 
 PREFIX = "opc_"
 SEEN_EVERY = timedelta(minutes=1)
+LONGEST_OVERLAP_HOURS = 72
+LARGEST_REFUSALS = 30
+REFUSALS_WINDOW_SECONDS = 60
 
 
 class TokenRefused(OpsError):
@@ -71,6 +75,55 @@ def authenticate(secret: str) -> ApiToken:
         if token.last_used_at is None or now - token.last_used_at > SEEN_EVERY:
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     return token
+
+
+def authenticate_slowly(secret: str) -> ApiToken:
+    """``authenticate``, which slows down whoever tries many: a good token from the same address goes on working.
+
+    Raises ``TooMany`` in place of ``TokenRefused`` from the ``LARGEST_REFUSALS``-th refusal within a minute.
+    """
+    try:
+        return authenticate(secret)
+    except TokenRefused:
+        address = context.current().ip_address
+        tries = limits.count("token-refused", address, seconds=REFUSALS_WINDOW_SECONDS)
+        if tries < LARGEST_REFUSALS:
+            raise
+        if tries == LARGEST_REFUSALS:
+            token_tries_refused.send(sender=ApiToken, address=address, tries=tries)
+        raise limits.TooMany(
+            "Too many tokens were refused from this address.",
+            recovery="Wait a minute; check the token that your program sends.",
+        ) from None
+
+
+def rotate_token(*, token: ApiToken, by: User, keep_old_hours: int = 0) -> tuple[ApiToken, str]:
+    """A new secret for the same use: same person, tenant, permissions and length of life.
+
+    The old one is refused at once, or after ``keep_old_hours`` (at most 72) where programs are still to be changed.
+    """
+    now = clock.now()
+    if token.revoked_at or (token.expires_at and token.expires_at <= now):
+        raise Conflict("This token has ended already.", recovery="Make a new one.")
+    if not 0 <= keep_old_hours <= LONGEST_OVERLAP_HOURS:
+        raise Invalid(f"`keep_old_hours` is between 0 and {LONGEST_OVERLAP_HOURS}.")
+    lifetime = (token.expires_at - token.created_at) if token.expires_at else None
+    with platform_scope():
+        made, secret = create_token(
+            user=token.user,
+            name=token.name,
+            tenant=token.tenant,
+            created_by=by,
+            expires_in_days=max(1, lifetime.days) if lifetime else None,
+            permissions=list(token.permissions),
+        )
+        old = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
+        if keep_old_hours:
+            ends = now + timedelta(hours=keep_old_hours)
+            old.update(expires_at=min(ends, token.expires_at) if token.expires_at else ends)
+        else:
+            old.update(revoked_at=now)
+    return made, secret
 
 
 def revoke_token(*, token_id: str, tenant: Tenant | None) -> None:

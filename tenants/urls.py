@@ -12,6 +12,7 @@ urlpatterns = [
     path("members/<uuid:user_id>/remove/", views.member_remove, name="member-remove"),
     path("tokens/", views.tokens, name="tokens"),
     path("tokens/<uuid:pk>/revoke/", views.token_revoke, name="token-revoke"),
+    path("tokens/<uuid:pk>/rotate/", views.token_rotate, name="token-rotate"),
     path("tokens/service-accounts/", views.service_account_create, name="service-account-create"),
     path("settings/", views.settings, name="tenant-settings"),
 ]

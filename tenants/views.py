@@ -21,7 +21,7 @@ from .models import ApiToken, Grants, TenantRole, User
 from .pages import Visit, tenant_page
 from .permissions import ROLE_GRANTS
 from .scope import tenant_scope
-from .tokens import create_token, revoke_token
+from .tokens import create_token, revoke_token, rotate_token
 
 MANAGE: dict[str, Any] = {"write_grant": Grants.MANAGE_MEMBERS, "methods": ("POST",), "scope": False}
 #: What each role is for, in the words of the Members page.
@@ -147,7 +147,9 @@ def _show_tokens(
         token.state = (
             "revoked" if token.revoked_at else "expired" if token.expires_at and token.expires_at <= now else "active"
         )
-        token.may_revoke = token.state == "active" and (everybody or token.user_id == visit.user.pk)
+        own = token.user_id == visit.user.pk
+        token.may_rotate = token.state == "active" and (own or (everybody and token.user.is_service))
+        token.may_revoke = token.state == "active" and (everybody or own)
     response = render(
         request,
         "tenants/tokens.html",
@@ -195,14 +197,32 @@ def tokens(request: HttpRequest, visit: Visit) -> HttpResponse:
     return _show_tokens(request, visit, made=made, status=201)
 
 
-@tenant_page(Grants.MANAGE_TOKENS, methods=("POST",), scope=False)
-def token_revoke(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+def _token_to_change(visit: Visit, pk: uuid.UUID) -> ApiToken:
     with tenant_scope(visit.tenant.pk):
-        token = ApiToken.objects.select_related("user").filter(pk=pk).first()
+        token = ApiToken.objects.select_related("user", "tenant").filter(pk=pk).first()
     if token is None or token.tenant_id != visit.tenant.pk:
         raise NotFound
     if token.user_id != visit.user.pk and not visit.may(Grants.MANAGE_MEMBERS):
-        raise Forbidden("Only owners revoke tokens of others.")
+        raise Forbidden("Only owners change tokens of others.")
+    return token
+
+
+@tenant_page(Grants.MANAGE_TOKENS, methods=("POST",), scope=False)
+def token_rotate(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """A new secret for the same use, shown this once; the old one goes on for as long as was chosen."""
+    token = _token_to_change(visit, pk)
+    if token.user_id != visit.user.pk and not token.user.is_service:
+        raise Forbidden("A person's token is rotated by that person alone: the secret is theirs.")
+    hours = request.POST.get("keep_old_hours", "0")
+    if not hours.isdecimal():
+        raise Invalid("How long the old token lives is a number of hours.")
+    made = rotate_token(token=token, by=visit.user, keep_old_hours=int(hours))
+    return _show_tokens(request, visit, made=made, status=201)
+
+
+@tenant_page(Grants.MANAGE_TOKENS, methods=("POST",), scope=False)
+def token_revoke(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    token = _token_to_change(visit, pk)
     revoke_token(token_id=str(pk), tenant=visit.tenant)
     messages.success(request, f"The token {token.name} opens nothing any more.")
     return redirect("tokens", tenant_slug=visit.tenant.slug)

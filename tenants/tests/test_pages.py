@@ -6,11 +6,13 @@ import re
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 
+from audit.models import AuditLog
 from tenants import people, services
-from tenants.models import ApiToken, Membership, PlatformAdmin, Tenant, User, UserSession
+from tenants.models import ApiToken, IdempotencyKey, Membership, PlatformAdmin, Tenant, User, UserSession
 from tenants.scope import platform_scope
 from tenants.tokens import create_token
 
@@ -144,6 +146,50 @@ def test_a_token_is_shown_once_and_works(cast: Any) -> None:
     assert token.tenant_id == cast.tenant.pk and token.permissions == ["operate"]
     client.post(reverse("token-revoke", kwargs={"tenant_slug": "acme", "pk": token.pk}))
     assert Client().get("/api/v1/operations?tenant=acme", headers=headers).status_code == 401
+
+
+def test_a_rotated_token_lives_on_under_another_secret(cast: Any) -> None:
+    _, old = create_token(user=cast.operator, tenant=cast.tenant, name="pipeline", permissions=["operate"])
+
+    def answers(secret: str) -> int:
+        return Client().get("/api/v1/tokens/current", headers={"Authorization": f"Bearer {secret}"}).status_code
+
+    made = Client().post(
+        "/api/v1/tokens/current/rotate",
+        {},
+        "application/json",
+        headers={"Authorization": f"Bearer {old}", "Idempotency-Key": "rotate-once"},
+    )
+    assert made.status_code == 201 and made["Cache-Control"] == "no-store"
+    new = made.json()["secret"]
+    assert made.json()["token"]["permissions"] == ["operate"]
+    assert (answers(old), answers(new)) == (401, 200)
+    with platform_scope():
+        assert not IdempotencyKey.objects.filter(body__contains=new.encode()).exists()
+        current = ApiToken.objects.get(name="pipeline", revoked_at=None)
+    client = as_role(cast, "operator")
+    rotate = reverse("token-rotate", kwargs={"tenant_slug": "acme", "pk": current.pk})
+    page = client.post(rotate, {"keep_old_hours": "1"})
+    newest = re.search(r"opc_[\w-]{20,}", page.content.decode())
+    assert page.status_code == 201 and newest
+    assert (answers(new), answers(newest.group())) == (200, 200)
+    assert client.post(rotate, {"keep_old_hours": "1000"}).status_code == 422
+    assert as_role(cast, "owner").post(rotate, {}).status_code in (403, 404)
+
+
+def test_whoever_tries_tokens_is_slowed_down(cast: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("tenants.tokens.LARGEST_REFUSALS", 3)
+    cache.clear()
+    _, good = create_token(user=cast.operator, tenant=cast.tenant, name="good")
+
+    def answer(secret: str) -> int:
+        return Client().get("/api/v1/tenants", headers={"Authorization": f"Bearer {secret}"}).status_code
+
+    assert [answer(f"opc_{n}") for n in range(4)] == [401, 401, 429, 429]
+    assert answer(good) == 200
+    with platform_scope():
+        assert AuditLog.objects.filter(action="TOKEN_TRIES_REFUSED").count() == 1
+    cache.clear()
 
 
 def test_nobody_gives_a_token_more_than_they_hold(cast: Any) -> None:
