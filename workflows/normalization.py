@@ -7,6 +7,7 @@ a new `NORMALIZATION_VERSION`. Hashes of different versions are never equal and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 NORMALIZATION_VERSION = 1
@@ -47,6 +48,8 @@ _NODE_DEFAULTS: tuple[tuple[str, Any], ...] = (
     ("executeOnce", False),
     ("retryOnFail", False),
 )
+
+_SELDOM = frozenset({*(key for key, _ in _NODE_DEFAULTS), "onError", "continueOnFail", "credentials", "webhookId"})
 
 # The address of these holds the webhook's id unless a fixed path says otherwise.
 _ADDRESSED_BY_WEBHOOK_ID = (
@@ -95,9 +98,11 @@ def view(portable: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref:
     and give what stands in the place of a reference.
     """
     nodes = [n for n in portable.get("nodes") or () if n.get("type") != STICKY]
-    nodes.sort(key=_node_order)
-    if len({n.get("name") for n in nodes}) < len(nodes):
+    names = [n.get("name") for n in nodes]
+    if len(set(names)) < len(nodes):
         nodes.sort(key=lambda n: (*_node_order(n), _node_text(n)))
+    else:
+        nodes.sort(key=itemgetter("name") if all(type(n) is str for n in names) else _node_order)
     settings = portable.get("settings") or {}
     return {
         "name": portable.get("name") or "",
@@ -126,17 +131,24 @@ def _sorted(value: Any) -> Any:
 def _node(node: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: CredentialRef) -> dict[str, Any]:
     get = node.get
     kind = get("type") or ""
-    parameters = get("parameters") or {}
     out: dict[str, Any] = {
         "name": get("name") or "",
         "type": kind,
         "typeVersion": get("typeVersion") or 1,
-        "parameters": parameters,
+        "parameters": get("parameters") or {},
     }
     if kind in WORKFLOW_CALLERS:
         called = called_workflow(node)
         if called is not None:
-            out["parameters"] = {**parameters, "workflowId": workflow_ref(called)}
+            out["parameters"] = {**out["parameters"], "workflowId": workflow_ref(called)}
+    if not _SELDOM.isdisjoint(node):
+        _add_seldom(node, out, credential_ref)
+    return out
+
+
+def _add_seldom(node: Mapping[str, Any], out: dict[str, Any], credential_ref: CredentialRef) -> None:
+    """What most nodes do not have."""
+    get = node.get
     for key, default in _NODE_DEFAULTS:
         value = get(key)
         if value is not None and value != default:
@@ -154,9 +166,8 @@ def _node(node: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: Cr
             key: credential_ref(key, _credential_name(credentials[key])) for key in sorted(credentials)
         }
     webhook = get("webhookId")
-    if webhook and kind in _ADDRESSED_BY_WEBHOOK_ID and not _fixed_path(parameters):
+    if webhook and out["type"] in _ADDRESSED_BY_WEBHOOK_ID and not _fixed_path(out["parameters"]):
         out["webhookId"] = webhook
-    return out
 
 
 def _credential_name(value: Any) -> str:
@@ -170,12 +181,6 @@ def _fixed_path(parameters: Mapping[str, Any]) -> bool:
     return isinstance(path, str) and bool(path) and ":" not in path and not path.startswith("=")
 
 
-def _target(link: Any) -> Any:
-    if not isinstance(link, dict):
-        return link
-    return [link.get("node") or "", link.get("type") or "main", link.get("index") or 0]
-
-
 def _connections(connections: Mapping[str, Any], any_order: bool) -> dict[str, Any]:
     """Connections without what is empty; each target as `[node, type, index]`.
 
@@ -187,11 +192,19 @@ def _connections(connections: Mapping[str, Any], any_order: bool) -> dict[str, A
             continue
         kept = {}
         for kind, outputs in kinds.items():
-            rows = [[_target(link) for link in links or ()] for links in outputs or ()]
+            rows: list[list[Any]] = [
+                [
+                    [link.get("node") or "", link.get("type") or "main", link.get("index") or 0]
+                    if isinstance(link, dict)
+                    else link
+                    for link in links or ()
+                ]
+                for links in outputs or ()
+            ]
             while rows and not rows[-1]:
                 rows.pop()
             if rows:
-                kept[kind] = [sorted(row, key=str) for row in rows] if any_order else rows
+                kept[kind] = [sorted(row, key=str) if len(row) > 1 else row for row in rows] if any_order else rows
         if kept:
             out[source] = kept
     return out
