@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .bare import Bare
 from .setup import (
     alternating,
     drive,
@@ -60,25 +61,38 @@ def main() -> None:
         with N8nClient(base_url=instance.base_url, api_key=instance.api_key, policy=address_policy()) as client:
             for _, workflow in estate(options.workflows):
                 client.create_workflow(workflow)
-        tenant, owner = fresh_tenant()
-        environment = environment_of(tenant, base_url=instance.base_url, api_key=instance.api_key, name="live")
         data = Path(live._data.name) / instance.name
 
-        def ours() -> float:
-            operation = start_capture(tenant_id=tenant.pk, environment_id=environment.pk, requested_by=owner)
+        def place() -> Any:
+            tenant, _ = fresh_tenant()
+            return environment_of(tenant, base_url=instance.base_url, api_key=instance.api_key, name="live")
+
+        def repository() -> Path:
+            made = Path(tempfile.mkdtemp(dir=folder))
+            subprocess.run(["git", "init", "-q", str(made)], check=True)
+            (made / "workflows").mkdir()
+            return made
+
+        def ours(environment: Any) -> float:
+            operation = start_capture(tenant_id=environment.tenant_id, environment_id=environment.pk, requested_by=None)
             return timed(lambda: drive(operation))
 
-        def theirs() -> float:
-            return timed(lambda: export(program, data, repository))
+        def theirs(into: Path) -> float:
+            return timed(lambda: export(program, data, into))
 
-        repository = Path(folder) / "first"
-        subprocess.run(["git", "init", "-q", str(repository)], check=True)
-        (repository / "workflows").mkdir()
-        first = [(ours(), theirs())]
-        again = alternating(options.pairs, ours, theirs)
+        environment, known = place(), repository()
+        ours(environment), theirs(known)
+        first = alternating(options.pairs, lambda: ours(place()), lambda: theirs(repository()))
+        again = alternating(options.pairs, lambda: ours(environment), lambda: theirs(known))
+        bare = Bare(instance.api_url, {"X-N8N-API-KEY": instance.api_key, "Accept-Encoding": "identity"})
+        floor = alternating(
+            options.pairs, lambda: timed(lambda: sum(1 for _ in bare.workflows())), lambda: theirs(known)
+        )
+        bare.close()
     rows = [
         ratio_row(f"first, {options.workflows:,} workflows", first, TARGET),
         ratio_row("again, nothing changed", again, TARGET),
+        ratio_row("only reading the list through the same API (instead of OpsConsole)", floor, None),
     ]
     head = ["capture of a real n8n", "OpsConsole", "export + git add + git commit", "ratio", "each pair", "target", ""]
     command = "script/bench live" + ("" if options.workflows == 2000 else f" --workflows {options.workflows}")

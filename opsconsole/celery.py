@@ -46,12 +46,18 @@ app.conf.update(
         "promotions.tasks.settle": {"queue": "control", "routing_key": "control"},
         "tenants.tasks.tidy": {"queue": "control", "routing_key": "control"},
         "drift.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
+        "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
     },
     beat_schedule={
         "drift-schedules": {
             "task": "drift.tasks.keep_schedules",
             "schedule": 60.0,
             "options": {"expires": 60.0},
+        },
+        "git-stores": {
+            "task": "snapshots.tasks.keep_schedules",
+            "schedule": 3600.0,
+            "options": {"expires": 600.0},
         },
         "reap": {
             "task": "operations.tasks.reap",

@@ -1,4 +1,4 @@
-"""Long work about snapshots: capture and restore."""
+"""Long work about snapshots: capture, verify, restore, and the care of their store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
 from workflows.writes import failures
 
-from . import preview, restore, services
+from . import care, preview, restore, services
 from .capture import capture_into
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .models import Snapshot, SnapshotType
@@ -61,6 +61,18 @@ class Verify:
         result: dict[str, Any] = run.step(
             "verify", "Read every workflow back from Git", lambda: services.verify_snapshot(snapshot, run=run)
         )
+        return result
+
+
+@register
+class Maintain:
+    """Pack the tenant's Git store; with ``full`` anew, and without what no branch leads to."""
+
+    kind: ClassVar[str] = care.KIND
+
+    def run(self, run: Run) -> dict[str, Any]:
+        full = bool(run.params.get("full"))
+        result: dict[str, Any] = run.step("pack", "Pack it", lambda: care.look_after(run.tenant_id, full=full))
         return result
 
 

@@ -133,6 +133,10 @@ def _left(timeout: float | None) -> float | None:
     return left if timeout is None else min(timeout, left)
 
 
+READ_AT_ONCE = 1024 * 1024
+"""Bytes. A thread that reads beside one that computes waits some milliseconds for each turn: so it takes much."""
+
+
 class _Stream(httpcore.NetworkStream):
     """A connection whose every wait also ends at the deadline of the call."""
 
@@ -140,7 +144,7 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout))
+        return self._inner.read(max(max_bytes, READ_AT_ONCE), _left(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, _left(timeout))

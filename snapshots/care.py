@@ -1,0 +1,65 @@
+"""Git stores look after themselves: packed each day where that pays, packed anew each week.
+
+A capture writes packs without deltas, which is quick and takes room; packing anew finds the deltas and drops what no
+branch leads to. Every tenant with a capture gets both as schedules, at an hour of its own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, Q
+
+from operations import services as operations
+from operations.models import Schedule
+from opsconsole.core import clock
+from tenants.models import Tenant
+from tenants.scope import platform_scope, tenant_scope
+from workflows.models import Environment
+
+from . import repository
+
+KIND = "snapshots.maintain"
+DAY_SECONDS = 86_400
+ROUNDS = (
+    ("Pack the Git store", {"full": False}, DAY_SECONDS),
+    ("Pack the Git store anew", {"full": True}, 7 * DAY_SECONDS),
+)
+
+
+def keep_schedules() -> int:
+    """The beat's round: tenants with captures and without schedules of their store get them. How many."""
+    captured = Environment.objects.filter(tenant_id=OuterRef("pk"), last_snapshot_id__isnull=False)
+    with platform_scope():
+        known = Schedule.objects.filter(kind=KIND).values("tenant_id").annotate(rounds=Count("pk"))
+        whole = known.filter(rounds__gte=len(ROUNDS)).values("tenant_id")
+        lacking = list(Tenant.objects.filter(Exists(captured), ~Q(pk__in=whole)).values_list("pk", flat=True)[:500])
+    for tenant_id in lacking:
+        _schedule(tenant_id)
+    return len(lacking)
+
+
+def _schedule(tenant_id: uuid.UUID) -> None:
+    with tenant_scope(tenant_id):
+        known = set(Schedule.objects.filter(kind=KIND).values_list("name", flat=True))
+        for name, params, every in ROUNDS:
+            if name in known:
+                continue
+            made = operations.set_schedule(
+                tenant_id=tenant_id, name=name, kind=KIND, params=params, every_seconds=every
+            )
+            # At an hour that the tenant's id gives, so that not all stores are packed at once.
+            first = clock.now() + timedelta(seconds=tenant_id.int % every)
+            Schedule.objects.filter(pk=made.pk).update(next_run_at=first)
+
+
+def look_after(tenant_id: uuid.UUID, *, full: bool) -> dict[str, Any]:
+    """Pack the tenant's store; call outside any scope. ``{repacked, pruned, cleared_locks, before, after}``.
+
+    Raises ``CaptureFailed``'s kinds (SNAP_001) where Git cannot.
+    """
+    with repository.failures_named():
+        return asdict(repository.store_for(tenant_id).gc(full=full))

@@ -1,0 +1,71 @@
+"""Git stores are packed by themselves, through the durable engine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from operations import services as operations
+from operations.models import Operation, Schedule
+from opsconsole.core import clock
+from sandbox.testing import SandboxInstance
+from snapshots import care, repository
+from snapshots.services import load_content, snapshot_by_id, start_capture
+from tenants.scope import platform_scope, tenant_scope
+
+from .conftest import make_environment
+
+
+@pytest.fixture
+def captured(live_cast: Any, n8n: SandboxInstance, run_operations: Any) -> Any:
+    """A tenant whose environment was captured twice, with an edit in between."""
+    environment = make_environment(live_cast.tenant, n8n)
+    n8n.generate(8, size=4000)
+    edited = n8n.state()["workflows"][0]["id"]
+    for _ in range(2):
+        start_capture(tenant_id=live_cast.tenant.pk, environment_id=environment.pk, requested_by=None)
+        assert set(run_operations(live_cast.tenant)) == {"COMPLETED"}
+        n8n.edit(edited)
+    return environment
+
+
+def due(tenant: Any) -> None:
+    with tenant_scope(tenant.pk):
+        Schedule.objects.filter(kind=care.KIND).update(next_run_at=clock.now() - timedelta(seconds=1))
+        Schedule.objects.exclude(kind=care.KIND).delete()
+
+
+def test_each_tenant_with_a_capture_gets_its_rounds_once(captured: Any, live_cast: Any) -> None:
+    assert care.keep_schedules() == 1
+    assert care.keep_schedules() == 0
+    with platform_scope():
+        rows = list(Schedule.objects.filter(kind=care.KIND))
+    assert {row.tenant_id for row in rows} == {live_cast.tenant.pk}
+    assert {(row.params["full"], row.every_seconds) for row in rows} == {(False, 86_400), (True, 604_800)}
+    for row in rows:
+        assert row.next_run_at <= clock.now() + timedelta(seconds=row.every_seconds)
+
+
+def test_a_round_packs_the_store_and_every_snapshot_still_reads(
+    captured: Any, live_cast: Any, run_operations: Any
+) -> None:
+    store = repository.store_for(live_cast.tenant.pk)
+    before = store.size()
+    assert before.packs + before.loose > 1
+    care.keep_schedules()
+    due(live_cast.tenant)
+    assert operations.run_due_schedules() == 2
+    assert run_operations(live_cast.tenant) == ["COMPLETED"] * 2
+    after = store.size()
+    assert (after.packs, after.loose) == (1, 0)
+    assert store.verify().is_whole
+    with tenant_scope(live_cast.tenant.pk):
+        result = Operation.objects.get(kind=care.KIND, params__full=True).result
+        captures = list(Operation.objects.filter(kind="snapshots.capture").values_list("subject_id", flat=True))
+    assert result["pruned"] and result["after"]["packs"] == 1
+    for snapshot_id in captures:
+        snapshot = snapshot_by_id(live_cast.tenant.pk, snapshot_id)
+        read = [(entry["name"], content["name"]) for entry, content in load_content(snapshot)]
+        assert len(read) == 8 and all(said == held for said, held in read)
