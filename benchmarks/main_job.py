@@ -168,17 +168,12 @@ class Bench:
         from operations.models import OperationStep
         from tenants.scope import tenant_scope
 
-        spent: dict[str, float] = {}
+        spans: dict[str, list[Any]] = {}
         with tenant_scope(self.last_operation.tenant_id):
-            rows = OperationStep.objects.filter(operation_id=self.last_operation.pk).order_by("position")
-            chunks: set[tuple[str, Any]] = set()
-            for row in rows:
-                name = ":".join(row.name.split(":")[:2])
-                if (name, row.started_at) in chunks:
-                    continue
-                chunks.add((name, row.started_at))
-                spent[name] = spent.get(name, 0) + (row.ended_at - row.started_at).total_seconds()
-        return ", ".join(f"{name} {seconds:.2f} s" for name, seconds in spent.items())
+            for row in OperationStep.objects.filter(operation_id=self.last_operation.pk).order_by("position"):
+                span = spans.setdefault(":".join(row.name.split(":")[:2]), [row.started_at, row.ended_at])
+                span[:] = [min(span[0], row.started_at), max(span[1], row.ended_at)]
+        return ", ".join(f"{name} {(ended - began).total_seconds():.2f} s" for name, (began, ended) in spans.items())
 
     def measure_promotions(self) -> None:
         from tenants.scope import tenant_scope

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from operations.engine import Effect, Looked, Run
+from operations.effects import Effect, Looked
+from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core.errors import OpsError
 from snapshots.canonical import canonical_references

@@ -14,9 +14,8 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -28,6 +27,8 @@ from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
 
 from . import steps as step_rows
+from . import stream
+from .effects import Effect, Looked
 from .errors import Cancelled, Interrupted, LeaseLost, UnknownOutcome
 from .handlers import handler_for, reach
 from .models import Operation, OperationStatus, OperationStep, StepState
@@ -39,42 +40,6 @@ stopping = threading.Event()
 
 WORKER_NAME = f"{socket.gethostname()}:{os.getpid()}"
 RETRY_DELAYS_SECONDS = (1, 5, 15, 60)
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """What looking at an effect with an unknown outcome showed."""
-
-    state: str  # done | not_done | unknown
-    result: Any = None
-    details: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def done(cls, result: Any = None) -> Looked:
-        return cls("done", result)
-
-    @classmethod
-    def not_done(cls) -> Looked:
-        return cls("not_done")
-
-    @classmethod
-    def unknown(cls, **details: Any) -> Looked:
-        return cls("unknown", None, details)
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One write to the world outside.
-
-    ``intent`` (JSON) is committed before ``act`` is called; ``look`` tells, after a crash or an answer that never
-    came, whether it took place.
-    """
-
-    name: str
-    title: str
-    intent: dict[str, Any]
-    act: Callable[[], Any]
-    look: Callable[[dict[str, Any]], Looked]
 
 
 class Handover(Interrupted):
@@ -141,11 +106,20 @@ class Run:
         """Carry out one effect with intent and result; see ``effects``."""
         return self.effects([effect])[effect.name]
 
-    def effects(self, effects: Sequence[Effect], *, concurrency: int = 1, chunk: int = 16) -> dict[str, Any]:
+    def effects(
+        self,
+        effects: Sequence[Effect],
+        *,
+        concurrency: int = 1,
+        chunk: int = 16,
+        told: Callable[[int], None] = lambda _count: None,
+    ) -> dict[str, Any]:
         """Carry out effects, ``concurrency`` at a time, and return their results by name.
 
-        Intents of a chunk are committed together before its first write, results together after its last. The first
-        failure is raised once the whole chunk is on record; effects of later chunks are then not begun.
+        Intents of a chunk are committed together before its first write. One at a time, its results are committed
+        after its last; side by side, with the next chunk's intents, which are committed while the chunk is still
+        under way (see ``stream``). After the first failure nothing more is begun; it is raised once all is on record.
+        ``told`` is called with how many have ended, before they are recorded.
         """
         results: dict[str, Any] = {}
         todo: list[Effect] = []
@@ -155,44 +129,50 @@ class Run:
                 results[effect.name] = step.result
             else:
                 todo.append(effect)
+        if concurrency > 1 and len(todo) > 1:
+            before = len(results)
+            results |= stream.carry_out(
+                self, todo, concurrency=concurrency, chunk=chunk, told=lambda count: told(before + count)
+            )
+            return results
         for start in range(0, len(todo), chunk):
             self.check()
-            results.update(self._chunk(todo[start : start + chunk], concurrency))
+            told(len(results))
+            results.update(self._one_by_one(todo[start : start + chunk]))
         return results
 
-    def _chunk(self, effects: Sequence[Effect], concurrency: int) -> dict[str, Any]:
-        unclear = {e.name for e in effects if self._was_begun(e.name)}
+    def _one_by_one(self, effects: Sequence[Effect]) -> dict[str, Any]:
+        unclear = {e.name for e in effects if self.was_begun(e.name)}
         reach(f"{effects[0].name}:before-intent")
-        self._intend(effects, keep_intent_of=unclear)
+        self.record((), effects)
         reach(f"{effects[0].name}:after-intent")
-        outcomes: list[tuple[step_rows.Conclusion, Exception | None]]
-        if concurrency == 1 or len(effects) == 1:
-            outcomes = []
-            for effect in effects:
-                outcome = self._act(effect, look_first=effect.name in unclear)
-                outcomes.append(outcome)
-                if outcome[1] is not None:
-                    break
-        else:
-            with ThreadPoolExecutor(max_workers=min(concurrency, len(effects))) as pool:
-                futures = [pool.submit(copy_context().run, self._act, e, look_first=e.name in unclear) for e in effects]
-                outcomes = [future.result() for future in futures]
+        outcomes: list[tuple[step_rows.Conclusion, Exception | None]] = []
+        for effect in effects:
+            outcome = self.act(effect, look_first=effect.name in unclear)
+            outcomes.append(outcome)
+            if outcome[1] is not None:
+                break
         reach(f"{effects[0].name}:after-effect")
-        interruption = next((error for _, error in outcomes if isinstance(error, LeaseLost)), None)
-        if interruption is not None:
-            raise interruption
-        self._conclude([conclusion for conclusion, _ in outcomes if conclusion.state != StepState.INTENT])
+        failure = outcomes[-1][1]
+        if isinstance(failure, LeaseLost):
+            raise failure
+        self.record([conclusion for conclusion, _ in outcomes if conclusion.state != StepState.INTENT])
         reach(f"{effects[0].name}:after-result")
-        failure = next((error for _, error in outcomes if error is not None), None)
         if failure is not None:
             raise failure
         return {conclusion.name: conclusion.result for conclusion, _ in outcomes}
 
-    def _was_begun(self, name: str) -> bool:
+    def was_begun(self, name: str) -> bool:
+        """Whether a step has an intent and no result: nobody knows what became of it."""
         step = self._steps.get(name)
         return step is not None and step.state in (StepState.INTENT, StepState.UNKNOWN)
 
-    def _act(self, effect: Effect, *, look_first: bool) -> tuple[step_rows.Conclusion, Exception | None]:
+    def is_new(self, name: str) -> bool:
+        """Whether this run was the first to begin a step."""
+        return self._steps[name].attempt == 1
+
+    def act(self, effect: Effect, *, look_first: bool) -> tuple[step_rows.Conclusion, Exception | None]:
+        """Carry out an effect whose intent is committed: how it ended (INTENT: it did not), and with which failure."""
         name = effect.name
         try:
             if self.lost.is_set():
@@ -232,40 +212,37 @@ class Run:
         )
         return step_rows.Conclusion(effect.name, StepState.UNKNOWN, error=error.to_dict()), error
 
-    def _intend(self, effects: Sequence[Effect], *, keep_intent_of: set[str]) -> None:
+    def record(self, conclusions: Sequence[step_rows.Conclusion], intents: Sequence[Effect] = ()) -> None:
+        """Commit results and intents together. A step that nobody knows the outcome of keeps its first intent."""
         now = clock.now()
-        rows = []
-        for effect in effects:
-            known = self._steps.get(effect.name)
-            position = known.position if known else self._next_position
-            if known is None:
-                self._next_position += 1
-            kept = known.intent if known is not None and effect.name in keep_intent_of else effect.intent
-            rows.append(
-                OperationStep(
-                    id=known.pk if known else uuid.uuid4(),
-                    tenant_id=self.tenant_id,
-                    operation_id=self.operation.pk,
-                    position=position,
-                    name=effect.name[:160],
-                    title=effect.title[:240],
-                    state=StepState.INTENT,
-                    intent=kept,
-                    attempt=known.attempt + 1 if known else 1,
-                    fence=self._fence,
-                    started_at=now,
-                )
-            )
+        rows = [self._intent_row(effect, now) for effect in intents]
         with self.fenced():
-            step_rows.write_intents(rows)
-        self._steps.update({row.name: row for row in rows})
-
-    def _conclude(self, conclusions: list[step_rows.Conclusion]) -> None:
-        with self.fenced():
-            step_rows.write_conclusions(self.operation.pk, conclusions)
+            if conclusions:
+                step_rows.write_conclusions(self.operation.pk, conclusions)
+            if rows:
+                step_rows.write_intents(rows)
         for conclusion in conclusions:
             step = self._steps[conclusion.name]
             step.state, step.result, step.error = conclusion.state, conclusion.result, conclusion.error
+        self._steps.update({row.name: row for row in rows})
+
+    def _intent_row(self, effect: Effect, now: datetime) -> OperationStep:
+        known = self._steps.get(effect.name)
+        if known is None:
+            self._next_position += 1
+        return OperationStep(
+            id=known.pk if known else uuid.uuid4(),
+            tenant_id=self.tenant_id,
+            operation_id=self.operation.pk,
+            position=known.position if known else self._next_position - 1,
+            name=effect.name[:160],
+            title=effect.title[:240],
+            state=StepState.INTENT,
+            intent=known.intent if known and self.was_begun(effect.name) else effect.intent,
+            attempt=known.attempt + 1 if known else 1,
+            fence=self._fence,
+            started_at=now,
+        )
 
     # -- the fence ----------------------------------------------------------------------------------------------
 

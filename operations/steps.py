@@ -30,17 +30,26 @@ def load(operation_id: uuid.UUID) -> dict[str, OperationStep]:
     return {step.name: step for step in OperationStep.objects.filter(operation_id=operation_id)}
 
 
+_COLUMNS = (
+    "id", "tenant_id", "operation_id", "position", "name", "title", "state", "intent", "result", "error", "attempt",
+    "fence", "started_at", "ended_at",
+)  # fmt: skip
+_BEGUN_AGAIN = ("state", "intent", "result", "error", "attempt", "fence", "started_at", "ended_at")
+_WRITE_INTENTS = (
+    f"INSERT INTO operation_steps ({', '.join(_COLUMNS)}) SELECT {', '.join(_COLUMNS)}"  # noqa: S608
+    " FROM jsonb_populate_recordset(NULL::operation_steps, %s::jsonb) ON CONFLICT (operation_id, name) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _BEGUN_AGAIN)
+)
+
+
 def write_intents(steps: Iterable[OperationStep]) -> None:
-    """Write steps as under way; one that is there already is begun again."""
-    OperationStep.objects.bulk_create(
-        steps,
-        update_conflicts=True,
-        unique_fields=["operation", "name"],
-        update_fields=["state", "intent", "result", "error", "attempt", "fence", "started_at", "ended_at"],
-    )
+    """Write steps as under way; one that is there already is begun again. One statement however many there are."""
+    rows = [{name: getattr(step, name) for name in _COLUMNS} for step in steps]
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE_INTENTS, [orjson.dumps(rows, default=str).decode()])
 
 
-def write_conclusions(operation_id: uuid.UUID, conclusions: list[Conclusion]) -> None:
+def write_conclusions(operation_id: uuid.UUID, conclusions: Iterable[Conclusion]) -> None:
     """Write results; one statement however many there are."""
     rows = [{"name": c.name, "state": c.state, "result": c.result, "error": c.error} for c in conclusions]
     with connection.cursor() as cursor:
@@ -53,4 +62,4 @@ def write_conclusions(operation_id: uuid.UUID, conclusions: list[Conclusion]) ->
 
 
 def is_done(step: OperationStep | None) -> bool:
-    return step is not None and step.state in (StepState.DONE, StepState.SKIPPED)
+    return step is not None and step.state == StepState.DONE

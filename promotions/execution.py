@@ -17,6 +17,7 @@ and where anything fails, or a person cancels, before ``promotion:canonical``: t
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from operations.engine import Run
 from operations.errors import Cancelled, Interrupted, UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
+from snapshots.canonical import Stored
+from snapshots.capture import Gathered, gathered_into_store
 from snapshots.models import Snapshot, SnapshotType
 from workflows import identity
 from workflows.gateway import client_for
@@ -39,7 +42,7 @@ from .mapping import keys_in_target, map_workflow, target_ids
 from .models import Promotion, PromotionStatus
 from .settling import snapshot_id_for
 from .sides import Facts, Place, Side
-from .target import Reading, differences, read_target
+from .target import differences, reading_of
 
 CONCURRENCY = 4
 LISTED = 200
@@ -72,12 +75,17 @@ class Execution:
         }
         self.pre_id = snapshot_id_for(run.operation.pk, "pre")
         self.post_id = snapshot_id_for(run.operation.pk, "post")
-        self.reading: Reading | None = None
+        self.gathered: Gathered | None = None
+        self._kept = contextlib.ExitStack()
 
     # -- forward ------------------------------------------------------------------------------------------------
 
     def carry_out(self) -> dict[str, Any]:
         """The whole promotion; returns its execution result. Failures end in ``undoing``."""
+        with self._kept:
+            return self._carry_out()
+
+    def _carry_out(self) -> dict[str, Any]:
         from .undoing import Undoing
 
         ended = self._ended_before()
@@ -289,7 +297,7 @@ class Execution:
         def look() -> dict[str, Any]:
             self.run.progress(len(self.items), len(self.items), "Reading the target back")
             ids = {key: written[key].env_workflow_id for key in self.items}
-            reading = self.reading = read_target(self.run, client, keep=set(ids.values()))
+            reading = reading_of(self._look(client))
             rows = []
             for key, item in self.items.items():
                 live = reading.workflows.get(ids[key])
@@ -329,13 +337,13 @@ class Execution:
 
         def commit() -> dict[str, str]:
             ids = {key: written[key].env_workflow_id for key in self.items}
-            reading = self.reading or read_target(self.run, client, keep=set(ids.values()))
+            gathered = self.gathered or self._look(client)
             changes: dict[str, Any] = {}
             for key, item in self.items.items():
-                live = reading.workflows.get(ids[key])
-                if live is None or live.content is None or resolver.hash_of(live.mark) != item["wanted_hash"]:
+                seen = gathered.seen.get(ids[key])
+                if seen is None or resolver.hash_of(seen.fingerprint) != item["wanted_hash"]:
                     raise EditedMeanwhile(f"“{item['name']}” was changed before it could be approved.")
-                changes[key] = live.content
+                changes[key] = Stored(gathered.extras[ids[key]]["blob"], seen.fingerprint, seen.active)
             sha = commit_canonical(
                 self.run,
                 environment=self.target,
@@ -347,6 +355,11 @@ class Execution:
 
         found = self.run.step("promotion:canonical", "Record the new content as approved", commit)
         return str(found["commit"])
+
+    def _look(self, client: N8nClient) -> Gathered:
+        """The whole target, its contents in Git: what is proven is also what is approved and captured afterwards."""
+        self.gathered = self._kept.enter_context(gathered_into_store(self.run, self.target, client))
+        return self.gathered
 
     def trailers(self) -> dict[str, str]:
         """What a commit says about where it comes from."""
@@ -382,6 +395,7 @@ class Execution:
                 description=f"After “{self.promotion.name}”"[:500],
                 step="post",
                 snapshot_id=self.post_id,
+                gathered=self.gathered,
             )
         except Interrupted:
             raise

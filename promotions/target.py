@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operations.engine import Run
+from snapshots.capture import Gathered
 from workflows.content import Fingerprint, fingerprint, portable
 from workflows.n8n.client import N8nClient
 from workflows.writes import Resolver
@@ -33,6 +34,13 @@ class Reading:
         """The content hash, or None where there is no such workflow."""
         live = self.workflows.get(env_workflow_id)
         return resolver.hash_of(live.mark) if live is not None else None
+
+
+def reading_of(gathered: Gathered) -> Reading:
+    """The same of a look that put the contents into Git."""
+    return Reading(
+        {there: Live(there, seen.name, seen.active, seen.fingerprint) for there, seen in gathered.seen.items()}
+    )
 
 
 def read_target(

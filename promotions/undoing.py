@@ -224,7 +224,9 @@ class Undoing:
             rows = list(
                 OperationStep.objects.filter(
                     operation_id=self.run.operation.pk, name__regex=r"^promote:(link:)?(write|activate):"
-                ).values_list("name", "state", "result", "error", "intent")
+                )
+                .exclude(state=StepState.SKIPPED)
+                .values_list("name", "state", "result", "error", "intent")
             )
         found: dict[str, dict[str, Any]] = {}
         for name, state, result, error, intent in rows:

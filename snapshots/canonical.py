@@ -8,6 +8,7 @@ under another id.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,15 +34,25 @@ REFERENCES = "references.json"
 Scope = Callable[[], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A content that is in Git already: its blob, and what it is."""
+
+    blob: str
+    mark: Fingerprint
+    active: bool
+
+
 def commit_canonical(
     run: Run | None,
     *,
     environment: Environment,
-    changes: Mapping[str, Mapping[str, Any] | None],
+    changes: Mapping[str, Mapping[str, Any] | Stored | None],
     message: str,
     trailers: Mapping[str, str] | None = None,
 ) -> str:
-    """Move ``env/<slug>``: key → portable content (with this environment's ids), or None to take it away.
+    """Move ``env/<slug>``: key → portable content (with this environment's ids, or where it is stored),
+    or None to take it away.
 
     Updates ``git_content_hash`` and ``git_active`` of the map and ``baseline_commit_sha`` of the environment; the
     commit's sha. Nothing is committed where nothing differs. Safe to begin again. Call outside any scope.
@@ -52,21 +63,25 @@ def commit_canonical(
     store = repository.store_for(environment.tenant_id)
     known = {**_references(store, environment), **keys}
     hashes: dict[str, tuple[str | None, bool | None]] = {}
-    blobs: dict[str, bytes | None] = {}
+    blobs: dict[str, bytes | str | None] = {}
     called: dict[str, str] = {}
     for key, content in changes.items():
         if content is None:
             hashes[key], blobs[key] = (None, None), None
             continue
-        mark = fingerprint(content)
-        hashes[key] = (mark.content_hash(known), bool(content.get("active")))
-        blobs[key] = dump(content)
+        if isinstance(content, Stored):
+            mark, active, blobs[key] = content.mark, content.active, content.blob
+        else:
+            mark, active, blobs[key] = fingerprint(content), bool(content.get("active")), dump(content)
+        hashes[key] = (mark.content_hash(known), active)
         called |= {ref: known[ref] for ref in mark.workflow_refs if ref in known}
 
     def fill(writer: Writer) -> None:
         for key, data in blobs.items():
             if data is None:
                 writer.remove(workflow_path(key))
+            elif isinstance(data, str):
+                writer.keep(workflow_path(key), data)
             else:
                 writer.put(workflow_path(key), data)
 

@@ -8,9 +8,10 @@ is found by its ``Snapshot-Id``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -56,6 +57,7 @@ class Gathered:
     findings: list[dict[str, str]] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
     total_bytes: int = 0
+    looked_at: datetime = field(default_factory=clock.now)
 
     @property
     def complete(self) -> bool:
@@ -150,6 +152,21 @@ def _ask_again(
         _take(gathered, raw, put)
 
 
+@contextlib.contextmanager
+def gathered_into_store(run: Run, environment: Environment, client: N8nClient) -> Iterator[Gathered]:
+    """Look at every workflow and put the contents into Git, for commits that are made inside the block.
+
+    No commit names them yet; the open writer keeps them from being cleaned away meanwhile.
+    """
+    store = repository.store_for(environment.tenant_id)
+    known = _known_ids(run, environment)
+    with store.writer(environment.seen_branch) as writer:
+        with repository.failures_named():
+            gathered = gather(client, put=writer.put_blob, known_ids=known, check=run.check)
+            writer.flush()
+        yield gathered
+
+
 def capture_into(
     run: Run,
     *,
@@ -159,13 +176,16 @@ def capture_into(
     step: str,
     snapshot_id: uuid.UUID,
     verify: bool | None = None,
+    gathered: Gathered | None = None,
 ) -> Snapshot:
     """Take a snapshot inside any operation; its steps are named ``<step>:…``. Call outside any scope.
 
     Safe to begin again with the same ``snapshot_id``. With ``verify`` (by default for snapshots that are taken to
-    restore from) every content is read back from Git. Raises ``N8nError`` where the environment cannot be read,
-    ``CaptureFailed`` (SNAP_001) where Git cannot be written and ``SnapshotDamaged`` where it did not keep what it got;
-    the environment's ``last_capture_error`` says so too.
+    restore from) every content is read back from Git. ``gathered`` is what
+    ``gathered_into_store`` has just seen: then n8n is not asked again.
+
+    Raises ``N8nError`` where the environment cannot be read, ``CaptureFailed`` (SNAP_001) where Git cannot be written
+    and ``SnapshotDamaged`` where it did not keep what it got; the environment's ``last_capture_error`` says so too.
     """
     from .services import set_baseline, verify_snapshot
 
@@ -173,7 +193,7 @@ def capture_into(
         facts = run.step(
             f"{step}:git",
             f"Capture {environment.name}",
-            lambda: _into_git(run, environment, snapshot_type, description, snapshot_id),
+            lambda: _into_git(run, environment, snapshot_type, description, snapshot_id, gathered),
             intent={"snapshot_id": str(snapshot_id), "environment": environment.slug},
         )
         run.step(f"{step}:row", "Record the snapshot", lambda: _record(run, environment, snapshot_id, facts))
@@ -216,8 +236,22 @@ def _tell(callback: hooks.Captured, run: Run, environment: Environment, snapshot
         return {"error": {"code": "UNEXPECTED", "message": f"{type(error).__name__}: {error}"[:300]}}
 
 
+def _known_ids(run: Run, environment: Environment) -> frozenset[str]:
+    with run.fenced():
+        return frozenset(
+            WorkflowEnvMap.objects.filter(environment_id=environment.pk, status__in=[str(s) for s in identity.LIVE])
+            .exclude(env_workflow_id="")
+            .values_list("env_workflow_id", flat=True)
+        )
+
+
 def _into_git(
-    run: Run, environment: Environment, snapshot_type: str, description: str, snapshot_id: uuid.UUID
+    run: Run,
+    environment: Environment,
+    snapshot_type: str,
+    description: str,
+    snapshot_id: uuid.UUID,
+    gathered: Gathered | None,
 ) -> dict[str, Any]:
     """Read, store, identify, commit. Returns ``{commit, created_at, count, bytes, complete, new_blobs}``."""
     store = repository.store_for(environment.tenant_id)
@@ -228,24 +262,18 @@ def _into_git(
         return _facts(commit, manifest, reused=True)
     with run.fenced():
         keys = identity.key_by_workflow_id(environment.pk)
-        known = frozenset(
-            WorkflowEnvMap.objects.filter(environment_id=environment.pk, status__in=[str(s) for s in identity.LIVE])
-            .exclude(env_workflow_id="")
-            .values_list("env_workflow_id", flat=True)
-        )
-    created_at = clock.now()
-    with (
-        client_for(environment) as client,
-        repository.failures_named(),
-        store.writer(environment.seen_branch) as writer,
-    ):
-        gathered = gather(
-            client,
-            put=writer.put_blob,
-            known_ids=known,
-            check=run.check,
-            progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
-        )
+    with repository.failures_named(), store.writer(environment.seen_branch) as writer:
+        if gathered is None:
+            known = _known_ids(run, environment)
+            with client_for(environment) as client:
+                gathered = gather(
+                    client,
+                    put=writer.put_blob,
+                    known_ids=known,
+                    check=run.check,
+                    progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
+                )
+        created_at = gathered.looked_at
         run.progress(len(gathered.seen), len(gathered.seen), "Recognising workflows")
         with run.fenced():
             placed = identity.record_seen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -12,9 +13,10 @@ import pytest
 from django.db import connection
 
 from operations import engine, handlers, services
-from operations.engine import Effect, Looked, Run
+from operations.effects import Effect, Looked
+from operations.engine import Run
 from operations.errors import Busy, Cancelled, NotCancellable
-from operations.models import Operation, OperationStatus, Schedule
+from operations.models import Operation, OperationStatus, OperationStep, Schedule
 from opsconsole.core import clock
 from opsconsole.core.errors import IdempotencyMismatch, OpsError
 from tenants.scope import tenant_scope
@@ -243,7 +245,7 @@ def test_concurrent_effects_report_the_failure_and_keep_the_rest(live_cast: Any,
         kind: ClassVar[str] = "test.many"
 
         def run(self, run: Run) -> dict[str, Any]:
-            effects = [outside.effect(f"n{i}") for i in range(40)]
+            effects = [outside.effect(f"n{i}") for i in range(400)]
             return {"done": len(run.effects(effects, concurrency=8, chunk=20))}
 
     handlers.register(Many)
@@ -252,8 +254,89 @@ def test_concurrent_effects_report_the_failure_and_keep_the_rest(live_cast: Any,
     assert drive(operation) == "FAILED"
     states = {step.name: step.state for step in fresh(operation).steps.all()}
     assert states["n7"] == "FAILED"
-    assert len(states) == 20, "the second chunk was not begun"
+    assert set(states.values()) <= {"DONE", "FAILED", "SKIPPED"}, "what was not begun says so"
+    assert len(states) < 400, "after the failure no more chunks were begun"
     assert sorted(outside.done) == sorted(n for n, s in states.items() if s == "DONE")
+
+
+@pytest.fixture
+def stream(outside: Outside) -> Any:
+    """A kind of work whose effects go side by side, in several chunks."""
+
+    class Stream:
+        kind: ClassVar[str] = "test.stream"
+        names: ClassVar[list[str]] = [f"n{i:02d}" for i in range(11)]
+        heard: ClassVar[list[int]] = []
+
+        def run(self, run: Run) -> dict[str, Any]:
+            effects = [outside.effect(name) for name in self.names]
+            return run.effects(effects, concurrency=3, chunk=4, told=self.heard.append)
+
+    handlers.register(Stream)
+    yield Stream
+    handlers._handlers.pop(Stream.kind)
+
+
+#: Three chunks with two boundaries each, one for every effect, two at the end, and those of the operation itself.
+STREAM_BOUNDARIES = 3 * 2 + 11 + 2 + 3
+
+
+@pytest.mark.parametrize("boundary", range(1, STREAM_BOUNDARIES + 1))
+def test_a_crash_anywhere_in_a_stream_does_each_effect_once(
+    live_cast: Any, stream: Any, outside: Outside, crash_at: Any, boundary: int
+) -> None:
+    operation = begin(live_cast, kind="test.stream")
+    crash_at(boundary)
+    with pytest.raises(Crash):
+        drive(operation)
+    lease_runs_out(operation)
+    assert drive(operation) in ("COMPLETED", None), "None: it had ended before the crash"
+    assert sorted(outside.done) == stream.names
+    done = fresh(operation)
+    assert done.status == "COMPLETED"
+    assert done.result == {name: {"wrote": name} for name in stream.names}
+    assert {step.state for step in done.steps.all()} == {"DONE"}
+
+
+def test_intents_of_a_stream_are_committed_before_their_effects(live_cast: Any, stream: Any, outside: Outside) -> None:
+    seen: dict[str, str] = {}
+
+    def observe(boundary: str) -> None:
+        name, _, place = boundary.partition(":")
+        if place == "effect-answered":
+            with tenant_scope(live_cast.tenant.pk):
+                seen[name] = OperationStep.objects.get(name=name).state
+            connection.close()
+
+    handlers.boundary_observers.append(observe)
+    try:
+        assert drive(begin(live_cast, kind="test.stream")) == "COMPLETED"
+    finally:
+        handlers.boundary_observers.remove(observe)
+    assert seen == dict.fromkeys(stream.names, "INTENT")
+    assert stream.heard[-1] == len(stream.names)
+
+
+def test_a_wish_to_cancel_ends_a_stream_between_effects(live_cast: Any, stream: Any, outside: Outside) -> None:
+    operation = begin(live_cast, kind="test.stream")
+    run = engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30)
+    assert run is not None
+    first = outside.effect("first")
+
+    def act() -> Any:
+        run.cancel_requested.set()
+        return first.act()
+
+    effects = [replace(first, act=act), *(outside.effect(f"n{i}") for i in range(400))]
+    with pytest.raises(Cancelled):
+        run.effects(effects, concurrency=2, chunk=4)
+    states = {step.name: step.state for step in fresh(operation).steps.all()}
+    assert states["first"] == "DONE"
+    assert len(states) < 400
+    assert sorted(outside.done) == sorted(n for n, s in states.items() if s == "DONE")
+    run.cancel_requested.clear()
+    assert len(run.effects(effects, concurrency=2, chunk=4)) == 401, "what was skipped is done when it is begun again"
+    assert sorted(outside.done) == sorted(e.name for e in effects)
 
 
 def test_the_same_key_is_the_same_operation(live_cast: Any, writer: Any) -> None:

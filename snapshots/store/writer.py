@@ -142,6 +142,11 @@ class Writer:
         self.stats.bytes += len(data)
         return sha
 
+    def flush(self) -> None:
+        """Let what was put so far be there for others, before any commit names it."""
+        self._check_open()
+        self._finish_import()
+
     def keep(self, path: str, blob: str) -> None:
         """Set a file to a blob that is in the store (or was put) already; ``commit`` fails if it is not."""
         self._set(path, check_sha(blob))

@@ -27,8 +27,11 @@ from django.db import connections  # noqa: E402
 import workflows.n8n.client  # noqa: E402, F401 -- what the first call would import
 from operations.handlers import boundary_observers  # noqa: E402
 from opsconsole.celery import app  # noqa: E402
+from workflows.writes import performing  # noqa: E402
 
 app.loader.import_default_modules()
+#: Small, so that twenty writes are several chunks, each begun while the one before is under way.
+performing.CHUNK = 5
 
 
 def become_worker(order: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ NEW = ("new-helper", *(f"new-plain-{n}" for n in range(1, 5)))
 CHANGED = tuple(changed(n).lower().replace(" ", "-") for n in range(1, 13))
 HEARD = "told:drift.detection.captured"
 
-#: What the steps of a promotion are, one chunk each; a chunk of several writes has the name of its first.
+#: What the steps of a promotion are; writes that go side by side have the name of the first.
 FORWARD = (
     "promotion:gates",
     *(f"pre:{step}" for step in ("git", "row", "verify", HEARD)),
@@ -53,8 +53,16 @@ BACK = (
 )
 
 
-def boundaries_of(steps: tuple[str, ...]) -> list[str]:
-    return [f"{step}:{place}" for step, place in itertools.product(steps, AROUND)]
+#: Writes beyond the fifth are begun in further chunks; their results come with those of the first.
+AHEAD = tuple(f"promote:write:{CHANGED[n]}" for n in (5, 10))
+AHEAD_BACK = (*(f"undo:write:{CHANGED[n]}" for n in (5, 10)), "undo:write:new-plain-3")
+
+
+def boundaries_of(steps: tuple[str, ...], ahead: tuple[str, ...]) -> list[str]:
+    return [
+        *(f"{step}:{place}" for step, place in itertools.product(steps, AROUND)),
+        *(f"{step}:{place}" for step, place in itertools.product(ahead, AROUND[:2])),
+    ]
 
 
 #: Within a chunk of writes that run side by side: right after a single write's answer, the others anywhere.
@@ -65,8 +73,8 @@ ANSWERED_BACK = [
     f"undo:write:{key}:effect-answered" for key in (*CHANGED[:-1], "new-caller", "new-ping", "new-pong", *NEW)
 ]
 ENDS = ["operation:claimed", "operation:before-end", "operation:after-end"]
-FORWARD_CASES = [*ENDS[:1], *boundaries_of(FORWARD), *ANSWERED, *ENDS[1:]]
-BACK_CASES = [*boundaries_of(BACK), *ANSWERED_BACK[::4], *ENDS[1:]]
+FORWARD_CASES = [*ENDS[:1], *boundaries_of(FORWARD, AHEAD), *ANSWERED, *ENDS[1:]]
+BACK_CASES = [*boundaries_of(BACK, AHEAD_BACK), *ANSWERED_BACK[::4], *ENDS[1:]]
 
 
 class Plays:
@@ -115,7 +123,7 @@ def test_these_are_all_the_boundaries_of_the_way_back(plays: Plays, kill_at: Non
     assert ending.outcome == "before"
     back = {name for name in ending.boundaries if name.startswith("undo:")}
     alone = {f"{step}:effect-answered" for step in BACK} - set(ANSWERED_BACK)
-    assert back - alone == {*boundaries_of(BACK), *ANSWERED_BACK}
+    assert back - alone == {*boundaries_of(BACK, AHEAD_BACK), *ANSWERED_BACK}
 
 
 @pytest.mark.parametrize("refused", [False], ids=["forward"])

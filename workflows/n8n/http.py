@@ -123,16 +123,6 @@ class Http:
         Reads are tried again after transient failures; writes only where n8n did certainly not act. Writes wait for
         each other (``Limits.writes_at_once``).
         """
-        if method not in ("GET", "HEAD"):
-            with self._writing:
-                return self._call(method, path, params, body, etag, keyed)
-        return self._call(method, path, params, body, etag, keyed)
-
-    def _call(
-        self, method: str, path: str, params: Mapping[str, Any] | None, body: Any, etag: str, keyed: bool
-    ) -> Answer:
-        reading = method in ("GET", "HEAD")
-        until = time.monotonic() + self.limits.total_time
         request = self._client.build_request(
             method,
             self.base_url + path,
@@ -140,6 +130,13 @@ class Http:
             content=None if body is None else _encode(body),
             headers=self._headers(body is not None, etag, keyed),
         )
+        if method in ("GET", "HEAD"):
+            return self._call(request, reading=True)
+        with self._writing:
+            return self._call(request, reading=False)
+
+    def _call(self, request: httpx.Request, *, reading: bool) -> Answer:
+        until = time.monotonic() + self.limits.total_time
         retrying = tenacity.Retrying(
             stop=tenacity.stop_any(
                 tenacity.stop_after_attempt(self.limits.attempts),

@@ -1,0 +1,43 @@
+"""What a write to the world outside is made of: an intent before it, a result after it, and a way to look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What looking at an effect with an unknown outcome showed."""
+
+    state: str  # done | not_done | unknown
+    result: Any = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def done(cls, result: Any = None) -> Looked:
+        return cls("done", result)
+
+    @classmethod
+    def not_done(cls) -> Looked:
+        return cls("not_done")
+
+    @classmethod
+    def unknown(cls, **details: Any) -> Looked:
+        return cls("unknown", None, details)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One write to the world outside.
+
+    ``intent`` (JSON) is committed before ``act`` is called; ``look`` tells, after a crash or an answer that never
+    came, whether it took place.
+    """
+
+    name: str
+    title: str
+    intent: dict[str, Any]
+    act: Callable[[], Any]
+    look: Callable[[dict[str, Any]], Looked]

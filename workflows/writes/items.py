@@ -1,0 +1,97 @@
+"""What is to be written, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflows.references import references
+
+PENDING = "opsconsole-pending:"
+"""Prefix of a reference to a workflow that has no id in the target yet; the canonical key follows."""
+
+
+def pending(key: str) -> str:
+    """What stands in a content for the id of a workflow that will be created together with it."""
+    return PENDING + key
+
+
+@dataclass(frozen=True, slots=True)
+class WriteItem:
+    """One workflow to be brought into a state.
+
+    ``content`` is portable and made for the target environment; references to workflows without an id there are
+    ``pending(key)``. It may be a function that loads it, so that thousands of items need no memory. ``expected_hash``
+    is what must be there now (None: whatever is there is replaced; ``also_expected`` are other hashes that are ours),
+    ``wanted_hash`` what must be there afterwards. ``active`` None leaves that as it is; so does ``tags`` None.
+    ``action`` is ``create``, ``update`` or ``delete``; an update of a workflow that is gone creates it anew
+    unless ``create_if_missing`` is off.
+    """
+
+    key: str
+    name: str
+    title: str
+    action: str
+    wanted_hash: str | None = None
+    env_workflow_id: str | None = None
+    content: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None
+    active: bool | None = None
+    tags: Sequence[str] | None = None
+    expected_hash: str | None = None
+    also_expected: frozenset[str] = frozenset()
+    needs: frozenset[str] | None = None
+    create_if_missing: bool = True
+
+    def load(self) -> Mapping[str, Any]:
+        """The content, read if need be."""
+        content = self.content() if callable(self.content) else self.content
+        if content is None:
+            raise ValueError(f"{self.key}: nothing to write")
+        return content
+
+    def needed_keys(self) -> frozenset[str]:
+        """Keys of pending workflows that the content calls."""
+        if self.needs is not None:
+            return self.needs
+        if self.action == "delete" or self.content is None:
+            return frozenset()
+        return pending_keys(self.load())
+
+    def expects(self, found: str) -> bool:
+        """Whether ``found`` may be overwritten."""
+        return self.expected_hash is None or found == self.expected_hash or found in self.also_expected
+
+
+def pending_keys(content: Mapping[str, Any]) -> frozenset[str]:
+    """The keys of the pending workflows that a content calls."""
+    return frozenset(
+        r.value.removeprefix(PENDING)
+        for r in references(content)
+        if r.kind == "workflow" and r.value.startswith(PENDING)
+    )
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of one item. ``outcome``: created, updated, skipped, deleted or failed."""
+
+    key: str
+    name: str
+    outcome: str
+    env_workflow_id: str = ""
+    former_id: str = ""
+    content_hash: str = ""
+    version_id: str = ""
+    active: bool | None = None
+    left: list[dict[str, str]] = field(default_factory=list)
+    error: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; what is empty is left out, except the outcome."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return {k: v for k, v in found.items() if v not in ("", [], None) or k in ("key", "name", "outcome")}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Written:
+        return cls(**{k: v for k, v in data.items() if k in cls.__slots__})

@@ -1,0 +1,169 @@
+"""Items in an order that is safe: creations, updates, circles, switches, deletions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from operations.engine import Run
+from operations.models import OperationStep, StepState
+from tenants.scope import tenant_scope
+from workflows.references import references
+
+from .effects import activation, write_effect, write_effects
+from .items import WriteItem, Written
+from .resolver import Resolver
+
+if TYPE_CHECKING:
+    from workflows.n8n.client import N8nClient
+
+CONCURRENCY = 4
+CHUNK = 64
+
+
+def creation_levels(items: Sequence[WriteItem]) -> tuple[list[list[WriteItem]], set[str]]:
+    """New workflows in levels, the called before the callers, and the keys that need a second write (circles)."""
+    waiting = {item.key: item for item in items}
+    needs = {key: item.needed_keys() & waiting.keys() for key, item in waiting.items()}
+    levels: list[list[WriteItem]] = []
+    again: set[str] = set()
+    while waiting:
+        ready = [key for key in waiting if not (needs[key] & waiting.keys())]
+        if not ready:
+            # A circle: the one that waits for the fewest goes first and gets its references later.
+            first = min(waiting, key=lambda key: (len(needs[key] & waiting.keys()), key))
+            again.add(first)
+            ready = [first]
+        levels.append([waiting.pop(key) for key in sorted(ready)])
+    return levels, again
+
+
+def perform(
+    run: Run,
+    client: N8nClient,
+    items: Sequence[WriteItem],
+    *,
+    prefix: str,
+    resolver: Resolver,
+    concurrency: int = CONCURRENCY,
+    tolerant: bool = False,
+    on_created: Callable[[Mapping[str, str]], None] | None = None,
+) -> dict[str, Written]:
+    """Carry out items in the order that the module's head explains; what became of each, by key.
+
+    Safe to begin again: what is done is answered from the steps. ``on_created(key → id)`` is called after each level
+    of creations, so that the caller can put the new ids on record before anything else. Raises the first failure
+    (``EditedMeanwhile``, ``NotAsWritten``, ``NotActivated``, ``N8nError``, ``UnknownOutcome``) unless ``tolerant``.
+    """
+    results: dict[str, Written] = {}
+    by_key = {item.key: item for item in items}
+    total, done = len(items), 0
+
+    def carry_out(batch: Sequence[WriteItem], note: str) -> None:
+        nonlocal done
+        before = done
+        answers = run.effects(
+            write_effects(client, batch, prefix=prefix, resolver=resolver, tolerant=tolerant),
+            concurrency=concurrency,
+            chunk=CHUNK,
+            told=lambda count: run.progress(before + count, total, note),
+        )
+        made: dict[str, str] = {}
+        for item in batch:
+            written = results[item.key] = Written.from_dict(answers[f"{prefix}:write:{item.key}"])
+            if written.outcome == "created":
+                resolver.learn(item.key, written.env_workflow_id, former=written.former_id or item.env_workflow_id)
+                made[item.key] = written.env_workflow_id
+        done += len(batch)
+        if made and on_created is not None:
+            on_created(made)
+
+    creates = [i for i in items if i.action == "create"]
+    levels, again = creation_levels(creates)
+    for level in levels:
+        carry_out(level, "Creating workflows")
+    carry_out([i for i in items if i.action == "update"], "Writing workflows")
+    _relink(run, client, by_key, again, results, prefix=prefix, resolver=resolver, tolerant=tolerant)
+    _switch_on(run, client, by_key, results, prefix=prefix, concurrency=concurrency, tolerant=tolerant)
+    carry_out([i for i in items if i.action == "delete"], "Deleting workflows")
+    return results
+
+
+def _relink(
+    run: Run,
+    client: N8nClient,
+    by_key: Mapping[str, WriteItem],
+    again: Collection[str],
+    results: Mapping[str, Written],
+    *,
+    prefix: str,
+    resolver: Resolver,
+    tolerant: bool,
+) -> None:
+    """Second writes: members of a circle, and callers of what turned out to be gone and was created anew."""
+    moved = {w.former_id for w in results.values() if w.outcome == "created" and w.former_id}
+    effects = []
+    for key, item in by_key.items():
+        written = results.get(key)
+        if written is None or written.outcome == "failed" or item.action == "delete":
+            continue
+        if key not in again and not (moved and _calls(item, moved)):
+            continue
+        second = WriteItem(
+            key=key,
+            name=item.name,
+            title=f"Connect {item.name or key} with what it calls",
+            action="update",
+            env_workflow_id=written.env_workflow_id,
+            content=item.content,
+            wanted_hash=item.wanted_hash,
+            expected_hash=item.wanted_hash,
+            create_if_missing=False,
+        )
+        effects.append(write_effect(client, second, prefix=f"{prefix}:link", resolver=resolver, tolerant=tolerant))
+    if effects:
+        run.effects(effects, concurrency=CONCURRENCY, chunk=CHUNK)
+
+
+def _calls(item: WriteItem, ids: Collection[str]) -> bool:
+    return any(r.kind == "workflow" and r.value in ids for r in references(item.load()))
+
+
+def _switch_on(
+    run: Run,
+    client: N8nClient,
+    by_key: Mapping[str, WriteItem],
+    results: dict[str, Written],
+    *,
+    prefix: str,
+    concurrency: int,
+    tolerant: bool,
+) -> None:
+    effects, keys = [], []
+    for key, item in by_key.items():
+        written = results.get(key)
+        if written is None or item.active is not True or written.outcome in ("failed", "deleted"):
+            continue
+        if written.active:
+            continue
+        effects.append(activation(client, item, written, prefix=prefix, tolerant=tolerant))
+        keys.append(key)
+    if not effects:
+        return
+    answers = run.effects(effects, concurrency=concurrency, chunk=CHUNK)
+    for key in keys:
+        after = Written.from_dict(answers[f"{prefix}:activate:{key}"])
+        if after.outcome == "failed":
+            results[key].outcome, results[key].error = "failed", after.error
+        else:
+            results[key].active = True
+
+
+def failures(run: Run, *, prefix: str) -> dict[str, dict[str, Any]]:
+    """The errors on record of a ``perform`` that failed, by key: what its steps say, whoever ran them."""
+    start = f"{prefix}:"
+    with tenant_scope(run.tenant_id):
+        rows = OperationStep.objects.filter(
+            operation_id=run.operation.pk, name__startswith=start, state__in=[StepState.FAILED, StepState.UNKNOWN]
+        ).values_list("name", "error")
+        return {name.rpartition(":")[2]: error or {} for name, error in rows}
