@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 
 
 class AuditConfig(AppConfig):
@@ -7,3 +8,6 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from . import handlers  # noqa: F401  (listens to sign-ins)
+        from .outside import announce_outside_scopes
+
+        connection_created.connect(announce_outside_scopes, dispatch_uid="trail-outside-scopes")

@@ -45,7 +45,6 @@ SINGULAR = {
     "platform_admins": "platform admin",
     "platform_impersonation_sessions": "support session",
 }
-NAMED_BY = ("name", "title", "slug", "key", "email", "env_name", "role", "kind")
 STATES = {
     "CREATE": "added",
     "UPDATE": "moved",
@@ -78,13 +77,7 @@ def object_name(row: AuditLog, people: Mapping[uuid.UUID, User]) -> str:
     """What the object is called, as far as the row says."""
     if row.resource_type == "users" and row.resource_id is not None and row.resource_id in people:
         return people[row.resource_id].email
-    for side in ("new_value", "previous_value"):
-        value = row.details.get(side)
-        if isinstance(value, dict):
-            for column in NAMED_BY:
-                if isinstance(value.get(column), str) and value[column]:
-                    return str(value[column])[:80]
-    return ""
+    return row.object_repr[:80]
 
 
 def present(
@@ -109,7 +102,7 @@ def present(
                 "kind": SINGULAR.get(row.resource_type, row.resource_type.replace("_", " ")),
                 "name": object_name(row, people),
                 "source": SOURCES.get(row.source, row.source),
-                "database_role": row.details.get("database_role", ""),
+                "database_role": row.database_role if row.source == "sql" else "",
                 "tenant": tenant,
                 "url": page_of(row, own_slug),
                 "slug": own_slug,
@@ -145,7 +138,7 @@ def sides(row: AuditLog) -> list[dict[str, Any]]:
 
 def facts(row: AuditLog) -> dict[str, Any]:
     """What an event says besides before and after."""
-    return {k: v for k, v in row.details.items() if k not in ("previous_value", "new_value", "database_role")}
+    return {k: v for k, v in row.details.items() if k not in ("previous_value", "new_value")}
 
 
 RESOURCE_CHOICES = tuple(RESOURCES.items())

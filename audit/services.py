@@ -1,13 +1,28 @@
-"""Events that are not a write of a row: sign-ins, refusals, effects outside."""
+"""Events that are not a write of a row: sign-ins, reads in a support session, refusals, effects outside."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
+from django.db import connection
 
 from opsconsole.core import context
 
-from .models import AuditLog
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to what. ``action`` in upper case; ``name`` is what the object is called (up to 200 characters)."""
+
+    action: str
+    resource_type: str
+    resource_id: uuid.UUID | None = None
+    tenant_id: uuid.UUID | None = None
+    name: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def record_event(
@@ -16,21 +31,40 @@ def record_event(
     resource_type: str,
     resource_id: uuid.UUID | None = None,
     tenant_id: uuid.UUID | None = None,
+    name: str = "",
     details: dict[str, Any] | None = None,
 ) -> None:
-    """Append an event to the trail. Needs a scope that may write for ``tenant_id`` (None: the platform's)."""
+    """Append an event to the trail, as the people and through the door of the context in force.
+
+    Needs a scope that may write for ``tenant_id`` (None: the platform's); a read-only scope may append as well. Raises
+    ``ProgrammingError`` for another tenant's, or where nobody has said who is acting.
+    """
+    record_events([Event(action, resource_type, resource_id, tenant_id, name, details or {})])
+
+
+def record_events(events: Iterable[Event]) -> int:
+    """Append many at the price of one statement; how many. Otherwise as ``record_event``."""
     acting = context.current()
-    AuditLog.objects.create(
-        tenant_id=tenant_id,
-        actor_user_id=acting.actor_id,
-        impersonated_user_id=acting.acting_as_id,
-        session_id=acting.session_id,
-        request_id=acting.request_id,
-        operation_id=acting.operation_id,
-        source=acting.source,
-        action=action,
-        resource_type=resource_type,
-        resource_id=resource_id,
-        details=details or {},
-        ip_address=acting.ip_address or None,
-    )
+    said = [
+        {
+            "tenant_id": event.tenant_id,
+            "actor_id": acting.actor_id,
+            "acting_as_id": acting.acting_as_id,
+            "session_id": acting.session_id,
+            "request_id": acting.request_id,
+            "operation_id": acting.operation_id,
+            "source": acting.source,
+            "ip_address": acting.ip_address,
+            "action": event.action,
+            "resource_type": event.resource_type,
+            "resource_id": event.resource_id,
+            "name": event.name,
+            "details": event.details,
+        }
+        for event in events
+    ]
+    if not said:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT opsconsole_record_events(%s)", [orjson.dumps(said, default=str).decode()])
+        return int(cursor.fetchone()[0])

@@ -1,4 +1,6 @@
-"""The database function behind the trail."""
+"""The SQL behind the trail: what is written down, by which functions, and what nobody may do to it."""
+
+# ruff: noqa: S608 -- SQL put together from constants of this module
 
 from __future__ import annotations
 
@@ -30,83 +32,249 @@ SILENT_COLUMNS = (
     "last_seen_hash_at",
 )
 
+#: What an object is called, if it has one of these; the first that is there.
+NAMING_COLUMNS = ("name", "title", "slug", "key", "email", "env_name", "role", "kind")
+
 LARGEST_VALUE_CHARACTERS = 8192
+APPLICATION_ROLE = "opsconsole_app"
+OWNER_ROLE = "opsconsole_owner"
+
+_MASKED = ", ".join(f"'{name}'" for name in MASKED_COLUMNS)
+_SILENT = ", ".join(f"'{name}'" for name in SILENT_COLUMNS)
+_NAMED = ", ".join(f"whole->>'{name}'" for name in NAMING_COLUMNS)
+_UUID = "'^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'"
+#: No value of a smaller document can be longer than the limit, and most documents are smaller.
+_LONG_BYTES = LARGEST_VALUE_CHARACTERS // 2
+
+TIDY_SQL = f"""
+CREATE OR REPLACE FUNCTION opsconsole_tidy(document jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog AS $body$
+    SELECT jsonb_object_agg(e.key, CASE
+        WHEN e.key = ANY (ARRAY[{_MASKED}]) AND e.value <> 'null'
+            THEN to_jsonb('masked:' || left(md5(e.value #>> '{{}}'), 8))
+        WHEN length(e.value::text) > {LARGEST_VALUE_CHARACTERS}
+            THEN jsonb_build_object('characters', length(e.value::text), 'md5', md5(e.value::text))
+        ELSE e.value END)
+    FROM jsonb_each(document) AS e
+$body$
+"""
+
+#: Which lineage of transaction numbers an entry belongs to: they start lower when a dump is restored elsewhere.
+EPOCH_SQL = """
+CREATE OR REPLACE FUNCTION opsconsole_trail_epoch() RETURNS integer
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
+    SELECT greatest(
+        1,
+        (SELECT max(epoch) FROM audit_epoch),
+        (SELECT s.epoch + (pg_current_xact_id() <= s.last_xid)::int FROM audit_seal s ORDER BY s.number DESC LIMIT 1))
+$body$
+"""
+
+_COLUMNS = (
+    "tenant_id, actor_id, acting_as_id, session_id, cid, operation_id, source, action, action_name,"
+    " resource_type, resource_id, object_pk, object_repr, details, remote_addr, database_role, epoch, transaction_id,"
+    " timestamp"
+)
+_WHO = (
+    "nullif(current_setting('opsconsole.actor_id', true), '')::uuid,"
+    " nullif(current_setting('opsconsole.acting_as_id', true), '')::uuid,"
+    " nullif(current_setting('opsconsole.session_id', true), '')::uuid,"
+    " coalesce(current_setting('opsconsole.request_id', true), ''),"
+    " nullif(current_setting('opsconsole.operation_id', true), '')::uuid, door"
+)
+
+
+def _short(value: str) -> str:
+    """SQL: masked and shortened where need be; the two tests are cheap, the tidying is not."""
+    return (
+        f"CASE WHEN {value} ?| ARRAY[{_MASKED}] OR pg_column_size({value}) > {_LONG_BYTES}"
+        f" THEN opsconsole_tidy({value}) ELSE {value} END"
+    )
+
+
+def _append(number: int, name: str, rows: str) -> str:
+    """SQL: one entry for each of ``rows`` (whole, before, after)."""
+    details = {
+        "CREATE": f"jsonb_build_object('new_value', {_short('after')})",
+        "DELETE": f"jsonb_build_object('previous_value', {_short('before')})",
+        "UPDATE": f"jsonb_build_object('previous_value', {_short('before')}, 'new_value', {_short('after')})",
+    }[name]
+    return f"""
+        INSERT INTO audit_logentry ({_COLUMNS})
+        SELECT (whole->>tenant_column)::uuid, {_WHO}, {number}, '{name}', TG_TABLE_NAME,
+               CASE WHEN whole->>key_column ~ {_UUID} THEN (whole->>key_column)::uuid END,
+               coalesce(whole->>key_column, ''), coalesce(left(coalesce({_NAMED}), 200), ''), {details},
+               address, session_user, lineage, pg_current_xact_id(), moment
+          FROM {rows};"""
 
 
 def record_write_sql() -> str:
-    """The trigger function ``opsconsole_record_write``.
+    """The statement trigger ``opsconsole_record_write(key column, tenant column, watched columns)``.
 
     SECURITY DEFINER, so that it can append on behalf of any role; its search path is fixed and it takes nothing from
-    the caller but the row and the announced context. A person at ``psql`` announces nothing: the source is then sql,
-    and the role's name is kept.
+    the caller but the rows and the announced context. The application must say through which door a write came; a
+    person at ``psql`` announces nothing, whatever they set: the source is then sql, and the role's name is kept.
+
+    Old and new rows are matched by key with a hash: transition tables have no index, and a nested loop over 20,000
+    rows takes minutes. A row whose key was changed is one taken away and one added.
     """
-    masked = ", ".join(f"'{name}'" for name in MASKED_COLUMNS)
-    silent = ", ".join(f"'{name}'" for name in SILENT_COLUMNS)
-
-    def short(value: str) -> str:
-        """SQL: a large value is named by size and digest; whole documents stand in Git, not in the trail."""
-        return (
-            f"CASE WHEN length({value}::text) > {LARGEST_VALUE_CHARACTERS} THEN jsonb_build_object("
-            f"'characters', length({value}::text), 'md5', md5({value}::text)) ELSE {value} END"
-        )
-
+    both = "(SELECT to_jsonb(r) AS before FROM old_rows r) o FULL JOIN (SELECT to_jsonb(r) AS after FROM new_rows r) n"
+    changed = f"""(
+            SELECT n.after AS whole, d.before, d.after
+              FROM {both} ON o.before->>key_column = n.after->>key_column
+             CROSS JOIN LATERAL (
+                SELECT jsonb_object_agg(c.key, o.before->c.key) AS before, jsonb_object_agg(c.key, c.value) AS after
+                  FROM jsonb_each(n.after) AS c WHERE o.before->c.key IS DISTINCT FROM c.value) d
+             WHERE o.before IS NOT NULL AND n.after IS NOT NULL AND o.before <> n.after
+               AND d.after - ARRAY[{_SILENT}] <> '{{}}'
+               AND (watched IS NULL OR d.after ?| watched)) AS changes"""
+    gone = f"""(SELECT o.before AS whole, o.before FROM {both} ON o.before->>key_column = n.after->>key_column
+             WHERE n.after IS NULL) AS gone"""
+    come = f"""(SELECT n.after AS whole, n.after FROM {both} ON o.before->>key_column = n.after->>key_column
+             WHERE o.before IS NULL) AS come"""
     return f"""
 CREATE OR REPLACE FUNCTION opsconsole_record_write() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, public SET enable_nestloop = off SET enable_mergejoin = off AS $body$
 DECLARE
-    before_row jsonb := CASE WHEN TG_OP = 'INSERT' THEN NULL ELSE to_jsonb(OLD) END;
-    after_row jsonb := CASE WHEN TG_OP = 'DELETE' THEN NULL ELSE to_jsonb(NEW) END;
-    whole jsonb := coalesce(after_row, before_row);
-    column_name text;
-    said jsonb := '{{}}'::jsonb;
-    row_id text := coalesce(whole->>'id', whole->>'user_id');
-    row_tenant text := CASE WHEN TG_TABLE_NAME = 'tenants' THEN whole->>'id'
-                            ELSE coalesce(whole->>'tenant_id', whole->>'content_object_id') END;
+    key_column text := TG_ARGV[0];
+    tenant_column text := TG_ARGV[1];
+    watched text[] := CASE WHEN TG_NARGS > 2 THEN string_to_array(TG_ARGV[2], ',') END;
+    moment timestamptz := clock_timestamp();
+    address inet;
+    door text;
+    lineage integer;
+    written bigint;
+    moved bigint;
 BEGIN
-    FOREACH column_name IN ARRAY ARRAY[{masked}] LOOP
-        IF before_row ? column_name AND before_row->>column_name IS NOT NULL THEN
-            before_row := jsonb_set(before_row, ARRAY[column_name],
-                                    to_jsonb('masked:' || left(md5(before_row->>column_name), 8)));
-        END IF;
-        IF after_row ? column_name AND after_row->>column_name IS NOT NULL THEN
-            after_row := jsonb_set(after_row, ARRAY[column_name],
-                                   to_jsonb('masked:' || left(md5(after_row->>column_name), 8)));
-        END IF;
-    END LOOP;
-    IF TG_OP = 'UPDATE' THEN
-        SELECT coalesce(jsonb_object_agg(b.key, b.value), '{{}}'::jsonb) INTO before_row
-          FROM jsonb_each(before_row) b WHERE after_row->b.key IS DISTINCT FROM b.value;
-        SELECT coalesce(jsonb_object_agg(a.key, a.value), '{{}}'::jsonb) INTO after_row
-          FROM jsonb_each(after_row) a WHERE before_row ? a.key;
-        IF (after_row - ARRAY[{silent}]) = '{{}}'::jsonb THEN
-            RETURN NULL;
+    door := CASE WHEN session_user IN ('{APPLICATION_ROLE}', '{OWNER_ROLE}')
+                 THEN coalesce(current_setting('opsconsole.source', true), '') ELSE '' END;
+    IF door = '' AND session_user <> '{APPLICATION_ROLE}' THEN
+        door := 'sql';
+        PERFORM set_config('opsconsole.actor_id', '', true), set_config('opsconsole.acting_as_id', '', true),
+                set_config('opsconsole.session_id', '', true), set_config('opsconsole.operation_id', '', true);
+    END IF;
+    address := nullif(current_setting('opsconsole.ip_address', true), '')::inet;
+    lineage := opsconsole_trail_epoch();
+    IF TG_OP = 'INSERT' THEN
+        {_append(0, "CREATE", "(SELECT to_jsonb(r) AS whole, to_jsonb(r) AS after FROM new_rows r) AS come")}
+        GET DIAGNOSTICS written = ROW_COUNT;
+    ELSIF TG_OP = 'DELETE' THEN
+        {_append(2, "DELETE", "(SELECT to_jsonb(r) AS whole, to_jsonb(r) AS before FROM old_rows r) AS gone")}
+        GET DIAGNOSTICS written = ROW_COUNT;
+    ELSE
+        {_append(1, "UPDATE", changed)}
+        GET DIAGNOSTICS written = ROW_COUNT;
+        SELECT count(*) INTO moved FROM {both} ON o.before->>key_column = n.after->>key_column
+         WHERE o.before IS NULL;
+        IF moved > 0 THEN
+            {_append(2, "DELETE", gone)}
+            {_append(0, "CREATE", come)}
+            written := written + moved;
         END IF;
     END IF;
-    SELECT jsonb_object_agg(b.key, {short("b.value")}) INTO before_row FROM jsonb_each(before_row) b;
-    SELECT jsonb_object_agg(a.key, {short("a.value")}) INTO after_row FROM jsonb_each(after_row) a;
-    said := jsonb_strip_nulls(jsonb_build_object('previous_value', before_row, 'new_value', after_row));
-    IF coalesce(current_setting('opsconsole.source', true), '') = '' THEN
-        said := said || jsonb_build_object('database_role', session_user);
+    IF written > 0 AND door = '' THEN
+        RAISE EXCEPTION 'A write to % without context: nobody says who is acting.', TG_TABLE_NAME
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Open core.context.acting(source=...) around it; the console''s own work says system.';
     END IF;
-    INSERT INTO public.audit_logs (tenant_id, actor_user_id, impersonated_user_id, session_id, request_id,
-                                   operation_id, source, action, resource_type, resource_id, details, ip_address,
-                                   transaction_id, created_at)
-    VALUES (
-        CASE WHEN row_tenant ~ '^[0-9a-f-]{{36}}$' THEN row_tenant::uuid END,
-        nullif(current_setting('opsconsole.actor_id', true), '')::uuid,
-        nullif(current_setting('opsconsole.acting_as_id', true), '')::uuid,
-        nullif(current_setting('opsconsole.session_id', true), '')::uuid,
-        coalesce(current_setting('opsconsole.request_id', true), ''),
-        nullif(current_setting('opsconsole.operation_id', true), '')::uuid,
-        coalesce(nullif(current_setting('opsconsole.source', true), ''), 'sql'),
-        CASE TG_OP WHEN 'INSERT' THEN 'CREATE' ELSE TG_OP END,
-        TG_TABLE_NAME,
-        CASE WHEN row_id ~ '^[0-9a-f-]{{36}}$' THEN row_id::uuid END,
-        said,
-        nullif(current_setting('opsconsole.ip_address', true), '')::inet,
-        txid_current(),
-        clock_timestamp());
     RETURN NULL;
 END
 $body$
-"""  # noqa: S608 - constants of this module
+"""
+
+
+def record_events_sql() -> str:
+    """``opsconsole_record_events(events)``: entries that are not a write of a row; how many were appended.
+
+    ``events`` is a list of objects with ``tenant_id, actor_id, acting_as_id, session_id, request_id, operation_id,
+    source, ip_address, action, resource_type, resource_id, name, details``. In a tenant's scope only its own.
+    """
+    return f"""
+CREATE OR REPLACE FUNCTION opsconsole_record_events(events jsonb) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
+DECLARE
+    written integer;
+    own text := coalesce(current_setting('opsconsole.tenant_id', true), '');
+BEGIN
+    IF session_user = '{APPLICATION_ROLE}' AND current_setting('role') <> 'opsconsole_platform' AND EXISTS (
+        SELECT FROM jsonb_array_elements(events) AS e WHERE coalesce(e->>'tenant_id', '') <> own OR own = '') THEN
+        RAISE EXCEPTION 'An event of another tenant than the scope''s.' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF EXISTS (SELECT FROM jsonb_array_elements(events) AS e WHERE coalesce(e->>'source', '') = '') THEN
+        RAISE EXCEPTION 'An event without context: nobody says who is acting.' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    INSERT INTO audit_logentry ({_COLUMNS})
+    SELECT e.tenant_id, e.actor_id, e.acting_as_id, e.session_id, coalesce(e.request_id, ''), e.operation_id,
+           CASE WHEN session_user IN ('{APPLICATION_ROLE}', '{OWNER_ROLE}') THEN e.source ELSE 'sql' END,
+           3, e.action, e.resource_type, e.resource_id, coalesce(e.resource_id::text, ''),
+           left(coalesce(e.name, ''), 200),
+           CASE WHEN pg_column_size(e.details) > {_LONG_BYTES} THEN opsconsole_tidy(e.details)
+                ELSE coalesce(e.details, '{{}}') END,
+           nullif(e.ip_address, '')::inet, session_user, opsconsole_trail_epoch(), pg_current_xact_id(),
+           clock_timestamp()
+      FROM jsonb_to_recordset(events) AS e(
+           tenant_id uuid, actor_id uuid, acting_as_id uuid, session_id uuid, request_id text, operation_id uuid,
+           source text, ip_address text, action text, resource_type text, resource_id uuid, name text, details jsonb);
+    GET DIAGNOSTICS written = ROW_COUNT;
+    RETURN written;
+END
+$body$
+"""
+
+
+REFUSE_SQL = """
+CREATE OR REPLACE FUNCTION opsconsole_refuse() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $body$
+BEGIN
+    RAISE EXCEPTION '% of % is refused: %', TG_OP, TG_TABLE_NAME, TG_ARGV[0]
+        USING ERRCODE = 'insufficient_privilege';
+END
+$body$
+"""
+
+APPEND_ONLY = "the trail is append-only; whole sealed months leave it by manage.py trail_retention"
+
+
+def append_only(table: str) -> list[str]:
+    """SQL: nobody changes, takes away or empties the rows of ``table``, its owner included."""
+    return [
+        f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table}"
+        f" FOR EACH ROW EXECUTE FUNCTION opsconsole_refuse('{APPEND_ONLY}')",
+        f"CREATE TRIGGER never_emptied BEFORE TRUNCATE ON {table}"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION opsconsole_refuse('{APPEND_ONLY}')",
+    ]
+
+
+#: Months ahead get their partition in time; whatever falls outside all of them goes to the default one.
+PARTITIONS_SQL = f"""
+CREATE OR REPLACE FUNCTION opsconsole_trail_partitions(ahead integer DEFAULT 3) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
+DECLARE
+    first_day date;
+    part text;
+    made integer := 0;
+BEGIN
+    FOR step IN 0..least(greatest(ahead, 0), 24) LOOP
+        first_day := (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => step))::date;
+        part := 'audit_logentry_' || to_char(first_day, 'YYYY_MM');
+        CONTINUE WHEN to_regclass('public.' || part) IS NOT NULL;
+        BEGIN
+            EXECUTE format(
+                'CREATE TABLE public.%I PARTITION OF public.audit_logentry FOR VALUES FROM (%L) TO (%L)', part,
+                first_day::text || ' 00:00:00+00',
+                (first_day + interval '1 month')::date::text || ' 00:00:00+00');
+        EXCEPTION WHEN check_violation THEN
+            -- Entries of that month stand in the default partition already: they stay there, and are found there.
+            CONTINUE;
+        END;
+        EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', part);
+        EXECUTE format('ALTER TABLE public.%I FORCE ROW LEVEL SECURITY', part);
+        EXECUTE format('CREATE TRIGGER never_emptied BEFORE TRUNCATE ON public.%I FOR EACH STATEMENT'
+            ' EXECUTE FUNCTION opsconsole_refuse(%L)', part, '{APPEND_ONLY}');
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$body$
+"""

@@ -49,12 +49,14 @@ def main() -> None:
     django.setup()
     import opsconsole.celery  # noqa: F401 -- a worker has it
     from operations import engine, tasks
-    from opsconsole.core import collector
+    from opsconsole.core import collector, context
     from snapshots.models import Snapshot
     from snapshots.services import start_capture
     from tenants.scope import tenant_scope
 
     from .setup import own_git_root
+
+    context.set_current(context.ActionContext(source="system"))
 
     tasks.drive.apply_async = lambda *args, **kwargs: None  # type: ignore[method-assign]
     collector.settle()

@@ -30,6 +30,9 @@ def start_django() -> None:
     import django
 
     django.setup()
+    from opsconsole.core import context
+
+    context.set_current(context.ActionContext(source="system"))
     from operations import tasks
     from opsconsole.core import collector
 

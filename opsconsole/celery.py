@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from celery import Celery
-from celery.signals import beat_init, celeryd_init, worker_ready
+from celery.signals import beat_init, celeryd_init, task_postrun, task_prerun, worker_ready
 from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 
 from django.conf import settings
+
+from opsconsole.core import context
 
 app = Celery("opsconsole")
 # Queues on the nameless exchange need no binding kept in Redis, so emptying Redis cannot break routing.
@@ -94,3 +96,14 @@ def settle_collector(**kwargs: object) -> None:
     from opsconsole.core import collector
 
     collector.settle()
+
+
+@task_prerun.connect
+def work_as_the_system(**kwargs: object) -> None:
+    """What beat wakes is the console's own work; an operation then names the people it is done for."""
+    context.set_current(context.ActionContext(source="system"))
+
+
+@task_postrun.connect
+def forget_who_worked(**kwargs: object) -> None:
+    context.set_current(context.ActionContext())

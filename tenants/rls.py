@@ -6,6 +6,7 @@ compares the catalogue with the models and fails for a table that lacks any part
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.migrations.operations import RunSQL
@@ -22,13 +23,15 @@ def protect(
     tenant_column: str = "tenant_id",
     parents: dict[str, str] | None = None,
     trail: bool = True,
+    watch: Sequence[str] = (),
     nullable: bool = False,
 ) -> RunSQL:
     """Policies, privileges, composite foreign keys and the trail's trigger for one table.
 
     ``parents`` maps a column to the tenant table it points to: the pair (tenant, id) must exist there, because a
     foreign key check does not ask the policies. ``nullable`` says that rows without a tenant exist; only the platform
-    sees those. ``trail=False`` is for tables whose writes are bookkeeping (steps of an operation).
+    sees those. ``trail=False`` is for tables whose writes are bookkeeping (steps of an operation); ``watch`` names the
+    columns whose change leaves an entry (default: all but the silent ones).
     """
     forward: list[Any] = [
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
@@ -49,8 +52,8 @@ def protect(
             f" REFERENCES {parent} (tenant_id, id) DEFERRABLE INITIALLY DEFERRED"
         )
     if trail:
-        forward.append(trail_trigger(table))
-    backward: list[Any] = [f"DROP TRIGGER IF EXISTS trail ON {table}"] if trail else []
+        forward.append(trail_trigger(table, tenant_column=tenant_column, watch=watch))
+    backward: list[Any] = [drop_trail_trigger(table)] if trail else []
     backward += [
         f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_{column}_same_tenant" for column in (parents or {})
     ]
@@ -72,9 +75,27 @@ def grant(table: str, *, app: str = "SELECT, INSERT, UPDATE, DELETE", operator: 
     )
 
 
-def trail_trigger(table: str) -> str:
-    """SQL that hangs the trail's trigger on a table (function made by the audit app's first migration)."""
-    return (
-        f"CREATE TRIGGER trail AFTER INSERT OR UPDATE OR DELETE ON {table}"
-        " FOR EACH ROW EXECUTE FUNCTION opsconsole_record_write()"
+def trail_trigger(table: str, *, key: str = "id", tenant_column: str = "tenant_id", watch: Sequence[str] = ()) -> str:
+    """SQL that hangs the trail's triggers on a table (function made by the audit app's migrations).
+
+    One for each kind of write, since each sees its own transition tables. With ``watch`` an update leaves an entry
+    only if one of these columns changed. Emptying the table is refused: it would leave no trace of what was there.
+    """
+    arguments = ", ".join(f"'{a}'" for a in (key, tenant_column, *([",".join(watch)] if watch else [])))
+    run = f"FOR EACH STATEMENT EXECUTE FUNCTION opsconsole_record_write({arguments})"
+    new, old = "NEW TABLE AS new_rows", "OLD TABLE AS old_rows"
+    return ";\n".join(
+        [
+            f"CREATE TRIGGER trail_insert AFTER INSERT ON {table} REFERENCING {new} {run}",
+            f"CREATE TRIGGER trail_update AFTER UPDATE ON {table} REFERENCING {old} {new} {run}",
+            f"CREATE TRIGGER trail_delete AFTER DELETE ON {table} REFERENCING {old} {run}",
+            f"CREATE TRIGGER trail_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT"
+            " EXECUTE FUNCTION opsconsole_refuse('it would leave no trace of what was there')",
+        ]
     )
+
+
+def drop_trail_trigger(table: str) -> str:
+    """SQL that takes the triggers of ``trail_trigger`` away."""
+    kinds = ("insert", "update", "delete", "truncate")
+    return ";\n".join(f"DROP TRIGGER IF EXISTS trail_{kind} ON {table}" for kind in kinds)

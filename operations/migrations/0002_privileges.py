@@ -20,16 +20,7 @@ class Migration(migrations.Migration):
     dependencies = [("operations", "0001_initial"), ("tenants", "0002_privileges")]
 
     operations = [
-        protect("background_jobs", trail=False),
-        migrations.RunSQL(
-            [
-                "CREATE TRIGGER trail_states AFTER UPDATE OF status, cancel_requested_at ON background_jobs"
-                " FOR EACH ROW EXECUTE FUNCTION opsconsole_record_write()",
-                "CREATE TRIGGER trail AFTER INSERT OR DELETE ON background_jobs"
-                " FOR EACH ROW EXECUTE FUNCTION opsconsole_record_write()",
-            ],
-            ["DROP TRIGGER trail_states ON background_jobs", "DROP TRIGGER trail ON background_jobs"],
-        ),
+        protect("background_jobs", watch=("status", "cancel_requested_at")),
         protect("operation_steps", parents={"operation_id": "background_jobs"}, trail=False),
         protect("schedules"),
         migrations.RunSQL(VIEWS, ["DROP VIEW saga_executions", "DROP VIEW idempotent_operations"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -152,7 +153,7 @@ def test_two_workers_claim_it_once(live_cast: Any, writer: Any) -> None:
         claimed.append(engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id))
         connection.close()
 
-    threads = [threading.Thread(target=take) for _ in range(4)]
+    threads = [threading.Thread(target=copy_context().run, args=(take,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -366,7 +367,7 @@ def test_a_due_schedule_starts_once_with_two_beats(live_cast: Any, writer: Any) 
         counts.append(services.run_due_schedules())
         connection.close()
 
-    threads = [threading.Thread(target=beat) for _ in range(2)]
+    threads = [threading.Thread(target=copy_context().run, args=(beat,)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -403,7 +404,7 @@ def test_the_orchestration_runbook_has_stuck_work_retried(live_cast: Any, writer
         )
         assert orphans.fetchone() == (0,)
         trail = operator.execute(
-            "SELECT source, details->>'database_role' FROM audit_logs WHERE resource_type = 'background_jobs'"
+            "SELECT source, database_role FROM audit_logs WHERE resource_type = 'background_jobs'"
             " AND action = 'UPDATE' ORDER BY id DESC LIMIT 1"
         )
         assert trail.fetchone() == ("sql", "opsconsole_operator")

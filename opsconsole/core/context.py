@@ -15,7 +15,8 @@ class ActionContext:
     """The two people and the door of whatever happens now.
 
     ``actor_id`` is the real person, ``acting_as_id`` the person whose place they take (or None);
-    ``source`` is one of web, api, task, shell, sql, system.
+    ``source`` is one of web, api, task, shell, system. It is empty where nobody has said who is acting: the database
+    then refuses writes that belong into the trail. (A person at ``psql`` is recorded as sql by the database itself.)
     """
 
     actor_id: uuid.UUID | None = None
@@ -23,7 +24,7 @@ class ActionContext:
     session_id: uuid.UUID | None = None
     request_id: str = ""
     operation_id: uuid.UUID | None = None
-    source: str = "system"
+    source: str = ""
     ip_address: str = ""
     user_agent: str = ""
 

@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from tenants.rls import grant, protect, trail_trigger
+from tenants.rls import drop_trail_trigger, grant, protect, trail_trigger
 
 PACKAGE_TABLES = [
     "django_content_type",
@@ -15,7 +15,6 @@ PACKAGE_TABLES = [
     "users_user_permissions",
     "guardian_userobjectpermission",
     "guardian_groupobjectpermission",
-    "auditlog_logentry",
     "account_emailaddress",
     "account_emailconfirmation",
     "mfa_authenticator",
@@ -49,8 +48,11 @@ class Migration(migrations.Migration):
         protect("tenant_grants", tenant_column="content_object_id"),
         protect("api_tokens"),
         migrations.RunSQL(
-            [trail_trigger("users"), trail_trigger("platform_admins")],
-            ["DROP TRIGGER trail ON users", "DROP TRIGGER trail ON platform_admins"],
+            [
+                trail_trigger("users", tenant_column=""),
+                trail_trigger("platform_admins", key="user_id", tenant_column=""),
+            ],
+            [drop_trail_trigger("users"), drop_trail_trigger("platform_admins")],
         ),
         migrations.RunSQL(
             "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO opsconsole_tenant, opsconsole_platform, opsconsole_app, opsconsole_operator",

@@ -14,20 +14,8 @@ class Migration(migrations.Migration):
         protect(
             "workflow_env_map",
             parents={"environment_id": "environments", "canonical_workflow_id": "canonical_workflows"},
-            trail=False,
-        ),
-        migrations.RunSQL(
-            [
-                # What was seen changes with every capture; what is approved, linked or taken away is a decision.
-                "CREATE TRIGGER trail AFTER UPDATE OF git_content_hash, status, canonical_workflow_id"
-                " ON workflow_env_map FOR EACH ROW WHEN (OLD.git_content_hash IS DISTINCT FROM NEW.git_content_hash"
-                " OR OLD.status IS DISTINCT FROM NEW.status"
-                " OR OLD.canonical_workflow_id IS DISTINCT FROM NEW.canonical_workflow_id)"
-                " EXECUTE FUNCTION opsconsole_record_write()",
-                "CREATE TRIGGER trail_rows AFTER INSERT OR DELETE ON workflow_env_map"
-                " FOR EACH ROW EXECUTE FUNCTION opsconsole_record_write()",
-            ],
-            ["DROP TRIGGER trail ON workflow_env_map", "DROP TRIGGER trail_rows ON workflow_env_map"],
+            # What was seen changes with every capture; what is approved, linked or taken away is a decision.
+            watch=("git_content_hash", "status", "canonical_workflow_id"),
         ),
         protect(
             "credential_mappings",
