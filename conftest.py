@@ -126,6 +126,14 @@ def _flush_as_owner() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _context_of_wider_fixtures() -> None:
+    """Fixtures of a module or of the session write before any test's context is set."""
+    from opsconsole.core import context
+
+    context.set_current(context.ActionContext(source="system"))
+
+
 @pytest.fixture(autouse=True)
 def _context() -> Iterator[None]:
     """Tests write as the system itself; what they ask of the console through its doors has its own context."""
