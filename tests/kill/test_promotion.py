@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from opsconsole.core import context
+
 from .estate import changed
 from .stage import LEASE_SECONDS, Ending, Stage
 
@@ -77,11 +79,16 @@ FORWARD_CASES = [*ENDS[:1], *boundaries_of(FORWARD, AHEAD), *ANSWERED, *ENDS[1:]
 BACK_CASES = [*boundaries_of(BACK, AHEAD_BACK), *ANSWERED_BACK[::4], *ENDS[1:]]
 
 
+def work_as_the_system() -> None:
+    """A thread begins without a context."""
+    context.set_current(context.ActionContext(source="system"))
+
+
 class Plays:
     """All the plays that the chosen tests will ask for, under way beside each other."""
 
     def __init__(self, stage: Stage, cases: list[tuple[str | None, bool]]) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=AT_ONCE)
+        self._pool = ThreadPoolExecutor(max_workers=AT_ONCE, initializer=work_as_the_system)
         self._stage = stage
         self._futures: dict[tuple[str | None, bool], Future[Ending]] = {
             case: self._pool.submit(self._play, *case) for case in cases
