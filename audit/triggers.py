@@ -62,7 +62,7 @@ $body$
 #: Which lineage of transaction numbers an entry belongs to: they start lower when a dump is restored elsewhere.
 EPOCH_SQL = """
 CREATE OR REPLACE FUNCTION opsconsole_trail_epoch() RETURNS integer
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, public AS $body$
     SELECT greatest(
         1,
         (SELECT max(epoch) FROM audit_epoch),

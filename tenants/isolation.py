@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-#: SECURITY DEFINER functions that may exist. Each has a fixed search path and takes nothing but the caller's row.
-DEFINER_FUNCTIONS = frozenset({"opsconsole_record_write"})
+#: SECURITY DEFINER functions that may exist. Each has a fixed search path; the trail's take nothing but the caller's
+#: rows, or events that they compare with the caller's scope; the third makes next months' empty partitions.
+DEFINER_FUNCTIONS = frozenset({"opsconsole_record_write", "opsconsole_record_events", "opsconsole_trail_partitions"})
 #: Columns that say to which tenant a row belongs, besides ``tenant_id``.
 TENANT_COLUMNS = {"tenants": "id", "tenant_grants": "content_object_id"}
 OTHER_NAMES = ("impersonated_tenant_id",)
