@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -161,7 +162,8 @@ class Visitor:
 
 def test_ten_thousand_requests_through_one_connection(pooled: Cast) -> None:
     visitors = [Visitor(pooled, seed) for seed in range(THREADS)]
-    threads = [threading.Thread(target=visitor.run, args=[REQUESTS // THREADS + 1]) for visitor in visitors]
+    each = REQUESTS // THREADS + 1
+    threads = [threading.Thread(target=copy_context().run, args=[v.run, each]) for v in visitors]
     for thread in threads:
         thread.start()
     for thread in threads:
