@@ -13,6 +13,7 @@ import structlog
 from django.http import HttpRequest
 
 from opsconsole.core import clock, context
+from opsconsole.core.clients import client_address
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 SEEN_EVERY = timedelta(minutes=1)
@@ -31,7 +32,7 @@ class RequestContextMiddleware:
             context.ActionContext(
                 request_id=request_id,
                 source="api" if request.path.startswith("/api/") else "web",
-                ip_address=request.META.get("REMOTE_ADDR") or "",
+                ip_address=client_address(request),
                 user_agent=request.headers.get("User-Agent", "")[:300],
             )
         )
