@@ -15,8 +15,9 @@ from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
-from workflows.identity import record_seen, seen_workflow
+from workflows.identity import seen_workflow
 from workflows.models import Environment, WorkflowEnvMap
+from workflows.recording import record_seen
 
 from . import policies, states
 from .errors import Overdue

@@ -26,6 +26,7 @@ from workflows.content import ContentError, dump, fingerprint, live_portable, po
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import N8nError, RemoteNotFound, TooLarge
+from workflows.recording import record_seen
 from workflows.references import webhook_address
 
 from . import hooks, repository
@@ -276,7 +277,7 @@ def _into_git(
         created_at = gathered.looked_at
         run.progress(len(gathered.seen), len(gathered.seen), "Recognising workflows")
         with run.fenced():
-            placed = identity.record_seen(
+            placed = record_seen(
                 tenant_id=environment.tenant_id,
                 environment_id=environment.pk,
                 seen=list(gathered.seen.values()),

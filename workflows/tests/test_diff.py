@@ -7,7 +7,8 @@ import copy
 import orjson
 
 from workflows.content import portable
-from workflows.diff import MAX_CHANGES, MAX_TEXT, WorkflowDiff, diff_workflows
+from workflows.diff import MAX_CHANGES, WorkflowDiff, diff_workflows
+from workflows.diff_values import MAX_TEXT
 from workflows.masking import HIDDEN, mask
 
 

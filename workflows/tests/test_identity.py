@@ -16,6 +16,7 @@ from tenants.scope import tenant_scope
 from workflows import identity
 from workflows.errors import PlaceTaken
 from workflows.models import CanonicalWorkflow, Environment, KnownCredential, WorkflowEnvMap
+from workflows.recording import record_seen
 
 
 def raw(ident: str, name: str, *, note: str = "", calls: str = "", kind: str = "httpRequest", cred: str = "") -> dict:
@@ -55,7 +56,7 @@ def make_environments(cast: Any, *slugs: str) -> list[Environment]:
 
 
 def capture(environment: Environment, *raws: dict, complete: bool = True) -> dict[str, identity.Placed]:
-    return identity.record_seen(
+    return record_seen(
         tenant_id=environment.tenant_id,
         environment_id=environment.pk,
         seen=[identity.seen_workflow(r) for r in raws],
@@ -248,7 +249,7 @@ def test_ten_thousand_in_seconds(cast: Any) -> None:
     ]
     began = time.perf_counter()
     for environment in (dev, prod, prod):
-        placed = identity.record_seen(
+        placed = record_seen(
             tenant_id=cast.tenant.pk, environment_id=environment.pk, seen=here, captured_at=clock.now(), complete=True
         )
         print("captured", time.perf_counter() - began)

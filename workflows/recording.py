@@ -1,0 +1,289 @@
+"""What a capture saw, taken down in bulk: who is known, who came again, who is somebody else's counterpart."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from opsconsole.core import clock
+from tenants.scope import tenant_scope
+
+from . import bulk
+from .content import suggest_key
+from .identity import (
+    BATCH,
+    LIVE,
+    Placed,
+    SeenWorkflow,
+    lock_identities,
+    record_credentials,
+    stored_fingerprint,
+)
+from .matching import Newcomer, counterparts, known_from, recreated
+from .models import CanonicalWorkflow, Environment, MapStatus, WorkflowEnvMap
+
+_SEEN_FIELDS = (
+    "env_workflow_id",
+    "status",
+    "env_content_hash",
+    "comparable_hash",
+    "normalization_version",
+    "fingerprint",
+    "env_name",
+    "env_active",
+    "env_tags",
+    "env_version_id",
+    "node_count",
+    "content_changed_at",
+)
+
+
+def record_seen(
+    *,
+    tenant_id: uuid.UUID,
+    environment_id: uuid.UUID,
+    seen: Sequence[SeenWorkflow],
+    captured_at: datetime,
+    complete: bool,
+) -> dict[str, Placed]:
+    """Take down what a capture saw; n8n id to the workflow's place.
+
+    Joins the caller's scope. Bulk statements only. With ``complete`` what was not seen is gone: approved ones become
+    *missing*, others *deleted*. A capture that saw only a part never says so.
+    """
+    with tenant_scope(tenant_id):
+        lock_identities(tenant_id)
+        return _Recording(tenant_id, environment_id, seen, captured_at, complete).carry_out()
+
+
+class _Recording:
+    """The steps of one ``record_seen``; lives for one call."""
+
+    def __init__(
+        self,
+        tenant_id: uuid.UUID,
+        environment_id: uuid.UUID,
+        seen: Sequence[SeenWorkflow],
+        captured_at: datetime,
+        complete: bool,
+    ) -> None:
+        self.tenant_id, self.environment_id = tenant_id, environment_id
+        # Paging by offset can hand out a row twice: the last one counts.
+        self.seen = {workflow.env_workflow_id: workflow for workflow in seen if workflow.env_workflow_id}
+        self.captured_at, self.complete = captured_at, complete
+        self.environments = list(Environment.objects.filter(is_archived=False).order_by("position", "name", "pk"))
+        self.places = list(WorkflowEnvMap.objects.filter(environment_id=environment_id))
+        canonicals = list(CanonicalWorkflow.objects.filter(tenant_id=tenant_id).values_list("pk", "key", "name"))
+        self.keys = {pk: key for pk, key, _ in canonicals}
+        self.names = {pk: name for pk, _, name in canonicals}
+        self.place_of: dict[str, WorkflowEnvMap] = {}
+        self.new_canonicals: list[CanonicalWorkflow] = []
+        self.new_places: list[WorkflowEnvMap] = []
+        self.undecided: set[str] = set()
+
+    def carry_out(self) -> dict[str, Placed]:
+        before = {place.pk: _state(place) for place in self.places}
+        self._find_known()
+        self._find_recreated()
+        self._find_counterparts()
+        placed = self._describe()
+        bulk.insert(self.new_canonicals)
+        bulk.insert(self.new_places)
+        changed = [p for p in self.place_of.values() if p.pk in before and _state(p) != before[p.pk]]
+        WorkflowEnvMap.objects.bulk_create(
+            changed,
+            batch_size=BATCH,
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=[*_SEEN_FIELDS, "updated_at"],
+        )
+        self._touch()
+        if self.complete:
+            self._mark_gone()
+        self._rename_canonicals()
+        record_credentials(
+            tenant_id=self.tenant_id,
+            environment_id=self.environment_id,
+            used=(credential for workflow in self.seen.values() for credential in set(workflow.credentials)),
+            seen_at=self.captured_at,
+            complete=self.complete,
+        )
+        return placed
+
+    def _find_known(self) -> None:
+        live = {p.env_workflow_id: p for p in self.places if p.env_workflow_id and p.status != MapStatus.DELETED}
+        deleted = {p.env_workflow_id: p for p in self.places if p.env_workflow_id and p.status == MapStatus.DELETED}
+        for ident in self.seen:
+            place = live.get(ident) or deleted.get(ident)
+            if place is not None:
+                self.place_of[ident] = place
+
+    def _newcomers(self) -> list[Newcomer]:
+        return [
+            Newcomer(w.env_workflow_id, w.name, w.fingerprint.body, frozenset(w.node_types), w.node_count)
+            for w in self.seen.values()
+            if w.env_workflow_id not in self.place_of
+        ]
+
+    def _find_recreated(self) -> None:
+        newcomers = self._newcomers()
+        if not newcomers:
+            return
+        absent = (MapStatus.MISSING, MapStatus.DELETED)
+        surely_gone = absent if not self.complete else (*absent, MapStatus.LINKED, MapStatus.UNMAPPED)
+        gone = {p.pk: p for p in self.places if p.status in surely_gone and p.env_workflow_id not in self.seen}
+        knowns = [known_from(p.pk, p.env_name, p.fingerprint) for p in gone.values()]
+        for ident, place_id in recreated(newcomers, knowns).items():
+            self.place_of[ident] = gone[place_id]
+
+    def _find_counterparts(self) -> None:
+        newcomers = self._newcomers()
+        if not newcomers:
+            return
+        others = (
+            WorkflowEnvMap.objects.exclude(environment_id=self.environment_id)
+            .exclude(status__in=[MapStatus.DELETED, MapStatus.IGNORED])
+            .filter(environment_id__in=[e.pk for e in self.environments])
+            .values_list("canonical_workflow_id", "env_name", "fingerprint")
+        )
+        reusable = {p.canonical_workflow_id: p for p in self.places if p.status == MapStatus.DELETED}
+        unseen = [p for p in self.places if p.env_workflow_id not in self.seen and p.status in LIVE]
+        stored = [] if self.complete else unseen
+        decision = counterparts(
+            newcomers,
+            names_here=[w.name for w in self.seen.values()] + [p.env_name for p in stored],
+            bodies_here=[w.fingerprint.body for w in self.seen.values()]
+            + [(p.fingerprint or {}).get("body", "") for p in stored],
+            elsewhere=[known_from(*row) for row in others],
+            placed_here={p.canonical_workflow_id for p in self.places if p.status != MapStatus.DELETED}
+            | {p.canonical_workflow_id for p in self.place_of.values()},
+        )
+        self.undecided = decision.undecided
+        keys = _KeyMaker(self.keys.values())
+        for newcomer in newcomers:
+            ident = newcomer.env_workflow_id
+            canonical_id = decision.linked.get(ident)
+            if canonical_id is not None and canonical_id in reusable:
+                self.place_of[ident] = reusable[canonical_id]
+                continue
+            if canonical_id is None:
+                canonical = CanonicalWorkflow(
+                    tenant_id=self.tenant_id, key=keys.make(newcomer.name), name=newcomer.name[:500]
+                )
+                self.new_canonicals.append(canonical)
+                self.keys[canonical.pk] = canonical.key
+                canonical_id = canonical.pk
+            place = WorkflowEnvMap(
+                tenant_id=self.tenant_id,
+                environment_id=self.environment_id,
+                canonical_workflow_id=canonical_id,
+                env_workflow_id=ident,
+            )
+            self.new_places.append(place)
+            self.place_of[ident] = place
+
+    def _describe(self) -> dict[str, Placed]:
+        """Fill the rows in; hashes come last, when every id of the environment has its key."""
+        key_of = {
+            p.env_workflow_id: self.keys[p.canonical_workflow_id]
+            for p in self.places
+            if p.env_workflow_id and p.status != MapStatus.DELETED
+        }
+        key_of.update({ident: self.keys[place.canonical_workflow_id] for ident, place in self.place_of.items()})
+        new = {place.pk for place in self.new_places}
+        placed: dict[str, Placed] = {}
+        for ident, place in self.place_of.items():
+            workflow = self.seen[ident]
+            place.env_workflow_id = ident
+            if place.pk in new and ident in self.undecided:
+                place.status = MapStatus.UNMAPPED
+            elif place.status in (MapStatus.MISSING, MapStatus.DELETED):
+                place.status = MapStatus.LINKED
+            place.env_content_hash = workflow.fingerprint.content_hash(key_of)
+            place.comparable_hash = workflow.fingerprint.comparable_hash(key_of)
+            place.normalization_version = workflow.fingerprint.version
+            place.fingerprint = stored_fingerprint(workflow.fingerprint, workflow.node_types)
+            place.env_name = workflow.name[:500]
+            place.env_active = workflow.active
+            place.env_tags = sorted({tag[:120] for tag in workflow.tags})
+            place.env_version_id = workflow.version_id[:64]
+            place.node_count = workflow.node_count
+            place.content_changed_at = workflow.updated_at
+            place.last_seen_at = self.captured_at
+            placed[ident] = Placed(
+                key=self.keys[place.canonical_workflow_id],
+                canonical_id=place.canonical_workflow_id,
+                map_id=place.pk,
+                content_hash=place.env_content_hash,
+                comparable_hash=place.comparable_hash,
+                status=str(place.status),
+                is_new=place.pk in new,
+            )
+        return placed
+
+    def _touch(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE workflow_env_map SET last_seen_at = %s WHERE environment_id = %s AND id = ANY(%s)",
+                [self.captured_at, self.environment_id, [place.pk for place in self.place_of.values()]],
+            )
+
+    def _mark_gone(self) -> None:
+        found = {place.pk for place in self.place_of.values()}
+        gone = [p for p in self.places if p.pk not in found and p.status in (MapStatus.LINKED, MapStatus.UNMAPPED)]
+        for status, rows in (
+            (MapStatus.MISSING, [p.pk for p in gone if p.git_content_hash]),
+            (MapStatus.DELETED, [p.pk for p in gone if not p.git_content_hash]),
+        ):
+            WorkflowEnvMap.objects.filter(pk__in=rows).update(status=status, updated_at=clock.now())
+
+    def _rename_canonicals(self) -> None:
+        """A canonical workflow bears the name it has earliest in the pipeline."""
+        new = {canonical.pk for canonical in self.new_canonicals}
+        wanted = {
+            place.canonical_workflow_id: place.env_name
+            for place in self.place_of.values()
+            if place.canonical_workflow_id not in new and self.names[place.canonical_workflow_id] != place.env_name
+        }
+        if not wanted:
+            return
+        order = [e.pk for e in self.environments]
+        before = order[: order.index(self.environment_id)] if self.environment_id in order else order
+        earlier = WorkflowEnvMap.objects.filter(status__in=LIVE, environment_id__in=before).values_list(
+            "canonical_workflow_id", flat=True
+        )
+        for canonical_id in earlier:
+            wanted.pop(canonical_id, None)
+        now = clock.now()
+        CanonicalWorkflow.objects.bulk_update(
+            [CanonicalWorkflow(pk=pk, name=name, updated_at=now) for pk, name in wanted.items()],
+            ["name", "updated_at"],
+            batch_size=500,
+        )
+
+
+def _state(place: WorkflowEnvMap) -> tuple[Any, ...]:
+    return tuple(getattr(place, name) for name in _SEEN_FIELDS)
+
+
+class _KeyMaker:
+    """Keys for many new workflows; a name that comes a thousand times does not search a thousand times."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self.taken = set(taken)
+        self.last: Counter[str] = Counter()
+
+    def make(self, name: str) -> str:
+        first = suggest_key(name)
+        key = first
+        while key in self.taken:
+            self.last[first] = max(self.last[first] + 1, 2)
+            tail = f"-{self.last[first]}"
+            key = first[: 80 - len(tail)].rstrip("-") + tail
+        self.taken.add(key)
+        return key
