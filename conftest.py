@@ -35,7 +35,8 @@ def _owner_url(name: str | None = None) -> str:
 
 def _migrations_digest() -> str:
     digest = hashlib.sha256((ROOT / "requirements" / "base.txt").read_bytes())
-    for path in [*sorted(ROOT.glob("*/migrations/*.py")), ROOT / "tenants/rls.py", ROOT / "audit/triggers.py"]:
+    written_by = [ROOT / "tenants/rls.py", ROOT / "audit/triggers.py", ROOT / "impersonation/sql.py"]
+    for path in [*sorted(ROOT.glob("*/migrations/*.py")), *written_by]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -22,8 +22,9 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from opsconsole.core import clock, context
+from opsconsole.core import clock, context, support
 from opsconsole.core.errors import OpsError
+from opsconsole.core.support import InForce, SupportEnded
 from tenants.scope import tenant_scope
 
 from . import steps as step_rows
@@ -42,6 +43,10 @@ WORKER_NAME = f"{socket.gethostname()}:{os.getpid()}"
 RETRY_DELAYS_SECONDS = (1, 5, 15, 60)
 
 
+#: Putting back what a support session's work has changed is the console's own act, on record as such.
+_CONSOLE: dict[str, Any] = {"actor_id": None, "acting_as_id": None, "session_id": None, "source": "system"}
+
+
 class Handover(Interrupted):
     """This process is stopping: the operation goes back to the queue."""
 
@@ -56,6 +61,8 @@ class Run:
         self.lease_seconds = lease_seconds
         self.lost = threading.Event()
         self.cancel_requested = threading.Event()
+        #: The support session that asked for this work, if one did.
+        self.session_id = context.ActionContext.from_dict(operation.context).session_id
         self._shields = 0
         self._fence = operation.fence
         self._progress: tuple[int, int, str] | None = None
@@ -77,10 +84,18 @@ class Run:
 
     @contextlib.contextmanager
     def shielded(self) -> Iterator[None]:
-        """Ignore a wish to cancel inside the block: for putting things back."""
+        """Ignore a wish to cancel inside the block: for putting things back.
+
+        Where a support session asked for the work, putting back is the console's own act: it goes on after the
+        session has ended.
+        """
         self._shields += 1
         try:
-            yield
+            if self.session_id is None:
+                yield
+            else:
+                with support.suspended(), context.acting(**_CONSOLE):
+                    yield
         finally:
             self._shields -= 1
 
@@ -177,6 +192,9 @@ class Run:
         try:
             if self.lost.is_set():
                 raise LeaseLost
+            if self.session_id is not None:
+                # A session's end stops its work before the next effect, not only before the next chunk.
+                self.check()
             if look_first:
                 intent = self._steps[name].intent or {}
                 looked = effect.look(intent)
@@ -353,6 +371,8 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float
         return None
     said = context.ActionContext.from_dict(run.operation.context)
     token = context.set_current(replace(said, operation_id=run.operation.pk, source="task"))
+    session = said.session_id and InForce(session_id=said.session_id, tenant_id=tenant_id, mode=support.WRITE)
+    held = support.set_current(session or None)
     heart = _Heart(run)
     heart.start()
     try:
@@ -360,6 +380,7 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float
         ending = _carry_out(run)
     finally:
         heart.stop()
+        support.reset(held)
         context.reset(token)
     return ending
 
@@ -377,6 +398,8 @@ def _carry_out(run: Run) -> str | None:
         return _end(run, OperationStatus.PENDING, give_back=True)
     except Cancelled:
         return _end(run, OperationStatus.CANCELLED)
+    except SupportEnded as error:
+        return _end(run, OperationStatus.CANCELLED, error=error)
     except UnknownOutcome as error:
         return _end(run, OperationStatus.PARKED, error=error)
     except OpsError as error:
@@ -409,7 +432,7 @@ def _end(
         changes |= {"error_code": "", "error_message": "", "error_details": None, "progress_done": F("progress_total")}
     reach("operation:before-end")
     try:
-        with run.fenced():
+        with support.suspended(), run.fenced():
             Operation.objects.filter(pk=run.operation.pk).update(**changes)
     except LeaseLost:
         return None

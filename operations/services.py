@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from opsconsole.core import clock, context
+from opsconsole.core import clock, context, support
 from opsconsole.core.errors import IdempotencyMismatch, NotFound
 from tenants.models import User
 from tenants.scope import platform_scope, tenant_scope
@@ -48,6 +48,7 @@ def start(
     The same idempotency key with the same parameters answers the operation that is there; with others it raises
     ``IdempotencyMismatch``. ``Busy`` names the open operation that holds ``exclusive_key``.
     """
+    support.refuse_reading_only(f"“{title}”")
     digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
     with tenant_scope(tenant_id):
         if idempotency_key:

@@ -14,6 +14,7 @@ from ninja.renderers import BaseRenderer
 
 from audit.rest import router as audit_router
 from drift.rest import router as drift_router
+from impersonation.rest import router as impersonation_router
 from operations.rest import router as operations_router
 from opsconsole.core.errors import Invalid, OpsError
 from promotions.rest import router as promotions_router
@@ -94,13 +95,16 @@ api.add_router("", audit_router, tags=["trail"])
 api.add_router("", workflows_router, tags=["environments"])
 api.add_router("", drift_router, tags=["drift"])
 api.add_router("", snapshots_router, tags=["snapshots and restores"])
+api.add_router("", impersonation_router, tags=["support sessions"])
 api.add_router("", promotions_router, tags=["promotions"])
 
 
 def answer(request: HttpRequest, error: OpsError) -> HttpResponse:
-    return HttpResponse(
+    response = HttpResponse(
         orjson.dumps({"error": error.to_dict()}, default=str), status=error.status, content_type="application/json"
     )
+    response.error_code = error.code  # type: ignore[attr-defined]
+    return response
 
 
 @api.exception_handler(OpsError)

@@ -47,6 +47,7 @@ app.conf.update(
         "operations.tasks.reap": {"queue": "control", "routing_key": "control"},
         "promotions.tasks.settle": {"queue": "control", "routing_key": "control"},
         "tenants.tasks.tidy": {"queue": "control", "routing_key": "control"},
+        "impersonation.tasks.settle": {"queue": "control", "routing_key": "control"},
         "drift.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
     },
@@ -68,6 +69,11 @@ app.conf.update(
         },
         "settle-promotions": {
             "task": "promotions.tasks.settle",
+            "schedule": settings.REAPER_INTERVAL_SECONDS,
+            "options": {"expires": max(5.0, settings.REAPER_INTERVAL_SECONDS)},
+        },
+        "settle-support-sessions": {
+            "task": "impersonation.tasks.settle",
             "schedule": settings.REAPER_INTERVAL_SECONDS,
             "options": {"expires": max(5.0, settings.REAPER_INTERVAL_SECONDS)},
         },

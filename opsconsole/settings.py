@@ -86,6 +86,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "impersonation.middleware.SupportSessionMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "tenants.idempotency.IdempotencyMiddleware",
     "opsconsole.core.middleware.ErrorMiddleware",
@@ -260,6 +261,11 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
 EMAIL_BACKEND = env("OPSCONSOLE_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 
 GIT_ROOT = Path(env("OPSCONSOLE_GIT_ROOT") or HOME / "git")
+
+# Support sessions: see docs/adr/0008. The demo prints its passwords, so a second factor would protect nothing there.
+SUPPORT_SECOND_FACTOR = MODE != "demo"
+# A ticket must match this whole; empty: a ticket is not asked for.
+SUPPORT_TICKET_PATTERN = env("OPSCONSOLE_SUPPORT_TICKET_PATTERN")
 
 # Long work (operations): see docs/adr/0003.
 LEASE_SECONDS = env_float("OPSCONSOLE_LEASE_SECONDS", 15.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +14,21 @@ from ninja.security import HttpBearer
 from opsconsole.core import context
 from opsconsole.core.errors import NotFound
 
-from .models import ApiToken, Grants, Tenant, User
+from .models import ApiToken, Grants, PlatformRole, Tenant, User
 from .pages import NOBODYS, Visit, open_visit
 from .scope import platform_scope
 from .tokens import TokenRefused, authenticate_slowly
+
+#: Asked for each token of a member of staff; may answer another in its place (support sessions do).
+TokenCheck = Callable[[HttpRequest, ApiToken], ApiToken]
+_token_checks: list[TokenCheck] = []
+
+
+def register_token_check(check: TokenCheck) -> TokenCheck:
+    """Add a check; registering one twice has no effect."""
+    if check not in _token_checks:
+        _token_checks.append(check)
+    return check
 
 
 class BearerToken(HttpBearer):
@@ -34,6 +46,9 @@ class BearerToken(HttpBearer):
         request.user = found.user
         # The middleware resets the context when the request ends.
         context.set_current(replace(context.current(), actor_id=found.user_id, source="api"))
+        if found.user.is_staff or found.user.role == PlatformRole.SUPPORT:
+            for check in _token_checks:
+                found = check(request, found)
         return found
 
 

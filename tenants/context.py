@@ -35,6 +35,6 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "is_platform": is_platform,
         "theme": theme if theme in THEMES else "",
         "environments": (),
-        "support_session": None,
+        "support_session": getattr(request, "support_session", None),
         **(visit.shell if visit else {}),
     }

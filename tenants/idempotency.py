@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 
-from opsconsole.core import clock
+from opsconsole.core import clock, support
 from opsconsole.core.errors import Conflict, IdempotencyMismatch, Invalid, OpsError
 from opsconsole.core.middleware import error_response
 
@@ -138,14 +138,14 @@ def _settle(scope_key: str, response: Any) -> None:
         return
     secret = "no-store" in response.get("Cache-Control", "")
     body = None if secret or len(response.content) > LARGEST_BODY_BYTES else response.content
-    with platform_scope():
+    with support.suspended(), platform_scope():
         IdempotencyKey.objects.filter(pk=scope_key).update(
             status=response.status_code, body=body, content_type=response.get("Content-Type", "")[:120]
         )
 
 
 def _release(scope_key: str) -> None:
-    with platform_scope():
+    with support.suspended(), platform_scope():
         IdempotencyKey.objects.filter(pk=scope_key, status=None).delete()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
+from opsconsole.core import support
 from opsconsole.core.errors import Forbidden, NotFound
 
 from .models import Grants, PlatformRole, Tenant, User
@@ -55,8 +56,10 @@ def open_visit(
 
     ``with_shell`` also reads what the shell around a page shows (``tenants.shell``).
     """
+    session = support.current()
     with platform_scope():
-        admin = is_platform_admin(user)
+        # In a support session the user is a customer's, never a platform admin, and sees this one tenant.
+        admin = session is None and is_platform_admin(user)
         if tenant is None:
             lookup: dict[str, Any] = {"slug": slug} if slug else {"pk": tenant_id}
             tenant = Tenant.objects.filter(**lookup).first()
@@ -67,9 +70,9 @@ def open_visit(
             grants |= {Grants.VIEW, Grants.VIEW_TRAIL, Grants.MANAGE_MEMBERS}
         if user.role == PlatformRole.COMPLIANCE_OFFICER:
             grants |= {Grants.VIEW, Grants.VIEW_TRAIL}
-        if tenant is None or Grants.VIEW not in grants:
+        if tenant is None or Grants.VIEW not in grants or (session is not None and tenant.pk != session.tenant_id):
             raise NotFound
-        memberships = tuple(tenants_of(user=user))
+        memberships = (tenant,) if session is not None else tuple(tenants_of(user=user))
         shell = shell_items(tenant, user) if with_shell else {}
     return Visit(
         user=user,
@@ -111,6 +114,7 @@ def tenant_page(
 
         guarded.tenant_grant = grant  # type: ignore[attr-defined]
         guarded.write_grant = write_grant or grant  # type: ignore[attr-defined]
+        guarded.methods = methods  # type: ignore[attr-defined]
         return guarded
 
     return decorate
@@ -135,6 +139,7 @@ def platform_page(
                 return view(request, **kwargs)
 
         guarded.platform = True  # type: ignore[attr-defined]
+        guarded.methods = methods  # type: ignore[attr-defined]
         return guarded
 
     return decorate

@@ -39,9 +39,10 @@ def protect(
         f"CREATE POLICY tenant_rows ON {table} FOR ALL TO {_LOGIN_AND_TENANT}"
         f" USING ({tenant_column} = {CURRENT_TENANT}) WITH CHECK ({tenant_column} = {CURRENT_TENANT})",
         f"CREATE POLICY platform_rows ON {table} FOR ALL TO opsconsole_platform USING (true) WITH CHECK (true)",
+        f"CREATE POLICY platform_reads ON {table} FOR SELECT TO opsconsole_platform_readonly USING (true)",
         f"CREATE POLICY owner_rows ON {table} FOR ALL TO opsconsole_owner USING (true) WITH CHECK (true)",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO opsconsole_app, opsconsole_tenant, opsconsole_platform",
-        f"GRANT SELECT ON {table} TO opsconsole_readonly",
+        f"GRANT SELECT ON {table} TO opsconsole_readonly, opsconsole_platform_readonly",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO opsconsole_operator",
     ]
     if tenant_column == "tenant_id":
@@ -58,7 +59,8 @@ def protect(
         f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_{column}_same_tenant" for column in (parents or {})
     ]
     backward += [f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {table}_tenant_id_id CASCADE"]
-    backward += [f"DROP POLICY IF EXISTS {name} ON {table}" for name in ("tenant_rows", "platform_rows", "owner_rows")]
+    policies = ("tenant_rows", "platform_rows", "platform_reads", "owner_rows")
+    backward += [f"DROP POLICY IF EXISTS {name} ON {table}" for name in policies]
     backward += [f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY", f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"]
     return RunSQL(forward, backward)
 
@@ -68,7 +70,7 @@ def grant(table: str, *, app: str = "SELECT, INSERT, UPDATE, DELETE", operator: 
     return RunSQL(
         [
             f"GRANT {app} ON {table} TO opsconsole_app, opsconsole_tenant, opsconsole_platform",
-            f"GRANT SELECT ON {table} TO opsconsole_readonly",
+            f"GRANT SELECT ON {table} TO opsconsole_readonly, opsconsole_platform_readonly",
             f"GRANT {operator} ON {table} TO opsconsole_operator",
         ],
         RunSQL.noop,

@@ -3,6 +3,9 @@
 ``tenant_scope`` opens (or joins) a transaction, takes the tenant role and names the tenant; row-level security does
 the rest. Outside any scope a query on a tenant's table finds no rows. ``platform_scope`` is the other role, for work
 across tenants (reaper, estate, sign-in); it is a role of its own, never a setting that switches the policies off.
+
+A support session in force (``opsconsole.core.support``) narrows both: one that only reads gets the roles that can only
+SELECT; one that may write is held by each transaction until its end, in the same statement that opens the scope.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from opsconsole.core import context
+from opsconsole.core import context, support
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Scope:
 TENANT_ROLE = "opsconsole_tenant"
 PLATFORM_ROLE = "opsconsole_platform"
 READ_ONLY_ROLE = "opsconsole_readonly"
+PLATFORM_READ_ONLY_ROLE = "opsconsole_platform_readonly"
 
 _scope: ContextVar[Scope | None] = ContextVar("opsconsole_scope", default=None)
 
@@ -53,7 +57,10 @@ def tenant_scope(tenant_id: uuid.UUID | str, *, read_only: bool = False) -> Iter
     outer = _scope.get()
     if outer is not None and outer.tenant_id not in (None, wanted):
         raise ScopeError("A tenant's scope cannot be opened inside another tenant's.")
-    read_only = read_only or (outer is not None and outer.role == READ_ONLY_ROLE)
+    session = support.current()
+    if session is not None and session.tenant_id != wanted:
+        raise ScopeError("A support session sees the rows of its own tenant only.")
+    read_only = read_only or _reads_only(session) or (outer is not None and outer.role in _READING)
     role = READ_ONLY_ROLE if read_only else TENANT_ROLE
     with _scoped(Scope(role, wanted)) as scope:
         yield scope
@@ -63,10 +70,18 @@ def tenant_scope(tenant_id: uuid.UUID | str, *, read_only: bool = False) -> Iter
 def platform_scope() -> Iterator[Scope]:
     """See the rows of every tenant, in a transaction. For the platform's own work and pages."""
     outer = _scope.get()
-    if outer is not None and outer.role != PLATFORM_ROLE:
+    if outer is not None and outer.tenant_id is not None:
         raise ScopeError("The platform's scope cannot be opened inside a tenant's.")
-    with _scoped(Scope(PLATFORM_ROLE, None)) as scope:
+    read_only = _reads_only(support.current()) or (outer is not None and outer.role in _READING)
+    with _scoped(Scope(PLATFORM_READ_ONLY_ROLE if read_only else PLATFORM_ROLE, None)) as scope:
         yield scope
+
+
+_READING = frozenset({READ_ONLY_ROLE, PLATFORM_READ_ONLY_ROLE})
+
+
+def _reads_only(session: support.InForce | None) -> bool:
+    return session is not None and session.mode != support.WRITE
 
 
 @contextlib.contextmanager
@@ -90,15 +105,21 @@ def _scoped(scope: Scope) -> Iterator[Scope]:
                     _announce(outer)
 
 
+#: Made by the sessions' app: says whether the session lives, and keeps it from ending before the transaction has.
+_HOLD = ", opsconsole_hold_support_session(%s::uuid)"
+
+
 def _announce(scope: Scope | None) -> None:
     acting = context.current()
+    session = support.current() if scope else None
+    held = str(session.session_id) if session is not None and session.mode == support.WRITE else None
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('role', %s, true), set_config('opsconsole.tenant_id', %s, true),"
             " set_config('opsconsole.actor_id', %s, true), set_config('opsconsole.acting_as_id', %s, true),"
             " set_config('opsconsole.session_id', %s, true), set_config('opsconsole.request_id', %s, true),"
             " set_config('opsconsole.operation_id', %s, true), set_config('opsconsole.source', %s, true),"
-            " set_config('opsconsole.ip_address', %s, true)",
+            " set_config('opsconsole.ip_address', %s, true)" + (_HOLD if held else ""),
             [
                 scope.role if scope else "none",
                 str(scope.tenant_id) if scope and scope.tenant_id else "",
@@ -109,8 +130,11 @@ def _announce(scope: Scope | None) -> None:
                 str(acting.operation_id or ""),
                 acting.source,
                 acting.ip_address,
+                *([held] if held else []),
             ],
         )
+        if held and not cursor.fetchone()[-1]:
+            raise support.SupportEnded
 
 
 def assert_no_scope(what: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from opsconsole.core import crypto
+from opsconsole.core import crypto, support
 from opsconsole.core.errors import NotFound
 from tenants.scope import assert_no_scope, tenant_scope
 
@@ -34,6 +34,7 @@ def client_for(environment: Environment) -> N8nClient:
     from .n8n.client import Limits
 
     assert_no_scope("A connection to n8n")
+    support.refuse_reading_only("A call to n8n")
     if environment.is_archived:
         raise EnvironmentArchived(details={"environment_id": str(environment.pk)})
     if not environment.api_key_encrypted:

@@ -5,7 +5,10 @@ from django.db import migrations
 from audit import triggers
 from tenants.rls import CURRENT_TENANT, grant, protect
 
-READERS = "opsconsole_app, opsconsole_tenant, opsconsole_platform, opsconsole_readonly, opsconsole_operator"
+READERS = (
+    "opsconsole_app, opsconsole_tenant, opsconsole_platform, opsconsole_readonly, opsconsole_platform_readonly,"
+    " opsconsole_operator"
+)
 FUNCTIONS = (
     "opsconsole_record_write()",
     "opsconsole_record_events(jsonb)",
@@ -30,6 +33,7 @@ class Migration(migrations.Migration):
                 f" USING (tenant_id = {CURRENT_TENANT}) WITH CHECK (tenant_id = {CURRENT_TENANT})",
                 "CREATE POLICY platform_rows ON audit_logentry FOR ALL TO opsconsole_platform"
                 " USING (true) WITH CHECK (true)",
+                "CREATE POLICY platform_reads ON audit_logentry FOR SELECT TO opsconsole_platform_readonly USING (true)",
                 "CREATE POLICY owner_rows ON audit_logentry FOR ALL TO opsconsole_owner USING (true) WITH CHECK (true)",
                 f"GRANT SELECT ON audit_logentry, audit_logs TO {READERS}",
                 triggers.REFUSE_SQL,

@@ -43,6 +43,12 @@ class ErrorMiddleware:
 
 def error_response(request: HttpRequest, error: OpsError) -> HttpResponse:
     """The answer to a person or program that met ``error``."""
+    response = _error_response(request, error)
+    response.error_code = error.code  # type: ignore[attr-defined]
+    return response
+
+
+def _error_response(request: HttpRequest, error: OpsError) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"error": error.to_dict()}, status=error.status)
     htmx = getattr(request, "htmx", None)

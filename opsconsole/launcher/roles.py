@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 LOGIN_ROLES = ("opsconsole_owner", "opsconsole_app", "opsconsole_operator")
-GROUP_ROLES = ("opsconsole_tenant", "opsconsole_platform", "opsconsole_readonly")
+GROUP_ROLES = ("opsconsole_tenant", "opsconsole_platform", "opsconsole_readonly", "opsconsole_platform_readonly")
 
 CLUSTER_SQL = """\
 -- The three login roles. Passwords are set apart from this file.
@@ -18,7 +18,7 @@ DECLARE
 BEGIN
     FOREACH wanted IN ARRAY ARRAY[
         'opsconsole_owner', 'opsconsole_app', 'opsconsole_operator',
-        'opsconsole_tenant', 'opsconsole_platform', 'opsconsole_readonly'
+        'opsconsole_tenant', 'opsconsole_platform', 'opsconsole_readonly', 'opsconsole_platform_readonly'
     ] LOOP
         IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = wanted) THEN
             EXECUTE format('CREATE ROLE %I', wanted);
@@ -29,7 +29,7 @@ $roles$;
 
 -- Owns the tables and migrates them. Web and workers never sign in as it.
 ALTER ROLE opsconsole_owner LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
--- Web and workers: owns nothing, bypasses nothing, and holds no right until it picks one of the three group roles.
+-- Web and workers: owns nothing, bypasses nothing, and holds no right until it picks one of the group roles.
 ALTER ROLE opsconsole_app LOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
 -- A person on call with psql: reads all tenants, watches and ends connections, writes exports on the server.
 ALTER ROLE opsconsole_operator LOGIN INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE BYPASSRLS NOREPLICATION;
@@ -39,8 +39,10 @@ ALTER ROLE opsconsole_operator SET search_path = runbook, public, pg_catalog;
 ALTER ROLE opsconsole_tenant NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
 ALTER ROLE opsconsole_platform NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
 ALTER ROLE opsconsole_readonly NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
+ALTER ROLE opsconsole_platform_readonly
+    NOLOGIN NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOREPLICATION;
 
-GRANT opsconsole_tenant, opsconsole_platform, opsconsole_readonly
+GRANT opsconsole_tenant, opsconsole_platform, opsconsole_readonly, opsconsole_platform_readonly
     TO opsconsole_app WITH INHERIT FALSE, SET TRUE, ADMIN FALSE;
 GRANT pg_read_all_data, pg_monitor, pg_signal_backend, pg_write_server_files
     TO opsconsole_operator WITH INHERIT TRUE, SET TRUE, ADMIN FALSE;
@@ -54,7 +56,8 @@ GRANT CONNECT ON DATABASE {database} TO opsconsole_app, opsconsole_operator;
 ALTER SCHEMA public OWNER TO opsconsole_owner;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public
-    TO opsconsole_app, opsconsole_tenant, opsconsole_platform, opsconsole_readonly, opsconsole_operator;
+    TO opsconsole_app, opsconsole_tenant, opsconsole_platform, opsconsole_readonly, opsconsole_platform_readonly,
+    opsconsole_operator;
 """
 
 HEADER = """\

@@ -1,0 +1,67 @@
+"""Whether the person at the door is the person: a second factor, shown minutes ago."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from allauth.account.authentication import get_authentication_records
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from tenants.models import User
+
+from .errors import FreshFactorNeeded
+
+FRESH_SECONDS = 5 * 60
+TRIES, TRIES_SECONDS = 5, 300
+
+
+def second_factor_needed() -> bool:
+    """False in the demo alone: its password is printed, so a second factor would protect nothing."""
+    return bool(settings.SUPPORT_SECOND_FACTOR)
+
+
+def is_fresh(request: HttpRequest) -> bool:
+    """Whether this sign-in showed a second factor (in the demo: anything) within the last five minutes."""
+    methods = get_authentication_records(request, request.user)
+    wanted = [m for m in methods if m.get("method") == "mfa" or not second_factor_needed()]
+    return any(time.time() - float(m.get("at", 0)) < FRESH_SECONDS for m in wanted)
+
+
+def confirm_url(user: User, back_to: str) -> str:
+    """Where the person shows the factor, and comes back from; where one is set up first, if there is none."""
+    kinds = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+    if not second_factor_needed():
+        name = "account_reauthenticate"
+    elif Authenticator.objects.filter(user=user, type__in=kinds).exists():
+        name = "mfa_reauthenticate"
+    else:
+        name = "mfa_index"
+    return f"{reverse(name)}?{urlencode({'next': back_to})}"
+
+
+def check_code(user: User, code: str) -> None:
+    """Check a code of the person's app, or a recovery code; raises ``FreshFactorNeeded``. A code works once."""
+    if not second_factor_needed():
+        return
+    key = f"support-code-tries:{user.pk}"
+    cache.add(key, 0, TRIES_SECONDS)
+    tries = cache.incr(key)
+    if tries > TRIES:
+        raise FreshFactorNeeded("Too many codes were tried.", recovery="Wait five minutes, then send a new code.")
+    factors: list[Any] = list(Authenticator.objects.filter(user=user))
+    for factor in factors:
+        if factor.type == Authenticator.Type.TOTP and TOTP(factor).validate_code(code.strip()):
+            cache.delete(key)
+            return
+        if factor.type == Authenticator.Type.RECOVERY_CODES and RecoveryCodes(factor).validate_code(code.strip()):
+            cache.delete(key)
+            return
+    raise FreshFactorNeeded

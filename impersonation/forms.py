@@ -1,0 +1,49 @@
+"""Forms of the support pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from tenants.models import User
+
+from .models import LONGEST_IDLE_MINUTES, LONGEST_MINUTES, Access, WriteConsent
+
+
+class StartForm(forms.Form):
+    """``people`` are those of the chosen tenant."""
+
+    person = forms.ChoiceField(label="As whom", help_text="You see what this person sees, and nothing more.")
+    reason = forms.CharField(
+        min_length=10,
+        max_length=1000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="The customer reads it. At least 10 characters.",
+    )
+    ticket = forms.CharField(max_length=80, required=False, help_text="The number of the case, if there is one.")
+    break_glass = forms.BooleanField(
+        required=False,
+        label="This is an emergency: go in without waiting for approval",
+        help_text="The customer's owners and the platform's admins are told at once.",
+    )
+
+    def __init__(self, *args: Any, people: list[User], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["person"].choices = [(str(p.pk), f"{p.name} <{p.email}>" if p.name else p.email) for p in people]  # type: ignore[attr-defined]
+
+
+class PolicyForm(forms.Form):
+    access = forms.ChoiceField(
+        choices=Access.choices, label="Support sessions", widget=forms.RadioSelect,
+        help_text="A session lets somebody of support look at this tenant as one of its people.",
+    )  # fmt: skip
+    write_consent = forms.ChoiceField(
+        choices=WriteConsent.choices, label="Who agrees before support may write", widget=forms.RadioSelect
+    )
+    longest_minutes = forms.IntegerField(
+        min_value=5, max_value=LONGEST_MINUTES, label="Longest session", help_text="5 to 60 minutes."
+    )
+    idle_minutes = forms.IntegerField(
+        min_value=1, max_value=LONGEST_IDLE_MINUTES, label="Ends when unused for", help_text="1 to 15 minutes."
+    )

@@ -1,0 +1,194 @@
+"""The session of a request: read in one query, put in force, written to the trail."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from contextvars import Token
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.db import connection
+from django.http import HttpRequest
+from django.urls import reverse
+
+from audit.services import record_event
+from opsconsole.core import context, support
+from opsconsole.core.support import InForce
+from tenants.models import Tenant, User
+from tenants.scope import platform_scope
+
+from .models import Mode
+from .services import digest
+
+#: The key in the browser's sign-in that says: look for a session. It proves nothing; the row does.
+HINT = "support_session"
+SEEN_EVERY_SECONDS = 30
+LARGEST_BODY = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A session as one request sees it. ``over`` says why it no longer stands ('' while it does)."""
+
+    id: uuid.UUID
+    actor: str
+    actor_id: uuid.UUID
+    user: User
+    tenant: Tenant
+    mode: str
+    reason: str
+    ticket: str
+    break_glass: bool
+    started_at: datetime
+    expires_at: datetime
+    over: str
+
+    @property
+    def acting_as(self) -> str:
+        return str(self.user)
+
+    @property
+    def writes(self) -> bool:
+        return self.mode == Mode.WRITE
+
+    @property
+    def url(self) -> str:
+        return reverse("support-session", kwargs={"pk": self.id})
+
+    @property
+    def mine_url(self) -> str:
+        return reverse("support-mine")
+
+    @property
+    def end_url(self) -> str:
+        return reverse("support-mine-act", kwargs={"what": "end"})
+
+    @property
+    def home_url(self) -> str:
+        return reverse("tenant-home", kwargs={"tenant_slug": self.tenant.slug})
+
+    def in_force(self) -> InForce:
+        return InForce(session_id=self.id, tenant_id=self.tenant.pk, mode=self.mode)
+
+
+COLUMNS = (
+    "id", "actor_user_id", "actor_email", "actor_name", "tenant_id", "tenant_slug", "tenant_name", "tenant_status",
+    "user_id", "user_email", "user_name", "user_role", "mode", "reason", "ticket", "break_glass", "started_at",
+    "expires_at", "why_over",
+)  # fmt: skip
+
+
+def read(
+    *,
+    actor_id: uuid.UUID,
+    session_id: uuid.UUID | None = None,
+    session_key: str = "",
+    token_id: uuid.UUID | None = None,
+    touch: bool = True,
+) -> Live | None:
+    """The session that belongs to this sign-in or token, whether it still stands or not. One query, no scope."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(COLUMNS)} FROM opsconsole_support_session(%s, %s, %s, %s, %s)",  # noqa: S608 -- ours
+            [session_id, actor_id, digest(session_key), token_id, SEEN_EVERY_SECONDS if touch else -1],
+        )
+        row = cursor.fetchone()
+    return _live(dict(zip(COLUMNS, row, strict=True))) if row else None
+
+
+def _live(row: Mapping[str, Any]) -> Live:
+    user = User(
+        id=row["user_id"], email=row["user_email"], name=row["user_name"], role=row["user_role"], is_active=True
+    )
+    user.set_unusable_password()
+    tenant = Tenant(id=row["tenant_id"], slug=row["tenant_slug"], name=row["tenant_name"], status=row["tenant_status"])
+    for instance in (user, tenant):
+        instance._state.adding, instance._state.db = False, "default"
+    return Live(
+        id=row["id"],
+        actor=row["actor_name"] or row["actor_email"],
+        actor_id=row["actor_user_id"],
+        user=user,
+        tenant=tenant,
+        mode=row["mode"],
+        reason=row["reason"],
+        ticket=row["ticket"],
+        break_glass=row["break_glass"],
+        started_at=row["started_at"],
+        expires_at=row["expires_at"],
+        over=row["why_over"] or "",
+    )
+
+
+class Grip:
+    """Puts a session in force for a request, and lets go of it."""
+
+    def __init__(self) -> None:
+        self._context: Any = None
+        self._session: Token[InForce | None] | None = None
+
+    def take(self, live: Live) -> None:
+        self._session = support.set_current(live.in_force())
+        acting = replace(context.current(), actor_id=live.actor_id, acting_as_id=live.user.pk, session_id=live.id)
+        self._context = context.set_current(acting)
+
+    def release(self) -> None:
+        if self._session is not None:
+            support.reset(self._session)
+            context.reset(self._context)
+
+
+# ---- the trail of a request
+
+WRITING = {"POST": "CREATE", "PUT": "UPDATE", "PATCH": "UPDATE", "DELETE": "DELETE"}
+_SECRET = re.compile(r"pass(word|phrase)|secret|token|api_?key|authori[sz]ation|cookie|credential_data|mfa_code|^code$")
+
+
+def record_request(request: HttpRequest, live: Live, *, status: int, refused: str = "", reading: bool = True) -> None:
+    """One event for one request of a session: READ, what was asked to be written, or REFUSED.
+
+    Inside the session's own context, but with the session not in force: the trail is the console's bookkeeping.
+    """
+    details: dict[str, Any] = {
+        "method": request.method,
+        "path": request.get_full_path()[:500],
+        "response_status": status,
+        "mode": live.mode,
+    }
+    action = "READ" if reading else WRITING.get(request.method or "", "READ")
+    if refused:
+        action, details["code"] = "REFUSED", refused
+    if request.method in WRITING:
+        details["request_body"] = masked_body(request)
+    marked = context.acting(actor_id=live.actor_id, acting_as_id=live.user.pk, session_id=live.id)
+    with support.suspended(), marked, platform_scope():
+        record_event(action=action, resource_type="requests", tenant_id=live.tenant.pk, details=details)
+
+
+def masked_body(request: HttpRequest) -> Any:
+    """What was sent, with secrets masked and long texts cut."""
+    if request.content_type == "application/json":
+        try:
+            return _masked(orjson.loads(request.body[: LARGEST_BODY * 8] or b"{}"))
+        except (orjson.JSONDecodeError, ValueError):
+            return {"unreadable": True}
+    fields = {name: values if len(values) > 1 else values[0] for name, values in request.POST.lists() if values}
+    fields.pop("csrfmiddlewaretoken", None)
+    return _masked(fields)
+
+
+def _masked(value: Any, depth: int = 0) -> Any:
+    if depth > 4:
+        return "…"
+    if isinstance(value, Mapping):
+        return {
+            str(name)[:80]: "masked" if _SECRET.search(str(name).lower()) else _masked(item, depth + 1)
+            for name, item in list(value.items())[:60]
+        }
+    if isinstance(value, list):
+        return [_masked(item, depth + 1) for item in value[:60]]
+    return value[:500] if isinstance(value, str) else value

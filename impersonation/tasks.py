@@ -1,0 +1,13 @@
+"""Celery's door: one call."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from . import services
+
+
+@shared_task(name="impersonation.tasks.settle")
+def settle() -> None:
+    """Every few seconds: end sessions whose time is over, record ends made by hand."""
+    services.settle()

@@ -1,0 +1,76 @@
+"""A person of support at a browser, and the shortest way into a session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from allauth.account.internal.flows.login import _AUTHENTICATION_METHODS_USER_SESSION_KEY
+from django.test import Client
+
+from impersonation.models import ImpersonationSession
+from tenants.scope import platform_scope
+
+WHY_WRITE = "The label's URL must change"
+REASON = "Labels come out twice since this morning"
+
+
+def fresh(client: Client) -> Client:
+    """As if the second factor had been shown just now."""
+    session = client.session
+    session[_AUTHENTICATION_METHODS_USER_SESSION_KEY] = session["_auth_user_id"]
+    session["account_authentication_methods"] = [{"method": "mfa", "type": "totp", "at": time.time()}]
+    session.save()
+    return client
+
+
+def at_browser(user: Any, *, factor: bool = True) -> Client:
+    """A browser in which somebody is signed in."""
+    client = Client()
+    client.force_login(user)
+    return fresh(client) if factor else client
+
+
+@pytest.fixture
+def begin(cast: Any) -> Callable[..., tuple[Client, ImpersonationSession]]:
+    """Start a session through the page; ``write=True`` goes on to write mode with an owner's agreement."""
+
+    def start(actor: Any = None, target: Any = None, *, write: bool = False) -> tuple[Client, ImpersonationSession]:
+        actor, target = actor or cast.support, target or cast.operator
+        client = at_browser(actor)
+        client.get("/platform/support/start/")
+        answer = client.post(
+            "/platform/support/start/", {"tenant": "acme", "person": str(target.pk), "reason": REASON, "ticket": "4821"}
+        )
+        assert (answer.status_code, answer["Location"]) == (302, "/t/acme/"), answer.content.decode()[:2000]
+        if write:
+            assert client.post("/platform/support/mine/ask/", {"reason": WHY_WRITE}).status_code == 302
+            agree(cast.owner)
+            assert client.post("/platform/support/mine/write/").status_code == 302
+        return client, session_of(actor)
+
+    return start
+
+
+def agree(owner: Any, answer: str = "approve") -> int:
+    """An owner answers what waits, on the customer's page."""
+    from impersonation.models import SupportRequest
+
+    with platform_scope():
+        wish = SupportRequest.objects.filter(approved=None).latest("created_at")
+    return at_browser(owner).post(f"/t/acme/support/requests/{wish.pk}/", {"answer": answer}).status_code
+
+
+def session_of(actor: Any) -> ImpersonationSession:
+    with platform_scope():
+        return ImpersonationSession.objects.filter(actor_user=actor).latest("started_at")
+
+
+def trail(**wanted: Any) -> list[Any]:
+    """Entries of the trail, oldest first."""
+    from audit.selectors import TrailFilter, filtered
+
+    with platform_scope():
+        return list(filtered(TrailFilter(**{k: str(v) for k, v in wanted.items()})).order_by("pk"))
