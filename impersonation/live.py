@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
-from contextvars import Token
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -125,21 +124,25 @@ def _live(row: Mapping[str, Any]) -> Live:
 
 
 class Grip:
-    """Puts a session in force for a request, and lets go of it."""
+    """Puts a session in force for a request, and lets go of it.
+
+    By values and not by tokens: under ASGI the two may happen in different copies of the context.
+    """
 
     def __init__(self) -> None:
-        self._context: Any = None
-        self._session: Token[InForce | None] | None = None
+        self._before: context.ActionContext | None = None
 
     def take(self, live: Live) -> None:
-        self._session = support.set_current(live.in_force())
-        acting = replace(context.current(), actor_id=live.actor_id, acting_as_id=live.user.pk, session_id=live.id)
-        self._context = context.set_current(acting)
+        self._before = context.current()
+        support.set_current(live.in_force())
+        context.set_current(
+            replace(self._before, actor_id=live.actor_id, acting_as_id=live.user.pk, session_id=live.id)
+        )
 
     def release(self) -> None:
-        if self._session is not None:
-            support.reset(self._session)
-            context.reset(self._context)
+        if self._before is not None:
+            support.set_current(None)
+            context.set_current(self._before)
 
 
 # ---- the trail of a request

@@ -231,14 +231,22 @@ class Run:
         return step_rows.Conclusion(effect.name, StepState.UNKNOWN, error=error.to_dict()), error
 
     def record(self, conclusions: Sequence[step_rows.Conclusion], intents: Sequence[Effect] = ()) -> None:
-        """Commit results and intents together. A step that nobody knows the outcome of keeps its first intent."""
+        """Commit results and intents together. A step that nobody knows the outcome of keeps its first intent.
+
+        Results are put on record also after the end of a support session that asked for them; intents are not.
+        """
         now = clock.now()
         rows = [self._intent_row(effect, now) for effect in intents]
-        with self.fenced():
-            if conclusions:
-                step_rows.write_conclusions(self.operation.pk, conclusions)
-            if rows:
-                step_rows.write_intents(rows)
+        try:
+            with contextlib.nullcontext() if rows else support.suspended(), self.fenced():
+                if conclusions:
+                    step_rows.write_conclusions(self.operation.pk, conclusions)
+                if rows:
+                    step_rows.write_intents(rows)
+        except SupportEnded:
+            if conclusions and rows:
+                self.record(conclusions)
+            raise
         for conclusion in conclusions:
             step = self._steps[conclusion.name]
             step.state, step.result, step.error = conclusion.state, conclusion.result, conclusion.error

@@ -11,15 +11,27 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 #: SECURITY DEFINER functions that may exist. Each has a fixed search path; the trail's take nothing but the caller's
-#: rows, or events that they compare with the caller's scope; the third makes next months' empty partitions.
-DEFINER_FUNCTIONS = frozenset({"opsconsole_record_write", "opsconsole_record_events", "opsconsole_trail_partitions"})
+#: rows, or events that they compare with the caller's scope; the third makes next months' empty partitions. The
+#: support sessions' take ids and say whether a session stands, or carry its end out.
+DEFINER_FUNCTIONS = frozenset(
+    {
+        "opsconsole_record_write",
+        "opsconsole_record_events",
+        "opsconsole_trail_partitions",
+        "opsconsole_support_session",
+        "opsconsole_hold_support_session",
+        "opsconsole_support_session_stands",
+        "opsconsole_support_session_before",
+        "opsconsole_support_session_after",
+    }
+)
 #: Columns that say to which tenant a row belongs, besides ``tenant_id``.
 TENANT_COLUMNS = {"tenants": "id", "tenant_grants": "content_object_id"}
 OTHER_NAMES = ("impersonated_tenant_id",)
 #: Columns that point to another tenant's table without being bound to the same tenant, with the reason.
 LOOSE_KEYS = {("executions", "canonical_workflow_id"): "a convenience for joins; may be empty"}
 LOGIN_ROLE = "opsconsole_app"
-GROUP_ROLES = ("opsconsole_tenant", "opsconsole_platform", "opsconsole_readonly")
+GROUP_ROLES = ("opsconsole_tenant", "opsconsole_platform", "opsconsole_readonly", "opsconsole_platform_readonly")
 STATEMENT_TIMEOUT_SECONDS = 60
 ISOLATION, INTEGRITY = "DB_001", "DB_002"
 

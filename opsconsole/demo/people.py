@@ -26,6 +26,9 @@ PEOPLE: dict[str, Person] = {
     "approver": Person("approver@demo.example", "Priya Raman", "approver: decides on promotions to production"),
     "viewer": Person("viewer@demo.example", "Viktor Hale", "viewer: may look"),
     "support": Person("support@demo.example", "Sunniva Berg", "support engineer of the platform", PlatformRole.SUPPORT),
+    "second": Person(
+        "second@demo.example", "Tomas Reyes", "second support engineer: agrees to writing", PlatformRole.SUPPORT
+    ),
     "compliance": Person(
         "compliance@demo.example", "Conrad Okoye", "compliance officer", PlatformRole.COMPLIANCE_OFFICER
     ),

@@ -3,15 +3,17 @@
 # ruff: noqa: E501 -- code inside workflows is one line in n8n, too
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
 
 from audit.services import record_event
+from impersonation import services as support
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
-from opsconsole.core import clock, context
+from opsconsole.core import context
+from opsconsole.core import support as reading
 from snapshots import services as snapshots
 from tenants.models import Tenant, User
 from tenants.scope import tenant_scope
@@ -250,52 +252,80 @@ class Story:
             engine.claim(operation_id=parked.pk, tenant_id=self.tenant.pk, lease_seconds=0)
 
     def support_session(self) -> None:
-        """A support engineer worked as the operator for a quarter of an hour: writes, and one act that was refused."""
-        support, taken = self.people["support"], self.people["operator"]
-        ended = clock.now()
-        with tenant_scope(self.tenant.pk):
-            session = ImpersonationSession.objects.create(
-                actor_user=support,
-                impersonated_user=taken,
-                impersonated_tenant=self.tenant,
-                reason="Ticket 4821: labels come out twice since this morning",
-                ip_address="192.0.2.77",
-                user_agent="Mozilla/5.0",
-                started_at=ended - timedelta(minutes=15),
+        """Support worked as the operator: reads, a refusal, then writes that the owner agreed to. Another one runs."""
+        support_person, taken = self.people["support"], self.people["operator"]
+        door = {"ip_address": "192.0.2.77", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "source": "web"}
+        with context.acting(**door):
+            self._try_the_admin(support_person)
+            session = support.start_session(
+                actor=support_person,
+                target=taken,
+                tenant=self.tenant,
+                reason="Labels come out twice since this morning",
+                ticket="4821",
+                door=support.Door(),
             )
-        mark = {"acting_as_id": taken.pk, "session_id": session.pk, "ip_address": "192.0.2.77", "source": "web"}
-        with context.acting(actor_id=support.pk, **mark), tenant_scope(self.tenant.pk):
-            record_event(
-                action="IMPERSONATION_START",
-                resource_type="platform_impersonation_sessions",
-                resource_id=session.pk,
-                tenant_id=self.tenant.pk,
-                details={"reason": session.reason, "mode": "write"},
+            with self._inside(session, reading.READ_ONLY):
+                self._request("READ", "GET", "", 200)
+                self._request("READ", "GET", "drift/", 200)
+                self._request("REFUSED", "POST", "tokens/", 403, code="IMP_006")
+            wish = support.request_write(
+                session=session,
+                by=support_person,
+                reason="A capture is needed before looking further",
+                door=support.Door(),
             )
-        with context.acting(actor_id=support.pk, **mark):
-            operation = snapshots.start_capture(
-                tenant_id=self.tenant.pk,
-                environment_id=self.production.pk,
-                description="Before looking into ticket 4821",
-                requested_by=taken,
-            )
+            support.decide(request_id=wish.pk, by=self.people["owner"], approve=True)
+            support.take_write(session=session, by=support_person)
+            with self._inside(session, reading.WRITE):
+                operation = snapshots.start_capture(
+                    tenant_id=self.tenant.pk,
+                    environment_id=self.production.pk,
+                    description="Before looking into ticket 4821",
+                    requested_by=taken,
+                )
+                self._request("CREATE", "POST", "snapshots/new/", 302, description="Before looking into ticket 4821")
             engine.drive(operation_id=operation.pk, tenant_id=self.tenant.pk)
-            services.set_capture_schedule(tenant_id=self.tenant.pk, environment_id=self.staging.pk, every_seconds=3600)
-        with context.acting(actor_id=support.pk, **mark), tenant_scope(self.tenant.pk):
-            record_event(
-                action="IMPERSONATION_BLOCKED",
-                resource_type="api_tokens",
-                tenant_id=self.tenant.pk,
-                details={"attempted": "create an API token", "why": "Support may not make credentials for a customer."},
+            with self._inside(session, reading.WRITE):
+                services.set_capture_schedule(
+                    tenant_id=self.tenant.pk, environment_id=self.staging.pk, every_seconds=3600
+                )
+            support.end_session(session_id=session.pk, by=support_person, reason="ended by its own person")
+            running = support.start_session(
+                actor=self.people["second"],
+                target=self.people["viewer"],
+                tenant=self.tenant,
+                reason="The customer cannot find the snapshot of Monday",
+                ticket="4830",
+                door=support.Door(),
             )
-            ImpersonationSession.objects.filter(pk=session.pk).update(ended_at=ended)
-            record_event(
-                action="IMPERSONATION_END",
-                resource_type="platform_impersonation_sessions",
-                resource_id=session.pk,
-                tenant_id=self.tenant.pk,
-                details={"writes": 1, "blocked": 1},
+            with self._inside(running, reading.READ_ONLY):
+                self._request("READ", "GET", "snapshots/", 200)
+
+    def _try_the_admin(self, by: User) -> None:
+        """A place that nobody takes; the try is on record."""
+        with contextlib.suppress(support.ImpersonationBlocked):
+            support.start_session(
+                actor=by,
+                target=self.people["admin"],
+                tenant=None,
+                reason="Looking for the setting",
+                door=support.Door(),
             )
+
+    @contextlib.contextmanager
+    def _inside(self, session: ImpersonationSession, mode: str) -> Iterator[None]:
+        """What a request of the session runs in."""
+        force = reading.InForce(session_id=session.pk, tenant_id=self.tenant.pk, mode=mode)
+        people = {"actor_id": session.actor_user_id, "acting_as_id": session.impersonated_user_id}
+        with reading.in_force(force), context.acting(session_id=session.pk, **people):
+            yield
+
+    def _request(self, action: str, method: str, page: str, status: int, *, code: str = "", **body: str) -> None:
+        details = {"method": method, "path": f"/t/{self.tenant.slug}/{page}", "response_status": status, "code": code}
+        details |= {"request_body": body} if method == "POST" else {}
+        with reading.suspended(), tenant_scope(self.tenant.pk):
+            record_event(action=action, resource_type="requests", tenant_id=self.tenant.pk, details=details)
 
     def _last_snapshot(self, environment: Environment) -> uuid.UUID:
         from workflows.gateway import environment_by_id

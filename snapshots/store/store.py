@@ -8,6 +8,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from opsconsole.core import support
+
 from . import history, locks, maintenance, push
 from .errors import BranchMoved, ContentMissing, StoreMissing, write_failure
 from .history import CommitInfo, LogPage, ManifestRef, TreeDiff
@@ -63,6 +65,7 @@ class GitStore:
 
     def delete(self) -> None:
         """Remove the whole repository; nothing happens if it is not there."""
+        support.refuse_reading_only("Deleting a Git store")
         going = self.path.with_name(f".{self.path.stem}.{uuid.uuid4().hex}.gone")
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(going)
@@ -84,6 +87,7 @@ class GitStore:
         ``base`` is the commit the changes are meant for (None: the branch does not exist yet);
         left out, it is wherever the branch is when the writer is entered.
         """
+        support.refuse_reading_only("Writing to Git")
         if not self.exists():
             raise StoreMissing
         return Writer(self._plumbing, branch, base=base, replace=replace, on_conflict=on_conflict, resend=resend)
@@ -92,6 +96,7 @@ class GitStore:
         self, branch: str, *, to: str | None, expected: str | None, guard: Callable[[], None] | None = None
     ) -> None:
         """Point a branch at a commit that exists (None: delete it), if it is where expected. Raises BranchMoved."""
+        support.refuse_reading_only("Writing to Git")
         if to is None and expected is None:
             return
         with locks.writing(self.path):
@@ -217,6 +222,7 @@ class GitStore:
         allow_http: bool = False,
     ) -> push.Pushed:
         """Bring a remote up to date, never by force; safe to repeat. Raises PushFailed's kinds, RemoteNotAllowed."""
+        support.refuse_reading_only("A push")
         self._must_exist()
         return push.push(
             self._plumbing, remote, branches=branches, timeout=timeout, allow_file=allow_file, allow_http=allow_http

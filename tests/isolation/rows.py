@@ -51,6 +51,9 @@ class Maker:
             parent = field.related_model
             if parent.__name__ == "Permission":
                 return parent._default_manager.filter(codename="view_environment").values_list("pk", flat=True).get()
+            if field.name == "impersonated_user":
+                # Nobody takes their own place.
+                return User.objects.create(email=f"{uuid.uuid4().hex}@example.org").pk
             return self.make(parent).pk
         if field.name == "tenant_id":
             return self.made[Tenant].pk

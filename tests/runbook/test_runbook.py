@@ -28,11 +28,10 @@ BLOCKS = {
 }
 #: What other parts of the product answer, by the block's number.
 NOT_YET = {
-    **dict.fromkeys(range(43, 54), "support sessions and the trail"),
+    **dict.fromkeys((47, 48, 49, 53), "support sessions and the trail"),
     27: "test runs of workflows",
     28: "incident records",
     56: "alert rules",
-    59: "support sessions",
 }
 #: Lines for tools of the machine, not of the console.
 FOREIGN = re.compile(r"^(systemctl|aws) .*$", re.M)
@@ -347,3 +346,101 @@ def test_emergency_commands(estate: Estate, shell: Shell) -> None:
     said = shell.run(54)
     assert "Orphaned environments" in said and "Checking restore" in said
     shell.run(55)
+
+
+def test_support_sessions_are_watched_and_ended(estate: Estate, shell: Shell) -> None:
+    """Started, looked at, ended by force; then all at once."""
+    first = SupportSession(estate)
+    first.write()
+    ids = {
+        "suspicious_actor_id": str(estate.cast.support.pk),
+        "impersonated_user_id": str(estate.cast.operator.pk),
+        "suspicious_session_id": first.ident,
+        "session_start_time": "2026-01-01",
+        "session_start": "2026-01-01",
+        "session_end": "2999-01-01",
+        "actor_user_id": str(estate.cast.support.pk),
+    }
+    assert first.ident in shell.run(43)
+    said = shell.run(44, **ids)
+    assert "READ" in said and '"why": "runbook"' in said
+    assert first.get().status_code == 200
+    said = shell.run(45, **ids)
+    assert '"ended_at"' in said and "(1 row)" in said
+    assert first.get().status_code == 404
+    assert "requests" in shell.run(46, **ids)
+    second = SupportSession(estate)
+    assert second.get().status_code == 200
+    assert "UPDATE" in shell.run(59)
+    assert second.get().status_code in (403, 404)
+    assert "(0 rows)" in shell.run(43)
+    assert estate.cast.operator.email in shell.run(52, **ids)
+
+
+def test_refused_support_sessions_are_found(estate: Estate, shell: Shell) -> None:
+    refused = SupportSession.start(estate, target=estate.cast.admin)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "IMP_001")
+    said = shell.run(50)
+    assert str(estate.cast.admin.pk) in said and "target_is_platform_admin" in said
+    assert estate.cast.admin.email in shell.run(51, attempted_target_user_id=str(estate.cast.admin.pk))
+
+
+class SupportSession:
+    """A session over REST, of the cast's support as its operator."""
+
+    def __init__(self, estate: Estate) -> None:
+        self.estate = estate
+        started = self.start(estate, target=estate.cast.operator)
+        assert started.status_code == 201, started.text
+        self.ident = started.json()["session"]["id"]
+
+    @staticmethod
+    def client(estate: Estate) -> httpx.Client:
+        from tenants.tokens import create_token
+
+        if not hasattr(estate, "support_token"):
+            _, estate.support_token = create_token(user=estate.cast.support, name="support")  # type: ignore[attr-defined]
+        headers = {"Authorization": f"Bearer {estate.support_token}"}  # type: ignore[attr-defined]
+        return httpx.Client(base_url=f"{estate.url}/api/v1", headers=headers, timeout=90)
+
+    @classmethod
+    def start(cls, estate: Estate, *, target: Any) -> httpx.Response:
+        body = {
+            "target_user_id": str(target.pk),
+            "tenant": "acme" if target != estate.cast.admin else "",
+            "reason": "Labels come out twice",
+            "mfa_code": recovery_code(estate.cast.support),
+        }
+        return cls.client(estate).post("/platform/impersonate", json=body)
+
+    def get(self) -> httpx.Response:
+        return self.client(self.estate).get("/operations", params={"tenant": "acme"})
+
+    def write(self) -> None:
+        """Ask for something that reads only: refused, and the refusal keeps what was asked."""
+        assert self.get().status_code == 200
+        asked = self.client(self.estate).post("/platform/impersonate/write", json={
+            "reason": "The label must change", "mfa_code": recovery_code(self.estate.cast.support),
+        })  # fmt: skip
+        assert asked.status_code == 202, asked.text
+        wish = asked.json()["request"]["id"]
+        assert self.estate.api.post(f"/platform/impersonate/requests/{wish}/approve").status_code == 200
+        taken = self.client(self.estate).post(
+            "/platform/impersonate/write", json={"mfa_code": recovery_code(self.estate.cast.support)}
+        )
+        assert taken.status_code == 200, taken.text
+        body = {"environment_id": self.estate.production, "snapshot_type": "manual_backup", "why": "runbook"}
+        made = self.client(self.estate).post("/snapshots", json=body, params={"wait": 60})
+        assert made.status_code < 300, made.text
+
+
+def recovery_code(user: Any) -> str:
+    """A code that has not been used yet; the first call sets the person's codes up."""
+    from allauth.mfa.models import Authenticator
+    from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+    from allauth.mfa.totp.internal.auth import TOTP
+
+    if not Authenticator.objects.filter(user=user, type="totp").exists():
+        TOTP.activate(user, "JBSWY3DPEHPK3PXP")
+        RecoveryCodes.activate(user)
+    return str(RecoveryCodes(Authenticator.objects.get(user=user, type="recovery_codes")).get_unused_codes()[0])
