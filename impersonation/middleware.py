@@ -207,30 +207,45 @@ def insert_banner(content: bytes, drawn: bytes) -> bytes:
     return head + body + attributes + end + drawn + rest
 
 
-def _banner_in_stream(request: HttpRequest, live: Live, stream: Any) -> Any:
-    drawn = banner(request, live)
+class _Inserter:
+    """Puts the banner into a stream of chunks; holds back the beginning until it knows where ``<body>`` ends."""
 
-    def put(chunk: Any, done: bool) -> tuple[bytes, bool]:
+    LONGEST_HEAD = 64 * 1024
+
+    def __init__(self, drawn: bytes) -> None:
+        self._drawn, self._held, self._done = drawn, b"", False
+
+    def feed(self, chunk: Any) -> bytes:
         part = chunk if isinstance(chunk, bytes) else str(chunk).encode()
-        if done or (b"<body" not in part and MARK not in part):
-            return part, done
-        return (part, True) if MARK in part else (insert_banner(part, drawn), True)
+        if self._done:
+            return part
+        self._held += part
+        _, body, rest = self._held.partition(b"<body")
+        if (not body or b">" not in rest) and len(self._held) < self.LONGEST_HEAD:
+            return b""
+        return self.rest()
 
+    def rest(self) -> bytes:
+        """What is held back, with the banner where there is a body."""
+        held, self._held, done, self._done = self._held, b"", self._done, True
+        return held if done or b"<body" not in held or MARK in held else insert_banner(held, self._drawn)
+
+
+def _banner_in_stream(request: HttpRequest, live: Live, stream: Any) -> Any:
+    inserter = _Inserter(banner(request, live))
     if hasattr(stream, "__aiter__"):
 
         async def later() -> AsyncIterator[bytes]:
-            done = False
             async for chunk in stream:
-                part, done = put(chunk, done)
-                yield part
+                yield inserter.feed(chunk)
+            yield inserter.rest()
 
         return later()
 
     def now() -> Iterator[bytes]:
-        done = False
         for chunk in stream:
-            part, done = put(chunk, done)
-            yield part
+            yield inserter.feed(chunk)
+        yield inserter.rest()
 
     return now()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from django.db import ProgrammingError, connection
 from django.db.models import F
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import Client
 
-from impersonation import services
+from impersonation import middleware, services
 from impersonation.models import ImpersonationSession, SupportPolicy, SupportRequest
 from impersonation.tests.conftest import REASON, WHY_WRITE, agree, at_browser, session_of, trail
 from operations.models import Operation
@@ -521,3 +523,49 @@ def asked(captured: Any) -> int:
     """Statements, without those that only a scope inside a test's own transaction sends."""
     inner = ("SAVEPOINT", "RELEASE", "SELECT set_config('role', 'none'")
     return len([q for q in captured.captured_queries if not q["sql"].startswith(inner)])
+
+
+# ---- banner and streams
+
+
+def page_of(cast: Any, begin: Begin) -> tuple[Any, Any]:
+    """A request in a session, with the session as it sees it."""
+    client, _ = begin()
+    request = client.get("/t/acme/jobs/").wsgi_request
+    return request, request.support_session
+
+
+@pytest.mark.parametrize("how", ["plain", "streamed", "packed", "drawn", "partial", "json"])
+def test_the_banner_is_on_every_page_once(cast: Any, begin: Begin, how: str) -> None:
+    request, live = page_of(cast, begin)
+    page = b'<html><body class="x"><p>Hello</p></body></html>'
+    response: Any = HttpResponse(page)
+    if how == "streamed":
+        response = StreamingHttpResponse([page[:10], page[10:]])
+    elif how == "packed":
+        response = HttpResponse(gzip.compress(page), headers={"Content-Encoding": "gzip"})
+    elif how == "drawn":
+        response = HttpResponse(page.replace(b"<p>", b'<div id="support-banner"></div><p>'))
+    elif how == "partial":
+        response = HttpResponse(b"<tr></tr>")
+    elif how == "json":
+        response = HttpResponse(b'{"body": "<body>"}', content_type="application/json")
+    response = middleware.with_banner(request, live, response)
+    content = b"".join(response.streaming_content) if how == "streamed" else response.content
+    content = gzip.decompress(content) if how == "packed" else content
+    assert content.count(b'id="support-banner"') == (0 if how in ("partial", "json") else 1)
+    assert how in ("partial", "json") or b"Hello" in content
+
+
+def test_a_streamed_page_stops_with_the_session(cast: Any, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, live = page_of(cast, begin)
+    monkeypatch.setattr(middleware, "CHECK_EVERY_SECONDS", -1)
+
+    def chunks() -> Any:
+        for number in range(10):
+            if number == 3:
+                services.end_session(session_id=live.id, by=cast.admin, reason="now")
+            yield b"%d" % number
+
+    response = middleware.guarded_stream(live, StreamingHttpResponse(chunks()))
+    assert list(response.streaming_content) == [b"0", b"1", b"2"]
