@@ -65,6 +65,7 @@ _TENANT_PAGES: dict[str, Route] = {
     "members/<uuid:user_id>/remove/": NEVER,
     "tokens/": NEVER,
     "tokens/<uuid:pk>/revoke/": NEVER,
+    "tokens/<uuid:pk>/rotate/": NEVER,
     "tokens/service-accounts/": NEVER,
     "settings/": READS_ONLY,
     "trail/": READS,
@@ -116,6 +117,8 @@ _TENANT_PAGES: dict[str, Route] = {
 _API: dict[str, Route] = {
     "tenants": READS,
     "platform/admins/<user_id>": NEVER,
+    "tokens/current": NEVER,
+    "tokens/current/rotate": NEVER,
     "operations": READS,
     "operations/<operation_id>": READS,
     "operations/<operation_id>/cancel": WRITES,

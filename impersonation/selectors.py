@@ -167,7 +167,7 @@ class Impact:
 
     kind: str
     label: str
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=dict)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -179,11 +179,9 @@ def impact(session: ImpersonationSession, *, slug: str) -> list[Impact]:
     for shown in presenters.present(found, people=people_of(found), slug=slug):
         row = shown["row"]
         kind = kinds.setdefault(row.resource_type, Impact(row.resource_type, shown["kind"]))
-        kind.counts[row.action] += 1
+        kind.counts[row.action] = kind.counts.get(row.action, 0) + 1
         key = str(row.resource_id or row.pk)
-        kind.objects.setdefault(
-            key, {"name": shown["name"] or key[:8], "url": shown["url"], "id": row.resource_id, "acts": Counter()}
-        )["acts"][shown["action"]] += 1
+        kind.objects.setdefault(key, {"name": shown["name"] or key[:8], "url": shown["url"], "id": row.resource_id})
     return sorted(kinds.values(), key=lambda item: -sum(item.counts.values()))
 
 

@@ -155,7 +155,8 @@ def test_running_work_stops_at_its_next_effect_and_puts_back_as_the_console(
 
     def work() -> str | None:
         try:
-            return engine.drive(operation_id=operation.pk, tenant_id=live_cast.tenant.pk)
+            with context.acting(source="system"):
+                return engine.drive(operation_id=operation.pk, tenant_id=live_cast.tenant.pk)
         finally:
             connection.close()
 
