@@ -19,7 +19,7 @@ from opsconsole.core.errors import OpsError
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows import identity
 from workflows.content import Fingerprint, dump, fingerprint, parse
-from workflows.models import Environment, WorkflowEnvMap
+from workflows.models import Environment
 from workflows.references import references, rewrite
 
 from . import repository
@@ -111,12 +111,7 @@ def set_baseline(
     hashes: dict[str, tuple[str | None, bool | None]] = {
         key: (str(e["content_hash"]), bool(e.get("active"))) for key, e in entries.items()
     }
-    if keys is None:
-        with _scope(run, environment)():
-            approved = WorkflowEnvMap.objects.filter(environment_id=environment.pk, git_content_hash__isnull=False)
-            gone = set(approved.values_list("canonical_workflow__key", flat=True)) - entries.keys()
-    else:
-        gone = set(keys) - entries.keys()
+    gone = set(keys or ()) - entries.keys()
     hashes |= dict.fromkeys(gone, (None, None))
     ids = {str(e["env_workflow_id"]): key for key, e in entries.items() if e.get("env_workflow_id")}
     called = {**references_of(snapshot), **ids}
@@ -126,12 +121,12 @@ def set_baseline(
             writer.replace(FOLDER)
         for key, entry in entries.items():
             writer.keep(workflow_path(key), str(entry["blob"]))
-        for key in gone if keys is not None else ():
+        for key in gone:
             writer.remove(workflow_path(key))
 
     said = message or f"Approve {environment.name} as it was captured, {len(entries)} workflows"
     commit = _commit(run, store, environment, fill, called, said, {"Snapshot-Id": str(snapshot.pk), **(trailers or {})})
-    _approve(run, environment, hashes, commit)
+    _approve(run, environment, hashes, commit, whole=keys is None)
     return commit
 
 
@@ -224,9 +219,16 @@ def _scope(run: Run | None, environment: Environment) -> Scope:
 
 
 def _approve(
-    run: Run | None, environment: Environment, hashes: Mapping[str, tuple[str | None, bool | None]], commit: str
+    run: Run | None,
+    environment: Environment,
+    hashes: Mapping[str, tuple[str | None, bool | None]],
+    commit: str,
+    *,
+    whole: bool = False,
 ) -> None:
     with _scope(run, environment)():
-        identity.mark_approved(tenant_id=environment.tenant_id, environment_id=environment.pk, hashes=hashes)
+        identity.mark_approved(
+            tenant_id=environment.tenant_id, environment_id=environment.pk, hashes=hashes, whole=whole
+        )
         Environment.objects.filter(pk=environment.pk).update(baseline_commit_sha=commit, updated_at=clock.now())
     environment.baseline_commit_sha = commit

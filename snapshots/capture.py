@@ -283,6 +283,7 @@ def _into_git(
                 seen=list(gathered.seen.values()),
                 captured_at=created_at,
                 complete=gathered.complete,
+                is_baseline=gathered.complete and not environment.baseline_commit_sha,
             )
         entries = [_entry(gathered, ident, place) for ident, place in placed.items()]
         here = {ident: place.key for ident, place in placed.items()}

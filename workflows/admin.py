@@ -35,7 +35,7 @@ class CanonicalWorkflowAdmin(ConsoleAdmin):
 
 @admin.register(WorkflowEnvMap)
 class WorkflowEnvMapAdmin(ConsoleAdmin):
-    list_display = ("env_name", "environment", "status", "env_workflow_id", "last_seen_at")
+    list_display = ("env_name", "environment", "status", "env_workflow_id", "seen_at")
     list_filter = ("status",)
     search_fields = ("env_name", "env_workflow_id")
     list_select_related = ("environment",)

@@ -108,18 +108,25 @@ def mark_approved(
     tenant_id: uuid.UUID,
     environment_id: uuid.UUID,
     hashes: Mapping[str, tuple[str | None, bool | None]],
+    whole: bool = False,
 ) -> set[str]:
     """Take down what ``env/<slug>`` holds now: key to (content hash, active); hash None: no longer approved.
 
-    Returns the keys that have no place in the environment (nothing was written for those). A missing workflow whose
-    absence is approved becomes *deleted*.
+    With ``whole`` that is all of it: what is not named is no longer approved. Returns the keys that have no place in
+    the environment (nothing was written for those). A missing workflow whose absence is approved becomes *deleted*.
+    Rows that say so already are not written.
     """
-    if not hashes:
+    if not hashes and not whole:
         return set()
     with tenant_scope(tenant_id), connection.cursor() as cursor:
+        _lock(tenant_id)
         places = WorkflowEnvMap.objects.filter(environment_id=environment_id)
         keys = dict(CanonicalWorkflow.objects.values_list("pk", "key"))  # no join: see identity._with_keys
-        ids = {keys[of]: pk for pk, of in places.values_list("pk", "canonical_workflow_id") if keys[of] in hashes}
+        rows = list(places.values_list("pk", "canonical_workflow_id", "git_content_hash"))
+        if whole:
+            approved = {keys[of] for _, of, git_hash in rows if git_hash}
+            hashes = {**dict.fromkeys(approved - hashes.keys(), (None, None)), **hashes}
+        ids = {keys[of]: pk for pk, of, _ in rows if keys[of] in hashes}
         # Joined on an array of primary keys: behind row security the planner guesses badly about anything cleverer.
         cursor.execute(
             "UPDATE workflow_env_map m SET git_content_hash = v.hash, git_active = v.active,"
@@ -127,7 +134,9 @@ def mark_approved(
             "   WHEN m.git_content_hash = v.hash THEN m.git_fingerprint END,"
             " status = CASE WHEN v.hash IS NULL AND m.status = 'missing' THEN 'deleted' ELSE m.status END,"
             " updated_at = %s"
-            " FROM unnest(%s::uuid[], %s::text[], %s::boolean[]) AS v(id, hash, active) WHERE m.id = v.id",
+            " FROM unnest(%s::uuid[], %s::text[], %s::boolean[]) AS v(id, hash, active) WHERE m.id = v.id"
+            " AND ((m.git_content_hash, m.git_active) IS DISTINCT FROM (v.hash, v.active)"
+            "   OR (v.hash IS NOT NULL AND m.git_fingerprint IS NULL) OR (v.hash IS NULL AND m.status = 'missing'))",
             [clock.now(), list(ids.values()), [hashes[key][0] for key in ids], [hashes[key][1] for key in ids]],
         )
         return set(hashes) - set(ids)

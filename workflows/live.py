@@ -76,7 +76,7 @@ def stored_workflows(environment: Environment) -> Listing:
         places = (
             WorkflowEnvMap.objects.filter(environment=environment)
             .exclude(status=MapStatus.DELETED)
-            .select_related("canonical_workflow")
+            .select_related("canonical_workflow", "environment")
             .defer("fingerprint", "git_fingerprint")
             .order_by("env_name", "env_workflow_id")
         )

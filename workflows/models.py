@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -173,6 +174,14 @@ class WorkflowEnvMap(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.env_name} ({self.env_workflow_id})"
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """When it was last seen: what is there is seen by every capture, and only written when it changes."""
+        moments = [self.last_seen_at]
+        if self.status not in (MapStatus.MISSING, MapStatus.DELETED) and self.env_content_hash:
+            moments.append(self.environment.last_captured_at)
+        return max((moment for moment in moments if moment), default=None)
 
     @property
     def is_drifted(self) -> bool:

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
 from opsconsole.core import clock
 from tenants.scope import tenant_scope
 
@@ -41,6 +39,7 @@ _SEEN_FIELDS = (
     "node_count",
     "content_changed_at",
 )
+"""What tells whether a place is as it was. A row that is not is written: thousands of others are not touched."""
 
 
 def record_seen(
@@ -50,15 +49,17 @@ def record_seen(
     seen: Sequence[SeenWorkflow],
     captured_at: datetime,
     complete: bool,
+    is_baseline: bool = False,
 ) -> dict[str, Placed]:
     """Take down what a capture saw; n8n id to the workflow's place.
 
     Joins the caller's scope. Bulk statements only. With ``complete`` what was not seen is gone: approved ones become
-    *missing*, others *deleted*. A capture that saw only a part never says so.
+    *missing*, others *deleted*. A capture that saw only a part never says so. With ``is_baseline`` the caller will take
+    what was seen as approved: new rows say so from the start, unless the environment got a baseline meanwhile.
     """
     with tenant_scope(tenant_id):
         lock_identities(tenant_id)
-        return _Recording(tenant_id, environment_id, seen, captured_at, complete).carry_out()
+        return _Recording(tenant_id, environment_id, seen, captured_at, complete, is_baseline).carry_out()
 
 
 class _Recording:
@@ -71,11 +72,14 @@ class _Recording:
         seen: Sequence[SeenWorkflow],
         captured_at: datetime,
         complete: bool,
+        is_baseline: bool,
     ) -> None:
         self.tenant_id, self.environment_id = tenant_id, environment_id
         # Paging by offset can hand out a row twice: the last one counts.
         self.seen = {workflow.env_workflow_id: workflow for workflow in seen if workflow.env_workflow_id}
         self.captured_at, self.complete = captured_at, complete
+        self.is_baseline = is_baseline
+        self.environment = Environment.objects.get(pk=environment_id)
         self.environments = list(Environment.objects.filter(is_archived=False).order_by("position", "name", "pk"))
         self.places = list(WorkflowEnvMap.objects.filter(environment_id=environment_id))
         canonicals = list(CanonicalWorkflow.objects.filter(tenant_id=tenant_id).values_list("pk", "key", "name"))
@@ -100,9 +104,8 @@ class _Recording:
             batch_size=BATCH,
             update_conflicts=True,
             unique_fields=["id"],
-            update_fields=[*_SEEN_FIELDS, "updated_at"],
+            update_fields=[*_SEEN_FIELDS, "last_seen_at", "updated_at"],
         )
-        self._touch()
         if self.complete:
             self._mark_gone()
         self._rename_canonicals()
@@ -196,6 +199,7 @@ class _Recording:
         }
         key_of.update({ident: self.keys[place.canonical_workflow_id] for ident, place in self.place_of.items()})
         new = {place.pk for place in self.new_places}
+        approves = self.is_baseline and self.complete and not self.environment.baseline_commit_sha
         placed: dict[str, Placed] = {}
         for ident, place in self.place_of.items():
             workflow = self.seen[ident]
@@ -215,6 +219,9 @@ class _Recording:
             place.node_count = workflow.node_count
             place.content_changed_at = workflow.updated_at
             place.last_seen_at = self.captured_at
+            if approves and place.pk in new:
+                place.git_content_hash, place.git_active = place.env_content_hash, place.env_active
+                place.git_fingerprint = place.fingerprint
             placed[ident] = Placed(
                 key=self.keys[place.canonical_workflow_id],
                 canonical_id=place.canonical_workflow_id,
@@ -226,13 +233,6 @@ class _Recording:
             )
         return placed
 
-    def _touch(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE workflow_env_map SET last_seen_at = %s WHERE environment_id = %s AND id = ANY(%s)",
-                [self.captured_at, self.environment_id, [place.pk for place in self.place_of.values()]],
-            )
-
     def _mark_gone(self) -> None:
         found = {place.pk for place in self.place_of.values()}
         gone = [p for p in self.places if p.pk not in found and p.status in (MapStatus.LINKED, MapStatus.UNMAPPED)]
@@ -240,7 +240,9 @@ class _Recording:
             (MapStatus.MISSING, [p.pk for p in gone if p.git_content_hash]),
             (MapStatus.DELETED, [p.pk for p in gone if not p.git_content_hash]),
         ):
-            WorkflowEnvMap.objects.filter(pk__in=rows).update(status=status, updated_at=clock.now())
+            WorkflowEnvMap.objects.filter(pk__in=rows).update(
+                status=status, last_seen_at=self.environment.last_captured_at, updated_at=clock.now()
+            )
 
     def _rename_canonicals(self) -> None:
         """A canonical workflow bears the name it has earliest in the pipeline."""

@@ -243,7 +243,7 @@ class Unconfirmed:
 
 def mapping_page(*, environment: Environment, status: str = "", q: str = "", cursor: str = "", limit: int = 50) -> Page:
     """Places of an environment, by name; ``status`` narrows down."""
-    places = WorkflowEnvMap.objects.filter(environment=environment).select_related("canonical_workflow")
+    places = WorkflowEnvMap.objects.filter(environment=environment).select_related("canonical_workflow", "environment")
     places = places.defer("fingerprint", "git_fingerprint")
     places = places.filter(status=status) if status in MapStatus.values else places.exclude(status=MapStatus.DELETED)
     if q.strip():
@@ -290,5 +290,5 @@ def workflow_dict(place: WorkflowEnvMap) -> dict[str, Any]:
         "node_count": place.node_count,
         "tags": place.env_tags,
         "updated_at": place.content_changed_at,
-        "last_seen_at": place.last_seen_at,
+        "last_seen_at": place.seen_at,
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +123,72 @@ def test_only_a_complete_capture_says_missing(cast: Any) -> None:
     back = capture(dev, raw("1", "Sync"), raw("2", "Other"), raw("3", "Third"))
     assert {i: p.key for i, p in back.items() if i != "3"} == {i: p.key for i, p in placed.items()}
     assert set(statuses(dev).values()) == {"linked"}
+
+
+def versions(environment: Environment) -> dict[str, str]:
+    """n8n id to the mark that PostgreSQL gives each version of a row."""
+    with tenant_scope(environment.tenant_id), connection.cursor() as cursor:
+        cursor.execute("SELECT env_workflow_id, ctid FROM workflow_env_map WHERE environment_id = %s", [environment.pk])
+        return dict(cursor.fetchall())
+
+
+def test_what_is_as_it_was_is_not_written(cast: Any) -> None:
+    (dev,) = make_environments(cast, "dev")
+    first = capture(dev, raw("1", "Sync"), raw("2", "Bill"))
+    approve(dev, first)
+    before = versions(dev)
+    second = capture(dev, raw("1", "Sync"), raw("2", "Bill", note="edited"))
+    after = versions(dev)
+    assert after["1"] == before["1"] and after["2"] != before["2"]
+    approve(dev, second)
+    assert versions(dev)["1"] == before["1"] and versions(dev)["2"] != after["2"]
+
+
+def test_what_is_there_was_seen_by_the_last_capture(cast: Any) -> None:
+    (dev,) = make_environments(cast, "dev")
+    approve(dev, capture(dev, raw("1", "Sync"), raw("2", "Bill")))
+    moments = [clock.now() + timedelta(hours=n) for n in (1, 2)]
+    for moment, seen in zip(moments, ([raw("1", "Sync"), raw("2", "Bill")], [raw("1", "Sync")]), strict=True):
+        capture(dev, *seen)
+        with tenant_scope(dev.tenant_id):
+            Environment.objects.filter(pk=dev.pk).update(last_captured_at=moment)
+    with tenant_scope(dev.tenant_id):
+        places = WorkflowEnvMap.objects.select_related("environment").in_bulk(field_name="pk").values()
+        assert {p.env_workflow_id: p.seen_at for p in places} == {"1": moments[1], "2": moments[0]}
+
+
+def test_the_first_rows_of_an_environment_are_born_approved_unless_it_has_a_baseline(cast: Any) -> None:
+    dev, prod = make_environments(cast, "dev", "prod")
+    with tenant_scope(dev.tenant_id):
+        Environment.objects.filter(pk=prod.pk).update(baseline_commit_sha="a" * 40)
+    for environment, approved in ((dev, True), (prod, False)):
+        record_seen(
+            tenant_id=environment.tenant_id,
+            environment_id=environment.pk,
+            seen=[identity.seen_workflow(raw("1", "Sync"))],
+            captured_at=clock.now(),
+            complete=True,
+            is_baseline=True,
+        )
+        with tenant_scope(environment.tenant_id):
+            place = WorkflowEnvMap.objects.get(environment=environment)
+        assert (place.git_content_hash == place.env_content_hash) is approved
+        assert (place.git_fingerprint == place.fingerprint) is approved
+
+
+def test_approving_the_whole_takes_the_approval_of_what_is_not_named(cast: Any) -> None:
+    (dev,) = make_environments(cast, "dev")
+    placed = capture(dev, raw("1", "Sync"), raw("2", "Bill"))
+    approve(dev, placed)
+    identity.mark_approved(
+        tenant_id=dev.tenant_id,
+        environment_id=dev.pk,
+        hashes={placed["1"].key: (placed["1"].content_hash, False)},
+        whole=True,
+    )
+    with tenant_scope(dev.tenant_id):
+        held = dict(WorkflowEnvMap.objects.values_list("env_workflow_id", "git_content_hash"))
+    assert held == {"1": placed["1"].content_hash, "2": None}
 
 
 def test_hashes_are_equal_across_environments_up_to_ids_and_credential_names(cast: Any) -> None:
