@@ -7,6 +7,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -293,6 +294,8 @@ def tenant_emergency(request: HttpRequest, tenant_slug: str, what: str) -> HttpR
 async def session_events(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """News of a session while it runs: each new entry in the trail."""
     user = await request.auser()  # type: ignore[attr-defined]
+    if isinstance(user, AnonymousUser):
+        return HttpResponse(status=401)
     session_key = request.session.session_key
 
     def look() -> tuple[int, bool]:
@@ -301,8 +304,6 @@ async def session_events(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBas
             return selectors.trail_of(found).count(), found.over_at(clock.now()) is None
 
     def allowed() -> bool:
-        if not user.is_authenticated:
-            return False
         with platform_scope():
             fresh = User.objects.filter(pk=user.pk, is_active=True, sign_ins__session_key=session_key).first()
             return fresh is not None and may_look(fresh)

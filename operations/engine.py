@@ -212,6 +212,8 @@ class Run:
             reach(f"{name}:effect-answered")
         except Interrupted as error:
             return step_rows.Conclusion(name, StepState.INTENT), error
+        except SupportEnded:
+            return step_rows.Conclusion(name, StepState.INTENT), Cancelled()
         except OpsError as error:
             state = StepState.UNKNOWN if isinstance(error, UnknownOutcome) else StepState.FAILED
             return step_rows.Conclusion(name, state, error=error.to_dict()), error
@@ -379,8 +381,10 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float
         return None
     said = context.ActionContext.from_dict(run.operation.context)
     token = context.set_current(replace(said, operation_id=run.operation.pk, source="task"))
-    session = said.session_id and InForce(session_id=said.session_id, tenant_id=tenant_id, mode=support.WRITE)
-    held = support.set_current(session or None)
+    session = None
+    if said.session_id is not None:
+        session = InForce(said.session_id, tenant_id, support.WRITE, over=run.cancel_requested)
+    held = support.set_current(session)
     heart = _Heart(run)
     heart.start()
     try:

@@ -14,6 +14,7 @@ import httpx
 import orjson
 import tenacity
 
+from opsconsole.core import support
 from workflows.content import ContentError, loads
 
 from . import errors
@@ -133,6 +134,7 @@ class Http:
         if method in ("GET", "HEAD"):
             return self._call(request, reading=True)
         with self._writing:
+            support.refuse_ended()
             return self._call(request, reading=False)
 
     def _call(self, request: httpx.Request, *, reading: bool) -> Answer:
