@@ -10,7 +10,11 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from opsconsole.core import context
+from opsconsole.core import clock, context
+from opsconsole.core.errors import Invalid
+from tenants.scope import platform_scope, tenant_scope
+
+from .models import LegalHold
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +72,24 @@ def record_events(events: Iterable[Event]) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT opsconsole_record_events(%s)", [orjson.dumps(said, default=str).decode()])
         return int(cursor.fetchone()[0])
+
+
+def make_partitions(*, months_ahead: int = 3) -> int:
+    """Make the partitions of this month and the next; how many were new."""
+    with platform_scope(), connection.cursor() as cursor:
+        cursor.execute("SELECT opsconsole_trail_partitions(%s)", [months_ahead])
+        return int(cursor.fetchone()[0])
+
+
+def place_hold(*, tenant_id: uuid.UUID, reason: str, by_id: uuid.UUID | None = None) -> LegalHold:
+    """From now on nothing of the tenant leaves the trail. Raises ``Invalid`` without a reason."""
+    if len(reason.strip()) < 10:
+        raise Invalid("Say why the trail is to be kept, in ten characters or more.")
+    with tenant_scope(tenant_id):
+        return LegalHold.objects.create(tenant_id=tenant_id, reason=reason.strip(), placed_by_id=by_id)
+
+
+def release_holds(*, tenant_id: uuid.UUID) -> int:
+    """End the tenant's holds; how many were in force."""
+    with tenant_scope(tenant_id):
+        return LegalHold.objects.filter(tenant_id=tenant_id, released_at=None).update(released_at=clock.now())

@@ -37,6 +37,11 @@ DEMO_SECRET_KEY = "demo-only-not-a-secret-" + "x" * 40
 DEMO_FIELD_KEY = "ZGVtby1vbmx5LWtleS1ub3QtYS1zZWNyZXQtMDEyMzQ="
 SECRET_KEY = env("OPSCONSOLE_SECRET_KEY") or DEMO_SECRET_KEY
 FIELD_KEYS = env_list("OPSCONSOLE_FIELD_KEYS") or [DEMO_FIELD_KEY]
+# Signs the trail's seals: 32 bytes in base64. Older public keys stay known, so that old seals can still be checked.
+SEAL_KEY = env("OPSCONSOLE_SEAL_KEY")
+SEAL_PUBLIC_KEYS = env_list("OPSCONSOLE_SEAL_PUBLIC_KEYS")
+ANCHOR_FILE = env("OPSCONSOLE_ANCHOR_FILE")
+ANCHOR_URL = env("OPSCONSOLE_ANCHOR_URL")
 ALLOWED_HOSTS = env_list("OPSCONSOLE_ALLOWED_HOSTS") or ([] if PRODUCTION else ["*"])
 CSRF_TRUSTED_ORIGINS = env_list("OPSCONSOLE_ORIGINS")
 INTERNAL_IPS: list[str] = []

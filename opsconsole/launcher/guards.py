@@ -82,7 +82,20 @@ def settings_problems() -> list[Error]:
         )
     if getattr(settings, "AS_OWNER", False):
         found.append(problem(6, "OPSCONSOLE_AS_OWNER is set.", "It is for `manage.py migrate` alone: unset it."))
+    found += seal_key_problems()
     return found
+
+
+def seal_key_problems() -> list[Error]:
+    """Whether the key that signs the trail's seals is a real one."""
+    try:
+        seed = base64.b64decode(str(getattr(settings, "SEAL_KEY", "")), validate=True)
+    except (binascii.Error, ValueError):
+        seed = b""
+    if len(seed) == 32 and len(set(seed)) >= 8:
+        return []
+    hint = 'Make one: python3 -c "import base64, os; print(base64.b64encode(os.urandom(32)).decode())"'
+    return [problem(7, "OPSCONSOLE_SEAL_KEY is missing or not 32 bytes in base64: the trail cannot be sealed.", hint)]
 
 
 def field_key_problems() -> list[Error]:

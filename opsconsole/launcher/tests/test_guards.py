@@ -26,6 +26,7 @@ def safe(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     settings.DEBUG = False
     settings.SECRET_KEY = "k3J9x-Zq81LmV0sTbE7wRn5yHdUc2PfGa6QiXoKtM4_S"
     settings.FIELD_KEYS = [GOOD_KEY]
+    settings.SEAL_KEY = "KfNCVcWNWLPTfTzbWkxT0V7FsuR3mRLS2rKzV6QmKhk="
     settings.ALLOWED_HOSTS = ["console.example.org"]
     return settings
 
@@ -53,6 +54,8 @@ def test_sound_settings_and_the_applications_role_may_start(safe: Any, db: None)
         ("ALLOWED_HOSTS", [], "E005"),
         ("ALLOWED_HOSTS", ["*"], "E005"),
         ("AS_OWNER", True, "E006"),
+        ("SEAL_KEY", "", "E007"),
+        ("SEAL_KEY", "c2hvcnQ=", "E007"),
     ],
 )
 def test_each_unsafe_setting_is_refused_with_its_way_out(safe: Any, name: str, value: object, expected: str) -> None:

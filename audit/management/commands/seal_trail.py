@@ -1,0 +1,32 @@
+"""``manage.py seal_trail``: seal now what would be sealed within the minute; show the public key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from audit.anchors import anchor
+from audit.keys import seal_key
+from audit.sealing import last_place, seal_trail
+from tenants.scope import platform_scope
+
+
+class Command(BaseCommand):
+    help = "Seal the trail's entries that are settled, and anchor the head of the chain."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--public-key", action="store_true", help="only print the public key, for verify-trail")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key = seal_key()
+        if options["public_key"]:
+            self.stdout.write(key.public_text)
+            return
+        count = seal_trail()
+        problems = anchor()
+        with platform_scope():
+            place = last_place()
+        self.stdout.write(f"{count} entries sealed; seal {place.number}, {place.chain}.")
+        if problems:
+            raise CommandError("Not anchored: " + "; ".join(problems))

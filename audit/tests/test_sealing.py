@@ -1,0 +1,305 @@
+"""Seals: nothing is skipped, and whatever a superuser does to the trail afterwards is found."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from audit import sealing
+from audit.anchors import anchor
+from audit.keys import SealKey, seal_key
+from audit.models import Epoch, LogEntry, Seal
+from audit.services import Event, place_hold, record_events, release_holds
+from conftest import owner_connection
+from tenants.scope import platform_scope
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SCRIPT = Path(__file__).parents[2] / "script" / "verify-trail"
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(sealing, "BATCH_ENTRIES", 5)
+    settings.ANCHOR_FILE = str(tmp_path / "anchors.jsonl")
+    settings.SEAL_KEY = base64.b64encode(bytes(range(32))).decode()
+    settings.DATABASE_OWNER_URL = os.environ["DATABASE_OWNER_URL"]
+
+
+@pytest.fixture
+def superuser() -> Iterator[psycopg.Connection[Any]]:
+    """Somebody against whom the database itself can do nothing: triggers and row security are off for them."""
+    secret = json.loads((Path(os.environ["OPSCONSOLE_HOME"]) / "secrets.json").read_text())["postgres_password"]
+    parts = urlsplit(os.environ["DATABASE_OWNER_URL"])
+    url = urlunsplit(parts._replace(netloc=f"postgres:{secret}@{parts.hostname}:{parts.port}"))
+    with psycopg.connect(url, autocommit=True) as found:
+        found.execute("SET session_replication_role = replica")
+        yield found
+
+
+def write(count: int) -> None:
+    """Events of the platform, each in a transaction of its own."""
+    for number in range(count):
+        with platform_scope():
+            record_events([Event("NOTED", "things", name=f"Thing {number}", details={"n": number, "é": 'ü, "\n'})])
+
+
+def verified(*extra: str, database: str = "") -> dict[str, Any]:
+    """What the stand-alone script says: it runs in an empty environment and outside the checkout."""
+    url = database or os.environ["DATABASE_OPERATOR_URL"]
+    command = [sys.executable, "-I", str(SCRIPT), "--database", url, "--public-key", seal_key().public_text, "--json"]
+    done = subprocess.run([*command, *extra], capture_output=True, text=True, cwd="/", env={"PATH": os.environ["PATH"]})
+    assert done.returncode in (0, 1), done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert bool(report["problems"]) == (done.returncode == 1)
+    return report
+
+
+def kinds(report: dict[str, Any]) -> set[str]:
+    return {problem["kind"] for problem in report["problems"]}
+
+
+def middle() -> tuple[int, int]:
+    """The numbers of two neighbouring entries in the midst of a seal, each of a transaction of its own."""
+    with platform_scope():
+        seal = Seal.objects.order_by("-number")[1]
+        ids = list(LogEntry.objects.filter(pk__gte=seal.first_id).order_by("pk").values_list("pk", flat=True)[1:3])
+    return ids[0], ids[1]
+
+
+def test_all_is_sealed_once_and_verified(live_cast: Any) -> None:
+    write(12)
+    with platform_scope():
+        count = LogEntry.objects.count()
+    assert sealing.seal_trail() == count
+    assert sealing.seal_trail() == 0
+    report = verified()
+    assert (report["problems"], report["facts"]["entries"]) == ([], count)
+    write(2)
+    assert verified()["facts"]["unsealed"] == 2
+    assert sealing.seal_trail() == 2
+
+
+def test_an_entry_that_commits_late_is_sealed_later(live_cast: Any) -> None:
+    sealing.seal_trail()
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as late:
+        late.execute("UPDATE users SET name = 'Late' WHERE id = %s", [live_cast.viewer.pk])
+        write(7)  # later transactions, already committed
+        assert sealing.seal_trail() == 0
+    assert sealing.seal_trail() == 8
+    assert verified()["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("UPDATE audit_logentry SET actor_id = NULL, details = '{}' WHERE id = %(one)s", {"edited"}),
+        ("UPDATE audit_logentry SET timestamp = timestamp + interval '1 microsecond' WHERE id = %(one)s", {"edited"}),
+        ("DELETE FROM audit_logentry WHERE id = %(one)s", {"deleted"}),
+        (
+            "INSERT INTO audit_logentry (id, source, action, action_name, resource_type, transaction_id, epoch)"
+            " SELECT 900000000, 'web', 3, 'X', 't', transaction_id, epoch FROM audit_logentry WHERE id = %(one)s",
+            {"inserted"},
+        ),
+        (
+            "UPDATE audit_logentry e SET transaction_id = o.transaction_id FROM audit_logentry o"
+            " WHERE (e.id, o.id) IN ((%(one)s, %(two)s), (%(two)s, %(one)s))",
+            {"edited"},
+        ),
+        ("DELETE FROM audit_logentry", {"deleted"}),
+        ("DELETE FROM audit_seal WHERE number = 2", {"removed seal", "broken chain", "inserted"}),
+        ("DELETE FROM audit_seal WHERE number = 1", {"removed seal", "broken chain", "inserted"}),
+        ("UPDATE audit_seal SET entries = entries - 1 WHERE number = 2", {"edited seal"}),
+        ("UPDATE audit_seal SET sealed_at = now() WHERE number = 2", {"edited seal"}),
+        ("UPDATE audit_seal SET leaves = reverse(leaves) WHERE number = 2", {"edited seal"}),
+        ("UPDATE audit_seal SET signature = %(forged)s WHERE number = 2", {"forged signature"}),
+        (
+            "UPDATE audit_seal s SET number = -s.number WHERE number IN (2, 3);"
+            "UPDATE audit_seal s SET number = CASE number WHEN -2 THEN 3 ELSE 2 END WHERE number < 0",
+            {"edited seal", "broken chain", "reordered"},
+        ),
+    ],
+)
+def test_tampering_is_found(live_cast: Any, superuser: Any, statement: str, expected: set[str]) -> None:
+    write(12)
+    sealing.seal_trail()
+    assert verified()["problems"] == []
+    one, two = middle()
+    for part in statement.split(";"):
+        superuser.execute(part, {"one": one, "two": two, "forged": base64.b64encode(bytes(64)).decode()})
+    report = verified()
+    assert expected <= kinds(report), report["problems"]
+    if expected in ({"edited"}, {"inserted"}, {"deleted"}) and "%(one)s" in statement:
+        told = {problem.get("entry") for problem in report["problems"]}
+        assert told <= {str(one), str(two), "900000000", None}, "only what was touched is named"
+
+
+def test_a_cut_tail_and_a_chain_written_anew_are_found_by_the_anchor(
+    live_cast: Any, superuser: Any, settings: Any
+) -> None:
+    write(12)
+    sealing.seal_trail()
+    assert anchor() == [] and anchor() == []
+    (said,) = [json.loads(line) for line in Path(settings.ANCHOR_FILE).read_text().splitlines()]
+    elsewhere = ("--anchor", settings.ANCHOR_FILE)
+    assert verified(*elsewhere)["problems"] == []
+    superuser.execute("DELETE FROM audit_logentry WHERE id > (SELECT max(last_id) FROM audit_seal WHERE number = 2)")
+    superuser.execute("DELETE FROM audit_seal WHERE number > 2")
+    assert verified()["problems"] == [], "without an anchor nothing tells"
+    assert kinds(verified(*elsewhere)) == {"cut tail"}
+    # The console goes on and seals again: the anchored number is there, with another chain.
+    write(80)
+    sealing.seal_trail()
+    with platform_scope():
+        assert Seal.objects.filter(number=said["number"]).exists()
+    assert kinds(verified(*elsewhere)) == {"rewritten chain"}
+
+
+def test_a_chain_made_with_another_key_is_found(live_cast: Any, superuser: Any, settings: Any) -> None:
+    trusted = seal_key().public_text
+    write(3)
+    settings.SEAL_KEY = base64.b64encode(bytes(32)).decode()
+    sealing.seal_trail()
+    stranger = seal_key()
+    assert verified()["problems"] == []
+    report = verified("--public-key", trusted)
+    assert report["problems"] == []
+    settings.SEAL_KEY = base64.b64encode(bytes(range(32))).decode()
+    assert kinds(verified()) == {"unknown key"}
+    # Named as ours, signed by another: the facts are signed too.
+    private = Ed25519PrivateKey.generate()
+    forger = SealKey(private, seal_key().public)
+    assert forger.key_id != stranger.key_id
+    with platform_scope():
+        seals = list(Seal.objects.order_by("number"))
+    for seal in seals:
+        seal.key_id = forger.key_id
+        value = sealing.chain_value(seal)
+        superuser.execute(
+            "UPDATE audit_seal SET key_id = %s, chain = %s, signature = %s WHERE number = %s",
+            [seal.key_id, value.hex(), forger.sign(value), seal.number],
+        )
+    assert "forged signature" in kinds(verified())
+
+
+def test_files_are_checked_as_well_as_a_database(live_cast: Any, tmp_path: Path) -> None:
+    write(6)
+    sealing.seal_trail()
+    printed = subprocess.run([sys.executable, str(SCRIPT), "--print-sql"], capture_output=True, text=True, check=True)
+    for line in printed.stdout.splitlines():
+        statement, _, name = line.removeprefix("\\copy ").partition(" TO ")
+        with (
+            psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator,
+            operator.cursor().copy(f"COPY {statement} TO STDOUT (FORMAT csv)") as out,
+        ):
+            (tmp_path / name.split("'")[1]).write_bytes(b"".join(bytes(block) for block in out))
+    key = ["--public-key", seal_key().public_text]
+    files = ["--entries", str(tmp_path / "entries.csv"), "--seals", str(tmp_path / "seals.csv")]
+
+    def check() -> int:
+        return subprocess.run([sys.executable, "-I", str(SCRIPT), *files, *key], capture_output=True).returncode
+
+    assert check() == 0
+    path = tmp_path / "entries.csv"
+    rows = list(csv.reader(io.StringIO(path.read_text(), newline="")))
+    rows[1][16] = "Another name"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    assert check() == 1
+
+
+def test_a_dump_restored_where_transactions_count_from_below(live_cast: Any, superuser: Any) -> None:
+    """Old entries that were not sealed yet, and new ones with lower transaction numbers: none is lost, none waits."""
+    write(4)
+    sealing.seal_trail()
+    write(3)
+    # As after a restore: all that is there says it was written by transactions far ahead of this cluster's.
+    ahead = 10_000_000
+    superuser.execute(
+        "UPDATE audit_logentry SET transaction_id = (transaction_id::text::bigint + %s)::text::xid8", [ahead]
+    )
+    superuser.execute("DELETE FROM audit_seal")
+    with platform_scope():
+        count = LogEntry.objects.count()
+        entries = list(LogEntry.objects.order_by("transaction_id", "pk").values_list("transaction_id", "pk"))
+    sealed_xid, sealed_id = entries[count - 4]
+    superuser.execute(
+        "INSERT INTO audit_seal (number, epoch, first_xid, first_id, last_xid, last_id, entries, month, root, previous,"
+        " chain, key_id, signature, leaves, sealed_at) VALUES (1, 1, '1', 1, %s::xid8, %s, 1, '', '', '', %s, '', '',"
+        " '', now())",
+        [str(sealed_xid), sealed_id, "0" * 64],
+    )
+    write(6)
+    with platform_scope():
+        assert set(LogEntry.objects.order_by("-pk").values_list("epoch", flat=True)[:6]) == {2}
+    rounds = [sealing.seal_trail() for _ in range(5)]
+    assert sum(rounds) == 3 + 6
+    write(2)
+    assert sealing.seal_trail() == 2
+    with platform_scope():
+        assert list(Epoch.objects.values_list("epoch", flat=True)) == [2]
+        seals = list(Seal.objects.filter(number__gt=1).order_by("number").values_list("epoch", "entries"))
+    assert [epoch for epoch, _ in seals] == sorted(epoch for epoch, _ in seals)
+    assert sum(entries for _, entries in seals) == 11
+
+
+def test_months_leave_whole_and_sealed_and_not_while_held(live_cast: Any, superuser: Any, settings: Any) -> None:
+    superuser.execute(
+        "CREATE TABLE audit_logentry_2001_02 PARTITION OF audit_logentry"
+        " FOR VALUES FROM ('2001-02-01 00:00+00') TO ('2001-03-01 00:00+00')"
+    )
+    superuser.execute("ALTER TABLE audit_logentry_2001_02 OWNER TO opsconsole_owner")
+    superuser.execute(
+        "INSERT INTO audit_logentry (source, action, action_name, resource_type, timestamp, tenant_id)"
+        " SELECT 'web', 3, 'OLD', 't', '2001-02-03 04:05:06+00', %s FROM generate_series(1, 7)",
+        [live_cast.tenant.pk],
+    )
+    with pytest.raises(CommandError, match="0 are sealed"):
+        call_command("trail_retention", "--keep-months", "12")
+    sealing.seal_trail()
+    place_hold(tenant_id=live_cast.tenant.pk, reason="A dispute about February")
+    with pytest.raises(CommandError, match=r"hold keeps 2001-02: acme"):
+        call_command("trail_retention", "--keep-months", "12")
+    assert release_holds(tenant_id=live_cast.tenant.pk) == 1
+    call_command("trail_retention", "--keep-months", "12", "--drop")
+    with platform_scope():
+        assert not LogEntry.objects.filter(action_name="OLD").exists()
+    report = verified()
+    assert report["problems"] == [] and report["facts"]["retired seals"] == 2
+    # The same without the event that says so is a deletion.
+    superuser.execute("DELETE FROM audit_logentry WHERE action_name = 'TRAIL_MONTH_RETIRED'")
+    assert kinds(verified()) == {"deleted"}
+
+
+def test_the_application_cannot_unseal(live_cast: Any) -> None:
+    write(1)
+    sealing.seal_trail()
+    for statement in ("DELETE FROM audit_seal", "UPDATE audit_seal SET root = ''", "DELETE FROM audit_epoch"):
+        with pytest.raises(Exception, match=r"denied|refused"), platform_scope(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    with owner_connection() as owner, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        owner.execute("UPDATE audit_seal SET root = ''")
+
+
+def test_a_key_is_made_once_where_none_is_set(settings: Any, tmp_path: Path) -> None:
+    settings.SEAL_KEY, settings.HOME = "", tmp_path
+    assert seal_key().public == seal_key().public
+    assert (tmp_path / "seal.key").stat().st_mode & 0o077 == 0
+    settings.PRODUCTION = True
+    with pytest.raises(Exception, match="OPSCONSOLE_SEAL_KEY"):
+        settings.SEAL_KEY = "not base64!"
+        seal_key()
