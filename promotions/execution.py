@@ -207,22 +207,25 @@ class Execution:
 
     def write(self, client: N8nClient, resolver: Resolver) -> dict[str, Written]:
         """Every create and update, verified one by one; raises the first failure."""
-        items = self._write_items()
 
         def bind(created: Mapping[str, str]) -> None:
             with self.run.fenced():
                 identity.bind(tenant_id=self.run.tenant_id, environment_id=self.target.pk, ids=created)
 
-        return perform(
-            self.run, client, items, prefix="promote", resolver=resolver, concurrency=CONCURRENCY, on_created=bind
-        )
+        with self._reader() as reader:
+            items = self._write_items(reader)
+            return perform(
+                self.run, client, items, prefix="promote", resolver=resolver, concurrency=CONCURRENCY, on_created=bind
+            )
 
-    def _write_items(self) -> list[WriteItem]:
+    def _reader(self) -> material.Reader:
         with self.run.fenced():
             snapshot = Snapshot.objects.defer("workflows").filter(pk=self.plan["source"]["snapshot_id"]).first()
         if snapshot is None:
             raise PlanStale("The snapshot of the source that the plan was made from is gone.")
-        reader = material.Reader(snapshot, list(self.items))
+        return material.Reader(snapshot, list(self.items))
+
+    def _write_items(self, reader: material.Reader) -> list[WriteItem]:
         facts = self.frozen_facts()
         creating = self.creating()
         ids = Ids(target_ids(facts, creating), keys_in_target(facts, creating), creating)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from snapshots.models import Snapshot
@@ -12,12 +13,15 @@ from tenants.scope import tenant_scope
 
 READ_AHEAD = 64
 
+#: Manifest entry and portable content, by key.
+Contents = dict[str, tuple[Mapping[str, Any], dict[str, Any]]]
 
-def load(snapshot: Snapshot, keys: Iterable[str] | None) -> dict[str, tuple[Mapping[str, Any], dict[str, Any]]]:
+
+def load(snapshot: Snapshot, keys: Iterable[str] | None) -> Contents:
     """Manifest entry and portable content of the named workflows (None: all) of a snapshot, by key. Outside scopes."""
     from snapshots.services import load_content
 
-    wanted = None if keys is None else list(keys)
+    wanted = None if keys is None else set(keys)
     if wanted is not None and not wanted:
         return {}
     whole = with_manifest(snapshot)
@@ -32,7 +36,7 @@ def with_manifest(snapshot: Snapshot) -> Snapshot:
         return Snapshot.objects.get(pk=snapshot.pk)
 
 
-def loader(snapshot: Snapshot) -> Callable[[Iterable[str]], dict[str, tuple[Mapping[str, Any], dict[str, Any]]]]:
+def loader(snapshot: Snapshot) -> Callable[[Iterable[str]], Contents]:
     """``load`` bound to one snapshot."""
     return lambda keys: load(snapshot, keys)
 
@@ -72,22 +76,38 @@ def _incident(found: Any) -> dict[str, Any]:
 
 
 class Reader:
-    """Contents of a snapshot one at a time, read from Git a block ahead: thousands need little memory. Thread-safe."""
+    """Contents of a snapshot one at a time, read from Git a block ahead: thousands need little memory. Thread-safe.
+
+    The block after the one that is asked for is read meanwhile, so that nobody who asks in order waits for Git.
+    """
 
     def __init__(self, snapshot: Snapshot, keys: Sequence[str], *, blocks: int = 3) -> None:
         self._snapshot = with_manifest(snapshot)
-        self._blocks = [list(keys[i : i + READ_AHEAD]) for i in range(0, len(keys), READ_AHEAD)]
+        self._blocks = [frozenset(keys[i : i + READ_AHEAD]) for i in range(0, len(keys), READ_AHEAD)]
         self._block_of = {key: number for number, block in enumerate(self._blocks) for key in block}
-        self._kept: dict[int, dict[str, tuple[Mapping[str, Any], dict[str, Any]]]] = {}
+        self._kept: dict[int, Future[Contents]] = {}
         self._limit = blocks
         self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def get(self, key: str) -> tuple[Mapping[str, Any], dict[str, Any]] | None:
         """Entry and content, or None where the snapshot does not have the workflow."""
         number = self._block_of[key]
         with self._lock:
-            if number not in self._kept:
-                while len(self._kept) >= self._limit:
-                    self._kept.pop(next(iter(self._kept)))
-                self._kept[number] = load(self._snapshot, self._blocks[number])
-            return self._kept[number].get(key)
+            wanted = self._block(number)
+            if number + 1 < len(self._blocks):
+                self._block(number + 1)
+        return wanted.result().get(key)
+
+    def _block(self, number: int) -> Future[Contents]:
+        if number not in self._kept:
+            while len(self._kept) >= self._limit:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[number] = self._pool.submit(load, self._snapshot, self._blocks[number])
+        return self._kept[number]

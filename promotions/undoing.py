@@ -376,9 +376,9 @@ class _Contents:
         from .execution import Ids
 
         creating, facts = execution.creating(), execution.frozen_facts()
-        reader = material.Reader(source, [item["key"]])
         ids = Ids(target_ids(facts, creating), keys_in_target(facts, creating), creating)
-        new = execution.content_for(item, reader, facts, ids)
+        with material.Reader(source, [item["key"]]) as reader:
+            new = execution.content_for(item, reader, facts, ids)
         old = material.load(pre, [item["key"]]).get(item["key"]) if item["target"] else None
         made = {there: pending(key) for key, there in resolver.created.items()}
         # References are compared by what they mean: a created workflow has an id now where the plan had none.

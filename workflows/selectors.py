@@ -252,7 +252,7 @@ def mapping_page(*, environment: Environment, status: str = "", q: str = "", cur
 
 
 def candidates_for(places: list[WorkflowEnvMap], *, limit_each: int = 8) -> dict[uuid.UUID, list[CanonicalWorkflow]]:
-    """For each place the workflows it may be: alike in name, and free in this environment. Two queries."""
+    """For each place the workflows it may be: alike in name, and free in this environment. One query."""
     names = {place.env_name.strip().casefold() for place in places if place.env_name.strip()}
     if not names:
         return {}
@@ -260,18 +260,16 @@ def candidates_for(places: list[WorkflowEnvMap], *, limit_each: int = 8) -> dict
     alike = Q()
     for name in names:
         alike |= Q(name__iexact=name)
-    found = list(CanonicalWorkflow.objects.filter(alike).order_by("name", "key")[:500])
-    occupied = set(
-        WorkflowEnvMap.objects.filter(
-            environment_id=environment_id,
-            canonical_workflow_id__in=[w.pk for w in found],
-            status__in=[MapStatus.LINKED, MapStatus.IGNORED, MapStatus.UNMAPPED],
-        ).values_list("canonical_workflow_id", flat=True)
+    occupied = WorkflowEnvMap.objects.filter(
+        environment_id=environment_id,
+        canonical_workflow_id=OuterRef("pk"),
+        status__in=[MapStatus.LINKED, MapStatus.IGNORED, MapStatus.UNMAPPED],
     )
+    found = list(CanonicalWorkflow.objects.filter(alike).exclude(Exists(occupied)).order_by("name", "key")[:500])
     offered: dict[uuid.UUID, list[CanonicalWorkflow]] = {}
     for place in places:
         name = place.env_name.strip().casefold()
-        same = [w for w in found if w.name.strip().casefold() == name and w.pk not in occupied]
+        same = [w for w in found if w.name.strip().casefold() == name]
         offered[place.pk] = same[:limit_each]
     return offered
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from audit.models import AuditLog
@@ -349,6 +351,21 @@ def test_lists_cost_the_same_however_long(cast: Any, count: int, django_assert_m
     for name in ("tenants", "people"):
         with django_assert_max_num_queries(22):
             admin.get(address(name))
+
+
+def test_the_list_of_tenants_costs_the_same_however_many(cast: Any) -> None:
+    admin = as_role(cast, "admin")
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as caught:
+            assert admin.get(address("tenants")).status_code == 200
+        return len(caught)
+
+    queries()
+    few = queries()
+    for number in range(12):
+        services.create_tenant(name=f"Tenant {number}", slug=f"tenant-{number}", owner=cast.owner)
+    assert queries() == few
 
 
 def test_guessing_is_stopped(cast: Any) -> None:
