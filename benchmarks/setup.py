@@ -6,6 +6,7 @@ Needs the services' environment: run through ``script/bench``.
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -84,11 +85,24 @@ def drive(operation: Any) -> None:
         raise SystemExit(f"{row.title}: {row.status} {row.error_code} {row.error_message}")
 
 
-def timed(act: Callable[[], Any]) -> float:
-    """Seconds that ``act`` takes."""
-    began = time.perf_counter()
+class Spent(float):
+    """Seconds by the clock; ``processor`` are those of this process and of its children that have ended."""
+
+    processor: float = 0.0
+
+
+def timed(act: Callable[[], Any]) -> Spent:
+    """The time that ``act`` takes."""
+    began, worked = time.perf_counter(), _processor()
     act()
-    return time.perf_counter() - began
+    spent = Spent(time.perf_counter() - began)
+    spent.processor = _processor() - worked
+    return spent
+
+
+def _processor() -> float:
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def alternating(pairs: int, ours: Callable[[], float], bare: Callable[[], float]) -> list[tuple[float, float]]:
@@ -103,13 +117,17 @@ def alternating(pairs: int, ours: Callable[[], float], bare: Callable[[], float]
 
 
 def ratio_row(name: str, pairs: Sequence[tuple[float, float]], target: float | None) -> list[str]:
-    """A row of a table: medians of both, the median of the ratios, whether it meets the target."""
+    """A row of a table: medians of both, the median of the ratios, processor time, whether it meets the target."""
     ratio = statistics.median(ours / bare for ours, bare in pairs)
     ours, bare = (statistics.median(values) for values in zip(*pairs, strict=True))
+    worked = " / ".join(
+        f"{statistics.median(getattr(value, 'processor', 0.0) for value in values):.1f} s"
+        for values in zip(*pairs, strict=True)
+    )
     met = "" if target is None else ("met" if ratio <= target else "**missed**")
     wanted = "" if target is None else f"≤ {target:g}"
     each = ", ".join(f"{one / other:.2f}" for one, other in pairs)
-    return [name, f"{ours:.2f} s", f"{bare:.2f} s", f"{ratio:.2f}", each, wanted, met]
+    return [name, f"{ours:.2f} s", f"{bare:.2f} s", f"{ratio:.2f}", each, worked, wanted, met]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
