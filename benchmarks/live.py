@@ -94,7 +94,16 @@ def main() -> None:
         ratio_row("again, nothing changed", again, TARGET),
         ratio_row("only reading the list through the same API (instead of OpsConsole)", floor, None),
     ]
-    head = ["capture of a real n8n", "OpsConsole", "export + git add + git commit", "ratio", "each pair", "target", ""]
+    head = [
+        "capture of a real n8n",
+        "OpsConsole",
+        "export + git add + git commit",
+        "ratio",
+        "each pair",
+        "processor time of both",
+        "target",
+        "",
+    ]
     command = "script/bench live" + ("" if options.workflows == 2000 else f" --workflows {options.workflows}")
     save("live", command=command, title="A capture of a real n8n 1.123.0", body=table(head, rows))
 

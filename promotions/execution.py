@@ -20,11 +20,10 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from operations.engine import Run
-from operations.errors import Cancelled, Interrupted, UnknownOutcome
+from operations.errors import Cancelled, Interrupted
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from snapshots.canonical import Stored
@@ -34,27 +33,18 @@ from workflows import identity
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
-from workflows.writes import EditedMeanwhile, NotAsWritten, Resolver, WriteItem, Written, pending, perform
+from workflows.writes import EditedMeanwhile, Resolver, Written, perform
 
-from . import gates, material
-from .errors import PlanStale, PreSnapshotFailed, WriteFailed
-from .mapping import keys_in_target, map_workflow, target_ids
+from . import gates
+from .approved import Approved
+from .endings import error_again, short, told_error
+from .errors import PlanStale, PreSnapshotFailed
 from .models import Promotion, PromotionStatus
 from .settling import snapshot_id_for
-from .sides import Facts, Place, Side
 from .target import differences, reading_of
 
 CONCURRENCY = 4
 LISTED = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """The plan's workflow ids: source id to target id (or pending), target id to key."""
-
-    there: Mapping[str, str]
-    keys: Mapping[str, str]
-    creating: frozenset[str]
 
 
 class Execution:
@@ -73,6 +63,7 @@ class Execution:
         self.items: dict[str, dict[str, Any]] = {
             item["key"]: item for item in self.plan["items"] if item["action"] != "unchanged"
         }
+        self.approved = Approved(self.plan, self.items, self.source, self.target)
         self.pre_id = snapshot_id_for(run.operation.pk, "pre")
         self.post_id = snapshot_id_for(run.operation.pk, "post")
         self.gathered: Gathered | None = None
@@ -212,85 +203,11 @@ class Execution:
             with self.run.fenced():
                 identity.bind(tenant_id=self.run.tenant_id, environment_id=self.target.pk, ids=created)
 
-        with self._reader() as reader:
-            items = self._write_items(reader)
+        with self.approved.reader(self.run) as reader:
+            items = self.approved.write_items(reader)
             return perform(
                 self.run, client, items, prefix="promote", resolver=resolver, concurrency=CONCURRENCY, on_created=bind
             )
-
-    def _reader(self) -> material.Reader:
-        with self.run.fenced():
-            snapshot = Snapshot.objects.defer("workflows").filter(pk=self.plan["source"]["snapshot_id"]).first()
-        if snapshot is None:
-            raise PlanStale("The snapshot of the source that the plan was made from is gone.")
-        return material.Reader(snapshot, list(self.items))
-
-    def _write_items(self, reader: material.Reader) -> list[WriteItem]:
-        facts = self.frozen_facts()
-        creating = self.creating()
-        ids = Ids(target_ids(facts, creating), keys_in_target(facts, creating), creating)
-        return [self._write_item(item, reader, facts, ids) for item in self.items.values()]
-
-    def creating(self) -> frozenset[str]:
-        """Keys of the workflows that the target does not have yet."""
-        return frozenset(key for key, item in self.items.items() if item["action"] == "create")
-
-    def _write_item(self, item: dict[str, Any], reader: material.Reader, facts: Facts, ids: Ids) -> WriteItem:
-        create = item["action"] == "create"
-        word = "Create" if create else "Update"
-        return WriteItem(
-            key=item["key"],
-            name=item["name"],
-            title=f"{word} {item['name'] or item['key']}",
-            action=item["action"],
-            wanted_hash=item["wanted_hash"],
-            env_workflow_id=None if create else item["target"]["env_workflow_id"],
-            content=lambda: self.content_for(item, reader, facts, ids),
-            active=item["active"],
-            tags=item["tags"] if create else None,
-            expected_hash=item["expected_hash"],
-            needs=ids.creating & {*item["depends_on"], *_self_call(item)},
-            create_if_missing=False,
-        )
-
-    def content_for(self, item: Mapping[str, Any], reader: material.Reader, facts: Facts, ids: Ids) -> dict[str, Any]:
-        """What was approved, and nothing else: the pinned blob, mapped as the plan says, proven by the wanted hash."""
-        found = reader.get(item["key"])
-        pinned = item["source"]["blob"]
-        if found is None or (pinned and found[0].get("blob") not in (None, pinned)):
-            raise PlanStale(f"The content of “{item['name']}” that was approved is not in Git any more.")
-        mapped = map_workflow(found[1], facts=facts, workflow_ids=ids.there, keys=ids.keys)
-        if mapped.wanted_hash != item["wanted_hash"]:
-            raise PlanStale(f"“{item['name']}” would not become what was approved.", details={"key": item["key"]})
-        return mapped.content
-
-    def frozen_facts(self) -> Facts:
-        """The mapping that the plan froze, whatever was entered since."""
-        source: dict[str, Place] = {}
-        target: dict[str, Place] = {}
-        mapped: dict[tuple[str, str], tuple[str, str]] = {}
-        by_id: dict[tuple[str, str], tuple[str, str]] = {}
-        for item in self.plan["items"]:
-            source[item["key"]] = _place(item["key"], item["source"]["env_workflow_id"])
-            if item["target"]:
-                target[item["key"]] = _place(item["key"], item["target"]["env_workflow_id"])
-            for used in item["workflows"]:
-                if used["key"] and used["target_id"]:
-                    source.setdefault(used["key"], _place(used["key"], used["source_id"]))
-                    if used["target_id"] != pending(used["key"]):
-                        target.setdefault(used["key"], _place(used["key"], used["target_id"]))
-            for used in item["credentials"]:
-                if used["target_id"]:
-                    found = (used["target_id"], used["target_name"])
-                    mapped[used["type"], used["source_name"]] = found
-                    if used["source_id"]:
-                        by_id[used["type"], used["source_id"]] = found
-        return Facts(
-            source=Side(self.source, source, None),
-            target=Side(self.target, target, None),
-            mapped=mapped,
-            mapped_by_id=by_id,
-        )
 
     def verify(
         self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written], pre: Snapshot
@@ -385,7 +302,7 @@ class Execution:
         if note:
             result["warning"] = note
         self.run.step("promotion:finish", "Record the result", lambda: self.conclude(PromotionStatus.COMPLETED, result))
-        return _short(result)
+        return short(result)
 
     def _post_snapshot(self) -> dict[str, Any] | None:
         from snapshots.services import capture_into
@@ -453,67 +370,7 @@ class Execution:
             return None
         result = self.promotion.execution_result or {}
         if self.promotion.status == PromotionStatus.COMPLETED:
-            return _short(result)
+            return short(result)
         if self.promotion.status == PromotionStatus.CANCELLED or (result.get("error") or {}).get("code") == "CANCELLED":
             raise Cancelled
-        raise _error_again(result.get("error") or {})
-
-
-def told_error(error: Exception) -> dict[str, Any]:
-    """An error as the row keeps it. What is no failure with a code of its own counts as a failed write."""
-    if isinstance(error, Cancelled):
-        return {
-            "code": "CANCELLED",
-            "message": "Cancelled by a person.",
-            "recovery": "Plan and run it again when wanted.",
-        }
-    if isinstance(error, UnknownOutcome | EditedMeanwhile | NotAsWritten) or not getattr(error, "code", "").startswith(
-        "PROMO"
-    ):
-        cause = (
-            error.to_dict() if isinstance(error, OpsError) else {"message": f"{type(error).__name__}: {error}"[:500]}
-        )
-        message = cause["message"]
-        return {
-            "code": WriteFailed.code,
-            "message": message,
-            "recovery": WriteFailed.recovery,
-            "details": {"cause": cause},
-        }
-    assert isinstance(error, OpsError)  # noqa: S101 -- it has a code of ours
-    return error.to_dict()
-
-
-class Ended(OpsError):
-    """A failure read back from the row."""
-
-    code = "PROMO_002"
-
-
-def _error_again(told: Mapping[str, Any]) -> OpsError:
-    kinds = {"PROMO_005": _partial(), "PROMO_001": PreSnapshotFailed, "PROMO_007": PlanStale}
-    kind = kinds.get(str(told.get("code")), WriteFailed)
-    return kind(str(told.get("message") or "") or None, details=dict(told.get("details") or {}))
-
-
-def _partial() -> type[OpsError]:
-    from .errors import RollbackFailed
-
-    return RollbackFailed
-
-
-def _place(key: str, env_workflow_id: str) -> Place:
-    return Place(key, "", env_workflow_id, "linked", "", "", "", False, (), 0, None)
-
-
-def _self_call(item: Mapping[str, Any]) -> set[str]:
-    return {used["key"] for used in item["workflows"] if used["key"] == item["key"]}
-
-
-def _short(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The operation's own result; the promotion's row has the whole."""
-    return {
-        "snapshot_ids": result.get("snapshot_ids"),
-        "commit": result.get("commit"),
-        "workflows": len(result.get("workflows") or ()),
-    }
+        raise error_again(result.get("error") or {})

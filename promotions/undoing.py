@@ -26,9 +26,9 @@ from workflows.references import rewrite
 from workflows.writes import Resolver, pending
 
 from . import material
+from .endings import error_again, told_error
 from .errors import RollbackFailed, RollbackUnfinished
 from .judging import FOREIGN, GONE, OLD, OURS, is_mixture, judge
-from .mapping import keys_in_target, target_ids
 from .models import PromotionStatus
 from .target import Live, Reading, differences, read_target
 
@@ -48,8 +48,6 @@ class Undoing:
 
     def carry_out(self) -> dict[str, Any]:
         """Put back, prove, record; always ends by raising what ended the promotion (or ``Cancelled``)."""
-        from .execution import told_error
-
         with self.run.shielded():
             told = told_error(self.error) if self.error is not None else {}
             decided = self.run.step("undo:decide", "Decide to put the target back", lambda: {"error": told})
@@ -58,9 +56,7 @@ class Undoing:
         status = result["rollback_result"]["status"]
         if status == "success" and error["code"] == "CANCELLED":
             raise Cancelled
-        from .execution import _error_again
-
-        raise _error_again(error)
+        raise error_again(error)
 
     def _put_back(self, error: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -373,12 +369,8 @@ class _Contents:
         with execution.run.fenced():
             source = Snapshot.objects.defer("workflows").get(pk=execution.plan["source"]["snapshot_id"])
             pre = Snapshot.objects.defer("workflows").get(pk=execution.pre_id)
-        from .execution import Ids
-
-        creating, facts = execution.creating(), execution.frozen_facts()
-        ids = Ids(target_ids(facts, creating), keys_in_target(facts, creating), creating)
         with material.Reader(source, [item["key"]]) as reader:
-            new = execution.content_for(item, reader, facts, ids)
+            new = execution.approved.content_for(item, reader)
         old = material.load(pre, [item["key"]]).get(item["key"]) if item["target"] else None
         made = {there: pending(key) for key, there in resolver.created.items()}
         # References are compared by what they mean: a created workflow has an id now where the plan had none.

@@ -1,0 +1,114 @@
+"""What was approved: the plan's items as they are to be written, mapped as the plan says and in no other way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from operations.engine import Run
+from snapshots.models import Snapshot
+from workflows.models import Environment
+from workflows.writes import WriteItem, pending
+
+from . import material
+from .errors import PlanStale
+from .mapping import keys_in_target, map_workflow, target_ids
+from .sides import Facts, Place, Side
+
+
+class Approved:
+    """The contents of one plan. ``items`` are those of the plan's that are written, by key."""
+
+    def __init__(
+        self, plan: Mapping[str, Any], items: Mapping[str, dict[str, Any]], source: Environment, target: Environment
+    ) -> None:
+        self.plan, self.items, self.source, self.target = plan, items, source, target
+        #: Keys of the workflows that the target does not have yet.
+        self.creating = frozenset(key for key, item in items.items() if item["action"] == "create")
+
+    @cached_property
+    def _there(self) -> dict[str, str]:
+        return target_ids(self.facts, self.creating)
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return keys_in_target(self.facts, self.creating)
+
+    def reader(self, run: Run) -> material.Reader:
+        """The contents that were approved, as the source's snapshot holds them."""
+        with run.fenced():
+            snapshot = Snapshot.objects.defer("workflows").filter(pk=self.plan["source"]["snapshot_id"]).first()
+        if snapshot is None:
+            raise PlanStale("The snapshot of the source that the plan was made from is gone.")
+        return material.Reader(snapshot, list(self.items))
+
+    def write_items(self, reader: material.Reader) -> list[WriteItem]:
+        """One for each workflow that is created or updated; contents are loaded when they are written."""
+        return [self._write_item(item, reader) for item in self.items.values()]
+
+    def _write_item(self, item: dict[str, Any], reader: material.Reader) -> WriteItem:
+        create = item["action"] == "create"
+        word = "Create" if create else "Update"
+        return WriteItem(
+            key=item["key"],
+            name=item["name"],
+            title=f"{word} {item['name'] or item['key']}",
+            action=item["action"],
+            wanted_hash=item["wanted_hash"],
+            env_workflow_id=None if create else item["target"]["env_workflow_id"],
+            content=lambda: self.content_for(item, reader),
+            active=item["active"],
+            tags=item["tags"] if create else None,
+            expected_hash=item["expected_hash"],
+            needs=self.creating & {*item["depends_on"], *_self_call(item)},
+            create_if_missing=False,
+        )
+
+    def content_for(self, item: Mapping[str, Any], reader: material.Reader) -> dict[str, Any]:
+        """What was approved, and nothing else: the pinned blob, mapped as the plan says, proven by the wanted hash."""
+        found = reader.get(item["key"])
+        pinned = item["source"]["blob"]
+        if found is None or (pinned and found[0].get("blob") not in (None, pinned)):
+            raise PlanStale(f"The content of “{item['name']}” that was approved is not in Git any more.")
+        mapped = map_workflow(found[1], facts=self.facts, workflow_ids=self._there, keys=self._keys)
+        if mapped.wanted_hash != item["wanted_hash"]:
+            raise PlanStale(f"“{item['name']}” would not become what was approved.", details={"key": item["key"]})
+        return mapped.content
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The mapping that the plan froze, whatever was entered since."""
+        source: dict[str, Place] = {}
+        target: dict[str, Place] = {}
+        mapped: dict[tuple[str, str], tuple[str, str]] = {}
+        by_id: dict[tuple[str, str], tuple[str, str]] = {}
+        for item in self.plan["items"]:
+            source[item["key"]] = _place(item["key"], item["source"]["env_workflow_id"])
+            if item["target"]:
+                target[item["key"]] = _place(item["key"], item["target"]["env_workflow_id"])
+            for used in item["workflows"]:
+                if used["key"] and used["target_id"]:
+                    source.setdefault(used["key"], _place(used["key"], used["source_id"]))
+                    if used["target_id"] != pending(used["key"]):
+                        target.setdefault(used["key"], _place(used["key"], used["target_id"]))
+            for used in item["credentials"]:
+                if used["target_id"]:
+                    found = (used["target_id"], used["target_name"])
+                    mapped[used["type"], used["source_name"]] = found
+                    if used["source_id"]:
+                        by_id[used["type"], used["source_id"]] = found
+        return Facts(
+            source=Side(self.source, source, None),
+            target=Side(self.target, target, None),
+            mapped=mapped,
+            mapped_by_id=by_id,
+        )
+
+
+def _place(key: str, env_workflow_id: str) -> Place:
+    return Place(key, "", env_workflow_id, "linked", "", "", "", False, (), 0, None)
+
+
+def _self_call(item: Mapping[str, Any]) -> set[str]:
+    return {used["key"] for used in item["workflows"] if used["key"] == item["key"]}
