@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import api, control, persist
 from .api import Answer
 from .faults import Fault
+from .records import MAX_CALLS, Call, etag
 from .schema import openapi
-from .state import MAX_CALLS, Call, Instance, World, etag
+from .state import Instance, World
 
 TRANSPORT = "sandbox.transport"
 MALFORMED = b"""<!DOCTYPE html>

@@ -16,8 +16,10 @@ from starlette.types import ASGIApp
 
 from .faults import Fault, FaultError
 from .generate import estate
+from .records import Workflow, new_id, now
+from .rendering import render
 from .schema import PROFILES
-from .state import Instance, Workflow, World, new_id, now
+from .state import Instance, World
 
 
 class ControlError(Exception):
@@ -174,7 +176,7 @@ class Control:
     async def state(self, request: Request) -> Response:
         """Everything an instance holds, as n8n's API would show it."""
         instance = self._instance(request)
-        workflows = [orjson.loads(instance.render(instance.workflows[identity])) for identity in instance.order]
+        workflows = [orjson.loads(render(instance, instance.workflows[identity])) for identity in instance.order]
         return answer(
             {
                 **describe(instance),

@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from .faults import Fault
+from .records import Owner, Version, Workflow
 from .schema import PROFILES
-from .state import Instance, Owner, Version, Workflow, World
+from .state import Instance, World
 
 FILE = "sandbox-state.json"
 FORMAT = 1

@@ -1,119 +1,22 @@
-"""What an instance remembers: workflows as ready-made JSON fragments, so that a page is a join and not a dump."""
+"""One instance and what can be done to it; all instances of a process."""
 
 from __future__ import annotations
 
-import base64
 import bisect
-import hashlib
 import secrets
-import string
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from .faults import Fault
+from .records import Call, Owner, Version, Workflow, new_id, now, starts
 from .schema import DEFAULT_PROFILE, PROFILES, Profile
 
-_ALPHABET = string.ascii_letters + string.digits
-MAX_VERSIONS = 20
-MAX_CALLS = 20_000
 KNOWN_PACKAGES = ("n8n-nodes-base.", "@n8n/n8n-nodes-langchain.")
-# Started by hand, or by another workflow: none of these keeps a workflow active.
-_NOT_STARTING = {"manualTrigger", "executeWorkflowTrigger", "errorTrigger", "evaluationTrigger"}
-_STARTING = {"webhook", "cron", "interval", "emailReadImap"}
 SETTING_DEFAULTS: Mapping[str, Any] = {"callerPolicy": "workflowsFromSameOwner", "availableInMCP": False}
-
-
-def new_id() -> str:
-    """Sixteen letters and digits, as n8n's own ids."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(16))
-
-
-def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def etag(body: bytes) -> str:
-    return f'W/"{len(body):x}-{base64.b64encode(hashlib.sha1(body, usedforsecurity=False).digest())[:27].decode()}"'
-
-
-def starts(node: Mapping[str, Any]) -> bool:
-    """Whether this node can start a workflow on its own."""
-    kind = str(node.get("type", "")).rpartition(".")[2]
-    if node.get("disabled") or kind in _NOT_STARTING:
-        return False
-    return kind in _STARTING or kind.endswith("Trigger")
-
-
-@dataclass(slots=True)
-class Version:
-    """What was once saved: the part of a workflow that runs."""
-
-    id: str
-    nodes: bytes
-    connections: bytes
-    at: str
-
-
-@dataclass(slots=True)
-class Workflow:
-    """One workflow. `nodes`, `connections`, `static_data`, `pin_data`, `meta` are JSON text; tags are ids."""
-
-    id: str
-    name: str
-    nodes: bytes
-    connections: bytes
-    settings: dict[str, Any]
-    created: str
-    updated: str
-    version: str
-    static_data: bytes = b"null"
-    pin_data: bytes = b"null"
-    meta: bytes = b"null"
-    description: str | None = None
-    live: Version | None = None
-    archived: bool = False
-    counter: int = 1
-    trigger_count: int = 0
-    tags: list[str] = field(default_factory=list)
-    versions: list[Version] = field(default_factory=list)
-    shared_at: str = ""
-
-    @property
-    def active(self) -> bool:
-        return self.live is not None
-
-    def node_list(self) -> list[dict[str, Any]]:
-        return orjson.loads(self.nodes)
-
-    def remember(self) -> Version:
-        """Keep what the workflow holds now as a version, the newest last."""
-        version = Version(self.version, self.nodes, self.connections, self.updated)
-        self.versions = [*self.versions[-(MAX_VERSIONS - 1) :], version]
-        return version
-
-
-@dataclass(slots=True)
-class Call:
-    """One call that reached the instance, for tests that ask what was sent."""
-
-    method: str
-    path: str
-    status: int
-    fault: str | None = None
-
-
-@dataclass(slots=True)
-class Owner:
-    email: str = "owner@example.com"
-    first_name: str = "Olive"
-    last_name: str = "Owner"
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    project_id: str = field(default_factory=new_id)
 
 
 @dataclass
@@ -325,118 +228,6 @@ class Instance:
 
     def tag_objects(self, ids: Iterable[str]) -> list[dict[str, Any]]:
         return [self.tags[tag_id] for tag_id in ids if tag_id in self.tags]
-
-    def render(
-        self,
-        workflow: Workflow,
-        *,
-        listed: bool = False,
-        pin: bool = True,
-        shared: bool = True,
-        tags: bool = True,
-        live: bool = True,
-    ) -> bytes:
-        """The JSON of a workflow as one of n8n's answers holds it; `listed` is the shorter form of the list."""
-        join: list[bytes] = [
-            orjson.dumps(
-                {"updatedAt": workflow.updated, "createdAt": workflow.created, "id": workflow.id, "name": workflow.name}
-            )[:-1]
-        ]
-        put = join.append
-        if not listed:
-            put(b',"description":' + orjson.dumps(workflow.description))
-        put(b',"active":true' if workflow.live else b',"active":false')
-        put(b',"isArchived":true' if workflow.archived else b',"isArchived":false')
-        put(b',"nodes":')
-        put(workflow.nodes)
-        put(b',"connections":')
-        put(workflow.connections)
-        put(b',"settings":' + orjson.dumps(workflow.settings))
-        put(b',"staticData":')
-        put(workflow.static_data)
-        put(b',"meta":')
-        put(workflow.meta)
-        if pin:
-            put(b',"pinData":')
-            put(workflow.pin_data)
-        live_id = f'"{workflow.live.id}"' if workflow.live else "null"
-        put(f',"versionId":"{workflow.version}","activeVersionId":{live_id}'.encode())
-        if not listed:
-            put(f',"versionCounter":{workflow.counter}'.encode())
-        put(f',"triggerCount":{workflow.trigger_count}'.encode())
-        if shared:
-            put(b',"shared":[' + self._shared(workflow, people=not listed) + b"]")
-        if tags:
-            put(b',"tags":' + orjson.dumps(self.tag_objects(workflow.tags)))
-        if live:
-            put(b',"activeVersion":')
-            if workflow.live:
-                join.extend(self._version(workflow, workflow.live))
-            else:
-                put(b"null")
-        put(b"}")
-        return b"".join(join)
-
-    def _version(self, workflow: Workflow, version: Version) -> list[bytes]:
-        head = {
-            "updatedAt": version.at,
-            "createdAt": version.at,
-            "versionId": version.id,
-            "workflowId": workflow.id,
-        }
-        author = f"{self.owner.first_name} {self.owner.last_name}"
-        tail = {"authors": author, "name": None, "description": None}
-        return [
-            orjson.dumps(head)[:-1],
-            b',"nodes":',
-            version.nodes,
-            b',"connections":',
-            version.connections,
-            b"," + orjson.dumps(tail)[1:],
-        ]
-
-    def render_version(self, workflow: Workflow, version: Version) -> bytes:
-        return b"".join(self._version(workflow, version))
-
-    def _shared(self, workflow: Workflow, *, people: bool) -> bytes:
-        moment = workflow.shared_at or workflow.created
-        entry: dict[str, Any] = {
-            "updatedAt": moment,
-            "createdAt": moment,
-            "role": "workflow:owner",
-            "workflowId": workflow.id,
-            "projectId": self.owner.project_id,
-        }
-        if people:
-            entry["project"] = self._project()
-        return orjson.dumps(entry)
-
-    def _project(self) -> dict[str, Any]:
-        owner = self.owner
-        dates = {"updatedAt": self.created, "createdAt": self.created}
-        user = {
-            **dates,
-            "id": owner.id,
-            "email": owner.email,
-            "firstName": owner.first_name,
-            "lastName": owner.last_name,
-            "personalizationAnswers": None,
-            "settings": {"userActivated": False},
-            "disabled": False,
-            "mfaEnabled": False,
-            "lastActiveAt": self.created[:10],
-            "isPending": False,
-        }
-        relation = {**dates, "userId": owner.id, "projectId": owner.project_id, "user": user}
-        return {
-            **dates,
-            "id": owner.project_id,
-            "name": f"{owner.first_name} {owner.last_name} <{owner.email}>",
-            "type": "personal",
-            "icon": None,
-            "description": None,
-            "projectRelations": [relation],
-        }
 
 
 class World:

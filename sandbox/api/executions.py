@@ -1,0 +1,80 @@
+"""Executions, and the webhooks that cause them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from sandbox.state import Instance
+
+from .calls import BAD_CURSOR, NOT_FOUND, Answer, Request, cursor_of, message, next_cursor, reply
+
+_SHORT = ("createdAt", "deletedAt")
+
+
+def list_executions(request: Request) -> Answer:
+    cursor, query = cursor_of(request), request.query
+    if cursor is None:
+        return BAD_CURSOR
+    limit = int(cursor.get("limit", query.get("limit", 100)))
+    last = int(cursor.get("lastId", 0))
+    wanted = [
+        run
+        for run in reversed(request.instance.executions)
+        if (not last or int(run["id"]) < last)
+        and query.get("status", run["status"]) == run["status"]
+        and query.get("workflowId", run["workflowId"]) == run["workflowId"]
+    ]
+    page = [{key: value for key, value in run.items() if key not in _SHORT} for run in wanted[:limit]]
+    more = len(wanted) > limit
+    return reply(
+        {"data": page, "nextCursor": next_cursor({"lastId": page[-1]["id"], "limit": limit}) if more else None}
+    )
+
+
+def _execution(request: Request) -> dict[str, Any] | None:
+    return next((run for run in request.instance.executions if run["id"] == request.params["id"]), None)
+
+
+def get_execution(request: Request) -> Answer:
+    run = _execution(request)
+    if run is None:
+        return NOT_FOUND
+    data = {"version": 1, "startData": {}, "resultData": {"runData": {}}} if request.query.get("includeData") else None
+    return reply({**run, "data": data} if data else run)
+
+
+def delete_execution(request: Request) -> Answer:
+    run = _execution(request)
+    if run is None:
+        return NOT_FOUND
+    if run["status"] == "running":
+        return message(400, "Cannot delete a running execution")
+    request.instance.executions.remove(run)
+    return reply(run)
+
+
+def webhook(instance: Instance, method: str, path: str) -> Answer:
+    """What a production webhook answers, and the execution it leaves behind."""
+    owner = instance.webhooks.get((method, path))
+    if owner is None:
+        others = [known for known, hooked in instance.webhooks if hooked == path]
+        if others:
+            text = f"This webhook is not registered for {method} requests. Did you mean to make a {others[0]} request?"
+        else:
+            text = f'The requested webhook "{method} {path}" is not registered.'
+        return reply({"code": 404, "message": text}, 404)
+    workflow = instance.workflows[owner[0]]
+    node: dict[str, Any] = next(
+        (node for node in orjson.loads(workflow.live.nodes) if node.get("name") == owner[1])
+        if workflow.live
+        else iter(()),
+        {},
+    )
+    guarded = (node.get("parameters") or {}).get("authentication", "none") != "none"
+    references = (node.get("credentials") or {}).values()
+    if guarded and not any(ref.get("id") in instance.credentials for ref in references if isinstance(ref, dict)):
+        return Answer(500, b"No authentication data defined on node!", content_type="text/plain")
+    instance.run(workflow.id, status="error" if instance.missing_references(workflow) else "success", mode="webhook")
+    return message(200, "Workflow was started")

@@ -1,0 +1,127 @@
+"""A workflow as n8n's answers hold it: fragments joined, never dumped again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from .records import Version, Workflow
+from .state import Instance
+
+
+def render(
+    instance: Instance,
+    workflow: Workflow,
+    *,
+    listed: bool = False,
+    pin: bool = True,
+    shared: bool = True,
+    tags: bool = True,
+    live: bool = True,
+) -> bytes:
+    """The JSON of a workflow as one of n8n's answers holds it; `listed` is the shorter form of the list."""
+    join: list[bytes] = [
+        orjson.dumps(
+            {"updatedAt": workflow.updated, "createdAt": workflow.created, "id": workflow.id, "name": workflow.name}
+        )[:-1]
+    ]
+    put = join.append
+    if not listed:
+        put(b',"description":' + orjson.dumps(workflow.description))
+    put(b',"active":true' if workflow.live else b',"active":false')
+    put(b',"isArchived":true' if workflow.archived else b',"isArchived":false')
+    put(b',"nodes":')
+    put(workflow.nodes)
+    put(b',"connections":')
+    put(workflow.connections)
+    put(b',"settings":' + orjson.dumps(workflow.settings))
+    put(b',"staticData":')
+    put(workflow.static_data)
+    put(b',"meta":')
+    put(workflow.meta)
+    if pin:
+        put(b',"pinData":')
+        put(workflow.pin_data)
+    live_id = f'"{workflow.live.id}"' if workflow.live else "null"
+    put(f',"versionId":"{workflow.version}","activeVersionId":{live_id}'.encode())
+    if not listed:
+        put(f',"versionCounter":{workflow.counter}'.encode())
+    put(f',"triggerCount":{workflow.trigger_count}'.encode())
+    if shared:
+        put(b',"shared":[' + _shared(instance, workflow, people=not listed) + b"]")
+    if tags:
+        put(b',"tags":' + orjson.dumps(instance.tag_objects(workflow.tags)))
+    if live:
+        put(b',"activeVersion":')
+        if workflow.live:
+            join.extend(_version(instance, workflow, workflow.live))
+        else:
+            put(b"null")
+    put(b"}")
+    return b"".join(join)
+
+
+def _version(instance: Instance, workflow: Workflow, version: Version) -> list[bytes]:
+    head = {
+        "updatedAt": version.at,
+        "createdAt": version.at,
+        "versionId": version.id,
+        "workflowId": workflow.id,
+    }
+    author = f"{instance.owner.first_name} {instance.owner.last_name}"
+    tail = {"authors": author, "name": None, "description": None}
+    return [
+        orjson.dumps(head)[:-1],
+        b',"nodes":',
+        version.nodes,
+        b',"connections":',
+        version.connections,
+        b"," + orjson.dumps(tail)[1:],
+    ]
+
+
+def render_version(instance: Instance, workflow: Workflow, version: Version) -> bytes:
+    return b"".join(_version(instance, workflow, version))
+
+
+def _shared(instance: Instance, workflow: Workflow, *, people: bool) -> bytes:
+    moment = workflow.shared_at or workflow.created
+    entry: dict[str, Any] = {
+        "updatedAt": moment,
+        "createdAt": moment,
+        "role": "workflow:owner",
+        "workflowId": workflow.id,
+        "projectId": instance.owner.project_id,
+    }
+    if people:
+        entry["project"] = _project(instance)
+    return orjson.dumps(entry)
+
+
+def _project(instance: Instance) -> dict[str, Any]:
+    owner = instance.owner
+    dates = {"updatedAt": instance.created, "createdAt": instance.created}
+    user = {
+        **dates,
+        "id": owner.id,
+        "email": owner.email,
+        "firstName": owner.first_name,
+        "lastName": owner.last_name,
+        "personalizationAnswers": None,
+        "settings": {"userActivated": False},
+        "disabled": False,
+        "mfaEnabled": False,
+        "lastActiveAt": instance.created[:10],
+        "isPending": False,
+    }
+    relation = {**dates, "userId": owner.id, "projectId": owner.project_id, "user": user}
+    return {
+        **dates,
+        "id": owner.project_id,
+        "name": f"{owner.first_name} {owner.last_name} <{owner.email}>",
+        "type": "personal",
+        "icon": None,
+        "description": None,
+        "projectRelations": [relation],
+    }
