@@ -47,7 +47,7 @@ ABOUT_PROMOTIONS = f"""{ABOUT}
 {PACE_SECONDS[0] * 1000:.0f} ms for each write and {PACE_SECONDS[1] * 1000:.0f} ms for each read of one workflow. A
 promotion is its whole operation: gates, snapshot before, read-compare-write-read of each workflow, the whole target
 verified, the approved branch, snapshot after. Where the sandbox answers at once, both sides are bound by the one
-processor that Python can use; the bare side does not look before it writes, hash what it reads, or read the target.
+processor that Python can use; the bare side does not look before it writes, nor capture, verify or approve anything.
 """
 
 
