@@ -43,6 +43,11 @@ def export(program: Path, data: Path, repository: Path) -> None:
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "Export"], check=True, **quiet)
 
 
+def _machine() -> str:
+    """How busy the machine was: a capture keeps two cores busy, the export one, so that others cost it more."""
+    return f"\nLoad of the machine over the last 15 minutes: {os.getloadavg()[2]:.1f}.\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="script/bench live")
     parser.add_argument("--workflows", type=int, default=2000)
@@ -105,7 +110,7 @@ def main() -> None:
         "",
     ]
     command = "script/bench live" + ("" if options.workflows == 2000 else f" --workflows {options.workflows}")
-    save("live", command=command, title="A capture of a real n8n 1.123.0", body=table(head, rows))
+    save("live", command=command, title="A capture of a real n8n 1.123.0", body=table(head, rows) + _machine())
 
 
 if __name__ == "__main__":
