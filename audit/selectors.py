@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
 
 from opsconsole.core.errors import Invalid
-from opsconsole.core.paging import Page, by_id
+from opsconsole.core.paging import BadCursor, Page, decode, encode
 from tenants.models import Tenant, User
 
 from .models import AuditLog
@@ -55,6 +55,7 @@ class TrailFilter:
     """What to look for; empty means anything. Times are ISO dates or moments, ``until`` a date includes its day."""
 
     person: str = ""
+    acted_as: str = ""
     action: str = ""
     resource_type: str = ""
     resource_id: str = ""
@@ -108,6 +109,8 @@ def filtered(wanted: TrailFilter) -> QuerySet[AuditLog]:
     if wanted.person:
         ids = _person_ids(wanted.person)
         rows = rows.filter(Q(actor_user_id__in=ids) | Q(impersonated_user_id__in=ids))
+    if wanted.acted_as:
+        rows = rows.filter(impersonated_user_id__in=_person_ids(wanted.acted_as))
     if wanted.action:
         rows = rows.filter(action=wanted.action.upper())
     if wanted.resource_type:
@@ -134,7 +137,31 @@ def list_trail(wanted: TrailFilter, *, cursor: str = "", limit: int = 50, tenant
     rows = filtered(wanted)
     if tenant_id is not None:
         rows = rows.filter(tenant_id=tenant_id)
-    return by_id(rows, cursor=cursor, limit=limit)
+    return newest_first(rows, cursor=cursor, limit=limit)
+
+
+def newest_first(rows: QuerySet[AuditLog], *, cursor: str = "", limit: int = 50) -> Page:
+    """A page by (time, id): every index of the trail ends in these, and months before and after are not touched."""
+    if cursor:
+        moment, last_id = decode(cursor, 2)
+        try:
+            when, pk = datetime.fromisoformat(str(moment)), int(last_id)
+        except ValueError as error:
+            raise BadCursor from error
+        # As one range with a remainder; an OR of both would be read from the newest entry on.
+        rows = rows.filter(created_at__lte=when).filter(Q(created_at__lt=when) | Q(pk__lt=pk))
+    found = list(rows.order_by("-created_at", "-pk")[: limit + 1])
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(found[:limit], encode([last.created_at.isoformat(), last.pk]) if last else "")
+
+
+def entries_of_session(session_id: uuid.UUID, *, cursor: str = "", limit: int = 50) -> Page:
+    """Everything on record of a support session, newest first. In a scope that sees its tenant.
+
+    ``Page.rows`` are ``AuditLog``: writes (CREATE, UPDATE, DELETE with ``details['previous_value']`` and
+    ``['new_value']``) and events (reads, refusals, effects outside); ``Page.next_cursor`` leads on.
+    """
+    return newest_first(AuditLog.objects.filter(session_id=session_id), cursor=cursor, limit=limit)
 
 
 def people_of(rows: Iterable[AuditLog]) -> dict[uuid.UUID, User]:

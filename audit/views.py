@@ -15,6 +15,7 @@ from tenants.permissions import is_platform_admin
 
 from . import presenters, selectors
 from .models import AuditLog
+from .sealing import seal_of
 from .selectors import TrailFilter
 
 
@@ -93,6 +94,7 @@ def _entry(request: HttpRequest, pk: int, *, slug: str, section: str) -> HttpRes
         "entry": entry,
         "sides": presenters.sides(row),
         "facts": presenters.facts(row),
+        "seal": seal_of(epoch=row.epoch, transaction_id=row.transaction_id, entry_id=row.pk),
         "everywhere": not slug,
         "nav_section": section,
     }

@@ -125,6 +125,7 @@ _API: dict[str, Route] = {
     "operations/<operation_id>/retry": WRITES,
     "background-jobs": LEAVES,
     "audit-logs": READS,
+    "audit/events": NEVER,
     "environments": Route(get=Rule.READ, post=Rule.DENIED),
     "environments/<environment_id>": Route(get=Rule.READ, patch=Rule.DENIED),
     "environments/<environment_id>/test-connection": WRITES,
