@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
+import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from .setup import fresh_tenant, start_django
+from .setup import fresh_tenant, save, start_django, table
 
 TABLE = "canonical_workflows"
 ROUNDS = 7
@@ -123,7 +128,7 @@ def writes(tenant: Any) -> list[list[str]]:
                 cursor.execute("UPDATE background_jobs SET heartbeat_at = clock_timestamp() WHERE id = %s", [job.pk])
         return (time.perf_counter() - began) / 200
 
-    table = [
+    found = [
         compare("`save()` of a change, a scope each", saves_alone),
         compare("`save()` of a change, all in one transaction", saves_together),
         compare("`save()` of a new row, a scope each", autocommit),
@@ -131,20 +136,135 @@ def writes(tenant: Any) -> list[list[str]]:
     ]
     with untrailed(TABLE), tenant_scope(tenant.pk):
         CanonicalWorkflow.objects.bulk_create(flows(20_000))
-    table.append(compare("`update()` of 20,000 rows", update_many, rounds=3))
-    table.append(compare("a heartbeat of a job (leaves no entry)", heartbeats, table="background_jobs"))
-    return table
+    found.append(compare("`update()` of 20,000 rows", update_many, rounds=3))
+    found.append(compare("a heartbeat of a job (leaves no entry)", heartbeats, table="background_jobs"))
+    return found
+
+
+SPREAD = """
+INSERT INTO audit_logentry (timestamp, tenant_id, actor_id, acting_as_id, session_id, cid, source, action, action_name,
+                            resource_type, resource_id, object_pk, object_repr, details, remote_addr, transaction_id)
+SELECT now() - make_interval(secs => 20 * (%(count)s - n)),
+       CASE WHEN n %% 3 = 0 THEN %(tenant)s ELSE md5('t' || n %% 200)::uuid END, md5('a' || n %% 2000)::uuid,
+       CASE WHEN n %% 50 = 0 THEN md5('s' || n %% 500)::uuid END, CASE WHEN n %% 50 = 0 THEN md5('ss' || n / 500)::uuid END,
+       md5('r' || n / 4), (ARRAY['web', 'api', 'task'])[1 + n %% 3], n %% 3,
+       CASE WHEN n %% 5000 = 0 THEN 'SIGN_IN_FAILED' ELSE (ARRAY['CREATE', 'UPDATE', 'DELETE'])[1 + n %% 3] END,
+       (ARRAY['environments', 'promotions', 'snapshots', 'workflow_env_map'])[1 + n %% 4], md5('o' || n %% 50000)::uuid,
+       md5('o' || n %% 50000)::uuid::text, 'Object ' || n %% 50000,
+       jsonb_build_object('previous_value', jsonb_build_object('name', 'Before ' || n), 'new_value',
+                          jsonb_build_object('name', 'After ' || n)), '192.0.2.7', n::text::xid8
+  FROM generate_series(1, %(count)s) AS n
+"""
+
+
+def fill(tenant: Any, count: int) -> None:
+    """A trail of ``count`` entries, a third of them of one tenant."""
+    with owner() as connection:
+        connection.execute(SPREAD.replace("%(count)s", str(count)), {"tenant": tenant.pk})
+        connection.execute("VACUUM ANALYZE audit_logentry")
+
+
+def sealing(entries: int) -> list[list[str]]:
+    from audit.sealing import seal_trail
+
+    began = time.perf_counter()
+    count = seal_trail(limit=entries)
+    took = time.perf_counter() - began
+    return [[f"sealing {count:,} entries", f"{took:.1f} s", f"{count / took:,.0f} entries/s"]]
+
+
+def searches(tenant: Any) -> list[list[str]]:
+    """p95 over pages of every kind of narrowing, first and later pages, of a tenant and of the platform."""
+    from audit.models import AuditLog
+    from audit.selectors import TrailFilter, list_trail
+    from tenants.scope import platform_scope, tenant_scope
+
+    with platform_scope():
+        some = list(AuditLog.objects.filter(tenant_id=tenant.pk, session_id__isnull=False).order_by("id")[:2000:40])
+    found = []
+    for name, make in {
+        "everything": lambda e: {},
+        "person": lambda e: {"person": str(e.actor_user_id)},
+        "acted-as": lambda e: {"acted_as": str(e.impersonated_user_id)},
+        "object": lambda e: {"resource_id": str(e.resource_id)},
+        "kind": lambda e: {"resource_type": e.resource_type},
+        "action, rare": lambda e: {"action": "SIGN_IN_FAILED"},
+        "time": lambda e: {"since": e.created_at.isoformat(), "until": (e.created_at + timedelta(hours=1)).isoformat()},
+        "session": lambda e: {"session": str(e.session_id)},
+        "request": lambda e: {"request": e.request_id},
+    }.items():
+        for where in ("tenant", "platform"):
+            times = []
+            for entry in some:
+                wanted, cursor = TrailFilter(**make(entry)), ""
+                for _page in range(2):
+                    with tenant_scope(tenant.pk) if where == "tenant" else platform_scope():
+                        began = time.perf_counter()
+                        page = list_trail(wanted, cursor=cursor)
+                        times.append((time.perf_counter() - began) * 1000)
+                    cursor = page.next_cursor
+                    if not cursor:
+                        break
+            p95 = statistics.quantiles(times, n=20)[18]
+            found.append([f"{name}, {where}", f"{statistics.median(times):.1f} ms", f"{p95:.1f} ms"])
+    return found
+
+
+def exports() -> list[list[str]]:
+    """The export to a file against PostgreSQL's own COPY of the same columns to one."""
+    from audit.export import COLUMNS, export_trail
+    from audit.selectors import TrailFilter
+    from tenants.scope import platform_scope
+
+    def ours(path: Path) -> tuple[float, int]:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        began = time.perf_counter()
+        with path.open("wb") as out, platform_scope():
+            manifest = export_trail(TrailFilter(), kind="csv", write=out.write)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        return time.perf_counter() - began, grown if manifest.rows else 0
+
+    def bare(path: Path) -> float:
+        names = ", ".join(COLUMNS)
+        copy = f"\\copy (SELECT {names} FROM audit_logs ORDER BY created_at, id) TO '{path}' (FORMAT csv, HEADER)"
+        began = time.perf_counter()
+        subprocess.run(["psql", "-Xqd", os.environ["DATABASE_OPERATOR_URL"], "-c", copy], check=True)
+        return time.perf_counter() - began
+
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder) / "ours.csv", Path(folder) / "bare.csv"
+        pairs = [(ours(first), bare(second)) for _ in range(3)]
+        size = first.stat().st_size / 1e6
+    a, b = statistics.median(p[0][0] for p in pairs), statistics.median(p[1] for p in pairs)
+    grown = max(p[0][1] for p in pairs) / 1024
+    return [["CSV of everything", f"{size:.0f} MB", f"{b:.1f} s", f"{a:.1f} s", f"{a / b:.2f}", f"{grown:.0f} MB"]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="writes")
+    parser.add_argument("--only", default="writes,seal,search,export")
+    parser.add_argument("--entries", type=int, default=1_000_000)
     options = parser.parse_args()
     start_django()
     tenant, _ = fresh_tenant()
+    body = ""
     if "writes" in options.only:
-        for line in writes(tenant):
-            print(" | ".join(line))
+        body += "## Writes\n\nMedians; targets: `save()` ≤ 1.6, `bulk_create` ≤ 3.\n\n"
+        body += table(["what", "untrailed", "trailed", "ratio"], writes(tenant))
+    if {"seal", "search", "export"} & set(options.only.split(",")):
+        fill(tenant, options.entries)
+    if "search" in options.only:
+        body += (
+            f"\n## Search in {options.entries:,} entries\n\nOne page of 50, first or second; target: p95 ≤ 100 ms.\n\n"
+        )
+        body += table(["narrowed by", "median", "p95"], searches(tenant))
+    if "export" in options.only:
+        body += f"\n## Export of {options.entries:,} entries\n\nTarget: ≤ 2 × PostgreSQL's COPY, flat memory.\n\n"
+        body += table(["what", "size", "COPY", "export", "ratio", "memory grew"], exports())
+    if "seal" in options.only:
+        body += "\n## Sealing\n\n" + table(["what", "time", "rate"], sealing(100_000))
+    command = "script/bench trail"
+    save("trail", command=command, title="What the trail costs", body=body)
 
 
 if __name__ == "__main__":
