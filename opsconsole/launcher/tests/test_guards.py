@@ -145,10 +145,10 @@ def test_web_worker_and_beat_each_end_rather_than_run_unsafely(command: list[str
     result = subprocess.run(
         [sys.executable, *command],
         env=environment,
-        cwd=CHECKOUT,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert result.returncode != 0
