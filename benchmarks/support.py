@@ -23,7 +23,7 @@ PAGES = {
     "jobs": "jobs/",
     "drift": "drift/",
     "members": "members/",
-    "job stream (partial)": "jobs/?mine=1",
+    "jobs, mine": "jobs/?mine=1",
 }
 
 
@@ -77,7 +77,7 @@ def milliseconds(act: Callable[[], Any]) -> float:
 
 
 def compare(plain: Any, within: Any, path: str, *, requests: int, rounds: int) -> tuple[float, float, float]:
-    """Medians without and within, and the median of the rounds' differences of medians."""
+    """Medians without and within, and the median of the differences of neighbours: a noisy machine slows both."""
     for _ in range(20):
         plain.get(path)
         within.get(path)
@@ -89,7 +89,7 @@ def compare(plain: Any, within: Any, path: str, *, requests: int, rounds: int) -
             pair = [(one, plain), (other, within)]
             for into, browser in pair if number % 2 == 0 else pair[::-1]:
                 into.append(milliseconds(lambda browser=browser: browser.get(path)))
-        differences.append(statistics.median(other) - statistics.median(one))
+        differences += [within_ms - plain_ms for plain_ms, within_ms in zip(one, other, strict=True)]
         all_plain += one
         all_within += other
     return statistics.median(all_plain), statistics.median(all_within), statistics.median(differences)
