@@ -147,8 +147,9 @@ def _context() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, settings: Any) -> None:
-    """Each test has its own Git root."""
+    """Each test has its own Git root and its own reports."""
     settings.GIT_ROOT = tmp_path / "git"
+    settings.REPORTS_ROOT = tmp_path / "reports"
 
 
 @pytest.fixture(autouse=True)
@@ -157,8 +158,10 @@ def _no_messages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if any(request.node.get_closest_marker(name) for name in ("kill", "browser", "console")):
         return
     from operations import tasks
+    from reports import tasks as report_tasks
 
     monkeypatch.setattr(tasks.drive, "apply_async", lambda *args, **kwargs: None)
+    monkeypatch.setattr(report_tasks.make, "apply_async", lambda *args, **kwargs: None)
 
 
 @dataclass(frozen=True)

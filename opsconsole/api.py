@@ -18,6 +18,7 @@ from impersonation.rest import router as impersonation_router
 from operations.rest import router as operations_router
 from opsconsole.core.errors import Invalid, OpsError
 from promotions.rest import router as promotions_router
+from reports.rest import router as reports_router
 from snapshots.rest import router as snapshots_router
 from tenants.api import BearerToken
 from tenants.rest import router as tenants_router
@@ -97,6 +98,7 @@ api.add_router("", drift_router, tags=["drift"])
 api.add_router("", snapshots_router, tags=["snapshots and restores"])
 api.add_router("", impersonation_router, tags=["support sessions"])
 api.add_router("", promotions_router, tags=["promotions"])
+api.add_router("", reports_router, tags=["reports"])
 
 
 def answer(request: HttpRequest, error: OpsError) -> HttpResponse:

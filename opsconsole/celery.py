@@ -46,6 +46,8 @@ app.conf.update(
     task_routes={
         "operations.tasks.reap": {"queue": "control", "routing_key": "control"},
         "promotions.tasks.settle": {"queue": "control", "routing_key": "control"},
+        "reports.tasks.tick": {"queue": "control", "routing_key": "control"},
+        "reports.tasks.tidy": {"queue": "control", "routing_key": "control"},
         "tenants.tasks.tidy": {"queue": "control", "routing_key": "control"},
         "impersonation.tasks.settle": {"queue": "control", "routing_key": "control"},
         "audit.tasks.seal": {"queue": "control", "routing_key": "control"},
@@ -69,6 +71,8 @@ app.conf.update(
             "schedule": settings.REAPER_INTERVAL_SECONDS,
             "options": {"expires": max(5.0, settings.REAPER_INTERVAL_SECONDS)},
         },
+        "reports": {"task": "reports.tasks.tick", "schedule": 60.0, "options": {"expires": 60.0}},
+        "report-files": {"task": "reports.tasks.tidy", "schedule": 3600.0, "options": {"expires": 600.0}},
         "settle-promotions": {
             "task": "promotions.tasks.settle",
             "schedule": settings.REAPER_INTERVAL_SECONDS,

@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "drift",
     "promotions",
     "impersonation",
+    "reports",
 ]
 
 MIDDLEWARE = [
@@ -266,6 +267,9 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
 EMAIL_BACKEND = env("OPSCONSOLE_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
 
 GIT_ROOT = Path(env("OPSCONSOLE_GIT_ROOT") or HOME / "git")
+# Files of compliance reports: web and workers share the folder. Manifests stay when files go.
+REPORTS_ROOT = Path(env("OPSCONSOLE_REPORTS_ROOT") or HOME / "reports")
+REPORT_FILES_DAYS = env_int("OPSCONSOLE_REPORT_FILES_DAYS", 30)
 
 # Support sessions: see docs/adr/0008. The demo prints its passwords, so a second factor would protect nothing there.
 SUPPORT_SECOND_FACTOR = MODE != "demo"

@@ -8,6 +8,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from audit.urls import platform_urlpatterns as audit_platform
 from impersonation.urls import platform_urlpatterns as impersonation_platform
 from operations.urls import platform_urlpatterns as operations_platform
+from reports.urls import platform_urlpatterns as reports_platform
 from snapshots import diff_views
 from tenants.urls import platform_urlpatterns as tenants_platform
 
@@ -26,6 +27,7 @@ tenant_urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("snapshots.urls")),
     path("", include("promotions.urls")),
     path("", include("impersonation.urls")),
+    path("", include("reports.urls")),
     path("workflows/<slug:key>/", diff_views.workflow, name="workflow"),
     path("workflows/<slug:key>/diff/", diff_views.workflow_diff, name="workflow-diff"),
 ]
@@ -39,6 +41,7 @@ urlpatterns = [
     *audit_platform,
     *operations_platform,
     *impersonation_platform,
+    *reports_platform,
     path("account/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("health", health.health, name="health"),

@@ -1,0 +1,21 @@
+"""Reports in the admin: to look at."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from opsconsole.core.admin import ConsoleAdmin
+
+from .models import ReportRun, ReportSchedule
+
+
+@admin.register(ReportRun)
+class ReportRunAdmin(ConsoleAdmin):
+    list_display = ("created_at", "report", "format", "status", "rows", "mail_status", "tenant_id")
+    list_filter = ("report", "status", "format")
+
+
+@admin.register(ReportSchedule)
+class ReportScheduleAdmin(ConsoleAdmin):
+    list_display = ("report", "frequency", "hour", "is_enabled", "next_run_at", "tenant_id")
+    list_filter = ("report", "frequency")

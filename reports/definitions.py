@@ -1,0 +1,139 @@
+"""What a report is: a title, the question it answers, columns, and one query whose order is total.
+
+The query's parameters are ``since``, ``until``, ``as_of`` (moments), ``person`` (an address or ''), ``tenant`` (a short
+name or '') and ``platform`` (whether it runs for the platform). Row-level security decides whose rows it sees: the same
+query runs in a tenant's scope and in the platform's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from django.utils.dateparse import parse_date, parse_datetime
+
+from opsconsole.core.errors import Invalid
+
+from .errors import NoSuchReport
+from .models import Period
+
+DEFAULT_DAYS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``kind``: text, time, integer, decimal or boolean. Only text can carry what a spreadsheet takes for a formula."""
+
+    name: str
+    label: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``has_period`` False: how things stand now, whatever the period. ``note`` says what is left out, and why."""
+
+    name: str
+    title: str
+    answers: str
+    columns: tuple[Column, ...]
+    sql: str
+    has_period: bool = True
+    note: str = ""
+
+    @property
+    def sources(self) -> str:
+        """SQL of the rows with exactly these columns, in order."""
+        return f"SELECT {', '.join(c.name for c in self.columns)} FROM ({self.sql}) AS found"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The parameters of one report, settled: asked again with the same ``as_of`` they find the same rows."""
+
+    as_of: datetime
+    since: datetime
+    until: datetime
+    person: str = ""
+    tenant: str = ""
+
+    def to_dict(self, report: Report) -> dict[str, Any]:
+        """JSON-able, with moments in ISO form and only what the report takes."""
+        said = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(self).items()}
+        dropped = {"as_of"} if report.has_period else {"as_of", "since", "until"}
+        return {name: value for name, value in said.items() if name not in dropped and value}
+
+    @classmethod
+    def from_dict(cls, said: dict[str, Any], as_of: datetime) -> Asked:
+        """What ``to_dict`` wrote."""
+        times = {k: datetime.fromisoformat(said[k]) for k in ("since", "until") if said.get(k)}
+        start = {"since": as_of - timedelta(days=DEFAULT_DAYS), "until": as_of}
+        return cls(as_of=as_of, person=said.get("person", ""), tenant=said.get("tenant", ""), **(start | times))
+
+
+def settle(
+    *, as_of: datetime, since: str = "", until: str = "", period: str = "", person: str = "", tenant: str = ""
+) -> Asked:
+    """Parameters as people give them; ``Invalid`` names the field that cannot be used.
+
+    ``since`` and ``until`` are ISO dates or moments (a date as ``until`` includes its day) and win over ``period``;
+    with neither it is the last 90 days. Nothing later than ``as_of`` is ever in a report.
+    """
+    if period and period not in Period.values:
+        raise Invalid(details={"period": f"one of {', '.join(Period.values)}"})
+    first, last = span(period or Period.DAYS_90, as_of)
+    if since or until:
+        first, last = as_of - timedelta(days=DEFAULT_DAYS), as_of
+        last = min(moment_of(until, "until", end=True), as_of) if until else last
+        first = moment_of(since, "since") if since else min(first, last - timedelta(days=DEFAULT_DAYS))
+    if first >= last:
+        raise Invalid("The period ends before it begins.", details={"since": "before `until` and before now"})
+    return Asked(as_of=as_of, since=first, until=last, person=person.strip()[:254], tenant=tenant.strip()[:48])
+
+
+def span(period: str, moment: datetime) -> tuple[datetime, datetime]:
+    """The last whole day, week or month before ``moment``, in UTC; or the 90 days up to it."""
+    today = datetime.combine(moment.astimezone(UTC).date(), time.min, UTC)
+    if period == Period.DAY:
+        return today - timedelta(days=1), today
+    if period == Period.WEEK:
+        monday = today - timedelta(days=today.weekday())
+        return monday - timedelta(days=7), monday
+    if period == Period.MONTH:
+        first = today.replace(day=1)
+        return (first - timedelta(days=1)).replace(day=1), first
+    return moment - timedelta(days=DEFAULT_DAYS), moment
+
+
+def moment_of(value: str, name: str, *, end: bool = False) -> datetime:
+    try:
+        day = parse_date(value)
+        moment = parse_datetime(value) if day is None else datetime.combine(day, time.min)
+        if moment is None:
+            raise ValueError(value)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment + timedelta(days=1) if end and day is not None else moment
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"`{name}` must be a date or a time in ISO form.", details={name: value[:40]}) from error
+
+
+_reports: dict[str, Report] = {}
+
+
+def register(report: Report) -> Report:
+    _reports[report.name] = report
+    return report
+
+
+def all_reports() -> list[Report]:
+    """Every report, in the order of the list."""
+    return list(_reports.values())
+
+
+def report_named(name: str) -> Report:
+    """The report; raises ``NoSuchReport``."""
+    try:
+        return _reports[name]
+    except KeyError:
+        raise NoSuchReport(details={"reports": sorted(_reports)}) from None

@@ -1,0 +1,29 @@
+"""Where the files of reports lie: one folder for each tenant and one for the platform, for this process's user only."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from pathlib import Path
+
+from django.conf import settings
+
+
+def folder_of(tenant_id: uuid.UUID | None) -> Path:
+    """The folder of a place, made if need be."""
+    root: Path = settings.REPORTS_ROOT
+    folder = root / (str(tenant_id) if tenant_id else "platform")
+    for made in (root, folder):
+        made.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def path_of(tenant_id: uuid.UUID | None, name: str) -> Path:
+    """The file of a run; ``name`` is one that this app gave."""
+    return folder_of(tenant_id) / Path(name).name
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

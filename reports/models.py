@@ -1,0 +1,144 @@
+"""A report that was asked for, with its file and manifest; and the schedules that ask for them.
+
+``tenant`` is empty where the report is the platform's: row-level security shows those rows to the platform alone. That
+is why a run carries its own claim and lease, where long work of a tenant is an operation (docs/adr/0010).
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from tenants.models import Tenant, User
+
+
+class Format(models.TextChoices):
+    CSV = "csv", "CSV"
+    JSONL = "jsonl", "JSON Lines"
+    XLSX = "xlsx", "Excel (XLSX)"
+    HTML = "html", "Printable page (HTML)"
+
+
+class RunStatus(models.TextChoices):
+    PENDING = "PENDING", "Waiting"
+    RUNNING = "RUNNING", "Being made"
+    RETRY_PENDING = "RETRY_PENDING", "Waiting to retry"
+    COMPLETED = "COMPLETED", "Ready"
+    FAILED = "FAILED", "Failed"
+
+
+class MailStatus(models.TextChoices):
+    """What became of the mail. SENDING that outlives its worker becomes UNKNOWN: nobody sends it twice unasked."""
+
+    NONE = "", "None"
+    WAITING = "WAITING", "Waits to be sent"
+    SENDING = "SENDING", "Being sent"
+    SENT = "SENT", "Sent"
+    UNKNOWN = "UNKNOWN", "Unknown whether it left"
+    FAILED = "FAILED", "Not sent"
+
+
+class Frequency(models.TextChoices):
+    DAILY = "daily", "Every day"
+    WEEKLY = "weekly", "Every Monday"
+    MONTHLY = "monthly", "On the first of the month"
+
+
+class Period(models.TextChoices):
+    """Whole days, weeks and months in UTC that have ended; or the days up to now."""
+
+    DAY = "day", "Yesterday"
+    WEEK = "week", "Last week (Monday to Sunday)"
+    MONTH = "month", "Last month"
+    DAYS_90 = "90-days", "Last 90 days"
+
+
+class ReportSchedule(models.Model):
+    """A report that is made and sent by itself, in the place (tenant or platform) that it belongs to."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
+    report = models.CharField(max_length=48)
+    format = models.CharField(max_length=8, choices=Format.choices)
+    period = models.CharField(max_length=12, choices=Period.choices, blank=True)
+    params = models.JSONField(default=dict, help_text="What it is narrowed to: person, tenant.")
+    recipients = models.JSONField(default=list, help_text="Addresses; who may not read it gets nothing.")
+    frequency = models.CharField(max_length=8, choices=Frequency.choices)
+    hour = models.PositiveSmallIntegerField(default=6, help_text="UTC.")
+    is_enabled = models.BooleanField(default=True)
+    next_run_at = models.DateTimeField()
+    last_run_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "report_schedules"
+        indexes = [
+            models.Index(fields=["tenant", "-created_at"], name="report_schedules_tenant"),
+            models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="report_schedules_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.report}, {self.get_frequency_display().lower()}"
+
+
+class ReportRun(models.Model):
+    """One report: asked for, made into a file, kept for a while. The manifest outlives the file.
+
+    ``fence`` rises with every claim; a worker that lost its lease carries an old one and can conclude nothing.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
+    schedule = models.ForeignKey(ReportSchedule, models.SET_NULL, null=True, blank=True, related_name="runs")
+    report = models.CharField(max_length=48)
+    format = models.CharField(max_length=8, choices=Format.choices)
+    params = models.JSONField(default=dict)
+    as_of = models.DateTimeField(help_text="Nothing later is in it.")
+    requested_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
+    context = models.JSONField(default=dict, help_text="Who asked, through which door.")
+
+    status = models.CharField(max_length=16, choices=RunStatus.choices, default=RunStatus.PENDING)
+    error = models.TextField(blank=True)
+    fence = models.IntegerField(default=0)
+    attempt = models.IntegerField(default=0)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    run_after = models.DateTimeField(null=True, blank=True)
+    progress_done = models.BigIntegerField(default=0, help_text="Rows so far.")
+
+    rows = models.BigIntegerField(null=True, blank=True)
+    size_bytes = models.BigIntegerField(null=True, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    file_name = models.CharField(max_length=120, blank=True, help_text="Empty once the file was removed.")
+    manifest = models.JSONField(null=True, blank=True)
+
+    mail_status = models.CharField(max_length=8, choices=MailStatus.choices, blank=True, default=MailStatus.NONE)
+    mail_to = models.JSONField(default=list, blank=True)
+    mail_attempt = models.IntegerField(default=0)
+    mail_note = models.TextField(blank=True)
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "report_runs"
+        indexes = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="report_runs_tenant"),
+            models.Index(fields=["tenant", "schedule"], name="report_runs_schedule"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status__in=["PENDING", "RUNNING", "RETRY_PENDING"])
+                | Q(mail_status__in=["WAITING", "SENDING"]),
+                name="report_runs_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.report} of {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in (RunStatus.PENDING, RunStatus.RUNNING, RunStatus.RETRY_PENDING)

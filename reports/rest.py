@@ -1,0 +1,135 @@
+"""Reports over REST: what there is, make one, fetch its file."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router, Schema, Status
+
+from audit.views import may_read_platform_trail
+from opsconsole.core import clock
+from opsconsole.core.errors import NotFound
+from opsconsole.core.paging import clamp
+from tenants.api import caller, only_tenant, visit_for
+from tenants.models import Grants, Tenant
+from tenants.scope import platform_scope
+
+from . import selectors, services
+from .definitions import all_reports, report_named, settle
+from .errors import PlatformOnly
+from .making import place_scope
+from .models import Format, ReportRun
+from .views import file_response
+
+router = Router()
+LONGEST_WAIT_SECONDS = 55.0
+EITHER: dict[int, Any] = {200: dict[str, Any], 202: dict[str, Any]}
+
+
+class ReportIn(Schema):
+    """``tenant``: the tenant whose report it is; left out, the platform's, which ``about`` narrows to one tenant.
+
+    ``since`` and ``until`` are ISO dates or moments; ``period`` is day, week, month or 90-days.
+    """
+
+    tenant: str = ""
+    about: str = ""
+    since: str = ""
+    until: str = ""
+    period: str = ""
+    person: str = ""
+    format: str = str(Format.CSV)
+
+
+def _place(request: HttpRequest, tenant: str) -> Tenant | None:
+    """The tenant whose reports are meant, or None for the platform's, which few may have."""
+    bound = only_tenant(request)
+    if tenant or bound:
+        return visit_for(request, tenant_id=tenant or str(bound.pk), grant=Grants.VIEW_TRAIL).tenant  # type: ignore[union-attr]
+    if not _may_platform(request):
+        raise PlatformOnly(recovery="Name the tenant whose report you want: tenant=<short name>.")
+    return None
+
+
+def _may_platform(request: HttpRequest) -> bool:
+    token = request.auth  # type: ignore[attr-defined]
+    if token.tenant_id is not None or (token.permissions and Grants.VIEW_TRAIL not in token.permissions):
+        return False
+    with platform_scope():
+        return may_read_platform_trail(caller(request))
+
+
+def _run(request: HttpRequest, run_id: uuid.UUID) -> ReportRun:
+    """The run, if the caller may read what is in it. A foreign one answers as a missing one."""
+    with platform_scope():
+        found = ReportRun.objects.filter(pk=run_id).values_list("tenant_id", flat=True)[:1]
+        tenant_id = next(iter(found), uuid.UUID(int=0))
+    if tenant_id is not None:
+        visit_for(request, tenant_id=tenant_id, grant=Grants.VIEW_TRAIL)
+    elif not _may_platform(request):
+        raise NotFound
+    return services.get_run(tenant_id=tenant_id, run_id=run_id)
+
+
+@router.get("/reports", summary="Which reports there are, and their columns")
+def list_reports(request: HttpRequest) -> dict[str, Any]:
+    return {"reports": [selectors.report_row(report) for report in all_reports()]}
+
+
+@router.get("/reports/runs", summary="Reports that were made, newest first")
+def list_runs(
+    request: HttpRequest, tenant: str = "", report: str = "", limit: int = 50, cursor: str = ""
+) -> dict[str, Any]:
+    place = _place(request, tenant)
+    place_id = place.pk if place else None
+    with place_scope(place_id):
+        page = selectors.list_runs(tenant_id=place_id, report=report, cursor=cursor, limit=clamp(limit))
+    return {"runs": [selectors.run_row(run) for run in page.rows], "next_cursor": page.next_cursor or None}
+
+
+@router.post("/reports/{name}", response=EITHER, summary="Make a report")
+def make_report(request: HttpRequest, name: str, payload: ReportIn, wait: float = 0) -> Status[dict[str, Any]]:
+    """202 while it is being made; with ``wait`` (seconds) 200 if it is ready by then."""
+    place, report = _place(request, payload.tenant), report_named(name)
+    asked = settle(
+        as_of=clock.now(),
+        since=payload.since,
+        until=payload.until,
+        period=payload.period,
+        person=payload.person,
+        tenant="" if place else payload.about,
+    )
+    run = services.request_report(
+        report=report, tenant=place, asked=asked, kind=payload.format, requested_by=caller(request)
+    )
+    run = _wait_for(run, wait)
+    return Status(202 if run.is_open else 200, {"run": selectors.run_row(run)})
+
+
+def _wait_for(run: ReportRun, seconds: float) -> ReportRun:
+    deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
+    pause = 0.05
+    while run.is_open and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.5)
+        run = services.get_run(tenant_id=run.tenant_id, run_id=run.pk)
+    return run
+
+
+@router.get("/reports/runs/{run_id}", summary="One report with its manifest")
+def get_report(request: HttpRequest, run_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
+    return {"run": selectors.run_row(_wait_for(_run(request, run_id), wait))}
+
+
+@router.get("/reports/runs/{run_id}/download", summary="The report's file")
+def download_report(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
+    return file_response(_run(request, run_id))
+
+
+@router.post("/reports/runs/{run_id}/verify", summary="Compare the file with its manifest and with the trail")
+def verify_report(request: HttpRequest, run_id: uuid.UUID) -> dict[str, Any]:
+    verdict = services.verify(_run(request, run_id))
+    return {"holds": verdict.holds, "file": verdict.found, "manifest": verdict.manifest, "trail": verdict.trail}

@@ -1,0 +1,211 @@
+"""Reports that are sent by themselves: when, once, and to whom."""
+
+from __future__ import annotations
+
+import smtplib
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.mail import EmailMessage
+from django.db import connection
+from django.urls import reverse
+
+from opsconsole.core import clock, context
+from opsconsole.core.errors import Invalid
+from reports import mailing, services
+from reports.definitions import report_named
+from reports.models import ReportRun, ReportSchedule
+from tenants import people
+from tenants.scope import platform_scope, tenant_scope
+
+pytestmark = pytest.mark.django_db
+
+
+def a_schedule(cast: Any, tenant: Any, *, recipients: list[str] | None = None, due: bool = True) -> ReportSchedule:
+    schedule = services.create_schedule(
+        report=report_named("refused-attempts"),
+        tenant=tenant,
+        kind="csv",
+        frequency="weekly",
+        hour=6,
+        period="week",
+        recipients=recipients or ["owner@example.org" if tenant else "officer@example.org"],
+        by=cast.officer,
+    )
+    if due:
+        with platform_scope():
+            ReportSchedule.objects.filter(pk=schedule.pk).update(next_run_at=clock.now() - timedelta(minutes=1))
+    return schedule
+
+
+def runs() -> list[ReportRun]:
+    with platform_scope():
+        return list(ReportRun.objects.select_related("tenant").order_by("created_at"))
+
+
+@pytest.mark.parametrize(
+    ("frequency", "expected"), [("daily", "2026-03-05 06"), ("weekly", "2026-03-09 06"), ("monthly", "2026-04-01 06")]
+)
+def test_when_it_is_due_next(frequency: str, expected: str) -> None:
+    wednesday = datetime(2026, 3, 4, 6, 0, tzinfo=UTC)
+    assert f"{services.next_time(frequency, 6, wednesday):%Y-%m-%d %H}" == expected
+
+
+@pytest.mark.parametrize("where", ["tenant", "platform"])
+def test_it_is_made_and_sent_once(cast: Any, where: str) -> None:
+    a_schedule(cast, cast.tenant if where == "tenant" else None)
+    assert services.run_due_schedules() == 1
+    assert services.run_due_schedules() == 0
+    (run,) = runs()
+    for _ in range(3):
+        services.carry(run.pk)
+    (message,) = mail.outbox
+    (run,) = runs()
+    assert (run.mail_status, message.to) == (
+        "SENT",
+        ["owner@example.org" if where == "tenant" else "officer@example.org"],
+    )
+    names = [attachment[0] for attachment in message.attachments]
+    assert names == [mailing.download_name(run), mailing.download_name(run) + ".manifest.json"]
+    assert run.sha256 in message.body
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_beats_ask_once(live_cast: Any) -> None:
+    a_schedule(live_cast, live_cast.tenant)
+    started: list[int] = []
+    ready = threading.Barrier(2)
+
+    def beat() -> None:
+        with context.acting(source="system"):
+            ready.wait()
+            try:
+                started.append(services.run_due_schedules())
+            finally:
+                connection.close()
+
+    threads = [threading.Thread(target=beat) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(started) == 1 and len(runs()) == 1
+
+
+def test_only_those_who_may_read_it_get_it(cast: Any) -> None:
+    for tenant, address in (
+        (cast.tenant, "viewer@example.org"),
+        (cast.tenant, "x@example.com"),
+        (None, "owner@example.org"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            a_schedule(cast, tenant, recipients=[address])
+        assert address in refused.value.details["recipients"]
+
+
+def test_somebody_who_left_gets_nothing(cast: Any) -> None:
+    a_schedule(cast, cast.tenant, recipients=["owner@example.org", "approver@example.org"])
+    services.run_due_schedules()
+    (run,) = runs()
+    people.remove_member(tenant=cast.tenant, user_id=cast.approver.pk)
+    services.carry(run.pk)
+    assert mail.outbox[0].to == ["owner@example.org"]
+    assert "approver@example.org" in runs()[0].mail_note
+
+
+def test_a_server_that_refuses_is_asked_again_and_a_broken_line_is_not(cast: Any, monkeypatch: Any) -> None:
+    a_schedule(cast, None)
+    services.run_due_schedules()
+    (run,) = runs()
+    sent: list[str] = []
+
+    def sending(error: Exception | None) -> None:
+        def send(message: EmailMessage, *args: Any, **kwargs: Any) -> int:
+            sent.append(message.subject)
+            if error:
+                raise error
+            return 1
+
+        monkeypatch.setattr(EmailMessage, "send", send)
+
+    sending(smtplib.SMTPDataError(451, b"later"))
+    services.carry(run.pk)
+    assert (runs()[0].mail_status, runs()[0].run_after is None) == ("WAITING", False)
+    with platform_scope():
+        ReportRun.objects.update(run_after=None)
+    sending(smtplib.SMTPServerDisconnected("gone"))
+    services.carry(run.pk)
+    services.carry(run.pk)
+    assert runs()[0].mail_status == "UNKNOWN" and len(sent) == 2
+    sending(None)
+    services.send_again(run=runs()[0])
+    services.carry(run.pk)
+    assert runs()[0].mail_status == "SENT" and len(sent) == 3
+
+
+def test_a_sender_that_died_leaves_an_unknown_mail(cast: Any) -> None:
+    a_schedule(cast, None)
+    services.run_due_schedules()
+    (run,) = runs()
+    services.making.make(run.pk)
+    with platform_scope():
+        ReportRun.objects.update(mail_status="SENDING", lease_expires_at=clock.now() - timedelta(seconds=1))
+    services.tick()
+    services.carry(run.pk)
+    assert runs()[0].mail_status == "UNKNOWN" and mail.outbox == []
+
+
+def test_a_large_file_is_a_link(cast: Any, monkeypatch: Any, settings: Any) -> None:
+    settings.CSRF_TRUSTED_ORIGINS = ["https://console.example.org"]
+    monkeypatch.setattr(mailing, "LARGEST_ATTACHMENT_BYTES", 1)
+    a_schedule(cast, None)
+    services.run_due_schedules()
+    (run,) = runs()
+    services.carry(run.pk)
+    (message,) = mail.outbox
+    assert f"https://console.example.org/platform/reports/runs/{run.pk}/" in message.body
+    assert [attachment[0] for attachment in message.attachments] == [mailing.download_name(run) + ".manifest.json"]
+
+
+def test_from_the_page(cast: Any, client: Any) -> None:
+    client.force_login(cast.owner)
+    slug = {"tenant_slug": "acme"}
+    address = reverse("report-schedule-new", kwargs={**slug, "name": "access-review"})
+    given = {
+        "frequency": "monthly",
+        "hour": "5",
+        "format": "xlsx",
+        "recipients": "owner@example.org\nviewer@example.org",
+    }
+    wrong = client.post(address, given)
+    assert wrong.status_code == 422 and b"viewer@example.org" in wrong.content
+    assert client.post(address, {**given, "recipients": "owner@example.org"}).status_code == 302
+    assert b"On the first of the month" in client.get(reverse("reports", kwargs=slug)).content
+    with tenant_scope(cast.tenant.pk):
+        schedule = ReportSchedule.objects.get()
+    change = reverse("report-schedule", kwargs={**slug, "pk": schedule.pk})
+    client.post(change, {"action": "pause"})
+    with platform_scope():
+        ReportSchedule.objects.update(next_run_at=clock.now() - timedelta(days=1))
+    assert services.run_due_schedules() == 0
+    client.force_login(cast.stranger)
+    theirs = reverse("report-schedule", kwargs={"tenant_slug": "umbrella", "pk": schedule.pk})
+    assert client.post(theirs, {"action": "remove"}).status_code == 404
+    client.force_login(cast.owner)
+    client.post(change, {"action": "remove"})
+    with platform_scope():
+        assert not ReportSchedule.objects.exists()
+
+
+def test_a_worker_that_was_not_woken_is_found_by_the_minute(cast: Any, monkeypatch: Any, settings: Any) -> None:
+    a_schedule(cast, None)
+    services.run_due_schedules()
+    (run,) = runs()
+    woken: list[Any] = []
+    monkeypatch.setattr(services, "wake", woken.append)
+    settings.LEASE_SECONDS = -1
+    services.tick()
+    assert woken == [run.pk]
