@@ -186,7 +186,7 @@ BEGIN
         writes AS (
             SELECT 1 AS kind, p.after AS whole, d.before, d.after
               FROM pairs p CROSS JOIN LATERAL ({_difference("p.before", "p.after")}) d
-             WHERE p.before <> p.after AND {spoken("d.after")}
+             WHERE p.before - ARRAY[{_SILENT}] <> p.after - ARRAY[{_SILENT}] AND {spoken("d.after")}
             UNION ALL SELECT 2, p.before, p.before, NULL FROM pairs p WHERE p.after IS NULL
             UNION ALL SELECT 0, p.after, NULL, p.after FROM pairs p WHERE p.before IS NULL)
         SELECT {_entry("w.before", "w.after", "w.kind")} FROM writes w;
