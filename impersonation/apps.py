@@ -9,5 +9,6 @@ class ImpersonationConfig(AppConfig):
         from tenants.api import register_token_check
 
         from .middleware import token_in_session
+        from .reverting import handlers  # noqa: F401 -- registers the kinds of work
 
         register_token_check(token_in_session)

@@ -98,6 +98,7 @@ def session(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     context |= {
         "may_end": context["over"] is None and _may_decide(visit),
         "end_url": reverse("support-access-end", kwargs=keys),
+        "revert_url": reverse("support-access-revert", kwargs=keys) if _may_decide(visit) else "",
         "events_url": reverse("support-access-events", kwargs=keys),
         "trail_url": f"{reverse('trail', kwargs={'tenant_slug': slug})}?session={pk}",
         "customer": True,

@@ -14,6 +14,7 @@ __all__ = [
     "LeaveFirst",
     "NeverInSession",
     "NotSupport",
+    "SessionStands",
     "SupportEnded",
     "SupportReadOnly",
 ]
@@ -81,3 +82,10 @@ class LeaveFirst(OpsError):
     message = "During a support session only the customer's own pages are open."
     recovery = "End the session to come back here as yourself."
     status = 403
+
+
+class SessionStands(Conflict):
+    code = "IMP_011"
+    title = "The session still stands"
+    message = "The session has not ended: what it writes meanwhile would not be undone."
+    recovery = "End the session first, then undo what it did."

@@ -19,6 +19,8 @@ from tenants.scope import platform_scope
 from . import emergency, factors, guardrails, selectors, services
 from .errors import NotSupport
 from .models import ImpersonationSession, SupportPolicy
+from .reverting.planning import plan_of
+from .reverting.services import may_revert, start_revert
 from .views import may_look
 
 router = Router()
@@ -53,6 +55,12 @@ class PolicyBody(Schema):
     write_consent: str
     longest_minutes: int = 60
     idle_minutes: int = 15
+
+
+class RevertBody(Schema):
+    items: list[str] = Field([], description="Ids of items, as GET gives them.")
+    all: bool = Field(False, description="Everything that can be undone; conflicts are left alone.")
+    force: list[str] = Field([], description="Ids of conflicts that are overwritten all the same.")
 
 
 class ReasonBody(Schema):
@@ -242,6 +250,49 @@ def get_session(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
             ],
         }
     }
+
+
+def _to_revert(request: HttpRequest, session_id: uuid.UUID) -> ImpersonationSession:
+    """The session, for a platform admin with an unbound token or an owner of its tenant; otherwise as if not there."""
+    user = caller(request)
+    with platform_scope():
+        found = selectors.session_by_id(session_id)
+    if found is None:
+        raise NotFound
+    if not is_platform_admin(user) or only_tenant(request):
+        visit_for(request, tenant_id=found.impersonated_tenant_id, grant=Grants.ADMINISTER)
+    else:
+        _unbound(request)
+    if not may_revert(found, user):
+        raise Forbidden("Only a platform admin or an owner of the customer undoes a session's writes.")
+    return found
+
+
+@router.get("/platform/impersonate/{session_id}/revert", summary="What undoing a session's writes would come to")
+def preview_revert(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
+    """Each thing it did with the values before, after and now, and whether it can be undone."""
+    return plan_of(_to_revert(request, session_id)).to_dict()
+
+
+@router.post(
+    "/platform/impersonate/{session_id}/revert", response={202: dict}, summary="Undo a session's writes, as one job"
+)
+def revert(request: HttpRequest, session_id: uuid.UUID, body: RevertBody) -> Any:
+    """The chosen items or all; the job's result says of each how it ended."""
+    operation = start_revert(
+        session=_to_revert(request, session_id),
+        by=caller(request),
+        items=None if body.all else body.items,
+        force=body.force,
+        idempotency_key=request.headers.get("Idempotency-Key") or None,
+    )
+    job = {
+        "id": str(operation.pk),
+        "kind": operation.kind,
+        "status": operation.status,
+        "items": operation.params["items"],
+    }
+    return Status(202, {"operation": job, "operation_id": str(operation.pk)})
 
 
 @router.post("/platform/impersonate/requests/{request_id}/{answer}", summary="Agree to a request, or turn it down")

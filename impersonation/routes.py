@@ -121,6 +121,7 @@ _TENANT_PAGES: dict[str, Route] = {
     "support/sessions/<uuid:pk>/": NEVER,
     "support/sessions/<uuid:pk>/events/": NEVER,
     "support/sessions/<uuid:pk>/end/": NEVER,
+    "support/sessions/<uuid:pk>/revert/": NEVER,
 }
 _API: dict[str, Route] = {
     "tenants": READS,
@@ -174,6 +175,7 @@ _API: dict[str, Route] = {
     "platform/impersonate/write": FREE,
     "platform/impersonate/sessions": LEAVES,
     "platform/impersonate/sessions/<session_id>": LEAVES,
+    "platform/impersonate/<session_id>/revert": NEVER,
     "platform/impersonate/requests/<request_id>/<answer>": LEAVES,
     "platform/tenants/<tenant>/<what>": LEAVES,
     "tenants/<tenant>/support-policy": NEVER,
@@ -204,6 +206,7 @@ _OTHERS: dict[str, Route] = {
     "platform/support/sessions/<uuid:pk>/": FREE,
     "platform/support/sessions/<uuid:pk>/events/": FREE,
     "platform/support/sessions/<uuid:pk>/end/": LEAVES,
+    "platform/support/sessions/<uuid:pk>/revert/": LEAVES,
     "platform/support/end-all/": LEAVES,
     "platform/support/requests/<uuid:pk>/": LEAVES,
     "platform/support/tenants/<slug:tenant_slug>/<str:what>/": LEAVES,

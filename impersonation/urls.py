@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import customer_views, views
+from . import customer_views, revert_views, views
 
 urlpatterns = [
     path("support/", customer_views.access, name="support-access"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("support/sessions/<uuid:pk>/", customer_views.session, name="support-access-session"),
     path("support/sessions/<uuid:pk>/events/", customer_views.session_events, name="support-access-events"),
     path("support/sessions/<uuid:pk>/end/", customer_views.session_end, name="support-access-end"),
+    path("support/sessions/<uuid:pk>/revert/", revert_views.customer, name="support-access-revert"),
 ]
 platform_urlpatterns = [
     path("platform/support/", views.sessions, name="support-sessions"),
@@ -20,6 +21,7 @@ platform_urlpatterns = [
     path("platform/support/sessions/<uuid:pk>/", views.session, name="support-session"),
     path("platform/support/sessions/<uuid:pk>/events/", views.session_events, name="support-session-events"),
     path("platform/support/sessions/<uuid:pk>/end/", views.session_end, name="support-session-end"),
+    path("platform/support/sessions/<uuid:pk>/revert/", revert_views.staff, name="support-session-revert"),
     path("platform/support/end-all/", views.end_all, name="support-end-all"),
     path("platform/support/requests/<uuid:pk>/", views.request_answer, name="support-answer"),
     path(

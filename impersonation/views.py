@@ -237,6 +237,7 @@ def session(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "flags": selectors.flags(found, context["counts"], tenants_that_day=selectors.tenants_within_a_day(found)),
         "may_end": context["over"] is None and services.may_end(found, _user(request)),
         "end_url": reverse("support-session-end", kwargs={"pk": pk}),
+        "revert_url": reverse("support-session-revert", kwargs={"pk": pk}) if is_platform_admin(_user(request)) else "",
         "events_url": reverse("support-session-events", kwargs={"pk": pk}),
         "trail_url": f"{reverse('platform-trail')}?session={pk}",
         "nav_section": "support-sessions",

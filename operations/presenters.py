@@ -16,6 +16,7 @@ SUBJECT_PAGES = {
     "snapshot": "snapshot",
     "drift_incident": "drift-incident",
     "environment": "environment",
+    "support_session": "support-access-revert",
 }
 WORTH_SHOWING = 6
 

@@ -1,0 +1,110 @@
+"""Undoing a session's writes: the same page for platform admins and for the customer's owners."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from opsconsole.core import clock
+from opsconsole.core.errors import Invalid, NotFound, OpsError
+from tenants.models import Grants, User
+from tenants.pages import Visit, platform_page, tenant_page
+from tenants.scope import platform_scope, tenant_scope
+
+from . import selectors
+from .models import ImpersonationSession
+from .reverting.items import Verdict
+from .reverting.planning import plan_of
+from .reverting.services import is_under_way, reverts_of, start_revert
+
+BOTH = ("GET", "HEAD", "POST")
+#: How an item's undoing ended: the mark and the word.
+OUTCOMES = {
+    "undone": ("completed", "Undone"),
+    "already": ("completed", "As before already"),
+    "conflict": ("drifted", "Left: changed since"),
+    "failed": ("failed", "Failed"),
+    "nothing": ("inactive", "Nothing to undo"),
+}
+
+
+@platform_page(admins_only=True, methods=BOTH, scope=False)
+def staff(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """A platform admin undoes what a session did."""
+    with platform_scope():
+        session = selectors.session_by_id(pk)
+    if session is None:
+        raise NotFound
+    urls = {name: reverse(f"support-{name}", kwargs={"pk": pk}) for name in ("session", "session-end")}
+    return _page(request, session, urls["session"], urls["session-end"], customer=False)
+
+
+@tenant_page(Grants.ADMINISTER, methods=BOTH, scope=False)
+def customer(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """An owner of the customer undoes what support did."""
+    with tenant_scope(visit.tenant.pk):
+        session = selectors.session_by_id(pk)
+    if session is None or session.impersonated_tenant_id != visit.tenant.pk:
+        raise NotFound
+    keys = {"tenant_slug": visit.tenant.slug, "pk": pk}
+    session_url = reverse("support-access-session", kwargs=keys)
+    return _page(request, session, session_url, reverse("support-access-end", kwargs=keys), customer=True)
+
+
+def _page(
+    request: HttpRequest, session: ImpersonationSession, session_url: str, end_url: str, *, customer: bool
+) -> HttpResponse:
+    refused: OpsError | None = None
+    if request.method == "POST":
+        try:
+            operation = _start(request, session)
+        except OpsError as error:
+            refused = error
+        else:
+            messages.success(request, "It is being undone; the job's page shows each step.")
+            return redirect("job", tenant_slug=session.impersonated_tenant.slug, pk=operation.pk)
+    plan = plan_of(session)
+    with tenant_scope(session.impersonated_tenant_id):
+        reverts = reverts_of(session)
+    context: dict[str, Any] = {
+        "session": session,
+        "over": session.over_at(clock.now()),
+        "plan": plan,
+        "ready": len(plan.of(Verdict.READY)),
+        "conflicts": len(plan.of(Verdict.CONFLICT)),
+        "reverts": reverts,
+        "under_way": is_under_way(reverts),
+        "last": _told(reverts[0].result) if reverts else [],
+        "chosen": set(request.POST.getlist("selected")),
+        "refused": refused,
+        "session_url": session_url,
+        "end_url": end_url,
+        "customer": customer,
+        "nav_section": "support-access" if customer else "support-sessions",
+    }
+    return render(request, "impersonation/revert.html", context, status=refused.status if refused else 200)
+
+
+def _start(request: HttpRequest, session: ImpersonationSession) -> Any:
+    name = session.impersonated_tenant.name
+    if request.POST.get("typed", "").strip() != name:
+        raise Invalid(f"Type “{name}” as it is written.", recovery="Nothing was undone.", details={"typed": name})
+    user: User = request.user  # type: ignore[assignment]
+    everything = request.POST.get("choice") == "all"
+    return start_revert(
+        session=session,
+        by=user,
+        items=None if everything else request.POST.getlist("selected"),
+        force=[] if everything else request.POST.getlist("force"),
+    )
+
+
+def _told(result: Any) -> list[dict[str, Any]]:
+    """How the items of the last revert ended."""
+    rows = (result or {}).get("items") or []
+    return [{**row, "words": OUTCOMES.get(row["outcome"], ("unknown", row["outcome"]))} for row in rows]

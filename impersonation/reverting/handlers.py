@@ -1,0 +1,170 @@
+"""The job that undoes a session's writes, and the one that puts workflows back for it.
+
+``impersonation.revert``: ``plan`` (the chosen items as they were judged when the job began), then ``undo:<item>``, the
+newest write first. Each step ends with how undoing went, a failure included: one that cannot be undone does not stop
+the others. ``impersonation.put_back``: ``before:…`` (a snapshot of how it is now), ``judge``, ``back:…`` (the restore
+path), ``after:…``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from typing import Any, ClassVar
+
+from impersonation import selectors
+from operations.effects import Effect, Looked
+from operations.engine import Run
+from operations.errors import Interrupted, UnknownOutcome
+from operations.handlers import register
+from opsconsole.core.errors import OpsError
+from snapshots import services as snapshots
+from snapshots.capture import capture_into
+from snapshots.models import SnapshotType
+from snapshots.restore import hash_differences, restore_into
+from tenants.scope import platform_scope
+from workflows.gateway import environment_by_id
+
+from .items import Item, outcome
+from .jobs import PUT_BACK, before_id, written_by
+from .planning import plan_of, reverter_of
+from .services import REVERT
+
+
+@register
+class Revert:
+    """Parameters: ``session_id, items, force`` (ids of items)."""
+
+    kind: ClassVar[str] = REVERT
+
+    def run(self, run: Run) -> dict[str, Any]:
+        planned = run.step("plan", "See what is there now", lambda: self._plan(run))
+        items = [Item.from_dict(row) for row in planned["items"]]
+        results = []
+        for number, item in enumerate(items):
+            run.progress(number, len(items), f"Undoing: {item.name}")
+            results.append({"id": item.id, "name": item.name, "kind": item.kind, **self._undo(run, item)})
+        run.progress(len(items), len(items), "Done")
+        counts = Counter(row["outcome"] for row in results)
+        whole = not counts["failed"] and not counts["conflict"]
+        return {
+            "session_id": run.params["session_id"],
+            "status": "undone" if whole else "partly_undone",
+            "counts": dict(counts),
+            "items": results,
+        }
+
+    def _plan(self, run: Run) -> dict[str, Any]:
+        with platform_scope():
+            session = selectors.session_by_id(uuid.UUID(run.params["session_id"]))
+        if session is None or session.impersonated_tenant_id != run.tenant_id:
+            raise OpsError("The session is gone.")
+        chosen = set(run.params["items"])
+        return {"items": [item.to_dict() for item in plan_of(session).items if item.id in chosen]}
+
+    def _undo(self, run: Run, item: Item) -> dict[str, Any]:
+        reverter, force = reverter_of(item), item.id in run.params["force"]
+
+        def act() -> dict[str, Any]:
+            if not item.may_be_undone:
+                return outcome("already" if item.verdict == "undone" else "nothing", item.why)
+            try:
+                return reverter.undo(run, item, force=force)
+            except (Interrupted, UnknownOutcome):
+                raise
+            except OpsError as error:
+                return outcome("failed", f"{error.message} {error.recovery}", code=error.code)
+
+        def look(_intent: dict[str, Any]) -> Looked:
+            return reverter.look(run, item)
+
+        title = f"Undo: {item.kind} {item.name}"
+        intent = {"item": item.id, "did": item.did, "verdict": str(item.verdict), "force": force}
+        result: dict[str, Any] = run.effect(Effect(f"undo:{item.id}"[:160], title, intent, act, look))
+        return result
+
+
+@register
+class PutBack:
+    """What a job wrote, back to the snapshot before it. Parameters: ``job_id, environment_id, prefix, force``.
+
+    A workflow that is neither as before nor as the job left it is left alone and named, unless ``force``; what is
+    edited while this runs is left alone in any case.
+    """
+
+    kind: ClassVar[str] = PUT_BACK
+
+    def run(self, run: Run) -> dict[str, Any]:
+        params = run.params
+        job_id = uuid.UUID(params["job_id"])
+        environment = environment_by_id(run.tenant_id, params["environment_id"])
+        target = snapshots.snapshot_by_id(run.tenant_id, before_id(job_id))
+        safety = capture_into(
+            run,
+            environment=environment,
+            snapshot_type=SnapshotType.PRE_RESTORE,
+            description="Before undoing what a support session wrote",
+            step="before",
+            snapshot_id=uuid.uuid5(run.operation.pk, "before"),
+        )
+        was = {str(e["key"]): str(e["content_hash"]) for e in snapshots.entries_of(target)}
+        found = {str(e["key"]): e for e in snapshots.entries_of(safety)}
+        judged = run.step("judge", "See whose is what stands there", lambda: self._judge(run, job_id, was, found))
+        keys = [key for key, row in judged["back"].items() if row["do"] == "restore"]
+        delete = {key: row["id"] for key, row in judged["back"].items() if row["do"] == "delete"}
+        with run.shielded():
+            report = restore_into(
+                run,
+                environment=environment,
+                prefix="back",
+                snapshot=target,
+                keys=keys,
+                delete=delete,
+                expected={key: row["found"] for key, row in judged["back"].items() if row["found"]},
+                tolerant=True,
+            )
+            after = capture_into(
+                run,
+                environment=environment,
+                snapshot_type=SnapshotType.POST_RESTORE,
+                description="After undoing what a support session wrote",
+                step="after",
+                snapshot_id=uuid.uuid5(run.operation.pk, "after"),
+            )
+        failed = [w.to_dict() for w in report.failed]
+        edited = [row for row in failed if (row.get("error") or {}).get("code") == "WRITE_001"]
+        broken = [row for row in failed if row not in edited]
+        if broken:
+            raise OpsError(
+                f"“{broken[0]['name'] or broken[0]['key']}” could not be put back.", details={"failed": broken[:50]}
+            )
+        differing = hash_differences(
+            after, {key: was.get(key) for key in judged["back"] if key not in {row["key"] for row in edited}}
+        )
+        return {
+            "put_back": sorted({*keys, *delete} - {row["key"] for row in edited}),
+            "conflicts": [*judged["conflicts"], *edited],
+            "proof": {"equal": not differing, "differing": differing[:50]},
+            "snapshot_id": str(target.pk),
+            "pre_snapshot_id": str(safety.pk),
+            "post_snapshot_id": str(after.pk),
+        }
+
+    def _judge(self, run: Run, job_id: uuid.UUID, was: dict[str, str], found: dict[str, Any]) -> dict[str, Any]:
+        """By content hash: what may be written back, and what is somebody else's edit."""
+        with run.fenced():
+            wrote = written_by(job_id, run.params["prefix"])
+        back: dict[str, dict[str, Any]] = {}
+        conflicts = []
+        for key, written in sorted(wrote.items()):
+            entry = found.get(key)
+            value = str(entry["content_hash"]) if entry else None
+            left = None if written.outcome == "deleted" else written.content_hash
+            if value not in (left, was.get(key)) and not run.params.get("force"):
+                row = {"key": key, "name": written.name, "before": was.get(key), "left": left, "found": value}
+                conflicts.append(row)
+            elif key in was:
+                back[key] = {"do": "restore", "found": value}
+            elif entry is not None:
+                back[key] = {"do": "delete", "found": value, "id": str(entry["env_workflow_id"])}
+        return {"back": back, "conflicts": conflicts}

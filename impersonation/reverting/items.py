@@ -1,0 +1,105 @@
+"""One thing that a session did, what can be said about undoing it, and how undoing it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from operations.effects import Looked
+from operations.engine import Run
+from opsconsole.core.errors import OpsError
+from tenants.models import User
+
+
+class Verdict(StrEnum):
+    """What undoing would come to, as far as can be said before it is done."""
+
+    READY = "ready"  #: it is as the session left it
+    CONFLICT = "conflict"  #: it is neither as before nor as the session left it
+    UNDONE = "undone"  #: it is as before
+    NOTHING = "nothing"  #: there is nothing in it that would have to be undone
+    IMPOSSIBLE = "impossible"  #: not by the console; the item says what to do instead
+
+
+WORDS = {
+    Verdict.READY: ("added", "Can be undone"),
+    Verdict.CONFLICT: ("drifted", "Changed since"),
+    Verdict.UNDONE: ("completed", "As before"),
+    Verdict.NOTHING: ("inactive", "Nothing to undo"),
+    Verdict.IMPOSSIBLE: ("unknown", "Not here"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One value three times: before the session, as it left it, and now; as text, '–' where there was none."""
+
+    name: str
+    before: str
+    after: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """``id`` is ``<reverter>:<id of the thing>``; ``target`` (JSON) is what the reverter needs to undo it."""
+
+    id: str
+    kind: str
+    name: str
+    did: str
+    verdict: Verdict
+    why: str = ""
+    url: str = ""
+    facts: tuple[Fact, ...] = ()
+    order: str = ""
+    target: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def may_be_undone(self) -> bool:
+        return self.verdict in (Verdict.READY, Verdict.CONFLICT)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """The mark and the word of the verdict."""
+        return WORDS[self.verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {**asdict(self), "verdict": str(self.verdict), "facts": [asdict(fact) for fact in self.facts]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Item:
+        facts = tuple(Fact(**fact) for fact in data["facts"])
+        return cls(**{**data, "verdict": Verdict(data["verdict"]), "facts": facts})
+
+
+class Reverter(Protocol):
+    """Knows how to undo one kind of thing."""
+
+    name: str
+
+    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
+        """Undo it and say how that ended (see ``outcome``). Without ``force`` a conflict is left alone."""
+        ...
+
+    def look(self, run: Run, item: Item) -> Looked:
+        """Whether an undoing that was begun and broken off took place."""
+        ...
+
+
+def person_of(run: Run) -> User:
+    """Who asked for the revert: its writes are theirs."""
+    with run.fenced():
+        person = run.operation.requested_by
+    if person is None:
+        raise OpsError("Whoever asked for this is gone.", recovery="Start it again as somebody else.")
+    return person
+
+
+def outcome(what: str, message: str = "", *, code: str = "", job: str = "") -> dict[str, Any]:
+    """How undoing an item ended: undone, already, conflict, failed or nothing; ``job`` is the id of the job behind."""
+    found = {"outcome": what, "message": message, "code": code, "job": job}
+    return {name: value for name, value in found.items() if value}

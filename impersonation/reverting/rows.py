@@ -1,0 +1,467 @@
+"""Settings: rows that a session wrote itself. Put back through the services of the apps that own them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from django.urls import NoReverseMatch, reverse
+
+from audit.presenters import PAGES, SINGULAR
+from drift import policies, scheduling
+from drift.models import DriftPolicy, DriftScheduler
+from impersonation.models import ImpersonationSession
+from operations.effects import Looked
+from operations.engine import Run
+from operations.models import Schedule
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from promotions import services as promotions
+from promotions.models import PromotionStatus
+from tenants.models import User
+from workflows import credentials, identity
+from workflows import services as environments
+from workflows.models import CanonicalWorkflow, CredentialMapping, Environment, MapStatus, WorkflowEnvMap
+
+from .changes import Change, changes_of, last_writer, rows_now, same, shown
+from .items import Fact, Item, Verdict, outcome, person_of
+from .jobs import jobs_of
+
+Row = dict[str, Any]
+
+
+class RowReverter:
+    """Rows of one table. ``columns`` are those that are put back, with their words; all others are left alone."""
+
+    name: str
+    kind: str = ""
+    columns: ClassVar[Mapping[str, str]] = {}
+
+    # -- what a kind may say of its own ---------------------------------------------------------------------------
+
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        """Write ``change.before`` back. In the tenant's scope; raises what the service raises."""
+        raise NotImplementedError
+
+    def remove(self, change: Change, by: User) -> None:
+        """Take away what the session made."""
+        raise NotImplementedError
+
+    def remake(self, change: Change, by: User) -> None:
+        """Make again what the session deleted."""
+        raise NotImplementedError
+
+    def defaults(self) -> Row | None:
+        """What holds where there is no row; None where no row means nothing."""
+        return None
+
+    def twin(self, change: Change) -> Row | None:
+        """What stands now in the place of a row that the session deleted."""
+        return None
+
+    def note(self, change: Change) -> str:
+        """What cannot be put back of it, and what to do instead."""
+        return ""
+
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str] | None:
+        """A verdict that needs no comparison, or None."""
+        return None
+
+    def text(self, column: str, value: Any) -> str:
+        return shown(value)
+
+    # -- judging --------------------------------------------------------------------------------------------------
+
+    def read(self, change: Change, *, lock: bool = False) -> Row | None:
+        found = rows_now(self.name, [change.pk], lock=lock).get(change.pk)
+        return found if found is not None or not change.deleted else self.twin(change)
+
+    def concerned(self, change: Change) -> list[str]:
+        """The columns to put back: all of them where a row came or went, else those that the session changed."""
+        if change.created or change.deleted:
+            return list(self.columns)
+        return [column for column in self.columns if column in (change.before or {})]
+
+    def before(self, change: Change) -> Row | None:
+        return self.defaults() if change.created else change.before
+
+    def judge(self, change: Change, now: Row | None) -> Verdict:
+        """By what stands there: before, as the session left it, or neither."""
+        columns, before = self.concerned(change), self.before(change)
+        if same(now, before, columns):
+            return Verdict.UNDONE
+        if now is None or before is None or change.after is None:
+            return Verdict.READY if same(now, change.after, columns) else Verdict.CONFLICT
+        foreign = [c for c in columns if now.get(c) not in (before.get(c), change.after.get(c))]
+        return Verdict.CONFLICT if foreign else Verdict.READY
+
+    def items(self, changes: list[Change], slug: str) -> list[Item]:
+        """The items of this table's changes. Needs the tenant's scope."""
+        return [self.item(change, slug) for change in changes]
+
+    def item(self, change: Change, slug: str) -> Item:
+        now = self.read(change)
+        told = self.settled(change, now)
+        if told is None and not self.concerned(change):
+            told = (Verdict.IMPOSSIBLE, self.note(change)) if self.note(change) else (Verdict.NOTHING, DERIVED)
+        verdict, why = told or (self.judge(change, now), self.note(change))
+        if verdict == Verdict.CONFLICT:
+            who = last_writer(change)
+            why = f"Changed since{f' by {who}' if who else ''}. {why}".strip()
+        return Item(
+            id=f"{self.name}:{change.pk}",
+            kind=self.kind or SINGULAR.get(change.table, change.table.replace("_", " ")),
+            name=change.name or change.pk[:8],
+            did="Created" if change.created else "Deleted" if change.deleted else "Changed",
+            verdict=verdict,
+            why=why,
+            url=page(change.table, change.pk, slug) if now is not None else "",
+            facts=self.facts(change, now),
+            order=change.at,
+            target=change.to_dict(),
+        )
+
+    def facts(self, change: Change, now: Row | None) -> tuple[Fact, ...]:
+        sides = (self.before(change), change.after, now)
+        return tuple(
+            Fact(self.columns[c], *(self.text(c, side.get(c)) if side is not None else shown(None) for side in sides))
+            for c in self.concerned(change)
+        )
+
+    # -- undoing --------------------------------------------------------------------------------------------------
+
+    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
+        """In one transaction: look with the row locked, put back, look again."""
+        change = Change(**item.target)
+        by = person_of(run)
+        with run.fenced():
+            now = self.read(change, lock=True)
+            verdict = self.judge(change, now)
+            if verdict == Verdict.UNDONE:
+                return outcome("already", "It is as it was before the session.")
+            if verdict == Verdict.CONFLICT and not force:
+                who = last_writer(change)
+                return outcome("conflict", f"Changed since{f' by {who}' if who else ''}; left as it is.")
+            self.write(change, now, by)
+            if self.judge(change, self.read(change)) != Verdict.UNDONE:
+                raise OpsError("It did not become as it was before.", recovery="Look at its page and settle it there.")
+        return outcome("undone", self.note(change))
+
+    def write(self, change: Change, now: Row | None, by: User) -> None:
+        if change.created and self.defaults() is None:
+            self.remove(change, by)
+        elif now is None or change.deleted:
+            self.remake(change, by)
+        else:
+            self.put_back(change, now, by)
+
+    def look(self, run: Run, item: Item) -> Looked:
+        change = Change(**item.target)
+        with run.fenced():
+            undone = self.judge(change, self.read(change)) == Verdict.UNDONE
+        begun = item.verdict != Verdict.UNDONE
+        return Looked.done(outcome("undone", self.note(change))) if undone and begun else Looked.not_done()
+
+
+DERIVED = "It follows from something else, and goes with it."
+
+
+def page(table: str, pk: str, slug: str) -> str:
+    """The page of a row, or ''."""
+    name, takes_id = PAGES.get(table, ("", False))
+    try:
+        return reverse(name, kwargs={"tenant_slug": slug, **({"pk": pk} if takes_id else {})}) if name else ""
+    except NoReverseMatch:
+        return ""
+
+
+def former(change: Change, *names: str) -> dict[str, Any]:
+    """Of these columns, those that the session changed, as they were before."""
+    return {name: change.before[name] for name in names if change.before is not None and name in change.before}
+
+
+class EnvironmentSettings(RowReverter):
+    """Name, kind, place and archived or not. Its key is masked in the trail, and its address goes with the key."""
+
+    name = "environments"
+    columns: ClassVar = {"name": "Name", "kind": "Kind", "position": "Place", "is_archived": "Archived"}
+
+    def note(self, change: Change) -> str:
+        touched = {*(change.before or {}), *(change.after or {})} if not change.created else set()
+        if "base_url" in touched:
+            was = (change.before or {}).get("base_url", "")
+            return f"Its address was {was}: enter it again with its API key, which the trail does not keep."
+        if "api_key_encrypted" in touched:
+            return "Its API key is a secret that the trail does not keep: enter it again."
+        return ""
+
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        tenant_id, pk = _tenant_of(now), uuid.UUID(change.pk)
+        was = former(change, "is_archived")
+        if was and was["is_archived"] != (now or {}).get("is_archived"):
+            act = environments.archive_environment if was["is_archived"] else environments.unarchive_environment
+            act(tenant_id=tenant_id, environment_id=pk)
+        values = former(change, "name", "kind", "position")
+        if values:
+            environments.update_environment(tenant_id=tenant_id, environment_id=pk, **values)
+
+    def judge(self, change: Change, now: Row | None) -> Verdict:
+        if not change.created:
+            return super().judge(change, now)
+        # What a session made is archived, never deleted: its history stays.
+        if now is None or now.get("is_archived"):
+            return Verdict.UNDONE
+        return Verdict.READY if same(now, change.after, self.columns) else Verdict.CONFLICT
+
+    def remove(self, change: Change, by: User) -> None:
+        environment = Environment.objects.get(pk=change.pk)
+        environments.archive_environment(tenant_id=environment.tenant_id, environment_id=environment.pk)
+
+
+class WorkflowIdentity(RowReverter):
+    """Which workflow a place is, and whether it counts."""
+
+    name = "workflow_env_map"
+    columns: ClassVar = {"canonical_workflow_id": "Is", "status": "State"}
+
+    def text(self, column: str, value: Any) -> str:
+        if column != "canonical_workflow_id" or not value:
+            return shown(value)
+        return shown(CanonicalWorkflow.objects.filter(pk=value).values_list("key", flat=True).first())
+
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str] | None:
+        if change.created or change.deleted:
+            return Verdict.NOTHING, "The next capture sees what is there."
+        return None
+
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        pk, tenant_id = uuid.UUID(change.pk), _tenant_of(now)
+        was = former(change, "canonical_workflow_id", "status")
+        status = was.get("status", (now or {}).get("status"))
+        if "canonical_workflow_id" in was:
+            key = CanonicalWorkflow.objects.get(pk=was["canonical_workflow_id"]).key
+            identity.link(tenant_id=tenant_id, map_id=pk, key=key)
+        if status == MapStatus.IGNORED:
+            identity.ignore(tenant_id=tenant_id, map_id=pk)
+        else:
+            WorkflowEnvMap.objects.filter(pk=pk).update(status=status, updated_at=clock.now())
+
+
+class CredentialStandIn(RowReverter):
+    """Which credential stands in for which."""
+
+    name = "credential_mappings"
+    columns: ClassVar = {
+        "target_name": "Stand-in",
+        "target_credential_id": "Its id",
+        "source_credential_id": "Stands in for",
+    }
+
+    def twin(self, change: Change) -> Row | None:
+        was = change.before or {}
+        names = ("source_environment_id", "target_environment_id", "credential_type", "source_name")
+        found = CredentialMapping.objects.filter(**{name: was.get(name) for name in names}).first()
+        return rows_now(self.name, [str(found.pk)]).get(str(found.pk)) if found else None
+
+    def items(self, changes: list[Change], slug: str) -> list[Item]:
+        """A stand-in that the session deleted and made anew in its place is as the session left it."""
+        made = {change.pk for change in changes if change.created}
+        found = []
+        for change in changes:
+            item = self.item(change, slug)
+            twin = self.twin(change) if change.deleted and item.verdict == Verdict.CONFLICT else None
+            if twin is not None and twin["id"] in made:
+                item = self._ready(item)
+            found.append(item)
+        return found
+
+    def _ready(self, item: Item) -> Item:
+        return replace(item, verdict=Verdict.READY, why="Together with the one that the session made in its place.")
+
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        self._save({**(now or {}), **former(change, *self.columns)}, by)
+
+    def remake(self, change: Change, by: User) -> None:
+        if change.before is None or not change.deleted:
+            raise OpsError("It was deleted since.", recovery="Make it again on the page of credentials.")
+        self._save(change.before, by)
+
+    def _save(self, row: Row, by: User) -> None:
+        wanted = ("credential_type", "source_name", "source_credential_id", "target_name", "target_credential_id")
+        credentials.save_mapping(
+            tenant_id=_tenant_of(row),
+            source_environment_id=uuid.UUID(row["source_environment_id"]),
+            target_environment_id=uuid.UUID(row["target_environment_id"]),
+            by=by,
+            **{name: row[name] for name in wanted},
+        )
+
+    def remove(self, change: Change, by: User) -> None:
+        credentials.delete_mapping(tenant_id=_tenant_of(change.after), mapping_id=uuid.UUID(change.pk))
+
+
+class DriftRules(RowReverter):
+    """How long drift may stand, and whether it stops promotions."""
+
+    name = "drift_policies"
+    kind = "drift policy"
+    columns: ClassVar = {
+        "enforce_ttl": "Time is enforced",
+        "block_on_active_drift": "Drift blocks promotions",
+        "ttl_hours_critical": "Hours, critical",
+        "ttl_hours_high": "Hours, high",
+        "ttl_hours_medium": "Hours, medium",
+        "ttl_hours_low": "Hours, low",
+    }
+
+    def defaults(self) -> Row:
+        fresh = DriftPolicy()
+        return {column: getattr(fresh, column) for column in self.columns}
+
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        row = {**(now or {}), **{c: (self.before(change) or {})[c] for c in self.concerned(change)}}
+        policies.save_policy(
+            tenant_id=_tenant_of(now),
+            enforce_ttl=row["enforce_ttl"],
+            block_on_active_drift=row["block_on_active_drift"],
+            hours={level: row[field] for level, field in policies.TTL_FIELDS.items()},
+        )
+
+
+class DriftChecks(RowReverter):
+    """Whether and how often the environments are checked."""
+
+    name = "drift_schedulers"
+    kind = "schedule of drift checks"
+    columns: ClassVar = {"is_running": "Checks run", "every_seconds": "Every (seconds)"}
+
+    def defaults(self) -> Row:
+        fresh = DriftScheduler()
+        return {column: getattr(fresh, column) for column in self.columns}
+
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        row = {**(now or {}), **{c: (self.before(change) or {})[c] for c in self.concerned(change)}}
+        scheduling.set_scheduler(
+            tenant_id=_tenant_of(now), is_running=row["is_running"], every_seconds=row["every_seconds"], by=by
+        )
+
+
+class RecurringWork(RowReverter):
+    """Schedules; those of the drift checks follow the tenant's switch."""
+
+    name = "schedules"
+    kind = "schedule"
+    columns: ClassVar = {"is_enabled": "Runs", "every_seconds": "Every (seconds)"}
+
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str] | None:
+        kind = (now or change.after or change.before or {}).get("kind")
+        if kind == scheduling.KIND or now is None:
+            return Verdict.NOTHING, DERIVED
+        return None
+
+    def defaults(self) -> Row:
+        return {"is_enabled": False}
+
+    def concerned(self, change: Change) -> list[str]:
+        return ["is_enabled"] if change.created else super().concerned(change)
+
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        was = {column: (self.before(change) or {})[column] for column in self.concerned(change)}
+        Schedule.objects.filter(pk=change.pk).update(**was, updated_at=clock.now())
+
+
+class PromotionDrafts(RowReverter):
+    """Drafts are withdrawn. One that the session executed is undone as that job (``jobs``)."""
+
+    name = "promotions"
+    columns: ClassVar = {"status": "State"}
+
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str] | None:
+        if not change.created and "status" not in (change.before or {}):
+            return Verdict.NOTHING, "Its plan was made anew."
+        if not change.created:
+            return Verdict.IMPOSSIBLE, "Make it again, or withdraw it on its page."
+        return None
+
+    def judge(self, change: Change, now: Row | None) -> Verdict:
+        if now is None or now["status"] in (PromotionStatus.CANCELLED, PromotionStatus.REJECTED):
+            return Verdict.UNDONE
+        return Verdict.READY if now["status"] in promotions.PLANNABLE else Verdict.CONFLICT
+
+    def remove(self, change: Change, by: User) -> None:
+        tenant_id = _tenant_of(change.after)
+        promotions.cancel(tenant_id=tenant_id, promotion_id=uuid.UUID(change.pk), by=by)
+
+
+class Kept(RowReverter):
+    """Rows in which there is nothing to undo, with the reason."""
+
+    def __init__(self, table: str, why: str) -> None:
+        self.name, self.why = table, why
+
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str]:
+        return Verdict.NOTHING, self.why
+
+    def read(self, change: Change, *, lock: bool = False) -> Row | None:
+        return None
+
+
+class Incidents(Kept):
+    """Acknowledging changes nothing outside; a closed incident stays closed."""
+
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str]:
+        if (change.after or {}).get("incident_state") != "CLOSED":
+            return Verdict.NOTHING, self.why
+        return Verdict.IMPOSSIBLE, (
+            "A closed incident stays closed. Check the environment: what drifts is reported anew,"
+            " what was accepted as it is once it changes again; stabilize it if it should not stay."
+        )
+
+
+class Elsewhere(Kept):
+    """Rows that the console does not undo for anybody, with what to do instead."""
+
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str]:
+        return Verdict.IMPOSSIBLE, self.why
+
+
+_MEMBERS = "Set it again on the page of members; the trail's entry says what it was."
+ROWS: dict[str, RowReverter] = {
+    reverter.name: reverter
+    for reverter in (
+        EnvironmentSettings(),
+        WorkflowIdentity(),
+        CredentialStandIn(),
+        DriftRules(),
+        DriftChecks(),
+        RecurringWork(),
+        PromotionDrafts(),
+        Kept("snapshots", "A snapshot is a record of how it was; it changes nothing."),
+        Kept("canonical_workflows", "A key stays reserved: Git's history knows it."),
+        Kept("known_credentials", "A note of what was seen; it changes nothing."),
+        Incidents("drift_incidents", "That somebody looks into it changes nothing."),
+        *(Elsewhere(table, _MEMBERS) for table in ("users", "memberships", "tenant_grants", "environment_grants")),
+        Elsewhere("api_tokens", "Revoke the token on its page."),
+    )
+}
+UNKNOWN = "The console does not undo this by itself: the trail's entry says what it was."
+
+
+def row_items(session: ImpersonationSession, slug: str) -> tuple[list[Item], bool]:
+    """Every row that the session wrote itself, and whether there were too many. Needs the tenant's scope."""
+    changes, too_many = changes_of(session)
+    executed = {str(job.subject_id) for job in jobs_of(session) if job.kind == promotions.EXECUTE}
+    changes = [c for c in changes if not (c.table == PromotionDrafts.name and c.pk in executed)]
+    tables: dict[str, list[Change]] = {}
+    for change in changes:
+        tables.setdefault(change.table, []).append(change)
+    found: list[Item] = []
+    for table, group in tables.items():
+        found += (ROWS.get(table) or Elsewhere(table, UNKNOWN)).items(group, slug)
+    return found, too_many
+
+
+def _tenant_of(row: Row | None) -> uuid.UUID:
+    return uuid.UUID(str((row or {})["tenant_id"]))
