@@ -8,8 +8,8 @@ neither as it was before nor as the session left it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.urls import reverse
@@ -58,6 +58,27 @@ class Place:
         return Fact(self.name or self.key, _short(self.before), _short(self.after), _short(self.now))
 
 
+class Traces:
+    """What all jobs of a session did to each workflow: one may have written over what another had left."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[uuid.UUID | None, str], list[Place]] = {}
+
+    def take(self, environment_id: uuid.UUID | None, places: Iterable[Place]) -> None:
+        """The places of one job; the newest job first."""
+        for place in places:
+            self._places.setdefault((environment_id, place.key), []).append(place)
+
+    def first(self, environment_id: uuid.UUID | None, place: Place) -> Place:
+        """What the session's first job did to the workflow."""
+        return self._places.get((environment_id, place.key), [place])[-1]
+
+    def left(self, environment_id: uuid.UUID | None, place: Place) -> set[Hash]:
+        """Every hash of the workflow that is the session's doing, or was there before it."""
+        known = self._places.get((environment_id, place.key), [place])
+        return {p.after for p in known} | {p.before for p in known}
+
+
 def _short(value: Hash) -> str:
     return value[:10] if value else ABSENT
 
@@ -74,7 +95,7 @@ class JobReverter:
     name: str
     kind: str
 
-    def judge(self, job: Operation, left: Mapping[tuple[uuid.UUID | None, str], set[Hash]]) -> Judged:
+    def judge(self, job: Operation, traces: Traces) -> Judged:
         raise NotImplementedError
 
     def places(self, job: Operation) -> list[Place]:
@@ -85,8 +106,8 @@ class JobReverter:
         """The job that undoes it; asking twice starts one."""
         raise NotImplementedError
 
-    def item(self, job: Operation, slug: str, left: Mapping[tuple[uuid.UUID | None, str], set[Hash]]) -> Item:
-        judged = self.judge(job, left)
+    def item(self, job: Operation, slug: str, traces: Traces) -> Item:
+        judged = self.judge(job, traces)
         return Item(
             id=f"{self.name}:{job.pk}",
             kind=self.kind,
@@ -125,16 +146,12 @@ class Judged:
     places: tuple[Place, ...] = ()
 
 
-def by_places(
-    environment_id: uuid.UUID | None,
-    places: list[Place],
-    left: Mapping[tuple[uuid.UUID | None, str], set[Hash]],
-) -> Judged:
-    """By what was last seen: a hash that any job of the session left is the session's own."""
-    if all(place.is_back for place in places):
+def by_places(environment_id: uuid.UUID | None, places: list[Place], traces: Traces) -> Judged:
+    """By what was last seen: what a job of the session left is its own, what was before the first is back."""
+    back = {p.key for p in places if p.is_back or traces.first(environment_id, p).is_back}
+    if len(back) == len(places):
         return Judged(Verdict.UNDONE, places=tuple(places))
-    ours = {place.key: left.get((environment_id, place.key), set()) | {place.after} for place in places}
-    foreign = [p for p in places if not p.is_back and p.now not in ours[p.key] and p.now != p.before]
+    foreign = [p for p in places if p.key not in back and p.now not in traces.left(environment_id, p)]
     if foreign:
         names = ", ".join(f"“{p.name or p.key}”" for p in foreign[:3])
         return Judged(Verdict.CONFLICT, f"Edited in n8n since: {names}.", tuple(places))
@@ -172,7 +189,7 @@ class Promoted(JobReverter):
             for i in items
         ]
 
-    def judge(self, job: Operation, left: Mapping[tuple[uuid.UUID | None, str], set[Hash]]) -> Judged:
+    def judge(self, job: Operation, traces: Traces) -> Judged:
         promotion = promotion_of(job)
         if promotion is None:
             return Judged(Verdict.IMPOSSIBLE, "The promotion is gone; restore the snapshot taken before it.")
@@ -182,7 +199,10 @@ class Promoted(JobReverter):
             return Judged(Verdict.UNDONE, "It was rolled back.")
         if promotion.status not in promotions.CAN_ROLL_BACK or promotions.can_try_again(promotion):
             return Judged(Verdict.NOTHING, "It left the target as it was.")
-        return by_places(job.environment_id, self.places(job), left)
+        found = by_places(job.environment_id, self.places(job), traces)
+        if found.verdict == Verdict.UNDONE:
+            return replace(found, verdict=Verdict.READY, why="The content is as before; what is approved is not yet.")
+        return found
 
     def start(self, run: Run, item: Item, *, force: bool) -> Operation:
         return promotions.rollback(
@@ -226,7 +246,7 @@ class WroteBack(JobReverter):
             for key, w in wrote.items()
         ]
 
-    def judge(self, job: Operation, left: Mapping[tuple[uuid.UUID | None, str], set[Hash]]) -> Judged:
+    def judge(self, job: Operation, traces: Traces) -> Judged:
         if job.is_open:
             return Judged(Verdict.IMPOSSIBLE, "It still runs: look again once it has ended.")
         details = (job.error_details or {}).get("details") or {}
@@ -235,7 +255,7 @@ class WroteBack(JobReverter):
         places = self.places(job)
         if not places:
             return Judged(Verdict.NOTHING, "It wrote nothing.")
-        return by_places(job.environment_id, places, left)
+        return by_places(job.environment_id, places, traces)
 
     def start(self, run: Run, item: Item, *, force: bool) -> Operation:
         with run.fenced():
@@ -275,7 +295,7 @@ class Said(JobReverter):
     def __init__(self, name: str, kind: str, verdict: Verdict, why: str) -> None:
         self.name, self.kind, self._judged = name, kind, Judged(verdict, why)
 
-    def judge(self, job: Operation, left: Mapping[tuple[uuid.UUID | None, str], set[Hash]]) -> Judged:
+    def judge(self, job: Operation, traces: Traces) -> Judged:
         return self._judged
 
 
@@ -311,11 +331,10 @@ def job_items(session: ImpersonationSession, slug: str) -> list[Item]:
     """Every job that the session started. Needs the tenant's scope; asks neither n8n nor Git."""
     jobs = jobs_of(session)
     known = [(job, JOBS.get(job.kind) or Said(job.kind, "job", Verdict.IMPOSSIBLE, UNKNOWN)) for job in jobs]
-    left: dict[tuple[uuid.UUID | None, str], set[Hash]] = {}
+    traces = Traces()
     for job, reverter in known:
-        for place in reverter.places(job):
-            left.setdefault((job.environment_id, place.key), set()).add(place.after)
-    return [reverter.item(job, slug, left) for job, reverter in known]
+        traces.take(job.environment_id, reverter.places(job))
+    return [reverter.item(job, slug, traces) for job, reverter in known]
 
 
 def before_id(job_id: uuid.UUID) -> uuid.UUID:

@@ -33,9 +33,11 @@ def at_browser(user: Any, *, factor: bool = True) -> Client:
     return fresh(client) if factor else client
 
 
-@pytest.fixture
-def begin(cast: Any) -> Callable[..., tuple[Client, ImpersonationSession]]:
-    """Start a session through the page; ``write=True`` goes on to write mode with an owner's agreement."""
+Begin = Callable[..., tuple[Client, ImpersonationSession]]
+
+
+def beginner(cast: Any) -> Begin:
+    """Starts sessions through the page; ``write=True`` goes on to write mode with an owner's agreement."""
 
     def start(actor: Any = None, target: Any = None, *, write: bool = False) -> tuple[Client, ImpersonationSession]:
         actor, target = actor or cast.support, target or cast.operator
@@ -52,6 +54,17 @@ def begin(cast: Any) -> Callable[..., tuple[Client, ImpersonationSession]]:
         return client, session_of(actor)
 
     return start
+
+
+@pytest.fixture
+def begin(cast: Any) -> Begin:
+    return beginner(cast)
+
+
+@pytest.fixture
+def begin_live(live_cast: Any) -> Begin:
+    """The same for tests whose work is committed."""
+    return beginner(live_cast)
 
 
 def agree(owner: Any, answer: str = "approve") -> int:
