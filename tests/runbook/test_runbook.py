@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,13 @@ import httpx
 import pytest
 
 from conftest import _empty_tables, make_cast
+from operations.models import OPEN, Operation
+from opsconsole.core import context
 from sandbox.testing import SandboxServer
+from snapshots.models import Snapshot
+from tenants import people
+from tenants.models import User
+from tenants.scope import platform_scope, tenant_scope
 from tests.running import running_console
 
 pytestmark = [pytest.mark.console, pytest.mark.xdist_group("runbook")]
@@ -28,7 +35,7 @@ BLOCKS = {
 }
 #: What other parts of the product answer, by the block's number.
 NOT_YET = {
-    **dict.fromkeys((47, 48, 49, 53), "support sessions and the trail"),
+    **dict.fromkeys((49, 53), "support sessions and the trail"),
     27: "test runs of workflows",
     28: "incident records",
     56: "alert rules",
@@ -375,6 +382,40 @@ def test_support_sessions_are_watched_and_ended(estate: Estate, shell: Shell) ->
     assert second.get().status_code in (403, 404)
     assert "(0 rows)" in shell.run(43)
     assert estate.cast.operator.email in shell.run(52, **ids)
+
+
+def test_what_a_support_session_did_is_taken_back(estate: Estate, shell: Shell) -> None:
+    """A snapshot of how it is, the last good one restored; then roles, set back by hand from the trail."""
+    ids = {"affected_environment_id": estate.production, "environment_id": estate.production}
+    with tenant_scope(estate.cast.tenant.pk):
+        good = Snapshot.objects.filter(environment_id=estate.production).latest("created_at")
+    edited = estate.production_n8n.state()["workflows"][0]
+    estate.production_n8n.edit(edited["id"], name="Edited by support")
+    said = shell.run(47, **ids, last_good_snapshot_id=str(good.pk), impersonation_session_start="2999-01-01")
+    assert str(good.pk) in said
+    wait_for_jobs(estate)
+    assert edited["name"] in {row["name"] for row in estate.production_n8n.state()["workflows"]}
+
+    raised, renamed = estate.cast.viewer, estate.cast.operator
+    with context.acting(actor_id=estate.cast.approver.pk, source="web"):
+        people.set_platform_role(user=raised, role="compliance_officer")
+        with platform_scope():
+            User.objects.filter(pk=renamed.pk).update(name="Somebody else")
+    shell.run(48, suspicious_actor_id=str(estate.cast.approver.pk))
+    with platform_scope():
+        assert dict(User.objects.filter(pk__in=[raised.pk, renamed.pk]).values_list("pk", "role")) == {
+            raised.pk: "member", renamed.pk: "member",
+        }  # fmt: skip
+
+
+def wait_for_jobs(estate: Estate) -> None:
+    """Until no job of the tenant is open."""
+    for _ in range(600):
+        with tenant_scope(estate.cast.tenant.pk):
+            if not Operation.objects.filter(status__in=OPEN).exclude(status="PARKED").exists():
+                return
+        time.sleep(0.2)
+    raise AssertionError("jobs are still open")
 
 
 def test_refused_support_sessions_are_found(estate: Estate, shell: Shell) -> None:
