@@ -16,7 +16,7 @@ SUBJECT_PAGES = {
     "snapshot": "snapshot",
     "drift_incident": "drift-incident",
     "environment": "environment",
-    "support_session": "support-access-revert",
+    "support_session": "support-access-session",
 }
 WORTH_SHOWING = 6
 

@@ -253,6 +253,8 @@ class WroteBack(JobReverter):
         if job.params.get("dry_run") or details.get("status") == "put_back":
             return Judged(Verdict.NOTHING, "It left the environment as it was.")
         places = self.places(job)
+        if not places and written_by(job.pk, self.prefix):
+            return Judged(Verdict.IMPOSSIBLE, "The snapshot taken before it is gone: restore an older one.")
         if not places:
             return Judged(Verdict.NOTHING, "It wrote nothing.")
         return by_places(job.environment_id, places, traces)

@@ -65,6 +65,10 @@ class RowReverter:
         """What cannot be put back of it, and what to do instead."""
         return ""
 
+    def called(self, change: Change, now: Row | None) -> str:
+        """What people call it."""
+        return change.name or change.pk[:8]
+
     def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str] | None:
         """A verdict that needs no comparison, or None."""
         return None
@@ -113,7 +117,7 @@ class RowReverter:
         return Item(
             id=f"{self.name}:{change.pk}",
             kind=self.kind or SINGULAR.get(change.table, change.table.replace("_", " ")),
-            name=change.name or change.pk[:8],
+            name=self.called(change, now),
             did="Created" if change.created else "Deleted" if change.deleted else "Changed",
             verdict=verdict,
             why=why,
@@ -259,6 +263,10 @@ class CredentialStandIn(RowReverter):
         "source_credential_id": "Stands in for",
     }
 
+    def called(self, change: Change, now: Row | None) -> str:
+        row = {**(change.before or {}), **(change.after or {}), **(now or {})}
+        return str(row.get("source_name") or change.pk[:8])
+
     def twin(self, change: Change) -> Row | None:
         was = change.before or {}
         names = ("source_environment_id", "target_environment_id", "credential_type", "source_name")
@@ -316,6 +324,9 @@ class DriftRules(RowReverter):
         "ttl_hours_low": "Hours, low",
     }
 
+    def called(self, change: Change, now: Row | None) -> str:
+        return "Rules about drift"
+
     def defaults(self) -> Row:
         fresh = DriftPolicy()
         return {column: getattr(fresh, column) for column in self.columns}
@@ -336,6 +347,9 @@ class DriftChecks(RowReverter):
     name = "drift_schedulers"
     kind = "schedule of drift checks"
     columns: ClassVar = {"is_running": "Checks run", "every_seconds": "Every (seconds)"}
+
+    def called(self, change: Change, now: Row | None) -> str:
+        return "Checks for drift"
 
     def defaults(self) -> Row:
         fresh = DriftScheduler()
