@@ -264,7 +264,16 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
         "KEY_PREFIX": "opsconsole",
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
-EMAIL_BACKEND = env("OPSCONSOLE_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+# smtp://user:password@host:25, smtp+tls://…:587 (STARTTLS) or smtps://…:465. Without a mail server, messages are written
+# to files: a console's output is no place for them.
+MAIL_SERVER = urlsplit(env("OPSCONSOLE_MAIL_URL"))
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if MAIL_SERVER.hostname else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = HOME / "mail"
+EMAIL_HOST, EMAIL_PORT = MAIL_SERVER.hostname or "", MAIL_SERVER.port or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(MAIL_SERVER.username or ""), unquote(MAIL_SERVER.password or "")
+EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL_SERVER.scheme == "smtp+tls", MAIL_SERVER.scheme == "smtps"
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("OPSCONSOLE_MAIL_FROM", "OpsConsole <opsconsole@localhost>")
 
 GIT_ROOT = Path(env("OPSCONSOLE_GIT_ROOT") or HOME / "git")
 # Files of compliance reports: web and workers share the folder. Manifests stay when files go.
