@@ -264,8 +264,8 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
         "KEY_PREFIX": "opsconsole",
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
     }
-# smtp://user:password@host:25, smtp+tls://…:587 (STARTTLS) or smtps://…:465. Without a mail server, messages are written
-# to files: a console's output is no place for them.
+# smtp://user:password@host:25, smtp+tls://…:587 (STARTTLS) or smtps://…:465. Without a mail server, messages are files:
+# a console's output is no place for them.
 MAIL_SERVER = urlsplit(env("OPSCONSOLE_MAIL_URL"))
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if MAIL_SERVER.hostname else 'filebased'}.EmailBackend"
 EMAIL_FILE_PATH = HOME / "mail"
