@@ -26,7 +26,12 @@ class AskForm(forms.Form):
     until = _day("To", "This day included.")
     tenant = forms.ChoiceField(required=False)
     person = forms.EmailField(required=False, help_text="Address of somebody who acted, or was acted on or for.")
-    format = forms.ChoiceField(required=False, choices=Format.choices, initial=Format.CSV)
+    format = forms.ChoiceField(
+        required=False,
+        choices=Format.choices,
+        initial=Format.CSV,
+        widget=forms.Select(attrs={"aria-label": "Format"}),
+    )
 
     def __init__(self, *args: Any, report: Report, tenants: list[tuple[str, str]] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -160,6 +160,7 @@ def _show_report(
         "columns": report.columns,
         "rows": [[formats.shown(value) for value in row] for row in rows],
         "asked": asked,
+        "hidden": {k: v for k, v in form.parameters().items() if v} if form.is_bound and asked else {},
         "slow": slow,
         "limit": selectors.PREVIEW_ROWS,
     }
