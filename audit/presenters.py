@@ -26,6 +26,8 @@ PAGES: dict[str, tuple[str, bool]] = {
     "tenants": ("tenant-settings", False),
     "drift_policies": ("drift", False),
     "credential_mappings": ("credentials", False),
+    "report_runs": ("report-run", True),
+    "report_schedules": ("reports", False),
 }
 SINGULAR = {
     "environments": "environment",
@@ -44,6 +46,8 @@ SINGULAR = {
     "users": "person",
     "platform_admins": "platform admin",
     "platform_impersonation_sessions": "support session",
+    "report_runs": "report",
+    "report_schedules": "report sent by itself",
 }
 STATES = {
     "CREATE": "added",

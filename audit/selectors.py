@@ -35,6 +35,8 @@ RESOURCES = {
     "users": "People and sign-ins",
     "platform_admins": "Platform admins",
     "platform_impersonation_sessions": "Support sessions",
+    "report_runs": "Reports",
+    "report_schedules": "Reports sent by themselves",
 }
 ACTIONS = {
     "CREATE": "Created",
@@ -47,6 +49,10 @@ ACTIONS = {
     "PASSWORD_CHANGED": "Password changed",
     "SECOND_FACTOR_ADDED": "Second factor added",
     "SECOND_FACTOR_REMOVED": "Second factor removed",
+    "REPORT_EXPORTED": "Report made",
+    "REPORT_DOWNLOADED": "Report downloaded",
+    "REPORT_MAILED": "Report sent",
+    "REPORT_NOT_MAILED": "Report not sent",
 }
 
 
