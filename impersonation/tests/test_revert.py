@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from drift import services as drift
+from drift.models import DriftIncident
 from impersonation.reverting import jobs
 from impersonation.tests.conftest import Begin, at_browser, trail
+from impersonation.tests.test_kill import inside
 from operations import engine
 from operations.handlers import boundary_observers
 from operations.models import Operation, Schedule
@@ -227,10 +230,30 @@ def test_an_edit_that_nobody_has_seen_yet_survives_the_undoing_of_a_restore(visi
     assert visit.world.hashes()[ids["Same"]] == own[ids["Same"]]
 
 
+def test_a_customers_edit_that_a_session_stabilized_away_is_there_again(visit: Visit) -> None:
+    promotion = visit.world.carry_out(visit.world.approved("billing"))
+    assert promotion.status == "COMPLETED"
+    billing = visit.world.by_name()["Billing"]["id"]
+    visit.world.target.edit(billing, nodes=flow("Billing", node("Customer's own"))["nodes"], active=False)
+    visit.world.capture(visit.world.production)
+    own = visit.world.hashes()
+    with tenant_scope(visit.cast.tenant.pk):
+        incident = DriftIncident.objects.get(workflow_env_map__canonical_workflow__key="billing")
+    with inside(visit.session):
+        drift.stabilize(
+            tenant_id=visit.cast.tenant.pk, incident_ids=[incident.pk], requested_by=visit.cast.owner
+        )  # fmt: skip
+    visit.run_operations(visit.cast.tenant)
+    assert visit.world.hashes()[billing] != own[billing]
+    visit.end()
+    assert visit.plan()["stabilization"]["verdict"] == "ready"
+    assert visit.outcomes(visit.revert(choice="all")) == {"stabilization": "undone"}
+    assert visit.world.hashes() == own
+    assert visit.plan()["stabilization"]["verdict"] == "undone"
+
+
 def test_settings_of_an_environment_go_back_and_its_secret_cannot(visit: Visit) -> None:
     """No session comes to these through a page; a rule that lets one in must not make them stay."""
-    from impersonation.tests.test_kill import inside
-
     production, tenant_id = visit.world.production, visit.cast.tenant.pk
     was = settings_now(visit)
     with inside(visit.session):
