@@ -162,6 +162,7 @@ def load_secrets(home: Home) -> dict[str, str]:
         "redis_password": lambda: secrets.token_urlsafe(24),
         "secret_key": lambda: secrets.token_urlsafe(48),
         "field_key": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "seal_key": lambda: base64.b64encode(secrets.token_bytes(32)).decode(),
         "sandbox_token": lambda: secrets.token_urlsafe(24),
     }
     missing = [name for name in makers if name not in known]

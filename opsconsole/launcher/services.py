@@ -91,6 +91,7 @@ def environment(home: Home, postgres: Postgres, redis: Redis, *, mode: str, data
         "BROKER_URL": redis.url(number),
         "OPSCONSOLE_SECRET_KEY": known["secret_key"],
         "OPSCONSOLE_FIELD_KEYS": known["field_key"],
+        "OPSCONSOLE_SEAL_KEY": known["seal_key"],
         "SANDBOX_CONTROL_TOKEN": known["sandbox_token"],
     }
 
