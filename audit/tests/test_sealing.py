@@ -28,6 +28,8 @@ from audit.services import Event, place_hold, record_events, release_holds
 from conftest import owner_connection
 from tenants.scope import platform_scope
 
+from .settling import settled
+
 pytestmark = pytest.mark.django_db(transaction=True)
 SCRIPT = Path(__file__).parents[2] / "script" / "verify-trail"
 
@@ -49,6 +51,11 @@ def superuser() -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(url, autocommit=True) as found:
         found.execute("SET session_replication_role = replica")
         yield found
+
+
+def seal_all() -> int:
+    settled()
+    return sealing.seal_trail()
 
 
 def write(count: int) -> None:
@@ -85,22 +92,22 @@ def test_all_is_sealed_once_and_verified(live_cast: Any) -> None:
     write(12)
     with platform_scope():
         count = LogEntry.objects.count()
-    assert sealing.seal_trail() == count
-    assert sealing.seal_trail() == 0
+    assert seal_all() == count
+    assert seal_all() == 0
     report = verified()
     assert (report["problems"], report["facts"]["entries"]) == ([], count)
     write(2)
     assert verified()["facts"]["unsealed"] == 2
-    assert sealing.seal_trail() == 2
+    assert seal_all() == 2
 
 
 def test_an_entry_that_commits_late_is_sealed_later(live_cast: Any) -> None:
-    sealing.seal_trail()
+    seal_all()
     with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as late:
         late.execute("UPDATE users SET name = 'Late' WHERE id = %s", [live_cast.viewer.pk])
         write(7)  # later transactions, already committed
         assert sealing.seal_trail() == 0
-    assert sealing.seal_trail() == 8
+    assert seal_all() == 8
     assert verified()["problems"] == []
 
 
@@ -136,7 +143,7 @@ def test_an_entry_that_commits_late_is_sealed_later(live_cast: Any) -> None:
 )
 def test_tampering_is_found(live_cast: Any, superuser: Any, statement: str, expected: set[str]) -> None:
     write(12)
-    sealing.seal_trail()
+    seal_all()
     assert verified()["problems"] == []
     one, two = middle()
     for part in statement.split(";"):
@@ -152,7 +159,7 @@ def test_a_cut_tail_and_a_chain_written_anew_are_found_by_the_anchor(
     live_cast: Any, superuser: Any, settings: Any
 ) -> None:
     write(12)
-    sealing.seal_trail()
+    seal_all()
     assert anchor() == [] and anchor() == []
     (said,) = [json.loads(line) for line in Path(settings.ANCHOR_FILE).read_text().splitlines()]
     elsewhere = ("--anchor", settings.ANCHOR_FILE)
@@ -163,7 +170,7 @@ def test_a_cut_tail_and_a_chain_written_anew_are_found_by_the_anchor(
     assert kinds(verified(*elsewhere)) == {"cut tail"}
     # The console goes on and seals again: the anchored number is there, with another chain.
     write(80)
-    sealing.seal_trail()
+    seal_all()
     with platform_scope():
         assert Seal.objects.filter(number=said["number"]).exists()
     assert kinds(verified(*elsewhere)) == {"rewritten chain"}
@@ -173,7 +180,7 @@ def test_a_chain_made_with_another_key_is_found(live_cast: Any, superuser: Any, 
     trusted = seal_key().public_text
     write(3)
     settings.SEAL_KEY = base64.b64encode(bytes(32)).decode()
-    sealing.seal_trail()
+    seal_all()
     stranger = seal_key()
     assert verified()["problems"] == []
     report = verified("--public-key", trusted)
@@ -198,7 +205,7 @@ def test_a_chain_made_with_another_key_is_found(live_cast: Any, superuser: Any, 
 
 def test_files_are_checked_as_well_as_a_database(live_cast: Any, tmp_path: Path) -> None:
     write(6)
-    sealing.seal_trail()
+    seal_all()
     printed = subprocess.run([sys.executable, str(SCRIPT), "--print-sql"], capture_output=True, text=True, check=True)
     for line in printed.stdout.splitlines():
         statement, _, name = line.removeprefix("\\copy ").partition(" TO ")
@@ -225,7 +232,7 @@ def test_files_are_checked_as_well_as_a_database(live_cast: Any, tmp_path: Path)
 def test_a_dump_restored_where_transactions_count_from_below(live_cast: Any, superuser: Any) -> None:
     """Old entries that were not sealed yet, and new ones with lower transaction numbers: none is lost, none waits."""
     write(4)
-    sealing.seal_trail()
+    seal_all()
     write(3)
     # As after a restore: all that is there says it was written by transactions far ahead of this cluster's.
     ahead = 10_000_000
@@ -246,10 +253,11 @@ def test_a_dump_restored_where_transactions_count_from_below(live_cast: Any, sup
     write(6)
     with platform_scope():
         assert set(LogEntry.objects.order_by("-pk").values_list("epoch", flat=True)[:6]) == {2}
+    settled()
     rounds = [sealing.seal_trail() for _ in range(5)]
     assert sum(rounds) == 3 + 6
     write(2)
-    assert sealing.seal_trail() == 2
+    assert seal_all() == 2
     with platform_scope():
         assert list(Epoch.objects.values_list("epoch", flat=True)) == [2]
         seals = list(Seal.objects.filter(number__gt=1).order_by("number").values_list("epoch", "entries"))
@@ -270,7 +278,7 @@ def test_months_leave_whole_and_sealed_and_not_while_held(live_cast: Any, superu
     )
     with pytest.raises(CommandError, match="0 are sealed"):
         call_command("trail_retention", "--keep-months", "12")
-    sealing.seal_trail()
+    seal_all()
     place_hold(tenant_id=live_cast.tenant.pk, reason="A dispute about February")
     with pytest.raises(CommandError, match=r"hold keeps 2001-02: acme"):
         call_command("trail_retention", "--keep-months", "12")
@@ -287,7 +295,7 @@ def test_months_leave_whole_and_sealed_and_not_while_held(live_cast: Any, superu
 
 def test_the_application_cannot_unseal(live_cast: Any) -> None:
     write(1)
-    sealing.seal_trail()
+    seal_all()
     for statement in ("DELETE FROM audit_seal", "UPDATE audit_seal SET root = ''", "DELETE FROM audit_epoch"):
         with pytest.raises(Exception, match=r"denied|refused"), platform_scope(), connection.cursor() as cursor:
             cursor.execute(statement)

@@ -29,6 +29,8 @@ from opsconsole.core.errors import Invalid
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
 
+from .settling import settled
+
 pytestmark = pytest.mark.django_db
 AWKWARD = 'Said "yes",\nthen; \\n and ünï\x7f'
 
@@ -112,12 +114,14 @@ def test_events_for_a_siem_lose_nothing_that_commits_late(live_cast: Any) -> Non
             found |= {event["metadata"]["uid"] for event in page.events}
             cursor = page.cursor
 
+    settled()
     first, cursor = go_on("")
     with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as late:
         late.execute("UPDATE users SET name = 'Late' WHERE id = %s", [live_cast.viewer.pk])
         note(live_cast.tenant, 2)
         meanwhile, cursor = go_on(cursor)
         assert meanwhile == set(), "a later entry waits for the one that is not committed yet"
+    settled()
     rest, _ = go_on(cursor)
     with platform_scope():
         everything = {f"{e.epoch}-{e.transaction_id}-{e.pk}" for e in LogEntry.objects.all()}
@@ -135,6 +139,7 @@ def test_events_over_rest(live_cast: Any) -> None:
         _, secret = create_token(user=user, tenant=None, name="t")
         return Client().get(f"/api/v1/audit/events?{query}", headers={"authorization": f"Bearer {secret}"})
 
+    settled()
     assert ask(live_cast.stranger, "tenant=acme").status_code == 404
     assert ask(live_cast.viewer, "tenant=acme").status_code == 403
     assert ask(live_cast.owner, "").status_code == 403
@@ -157,6 +162,7 @@ def test_an_entrys_page_says_whether_it_is_sealed(live_cast: Any) -> None:
     url = reverse("trail-entry", kwargs={"tenant_slug": "acme", "pk": entry.pk})
     owner = signed_in(live_cast.owner)
     assert b"waits for the next one" in owner.get(url).content
+    settled()
     seal_trail()
     assert b"waits for the next one" not in owner.get(url).content
 

@@ -16,13 +16,15 @@ from .driving import Visitor
 
 #: Not pages: files, streams, parts that are fetched into pages, answers to forms, and Django's own admin.
 NO_PAGES = re.compile(
-    r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|download|raw|export|retry|cancel|give-up|/test|archive"
+    r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|download|manifest|raw|export|retry|cancel|give-up|/test|archive"
     r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|theme|create|credential|service-accounts|people/\*/\*)/?$"
 )
 STARTS = {
     "owner": ["/", "/t/larkfield/", "/t/harrow-freight/", "/t/quillstone/", "/t/larkfield/promotions/new/"],
     "admin": ["/", "/styleguide", "/platform/jobs/", "/platform/tenants/", "/platform/people/"],
 }
+#: Pages of what the demo does not have: a report that was made, and a session of the one who looks.
+NOT_IN_THE_DEMO = {"/platform/reports/runs/*", "/t/*/reports/runs/*", "/platform/support/mine"}
 MOST = 90
 LOOKS = [(1280, "light"), (390, "light"), (1280, "dark"), (390, "dark")]
 
@@ -129,11 +131,15 @@ def named_pages() -> set[str]:
             way = before + re.sub(r"<[^>]+>|\(\?P<.*?\)", "*", str(entry.pattern)).strip("^$")
             if isinstance(entry, URLResolver):
                 walk(entry.url_patterns, way)
-            elif isinstance(entry, URLPattern) and entry.name and not NO_PAGES.search(way):
+            elif isinstance(entry, URLPattern) and entry.name and not NO_PAGES.search(way) and _is_read(entry):
                 found.add("/" + way.strip("/"))
 
     walk(get_resolver().url_patterns, "")
-    return found
+    return found - NOT_IN_THE_DEMO
+
+
+def _is_read(entry: URLPattern) -> bool:
+    return "GET" in getattr(entry.callback, "methods", ("GET",))
 
 
 def _same(one: str, other: str) -> bool:
