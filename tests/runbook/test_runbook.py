@@ -35,7 +35,6 @@ BLOCKS = {
 }
 #: What other parts of the product answer, by the block's number.
 NOT_YET = {
-    **dict.fromkeys((49, 53), "support sessions and the trail"),
     27: "test runs of workflows",
     28: "incident records",
     56: "alert rules",
@@ -160,6 +159,7 @@ class Shell:
             "DATABASE_URL": os.environ["DATABASE_OPERATOR_URL"],
             "API_TOKEN": estate.token,
             "PLATFORM_ADMIN_TOKEN": estate.token,
+            "SUPER_ADMIN_TOKEN": estate.token,
             "SAFETY_SNAPSHOT_ID": estate.snapshot,
             "AFFECTED_ENV_IDS": estate.production,
             "INCIDENT_ID": "INC-1",
@@ -382,6 +382,25 @@ def test_support_sessions_are_watched_and_ended(estate: Estate, shell: Shell) ->
     assert second.get().status_code in (403, 404)
     assert "(0 rows)" in shell.run(43)
     assert estate.cast.operator.email in shell.run(52, **ids)
+    report = Path("/tmp/impersonation_audit_report.csv")
+    report.unlink(missing_ok=True)
+    assert estate.cast.support.email in shell.run(53)
+    head, *rows = report.read_text().splitlines()
+    assert head.startswith("session_id,actor_email,") and head.endswith(",write_operations_count")
+    assert any(row.startswith(first.ident) for row in rows)
+
+
+def test_a_platform_admin_is_taken_off(estate: Estate, shell: Shell) -> None:
+    from tenants import services
+    from tenants.tokens import create_token
+
+    suspect = services.create_user(email="suspect@example.org", name="Suspect", password=estate.cast.password)
+    services.make_platform_admin(user=suspect, by=None)
+    _, secret = create_token(user=suspect, name="theirs")
+    said = shell.run(49, suspicious_user_id=str(suspect.pk))
+    assert "(0 rows)" in said and "DELETE" in said
+    answer = httpx.get(f"{estate.url}/api/v1/tenants", headers={"Authorization": f"Bearer {secret}"})
+    assert answer.status_code == 401
 
 
 def test_what_a_support_session_did_is_taken_back(estate: Estate, shell: Shell) -> None:
