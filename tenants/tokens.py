@@ -102,13 +102,21 @@ def rotate_token(*, token: ApiToken, by: User, keep_old_hours: int = 0) -> tuple
 
     The old one is refused at once, or after ``keep_old_hours`` (at most 72) where programs are still to be changed.
     """
-    now = clock.now()
-    if token.revoked_at or (token.expires_at and token.expires_at <= now):
-        raise Conflict("This token has ended already.", recovery="Make a new one.")
     if not 0 <= keep_old_hours <= LONGEST_OVERLAP_HOURS:
         raise Invalid(f"`keep_old_hours` is between 0 and {LONGEST_OVERLAP_HOURS}.")
-    lifetime = (token.expires_at - token.created_at) if token.expires_at else None
     with platform_scope():
+        # Locked: of two who press at once, the second finds it ended and gets no token beside the first's.
+        token = ApiToken.objects.select_for_update(of=("self",)).select_related("user", "tenant").get(pk=token.pk)
+        now = clock.now()
+        if token.revoked_at or (token.expires_at and token.expires_at <= now):
+            raise Conflict("This token has ended already.", recovery="Make a new one.")
+        lifetime = (token.expires_at - token.created_at) if token.expires_at else None
+        if keep_old_hours:
+            ends = now + timedelta(hours=keep_old_hours)
+            token.expires_at = min(ends, token.expires_at) if token.expires_at else ends
+        else:
+            token.revoked_at = now
+        token.save(update_fields=["expires_at", "revoked_at"])
         made, secret = create_token(
             user=token.user,
             name=token.name,
@@ -117,12 +125,6 @@ def rotate_token(*, token: ApiToken, by: User, keep_old_hours: int = 0) -> tuple
             expires_in_days=max(1, lifetime.days) if lifetime else None,
             permissions=list(token.permissions),
         )
-        old = ApiToken.objects.filter(pk=token.pk, revoked_at=None)
-        if keep_old_hours:
-            ends = now + timedelta(hours=keep_old_hours)
-            old.update(expires_at=min(ends, token.expires_at) if token.expires_at else ends)
-        else:
-            old.update(revoked_at=now)
     return made, secret
 
 
