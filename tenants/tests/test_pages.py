@@ -13,10 +13,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from audit.models import AuditLog
+from opsconsole.core.errors import Conflict
 from tenants import people, services
 from tenants.models import ApiToken, IdempotencyKey, Membership, PlatformAdmin, Tenant, User, UserSession
 from tenants.scope import platform_scope
-from tenants.tokens import create_token
+from tenants.tokens import create_token, rotate_token
 
 pytestmark = pytest.mark.django_db
 
@@ -177,6 +178,15 @@ def test_a_rotated_token_lives_on_under_another_secret(cast: Any) -> None:
     assert (answers(new), answers(newest.group())) == (200, 200)
     assert client.post(rotate, {"keep_old_hours": "1000"}).status_code == 422
     assert as_role(cast, "owner").post(rotate, {}).status_code in (403, 404)
+
+
+def test_of_two_who_rotate_one_token_one_gets_a_secret(cast: Any) -> None:
+    token, _ = create_token(user=cast.operator, tenant=cast.tenant, name="pipeline")
+    rotate_token(token=token, by=cast.operator)
+    with pytest.raises(Conflict):
+        rotate_token(token=token, by=cast.operator)  # what the second one read before the first was done
+    with platform_scope():
+        assert ApiToken.objects.filter(name="pipeline", revoked_at=None).count() == 1
 
 
 def test_whoever_tries_tokens_is_slowed_down(cast: Any, monkeypatch: Any) -> None:
