@@ -44,8 +44,8 @@ class Lost(RuntimeError):
 
 @contextmanager
 def reading_scope(tenant_id: uuid.UUID | None) -> Iterator[None]:
-    """The role that a report reads with: a tenant's rows, or for the platform everybody's."""
-    with tenant_scope(tenant_id, read_only=True) if tenant_id else platform_scope():
+    """The role that a report reads with: a tenant's rows, or for the platform everybody's. It can only SELECT."""
+    with tenant_scope(tenant_id, read_only=True) if tenant_id else platform_scope(read_only=True):
         yield
 
 

@@ -20,7 +20,7 @@ from . import services
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User, UserSession
 from .permissions import ROLE_GRANTS
 from .scope import platform_scope
-from .signals import sign_ins_ended
+from .signals import access_lost, sign_ins_ended
 
 NO_MAIL = frozenset({"console", "dummy", "locmem"})
 ROLES_ON_PLATFORM = tuple(PlatformRole.values)
@@ -116,6 +116,7 @@ def remove_member(*, tenant: Tenant, user_id: uuid.UUID) -> User:
         if member.is_service:
             revoke_tokens_of(user=member)
             User.objects.filter(pk=member.pk).update(is_active=False, updated_at=clock.now())
+        access_lost.send(sender=User, user=member, by=None, why="no longer a member")
     return member
 
 
@@ -148,7 +149,7 @@ def role_is_within(role: str, grants: frozenset[str]) -> bool:
     return ROLE_GRANTS.get(role, frozenset({"?"})) <= grants
 
 
-def set_platform_role(*, user: User, role: str) -> None:
+def set_platform_role(*, user: User, role: str, by: User | None = None) -> None:
     """Make a person support, compliance officer or neither."""
     if role not in ROLES_ON_PLATFORM:
         raise Invalid(details={"role": f"one of {', '.join(ROLES_ON_PLATFORM)}"})
@@ -156,6 +157,7 @@ def set_platform_role(*, user: User, role: str) -> None:
         raise Invalid("A service account has no role on the platform.")
     with platform_scope():
         User.objects.filter(pk=user.pk).update(role=role, updated_at=clock.now())
+        access_lost.send(sender=User, user=user, by=by, why="another role on the platform")
 
 
 def remove_platform_admin(*, user: User, by: User | None) -> None:
@@ -169,6 +171,7 @@ def remove_platform_admin(*, user: User, by: User | None) -> None:
         User.objects.filter(pk=user.pk).update(is_staff=False, updated_at=clock.now())
         revoke_tokens_of(user=user)
         end_sign_ins(user=user, by=by, why="no longer a platform admin")
+        access_lost.send(sender=User, user=user, by=by, why="no longer a platform admin")
 
 
 def set_active(*, user: User, active: bool, by: User | None) -> None:
@@ -184,6 +187,7 @@ def set_active(*, user: User, active: bool, by: User | None) -> None:
         if not active:
             revoke_tokens_of(user=user)
             end_sign_ins(user=user, by=by, why="shut out")
+            access_lost.send(sender=User, user=user, by=by, why="shut out")
 
 
 def _keep_an_admin(rows: list[PlatformAdmin], leaving: User) -> None:

@@ -116,7 +116,7 @@ def person_act(request: HttpRequest, pk: uuid.UUID, what: str) -> HttpResponse:
             raise Forbidden("Another platform admin's password is theirs to reset.", recovery="Use the e-mailed reset.")
         return _show_people(request, PersonForm(), link_for=person)
     if what == "role":
-        people.set_platform_role(user=person, role=request.POST.get("role", ""))
+        people.set_platform_role(user=person, role=request.POST.get("role", ""), by=by)
         said = f"{person} has another role on the platform now."
     elif what == "shut-out":
         people.set_active(user=person, active=False, by=by)

@@ -67,12 +67,15 @@ def tenant_scope(tenant_id: uuid.UUID | str, *, read_only: bool = False) -> Iter
 
 
 @contextlib.contextmanager
-def platform_scope() -> Iterator[Scope]:
-    """See the rows of every tenant, in a transaction. For the platform's own work and pages."""
+def platform_scope(*, read_only: bool = False) -> Iterator[Scope]:
+    """See the rows of every tenant, in a transaction. For the platform's own work and pages.
+
+    A scope inside a read-only one stays read-only.
+    """
     outer = _scope.get()
     if outer is not None and outer.tenant_id is not None:
         raise ScopeError("The platform's scope cannot be opened inside a tenant's.")
-    read_only = _reads_only(support.current()) or (outer is not None and outer.role in _READING)
+    read_only = read_only or _reads_only(support.current()) or (outer is not None and outer.role in _READING)
     with _scoped(Scope(PLATFORM_READ_ONLY_ROLE if read_only else PLATFORM_ROLE, None)) as scope:
         yield scope
 

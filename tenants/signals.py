@@ -5,5 +5,9 @@ from django.dispatch import Signal
 #: A person's sign-ins were ended. Arguments: ``user``, ``count``, ``by`` (or None), ``why``.
 sign_ins_ended = Signal()
 
+#: A person lost a role, a membership or the way in. Arguments: ``user``, ``by`` (or None), ``why``. Sent inside the
+#: transaction that took it.
+access_lost = Signal()
+
 #: Many tokens were refused from one address: ``address``, ``tries``.
 token_tries_refused = Signal()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from allauth.account.internal.flows.login import _AUTHENTICATION_METHODS_USER_SESSION_KEY
+from django.db.models import F
 from django.test import Client
 
 from impersonation.models import ImpersonationSession
@@ -15,6 +17,8 @@ from tenants.scope import platform_scope
 
 WHY_WRITE = "The label's URL must change"
 REASON = "Labels come out twice since this morning"
+START = "/platform/support/start/"
+ALLOWED = {"access": "ALLOWED", "write_consent": "EITHER", "longest_minutes": 60, "idle_minutes": 15}
 
 
 def fresh(client: Client) -> Client:
@@ -87,3 +91,20 @@ def trail(**wanted: Any) -> list[Any]:
 
     with platform_scope():
         return list(filtered(TrailFilter(**{k: str(v) for k, v in wanted.items()})).order_by("pk"))
+
+
+def typed(target: Any, **more: Any) -> dict[str, Any]:
+    return {"tenant": "acme", "person": str(target.pk), "reason": REASON, **more}
+
+
+def set_back(session: ImpersonationSession, **minutes: int) -> None:
+    """Move a session's times into the past."""
+    moved = {name: F(name) - timedelta(minutes=count) for name, count in minutes.items()}
+    with platform_scope():
+        ImpersonationSession.objects.filter(pk=session.pk).update(**moved)
+
+
+def second_staff(email: str = "second@example.org") -> Any:
+    from tenants.services import create_user
+
+    return create_user(email=email, name="Second", password="correct horse battery", role="support")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import ProgrammingError
 from django.urls import reverse
 
 from audit.models import AuditLog
@@ -23,7 +24,7 @@ from reports import files, formats, making, selectors, services
 from reports.definitions import Asked, all_reports, report_named, settle, span
 from reports.models import ReportRun
 from tenants import services as tenant_services
-from tenants.models import TenantRole
+from tenants.models import Membership, TenantRole
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
 
@@ -471,3 +472,26 @@ def test_the_command_writes_the_same_bytes(cast: Any, tmp_path: Path) -> None:
     assert written[0] == written[1] and written[0][0].count(b"REFUSED") == 3
     with platform_scope():
         assert AuditLog.objects.filter(action="REPORT_EXPORTED", source="shell").count() == 2
+
+
+# ---- the role
+
+
+@pytest.mark.parametrize("where", ["tenant", "platform"])
+@pytest.mark.parametrize("how", ["file", "preview"])
+def test_a_report_cannot_write(cast: Any, monkeypatch: pytest.MonkeyPatch, where: str, how: str) -> None:
+    """Its role can only SELECT, whatever a definition may come to hold."""
+    tenant = cast.tenant if where == "tenant" else None
+    report, asked = report_named("access-review"), settle(as_of=clock.now())
+
+    def writes(*_args: Any, **_kwargs: Any) -> Any:
+        Membership.objects.update(role=TenantRole.OWNER)
+
+    monkeypatch.setattr(formats, "write" if how == "file" else "rows_of", writes)
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        if how == "file":
+            services.write_now(report=report, tenant=tenant, asked=asked, kind="csv", out=io.BytesIO())
+        else:
+            selectors.preview(report, asked, tenant_id=tenant.pk if tenant else None)
+    with platform_scope():
+        assert Membership.objects.filter(role=TenantRole.OWNER).count() == 2

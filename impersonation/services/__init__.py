@@ -1,0 +1,37 @@
+"""Writes about support sessions: start, end, extend, mode, consent, the customer's policy."""
+
+from impersonation.errors import ImpersonationBlocked
+
+from .changing import extend_session, leave_write, request_write, take_write
+from .consent import decide, may_see
+from .customers import set_opt_out, set_policy
+from .doors import Door, digest
+from .ending import end_all, end_fallen, end_session, end_sessions_of, may_end, settle, stands, why_over
+from .records import SHORTEST_REASON, TABLE
+from .starting import blocked_by, start_session
+
+__all__ = [
+    "SHORTEST_REASON",
+    "TABLE",
+    "Door",
+    "ImpersonationBlocked",
+    "blocked_by",
+    "decide",
+    "digest",
+    "end_all",
+    "end_fallen",
+    "end_session",
+    "end_sessions_of",
+    "extend_session",
+    "leave_write",
+    "may_end",
+    "may_see",
+    "request_write",
+    "set_opt_out",
+    "set_policy",
+    "settle",
+    "stands",
+    "start_session",
+    "take_write",
+    "why_over",
+]

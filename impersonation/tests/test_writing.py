@@ -1,0 +1,132 @@
+"""Longer, and writing: a second person agrees, once, and soon."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from impersonation import services
+from impersonation.models import SupportRequest
+from impersonation.tests.conftest import (
+    WHY_WRITE,
+    Begin,
+    agree,
+    at_browser,
+    second_staff,
+    session_of,
+    set_back,
+    trail,
+)
+from operations.models import Operation
+from opsconsole.core import clock
+from tenants.scope import platform_scope
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_extension_is_an_event_and_has_an_end(cast: Any, begin: Begin) -> None:
+    client, session = begin()
+    set_back(session, started_at=50, expires_at=50)
+    assert client.post("/platform/support/mine/extend/").status_code == 302
+    longer = session_of(cast.support)
+    assert timedelta(minutes=59) < longer.expires_at - clock.now() <= timedelta(minutes=60)
+    assert len(trail(action="IMPERSONATION_EXTENDED")) == 1
+    set_back(session, started_at=125, expires_at=56)
+    client.post("/platform/support/mine/extend/")
+    longest = session_of(cast.support)
+    assert longest.expires_at <= longest.started_at + timedelta(minutes=180)
+    assert client.post("/platform/support/mine/extend/").status_code == 422
+
+
+def test_write_mode_needs_a_second_person_and_writes_are_on_record_as_both(cast: Any, begin: Begin) -> None:
+    client, session = begin()
+    assert client.post("/platform/support/mine/write/").status_code == 403
+    client.post("/platform/support/mine/ask/", {"reason": WHY_WRITE})
+    assert client.post("/platform/support/mine/write/").status_code == 403
+    assert agree(cast.owner) == 302
+    assert client.post("/platform/support/mine/write/").status_code == 302
+    page = client.get("/t/acme/").content.decode()
+    assert "may write" in page and "supported-write" in page
+    # The policy for drift is the owner's; the operator's place does not reach so far.
+    assert client.post("/t/acme/drift/policy/", {}).status_code == 403
+    with platform_scope():
+        before = Operation.objects.count()
+    answer = client.post("/t/acme/jobs/00000000-0000-0000-0000-000000000000/cancel/")
+    assert answer.status_code == 404
+    written = [e for e in trail(session=session.pk) if e.resource_type == "requests" and e.action == "CREATE"]
+    assert written[-1].details["response_status"] == 404
+    with platform_scope():
+        assert Operation.objects.count() == before
+
+
+def test_an_agreement_works_once(cast: Any, begin: Begin) -> None:
+    client, _ = begin(write=True)
+    client.post("/platform/support/mine/read/")
+    assert client.post("/platform/support/mine/write/").status_code == 403
+
+
+def test_an_agreement_runs_out(cast: Any, begin: Begin) -> None:
+    client, _ = begin()
+    client.post("/platform/support/mine/ask/", {"reason": WHY_WRITE})
+    agree(cast.owner)
+    with platform_scope():
+        SupportRequest.objects.update(expires_at=clock.now() - timedelta(seconds=1))
+    assert client.post("/platform/support/mine/write/").status_code == 403
+
+
+def test_escalating_needs_a_fresh_factor(cast: Any, begin: Begin) -> None:
+    client, _ = begin()
+    session = client.session
+    session["account_authentication_methods"][0]["at"] -= 600
+    session.save()
+    answer = client.post("/platform/support/mine/ask/", {"reason": WHY_WRITE})
+    assert answer["Location"].startswith("/account/2fa/")
+
+
+def wish_of(client: Client) -> Any:
+    client.post("/platform/support/mine/ask/", {"reason": WHY_WRITE})
+    with platform_scope():
+        return SupportRequest.objects.latest("created_at")
+
+
+def answer_as(client: Client, wish: Any) -> int:
+    return client.post(f"/platform/support/requests/{wish.pk}/", {"answer": "approve"}).status_code
+
+
+def test_nobody_agrees_to_their_own_request_under_any_account(cast: Any, begin: Begin) -> None:
+    client, _ = begin()
+    wish = wish_of(client)
+    # In the session the platform's pages are shut; in another browser it is still the same person.
+    assert answer_as(client, wish) == 403
+    assert answer_as(at_browser(cast.support), wish) == 403
+    assert answer_as(at_browser(second_staff("support+2@example.org")), wish) == 403
+    same_browser = at_browser(second_staff())
+    same_browser.cookies["opsconsole_browser"] = client.cookies["opsconsole_browser"].value
+    assert answer_as(same_browser, wish) == 403
+    assert answer_as(at_browser(cast.viewer), wish) == 404
+    assert answer_as(at_browser(second_staff("third@example.org")), wish) == 302
+
+
+def test_somebody_in_a_session_agrees_to_nothing(cast: Any, begin: Begin) -> None:
+    client, _ = begin()
+    wish = wish_of(client)
+    other, _ = begin(actor=second_staff(), target=cast.owner)
+    assert answer_as(other, wish) == 403
+    assert other.post(f"/t/acme/support/requests/{wish.pk}/", {"answer": "approve"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("consent", "owner", "staff"), [("OWNER", 302, 403), ("SECOND_STAFF", 403, 302), ("EITHER", 302, 302)]
+)
+def test_the_policy_says_who_agrees(cast: Any, begin: Begin, consent: str, owner: int, staff: int) -> None:
+    services.set_policy(
+        tenant=cast.tenant, by=cast.owner, access="ALLOWED", write_consent=consent, longest_minutes=60, idle_minutes=15
+    )
+    client, _ = begin()
+    wish = wish_of(client)
+    assert answer_as(at_browser(second_staff()), wish) == staff
+    wish_of(client)
+    assert agree(cast.owner) == owner
