@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
+import orjson
 from django.db import connection
+from django.db.models import QuerySet
 
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid
 
-from .models import AuditLog
+from .models import AuditLog, LogEntry
+from .ocsf import to_ocsf
 from .sealing import last_place
 from .selectors import TrailFilter, filtered
 from .services import record_event
@@ -25,7 +29,10 @@ COLUMNS = (
 )  # fmt: skip
 #: JSON has neither of these raw, so COPY writes each line as it is.
 _LINES = "FORMAT csv, QUOTE e'\\x01', DELIMITER e'\\x02'"
-FORMATS = {"csv": "FORMAT csv, HEADER true", "jsonl": _LINES}
+_COPY = {"csv": "FORMAT csv, HEADER true", "jsonl": _LINES, "ocsf": _LINES}
+FORMATS = {"csv": "CSV", "jsonl": "JSON Lines", "ocsf": "OCSF events, for a SIEM"}
+#: Beyond so many, counting beforehand says "more than".
+COUNTED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +54,15 @@ class Manifest:
     created_at: str
 
 
+def count_matching(wanted: TrailFilter, *, most: int = COUNTED) -> int:
+    """How many entries an export would hold; ``most + 1`` where there are more. In a scope that sees them."""
+    return filtered(wanted)[: most + 1].count()
+
+
 def export_trail(
     wanted: TrailFilter, *, kind: str, write: Callable[[bytes], Any], tenant_id: uuid.UUID | None = None
 ) -> Manifest:
-    """Write the entries that match, oldest first, as ``csv`` or ``jsonl``; memory stays flat.
+    """Write the entries that match, oldest first, as one of ``FORMATS``; memory stays flat.
 
     In a scope that sees them; in a tenant's scope ``tenant_id`` is its own. Leaves the event TRAIL_EXPORTED with the
     manifest. Raises ``Invalid`` for another format or a filter that cannot be read.
@@ -58,25 +70,21 @@ def export_trail(
     if kind not in FORMATS:
         raise Invalid(f"An export is one of: {', '.join(FORMATS)}.", details={"format": kind})
     rows = filtered(wanted) if tenant_id is None else filtered(wanted).filter(tenant_id=tenant_id)
-    query, params = rows.order_by("created_at", "id").values_list(*COLUMNS).query.sql_with_params()
     digest, size = hashlib.sha256(), 0
-    with connection.cursor() as cursor:
-        inner = cursor.mogrify(query, params)
-        if kind == "jsonl":
-            inner = f"SELECT row_to_json(t) FROM ({inner}) AS t"  # noqa: S608 -- Django's own SQL
-        with cursor.copy(f"COPY ({inner}) TO STDOUT ({FORMATS[kind]})") as blocks:
-            for block in blocks:
-                data = bytes(block)
-                digest.update(data)
-                size += len(data)
-                write(data)
-        count = cursor.rowcount
+
+    def out(block: bytes) -> None:
+        nonlocal size
+        digest.update(block)
+        size += len(block)
+        write(block)
+
+    count = _copy(rows, kind, out)
     place = last_place()
     manifest = Manifest(
         format=kind,
-        parameters={f.name: getattr(wanted, f.name) for f in fields(wanted) if getattr(wanted, f.name)},
+        parameters=wanted.asked(),
         tenant_id=str(tenant_id or ""),
-        columns=COLUMNS,
+        columns=COLUMNS if kind != "ocsf" else (),
         rows=count,
         bytes=size,
         sha256=digest.hexdigest(),
@@ -87,3 +95,43 @@ def export_trail(
     said = {name: value for name, value in asdict(manifest).items() if name != "columns"}
     record_event(action="TRAIL_EXPORTED", resource_type=AuditLog._meta.db_table, tenant_id=tenant_id, details=said)
     return manifest
+
+
+def _copy(rows: QuerySet[AuditLog], kind: str, out: Callable[[bytes], Any]) -> int:
+    """Give each row to ``out`` as PostgreSQL hands it over; how many there were."""
+    columns = (*COLUMNS, "object_pk") if kind == "ocsf" else COLUMNS
+    query, params = rows.order_by("created_at", "id").values_list(*columns).query.sql_with_params()
+    with connection.cursor() as cursor:
+        inner = cursor.mogrify(query, params)
+        if kind != "csv":
+            inner = f"SELECT row_to_json(t) FROM ({inner}) AS t"  # noqa: S608 -- Django's own SQL
+        with cursor.copy(f"COPY ({inner}) TO STDOUT ({_COPY[kind]})") as blocks:
+            for block in blocks:
+                out(bytes(block) if kind != "ocsf" else orjson.dumps(to_ocsf(_entry(bytes(block)))) + b"\n")
+        return int(cursor.rowcount)
+
+
+def _entry(line: bytes) -> LogEntry:
+    """The entry that a line of JSON holds, as far as an OCSF event tells of it."""
+    row = orjson.loads(line)
+    return LogEntry(
+        id=row["id"],
+        timestamp=datetime.fromisoformat(row["created_at"]),
+        tenant_id=row["tenant_id"],
+        actor_id=row["actor_user_id"],
+        acting_as_id=row["impersonated_user_id"],
+        session_id=row["session_id"],
+        cid=row["request_id"],
+        operation_id=row["operation_id"],
+        source=row["source"],
+        action_name=row["action"],
+        resource_type=row["resource_type"],
+        resource_id=row["resource_id"],
+        object_pk=row["object_pk"],
+        object_repr=row["object_repr"],
+        remote_addr=row["ip_address"],
+        database_role=row["database_role"],
+        transaction_id=row["transaction_id"],
+        epoch=row["epoch"],
+        details=row["details"],
+    )

@@ -11,7 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from tenants.models import Tenant, User
 
 from .models import AuditLog
-from .selectors import ACTIONS, RESOURCES
+from .selectors import ACTIONS, RESOURCES, TrailFilter
 
 #: Where a row's object has its page: table to (URL name, whether it takes the id).
 PAGES: dict[str, tuple[str, bool]] = {
@@ -148,3 +148,27 @@ def facts(row: AuditLog) -> dict[str, Any]:
 RESOURCE_CHOICES = tuple(RESOURCES.items())
 ACTION_CHOICES = tuple(ACTIONS.items())
 SOURCE_CHOICES = tuple(SOURCES.items())
+#: The fields of a filter in the words of the page, as they are told.
+_WORDS = {
+    "person": "by or as",
+    "acted_as": "in the place of",
+    "tenant": "tenant",
+    "action": "done",
+    "resource_type": "to",
+    "resource_id": "object",
+    "source": "through",
+    "operation": "job",
+    "session": "support session",
+    "request": "request",
+    "since": "from",
+    "until": "to and with",
+}
+_NAMES = {"action": ACTIONS, "resource_type": RESOURCES, "source": SOURCES}
+
+
+def in_words(wanted: TrailFilter) -> list[tuple[str, str]]:
+    """What a filter asks for, as (what, value)."""
+    asked = wanted.asked()
+    return [
+        (words, _NAMES.get(name, {}).get(asked[name], asked[name])) for name, words in _WORDS.items() if name in asked
+    ]

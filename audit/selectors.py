@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
@@ -53,12 +54,30 @@ ACTIONS = {
     "REPORT_DOWNLOADED": "Report downloaded",
     "REPORT_MAILED": "Report sent",
     "REPORT_NOT_MAILED": "Report not sent",
+    "TRAIL_EXPORTED": "Trail exported",
+    "READ": "Read in a support session",
+    "REFUSED": "Refused in a support session",
+    "IMPERSONATION_START": "Support session started",
+    "IMPERSONATION_END": "Support session ended",
+    "IMPERSONATION_EXTENDED": "Support session made longer",
+    "IMPERSONATION_MODE": "Support session changed its mode",
+    "IMPERSONATION_REQUESTED": "Support asked for consent",
+    "IMPERSONATION_APPROVED": "Support was let in",
+    "IMPERSONATION_DECLINED": "Support was turned down",
+    "IMPERSONATION_BLOCKED": "Support was refused",
+    "IMPERSONATION_BREAK_GLASS": "Emergency access",
+    "IMPERSONATION_REVERT": "Support's writes undone",
+    "TENANT_EMERGENCY": "Emergency act for a tenant",
+    "TOKEN_TRIES_REFUSED": "Tokens tried and refused",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TrailFilter:
-    """What to look for; empty means anything. Times are ISO dates or moments, ``until`` a date includes its day."""
+    """What to look for; empty means anything. Times are ISO dates or moments, ``until`` a date includes its day.
+
+    A person is an id, an address or a part of a name; a tenant likewise an id, a short name or a part of its name.
+    """
 
     person: str = ""
     acted_as: str = ""
@@ -71,14 +90,33 @@ class TrailFilter:
     request: str = ""
     since: str = ""
     until: str = ""
+    tenant: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> TrailFilter:
-        """From an address's parameters; unknown ones are left alone."""
-        return cls(**{f.name: str(query.get(f.name, "")).strip()[:200] for f in fields(cls)})
+        """From an address's parameters; unknown ones are left alone. A form sends the time of a day beside it."""
+        said = {f.name: str(query.get(f.name, "")).strip()[:200] for f in fields(cls)}
+        for name in ("since", "until"):
+            at = str(query.get(f"{name}_at", "")).strip()[:20]
+            if at and said[name]:
+                said[name] = f"{said[name]}T{at}"
+        return cls(**said)
+
+    def asked(self) -> dict[str, str]:
+        """What is asked for, without what may be anything."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name))}
+
+    def query(self) -> str:
+        """The same as an address's query."""
+        return urlencode(self.asked())
 
     def is_empty(self) -> bool:
-        return not any(getattr(self, f.name) for f in fields(self))
+        return not self.asked()
+
+    def is_narrow(self) -> bool:
+        """Whether something is asked for that the page keeps under “More”."""
+        at = any("T" in moment for moment in (self.since, self.until))
+        return at or any((self.resource_id, self.session, self.request, self.operation, self.source))
 
 
 def _uuid(value: str, name: str) -> uuid.UUID:
@@ -109,6 +147,15 @@ def _person_ids(text: str) -> list[uuid.UUID]:
         return list(found.values_list("pk", flat=True)[:50])
 
 
+def _tenant_ids(text: str) -> list[uuid.UUID]:
+    """Ids of the tenants whom an id, a short name or a part of a name means (at most 50)."""
+    try:
+        return [uuid.UUID(text)]
+    except ValueError:
+        exact = list(Tenant.objects.filter(slug=text.lower()).values_list("pk", flat=True))
+        return exact or list(Tenant.objects.filter(name__icontains=text).values_list("pk", flat=True)[:50])
+
+
 def filtered(wanted: TrailFilter) -> QuerySet[AuditLog]:
     """Rows that match; raises ``Invalid`` for a filter that cannot be read."""
     rows = AuditLog.objects.all()
@@ -117,6 +164,8 @@ def filtered(wanted: TrailFilter) -> QuerySet[AuditLog]:
         rows = rows.filter(Q(actor_user_id__in=ids) | Q(impersonated_user_id__in=ids))
     if wanted.acted_as:
         rows = rows.filter(impersonated_user_id__in=_person_ids(wanted.acted_as))
+    if wanted.tenant:
+        rows = rows.filter(tenant_id__in=_tenant_ids(wanted.tenant))
     if wanted.action:
         rows = rows.filter(action=wanted.action.upper())
     if wanted.resource_type:
@@ -138,12 +187,14 @@ def filtered(wanted: TrailFilter) -> QuerySet[AuditLog]:
     return rows
 
 
-def list_trail(wanted: TrailFilter, *, cursor: str = "", limit: int = 50, tenant_id: uuid.UUID | None = None) -> Page:
-    """The trail, newest first. ``tenant_id`` narrows the platform's view; a tenant's scope does so by itself."""
-    rows = filtered(wanted)
-    if tenant_id is not None:
-        rows = rows.filter(tenant_id=tenant_id)
-    return newest_first(rows, cursor=cursor, limit=limit)
+def list_trail(wanted: TrailFilter, *, cursor: str = "", limit: int = 50) -> Page:
+    """The trail, newest first."""
+    return newest_first(filtered(wanted), cursor=cursor, limit=limit)
+
+
+def exports(limit: int = 10) -> list[AuditLog]:
+    """The last exports of the scope's trail, newest first; ``details`` is the manifest of each."""
+    return newest_first(AuditLog.objects.filter(action="TRAIL_EXPORTED"), limit=limit).rows
 
 
 def newest_first(rows: QuerySet[AuditLog], *, cursor: str = "", limit: int = 50) -> Page:

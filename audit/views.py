@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from opsconsole.core import clock
 from opsconsole.core.errors import Forbidden, Invalid, NotFound
 from opsconsole.core.paging import Page
-from tenants.models import Grants, PlatformRole, User
+from opsconsole.core.sending import Download
+from tenants.models import Grants, PlatformRole, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
 
 from . import presenters, selectors
+from .export import COUNTED, FORMATS, count_matching, export_trail
 from .models import AuditLog
 from .sealing import seal_of
 from .selectors import TrailFilter
+
+#: What is searched by id, under "Narrower".
+BY_ID = (
+    ("resource_id", "Object's id"),
+    ("session", "Support session's id"),
+    ("request", "Request's id"),
+    ("operation", "Job's id"),
+)
+ENDINGS = {"csv": "csv", "jsonl": "jsonl", "ocsf": "ocsf.jsonl"}
+CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson", "ocsf": "application/x-ndjson"}
 
 
 def may_read_platform_trail(user: User) -> bool:
@@ -24,22 +39,29 @@ def may_read_platform_trail(user: User) -> bool:
     return user.role == PlatformRole.COMPLIANCE_OFFICER or is_platform_admin(user)
 
 
-def _list(request: HttpRequest) -> tuple[TrailFilter, Page, str]:
-    """The filter, the page, and what is wrong with the filter (then the page is empty)."""
-    wanted = TrailFilter.from_query(request.GET)
+def _wanted(request: HttpRequest, *, everywhere: bool) -> TrailFilter:
+    """The filter of the address or the form. A tenant's own page knows no other tenant."""
+    wanted = TrailFilter.from_query(request.POST if request.method == "POST" else request.GET)
+    return wanted if everywhere else replace(wanted, tenant="")
+
+
+def _list(request: HttpRequest, wanted: TrailFilter) -> tuple[Page, str]:
+    """The page, and what is wrong with the filter (then the page is empty)."""
     try:
-        return wanted, selectors.list_trail(wanted, cursor=request.GET.get("cursor", "")), ""
+        return selectors.list_trail(wanted, cursor=request.GET.get("cursor", "")), ""
     except Invalid as error:
-        return wanted, Page([]), error.message
+        return Page([]), error.message
 
 
 def _show(request: HttpRequest, context: dict[str, Any], wanted: TrailFilter, problem: str) -> HttpResponse:
     context |= {
         "wanted": wanted,
+        "export_query": wanted.query(),
         "problem": problem,
         "actions": presenters.ACTION_CHOICES,
         "resources": presenters.RESOURCE_CHOICES,
         "sources": presenters.SOURCE_CHOICES,
+        "ids": [(name, label, getattr(wanted, name)) for name, label in BY_ID],
     }
     return render(request, "audit/trail.html", context, status=422 if problem else 200)
 
@@ -47,7 +69,8 @@ def _show(request: HttpRequest, context: dict[str, Any], wanted: TrailFilter, pr
 @tenant_page(Grants.VIEW_TRAIL)
 def trail(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What happened in the tenant, newest first."""
-    wanted, page, problem = _list(request)
+    wanted = _wanted(request, everywhere=False)
+    page, problem = _list(request, wanted)
     people = selectors.people_of(page.rows)
     rows = presenters.present(page.rows, people=people, slug=visit.tenant.slug)
     return _show(request, {"rows": rows, "page": page, "nav_section": "trail"}, wanted, problem)
@@ -63,7 +86,8 @@ def trail_entry(request: HttpRequest, visit: Visit, pk: int) -> HttpResponse:
 def platform_trail(request: HttpRequest) -> HttpResponse:
     """What happened anywhere, sign-ins included."""
     _require(request)
-    wanted, page, problem = _list(request)
+    wanted = _wanted(request, everywhere=True)
+    page, problem = _list(request, wanted)
     people, tenants = selectors.people_of(page.rows), selectors.tenants_named(page.rows)
     rows = presenters.present(page.rows, people=people, tenants=tenants)
     context = {"rows": rows, "page": page, "everywhere": True, "nav_section": "platform-trail"}
@@ -99,3 +123,57 @@ def _entry(request: HttpRequest, pk: int, *, slug: str, section: str) -> HttpRes
         "nav_section": section,
     }
     return render(request, "audit/entry.html", context)
+
+
+@tenant_page(Grants.VIEW_TRAIL, methods=("GET", "HEAD", "POST"))
+def trail_export(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """What an export of the tenant's trail would hold; a POST is the file."""
+    return _export(request, tenant=visit.tenant)
+
+
+@platform_page(methods=("GET", "HEAD", "POST"))
+def platform_trail_export(request: HttpRequest) -> HttpResponse:
+    """The same of every tenant's."""
+    _require(request)
+    return _export(request, tenant=None)
+
+
+def _export(request: HttpRequest, *, tenant: Tenant | None) -> HttpResponse:
+    wanted = _wanted(request, everywhere=tenant is None)
+    if request.method == "POST":
+        return _file(wanted, kind=request.POST.get("format", ""), tenant=tenant)
+    problem, count = "", 0
+    try:
+        count = count_matching(wanted)
+    except Invalid as error:
+        problem = error.message
+    made = selectors.exports()
+    context = {
+        "said": presenters.in_words(wanted),
+        "query": wanted.query(),
+        "hidden": wanted.asked(),
+        "count": count,
+        "counted": COUNTED,
+        "formats": FORMATS.items(),
+        "problem": problem,
+        "made": presenters.present(made, people=selectors.people_of(made)),
+        "everywhere": tenant is None,
+        "nav_section": "trail" if tenant else "platform-trail",
+    }
+    return render(request, "audit/export.html", context, status=422 if problem else 200)
+
+
+def _file(wanted: TrailFilter, *, kind: str, tenant: Tenant | None) -> HttpResponse:
+    """Written and on record before its first byte leaves: nobody has an export that the trail does not know."""
+    held = tempfile.TemporaryFile()  # noqa: SIM115 -- the answer closes it
+    try:
+        manifest = export_trail(wanted, kind=kind, write=held.write, tenant_id=tenant.pk if tenant else None)
+    except BaseException:
+        held.close()
+        raise
+    held.seek(0)
+    name = f"trail-{tenant.slug if tenant else 'platform'}-{clock.now():%Y%m%d-%H%M%S}.{ENDINGS[kind]}"
+    response = Download(held, filename=name, content_type=CONTENT_TYPES[kind])
+    response["X-Content-SHA256"] = manifest.sha256
+    response["X-Row-Count"] = str(manifest.rows)
+    return response  # type: ignore[return-value]

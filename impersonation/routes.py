@@ -70,6 +70,7 @@ _TENANT_PAGES: dict[str, Route] = {
     "settings/": READS_ONLY,
     "trail/": READS,
     "trail/<int:pk>/": READS,
+    "trail/export/": NEVER,
     "jobs/": READS,
     "jobs/<uuid:pk>/": READS,
     "jobs/<uuid:pk>/cancel/": WRITES,

@@ -9,13 +9,14 @@ from typing import Any
 
 import orjson
 from django.contrib import messages
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from audit.views import may_read_platform_trail
 from opsconsole.core import clock
 from opsconsole.core.errors import NotFound, OpsError
+from opsconsole.core.sending import Download
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.scope import platform_scope
@@ -229,14 +230,12 @@ def file_response(run: ReportRun) -> HttpResponse:
     """The file as a download, on record."""
     path = services.file_of(run)
     services.record_download(run)
-    response = FileResponse(
+    response = Download(
         path.open("rb"),
-        as_attachment=True,
         filename=mailing.download_name(run),
         content_type=formats.CONTENT_TYPES[Format(run.format)],
     )
     response["X-Content-SHA256"] = run.sha256
-    response["Cache-Control"] = "no-store"
     return response  # type: ignore[return-value]
 
 

@@ -26,11 +26,13 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--format", choices=[*FORMATS, "ocsf"], required=True)
+        parser.add_argument("--format", choices=[*FORMATS], required=True)
         parser.add_argument("--out", required=True, metavar="FILE", help="- for standard output")
         parser.add_argument("--tenant", default="", metavar="SLUG")
         parser.add_argument("--cursor", default="", help="of --format ocsf")
         for field in fields(TrailFilter):
+            if field.name == "tenant":
+                continue
             parser.add_argument(f"--{field.name.replace('_', '-')}", default="")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,7 +46,7 @@ class Command(BaseCommand):
                     return
                 with tenant_scope(tenant.pk) if tenant else platform_scope():
                     manifest = export_trail(
-                        TrailFilter.from_query(options),
+                        TrailFilter.from_query({**options, "tenant": ""}),
                         kind=options["format"],
                         write=out.write,
                         tenant_id=tenant.pk if tenant else None,
