@@ -1,67 +1,136 @@
-"""What a platform admin does for a whole tenant when its secrets may be in wrong hands."""
+"""What is done for a whole tenant when its secrets may be in wrong hands."""
 
 from __future__ import annotations
 
-from django.db.models import Q
+from collections.abc import Iterable
+from dataclasses import dataclass
 
+from django.db.models import Q, QuerySet
+
+from audit.models import AuditLog
+from audit.selectors import newest_first
 from audit.services import record_event
 from opsconsole.core import clock, context
 from tenants import people
-from tenants.models import ApiToken, PlatformAdmin, Tenant, User
+from tenants.models import ApiToken, PlatformAdmin, Tenant, User, UserSession
 from tenants.scope import platform_scope
 
-from . import services
+from . import selectors, services
 
-ACTS = ("revoke-tokens", "sign-out", "reset-credentials", "end-sessions")
+END_SESSIONS, REVOKE_TOKENS, SIGN_OUT, RESET = "end-sessions", "revoke-tokens", "sign-out", "reset-credentials"
+ACTS = (REVOKE_TOKENS, SIGN_OUT, RESET, END_SESSIONS)
+#: What an owner may do: it reaches nothing beyond the tenant. People and their own tokens belong elsewhere, too.
+ACTS_OF_OWNERS = (REVOKE_TOKENS, END_SESSIONS)
+NAMED = 12
 
 
-def act(*, tenant: Tenant, what: str, by: User) -> str:
-    """Carry one of ``ACTS`` out; what was done, as a sentence."""
-    with context.acting(actor_id=by.pk):
-        if what == "end-sessions":
-            count = services.end_all(by=by, reason="ended for the whole tenant", tenant=tenant)
-            said = f"{count} support sessions in {tenant.name} ended."
-        elif what == "revoke-tokens":
-            count = revoke_tokens(tenant)
-            said = f"{count} tokens of {tenant.name} open nothing any more."
-        elif what == "sign-out":
-            count = sum(people.end_sign_ins(user=user, by=by, why="tenant signed out") for user in _members(tenant))
-            said = f"{count} sign-ins of people in {tenant.name} ended."
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whom or what an act would touch: each count by its noun, and the first names (at most ``NAMED``)."""
+
+    counts: dict[str, int]
+    names: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def unnamed(self) -> int:
+        """How many more there are than the names tell."""
+        return max(0, next(iter(self.counts.values())) - len(self.names))
+
+
+def reach(*, tenant: Tenant, what: str, as_owner: bool = False) -> Reach:
+    """What one of ``ACTS`` would touch now."""
+    with platform_scope():
+        if what == END_SESSIONS:
+            live = selectors.sessions().filter(impersonated_tenant=tenant, ended_at=None, expires_at__gt=clock.now())
+            names = [f"{row.actor_user} as {row.impersonated_user}" for row in live[:NAMED]]
+            return Reach({"support session": live.count()}, tuple(names))
+        if what == REVOKE_TOKENS:
+            tokens = _tokens(tenant, as_owner=as_owner)
+            names = [f"{token.name}, of {token.user}" for token in tokens.select_related("user")[:NAMED]]
+            return Reach({"token": tokens.count()}, tuple(names))
+        members = _members(tenant).filter(is_service=False) if what == RESET else _members(tenant)
+        sign_ins = UserSession.objects.filter(user__in=members, expire_date__gt=clock.now())
+        if what == SIGN_OUT:
+            users = members.filter(pk__in=sign_ins.values("user")).order_by("email")
+            return Reach({"person": users.count(), "sign-in": sign_ins.count()}, _named(users))
+        counts = {"person": members.count(), "sign-in": sign_ins.count(), "token": _tokens(tenant).count()}
+        return Reach(counts, _named(members.order_by("email")))
+
+
+def act(*, tenant: Tenant, what: str, by: User, reason: str = "", as_owner: bool = False) -> str:
+    """Carry one of ``ACTS`` out, whole or not at all, with its record; what was done, as a sentence."""
+    with context.acting(actor_id=by.pk), platform_scope():
+        if what == END_SESSIONS:
+            counts = {"support sessions": services.end_all(by=by, reason=reason or _ENDED, tenant=tenant)}
+            said = f"{_many(counts['support sessions'], 'support session')} in {tenant.name} ended."
+        elif what == REVOKE_TOKENS:
+            counts = {"tokens": revoke_tokens(tenant, as_owner=as_owner)}
+            said = f"{_many(counts['tokens'], 'token')} of {tenant.name} open nothing any more."
+        elif what == SIGN_OUT:
+            counts = {"sign-ins": _sign_out(_members(tenant), by, "tenant signed out")}
+            said = f"{_many(counts['sign-ins'], 'sign-in')} of people in {tenant.name} ended."
         else:
-            count = _reset(tenant, by)
-            said = f"{count} people of {tenant.name} must choose a new password; their sign-ins and tokens ended."
-        with platform_scope():
-            record_event(
-                action="TENANT_EMERGENCY",
-                resource_type="tenants",
-                resource_id=tenant.pk,
-                tenant_id=tenant.pk,
-                details={"what": what, "count": count},
-            )
+            counts = _reset(tenant, by)
+            who = f"{counts['people']} people of {tenant.name}"
+            said = f"{who} must choose a new password; their sign-ins and tokens ended."
+        details = {"what": what, "reason": reason, "count": next(iter(counts.values())), **counts}
+        record_event(
+            action="TENANT_EMERGENCY",
+            resource_type="tenants",
+            resource_id=tenant.pk,
+            tenant_id=tenant.pk,
+            name=tenant.name,
+            details=details,
+        )
     return said
 
 
-def _members(tenant: Tenant) -> list[User]:
+def acts_of(*, tenant: Tenant, limit: int = 10) -> list[AuditLog]:
+    """The last of these acts, newest first, as the trail has them."""
+    with platform_scope():
+        return newest_first(AuditLog.objects.filter(action="TENANT_EMERGENCY", tenant_id=tenant.pk), limit=limit).rows
+
+
+_ENDED = "ended for the whole tenant"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _named(users: QuerySet[User]) -> tuple[str, ...]:
+    return tuple(str(user) for user in users[:NAMED])
+
+
+def _members(tenant: Tenant) -> QuerySet[User]:
     """People of the tenant, without platform admins: those are the platform's to reset."""
+    return User.objects.filter(memberships__tenant=tenant).exclude(pk__in=PlatformAdmin.objects.values("user_id"))
+
+
+def _tokens(tenant: Tenant, *, as_owner: bool = False) -> QuerySet[ApiToken]:
+    """Live tokens bound to the tenant and, unless an owner asks, the unbound ones of its people."""
+    of_people = Q() if as_owner else Q(tenant=None, user__in=_members(tenant))
+    return ApiToken.objects.filter(Q(tenant=tenant) | of_people, revoked_at=None)
+
+
+def revoke_tokens(tenant: Tenant, *, as_owner: bool = False) -> int:
+    """End those tokens; how many."""
     with platform_scope():
-        rows = User.objects.filter(memberships__tenant=tenant)
-        return list(rows.exclude(pk__in=PlatformAdmin.objects.values("user_id")))
+        return _tokens(tenant, as_owner=as_owner).update(revoked_at=clock.now())
 
 
-def revoke_tokens(tenant: Tenant) -> int:
-    """End every token bound to the tenant, and the unbound ones of its people; how many."""
-    members = [user.pk for user in _members(tenant)]
-    with platform_scope():
-        rows = ApiToken.objects.filter(Q(tenant=tenant) | Q(tenant=None, user_id__in=members), revoked_at=None)
-        return rows.update(revoked_at=clock.now())
+def _sign_out(users: Iterable[User], by: User, why: str) -> int:
+    return sum(people.end_sign_ins(user=user, by=by, why=why) for user in users)
 
 
-def _reset(tenant: Tenant, by: User) -> int:
-    revoke_tokens(tenant)
-    members = [user for user in _members(tenant) if not user.is_service]
+def _reset(tenant: Tenant, by: User) -> dict[str, int]:
+    tokens = revoke_tokens(tenant)
+    members = list(_members(tenant).filter(is_service=False))
     for user in members:
         user.set_unusable_password()
-        with platform_scope():
-            User.objects.filter(pk=user.pk).update(password=user.password, updated_at=clock.now())
-        people.end_sign_ins(user=user, by=by, why="credentials reset")
-    return len(members)
+        User.objects.filter(pk=user.pk).update(password=user.password, updated_at=clock.now())
+    return {"people": len(members), "tokens": tokens, "sign-ins": _sign_out(members, by, "credentials reset")}

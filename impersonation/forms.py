@@ -47,3 +47,25 @@ class PolicyForm(forms.Form):
     idle_minutes = forms.IntegerField(
         min_value=1, max_value=LONGEST_IDLE_MINUTES, label="Ends when unused for", help_text="1 to 15 minutes."
     )
+
+
+class EmergencyForm(forms.Form):
+    """``acts`` are those the person may choose from; ``slug`` is typed to confirm."""
+
+    what = forms.ChoiceField(label="What to do", widget=forms.RadioSelect)
+    reason = forms.CharField(
+        label="Why", min_length=10, max_length=300, help_text="At least 10 characters. Kept in the trail."
+    )
+    typed = forms.CharField(max_length=80, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
+
+    def __init__(self, *args: Any, acts: tuple[str, ...], slug: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.acts, self.slug = acts, slug
+        self.fields["what"].choices = [(act, act) for act in acts]  # type: ignore[attr-defined]
+        self.fields["typed"].label = f"Type “{slug}” to confirm"
+
+    def clean_typed(self) -> str:
+        typed = str(self.cleaned_data["typed"]).strip()
+        if typed != self.slug:
+            raise forms.ValidationError(f"Type “{self.slug}”, the tenant's short name, as it is written.")
+        return typed

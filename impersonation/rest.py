@@ -322,10 +322,11 @@ def put_policy(request: HttpRequest, tenant: str, body: PolicyBody) -> dict[str,
 
 
 @router.post("/platform/tenants/{tenant}/{what}", summary="revoke-tokens, sign-out, reset-credentials, end-sessions")
-def tenant_emergency(request: HttpRequest, tenant: str, what: str) -> dict[str, Any]:
+def tenant_emergency(request: HttpRequest, tenant: str, what: str, body: ReasonBody | None = None) -> dict[str, Any]:
     user = _admin(request)
     with platform_scope():
         found = _tenant(tenant)
     if found is None or what not in emergency.ACTS:
         raise NotFound
-    return {"tenant": found.slug, "done": what, "message": emergency.act(tenant=found, what=what, by=user)}
+    said = emergency.act(tenant=found, what=what, by=user, reason=body.reason if body else "")
+    return {"tenant": found.slug, "done": what, "message": said}

@@ -116,6 +116,7 @@ _TENANT_PAGES: dict[str, Route] = {
     "reports/runs/<uuid:pk>/download/": NEVER,
     "reports/runs/<uuid:pk>/manifest/": NEVER,
     "reports/runs/<uuid:pk>/<str:what>/": NEVER,
+    "emergency/": NEVER,
     "support/": NEVER,
     "support/policy/": NEVER,
     "support/requests/<uuid:pk>/": NEVER,
@@ -210,7 +211,6 @@ _OTHERS: dict[str, Route] = {
     "platform/support/sessions/<uuid:pk>/revert/": LEAVES,
     "platform/support/end-all/": LEAVES,
     "platform/support/requests/<uuid:pk>/": LEAVES,
-    "platform/support/tenants/<slug:tenant_slug>/<str:what>/": LEAVES,
 }
 ROUTES: dict[str, Route] = {
     **{TENANT + path: route for path, route in _TENANT_PAGES.items()},

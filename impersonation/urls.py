@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from . import customer_views, revert_views, views
+from . import customer_views, emergency_views, revert_views, views
 
 urlpatterns = [
+    path("emergency/", emergency_views.page, name="tenant-emergency"),
     path("support/", customer_views.access, name="support-access"),
     path("support/policy/", customer_views.policy, name="support-policy"),
     path("support/requests/<uuid:pk>/", customer_views.request_answer, name="support-access-answer"),
@@ -24,10 +25,5 @@ platform_urlpatterns = [
     path("platform/support/sessions/<uuid:pk>/revert/", revert_views.staff, name="support-session-revert"),
     path("platform/support/end-all/", views.end_all, name="support-end-all"),
     path("platform/support/requests/<uuid:pk>/", views.request_answer, name="support-answer"),
-    path(
-        "platform/support/tenants/<slug:tenant_slug>/<str:what>/",
-        views.tenant_emergency,
-        name="support-tenant-emergency",
-    ),
     path("account/support/", customer_views.opt_out, name="support-opt-out"),
 ]

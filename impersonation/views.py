@@ -1,4 +1,4 @@
-"""Pages of support staff: start a session, one's own, all of them, one as a film strip, and the emergency acts."""
+"""Pages of support staff: start a session, one's own, all of them, one as a film strip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
 
-from . import emergency, factors, guardrails, selectors, services
+from . import factors, guardrails, selectors, services
 from .browser import browser_of, door_of, marked
 from .errors import ConsentNeeded
 from .forms import StartForm
@@ -276,20 +276,6 @@ def request_answer(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     services.decide(request_id=pk, by=_user(request), approve=approve, browser=browser_of(request))
     messages.success(request, "Agreed. It can be used once, within 15 minutes." if approve else "Turned down.")
     return redirect("support-sessions")
-
-
-@platform_page(admins_only=True, methods=("POST",), scope=False)
-def tenant_emergency(request: HttpRequest, tenant_slug: str, what: str) -> HttpResponse:
-    """For one tenant: revoke-tokens, sign-out, reset-credentials, end-sessions. The name must be typed."""
-    with platform_scope():
-        tenant = Tenant.objects.filter(slug=tenant_slug).first()
-    if tenant is None or what not in emergency.ACTS:
-        raise NotFound
-    if request.POST.get("typed", "").strip() != tenant.name:
-        raise Invalid("Type the tenant's name as it is written.", details={"typed": tenant.name})
-    said = emergency.act(tenant=tenant, what=what, by=_user(request))
-    messages.success(request, said)
-    return redirect("tenants")
 
 
 async def session_events(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
