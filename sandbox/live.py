@@ -19,9 +19,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +40,7 @@ PACKAGE: Mapping[str, Any] = {
 }
 NAMES = ("dev", "staging", "production")
 READY = "Editor is now accessible"
+FIRST_PORT = 5701
 START_LIMIT = 180.0
 STOP_LIMIT = 15.0
 OWNER = {"email": "owner@example.com", "firstName": "Olive", "lastName": "Owner"}
@@ -130,8 +133,65 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def launch(folder: Path, *, data: Path, port: int, name: str) -> LiveInstance:
-    """Start one instance, wait until it is ready, and get an API key. Raises LiveN8nError."""
+def port_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _name(number: int) -> str:
+    return NAMES[number] if number < len(NAMES) else f"extra{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an instance is to run. ``api_key``: one that it gave out earlier, kept if it is still good."""
+
+    name: str
+    data: Path
+    port: int
+    api_key: str = ""
+
+
+def launch_all(
+    folder: Path, places: Sequence[Place], *, begun: Callable[[LiveInstance], None] = lambda _instance: None
+) -> list[LiveInstance]:
+    """Start instances side by side and wait until all are ready; if one is not, none is left. Raises LiveN8nError.
+
+    ``begun`` is told of each process before it is waited for, and of each instance once it is ready.
+    """
+    here: list[LiveInstance] = []
+    lock = threading.Lock()
+
+    def note(instance: LiveInstance) -> None:
+        with lock:
+            here.append(instance)
+            begun(instance)
+
+    def end_all() -> None:
+        for instance in here:
+            if alive(instance):
+                end(instance.pid)
+
+    try:
+        with ThreadPoolExecutor(max(1, len(places))) as pool:
+            starts = [pool.submit(_launch, folder, place, note) for place in places]
+            try:
+                for start in as_completed(starts):
+                    start.result()
+            except BaseException:
+                end_all()  # which ends the waiting of the other threads, too
+                raise
+            return [start.result() for start in starts]
+    except BaseException:
+        end_all()
+        raise
+
+
+def _launch(folder: Path, place: Place, note: Callable[[LiveInstance], None]) -> LiveInstance:
+    data, port, name = place.data, place.port, place.name
     data.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
@@ -156,10 +216,15 @@ def launch(folder: Path, *, data: Path, port: int, name: str) -> LiveInstance:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    base_url = f"http://127.0.0.1:{port}"
+    instance = LiveInstance(name, base_url, place.api_key, process.pid, started=_started(process.pid))
     try:
+        note(instance)
         _wait_until_ready(process, log, name)
-        base_url = f"http://127.0.0.1:{port}"
-        return LiveInstance(name, base_url, _api_key(base_url, data), process.pid, started=_started(process.pid))
+        if not _accepted(instance):
+            instance = replace(instance, api_key=_api_key(base_url, data))
+            note(instance)
+        return instance
     except BaseException:
         end(process.pid)
         raise
@@ -175,20 +240,27 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, name: str) ->
         time.sleep(0.2)
 
 
+def _accepted(instance: LiveInstance) -> bool:
+    """Whether the instance still takes the key that it gave out earlier."""
+    if not instance.api_key:
+        return False
+    with instance.client() as client:
+        return client.get("/workflows", params={"limit": 1}).is_success
+
+
 def _api_key(base_url: str, data: Path) -> str:
     """A key with every scope this plan has; the owner is made on the first start and remembered for the next."""
     secret = data / "owner.json"
+    if not secret.exists():
+        # Before n8n hears of it: whoever is killed in between still knows the password.
+        _write_private(secret, {**OWNER, "password": f"Aa1{secrets.token_urlsafe(18)}"})
+    owner = json.loads(secret.read_text())
     with httpx.Client(base_url=base_url, timeout=30) as client:
-        if secret.exists():
-            owner = json.loads(secret.read_text())
-            answer = client.post(
-                "/rest/login", json={"emailOrLdapLoginId": owner["email"], "password": owner["password"]}
-            )
-        else:
-            owner = {**OWNER, "password": f"Aa1{secrets.token_urlsafe(18)}"}
-            answer = client.post("/rest/owner/setup", json=owner)
+        answer = client.post("/rest/owner/setup", json=owner)
+        if answer.is_error:
+            names = {"emailOrLdapLoginId": owner["email"], "password": owner["password"]}
+            answer = client.post("/rest/login", json=names)
         _check(answer, "sign in as its owner")
-        _write_private(secret, owner)
         scopes = _check(client.get("/rest/api-keys/scopes"), "list the scopes of keys")["data"]
         label = f"opsconsole {secrets.token_hex(4)}"
         made = _check(
@@ -204,8 +276,10 @@ def _check(answer: httpx.Response, what: str) -> Any:
 
 
 def _write_private(path: Path, value: Any) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    half = path.with_name(f"{path.name}.half")
+    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(value, file, indent=2)
+    half.replace(path)
 
 
 def _started(pid: int) -> str:
@@ -254,11 +328,10 @@ class LiveN8n:
     def start(self) -> Self:
         if not installed(self.folder):
             raise LiveN8nError("There is no n8n installed here: run `script/n8n install` first.")
+        names = [_name(number) for number in range(self.count)]
+        data = Path(self._data.name)
         try:
-            for number in range(self.count):
-                name = NAMES[number] if number < len(NAMES) else f"extra{number}"
-                data = Path(self._data.name) / name
-                self.instances.append(launch(self.folder, data=data, port=free_port(), name=name))
+            self.instances = launch_all(self.folder, [Place(name, data / name, free_port()) for name in names])
         except BaseException:
             self.stop()
             raise
@@ -293,19 +366,48 @@ def write_state(instances: list[LiveInstance]) -> None:
     _write_private(_state_file(), [asdict(instance) for instance in instances])
 
 
-def command_start(count: int, first_port: int) -> None:
+def command_start(count: int, first_port: int | None) -> None:
+    """An instance keeps its port and its key for as long as its data: consoles know it by them."""
     folder = install_folder()
     require_node()
     install(folder)
-    running = {instance.name: instance for instance in read_state() if alive(instance)}
+    known = {instance.name: instance for instance in read_state()}
+    taken = {port_of(instance) for instance in known.values()}
+    places = []
     for number in range(count):
-        name = NAMES[number] if number < len(NAMES) else f"extra{number}"
-        if name not in running:
-            print(f"Starting n8n '{name}' ...", file=sys.stderr, flush=True)
-            data = _state_file().parent / name
-            running[name] = launch(folder, data=data, port=first_port + number, name=name)
-            write_state(list(running.values()))
-    print(json.dumps([{k: v for k, v in asdict(i).items() if k != "started"} for i in running.values()], indent=2))
+        name = _name(number)
+        before = known.get(name)
+        if before is not None and alive(before):
+            continue
+        print(f"Starting n8n '{name}' ...", file=sys.stderr, flush=True)
+        port = _port_for(name, before, (first_port or FIRST_PORT) + number, taken, chosen=first_port is not None)
+        taken.add(port)
+        places.append(Place(name, _state_file().parent / name, port, before.api_key if before else ""))
+
+    def begun(instance: LiveInstance) -> None:
+        known[instance.name] = instance
+        write_state(list(known.values()))
+
+    launch_all(folder, places, begun=begun)
+    running = [asdict(known[_name(number)]) for number in range(count)]
+    print(json.dumps([{k: v for k, v in one.items() if k != "started"} for one in running], indent=2))
+
+
+def port_of(instance: LiveInstance) -> int:
+    return int(instance.base_url.rpartition(":")[2])
+
+
+def _port_for(name: str, before: LiveInstance | None, wanted: int, taken: set[int], *, chosen: bool) -> int:
+    if before is not None and not chosen:
+        wanted = port_of(before)
+    elif not chosen and (wanted in taken or not port_free(wanted)):
+        return free_port()
+    if not port_free(wanted):
+        raise LiveN8nError(
+            f"Port {wanted}, where n8n '{name}' belongs, is taken by another program. End that program; or move the"
+            " instances with `script/n8n start --first-port PORT` and change their addresses in the console."
+        )
+    return wanted
 
 
 def command_stop() -> None:
@@ -313,7 +415,6 @@ def command_stop() -> None:
         if alive(instance):
             end(instance.pid)
             print(f"Stopped n8n '{instance.name}'.")
-    write_state([])
 
 
 def command_status() -> int:
@@ -330,7 +431,7 @@ def main(words: list[str] | None = None) -> int:
     commands.add_parser("install", help="install n8n; reuses what is there")
     start = commands.add_parser("start", help="start instances and print their addresses and keys as JSON")
     start.add_argument("count", type=int, nargs="?", default=3)
-    start.add_argument("--first-port", type=int, default=5701)
+    start.add_argument("--first-port", type=int, help=f"one port after the other from here (default: {FIRST_PORT})")
     commands.add_parser("stop", help="stop what `start` began")
     commands.add_parser("status", help="say what runs")
     arguments = parser.parse_args(words)

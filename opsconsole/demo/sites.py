@@ -217,6 +217,13 @@ def insert_after(before: str, made: JSON) -> Change:
     return change
 
 
+def last_node(**values: Any) -> Change:
+    def change(raw: JSON) -> None:
+        raw["nodes"][-1] |= values
+
+    return change
+
+
 def setting(**values: Any) -> Change:
     def change(raw: JSON) -> None:
         raw["settings"] = {**raw["settings"], **values}

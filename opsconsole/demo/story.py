@@ -23,7 +23,7 @@ from workflows.models import Environment
 from .catalogue import FLOWS, LATER
 from .doing import Doer, as_person
 from .drawing import BASE, Flow
-from .sites import Site, both, insert_after, parameter, setting
+from .sites import Site, both, insert_after, last_node, parameter, setting
 
 STOCK_CHECK = {
     "id": "6d0d3f0e-7d5b-4a55-9d53-3f1c0c5a7b11",
@@ -136,8 +136,7 @@ class Story:
         )
         refunds = self._into_production("Refund limits", ["refund-approval"], "Pay back up to £120 without asking.")
         self.operator.roll_back(refunds, "Finance keeps the old limit until the audit is over.")
-        if self.production_site.has_faults:
-            self._fail_half_way()
+        self._fail_half_way()
 
     def _into_production(self, name: str, flows: Sequence[str], why: str, *, ends: str = "COMPLETED"):  # type: ignore[no-untyped-def]
         promotion = self.operator.plan(name, self.staging, self.production, flows, description=why)
@@ -147,20 +146,33 @@ class Story:
 
     def _fail_half_way(self) -> None:
         """Production refuses the last of three writes; the first two are put back."""
-        ident = self.production_site.id_of("supplier-prices")
-        message = "request/body/nodes/3/parameters must be object"
-        self.production_site.fault(
-            kind="status", status=400, message=message, method="PUT", path=f"/workflows/{ident}$"
-        )
-        try:
+        with self._refused("supplier-prices"):
             self._into_production(
                 "Release 35",
                 ["fraud-check", "parcel-tracking", "supplier-prices"],
                 "Tighter fraud limits, quieter tracking, new margins.",
                 ends="FAILED",
             )
-        finally:
-            self.production_site.clear_faults()
+
+    @contextlib.contextmanager
+    def _refused(self, flow: str) -> Iterator[None]:
+        """The sandbox refuses on call. A real n8n does where a workflow that runs gets a node that it does not know."""
+        site = self.production_site
+        if site.has_faults:
+            path, message = f"/workflows/{site.id_of(flow)}$", "request/body/nodes/3/parameters must be object"
+            site.fault(kind="status", status=400, message=message, method="PUT", path=path)
+            try:
+                yield
+            finally:
+                site.clear_faults()
+            return
+        self.staging_site.switch(flow, False)
+        self.staging_site.edit(flow, last_node(type="n8n-nodes-larkfield.priceList"))
+        self.operator.capture(self.staging, description="Prices by the suppliers' own node")
+        yield
+        self.staging_site.edit(flow, last_node(type=f"{BASE}slack"))
+        self.staging_site.switch(flow, True)
+        self.operator.capture(self.staging, description="Prices as before")
 
     def look_after_snapshots(self) -> None:
         """Snapshots of the usual kinds, and a restore after a slip."""

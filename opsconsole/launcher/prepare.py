@@ -69,7 +69,7 @@ def fill_demo(home: Home, tools: Toolchain, postgres: Postgres, environment: Map
         accounts = manage(home, tools, environment, "demo", log="demo")
     # Whatever the demo says about its accounts is repeated at each start.
     write_atomic(home.root / "demo.txt", accounts)
-    write_json(note, {"state": "done"})
+    write_json(note, {"state": "done", "n8n": "N8N_INSTANCES" in environment})
 
 
 def manage(home: Home, tools: Toolchain, environment: Mapping[str, str], *arguments: str, log: str) -> str:

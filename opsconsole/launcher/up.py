@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import urllib.error
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from .errors import LauncherError
-from .files import write_json
+from .files import read_json, write_json
 from .home import CHECKOUT, Home, HomeLock, choose_home, lock_holder, pick_port, port_free
 from .prepare import prepare_database
 from .processes import Child, wait_for
@@ -219,8 +220,23 @@ def say_ready(plan: Plan, variables: dict[str, str]) -> None:
         accounts = ""
     if accounts:
         say(f"\n{accounts}\n")
+    say_where_n8n_is(plan, variables)
     say(f"Logs: {plan.home.logs}   Data: {plan.home.root}")
     say("Ctrl-C stops it.")
+
+
+def say_where_n8n_is(plan: Plan, variables: dict[str, str]) -> None:
+    """The real instances and how to sign in there; a word where the demo was made for the other kind."""
+    instances = json.loads(variables.get("N8N_INSTANCES", "[]"))
+    for one in instances:
+        say(f"n8n {one['name'] + ':':<12}{one['base_url']}")
+    if instances:
+        say(f"Their owner's address and password: {plan.home.root}/n8n-instances/NAME/owner.json\n")
+    made_for_n8n = (read_json(plan.home.root / "demo.json") or {}).get("n8n")
+    if instances and made_for_n8n is False:
+        say("The demo estate was made on the sandbox and stays there. To have it on real n8n: another OPSCONSOLE_HOME.")
+    if not instances and made_for_n8n:
+        say("Larkfield Outdoors lives on real n8n instances, which do not run now: start with --n8n to reach them.")
 
 
 def show_plan(plan: Plan) -> int:
