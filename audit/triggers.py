@@ -122,7 +122,8 @@ def record_write_sql() -> str:
     person at ``psql`` announces nothing, whatever they set: the source is then sql, and the role's name is kept.
 
     Old and new rows are matched by key with a hash: transition tables have no index, and a nested loop over 20,000
-    rows takes minutes. A row whose key was changed is one taken away and one added. The update of one row, which is
+    rows takes minutes. ``OFFSET 0`` lets each row become a document once, not once for each mention: a third of the
+    time. A row whose key was changed is one taken away and one added. The update of one row, which is
     nearly every update, needs no join and is told apart before anything else is done.
     """
 
@@ -170,18 +171,20 @@ BEGIN
     lineage := opsconsole_trail_epoch();
     IF TG_OP = 'INSERT' THEN
         INSERT INTO audit_logentry ({_COLUMNS})
-        SELECT {_entry("NULL::jsonb", "whole", "0")} FROM (SELECT to_jsonb(r) AS whole FROM new_rows r) AS come;
+        SELECT {_entry("NULL::jsonb", "whole", "0")}
+          FROM (SELECT to_jsonb(r) AS whole FROM new_rows r OFFSET 0) AS come;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO audit_logentry ({_COLUMNS})
-        SELECT {_entry("whole", "NULL::jsonb", "2")} FROM (SELECT to_jsonb(r) AS whole FROM old_rows r) AS gone;
+        SELECT {_entry("whole", "NULL::jsonb", "2")}
+          FROM (SELECT to_jsonb(r) AS whole FROM old_rows r OFFSET 0) AS gone;
     ELSIF many = 0 THEN
         INSERT INTO audit_logentry ({_COLUMNS})
         SELECT {_entry("change.before", "change.after", "1")} FROM (SELECT new_row AS whole) AS changed;
     ELSE
         INSERT INTO audit_logentry ({_COLUMNS})
         WITH pairs AS MATERIALIZED (
-            SELECT o.before, n.after FROM (SELECT to_jsonb(r) AS before FROM old_rows r) o
-              FULL JOIN (SELECT to_jsonb(r) AS after FROM new_rows r) n
+            SELECT o.before, n.after FROM (SELECT to_jsonb(r) AS before FROM old_rows r OFFSET 0) o
+              FULL JOIN (SELECT to_jsonb(r) AS after FROM new_rows r OFFSET 0) n
                 ON o.before->>key_column = n.after->>key_column),
         writes AS (
             SELECT 1 AS kind, p.after AS whole, d.before, d.after

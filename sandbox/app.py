@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class Sandbox:
         except Dropped:
             await _hang_up(scope)
             return
-        await self._send(request, answer, scope, receive, send)
+        await _response(answer)(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -96,6 +97,7 @@ class Sandbox:
         except Dropped:
             _record(instance, request.method, path, 0, fault)
             raise
+        answer = _conditional(request, answer)
         _record(instance, request.method, path, answer.status, fault)
         return answer
 
@@ -131,19 +133,23 @@ class Sandbox:
             return Answer(200, answer.body[: max(1, len(answer.body) // 2)])
         return answer
 
-    async def _send(self, request: Request, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(answer.headers)
-        if answer.content_type.startswith(("application/json", "text/yaml")):
-            headers["etag"] = etag(answer.body)
-            if (
-                request.method == "GET"
-                and answer.status == 200
-                and request.headers.get("if-none-match") == headers["etag"]
-            ):
-                await Response(status_code=304, headers=headers)(scope, receive, send)
-                return
+
+def _conditional(request: Request, answer: Answer) -> Answer:
+    """With its ETag; without a body where the caller has it already."""
+    if not answer.content_type.startswith(("application/json", "text/yaml")):
+        return answer
+    mark = etag(answer.body)
+    marked = dataclasses.replace(answer, headers=(*answer.headers, ("etag", mark)))
+    if request.method == "GET" and answer.status == 200 and request.headers.get("if-none-match") == mark:
+        return dataclasses.replace(marked, status=304, body=b"")
+    return marked
+
+
+def _response(answer: Answer) -> Response:
+    headers = dict(answer.headers)
+    if answer.status != 304:
         headers["content-type"] = answer.content_type
-        await Response(answer.body, status_code=answer.status, headers=headers)(scope, receive, send)
+    return Response(answer.body, status_code=answer.status, headers=headers)
 
 
 def _record(instance: Instance, method: str, path: str, status: int, fault: Fault | None) -> None:

@@ -9,9 +9,10 @@ is found by its ``Snapshot-Id``.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -31,11 +32,15 @@ from workflows.references import webhook_address
 
 from . import hooks, repository
 from .errors import CaptureFailed
-from .manifest import FINDINGS_KEPT, build_manifest, dump_manifest, manifest_path, parse_manifest, workflow_path
+from .manifest import FINDINGS_KEPT, FOLDER, build_manifest, dump_manifest, manifest_path, parse_manifest, workflow_path
 from .models import Snapshot, SnapshotType
+from .page_memory import PageMemory, Taken, memory_path
 
 if TYPE_CHECKING:
+    from workflows.n8n import Page
     from workflows.n8n.client import N8nClient
+
+    from .store import GitStore, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class Gathered:
     extras: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: list[dict[str, str]] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
+    listed: set[str] = field(default_factory=set)
     total_bytes: int = 0
     looked_at: datetime = field(default_factory=clock.now)
 
@@ -67,30 +73,56 @@ class Gathered:
 
     def note(self, code: str, message: str, *, workflow_id: str = "", name: str = "", node: str = "") -> None:
         """Put down something odd; bounded."""
-        if len(self.findings) < FINDINGS_KEPT:
-            found = {"code": code, "message": message, "env_workflow_id": workflow_id, "name": name, "node": node}
-            self.findings.append({k: v for k, v in found.items() if v})
+        self.note_all([_finding(code, message, workflow_id, name, node)])
+
+    def note_all(self, findings: Iterable[Mapping[str, str]]) -> None:
+        """Put down what was found odd about a workflow; bounded."""
+        room = FINDINGS_KEPT - len(self.findings)
+        self.findings.extend(dict(found) for found in itertools.islice(findings, room))
+
+    def take_page(self, page: Page, workflows: Iterable[Taken]) -> None:
+        """Add the workflows of a page; a second look at the list adds only those that are new."""
+        self.listed.update(page.ids)
+        for taken in workflows:
+            if not (page.again and taken.seen.env_workflow_id in self.seen):
+                self.take(taken)
+
+    def take(self, taken: Taken) -> None:
+        """Add a workflow. Listed twice, the later one counts."""
+        ident = taken.seen.env_workflow_id
+        if ident in self.seen:
+            self.note(
+                "seen_twice", "n8n listed it twice; the later one counts.", workflow_id=ident, name=taken.seen.name
+            )
+        self.note_all(taken.findings)
+        self.total_bytes += taken.extra["bytes"] - self.extras.get(ident, {}).get("bytes", 0)
+        self.seen[ident], self.extras[ident] = taken.seen, dict(taken.extra)
 
 
 def gather(
     client: N8nClient,
     *,
     put: Callable[[bytes], str] | None,
+    memory: PageMemory | None = None,
     known_ids: frozenset[str] = frozenset(),
     check: Callable[[], None] = lambda: None,
     progress: Callable[[int], None] = lambda _count: None,
 ) -> Gathered:
     """Look at every workflow of an instance. ``put`` stores a content and gives its blob; None stores nothing.
 
-    A workflow that cannot be read is noted in ``findings``; the others go on. Raises ``N8nError``.
+    What n8n calls unchanged is taken from ``memory``, which then holds what was read now. A workflow that cannot be
+    read is noted in ``findings``; the others go on. Raises ``N8nError``.
     """
     for size in PAGE_SIZES:
-        gathered = Gathered()
+        gathered, pages = Gathered(), memory if memory is not None else PageMemory()
+        before, pages.taken = pages.taken, {}
         try:
-            for page in client.iter_workflow_pages(page_size=size, cache={}):
+            for page in client.iter_workflow_pages(page_size=size, cache=pages.pages):
                 check()
-                for raw in page.items:
-                    _take(gathered, raw, put)
+                taken = before.get(page.etag, ()) if page.unchanged else _take_all(gathered, page.items, put)
+                gathered.take_page(page, taken)
+                if page.etag and len(taken) == len(page.ids):
+                    pages.taken[page.etag] = taken
                 progress(len(gathered.seen))
             break
         except TooLarge:
@@ -100,7 +132,14 @@ def gather(
     return gathered
 
 
-def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str] | None) -> None:
+def _take_all(
+    gathered: Gathered, items: Iterable[Mapping[str, Any]], put: Callable[[bytes], str] | None
+) -> tuple[Taken, ...]:
+    return tuple(taken for raw in items if (taken := _take(gathered, raw, put)) is not None)
+
+
+def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str] | None) -> Taken | None:
+    """What is kept of n8n's answer; None, and noted, where it cannot be read."""
     ident = str(raw.get("id") or "")
     name = raw.get("name") if isinstance(raw.get("name"), str) else ""
     try:
@@ -111,11 +150,10 @@ def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str
         told = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
         gathered.unreadable.add(ident)
         gathered.note("unreadable", told, workflow_id=ident, name=str(name or ""))
-        return
-    if ident in gathered.seen:
-        gathered.note("seen_twice", "n8n listed it twice; the later one counts.", workflow_id=ident, name=seen.name)
-    for odd in warnings(content)[:20]:
-        gathered.note(odd["code"], odd["message"], workflow_id=ident, name=seen.name, node=odd.get("node", ""))
+        return None
+    findings = [
+        _finding(odd["code"], odd["message"], ident, seen.name, odd.get("node", "")) for odd in warnings(content)[:20]
+    ]
     extra: dict[str, Any] = {"bytes": len(data), "blob": put(data) if put is not None else ""}
     addresses = sorted({a for a in map(webhook_address, content["nodes"]) if a})
     if addresses:
@@ -125,10 +163,13 @@ def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str
     live = live_portable(raw)
     if live is not None:
         extra["live"] = fingerprint(live)
-        gathered.note("draft", "The editor holds a draft; n8n runs another version.", workflow_id=ident, name=seen.name)
-    gathered.total_bytes += len(data) - gathered.extras.get(ident, {}).get("bytes", 0)
-    gathered.seen[ident] = seen
-    gathered.extras[ident] = extra
+        findings.append(_finding("draft", "The editor holds a draft; n8n runs another version.", ident, seen.name))
+    return Taken(seen, extra, tuple(findings))
+
+
+def _finding(code: str, message: str, workflow_id: str = "", name: str = "", node: str = "") -> dict[str, str]:
+    found = {"code": code, "message": message, "env_workflow_id": workflow_id, "name": name, "node": node}
+    return {key: value for key, value in found.items() if value}
 
 
 def _ask_again(
@@ -138,11 +179,13 @@ def _ask_again(
     put: Callable[[bytes], str] | None,
     check: Callable[[], None],
 ) -> None:
-    """A list that moves can skip a row: what is known and was not listed is asked for by its id."""
-    absent = sorted(known_ids - gathered.seen.keys() - gathered.unreadable)
-    if len(absent) > ASKED_AGAIN:
-        return
-    for ident in absent:
+    """A list that moves can skip a row: what is known and was not listed is asked for by its id.
+
+    So is what was listed on a page that n8n did not send, and is not remembered.
+    """
+    absent = known_ids - gathered.listed
+    unsent = gathered.listed - gathered.seen.keys() - gathered.unreadable
+    for ident in sorted(unsent | absent if len(absent) <= ASKED_AGAIN else unsent):
         check()
         try:
             raw = client.get_workflow(ident)
@@ -150,7 +193,8 @@ def _ask_again(
             continue
         if raw.get("isArchived"):
             continue
-        _take(gathered, raw, put)
+        if (taken := _take(gathered, raw, put)) is not None:
+            gathered.take(taken)
 
 
 @contextlib.contextmanager
@@ -264,12 +308,15 @@ def _into_git(
     with run.fenced():
         keys = identity.key_by_workflow_id(environment.pk)
     with repository.failures_named(), store.writer(environment.seen_branch) as writer:
+        memory = None
         if gathered is None:
             known = _known_ids(run, environment)
+            memory = _remembered(store, writer, environment, snapshot_type)
             with client_for(environment) as client:
                 gathered = gather(
                     client,
                     put=writer.put_blob,
+                    memory=memory,
                     known_ids=known,
                     check=run.check,
                     progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
@@ -314,7 +361,18 @@ def _into_git(
             message=_message(environment, snapshot_type, description, len(entries)),
             run=run,
         )
+    if memory is not None:
+        memory.save(memory_path(store.path, environment.pk), base_url=environment.base_url)
     return _facts(commit, manifest)
+
+
+def _remembered(store: GitStore, writer: Writer, environment: Environment, snapshot_type: str) -> PageMemory:
+    """What need not be read again. What somebody will rely on within minutes is read as a whole."""
+    if snapshot_type in VERIFIED_TYPES:
+        return PageMemory()
+    memory = PageMemory.load(memory_path(store.path, environment.pk), base_url=environment.base_url)
+    memory.forget_without(writer.blobs_of(FOLDER))
+    return memory
 
 
 def _facts(commit: str, manifest: Mapping[str, Any], *, reused: bool = False) -> dict[str, Any]:

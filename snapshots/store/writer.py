@@ -133,7 +133,7 @@ class Writer:
         """
         self._check_open()
         sha = blob_name(data)
-        if sha in self._sent or (not self._resend and sha in self._blobs_of(near)):
+        if sha in self._sent or (not self._resend and sha in self.blobs_of(near)):
             self.stats.reused += 1
             return sha
         self._send(b"blob\ndata %d\n" % len(data), data, b"\n")
@@ -167,7 +167,8 @@ class Writer:
         self._check_open()
         self._changes[check_path(path)] = sha
 
-    def _blobs_of(self, folder: str) -> frozenset[str]:
+    def blobs_of(self, folder: str) -> frozenset[str]:
+        """What lies in a folder of the base, whatever it is called there."""
         if folder not in self._known:
             entry = self._reader.lookup(self._base_tree, folder) if folder and self._base_tree else None
             entries = self._reader.entries(entry.sha) if entry is not None and entry.is_directory else {}

@@ -1,0 +1,141 @@
+"""What the last capture read from each page of an environment's list, so that an unchanged page costs its ETag.
+
+Kept as a file beside the Git objects it speaks of, since it is worth nothing without them. It is a convenience: where
+it is missing, torn or of another make, everything is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from workflows.content import NORMALIZATION_VERSION, Fingerprint
+from workflows.identity import SeenWorkflow
+from workflows.n8n import CachedPage
+
+logger = logging.getLogger(__name__)
+
+_MAKE = 1
+"""Raised when what is remembered takes another shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a capture made of one workflow: ``extra`` and ``findings`` as ``capture.Gathered`` keeps them."""
+
+    seen: SeenWorkflow
+    extra: Mapping[str, Any]
+    findings: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class PageMemory:
+    """Address of a page to its ETag and ids (``pages``), and ETag to what its workflows came to (``taken``)."""
+
+    pages: dict[str, CachedPage] = field(default_factory=dict)
+    taken: dict[str, tuple[Taken, ...]] = field(default_factory=dict)
+
+    def forget_without(self, blobs: frozenset[str]) -> None:
+        """Forget each page of which a content is not among ``blobs``: it has to be read again."""
+        for etag, workflows in list(self.taken.items()):
+            if any(one.extra["blob"] not in blobs for one in workflows):
+                del self.taken[etag]
+        self.pages = {address: page for address, page in self.pages.items() if page.etag in self.taken}
+
+    def save(self, path: Path, *, base_url: str) -> None:
+        """Keep it for the next capture. A disk that refuses is no reason to fail one that is in Git already."""
+        pages = {
+            address: [page.etag, page.ids, page.next_cursor, [_packed(one) for one in self.taken[page.etag]]]
+            for address, page in self.pages.items()
+            if page.etag in self.taken
+        }
+        building = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        try:
+            building.write_bytes(orjson.dumps({**_mark(base_url), "pages": pages}))
+            building.replace(path)
+        except OSError as error:
+            logger.warning("what was read could not be remembered: %s", error)
+            building.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path, *, base_url: str) -> PageMemory:
+        """What was kept for this address, or nothing."""
+        memory = cls()
+        try:
+            kept = orjson.loads(path.read_bytes())
+            if {name: kept[name] for name in _mark(base_url)} != _mark(base_url):
+                return memory
+            for address, (etag, ids, following, workflows) in kept["pages"].items():
+                memory.pages[address] = CachedPage(etag, tuple(ids), following)
+                memory.taken[etag] = tuple(map(_unpacked, workflows))
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("what was remembered of an environment cannot be used, all is read: %s", error)
+            return cls()
+        return memory
+
+
+def memory_path(store: os.PathLike[str], environment_id: uuid.UUID) -> Path:
+    """Where the memory of an environment lies in its tenant's store."""
+    return Path(store) / f"opsconsole-pages-{environment_id}.json"
+
+
+def _mark(base_url: str) -> dict[str, Any]:
+    return {"make": _MAKE, "normalization": NORMALIZATION_VERSION, "base_url": base_url}
+
+
+def _packed(taken: Taken) -> list[Any]:
+    seen, extra = taken.seen, dict(taken.extra)
+    if "live" in extra:
+        extra["live"] = _marks(extra["live"])
+    return [
+        seen.env_workflow_id,
+        seen.name,
+        _marks(seen.fingerprint),
+        seen.active,
+        seen.tags,
+        seen.version_id,
+        seen.updated_at,
+        seen.node_count,
+        seen.credentials,
+        seen.node_types,
+        extra,
+        taken.findings,
+    ]
+
+
+def _unpacked(row: Iterable[Any]) -> Taken:
+    ident, name, marks, active, tags, version_id, updated_at, nodes, credentials, types, extra, findings = row
+    if "live" in extra:
+        extra["live"] = _fingerprint(extra["live"])
+    seen = SeenWorkflow(
+        env_workflow_id=ident,
+        name=name,
+        fingerprint=_fingerprint(marks),
+        active=active,
+        tags=tuple(tags),
+        version_id=version_id,
+        updated_at=datetime.fromisoformat(updated_at) if updated_at else None,
+        node_count=nodes,
+        credentials=[(kind, called, known_as) for kind, called, known_as in credentials],
+        node_types=tuple(types),
+    )
+    return Taken(seen, extra, tuple(findings))
+
+
+def _marks(of: Fingerprint) -> list[Any]:
+    return [of.version, of.body, of.workflow_refs, of.credential_names]
+
+
+def _fingerprint(marks: Iterable[Any]) -> Fingerprint:
+    version, body, refs, names = marks
+    return Fingerprint(version, body, tuple(refs), tuple(names))
