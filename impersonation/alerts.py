@@ -7,12 +7,12 @@ import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.core.mail import send_mail
 from django.db import transaction
 
 from audit.selectors import TrailFilter, filtered
 from audit.services import record_event
 from opsconsole.core import clock
+from tenants.mail import TenantMessage
 from tenants.models import Membership, PlatformAdmin, PlatformRole, TenantRole, User
 
 from .models import ImpersonationSession, SupportPolicy, SupportRequest, WriteConsent
@@ -33,14 +33,14 @@ def _admins() -> list[str]:
     return list(PlatformAdmin.objects.filter(user__is_active=True).values_list("user__email", flat=True)[:20])
 
 
-def _tell(addresses: Iterable[str], subject: str, text: str) -> None:
+def _tell(addresses: Iterable[str], subject: str, text: str, *, tenant_id: uuid.UUID | None = None) -> None:
     to = sorted(set(addresses))
     if not to:
         return
 
     def send() -> None:
         try:
-            send_mail(subject=subject, message=text, from_email=None, recipient_list=to)
+            TenantMessage(subject, text, to=to, tenant_id=tenant_id).send()
         except Exception:
             logger.exception("an alert about a support session could not be sent", extra={"to": len(to)})
 
@@ -55,6 +55,7 @@ def break_glass(session: ImpersonationSession) -> None:
         f"{session.actor_user} began a support session as {session.impersonated_user} in"
         f" {session.impersonated_tenant.name}, as an emergency.\n\nReason: {session.reason}\n\n"
         "You can follow and end it on the tenant's page “Support access”.",
+        tenant_id=session.impersonated_tenant_id,
     )
 
 
@@ -72,6 +73,7 @@ def consent_wanted(wish: SupportRequest, *, policy: SupportPolicy) -> None:
         f"{wish.requested_by} asks to {what} in {wish.tenant.name}",
         f"{wish.requested_by} asks to {what} as {wish.impersonated_user}.\n\nReason: {wish.reason}\n\n"
         "Answer on the page “Support access” (or “Support”) within 15 minutes.",
+        tenant_id=wish.tenant_id,
     )
 
 

@@ -7,20 +7,19 @@ not: it becomes UNKNOWN, and a person decides.
 from __future__ import annotations
 
 import logging
-import smtplib
-import socket
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 
 import orjson
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db.models import F, Q
 from django.urls import reverse
 
+from audit.mail import NOT_SENT
 from audit.services import record_event
 from opsconsole.core import clock, context
+from tenants.mail import TenantMessage
 from tenants.models import Grants, PlatformRole, Tenant, TenantUserObjectPermission, User
 from tenants.scope import assert_no_scope, platform_scope
 
@@ -34,8 +33,6 @@ logger = logging.getLogger(__name__)
 LARGEST_ATTACHMENT_BYTES = 10 * 1024 * 1024
 #: Longer than any mail server is waited for.
 SENDING_LASTS = timedelta(minutes=10)
-#: The server said no, or was never reached: nothing has left.
-NOT_SENT = (ConnectionRefusedError, socket.gaierror, smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)
 
 
 def who_may_receive(tenant: Tenant | None, addresses: Iterable[str]) -> list[str]:
@@ -97,7 +94,7 @@ def send(run_id: uuid.UUID) -> str | None:
     )
 
 
-def _message(run: ReportRun, recipients: list[str]) -> EmailMessage:
+def _message(run: ReportRun, recipients: list[str]) -> TenantMessage:
     report, manifest = report_named(run.report), run.manifest or {}
     title = title_of(report, run.tenant)
     period = manifest.get("parameters", {})
@@ -108,10 +105,11 @@ def _message(run: ReportRun, recipients: list[str]) -> EmailMessage:
     if not attached:
         lines += ["", "The file is too large for a mail. Sign in to fetch it:"]
     lines += ["", page_address(run)]
-    message = EmailMessage(
+    message = TenantMessage(
         subject=f"[OpsConsole] {title}, {when}".replace("\n", " "),
         body="\n".join(lines) + "\n",
         to=recipients,
+        tenant_id=run.tenant_id,
         # The same at every try, so that a mailbox can tell a repetition.
         headers={"Message-ID": f"<report-{run.pk}@opsconsole>"},
     )

@@ -9,7 +9,7 @@ from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.mail import send_mail
+from django.db import transaction
 from django.urls import reverse
 from django.utils.text import slugify
 
@@ -17,6 +17,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import Conflict, Invalid, NotFound
 
 from . import services
+from .mail import TenantMessage
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User, UserSession
 from .permissions import ROLE_GRANTS
 from .scope import platform_scope
@@ -63,17 +64,18 @@ def sign_in_link(user: User) -> str:
 
 
 def mail_sign_in_link(*, user: User, base_url: str, tenant: Tenant | None = None) -> bool:
-    """Send the link to the person's own address; whether mail is set up here."""
+    """Send the link to the person's own address, once they are on record; whether mail is set up here."""
     if not sends_mail():
         return False
     where = f" to {tenant.name}" if tenant else ""
-    send_mail(
-        subject=f"You are invited{where} on OpsConsole",
-        message=f"Choose a password to sign in{where}:\n\n{base_url.rstrip('/')}{sign_in_link(user)}\n\n"
+    message = TenantMessage(
+        f"You are invited{where} on OpsConsole",
+        f"Choose a password to sign in{where}:\n\n{base_url.rstrip('/')}{sign_in_link(user)}\n\n"
         "The link works once, for three days.",
-        from_email=None,
-        recipient_list=[user.email],
+        to=[user.email],
+        tenant_id=tenant.pk if tenant else None,
     )
+    transaction.on_commit(message.send)
     return True
 
 

@@ -31,15 +31,20 @@ def test_a_session_that_needs_approval_waits_for_an_owner(cast: Any) -> None:
     assert client.post(START, typed(cast.viewer))["Location"] == START
 
 
-def test_an_emergency_goes_in_at_once_and_is_told(
-    cast: Any, mailoutbox: Any, django_capture_on_commit_callbacks: Any
-) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_an_emergency_goes_in_at_once_and_is_told(live_cast: Any, mailoutbox: Any, settings: Any) -> None:
+    cast = live_cast
+    settings.EMAIL_DELIVERY, settings.EMAIL_BACKEND = settings.EMAIL_BACKEND, "audit.mail.TrailedBackend"
     services.set_policy(tenant=cast.tenant, by=cast.owner, **{**ALLOWED, "access": "APPROVAL"})
-    with django_capture_on_commit_callbacks(execute=True):
-        answer = at_browser(cast.support).post(START, typed(cast.viewer, break_glass="on"))
+    answer = at_browser(cast.support).post(START, typed(cast.viewer, break_glass="on"))
     assert answer["Location"] == "/t/acme/"
     assert [set(m.to) for m in mailoutbox] == [{cast.owner.email, cast.admin.email}]
     assert len(trail(action="IMPERSONATION_BREAK_GLASS")) == 1
+    begun, sent = trail(resource_type="mails")
+    assert (begun.action, sent.action) == ("EFFECT_INTENDED", "EFFECT_DONE")
+    for entry in (begun, sent):
+        assert (entry.tenant_id, entry.actor_user_id) == (cast.tenant.pk, cast.support.pk)
+        assert set(entry.details["to"]) == {cast.owner.email, cast.admin.email}
     assert "is here now" in at_browser(cast.owner).get("/t/acme/support/").content.decode()
 
 
