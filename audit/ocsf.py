@@ -18,6 +18,7 @@ API_ACTIVITY, AUTHENTICATION = 6003, 3002
 ACTIVITIES = {"CREATE": 1, "UPDATE": 3, "DELETE": 4}
 LOGON, LOGOFF, OTHER = 1, 2, 99
 SIGN_INS = {"SIGN_IN": (LOGON, True), "SIGN_IN_FAILED": (LOGON, False), "SIGN_OUT": (LOGOFF, True)}
+UNSETTLED = ("EFFECT_INTENDED", "EFFECT_UNKNOWN")
 FAILURES = ("BLOCKED", "FAILED", "REFUSED", "DENIED")
 
 _NEXT = """
@@ -68,7 +69,7 @@ def to_ocsf(entry: LogEntry) -> dict[str, Any]:
         "type_uid": kind * 100 + activity,
         "time": int(entry.timestamp.timestamp() * 1000),
         "severity_id": 3 if failed else 1,
-        "status_id": 2 if failed else 1,
+        "status_id": 0 if entry.action_name in UNSETTLED else 2 if failed else 1,
         "metadata": {
             "uid": f"{entry.epoch}-{entry.transaction_id}-{entry.pk}",
             "version": VERSION,

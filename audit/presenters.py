@@ -48,6 +48,7 @@ SINGULAR = {
     "platform_impersonation_sessions": "support session",
     "report_runs": "report",
     "report_schedules": "report sent by itself",
+    "mails": "mail",
 }
 STATES = {
     "CREATE": "added",
@@ -55,6 +56,10 @@ STATES = {
     "DELETE": "removed",
     "SIGN_IN_FAILED": "failed",
     "IMPERSONATION_BLOCKED": "failed",
+    "EFFECT_INTENDED": "open",
+    "EFFECT_FAILED": "failed",
+    "EFFECT_UNKNOWN": "unknown",
+    "EFFECT_SKIPPED": "inactive",
 }
 SOURCES = {
     "web": "console",
@@ -111,6 +116,7 @@ def present(
                 "url": page_of(row, own_slug),
                 "slug": own_slug,
                 "changed": changed_columns(row),
+                "call": call_of(row),
             }
         )
     return shown
@@ -120,6 +126,15 @@ def changed_columns(row: AuditLog) -> list[str]:
     """Of an update, the columns that changed."""
     after = row.details.get("new_value")
     return sorted(set(after) - {"updated_at"}) if row.action == "UPDATE" and isinstance(after, dict) else []
+
+
+def call_of(row: AuditLog) -> str:
+    """Of an effect outside, what was asked of whom."""
+    if not row.action.startswith("EFFECT_"):
+        return ""
+    said = row.details
+    what = " ".join(str(said[name]) for name in ("method", "path", "branch") if said.get(name))
+    return ": ".join(part for part in (str(said.get("system", "")), what, str(said.get("code", ""))) if part)
 
 
 def sides(row: AuditLog) -> list[dict[str, Any]]:

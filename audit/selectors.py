@@ -38,6 +38,7 @@ RESOURCES = {
     "platform_impersonation_sessions": "Support sessions",
     "report_runs": "Reports",
     "report_schedules": "Reports sent by themselves",
+    "mails": "Mails",
 }
 ACTIONS = {
     "CREATE": "Created",
@@ -50,6 +51,11 @@ ACTIONS = {
     "PASSWORD_CHANGED": "Password changed",
     "SECOND_FACTOR_ADDED": "Second factor added",
     "SECOND_FACTOR_REMOVED": "Second factor removed",
+    "EFFECT_INTENDED": "Begun outside",
+    "EFFECT_DONE": "Done outside",
+    "EFFECT_FAILED": "Failed outside",
+    "EFFECT_UNKNOWN": "Outcome outside unknown",
+    "EFFECT_SKIPPED": "Not begun outside",
     "REPORT_EXPORTED": "Report made",
     "REPORT_DOWNLOADED": "Report downloaded",
     "REPORT_MAILED": "Report sent",

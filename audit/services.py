@@ -48,17 +48,11 @@ def record_event(
 
 def record_events(events: Iterable[Event]) -> int:
     """Append many at the price of one statement; how many. Otherwise as ``record_event``."""
-    acting = context.current()
+    who = context.current().to_dict()
     said = [
         {
+            **who,
             "tenant_id": event.tenant_id,
-            "actor_id": acting.actor_id,
-            "acting_as_id": acting.acting_as_id,
-            "session_id": acting.session_id,
-            "request_id": acting.request_id,
-            "operation_id": acting.operation_id,
-            "source": acting.source,
-            "ip_address": acting.ip_address,
             "action": event.action,
             "resource_type": event.resource_type,
             "resource_id": event.resource_id,

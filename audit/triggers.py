@@ -217,6 +217,7 @@ CREATE OR REPLACE FUNCTION opsconsole_record_events(events jsonb) RETURNS intege
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
 DECLARE
     written integer;
+    lineage integer := opsconsole_trail_epoch();
     own text := coalesce(current_setting('opsconsole.tenant_id', true), '');
 BEGIN
     IF session_user = '{APPLICATION_ROLE}' AND current_setting('role') <> 'opsconsole_platform' AND EXISTS (
@@ -233,7 +234,7 @@ BEGIN
            left(coalesce(e.name, ''), 200),
            CASE WHEN pg_column_size(e.details) > {_LONG_BYTES} THEN opsconsole_tidy(e.details)
                 ELSE coalesce(e.details, '{{}}') END,
-           nullif(e.ip_address, '')::inet, session_user, opsconsole_trail_epoch(), pg_current_xact_id(),
+           nullif(e.ip_address, '')::inet, session_user, lineage, pg_current_xact_id(),
            clock_timestamp()
       FROM jsonb_to_recordset(events) AS e(
            tenant_id uuid, actor_id uuid, acting_as_id uuid, session_id uuid, request_id text, operation_id uuid,

@@ -10,6 +10,7 @@ from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
+from snapshots.canonical import in_git
 from snapshots.services import commit_canonical
 from workflows.content import fingerprint, portable
 from workflows.gateway import client_for
@@ -33,7 +34,9 @@ def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
     job.failed += found["failed"]
     commit = ""
     if update_git and job.remaining():
-        commit = run.step("commit", "Approve in Git", lambda: _commit(job, read))["commit"]
+        commit = run.step("commit", "Approve in Git", lambda: _commit(job, read), outside=in_git(job.environment))[
+            "commit"
+        ]
         proved = run.step("prove", "Compare the hashes", lambda: _equal(job))
         job.failed += proved["failed"]
     settled = run.step("settle", "Close the incidents", lambda: _settle_reconciled(job, commit))

@@ -18,6 +18,7 @@ from snapshots.services import canonical_content
 from workflows.gateway import client_for
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
+from workflows.writes import to_n8n
 
 from . import contents
 from .describing import signature
@@ -141,7 +142,8 @@ def _publish(job: Job, actions: Mapping[str, Mapping[str, Any]]) -> None:
 
         title = f"Publish {item.name or item.key} as approved"
         try:
-            job.run.effect(Effect(f"publish:{item.key}", title, {"id": there}, act, lambda _i: Looked.not_done()))
+            said = to_n8n(job.environment, item.key, item.name, method="POST", path=f"/workflows/{there}/activate")
+            job.run.effect(Effect(f"publish:{item.key}", title, {"id": there}, act, lambda _i: Looked.not_done(), said))
         except UnknownOutcome:
             raise
         except OpsError as error:

@@ -235,6 +235,7 @@ def get_session(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
                 "writes": counts.writes,
                 "refusals": counts.refusals,
                 "rows_written": counts.rows,
+                "effects": counts.effects,
             },
             "flags": flags,
             "impact": [

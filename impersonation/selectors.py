@@ -23,6 +23,9 @@ TIMELINE_ROWS = 200
 IMPACT_ROWS = 500
 WRITES = ("CREATE", "UPDATE", "DELETE")
 REFUSALS = ("REFUSED", "IMPERSONATION_BLOCKED")
+#: How effects on other systems ended; what is only intended is in the film strip and counts for nothing yet.
+ENDED_OUTSIDE = {"EFFECT_DONE": "done", "EFFECT_FAILED": "failed", "EFFECT_UNKNOWN": "unknown"}
+SYSTEMS = {"n8n": "written to n8n", "git": "approved in Git", "mail": "sent by mail"}
 #: A session of so many writes or reads is looked at twice.
 MANY_WRITES, MANY_READS, MANY_REFUSALS, MANY_TENANTS = 50, 300, 3, 4
 
@@ -96,6 +99,7 @@ class Counts:
     writes: int = 0
     refusals: int = 0
     rows: int = 0
+    effects: int = 0
 
 
 def counts_of(session: ImpersonationSession) -> Counts:
@@ -111,6 +115,7 @@ def counts_of(session: ImpersonationSession) -> Counts:
         writes=sum(found[a] for a in WRITES),
         refusals=sum(found[a] for a in REFUSALS),
         rows=rows,
+        effects=sum(found[a] for a in ENDED_OUTSIDE),
     )
 
 
@@ -123,6 +128,8 @@ def timeline(session: ImpersonationSession, *, slug: str, kind: str = "") -> lis
         rows = rows.filter(action__in=WRITES)
     elif kind == "refusals":
         rows = rows.filter(action__in=REFUSALS)
+    elif kind == "effects":
+        rows = rows.filter(action__startswith="EFFECT_")
     found = list(rows.order_by("-created_at", "-pk")[:TIMELINE_ROWS])
     people = people_of(found)
     return [_entry(shown) for shown in presenters.present(found, people=people, slug=slug)]
@@ -138,6 +145,8 @@ def _entry(shown: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
     if row.action in WRITES:
         entry["film"] = "effect"
+    elif shown["call"]:
+        entry |= {"film": "outside", "title": f"{shown['action']}: {shown['name']}", "text": shown["call"]}
     if row.resource_type == "requests":
         said = f"{details.get('method', '')} {details.get('path', '')}"
         answered = f"answered {details.get('response_status', '')}"
@@ -182,7 +191,23 @@ def impact(session: ImpersonationSession, *, slug: str) -> list[Impact]:
         kind.counts[row.action] = kind.counts.get(row.action, 0) + 1
         key = str(row.resource_id or row.pk)
         kind.objects.setdefault(key, {"name": shown["name"] or key[:8], "url": shown["url"], "id": row.resource_id})
-    return sorted(kinds.values(), key=lambda item: -sum(item.counts.values()))
+    return [*sorted(kinds.values(), key=lambda item: -sum(item.counts.values())), *_outside(session, slug=slug)]
+
+
+def _outside(session: ImpersonationSession, *, slug: str) -> list[Impact]:
+    """What a session changed in other systems, each workflow, branch or mail once."""
+    rows = trail_of(session).filter(action__in=ENDED_OUTSIDE)
+    found = list(rows.order_by("-created_at", "-pk")[:IMPACT_ROWS])
+    kinds: dict[str, Impact] = {}
+    for shown in presenters.present(found, people={}, slug=slug):
+        row = shown["row"]
+        system = str(row.details.get("system", ""))
+        kind = kinds.setdefault(system, Impact(f"outside_{system}", SYSTEMS.get(system, system)))
+        ending = ENDED_OUTSIDE[row.action]
+        kind.counts[ending] = kind.counts.get(ending, 0) + 1
+        thing = {"name": shown["name"], "url": shown["url"], "id": row.resource_id}
+        kind.objects.setdefault(f"{row.resource_id}:{row.details.get('key', '')}", thing)
+    return list(kinds.values())
 
 
 def flags(session: ImpersonationSession, counts: Counts, *, tenants_that_day: int = 0) -> list[str]:

@@ -32,7 +32,7 @@ from .models import ImpersonationSession
 
 DRAFT = "support_draft"
 TABS = (("", "All"), ("live", "Live"), ("ended", "Ended"), ("glass", "Emergencies"))
-FILM = (("", "Everything"), ("reads", "Reads"), ("writes", "Writes"), ("refusals", "Refusals"))
+FILM = (("", "Everything"), ("reads", "Reads"), ("writes", "Writes"), ("effects", "Outside"), ("refusals", "Refusals"))
 BOTH = ("GET", "HEAD", "POST")
 
 

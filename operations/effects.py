@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,11 +30,26 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """What the trail says of an effect on another system: on which object of ours, and by which call.
+
+    ``system`` is n8n or git. ``facts`` (JSON) are the call, keys and hashes: never contents, never secrets.
+    """
+
+    system: str
+    resource_type: str
+    resource_id: uuid.UUID | None = None
+    name: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """One write to the world outside.
 
     ``intent`` (JSON) is committed before ``act`` is called; ``look`` tells, after a crash or an answer that never
-    came, whether it took place.
+    came, whether it took place. With ``outside`` both the intent and the outcome are in the trail as well, committed
+    with the step's row.
     """
 
     name: str
@@ -41,3 +57,4 @@ class Effect:
     intent: dict[str, Any]
     act: Callable[[], Any]
     look: Callable[[dict[str, Any]], Looked]
+    outside: Outside | None = None

@@ -22,14 +22,15 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
+from audit.services import record_events
 from opsconsole.core import clock, context, support
 from opsconsole.core.errors import OpsError
 from opsconsole.core.support import InForce, SupportEnded
 from tenants.scope import tenant_scope
 
+from . import outside, stream
 from . import steps as step_rows
-from . import stream
-from .effects import Effect, Looked
+from .effects import Effect, Looked, Outside
 from .errors import Cancelled, Interrupted, LeaseLost, UnknownOutcome
 from .handlers import handler_for, reach
 from .models import Operation, OperationStatus, OperationStep, StepState
@@ -70,6 +71,7 @@ class Run:
         with tenant_scope(self.tenant_id):
             self._steps = step_rows.load(operation.pk)
         self._next_position = max((step.position for step in self._steps.values()), default=0) + 1
+        self._outside: dict[str, Outside | None] = {}
 
     # -- control ------------------------------------------------------------------------------------------------
 
@@ -110,12 +112,20 @@ class Run:
 
     # -- steps --------------------------------------------------------------------------------------------------
 
-    def step(self, name: str, title: str, act: Callable[[], Any], *, intent: dict[str, Any] | None = None) -> Any:
+    def step(
+        self,
+        name: str,
+        title: str,
+        act: Callable[[], Any],
+        *,
+        intent: dict[str, Any] | None = None,
+        outside: Outside | None = None,
+    ) -> Any:
         """Do something that may be done again safely; once done, later runs get the stored result.
 
         The result must be JSON-able.
         """
-        return self.effect(Effect(name, title, intent or {}, act, lambda _intent: Looked.not_done()))
+        return self.effect(Effect(name, title, intent or {}, act, lambda _intent: Looked.not_done(), outside))
 
     def effect(self, effect: Effect) -> Any:
         """Carry out one effect with intent and result; see ``effects``."""
@@ -235,16 +245,21 @@ class Run:
     def record(self, conclusions: Sequence[step_rows.Conclusion], intents: Sequence[Effect] = ()) -> None:
         """Commit results and intents together. A step that nobody knows the outcome of keeps its first intent.
 
-        Results are put on record also after the end of a support session that asked for them; intents are not.
+        Results are put on record also after the end of a support session that asked for them; intents are not. The
+        trail gets both in the same transaction, by one statement.
         """
         now = clock.now()
         rows = [self._intent_row(effect, now) for effect in intents]
+        events = [outside.ended(self._outside.get(c.name), c, tenant_id=self.tenant_id) for c in conclusions]
+        for effect, row in zip(intents, rows, strict=True):
+            events.append(outside.intended(effect, attempt=row.attempt, tenant_id=self.tenant_id))
         try:
             with contextlib.nullcontext() if rows else support.suspended(), self.fenced():
                 if conclusions:
                     step_rows.write_conclusions(self.operation.pk, conclusions)
                 if rows:
                     step_rows.write_intents(rows)
+                record_events(event for event in events if event is not None)
         except SupportEnded:
             if conclusions and rows:
                 self.record(conclusions)
@@ -253,6 +268,7 @@ class Run:
             step = self._steps[conclusion.name]
             step.state, step.result, step.error = conclusion.state, conclusion.result, conclusion.error
         self._steps.update({row.name: row for row in rows})
+        self._outside.update({effect.name: effect.outside for effect in intents})
 
     def _intent_row(self, effect: Effect, now: datetime) -> OperationStep:
         known = self._steps.get(effect.name)

@@ -26,7 +26,7 @@ from operations.engine import Run
 from operations.errors import Cancelled, Interrupted
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
-from snapshots.canonical import Stored
+from snapshots.canonical import Stored, in_git
 from snapshots.capture import Gathered, gathered_into_store
 from snapshots.models import Snapshot, SnapshotType
 from workflows import identity
@@ -206,7 +206,14 @@ class Execution:
         with self.approved.reader(self.run) as reader:
             items = self.approved.write_items(reader)
             return perform(
-                self.run, client, items, prefix="promote", resolver=resolver, concurrency=CONCURRENCY, on_created=bind
+                self.run,
+                client,
+                items,
+                environment=self.target,
+                prefix="promote",
+                resolver=resolver,
+                concurrency=CONCURRENCY,
+                on_created=bind,
             )
 
     def verify(
@@ -273,7 +280,9 @@ class Execution:
             )
             return {"commit": str(sha)}
 
-        found = self.run.step("promotion:canonical", "Record the new content as approved", commit)
+        found = self.run.step(
+            "promotion:canonical", "Record the new content as approved", commit, outside=in_git(self.target)
+        )
         return str(found["commit"])
 
     def _look(self, client: N8nClient) -> Gathered:

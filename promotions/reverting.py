@@ -17,6 +17,7 @@ from operations.errors import Interrupted
 from operations.models import OperationStep
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
+from snapshots.canonical import in_git
 from snapshots.models import Snapshot, SnapshotType
 from workflows import identity
 from workflows.gateway import client_for
@@ -180,7 +181,9 @@ class Reverting:
             )
             return {"commit": str(sha)}
 
-        found = self.run.step("rollback:canonical", "Record the old content as approved again", commit)
+        found = self.run.step(
+            "rollback:canonical", "Record the old content as approved again", commit, outside=in_git(self.target)
+        )
         return found["commit"]  # type: ignore[no-any-return]
 
     def _after(self) -> str | None:

@@ -17,6 +17,7 @@ from operations.errors import Cancelled, Interrupted
 from operations.models import OperationStep, StepState
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
+from snapshots.canonical import in_git
 from snapshots.models import Snapshot
 from workflows import identity
 from workflows.gateway import client_for
@@ -136,7 +137,9 @@ class Undoing:
                 return {"error": error.to_dict()}
             return {"commit": str(sha)}
 
-        self.run.step("undo:canonical", "Take back what was recorded as approved", move)
+        self.run.step(
+            "undo:canonical", "Take back what was recorded as approved", move, outside=in_git(self.execution.target)
+        )
 
     # -- looking ------------------------------------------------------------------------------------------------
 

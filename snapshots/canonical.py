@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from operations.effects import Outside
 from operations.engine import Run
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
@@ -41,6 +42,12 @@ class Stored:
     blob: str
     mark: Fingerprint
     active: bool
+
+
+def in_git(environment: Environment) -> Outside:
+    """What the trail says of a step that moves ``env/<slug>``."""
+    facts = {"branch": environment.canonical_branch, "commit_before": environment.baseline_commit_sha or ""}
+    return Outside("git", "environments", environment.pk, environment.name, facts)
 
 
 def commit_canonical(

@@ -31,6 +31,7 @@ from workflows.recording import record_seen
 from workflows.references import webhook_address
 
 from . import hooks, repository
+from .canonical import in_git
 from .errors import CaptureFailed
 from .manifest import FINDINGS_KEPT, FOLDER, build_manifest, dump_manifest, manifest_path, parse_manifest, workflow_path
 from .models import Snapshot, SnapshotType
@@ -255,6 +256,7 @@ def capture_into(
             f"{step}:baseline",
             f"Take this as what is approved in {environment.name}",
             lambda: {"commit": set_baseline(run, environment=environment, snapshot=snapshot)},
+            outside=in_git(environment),
         )
     if verify if verify is not None else snapshot_type in VERIFIED_TYPES:
         run.step(

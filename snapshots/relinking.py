@@ -12,7 +12,7 @@ from workflows.identity import on_relinked
 from workflows.linking import Relinked
 from workflows.models import WorkflowEnvMap
 
-from .canonical import canonical_content, commit_canonical
+from .canonical import canonical_content, commit_canonical, in_git
 
 RELINK_KIND = "snapshots.relink"
 
@@ -54,4 +54,4 @@ class Relink:
             )
             return {"moved": True, "commit": commit}
 
-        return dict(run.step("move", f"Move {old}.json to {new}.json", move))
+        return dict(run.step("move", f"Move {old}.json to {new}.json", move, outside=in_git(environment)))

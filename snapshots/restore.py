@@ -129,6 +129,7 @@ def restore_into(
             run,
             connected,
             items,
+            environment=environment,
             prefix=prefix,
             resolver=resolver,
             concurrency=concurrency,
@@ -137,7 +138,7 @@ def restore_into(
         )
         if resolver.moved:
             done = {w.env_workflow_id for w in report.results.values()}
-            report.rewired = _rewire(run, connected, resolver, done, prefix=prefix, tolerant=tolerant)
+            report.rewired = _rewire(run, connected, environment, resolver, done, prefix=prefix, tolerant=tolerant)
     gone = [w.key for w in report.results.values() if w.outcome == "deleted"]
     if gone:
         with run.fenced():
@@ -297,7 +298,14 @@ def _deletions(
 
 
 def _rewire(
-    run: Run, client: N8nClient, resolver: Resolver, done: Collection[str], *, prefix: str, tolerant: bool
+    run: Run,
+    client: N8nClient,
+    environment: Environment,
+    resolver: Resolver,
+    done: Collection[str],
+    *,
+    prefix: str,
+    tolerant: bool,
 ) -> dict[str, Written]:
     """Let every other workflow that still calls a former id call the present one."""
     found = run.step(
@@ -327,7 +335,15 @@ def _rewire(
                 create_if_missing=False,
             )
         )
-    return perform(run, client, items, prefix=f"{prefix}:rewire", resolver=resolver, tolerant=tolerant)
+    return perform(
+        run,
+        client,
+        items,
+        environment=environment,
+        prefix=f"{prefix}:rewire",
+        resolver=resolver,
+        tolerant=tolerant,
+    )
 
 
 def _callers(client: N8nClient, former: Collection[str], done: Collection[str]) -> list[dict[str, str]]:

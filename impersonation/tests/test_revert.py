@@ -176,6 +176,43 @@ def test_all_that_a_session_did_is_undone(visit: Visit) -> None:
     assert page.count("Undone") > 6
 
 
+def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) -> None:
+    visit.execute("billing", "intake")
+    visit.end()
+    own = trail(session=visit.session.pk)
+    outside = [e for e in own if e.action.startswith("EFFECT_")]
+    assert {(e.actor_user_id, e.impersonated_user_id) for e in outside} == {
+        (visit.cast.support.pk, visit.cast.owner.pk)
+    }
+    ends = {e.details["step"] for e in outside if e.action == "EFFECT_DONE"}
+    assert ends == {e.details["step"] for e in outside if e.action == "EFFECT_INTENDED"}
+    assert {f"promote:write:{key}" for key in ("billing", "helper", "intake")} == ends
+
+    looks = ((visit.cast.owner, f"/t/acme/support/sessions/{visit.session.pk}/"), (visit.cast.admin, ""))
+    for person, path in looks:
+        page = at_browser(person).get(path or f"/platform/support/sessions/{visit.session.pk}/", {"kind": "effects"})
+        text = page.content.decode()
+        assert "Done outside: Production: Billing" in text and "n8n: PUT /workflows/" in text
+        assert "Written to n8n" in text and "Looked at" not in text
+    _, secret = create_token(user=visit.cast.admin, name="look")
+    url = f"/api/v1/platform/impersonate/sessions/{visit.session.pk}"
+    told = Client().get(url, headers={"Authorization": f"Bearer {secret}"}).json()["session"]
+    assert told["counts"]["effects"] == len(ends)
+    impact = {item["resource_type"]: item for item in told["impact"]}
+    assert impact["outside_n8n"]["counts"] == {"done": 3}
+    assert sorted(thing["name"] for thing in impact["outside_n8n"]["resources"]) == [
+        "Production: Billing", "Production: Helper", "Production: Intake",
+    ]  # fmt: skip
+
+    assert visit.outcomes(visit.revert(choice="all"))["promotion"] == "undone"
+    since = [e for e in trail(action="EFFECT_DONE") if e.pk > own[-1].pk]
+    put_back = {(e.details["method"], e.object_repr) for e in since if e.details["system"] == "n8n"}
+    assert put_back == {
+        ("PUT", "Production: Billing"), ("DELETE", "Production: helper"), ("DELETE", "Production: intake"),
+    }  # fmt: skip
+    assert {(e.actor_user_id, e.session_id) for e in since} == {(visit.cast.admin.pk, None)}
+
+
 def test_what_somebody_changed_since_is_a_conflict_and_survives(visit: Visit) -> None:
     visit.post("drift/policy/", **LAX)
     map_credential(visit, "p1")

@@ -13,12 +13,13 @@ import psycopg
 import pytest
 from django.db import connection
 
-from operations import engine, handlers, services
+from audit.models import AuditLog
+from operations import effects, engine, handlers, services
 from operations.effects import Effect, Looked
 from operations.engine import Run
 from operations.errors import Busy, Cancelled, NotCancellable
 from operations.models import Operation, OperationStatus, OperationStep, Schedule
-from opsconsole.core import clock
+from opsconsole.core import clock, context
 from opsconsole.core.errors import IdempotencyMismatch, OpsError
 from tenants.scope import tenant_scope
 
@@ -44,7 +45,8 @@ class Outside:
                 return Looked(look)
             return Looked.done({"wrote": name}) if name in self.done else Looked.not_done()
 
-        return Effect(name, f"Write {name}", {"expects": name}, act, seen)
+        told = effects.Outside("n8n", "environments", name=name, facts={"method": "PUT", "key": name})
+        return Effect(name, f"Write {name}", {"expects": name}, act, seen, told)
 
 
 @pytest.fixture
@@ -86,6 +88,26 @@ def fresh(operation: Operation) -> Operation:
         return Operation.objects.prefetch_related("steps").get(pk=operation.pk)
 
 
+ENDINGS = {
+    "INTENT": "EFFECT_INTENDED",
+    "DONE": "EFFECT_DONE",
+    "FAILED": "EFFECT_FAILED",
+    "UNKNOWN": "EFFECT_UNKNOWN",
+    "SKIPPED": "EFFECT_SKIPPED",
+}
+
+
+def told(operation: Operation) -> list[tuple[str, AuditLog]]:
+    """What the trail says of the operation's effects, oldest first, each with its step. Fails where it says another
+    thing than the steps do."""
+    with tenant_scope(operation.tenant_id):
+        rows = AuditLog.objects.filter(operation_id=operation.pk, action__startswith="EFFECT_").order_by("pk")
+        entries = [(row.details["step"], row) for row in rows]
+    last = {step: row.action for step, row in entries}
+    assert last == {step.name: ENDINGS[step.state] for step in fresh(operation).steps.all()}
+    return entries
+
+
 class Crash(BaseException):
     """Stands for kill -9: nothing catches it."""
 
@@ -119,10 +141,12 @@ def test_a_crash_at_any_boundary_does_each_effect_once(
     with pytest.raises(Crash):
         drive(operation)
     assert drive(operation) is None, "still leased to the dead worker"
+    told(operation)
     lease_runs_out(operation)
     assert services.reap() == 1
     assert drive(operation) == "COMPLETED"
     assert outside.done == ["a", "b", "c", "d", "e"]
+    told(operation)
     done = fresh(operation)
     assert done.result == {"written": 5}
     assert [step.state for step in done.steps.all()] == ["DONE"] * 5
@@ -181,6 +205,47 @@ def test_an_outcome_nobody_can_tell_parks_it(live_cast: Any, outside: Outside) -
     assert [step.state for step in parked.steps.all()] == ["UNKNOWN"]
     services.give_up(tenant_id=operation.tenant_id, operation_id=operation.pk, by=live_cast.owner, reason="looked")
     assert fresh(operation).status == OperationStatus.FAILED
+
+
+def test_an_intent_whose_worker_died_and_how_it_was_settled(live_cast: Any, outside: Outside, crash_at: Any) -> None:
+    """Begun by the one attempt, looked at by the next: unknown first, done once a person has looked."""
+
+    class Settled:
+        kind: ClassVar[str] = "test.settled"
+        look: ClassVar[str | None] = "unknown"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            return run.effect(outside.effect("x", look=self.look))
+
+    handlers.register(Settled)
+    who = {"actor_id": live_cast.support.pk, "acting_as_id": live_cast.owner.pk, "request_id": "r-7"}
+    with context.acting(source="web", ip_address="192.0.2.9", **who):
+        operation = begin(live_cast, kind="test.settled")
+    crash_at(4)  # claimed, before the intent, after it, answered
+    with pytest.raises(Crash):
+        drive(operation)
+    assert outside.done == ["x"]
+    assert [(step, row.action) for step, row in told(operation)] == [("x", "EFFECT_INTENDED")]
+    lease_runs_out(operation)
+    assert drive(operation) == "PARKED"
+    Settled.look = None
+    services.retry(tenant_id=operation.tenant_id, operation_id=operation.pk)
+    assert drive(operation) == "COMPLETED" and outside.done == ["x"]
+    entries = [row for _, row in told(operation)]
+    assert [(row.action, row.details.get("attempt")) for row in entries] == [
+        ("EFFECT_INTENDED", 1),
+        ("EFFECT_INTENDED", 2),
+        ("EFFECT_UNKNOWN", None),
+        ("EFFECT_INTENDED", 3),
+        ("EFFECT_DONE", None),
+    ]
+    assert entries[2].details["code"] == "OPERATION_UNKNOWN"
+    for row in entries:
+        assert (row.actor_user_id, row.impersonated_user_id, row.request_id, row.source, row.ip_address) == (
+            live_cast.support.pk, live_cast.owner.pk, "r-7", "task", "192.0.2.9",
+        )  # fmt: skip
+        assert (row.tenant_id, row.resource_type, row.object_repr) == (live_cast.tenant.pk, "environments", "x")
+        assert {"system": "n8n", "method": "PUT", "key": "x", "step": "x"}.items() <= row.details.items()
 
 
 def test_attempts_are_counted_before_the_try(live_cast: Any, writer: Any, crash_at: Any) -> None:
@@ -258,6 +323,7 @@ def test_concurrent_effects_report_the_failure_and_keep_the_rest(live_cast: Any,
     assert set(states.values()) <= {"DONE", "FAILED", "SKIPPED"}, "what was not begun says so"
     assert len(states) < 400, "after the failure no more chunks were begun"
     assert sorted(outside.done) == sorted(n for n, s in states.items() if s == "DONE")
+    assert len(told(operation)) == 2 * len(states), "each intent has its outcome"
 
 
 @pytest.fixture
@@ -290,8 +356,10 @@ def test_a_crash_anywhere_in_a_stream_does_each_effect_once(
     crash_at(boundary)
     with pytest.raises(Crash):
         drive(operation)
+    told(operation)
     lease_runs_out(operation)
     assert drive(operation) in ("COMPLETED", None), "None: it had ended before the crash"
+    told(operation)
     assert sorted(outside.done) == stream.names
     done = fresh(operation)
     assert done.status == "COMPLETED"

@@ -16,6 +16,7 @@ why the read back also compares the version that n8n gave to our own write.
 5. deletions come last, when nothing calls what is deleted any more.
 """
 
+from .effects import to_n8n
 from .errors import EditedMeanwhile, HalfWritten, NotActivated, NotAsWritten
 from .items import WriteItem, Written, pending, pending_keys
 from .performing import creation_levels, failures, perform
@@ -35,5 +36,6 @@ __all__ = [
     "pending",
     "pending_keys",
     "perform",
+    "to_n8n",
     "webhook_clashes",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from operations.effects import Effect, Looked
+from operations.effects import Effect, Looked, Outside
 from operations.errors import UnknownOutcome
 from opsconsole.core.errors import OpsError
 from workflows.n8n.errors import N8nError
@@ -16,13 +16,17 @@ from .resolver import Resolver
 from .writer import Writer
 
 if TYPE_CHECKING:
+    from workflows.models import Environment
     from workflows.n8n.client import N8nClient
+
+_METHODS = {"create": "POST", "update": "PUT", "delete": "DELETE"}
 
 
 def write_effects(
     client: N8nClient,
     items: Sequence[WriteItem],
     *,
+    environment: Environment,
     prefix: str,
     resolver: Resolver,
     tolerant: bool = False,
@@ -33,10 +37,15 @@ def write_effects(
     others go on; without, the first failure is raised. Use ``perform``: it adds the order between chunks, the second
     write for circles, and the switching on.
     """
-    return [write_effect(client, item, prefix=prefix, resolver=resolver, tolerant=tolerant) for item in items]
+    return [
+        write_effect(client, item, environment=environment, prefix=prefix, resolver=resolver, tolerant=tolerant)
+        for item in items
+    ]
 
 
-def write_effect(client: N8nClient, item: WriteItem, *, prefix: str, resolver: Resolver, tolerant: bool) -> Effect:
+def write_effect(
+    client: N8nClient, item: WriteItem, *, environment: Environment, prefix: str, resolver: Resolver, tolerant: bool
+) -> Effect:
     writer = Writer(client, item, resolver)
     intent = {
         "action": item.action,
@@ -48,7 +57,16 @@ def write_effect(client: N8nClient, item: WriteItem, *, prefix: str, resolver: R
         "marker": f"{prefix}:{item.key}",
     }
     act = _tolerant(item, writer.act, writer.look, intent) if tolerant else writer.act
-    return Effect(f"{prefix}:write:{item.key}", item.title, intent, act, writer.look)
+    path = f"/workflows/{item.env_workflow_id}" if item.env_workflow_id and item.action != "create" else "/workflows"
+    hashes = {"hash_before": item.expected_hash, "hash_wanted": item.wanted_hash}
+    said = to_n8n(environment, item.key, item.name, method=_METHODS[item.action], path=path, **hashes)
+    return Effect(f"{prefix}:write:{item.key}", item.title, intent, act, writer.look, said)
+
+
+def to_n8n(environment: Environment, key: str, name: str, *, method: str, path: str, **hashes: str | None) -> Outside:
+    """What the trail says of a write to an environment's n8n: the call and the hashes, no content."""
+    facts = {"method": method, "path": path, "key": key, **{k: v for k, v in hashes.items() if v}}
+    return Outside("n8n", "environments", environment.pk, f"{environment.name}: {name or key}", facts)
 
 
 def _tolerant(
@@ -71,7 +89,9 @@ def _tolerant(
     return go_on
 
 
-def activation(client: N8nClient, item: WriteItem, written: Written, *, prefix: str, tolerant: bool) -> Effect:
+def activation(
+    client: N8nClient, item: WriteItem, written: Written, *, environment: Environment, prefix: str, tolerant: bool
+) -> Effect:
     there = written.env_workflow_id
 
     def act() -> dict[str, Any]:
@@ -99,4 +119,5 @@ def activation(client: N8nClient, item: WriteItem, written: Written, *, prefix: 
 
     intent = {"action": "activate", "key": item.key, "env_workflow_id": there}
     acting = _tolerant(item, act, look, intent) if tolerant else act
-    return Effect(f"{prefix}:activate:{item.key}", f"Switch on {item.name or item.key}", intent, acting, look)
+    said = to_n8n(environment, item.key, item.name, method="POST", path=f"/workflows/{there}/activate")
+    return Effect(f"{prefix}:activate:{item.key}", f"Switch on {item.name or item.key}", intent, acting, look, said)

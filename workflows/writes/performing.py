@@ -15,6 +15,7 @@ from .items import WriteItem, Written
 from .resolver import Resolver
 
 if TYPE_CHECKING:
+    from workflows.models import Environment
     from workflows.n8n.client import N8nClient
 
 CONCURRENCY = 4
@@ -43,6 +44,7 @@ def perform(
     client: N8nClient,
     items: Sequence[WriteItem],
     *,
+    environment: Environment,
     prefix: str,
     resolver: Resolver,
     concurrency: int = CONCURRENCY,
@@ -63,7 +65,7 @@ def perform(
         nonlocal done
         before = done
         answers = run.effects(
-            write_effects(client, batch, prefix=prefix, resolver=resolver, tolerant=tolerant),
+            write_effects(client, batch, environment=environment, prefix=prefix, resolver=resolver, tolerant=tolerant),
             concurrency=concurrency,
             chunk=CHUNK,
             told=lambda count: run.progress(before + count, total, note),
@@ -83,8 +85,9 @@ def perform(
     for level in levels:
         carry_out(level, "Creating workflows")
     carry_out([i for i in items if i.action == "update"], "Writing workflows")
-    _relink(run, client, by_key, again, results, prefix=prefix, resolver=resolver, tolerant=tolerant)
-    _switch_on(run, client, by_key, results, prefix=prefix, concurrency=concurrency, tolerant=tolerant)
+    where: Any = {"environment": environment, "prefix": prefix, "tolerant": tolerant}
+    _relink(run, client, by_key, again, results, resolver=resolver, **where)
+    _switch_on(run, client, by_key, results, concurrency=concurrency, **where)
     carry_out([i for i in items if i.action == "delete"], "Deleting workflows")
     return results
 
@@ -96,6 +99,7 @@ def _relink(
     again: Collection[str],
     results: Mapping[str, Written],
     *,
+    environment: Environment,
     prefix: str,
     resolver: Resolver,
     tolerant: bool,
@@ -120,7 +124,8 @@ def _relink(
             expected_hash=item.wanted_hash,
             create_if_missing=False,
         )
-        effects.append(write_effect(client, second, prefix=f"{prefix}:link", resolver=resolver, tolerant=tolerant))
+        link: Any = {"environment": environment, "prefix": f"{prefix}:link", "tolerant": tolerant}
+        effects.append(write_effect(client, second, resolver=resolver, **link))
     if effects:
         run.effects(effects, concurrency=CONCURRENCY, chunk=CHUNK)
 
@@ -135,6 +140,7 @@ def _switch_on(
     by_key: Mapping[str, WriteItem],
     results: dict[str, Written],
     *,
+    environment: Environment,
     prefix: str,
     concurrency: int,
     tolerant: bool,
@@ -146,7 +152,7 @@ def _switch_on(
             continue
         if written.active:
             continue
-        effects.append(activation(client, item, written, prefix=prefix, tolerant=tolerant))
+        effects.append(activation(client, item, written, environment=environment, prefix=prefix, tolerant=tolerant))
         keys.append(key)
     if not effects:
         return

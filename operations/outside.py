@@ -1,0 +1,70 @@
+"""Effects on other systems as events of the trail: EFFECT_INTENDED, then how it ended.
+
+They are appended by the transaction that writes the step's row, so that the trail and the steps cannot disagree. An
+intent without an outcome means here what it means there: nobody knows yet.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from audit.services import Event
+
+from .effects import Effect, Outside
+from .models import StepState
+from .steps import Conclusion
+
+INTENDED = "EFFECT_INTENDED"
+FAILED = "EFFECT_FAILED"
+_ENDINGS: Mapping[str, str] = {
+    StepState.DONE: "EFFECT_DONE",
+    StepState.FAILED: FAILED,
+    StepState.UNKNOWN: "EFFECT_UNKNOWN",
+    StepState.SKIPPED: "EFFECT_SKIPPED",
+}
+#: What a result says of itself, and the name under which the trail keeps it.
+_TOLD = {
+    "outcome": "outcome",
+    "env_workflow_id": "workflow_id",
+    "content_hash": "hash_after",
+    "version_id": "version_id",
+    "active": "active",
+    "commit": "commit_after",
+}
+
+
+def intended(effect: Effect, *, attempt: int, tenant_id: uuid.UUID) -> Event | None:
+    """The event before an effect; None for one that stays inside."""
+    if effect.outside is None:
+        return None
+    return _event(INTENDED, effect.outside, tenant_id, {"step": effect.name, "attempt": attempt})
+
+
+def ended(outside: Outside | None, conclusion: Conclusion, *, tenant_id: uuid.UUID) -> Event | None:
+    """The event after an effect; None for one that stays inside or whose outcome is still open."""
+    action = _ENDINGS.get(conclusion.state)
+    if outside is None or action is None:
+        return None
+    details: dict[str, Any] = {"step": conclusion.name}
+    result = conclusion.result if isinstance(conclusion.result, Mapping) else {}
+    details |= {name: result[key] for key, name in _TOLD.items() if result.get(key) not in (None, "")}
+    error = conclusion.error or result.get("error")
+    if error:
+        found = (error.get("details") or {}).get("found")
+        details |= {"code": error.get("code", ""), **({"hash_found": found} if isinstance(found, str) else {})}
+        # A failure that its work goes on after is a step that ended well.
+        action = FAILED if conclusion.error is None else action
+    return _event(action, outside, tenant_id, details)
+
+
+def _event(action: str, outside: Outside, tenant_id: uuid.UUID, details: dict[str, Any]) -> Event:
+    return Event(
+        action,
+        outside.resource_type,
+        outside.resource_id,
+        tenant_id,
+        outside.name,
+        {"system": outside.system, **outside.facts, **details},
+    )
