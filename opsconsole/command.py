@@ -1,4 +1,4 @@
-"""What Ctrl-K finds: tenants, environments, workflows, promotions, incidents, jobs, pages and actions."""
+"""What Ctrl-K finds: tenants, environments, workflows, promotions, incidents, jobs, records, pages and actions."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import CanonicalWorkflow, Environment
 
+from .command_records import Shelf, find_records
+
 EACH = 6
 LONGEST_QUERY = 80
 Row = dict[str, Any]
@@ -39,25 +41,33 @@ TENANT_PLACES = (
     ("drift", "Drift|incidents", "arrows-right-left", Grants.VIEW),
     ("jobs", "Jobs", "queue-list", Grants.VIEW),
     ("trail", "Trail|audit", "clipboard-document-list", Grants.VIEW_TRAIL),
+    ("trail-export", "Export the trail|audit CSV OCSF", "document-arrow-down", Grants.VIEW_TRAIL),
+    ("support-access", "Support access|sessions", "lifebuoy", Grants.VIEW_TRAIL),
+    ("reports", "Reports|compliance", "document-chart-bar", Grants.VIEW_TRAIL),
     ("members", "Members|people", "users", Grants.VIEW),
     ("tokens", "Tokens|API keys", "key", Grants.MANAGE_TOKENS),
     ("credentials", "Credentials|stand-ins", "key", Grants.VIEW),
     ("tenant-settings", "Settings", "cog-6-tooth", Grants.VIEW),
+    ("tenant-emergency", "Emergency|revoke tokens sign out reset credentials", "shield-exclamation", Grants.ADMINISTER),
 )
-#: The same of the platform; the last says for whom: all, staff (admins) or trail (admins and compliance).
+#: The same of the platform; the last says for whom: all, staff (admins), trail (admins and compliance), sessions
+#: (those and support) or support (who may begin a session).
 PLATFORM_PLACES = (
     ("estate", "Estate all tenants", "squares-2x2", "all"),
     ("user_sessions", "Where you are signed in, sessions", "computer-desktop", "all"),
     ("mfa_index", "Two-factor sign-in, passkeys", "finger-print", "all"),
     ("account_change_password", "Change password", "lock-closed", "all"),
     ("api-docs", "API reference", "book-open", "all"),
-    ("tenants", "Tenants, new tenant", "building-office-2", "staff"),
+    ("tenants", "Tenants, new tenant", "building-office-2", "sessions"),
     ("people", "People, platform roles", "users", "staff"),
-    ("support-sessions", "Support sessions", "lifebuoy", "staff"),
+    ("support-sessions", "Support sessions", "lifebuoy", "sessions"),
+    ("support-start", "Start a support session", "lifebuoy", "support"),
     ("incidents", "Incidents", "fire", "staff"),
     ("platform-jobs", "Jobs of every tenant", "queue-list", "staff"),
     ("platform-health", "Health of the platform", "signal", "staff"),
     ("platform-trail", "Trail of the platform", "clipboard-document-list", "trail"),
+    ("platform-trail-export", "Export the trail of the platform", "document-arrow-down", "trail"),
+    ("platform-reports", "Reports of the platform, compliance", "document-chart-bar", "trail"),
 )
 
 
@@ -72,11 +82,16 @@ def _matches(words: str, q: str) -> bool:
     return all(part in words.lower() for part in q.lower().split())
 
 
+def _may(visit: Visit, grant: str) -> bool:
+    """A platform admin reaches what is done for a tenant in an emergency without a role in it."""
+    return visit.may(grant) or (grant == Grants.ADMINISTER and visit.is_platform_admin)
+
+
 def _places(q: str, visit: Visit | None, roles: frozenset[str]) -> list[Row]:
     rows = []
     if visit is not None:
         for name, words, symbol, grant in TENANT_PLACES:
-            if visit.may(grant) and _matches(words, q) and (url := _url(name, tenant_slug=visit.tenant.slug)):
+            if _may(visit, grant) and _matches(words, q) and (url := _url(name, tenant_slug=visit.tenant.slug)):
                 rows.append({"title": words.partition("|")[0], "hint": visit.tenant.name, "url": url, "symbol": symbol})
     for name, words, symbol, whom in PLATFORM_PLACES:
         if whom in roles and _matches(words, q) and (url := _url(name)):
@@ -204,7 +219,7 @@ def find(*, user: User, q: str, slug: str = "") -> list[dict[str, Any]]:
     with platform_scope():
         admin = is_platform_admin(user)
     officer = user.role == PlatformRole.COMPLIANCE_OFFICER
-    roles = frozenset({"all", *(["staff", "trail"] if admin else []), *(["trail"] if officer else [])})
+    roles = _roles(admin=admin, officer=officer, support=user.role == PlatformRole.SUPPORT)
     visit: Visit | None = None
     if slug:
         try:
@@ -215,13 +230,22 @@ def find(*, user: User, q: str, slug: str = "") -> list[dict[str, Any]]:
     if len(q) >= 2:
         if visit is not None:
             here = {visit.tenant.pk: (visit.tenant.slug, visit.tenant.name)}
+            trail = visit.may(Grants.VIEW_TRAIL)
             with tenant_scope(visit.tenant.pk):
-                groups += _found(q, here)
+                groups += _found(q, here) + find_records(q, Shelf(visit, trail, trail))
         else:
             with platform_scope():
-                groups += _found(q, _own_tenants(user))
+                shelf = Shelf(None, sees_trail="trail" in roles, sees_sessions="sessions" in roles)
+                groups += _found(q, _own_tenants(user)) + find_records(q, shelf)
         groups.append(("Tenants", _tenants(q, user, admin or officer)))
     return [{"label": label, "rows": kept} for label, rows in groups if (kept := [row for row in rows if row["url"]])]
+
+
+def _roles(*, admin: bool, officer: bool, support: bool) -> frozenset[str]:
+    """For whom the platform's places are, as far as the person is one of them."""
+    of_admins = {"staff", "trail", "sessions", "support"} if admin else set()
+    of_officers = {"trail", "sessions"} if officer else set()
+    return frozenset({"all"} | of_admins | of_officers | ({"sessions", "support"} if support else set()))
 
 
 def _own_tenants(user: User) -> dict[uuid.UUID, tuple[str, str]]:

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from audit.models import AuditLog
 from drift.models import DriftIncident
+from impersonation.models import ImpersonationSession
 from operations import services as operations
 from operations.models import Operation
 from opsconsole import command, estate
 from opsconsole.core import clock
+from reports import services as reports
+from reports.definitions import report_named, settle
 from tenants import services
 from tenants.models import Tenant
-from tenants.scope import platform_scope
+from tenants.scope import platform_scope, tenant_scope
 from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
 
 pytestmark = pytest.mark.django_db
@@ -148,6 +152,61 @@ def test_the_command_bar_finds_what_is_ones_own(cast: Any) -> None:
     assert "Tokens" in found(cast.owner, "token", "acme")["Go to"]
     assert found(cast.viewer, "token", "acme") == {}
     assert found(cast.admin, "health")["Go to"] == ["Health of the platform"]
+
+
+def test_the_command_bar_finds_records_for_those_who_may_read_them(cast: Any) -> None:
+    with platform_scope():
+        session = ImpersonationSession.objects.create(
+            actor_user=cast.support, impersonated_user=cast.operator, impersonated_tenant=cast.tenant,
+            reason="The invoices hang", ticket="SUP-7", started_at=clock.now(), last_seen_at=clock.now(),
+            expires_at=clock.now() + timedelta(minutes=30),
+        )  # fmt: skip
+    access = report_named("access-review")
+    run = reports.request_report(
+        report=access, tenant=cast.tenant, asked=settle(as_of=clock.now()), kind="csv", requested_by=cast.owner
+    )
+    with tenant_scope(cast.tenant.pk):
+        entry = AuditLog.objects.filter(resource_type="memberships").first()
+    assert found(cast.owner, "sup-7", "acme") == {"Support sessions": ["Support as Operator"]}
+    assert found(cast.owner, "access rev", "acme")["Reports"] == [access.title, access.title]
+    assert found(cast.owner, "viewer", "acme")["Trail"] == ["What Viewer did"]
+    assert found(cast.owner, str(session.pk), "acme")["By id"] == ["Support as Operator"]
+    assert found(cast.owner, str(run.pk), "acme")["By id"] == [access.title]
+    assert found(cast.owner, str(entry.pk), "acme")["By id"] == [f"Entry {entry.pk}"]
+    for who in (cast.officer, cast.admin, cast.support):
+        assert found(who, "sup-7")["Support sessions"] == ["Support as Operator"]
+    assert found(cast.officer, "access rev")["Reports"] == [access.title], "the tenant's run is on the tenant's pages"
+    assert found(cast.officer, "stranger")["Trail"] == ["What Stranger did"]
+    for who in (cast.viewer, cast.operator, cast.stranger):
+        for q in ("sup-7", "access rev", str(session.pk), str(run.pk), str(entry.pk)):
+            assert found(who, q, "acme") == {} == found(who, q), (who, q)
+    assert "Trail" not in found(cast.owner, "stranger", "acme")
+    assert "Reports" not in found(cast.support, "access rev")
+
+
+@pytest.mark.parametrize(
+    ("who", "slug", "titles"),
+    [
+        ("owner", "acme", {"Reports", "Support access", "Emergency", "Trail", "Export the trail"}),
+        ("admin", "acme", {"Reports", "Support access", "Emergency", "Reports of the platform", "Support sessions"}),
+        ("approver", "acme", {"Reports", "Support access", "Trail"}),
+        ("officer", "", {"Reports of the platform, compliance", "Trail of the platform", "Support sessions"}),
+        ("support", "", {"Support sessions", "Start a support session", "Tenants, new tenant"}),
+        ("viewer", "acme", set()),
+    ],
+)
+def test_every_place_that_is_found_opens(cast: Any, who: str, slug: str, titles: set[str]) -> None:
+    user = getattr(cast, who)
+    client = signed_in(user)
+    places: dict[str, str] = {}
+    for q in ("report", "support", "emergency", "trail", "job", "tenants", "member", "token"):
+        for group in command.find(user=user, q=q, slug=slug):
+            if group["label"] == "Go to":
+                places |= {row["title"]: row["url"] for row in group["rows"]}
+    assert {title.partition(",")[0] for title in titles} <= {title.partition(",")[0] for title in places}
+    assert {url: client.get(url, follow=True).status_code for url in places.values()} == dict.fromkeys(
+        places.values(), 200
+    )
 
 
 def test_the_apis_page_lists_every_call_without_script_from_elsewhere(client: Any, db: None) -> None:

@@ -12,8 +12,11 @@ from impersonation import services as support
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
-from opsconsole.core import context
+from opsconsole.core import clock, context
 from opsconsole.core import support as reading
+from reports import services as reports
+from reports.definitions import Report, report_named, settle
+from reports.models import Format, Frequency
 from snapshots import services as snapshots
 from tenants.models import Tenant, User
 from tenants.scope import tenant_scope
@@ -60,6 +63,7 @@ class Story:
         self.leave_drift_standing()
         self.leave_jobs()
         self.support_session()
+        self.reports()
 
     # -- chapters -----------------------------------------------------------------------------------------------------
 
@@ -313,6 +317,23 @@ class Story:
             )
             with self._inside(running, reading.READ_ONLY):
                 self._request("READ", "GET", "snapshots/", 200)
+
+    def reports(self) -> None:
+        """The owner keeps a review of access and has one sent each month; compliance has one of support's sessions."""
+        review, owner = report_named("access-review"), self.people["owner"]
+        with as_person(owner):
+            reports.create_schedule(
+                report=review, tenant=self.tenant, kind=Format.XLSX, frequency=Frequency.MONTHLY, hour=6, period="",
+                person="", about="", recipients=[owner.email], by=owner,
+            )  # fmt: skip
+            self._report(review, self.tenant, owner)
+        with as_person(self.people["compliance"]):
+            self._report(report_named("impersonation-sessions"), None, self.people["compliance"])
+
+    def _report(self, report: Report, tenant: Tenant | None, by: User) -> None:
+        asked = settle(as_of=clock.now())
+        run = reports.request_report(report=report, tenant=tenant, asked=asked, kind=Format.CSV, requested_by=by)
+        reports.carry(run.pk)
 
     def _try_the_admin(self, by: User) -> None:
         """A place that nobody takes; the try is on record."""
