@@ -61,6 +61,7 @@ API = "api/v1/"
 
 _TENANT_PAGES: dict[str, Route] = {
     "members/": READS_ONLY,
+    "members/<uuid:user_id>/": READS_ONLY,
     "members/<uuid:user_id>/role/": NEVER,
     "members/<uuid:user_id>/remove/": NEVER,
     "tokens/": NEVER,

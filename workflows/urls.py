@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import mapping_views, views
+from . import access_views, mapping_views, views
 
 urlpatterns = [
     path("", views.matrix, name="tenant-home"),
@@ -15,6 +15,7 @@ urlpatterns = [
     path("environments/<uuid:pk>/archive/", views.environment_archive, name="environment-archive"),
     path("environments/<uuid:pk>/test/", views.environment_test, name="environment-test"),
     path("environments/<uuid:pk>/mapping/", mapping_views.mapping, name="environment-mapping"),
+    path("members/<uuid:user_id>/", access_views.member_access, name="member-access"),
     path("credentials/", mapping_views.credentials, name="credentials"),
     path("credentials/enter/", mapping_views.credential_enter, name="credential-enter"),
 ]

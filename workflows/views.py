@@ -17,6 +17,8 @@ from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
 from . import selectors, services
+from .access import only_in
+from .access_views import WORDS
 from .forms import EnvironmentForm
 from .models import Environment, EnvironmentKind
 from .permissions import may_operate, require_operate
@@ -139,6 +141,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "recent": Operation.objects.filter(environment_id=pk).defer("params", "result").order_by("-created_at")[:8],
         "may_manage": manage,
         "may_operate": operate,
+        "only_here": [(user, [WORDS[grant][0].lower() for grant in held]) for user, held in only_in(found)],
         "why_not": "" if operate else "Your role does not allow work in this environment.",
         "nav_section": "environments",
     }

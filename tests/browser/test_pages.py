@@ -36,7 +36,7 @@ def links(visitor: Visitor) -> list[str]:
     paths = [href[len(visitor.base) :].partition("#")[0] for href in found if href.startswith(visitor.base)]
     return list(
         dict.fromkeys(
-            p for p in paths if p and not re.search(r"^/(static|api|admin|health)|logout|/events|/download", p)
+            p for p in paths if p and not re.search(r"^/(static|api|admin|health)|logout|/events|/download|/manifest", p)
         )
     )
 

@@ -1,0 +1,62 @@
+"""What one member may do in each environment, and the giving and taking of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from opsconsole.core.errors import Invalid, NotFound
+from tenants.models import Grants, Membership
+from tenants.pages import Visit, tenant_page
+from tenants.permissions import ROLE_GRANTS
+from tenants.scope import tenant_scope
+
+from . import access
+from .permissions import APPROVE_ENVIRONMENT, OPERATE_ENVIRONMENT
+
+#: What each grant is called, and for what it is.
+WORDS = {
+    OPERATE_ENVIRONMENT: ("Operator", "captures, promotes into it, settles drift, restores"),
+    APPROVE_ENVIRONMENT: ("Approver", "approves promotions into it"),
+}
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.MANAGE_MEMBERS, methods=("GET", "HEAD", "POST"), scope=False)
+def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
+    """A member's grants by environment with where they come from; a POST gives and takes those of single ones."""
+    with tenant_scope(visit.tenant.pk):
+        member = Membership.objects.select_related("user", "created_by").filter(user_id=user_id).first()
+    if member is None:
+        raise NotFound
+    if request.method == "POST":
+        given, taken = access.save_access(
+            tenant_id=visit.tenant.pk, user=member.user, wanted=_wanted(request.POST.getlist("grant"))
+        )
+        said = f"{given} given, {taken} taken." if given or taken else "Nothing had changed."
+        messages.success(request, f"{member.user}: {said}")
+        return redirect("member-access", tenant_slug=visit.tenant.slug, user_id=user_id)
+    context = {
+        "member": member,
+        "rows": access.access_of(tenant_id=visit.tenant.pk, user_id=user_id),
+        "words": WORDS,
+        "role_grants": sorted(ROLE_GRANTS.get(member.role, frozenset())),
+        "may_manage": visit.may(Grants.MANAGE_MEMBERS),
+        "nav_section": "members",
+    }
+    return render(request, "workflows/access.html", context)
+
+
+def _wanted(said: list[str]) -> dict[uuid.UUID, frozenset[str]]:
+    """From the form's ``<environment>:<grant>``."""
+    wanted: dict[uuid.UUID, set[str]] = defaultdict(set)
+    for one in said:
+        environment, _, grant = one.partition(":")
+        try:
+            wanted[uuid.UUID(environment)].add(grant)
+        except ValueError as error:
+            raise Invalid(details={"grant": one[:100]}) from error
+    return {environment: frozenset(grants) for environment, grants in wanted.items()}
