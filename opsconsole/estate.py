@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from promotions.models import Promotion, PromotionStatus
 from tenants.models import PlatformRole, Tenant, TenantStatus, User
 from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
-from tenants.platform_views import sees_all_tenants
+from tenants.selectors import MEMBERSHIPS_SHOWN
 from workflows.models import ConnectionStatus, Environment
 
 from . import health
@@ -98,17 +99,17 @@ class Tile:
         ]
 
 
-def visible_tenants(user: User, q: str = "") -> QuerySet[Tenant]:
-    """The tenants on a person's estate. Platform scope."""
+def visible_tenants(user: User, q: str = "", *, admin: bool) -> QuerySet[Tenant]:
+    """The tenants on the estate of a person, platform admin or not. Platform scope."""
     rows = Tenant.objects.all()
-    if not (user.role == PlatformRole.COMPLIANCE_OFFICER or is_platform_admin(user)):
+    if not (user.role == PlatformRole.COMPLIANCE_OFFICER or admin):
         rows = rows.filter(pk__in=user.memberships.values("tenant_id"))
     if q:
         rows = rows.filter(Q(name__icontains=q) | Q(slug__icontains=q))
     return rows.only("id", "name", "slug", "status")
 
 
-def tiles(tenants: QuerySet[Tenant], *, view: str = "", cursor: str = "", limit: int = TILES) -> Page:
+def tiles(tenants: Iterable[Tenant], *, view: str = "", cursor: str = "", limit: int = TILES) -> Page:
     """One page of tiles in order of trouble. Seven queries, however many tenants."""
     by_id = {tenant.pk: Tile(tenant) for tenant in tenants}
     # A long list of ids costs more than counting for everybody.
@@ -227,19 +228,22 @@ def drift_lines(tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, list[int]]:
 def estate(request: HttpRequest) -> HttpResponse:
     """The platform's home; somebody with one tenant goes straight into it."""
     user: User = request.user  # type: ignore[assignment]
-    everything = user.role == PlatformRole.COMPLIANCE_OFFICER or is_platform_admin(user)
-    if not everything and sees_all_tenants(user) and not user.memberships.exists():
+    admin = is_platform_admin(user)
+    everything = user.role == PlatformRole.COMPLIANCE_OFFICER or admin
+    if user.role == PlatformRole.SUPPORT and not admin and not user.memberships.exists():
         return redirect("tenants")
     q, view = request.GET.get("q", "").strip(), request.GET.get("view", "")
-    visible = visible_tenants(user, q)
-    if not everything and not q and not view:
-        own = list(visible[:2])
-        if len(own) == 1:
-            return redirect("tenant-home", tenant_slug=own[0].slug)
+    visible = list(visible_tenants(user, q, admin=admin))
+    shell: dict[str, Any] = {"is_platform": admin}
+    if not everything and not q:
+        if len(visible) == 1 and not view:
+            return redirect("tenant-home", tenant_slug=visible[0].slug)
+        # The switcher shows the same tenants: not asked for again.
+        shell["memberships"] = sorted(visible, key=lambda tenant: tenant.name.casefold())[:MEMBERSHIPS_SHOWN]
     page = tiles(visible, view=view, cursor=request.GET.get("cursor", ""))
     context = {"page": page, "q": q, "view": view, "views": VIEWS, "days": DAYS, "nav_section": "estate"}
     name = "estate/estate.html#tiles" if _wants_part(request) else "estate/estate.html"
-    return render(request, name, {**context, "may_create": everything and is_platform_admin(user)})
+    return render(request, name, {**shell, **context, "may_create": admin})
 
 
 def _wants_part(request: HttpRequest) -> bool:

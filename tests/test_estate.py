@@ -128,6 +128,18 @@ def test_the_pages_of_the_estate_hold_each_tenant_once(cast: Any) -> None:
         assert len(seen) == len(set(seen)) == Tenant.objects.count()
 
 
+def test_a_members_home_asks_each_thing_once(cast: Any, django_assert_num_queries: Any) -> None:
+    """One's tenants, one's roles: for the tiles and for the switcher of the shell alike."""
+    for slug in ("one", "two"):
+        services.create_tenant(name=slug.title(), slug=slug, owner=cast.owner)
+    client = signed_in(cast.owner)
+    page = client.get("/")
+    assert [tenant.slug for tenant in page.context["memberships"]] == ["acme", "one", "two"]
+    assert page.content.count(b'href="/t/two/"') >= 2
+    with django_assert_num_queries(14):
+        client.get("/")
+
+
 def found(user: Any, q: str, slug: str = "") -> dict[str, list[str]]:
     return {
         group["label"]: [row["title"] for row in group["rows"]] for group in command.find(user=user, q=q, slug=slug)

@@ -34,11 +34,8 @@ def links(visitor: Visitor) -> list[str]:
         "a[href]:not([download]):not([target=_blank])", "all => all.map(a => a.href)"
     )
     paths = [href[len(visitor.base) :].partition("#")[0] for href in found if href.startswith(visitor.base)]
-    return list(
-        dict.fromkeys(
-            p for p in paths if p and not re.search(r"^/(static|api|admin|health)|logout|/events|/download|/manifest", p)
-        )
-    )
+    no_page = re.compile(r"^/(static|api|admin|health)|logout|/(events|download|manifest)")
+    return list(dict.fromkeys(path for path in paths if path and not no_page.search(path)))
 
 
 def route(path: str) -> str:
