@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opsconsole.core import charts, marks
-from opsconsole.core.templatetags import ui
+from opsconsole.core.components import blocks, places, states, values
 
 HOSTILE = '"><script>alert(1)</script>'
 
@@ -47,22 +47,22 @@ def test_each_shape_is_drawn_and_is_well_formed(shape: str) -> None:
 
 
 def test_a_compact_state_keeps_its_word_for_screen_readers() -> None:
-    assert '<span class="sr">Drifted</span>' in ui.state("drifted", compact=True)
+    assert '<span class="sr">Drifted</span>' in states.state("drifted", compact=True)
 
 
 @pytest.mark.parametrize(
     "made",
     [
-        lambda: ui.state(HOSTILE, HOSTILE, href=HOSTILE, title=HOSTILE),
-        lambda: ui.env("production", name=HOSTILE, href=HOSTILE),
-        lambda: ui.uid(HOSTILE),
-        lambda: ui.copy(HOSTILE, HOSTILE),
-        lambda: ui.crumb(HOSTILE, HOSTILE),
-        lambda: ui.tab(HOSTILE, HOSTILE, count=HOSTILE),
-        lambda: ui.action(HOSTILE, HOSTILE, disabled=HOSTILE),
-        lambda: ui.opener(HOSTILE, HOSTILE, disabled=HOSTILE),
-        lambda: ui.kbd(HOSTILE),
-        lambda: ui.lit(HOSTILE),
+        lambda: states.state(HOSTILE, HOSTILE, href=HOSTILE, title=HOSTILE),
+        lambda: states.env("production", name=HOSTILE, href=HOSTILE),
+        lambda: values.uid(HOSTILE),
+        lambda: values.copy(HOSTILE, HOSTILE),
+        lambda: places.crumb(HOSTILE, HOSTILE),
+        lambda: places.tab(HOSTILE, HOSTILE, count=HOSTILE),
+        lambda: blocks.action(HOSTILE, HOSTILE, disabled=HOSTILE),
+        lambda: blocks.opener(HOSTILE, HOSTILE, disabled=HOSTILE),
+        lambda: values.kbd(HOSTILE),
+        lambda: values.lit(HOSTILE),
         lambda: charts.sparkline([1, 2], title=HOSTILE),
         lambda: charts.bars([(HOSTILE, 1)], title=HOSTILE, unit=HOSTILE),
         lambda: charts.share([(HOSTILE, 1)], title=HOSTILE),
@@ -85,25 +85,25 @@ def test_no_component_lets_markup_through(made: object) -> None:
 )
 def test_a_time_is_relative_and_exact_at_once(away: timedelta, said: str) -> None:
     moment = datetime.now(UTC) - away
-    html = str(ui.ago(moment))
+    html = str(values.ago(moment))
     assert f">{said}<" in html
     assert html.count(f"{moment:%d %b %Y, %H:%M:%S}") == 2  # on hover, and read aloud
 
 
 def test_never_is_said_in_words() -> None:
-    assert "never" in ui.ago(None)
+    assert "never" in values.ago(None)
 
 
 @pytest.mark.parametrize(
     ("value", "said"), [(0.25, "250 ms"), (4.2, "4.2 s"), (130, "2 min 10 s"), (timedelta(days=1), "1 d"), (None, "–")]
 )
 def test_durations_carry_units(value: object, said: str) -> None:
-    assert ui.span(value) == said  # type: ignore[arg-type]
+    assert values.span(value) == said  # type: ignore[arg-type]
 
 
 @given(st.floats(min_value=0, max_value=1e15))
 def test_sizes_never_show_more_than_four_figures_below_the_largest_unit(value: float) -> None:
-    number, unit = ui.size(value).split(" ")
+    number, unit = values.size(value).split(" ")
     assert unit in {"B", "kB", "MB", "GB", "TB"}
     assert len(number) <= 5
 
@@ -141,7 +141,7 @@ def test_a_field_ties_its_help_and_its_error_to_its_control() -> None:
     class Form(forms.Form):
         name = forms.CharField(help_text="What people call it.")
 
-    html = str(ui.field(Form({"name": ""})["name"]))
+    html = str(blocks.field(Form({"name": ""})["name"]))
     assert 'aria-describedby="id_name-help id_name-error"' in html
     assert 'aria-invalid="true"' in html
     assert 'id="id_name-error"' in html
@@ -149,21 +149,21 @@ def test_a_field_ties_its_help_and_its_error_to_its_control() -> None:
 
 
 def test_a_disabled_action_says_why() -> None:
-    html = str(ui.action("Restore", "/x", disabled="Read only in a support session"))
+    html = str(blocks.action("Restore", "/x", disabled="Read only in a support session"))
     assert 'aria-disabled="true"' in html
     assert "Read only in a support session" in html
     assert "href" not in html
 
 
 def test_json_is_coloured_without_changing_its_text() -> None:
-    text = ui.pretty({"a": [1, True, None, 'quote " < &'], "b": "ü"})
-    plain = re.sub(r"<[^>]+>", "", str(ui.lit(text)))
+    text = values.pretty({"a": [1, True, None, 'quote " < &'], "b": "ü"})
+    plain = re.sub(r"<[^>]+>", "", str(values.lit(text)))
     from html import unescape
 
     assert unescape(plain) == text
 
 
 def test_production_is_marked_apart() -> None:
-    assert "env-production" in ui.env("production", name="EU")
-    assert ui.kind_class("prod") == "env-production"
-    assert "env-production" not in ui.env("staging", name="EU")
+    assert "env-production" in states.env("production", name="EU")
+    assert states.kind_class("prod") == "env-production"
+    assert "env-production" not in states.env("staging", name="EU")

@@ -1,0 +1,1 @@
+"""The console's components, by topic. Templates load them together: `{% load ui %}`."""

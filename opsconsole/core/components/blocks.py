@@ -1,0 +1,142 @@
+"""Blocks of a page, buttons, and what a form consists of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, HiddenInput, RadioSelect
+from django.forms.forms import BaseForm
+from django.template.loader import get_template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from .states import icon
+
+register = template.Library()
+
+
+def _render(name: str, **values: Any) -> SafeString:
+    return SafeString(get_template(f"components/{name}.html").render(values))
+
+
+@register.simple_block_tag
+def capture(content: str) -> SafeString:
+    """Keep what is inside in a variable: `{% capture as name %}…{% endcapture %}`."""
+    return mark_safe(content.strip())  # noqa: S308 -- rendered by the template engine, already escaped
+
+
+@register.simple_block_tag
+def panel(
+    content: str,
+    title: str = "",
+    count: Any = None,
+    href: str = "",
+    actions: str = "",
+    flush: bool = False,
+    ident: str = "",
+    note: str = "",
+    tone: str = "",
+) -> SafeString:
+    """Return a titled section. `flush` for tables; `href` makes the title a link; `actions` is captured HTML."""
+    return _render(
+        "panel",
+        content=mark_safe(content),  # noqa: S308 -- rendered by the template engine
+        title=title,
+        count=count,
+        href=href,
+        actions=actions,
+        flush=flush,
+        ident=ident,
+        note=note,
+        tone=tone,
+    )
+
+
+@register.simple_block_tag
+def dialog(content: str, ident: str, title: str, wide: bool = False, open: bool = False) -> SafeString:
+    """Return a native dialog, opened by `{% opener %}`."""
+    return _render("dialog", content=mark_safe(content), ident=ident, title=title, wide=wide, open=open)  # noqa: S308
+
+
+@register.simple_tag
+def opener(ident: str, label: str, symbol: str = "", kind: str = "", disabled: str = "") -> SafeString:
+    """Return the button that opens a dialog. `kind`: primary, danger, quiet; `disabled` says why it cannot."""
+    why = format_html(' aria-disabled="true" data-why="{}" title="{}"', disabled, disabled) if disabled else ""
+    return format_html(
+        '<button type="button" class="button {}" commandfor="{}" command="show-modal"'
+        ' aria-haspopup="dialog"{}>{}{}</button>',
+        kind,
+        ident,
+        why,
+        icon(symbol) if symbol else "",
+        label,
+    )
+
+
+@register.simple_tag
+def action(label: str, href: str, symbol: str = "", kind: str = "", disabled: str = "") -> SafeString:
+    """Return a link that looks like a button; `disabled` says why it cannot be pressed."""
+    body = format_html("{}{}", icon(symbol) if symbol else "", label)
+    if disabled:
+        return format_html(
+            '<a class="button {}" role="link" aria-disabled="true" tabindex="0" title="{}" data-why="{}">{}</a>',
+            kind,
+            disabled,
+            disabled,
+            body,
+        )
+    return format_html('<a class="button {}" href="{}">{}</a>', kind, href, body)
+
+
+@register.simple_block_tag
+def menu(content: str, label: str, symbol: str = "ellipsis-horizontal", hidden_label: bool = True) -> SafeString:
+    """Return a small menu of links and buttons behind one button."""
+    return _render("menu", content=mark_safe(content), label=label, symbol=symbol, hidden_label=hidden_label)  # noqa: S308
+
+
+@register.simple_block_tag
+def selection(content: str, noun: str = "row") -> SafeString:
+    """Return the bar that rises when rows of the surrounding form are ticked; inside are its buttons."""
+    return _render("selection", content=mark_safe(content), noun=noun)  # noqa: S308
+
+
+def _widget_kind(bound: BoundField) -> str:
+    widget = bound.field.widget
+    if isinstance(widget, HiddenInput):
+        return "hidden"
+    if isinstance(widget, (RadioSelect, CheckboxSelectMultiple)):
+        return "group"
+    return "check" if isinstance(widget, CheckboxInput) else "line"
+
+
+@register.simple_tag
+def field(bound: BoundField, unit: str = "", help: str = "", label: str = "", autofocus: bool = False) -> SafeString:
+    """Return a form's field: label above, help below, its errors beside it, its unit at the end."""
+    kind = _widget_kind(bound)
+    described = [f"{bound.auto_id}-help"] if (help or bound.help_text) else []
+    if bound.errors:
+        described.append(f"{bound.auto_id}-error")
+    attrs: dict[str, Any] = {}
+    if described:
+        attrs["aria-describedby"] = " ".join(described)
+    if bound.errors:
+        attrs["aria-invalid"] = "true"
+    if autofocus:
+        attrs["autofocus"] = True
+    return _render(
+        "field",
+        field=bound,
+        control=bound.as_widget(attrs=attrs),
+        kind=kind,
+        unit=unit,
+        help=help or bound.help_text,
+        label=label or bound.label,
+        required=bound.field.required,
+    )
+
+
+@register.simple_tag
+def fields(form: BaseForm) -> SafeString:
+    """Return every field of a form with what was wrong on top."""
+    return _render("fields", form=form, bound=[field(bound) for bound in form])

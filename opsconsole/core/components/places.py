@@ -1,0 +1,105 @@
+"""Links and places: the rail, the breadcrumb, tabs, columns that sort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from django import template
+from django.template.context import Context
+from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from .states import env, icon
+
+register = template.Library()
+
+
+def _reverse(name: str, kwargs: Mapping[str, Any]) -> str:
+    return _address(get_script_prefix(), name, tuple(kwargs.items()))
+
+
+@lru_cache(maxsize=8192)
+def _address(prefix: str, name: str, kwargs: tuple[tuple[str, Any], ...]) -> str:
+    """Lists ask for the same few pages of the same objects again and again; ``prefix`` keeps mounts apart."""
+    try:
+        return reverse(name, kwargs=dict(kwargs) or None)
+    except NoReverseMatch:
+        return ""
+
+
+@register.simple_tag
+def url_if(name: str, **kwargs: Any) -> str:
+    """Return the address of a named page, or nothing where no such page exists."""
+    return _reverse(name, kwargs)
+
+
+@register.simple_tag(takes_context=True)
+def navlink(
+    context: Context, name: str, label: str, symbol: str, key: str = "", count: Any = "", **kwargs: Any
+) -> SafeString:
+    """Return one entry of the rail, or nothing where no such page exists. Current by `nav_section` or by path."""
+    href = _reverse(name, kwargs)
+    if not href:
+        return mark_safe("")
+    section = context.get("nav_section") or ""
+    request = context.get("request")
+    path = request.path if request else ""
+    root = name in ("estate", "tenant-home")
+    current = section == name if section else (path == href if root else path.startswith(href))
+    return format_html(
+        '<li><a class="nav-link" href="{}"{}{}>{}<span>{}</span>{}</a></li>',
+        href,
+        mark_safe(' aria-current="page"') if current else "",
+        format_html(' data-key="{}"', key) if key else "",
+        icon(symbol),
+        label,
+        format_html('<span class="count">{}</span>', count) if count not in ("", None, 0) else "",
+    )
+
+
+@register.simple_tag
+def crumb(label: object, href: str = "", environment: object = None) -> SafeString:
+    """Return one station of the breadcrumb; without `href` it is the page itself."""
+    inner = env(environment) if environment is not None else format_html("{}", label)
+    if href:
+        return format_html('<li><a href="{}">{}</a></li>', href, inner)
+    return format_html('<li><span aria-current="page">{}</span></li>', inner)
+
+
+@register.simple_tag
+def tab(label: str, href: str, current: bool = False, count: Any = None) -> SafeString:
+    """Return one tab: a link, so that the address says which one is open."""
+    return format_html(
+        '<a class="tab" href="{}"{}>{}{}</a>',
+        href,
+        mark_safe(' aria-current="page"') if current else "",
+        label,
+        format_html('<span class="count">{}</span>', count) if count is not None and count != "" else "",
+    )
+
+
+@register.simple_tag(takes_context=True)
+def th(
+    context: Context, label: str, sort: str = "", num: bool = False, param: str = "sort", default: str = ""
+) -> SafeString:
+    """Return a column's head; with `sort` it is a link that sorts by it and turns round when pressed again."""
+    classes = mark_safe(' class="num"') if num else ""
+    if not sort:
+        return format_html('<th scope="col"{}>{}</th>', classes, label)
+    query = context["request"].GET.copy()
+    now = query.get(param, default)
+    direction = "ascending" if now == sort else "descending" if now == f"-{sort}" else ""
+    query[param] = f"-{sort}" if now == sort else sort
+    query.pop("cursor", None)
+    arrow = icon("chevron-up" if direction == "ascending" else "chevron-down" if direction else "chevron-up-down", 14)
+    return format_html(
+        '<th scope="col"{}{}><a class="sort" href="?{}">{}{}</a></th>',
+        classes,
+        format_html(' aria-sort="{}"', direction) if direction else "",
+        query.urlencode(),
+        label,
+        arrow,
+    )
