@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from audit.models import AuditLog
@@ -70,12 +70,17 @@ def _session(row: ImpersonationSession, shelf: Shelf) -> Row:
 def _reports(q: str, shelf: Shelf) -> list[Row]:
     """Reports that can be asked for, and the newest of those that were made."""
     titles = {r.name: r.title for r in all_reports() if all(part in r.title.lower() for part in q.lower().split())}
-    made = ReportRun.objects.filter(tenant_id=shelf.tenant_id, report__in=list(titles)).order_by("-created_at", "-pk")
+    made = _runs(shelf).filter(report__in=list(titles)).order_by("-created_at", "-pk")
     return [
         *({"title": title, "hint": "report", "url": shelf.url("report", name=name), "symbol": "document-chart-bar"}
           for name, title in titles.items()),
         *(_run(run, titles[run.report], shelf) for run in made[: EACH // 2]),
     ]  # fmt: skip
+
+
+def _runs(shelf: Shelf) -> QuerySet[ReportRun]:
+    of_place = Q(tenant=None) if shelf.visit is None else Q(tenant=shelf.visit.tenant)
+    return ReportRun.objects.filter(of_place)
 
 
 def _run(run: ReportRun, title: str, shelf: Shelf) -> Row:
@@ -115,7 +120,7 @@ def _by_id(q: str, shelf: Shelf) -> list[Row]:
     if shelf.sees_sessions and (session := sessions.session_by_id(wanted)):
         return [_session(session, shelf)]
     if shelf.sees_trail:
-        run = ReportRun.objects.filter(pk=wanted, tenant_id=shelf.tenant_id).first()
+        run = _runs(shelf).filter(pk=wanted).first()
         titles = {report.name: report.title for report in all_reports()}
         return [_run(run, titles.get(run.report, run.report), shelf)] if run else []
     return []
