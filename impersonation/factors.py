@@ -37,11 +37,13 @@ def is_fresh(request: HttpRequest) -> bool:
 
 def confirm_url(user: User, back_to: str) -> str:
     """Where the person shows the factor, and comes back from; where one is set up first, if there is none."""
-    kinds = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+    kinds = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
     if not second_factor_needed():
         name = "account_reauthenticate"
-    elif Authenticator.objects.filter(user=user, type__in=kinds).exists():
+    elif Authenticator.Type.TOTP in kinds:
         name = "mfa_reauthenticate"
+    elif Authenticator.Type.WEBAUTHN in kinds:
+        name = "mfa_reauthenticate_webauthn"
     else:
         name = "mfa_index"
     return f"{reverse(name)}?{urlencode({'next': back_to})}"

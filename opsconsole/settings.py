@@ -198,6 +198,7 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
 MFA_TOTP_ISSUER = "OpsConsole"
+MFA_ADAPTER = "tenants.adapters.MFAAdapter"
 # The trail is written by the database; auditlog gives it its shape and its admin, and writes nothing itself.
 AUDITLOG_LOGENTRY_MODEL = "audit.LogEntry"
 GUARDIAN_MONKEY_PATCH_USER = False

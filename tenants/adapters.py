@@ -1,11 +1,14 @@
-"""How django-allauth behaves here: no open sign-up, service accounts never sign in."""
+"""How django-allauth behaves here: no open sign-up, service accounts never sign in, second factors are encrypted."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.http import HttpRequest
+
+from opsconsole.core import crypto
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -18,3 +21,14 @@ class AccountAdapter(DefaultAccountAdapter):
         if user.is_service or not user.is_active:
             return self.respond_user_inactive(request, user)
         return super().pre_login(request, user, **kwargs)
+
+
+class MFAAdapter(DefaultMFAAdapter):
+    """An app's secret and the seed of recovery codes lie in the database like every other secret."""
+
+    def encrypt(self, text: str) -> str:
+        return crypto.encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        # Factors set up before secrets were encrypted still open; `rotate_keys` encrypts them.
+        return crypto.decrypt(encrypted_text) if crypto.is_token(encrypted_text) else encrypted_text

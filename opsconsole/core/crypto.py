@@ -31,6 +31,11 @@ def encrypt(plain: str) -> str:
     return _fernet(tuple(settings.FIELD_KEYS)).encrypt(plain.encode()).decode()
 
 
+def is_token(text: str) -> bool:
+    """Whether a stored text is encrypted at all: every token begins with its version."""
+    return text.startswith("gAAAA")
+
+
 def decrypt(token: str) -> str:
     """The secret text behind a stored token; raises ``SecretUnreadable``."""
     try:

@@ -107,6 +107,23 @@ def make_tenant(console: Running) -> Callable[[str], str]:
     return make
 
 
+@pytest.fixture(scope="session")
+def make_person(console: Running) -> Callable[..., str]:
+    """Somebody with the demo's password and nothing else, by name and platform role; the address."""
+
+    def make(name: str, role: str = "member") -> str:
+        address = f"{name.lower()}@browser.example"
+        lines = (
+            "from opsconsole.demo.people import PASSWORD",
+            "from tenants.services import create_user",
+            f"create_user(email={address!r}, name={name!r}, role={role!r}, password=PASSWORD)",
+        )
+        manage(console.environment, "shell", "-v", "0", "-c", "\n".join(lines))
+        return address
+
+    return make
+
+
 @pytest.fixture
 def visit(browser: Any, console: Running) -> Iterator[Callable[..., Visitor]]:
     """Sign somebody in: ``visit("owner", width=390)``. What the browser complains about fails the test."""

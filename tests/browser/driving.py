@@ -23,7 +23,10 @@ PATIENCE_MS = 90_000
 
 
 class Visitor:
-    """One person in a browser context of their own. Sign-ins are kept for the next visit."""
+    """One person in a browser context of their own. Sign-ins are kept for the next visit.
+
+    ``who`` is one of the demo's people, or the address of somebody whom the test made: those are signed in by the test.
+    """
 
     states: ClassVar[dict[tuple[str, str], Any]] = {}
 
@@ -42,7 +45,7 @@ class Visitor:
         self.page = self._context.new_page()
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(f"{self.page.url}: {error}"))
-        if (base, who) not in self.states:
+        if who in PEOPLE and (base, who) not in self.states:
             self.sign_in()
             self.states[base, who] = self._context.storage_state()
 
@@ -61,10 +64,22 @@ class Visitor:
 
     def sign_in(self) -> None:
         self.page.goto(f"{self.base}/account/login/")
-        self.page.fill("input[name=login]", PEOPLE[self.who].address)
+        self.page.fill("input[name=login]", PEOPLE[self.who].address if self.who in PEOPLE else self.who)
         self.page.fill("input[name=password]", PASSWORD)
         self.page.click("main form button:not([id])")
         self.page.wait_for_url(lambda url: "/login" not in url)
+
+    def confirm_password(self) -> None:
+        """Where the page asks whether it is still the same person; back where they were."""
+        self.page.wait_for_url(re.compile("/account/reauthenticate/"))
+        self.page.fill("input[name=password]", PASSWORD)
+        self.press("Confirm", exact=True)
+        self.page.wait_for_url(lambda url: "/reauthenticate/" not in url)
+
+    def sign_out(self) -> None:
+        self.page.goto(f"{self.base}/account/logout/")
+        self.press("Sign out", exact=True)
+        self.page.wait_for_url(re.compile("/account/login/"))
 
     def go(self, path: str = "") -> Any:
         """A page of the tenant, or of the platform where the path begins with a slash."""

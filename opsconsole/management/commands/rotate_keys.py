@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.core.management.base import BaseCommand
 from django.db import models
 
@@ -16,6 +17,8 @@ ENCRYPTED: tuple[tuple[type[models.Model], str], ...] = (
     (Environment, "api_key_encrypted"),
     (Tenant, "git_remote_secret"),
 )
+#: What of a second factor's data is secret; the rest of it is counters and public keys.
+FACTOR_SECRETS = ("secret", "seed", "migrated_codes")
 
 
 class Command(BaseCommand):
@@ -24,6 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for model, column in ENCRYPTED:
             self.stdout.write(f"{model._meta.db_table}.{column}: {rotate(model, column)} secrets")
+        self.stdout.write(f"{Authenticator._meta.db_table}.data: {rotate_second_factors()} secrets")
 
 
 def rotate(model: type[models.Model], column: str) -> int:
@@ -34,3 +38,20 @@ def rotate(model: type[models.Model], column: str) -> int:
             row = model._default_manager.filter(pk=pk, **{column: token})
             count += row.update(**{column: crypto.rotate(token)})
     return count
+
+
+def rotate_second_factors() -> int:
+    """The same for what authenticator apps and recovery codes are made of; how many factors."""
+    count = 0
+    with context.acting(source="shell"), platform_scope():
+        for pk, data in Authenticator.objects.values_list("pk", "data"):
+            fresh = {name: _rotated(value) if name in FACTOR_SECRETS else value for name, value in data.items()}
+            if fresh != data:
+                count += Authenticator.objects.filter(pk=pk, data=data).update(data=fresh)
+    return count
+
+
+def _rotated(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rotated(one) for one in value]
+    return crypto.rotate(value) if crypto.is_token(value) else crypto.encrypt(value)
