@@ -31,6 +31,7 @@ from workflows.recording import record_seen
 from workflows.references import webhook_address
 
 from . import hooks, repository
+from .beside import Beside
 from .canonical import in_git
 from .errors import CaptureFailed
 from .manifest import FINDINGS_KEPT, FOLDER, build_manifest, dump_manifest, manifest_path, parse_manifest, workflow_path
@@ -323,49 +324,80 @@ def _into_git(
                     check=run.check,
                     progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
                 )
-        created_at = gathered.looked_at
         run.progress(len(gathered.seen), len(gathered.seen), "Recognising workflows")
-        with run.fenced():
-            placed = record_seen(
-                tenant_id=environment.tenant_id,
-                environment_id=environment.pk,
-                seen=list(gathered.seen.values()),
-                captured_at=created_at,
-                complete=gathered.complete,
-                is_baseline=gathered.complete and not environment.baseline_commit_sha,
-            )
-        entries = [_entry(gathered, ident, place) for ident, place in placed.items()]
-        here = {ident: place.key for ident, place in placed.items()}
-        for entry in entries:
-            live = gathered.extras[entry["env_workflow_id"]].get("live")
-            if live is not None:
-                entry["live_content_hash"] = live.content_hash({**keys, **here})
-        manifest = build_manifest(
-            snapshot_id=snapshot_id,
-            environment_id=environment.pk,
-            environment_slug=environment.slug,
-            snapshot_type=snapshot_type,
-            description=description,
-            created_at=created_at,
-            created_by=run.operation.requested_by_id,
-            operation_id=run.operation.pk,
-            entries=entries,
-            references=_called_elsewhere(gathered, here, keys),
-            findings=gathered.findings,
-            complete=gathered.complete,
-        )
-        commit = repository.commit_snapshot(
-            writer,
-            environment=environment,
-            snapshot_id=snapshot_id,
-            paths={workflow_path(e["key"]): e["blob"] for e in entries},
-            manifest=dump_manifest(manifest),
-            message=_message(environment, snapshot_type, description, len(entries)),
-            run=run,
-        )
+        about = {
+            "snapshot_id": snapshot_id,
+            "environment_id": environment.pk,
+            "environment_slug": environment.slug,
+            "snapshot_type": snapshot_type,
+            "description": description,
+            "created_at": gathered.looked_at,
+            "created_by": run.operation.requested_by_id,
+            "operation_id": run.operation.pk,
+        }
+        commit, manifest = _record_and_commit(run, writer, environment, gathered, keys, about)
     if memory is not None:
         memory.save(memory_path(store.path, environment.pk), base_url=environment.base_url)
     return _facts(commit, manifest)
+
+
+def _record_and_commit(
+    run: Run,
+    writer: Writer,
+    environment: Environment,
+    gathered: Gathered,
+    keys: Mapping[str, str],
+    about: Mapping[str, Any],
+) -> tuple[str, dict[str, Any]]:
+    """Write the rows and, beside them, the commit, which becomes visible after them: its sha and its manifest."""
+    asked_by = repository.people(run)
+
+    def commit(placed: Mapping[str, identity.Placed], rows_written: Callable[[], None]) -> tuple[str, dict[str, Any]]:
+        manifest = _manifest(gathered, placed, keys, about)
+        entries = manifest["workflows"]
+        sha = repository.commit_snapshot(
+            writer,
+            environment=environment,
+            snapshot_id=about["snapshot_id"],
+            paths={workflow_path(e["key"]): e["blob"] for e in entries},
+            manifest=dump_manifest(manifest),
+            message=_message(environment, about["snapshot_type"], about["description"], len(entries)),
+            asked_by=asked_by,
+            ready=rows_written,
+            guard=run.check,
+        )
+        return sha, manifest
+
+    with Beside() as beside:
+        with run.fenced():
+            record_seen(
+                tenant_id=environment.tenant_id,
+                environment_id=environment.pk,
+                seen=list(gathered.seen.values()),
+                captured_at=gathered.looked_at,
+                complete=gathered.complete,
+                is_baseline=gathered.complete and not environment.baseline_commit_sha,
+                decided=lambda placed: beside.begin(partial(commit, placed)),
+            )
+        return beside.finish()
+
+
+def _manifest(
+    gathered: Gathered, placed: Mapping[str, identity.Placed], keys: Mapping[str, str], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    entries = [_entry(gathered, ident, place) for ident, place in placed.items()]
+    here = {ident: place.key for ident, place in placed.items()}
+    for entry in entries:
+        live = gathered.extras[entry["env_workflow_id"]].get("live")
+        if live is not None:
+            entry["live_content_hash"] = live.content_hash({**keys, **here})
+    return build_manifest(
+        **about,
+        entries=entries,
+        references=_called_elsewhere(gathered, here, keys),
+        findings=gathered.findings,
+        complete=gathered.complete,
+    )
 
 
 def _remembered(store: GitStore, writer: Writer, environment: Environment, snapshot_type: str) -> PageMemory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
@@ -78,10 +78,16 @@ def commit_snapshot(
     paths: Mapping[str, str],
     manifest: bytes,
     message: str,
-    run: Run,
+    asked_by: tuple[Person, Mapping[str, str]],
+    ready: Callable[[], None],
+    guard: Callable[[], None],
 ) -> str:
-    """Commit what was seen: exactly these workflows, and the manifest beside those of earlier snapshots."""
-    author, trailers = people(run)
+    """Commit what was seen: exactly these workflows, and the manifest beside those of earlier snapshots.
+
+    Asks no database, so that it can go on beside one: ``asked_by`` is what ``people`` said, ``ready`` waits for the
+    rows and ``guard`` may still refuse; see ``Writer.commit``.
+    """
+    author, trailers = asked_by
     writer.replace(FOLDER)
     for path, blob in paths.items():
         writer.keep(path, blob)
@@ -90,5 +96,6 @@ def commit_snapshot(
         message=message,
         author=author,
         trailers={"Snapshot-Id": str(snapshot_id), "Environment": environment.slug, **trailers},
-        guard=run.check,
+        ready=ready,
+        guard=guard,
     )

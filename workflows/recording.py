@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -50,16 +50,22 @@ def record_seen(
     captured_at: datetime,
     complete: bool,
     is_baseline: bool = False,
+    decided: Callable[[dict[str, Placed]], None] = lambda _placed: None,
 ) -> dict[str, Placed]:
     """Take down what a capture saw; n8n id to the workflow's place.
 
     Joins the caller's scope. Bulk statements only. With ``complete`` what was not seen is gone: approved ones become
     *missing*, others *deleted*. A capture that saw only a part never says so. With ``is_baseline`` the caller will take
     what was seen as approved: new rows say so from the start, unless the environment got a baseline meanwhile.
+    ``decided`` is told all places as soon as they are certain, before the rows are written.
     """
     with tenant_scope(tenant_id):
         lock_identities(tenant_id)
-        return _Recording(tenant_id, environment_id, seen, captured_at, complete, is_baseline).carry_out()
+        recording = _Recording(tenant_id, environment_id, seen, captured_at, complete, is_baseline)
+        placed = recording.decide()
+        decided(placed)
+        recording.write()
+        return placed
 
 
 class _Recording:
@@ -89,16 +95,21 @@ class _Recording:
         self.new_canonicals: list[CanonicalWorkflow] = []
         self.new_places: list[WorkflowEnvMap] = []
         self.undecided: set[str] = set()
+        self.before: dict[uuid.UUID, tuple[Any, ...]] = {}
 
-    def carry_out(self) -> dict[str, Placed]:
-        before = {place.pk: _state(place) for place in self.places}
+    def decide(self) -> dict[str, Placed]:
+        """Who each one is; nothing is written."""
+        self.before = {place.pk: _state(place) for place in self.places}
         self._find_known()
         self._find_recreated()
         self._find_counterparts()
-        placed = self._describe()
+        return self._describe()
+
+    def write(self) -> None:
+        """All rows, in bulk."""
         bulk.insert(self.new_canonicals)
         bulk.insert(self.new_places)
-        changed = [p for p in self.place_of.values() if p.pk in before and _state(p) != before[p.pk]]
+        changed = [p for p in self.place_of.values() if p.pk in self.before and _state(p) != self.before[p.pk]]
         WorkflowEnvMap.objects.bulk_create(
             changed,
             batch_size=BATCH,
@@ -116,7 +127,6 @@ class _Recording:
             seen_at=self.captured_at,
             complete=self.complete,
         )
-        return placed
 
     def _find_known(self) -> None:
         live = {p.env_workflow_id: p for p in self.places if p.env_workflow_id and p.status != MapStatus.DELETED}

@@ -230,16 +230,18 @@ class Writer:
         author: Person,
         trailers: Mapping[str, str] | None = None,
         when: datetime | None = None,
+        ready: Guard | None = None,
         guard: Guard | None = None,
         allow_empty: bool = False,
     ) -> str:
         """Make the commit visible on the branch and return its sha.
 
-        ``guard`` is called with the branch locked, right before it moves; what it raises stops the
-        move and is passed on. Where nothing differs from the base, the base itself is returned
-        (unless ``allow_empty``). When the branch moved meanwhile, the same changes are made on the
-        new tip, or ``BranchMoved`` is raised: always with ``on_conflict="raise"``, else only if
-        the other commit touched a file that this one changes outside the replaced folders.
+        ``ready`` is called once, when the commit is stored and nothing is locked yet: it may take its time, and what
+        it raises leaves the branch alone. ``guard`` is called with the branch locked, right before it moves; what it
+        raises stops the move and is passed on. Where nothing differs from the base, the base itself is returned
+        (unless ``allow_empty``). When the branch moved meanwhile, the same changes are made on the new tip, or
+        ``BranchMoved`` is raised: always with ``on_conflict="raise"``, else only if the other commit touched a file
+        that this one changes outside the replaced folders.
         ``when`` has to carry its zone. Raises WriteFailed and its kinds; then nothing is visible.
         """
         self._check_open()
@@ -256,6 +258,9 @@ class Writer:
                     guard()
             else:
                 sha = self._write_commit(tree, text, who)
+                if ready is not None:
+                    ready()
+                    ready = None
                 moved = self._move(sha, guard)
             if moved:
                 break

@@ -8,6 +8,7 @@ import pytest
 
 from operations.handlers import boundary_observers
 from operations.models import Operation
+from opsconsole.core.errors import OpsError
 from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
@@ -188,3 +189,20 @@ def test_a_row_without_its_commit_still_reads(capture: Any, n8n: Any, environmen
         Snapshot.objects.update(git_commit_sha=None, workflows=[])
     lost = services.snapshot_by_id(environment.tenant_id, snapshot.pk)
     assert [e["key"] for e, _ in services.load_content(lost)] == ["orders"]
+
+
+def test_where_the_rows_cannot_be_written_no_commit_becomes_visible(
+    capture: Any, n8n: Any, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n8n.seed([workflow("Orders")])
+
+    def refused(_rows: Any) -> None:
+        raise OpsError("The database refuses.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("workflows.recording.bulk.insert", refused)
+        failed = capture()
+    store = repository.store_for(environment.tenant_id)
+    assert isinstance(failed, Operation) and failed.error_message == "The database refuses."
+    assert store.tip(environment.seen_branch) is None
+    assert isinstance(capture(), Snapshot)
