@@ -97,6 +97,7 @@ _TENANT_PAGES: dict[str, Route] = {
     "drift/settle/": Route(get=Rule.READ, post=_settle),
     "drift/<uuid:pk>/": READS_AND_WRITES,
     "snapshots/": READS,
+    "snapshots/push/": WRITES,
     "snapshots/new/": READS_AND_WRITES,
     "snapshots/<uuid:pk>/": READS,
     "snapshots/<uuid:pk>/verify/": WRITES,

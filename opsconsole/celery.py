@@ -66,6 +66,7 @@ app.conf.update(
             "schedule": 3600.0,
             "options": {"expires": 600.0},
         },
+        "git-remotes": {"task": "snapshots.tasks.keep_copied", "schedule": 30.0, "options": {"expires": 30.0}},
         "reap": {
             "task": "operations.tasks.reap",
             "schedule": settings.REAPER_INTERVAL_SECONDS,

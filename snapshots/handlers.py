@@ -13,7 +13,7 @@ from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
 from workflows.writes import failures
 
-from . import care, preview, restore, services
+from . import care, preview, pushing, restore, services
 from .capture import capture_into
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .models import Snapshot, SnapshotType
@@ -74,6 +74,16 @@ class Maintain:
         full = bool(run.params.get("full"))
         result: dict[str, Any] = run.step("pack", "Pack it", lambda: care.look_after(run.tenant_id, full=full))
         return result
+
+
+@register
+class Push:
+    """Copy the tenant's Git store to its remote."""
+
+    kind: ClassVar[str] = pushing.KIND
+
+    def run(self, run: Run) -> dict[str, Any]:
+        return pushing.push(run)
 
 
 @register

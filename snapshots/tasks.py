@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import care
+from . import care, pushing
 
 
 @shared_task(name="snapshots.tasks.keep_schedules")
 def keep_schedules() -> None:
     """Every hour: each tenant's Git store has somebody to look after it."""
     care.keep_schedules()
+
+
+@shared_task(name="snapshots.tasks.keep_copied")
+def keep_copied() -> None:
+    """Every half minute: what was committed goes to the tenants' Git remotes."""
+    pushing.keep_copied()

@@ -6,6 +6,7 @@ from . import views
 
 urlpatterns = [
     path("snapshots/", views.snapshots, name="snapshots"),
+    path("snapshots/push/", views.snapshots_push, name="snapshots-push"),
     path("snapshots/new/", views.snapshot_create, name="snapshot-create"),
     path("snapshots/<uuid:pk>/", views.snapshot, name="snapshot"),
     path("snapshots/<uuid:pk>/verify/", views.snapshot_verify, name="snapshot-verify"),

@@ -20,7 +20,7 @@ from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
 from workflows.presenters import diff_context
 
-from . import selectors, services
+from . import pushing, selectors, services
 from .canonical import canonical_blobs, canonical_content, canonical_references
 from .errors import NotConfirmed, PreviewFailed
 from .forms import CaptureForm, RestoreForm
@@ -67,8 +67,20 @@ def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
         "filtered": bool(chosen or kind or request.GET.get("cursor")),
         "may_operate": visit.may(Grants.OPERATE) or any(may_operate(visit, e) for e in environments),
         "nav_section": "snapshots",
+        "copied": pushing.copied() if visit.tenant.git_remote_url else None,
     }
     return render(request, "snapshots/list.html", context)
+
+
+@tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",), scope=False)
+def snapshots_push(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Copy the history to the Git remote now."""
+    try:
+        operation = pushing.start_push(tenant_id=visit.tenant.pk, requested_by=visit.user)
+    except OpsError as error:
+        messages.error(request, f"{error.message} {error.recovery}")
+        return redirect("snapshots", tenant_slug=visit.tenant.slug)
+    return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
 
 
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django import forms
+from django.core.validators import RegexValidator
 
 from .models import SLUG, Grants, PlatformRole, TenantRole
 
@@ -78,6 +79,13 @@ class ServiceAccountForm(forms.Form):
     role = forms.ChoiceField(choices=SERVICE_ROLES, initial=TenantRole.VIEWER)
 
 
+class SecretArea(forms.Textarea):
+    """Room for a key of several lines; what was typed never comes back in a page."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
 class SettingsForm(forms.Form):
     name = forms.CharField(max_length=120)
     git_remote_url = forms.CharField(
@@ -86,12 +94,28 @@ class SettingsForm(forms.Form):
         label="Git remote",
         help_text="A second home for this tenant's history: https:// or ssh:// address of an empty repository.",
     )
+    git_remote_username = forms.CharField(
+        max_length=100,
+        required=False,
+        label="User name at the remote",
+        validators=[RegexValidator(r"^[^\s:]+$", "A user name has no spaces and no colon.")],
+        help_text="Only for https://, and only where the host asks for a certain one beside the token.",
+    )
     git_remote_secret = forms.CharField(
         max_length=8000,
         required=False,
         label="Token or private key for the remote",
-        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
-        help_text="Kept encrypted and never shown again. Left empty, the present one stays.",
+        widget=SecretArea(attrs={"autocomplete": "off", "rows": 3, "spellcheck": "false"}),
+        help_text="https:// takes a token, ssh:// a private key without a passphrase. Kept encrypted and never shown"
+        " again. Left empty, the present one stays.",
+    )
+    git_remote_known_hosts = forms.CharField(
+        max_length=8000,
+        required=False,
+        label="Host key of the remote",
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="For ssh://: what “ssh-keyscan HOST” prints, once you have compared it with what the host publishes."
+        " A host with another key is not spoken to.",
     )
     forget_secret = forms.BooleanField(required=False, label="Forget the stored secret")
 
@@ -109,3 +133,14 @@ class SettingsForm(forms.Form):
         if parts.password:
             raise forms.ValidationError("Put the token into its own field: addresses are shown to everybody here.")
         return url
+
+    def clean(self) -> dict[str, Any]:
+        given = super().clean() or {}
+        ssh = str(given.get("git_remote_url", "")).startswith("ssh://")
+        if ssh and not given.get("git_remote_known_hosts"):
+            self.add_error("git_remote_known_hosts", "Without its host key, a remote by ssh:// is not spoken to.")
+        secret = str(given.get("git_remote_secret") or "")
+        if secret and given.get("git_remote_url") and ssh != ("PRIVATE KEY-----" in secret):
+            wanted = "a private key, from -----BEGIN to the end of its last line" if ssh else "a token, not a key"
+            self.add_error("git_remote_secret", f"This address takes {wanted}.")
+        return given

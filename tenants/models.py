@@ -102,7 +102,9 @@ class Tenant(models.Model):
     slug = models.CharField(max_length=48, unique=True, validators=[SLUG])
     status = models.CharField(max_length=16, choices=TenantStatus.choices, default=TenantStatus.ACTIVE)
     git_remote_url = models.CharField(max_length=500, blank=True)
+    git_remote_username = models.CharField(max_length=100, blank=True, default="", db_default="")
     git_remote_secret = models.TextField(blank=True, help_text="Encrypted.")
+    git_remote_known_hosts = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -116,15 +116,29 @@ def _keep_an_owner(tenant: Tenant, *, leaving: User) -> None:
         raise LastOwner
 
 
-def update_settings(*, tenant: Tenant, name: str, git_remote_url: str, secret: str | None = None) -> Tenant:
-    """Change a tenant's name and Git remote. ``secret``: None keeps the stored one, '' forgets it."""
+def update_settings(
+    *,
+    tenant: Tenant,
+    name: str,
+    git_remote_url: str,
+    secret: str | None = None,
+    username: str = "",
+    known_hosts: str = "",
+) -> Tenant:
+    """Change a tenant's name and Git remote.
+
+    ``secret``: a token, or for ssh a private key; None keeps the stored one, '' forgets it. ``known_hosts``: the
+    remote's host keys, as lines of OpenSSH's file.
+    """
     name = name.strip()
     if not name:
         raise Invalid("A tenant needs a name.", details={"name": "required"})
     with platform_scope():
         row = Tenant.objects.select_for_update().get(pk=tenant.pk)
         row.name, row.git_remote_url = name, git_remote_url.strip()
+        row.git_remote_username, row.git_remote_known_hosts = username.strip(), known_hosts.strip()
         if secret is not None:
             row.git_remote_secret = crypto.encrypt(secret) if secret else ""
-        row.save(update_fields=["name", "git_remote_url", "git_remote_secret", "updated_at"])
+        remote = [f"git_remote_{part}" for part in ("url", "username", "secret", "known_hosts")]
+        row.save(update_fields=["name", *remote, "updated_at"])
     return row

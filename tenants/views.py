@@ -263,12 +263,18 @@ def settings(request: HttpRequest, visit: Visit) -> HttpResponse:
             given = form.cleaned_data
             secret = "" if given["forget_secret"] else given["git_remote_secret"] or None
             services.update_settings(
-                tenant=tenant, name=given["name"], git_remote_url=given["git_remote_url"], secret=secret
+                tenant=tenant,
+                name=given["name"],
+                git_remote_url=given["git_remote_url"],
+                secret=secret,
+                username=given["git_remote_username"],
+                known_hosts=given["git_remote_known_hosts"],
             )
             messages.success(request, "The settings are saved.")
             return redirect("tenant-settings", tenant_slug=tenant.slug)
     else:
-        form = SettingsForm(initial={"name": tenant.name, "git_remote_url": tenant.git_remote_url})
+        remote = ("git_remote_url", "git_remote_username", "git_remote_known_hosts")
+        form = SettingsForm(initial={name: getattr(tenant, name) for name in ("name", *remote)})
     context = {
         "form": form,
         "has_secret": bool(tenant.git_remote_secret),

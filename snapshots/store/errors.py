@@ -13,7 +13,7 @@ class WriteFailed(CaptureFailed):
 
     title = "The Git store could not be written"
     message = "Git refused the write; nothing was changed."
-    recovery = "Run the store's check, put right what it names, then try again."
+    recovery = "Run 'manage.py snapshots_check', put right what it names, then try again."
 
 
 class StoreFull(WriteFailed):
@@ -42,7 +42,7 @@ class StoreLocked(WriteFailed):
 class StoreCorrupt(WriteFailed):
     title = "The Git store is damaged"
     message = "The Git store holds damaged data, so nothing was written."
-    recovery = "Run the store's check; fetch the repository again from its remote or restore its backup."
+    recovery = "Run 'manage.py snapshots_check'; fetch the repository again from its remote or restore its backup."
     status = 500
 
 
@@ -104,6 +104,18 @@ class PushRefusedLogin(PushFailed):
     title = "The remote refused the credentials"
     message = "The remote repository did not accept the credentials, or they may not write to it."
     recovery = "Renew the token or key in the tenant's settings and give it write access, then push again."
+
+
+class PushHostUnknown(PushFailed):
+    """The host at that address is not the one whose key was entered; nothing was sent."""
+
+    code = "GIT_006"
+    title = "The remote is not the host it should be"
+    message = "The host at the remote's address shows another key than the one in the settings; nothing was sent."
+    recovery = (
+        "Ask whoever runs that host whether its key has changed. If it has, enter the new one in the tenant's settings"
+        " and push again; if not, somebody stands in between: do not push."
+    )
 
 
 class PushUnreachable(PushFailed):

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .errors import PushFailed, PushRefusedLogin, PushRejected, PushUnreachable, RemoteNotAllowed, tidy
+from .errors import (
+    PushFailed,
+    PushHostUnknown,
+    PushRefusedLogin,
+    PushRejected,
+    PushUnreachable,
+    RemoteNotAllowed,
+    tidy,
+)
 from .plumbing import Plumbing
 from .refs import tips
 
@@ -18,10 +26,12 @@ _SCP_LIKE = re.compile(r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>[A-Za-z0-9.-]+):(?P<
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]*[A-Za-z0-9])?\Z")
 _LOGIN = re.compile(
     r"authentication failed|could not read (?:username|password)|invalid (?:username|credentials)|access denied"
-    r"|permission (?:to .* )?denied|publickey|returned error: 40[13]|host key verification failed|not permitted"
+    r"|permission (?:to .* )?denied|publickey|returned error: 40[13]|not permitted"
     r"|terminal prompts disabled|load key",
     re.I,
 )
+_HOST_KEY = re.compile(r"host key verification failed|remote host identification has changed", re.I)
+_NO_SSH = re.compile(r"cannot run ssh|ssh: (?:command )?not found", re.I)
 _UNREACHABLE = re.compile(
     r"could not resolve|couldn't connect|failed to connect|connection (?:refused|timed out|reset|closed)|timed out"
     r"|no route to host|network is unreachable|not found|does not exist|does not appear to be a git repository"
@@ -135,6 +145,14 @@ def _judge(status: int, out: str, said: str) -> Pushed:
         raise PushRejected(details={"branches": rejected, "git": said})
     if status == 0:
         return Pushed(tuple(moved), tuple(unchanged))
+    if _HOST_KEY.search(said):
+        raise PushHostUnknown(details={"git": said})
+    if _NO_SSH.search(said):
+        raise PushFailed(
+            "The program “ssh” is missing where the console's workers run; nothing was sent.",
+            recovery="Install OpenSSH's client there, then push again.",
+            details={"git": said},
+        )
     if _LOGIN.search(said):
         raise PushRefusedLogin(details={"git": said})
     if _UNREACHABLE.search(said):
@@ -146,6 +164,7 @@ def _without(said: str, remote: Remote) -> str:
     for secret in (remote.password, remote.ssh_key):
         if secret:
             said = said.replace(secret, "…")
+    said = re.sub(r"/\S*/opsconsole-ssh-[^/\s]*/", "", said)
     return tidy(re.sub(r"//[^/@\s]+@", "//…@", said))
 
 
@@ -176,7 +195,7 @@ def _signed_in(remote: Remote, protocol: str) -> Iterator[tuple[list[str], dict[
 
 def _ssh_command(folder: Path, remote: Remote) -> str:
     hosts, key = folder / "known_hosts", folder / "key"
-    hosts.write_text(remote.known_hosts.strip() + "\n")
+    hosts.write_text(_lines(remote.known_hosts))
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
@@ -185,7 +204,10 @@ def _ssh_command(folder: Path, remote: Remote) -> str:
         "ConnectTimeout": "15",
         "ServerAliveInterval": "15",
         "ServerAliveCountMax": "2",
+        # Only the tenant's own key is shown, never one of the user whom the console runs as.
         "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "IdentityFile": str(key) if remote.ssh_key else "none",
         "ForwardAgent": "no",
         "PermitLocalCommand": "no",
         "ProxyCommand": "none",
@@ -193,6 +215,10 @@ def _ssh_command(folder: Path, remote: Remote) -> str:
     words = ["ssh", "-F", "/dev/null", *(f"-o {name}={value}" for name, value in options.items())]
     if remote.ssh_key:
         key.touch(mode=0o600)
-        key.write_text(remote.ssh_key.strip() + "\n")
-        words.append(f"-i {key}")
+        key.write_text(_lines(remote.ssh_key))
     return " ".join(words)
+
+
+def _lines(text: str) -> str:
+    """As OpenSSH reads it: what comes out of a browser's form has other ends of lines."""
+    return "\n".join(text.strip().splitlines()) + "\n"

@@ -264,7 +264,7 @@ def test_passwords_must_be_one_line(store: GitStore) -> None:
     [
         ("fatal: Authentication failed for 'https://host/x.git/'", "GIT_002"),
         ("git@host: Permission denied (publickey).\nfatal: Could not read from remote repository.", "GIT_002"),
-        ("Host key verification failed.", "GIT_002"),
+        ("Host key verification failed.", "GIT_006"),
         ("fatal: unable to access 'https://host/': Could not resolve host: host", "GIT_003"),
         ("ssh: connect to host h port 22: Connection timed out", "GIT_003"),
         ("something nobody has seen yet", "GIT_001"),
