@@ -1,4 +1,5 @@
 """Real workflows there and back: captured into Git, restored into an empty n8n, captured again, equal by hash.
+And drift of every kind: found, put back or approved, and a snapshot restored over it.
 
 Against the sandbox always (with generated workflows where the folder of real ones is missing), and against real n8n
 instances with ``--n8n=live`` or OPSCONSOLE_LIVE_N8N=1. What n8n itself adds to a workflow must not count as drift.
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from drift.models import ACTIVE, DriftIncident
-from drift.services import start_check
+from drift.services import reconcile, stabilize, start_check
 from operations import engine
 from operations.models import Operation
 from opsconsole.core import crypto
@@ -33,6 +34,8 @@ from workflows.n8n import N8nClient
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "workflows" / "n8n"
 REAL = Path(os.environ.get("OPSCONSOLE_REAL_WORKFLOWS") or BESIDE)
 GENERATED = 120
+#: One worker runs them all, so that the instances are started once.
+LIVE = pytest.mark.xdist_group("roundtrip")
 
 
 @dataclass
@@ -42,9 +45,12 @@ class Place:
     base_url: str
     api_key: str
 
+    def client(self) -> N8nClient:
+        """n8n's own API, as a person's tool would use it behind the console's back."""
+        return N8nClient(base_url=self.base_url, api_key=self.api_key, policy=address_policy())
+
     def create_all(self, workflows: list[dict[str, Any]]) -> None:
-        """Through n8n's own API, as a person's tool would."""
-        with N8nClient(base_url=self.base_url, api_key=self.api_key, policy=address_policy()) as client:
+        with self.client() as client:
             for workflow in workflows:
                 client.create_workflow(workflow)
 
@@ -79,6 +85,7 @@ def test_there_and_back(live_cast: Any, sandboxes: tuple[Place, Place]) -> None:
     _there_and_back(live_cast.tenant, *sandboxes)
 
 
+@LIVE
 @pytest.mark.live_n8n
 @pytest.mark.timeout(900)
 def test_there_and_back_on_a_real_n8n(live_cast: Any, real_instances: tuple[Place, Place]) -> None:
@@ -103,6 +110,113 @@ def _there_and_back(tenant: Any, origin: Place, empty: Place) -> None:
     before, after = ({e["key"]: e["content_hash"] for e in s.workflows} for s in (first, again))
     assert before == after
     assert _drifted(environment) == []
+
+
+def test_drift_is_settled(live_cast: Any, sandboxes: tuple[Place, Place]) -> None:
+    _settled(live_cast, sandboxes[0])
+
+
+@LIVE
+@pytest.mark.live_n8n
+@pytest.mark.timeout(300)
+def test_drift_is_settled_on_a_real_n8n(live_cast: Any, real_instances: tuple[Place, Place]) -> None:
+    _settled(live_cast, real_instances[0])
+
+
+def _settled(cast: Any, place: Place) -> None:
+    """Six kinds of meddling: one is no drift, one is approved, four are put back at once; then all as it once was."""
+    with place.client() as n8n:
+        made = {
+            name: n8n.create_workflow(_hook(name, "1")).id
+            for name in ("Content", "Settings", "Switch", "Gone", "Moved")
+        }
+        try:
+            _meddle_and_settle(cast, place, n8n, made)
+        finally:
+            for ident in {*made.values(), *(workflow["id"] for workflow in _seeded(n8n).values())}:
+                n8n.delete(ident)
+
+
+def _seeded(n8n: N8nClient) -> dict[str, dict[str, Any]]:
+    """What is there now of this test's own, by name."""
+    found = (workflow for page in n8n.iter_workflow_pages() for workflow in page.items)
+    return {workflow["name"]: workflow for workflow in found if workflow["name"] in SEEDED}
+
+
+def _meddle_and_settle(cast: Any, place: Place, n8n: N8nClient, made: dict[str, str]) -> None:
+    for name in ("Content", "Switch", "Gone"):
+        n8n.activate(made[name])
+    environment = _environment(cast.tenant, place)
+    baseline = _snapshot(_drive(start_capture(**_in(environment), requested_by=None)))
+    assert _drifted(environment) == []
+    approved = {name: n8n.get_workflow(ident) for name, ident in made.items()}
+
+    n8n.update_workflow(made["Content"], _hook("Content", "2"))
+    n8n.update_workflow(made["Settings"], {**_hook("Settings", "1"), "settings": {"executionTimeout": 60}})
+    n8n.deactivate(made["Switch"])
+    n8n.delete(made["Gone"])
+    n8n.activate(n8n.create_workflow(_hook("Appeared", "1")).id)
+    moved = _hook("Moved", "1")
+    moved["nodes"][0]["position"] = [960, 480]
+    n8n.update_workflow(made["Moved"], moved)
+    assert sorted(_drifted(environment)) == ["Appeared", "Content", "Gone", "Settings", "Switch"]
+    found = _standing(environment)
+    assert {name: row.kind for name, row in found.items()} == {
+        "Appeared": "added", "Content": "modified", "Gone": "removed", "Settings": "modified", "Switch": "activation",
+    }  # fmt: skip
+
+    # One is right as it is; the others go back in one job.
+    (approving,) = reconcile(
+        tenant_id=cast.tenant.pk, incident_ids=[found["Settings"].pk], comment="Agreed.", requested_by=cast.owner
+    )
+    assert [row["name"] for row in _drive(approving).result["reconciled"]] == ["Settings"]
+    back = [row.pk for name, row in found.items() if name != "Settings"]
+    (putting_back,) = stabilize(tenant_id=cast.tenant.pk, incident_ids=back, requested_by=cast.owner)
+    result = _drive(putting_back).result
+    assert {row["name"]: row["action"] for row in result["stabilized"]} == {
+        "Appeared": "deactivate", "Content": "restore", "Gone": "restore", "Switch": "restore",
+    }  # fmt: skip
+    assert result["failed"] == [] and _drifted(environment) == []
+
+    # n8n itself says so, behind the console's back.
+    now = _seeded(n8n)
+    for name in ("Content", "Switch", "Gone", "Moved"):
+        assert now[name]["active"] == approved[name]["active"]
+        assert [n["parameters"] for n in now[name]["nodes"]] == [n["parameters"] for n in approved[name]["nodes"]]
+    assert now["Gone"]["id"] != made["Gone"], "an n8n never gives the same id twice"
+    assert now["Settings"]["settings"]["executionTimeout"] == 60 and not now["Appeared"]["active"]
+
+    # The first snapshot is restored over it: what was approved since is put back, too, and so drifts.
+    report = _drive(start_restore(**_in(environment), snapshot_id=baseline.pk, requested_by=cast.owner)).result
+    assert [row["name"] for row in report["updated"]] == ["Settings"] and report["created"] == report["failed"] == []
+    assert report["proof"]["equal"] is True
+    assert n8n.get_workflow(made["Settings"])["settings"].get("executionTimeout", -1) == -1
+    assert _drifted(environment) == ["Settings"]
+
+
+SEEDED = ("Content", "Settings", "Switch", "Gone", "Moved", "Appeared")
+
+
+def _hook(name: str, version: str) -> dict[str, Any]:
+    """A workflow that can be switched on; its answer is ``version``."""
+    path = f"settled-{name.lower()}"
+    called = {"path": path, "httpMethod": "POST", "responseMode": "lastNode"}
+    then = {"mode": "raw", "jsonOutput": f'{{"version": {version}}}'}
+    return {
+        "name": name,
+        "nodes": [
+            {
+                "id": f"{path}-1", "name": "Called", "type": "n8n-nodes-base.webhook", "typeVersion": 2,
+                "position": [0, 0], "parameters": called, "webhookId": path,
+            },
+            {
+                "id": f"{path}-2", "name": "Then", "type": "n8n-nodes-base.set", "typeVersion": 3.4,
+                "position": [240, 0], "parameters": then,
+            },
+        ],
+        "connections": {"Called": {"main": [[{"node": "Then", "type": "main", "index": 0}]]}},
+        "settings": {"executionOrder": "v1"},
+    }  # fmt: skip
 
 
 def _in(environment: Environment) -> dict[str, Any]:
@@ -145,6 +259,10 @@ def _snapshot(operation: Operation) -> Snapshot:
 def _drifted(environment: Environment) -> list[str]:
     """Names of what a fresh check calls drifted."""
     _drive(start_check(**_in(environment), requested_by=None))
+    return list(_standing(environment))
+
+
+def _standing(environment: Environment) -> dict[str, DriftIncident]:
     with tenant_scope(environment.tenant_id):
         found = DriftIncident.objects.filter(incident_state__in=[str(s) for s in ACTIVE])
-        return [row.workflow_env_map.env_name for row in found.select_related("workflow_env_map")]
+        return {row.workflow_env_map.env_name: row for row in found.select_related("workflow_env_map")}
