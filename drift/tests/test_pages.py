@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.test import Client
 
@@ -319,3 +323,15 @@ def test_check_now_from_the_page(place: Any, live_cast: Any) -> None:
     assert started.status_code == 302 and "/jobs/" in started["Location"]
     place.run_all()
     assert "nothing changed" in client.get(url(place, "schedule/")).content.decode()
+
+
+def test_the_guides_queries_run(place: Any, incident: DriftIncident) -> None:
+    """What the guide gives a person to type at psql, as the operator."""
+    text = (Path(__file__).parents[2] / "docs/guide/drift.md").read_text()
+    (block,) = re.findall(r"```sql\n(.*?)```", text, re.S)
+    first, second = (sql for sql in block.split(";") if sql.strip())
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        ((environment, name, severity, state, left, sentence),) = operator.execute(first).fetchall()
+        assert (severity, state) == (incident.severity, "OPEN") and left.total_seconds() > 0
+        assert environment and name and sentence == incident.drift_snapshot["diff_summary"]["sentences"][0]
+        assert ("acme", True, True) in {row[:3] for row in operator.execute(second).fetchall()}
