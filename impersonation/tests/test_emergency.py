@@ -94,7 +94,7 @@ def test_support_sessions_end_without_a_second_factor(cast: Any, begin: Begin) -
 
 def test_an_owner_reaches_nothing_beyond_the_tenant(cast: Any, tokens: None, begin: Begin) -> None:
     _, session = begin()
-    owner = at_browser(cast.owner)
+    owner = at_browser(cast.owner, factor=False)
     page = owner.get(PAGE)
     assert [act["what"] for act in page.context["acts"]] == ["revoke-tokens", "end-sessions"]
     assert "unbound, of Viewer" not in page.content.decode()

@@ -35,7 +35,7 @@ THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LOGIN = "/account/login/"
 # Never followed: they end the visit, answer with a file or a stream, or belong to Django.
 SKIP = re.compile(
-    r"^/(static|api|health|metrics|sse|admin/(?!$)|accounts?/logout)|/(download|export|raw|events)(/|$|\.)"
+    r"^/(static|api|health|metrics|sse|admin/(?!$)|accounts?/logout)|/(download|manifest|raw|events)(/|$|\.)"
 )
 _ID = re.compile(r"^([0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{12,64}|\d+)$")
 
