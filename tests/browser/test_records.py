@@ -21,7 +21,7 @@ def tab_to(visitor: Visitor, what: str) -> None:
     """Press Tab until the element has the focus."""
     for _ in range(80):
         visitor.page.keyboard.press("Tab")
-        if visitor.page.evaluate("what => document.activeElement.matches(what)", what):
+        if visitor.page.evaluate("what => document.activeElement?.matches(what)", what):
             return
     raise AssertionError(f"Tab does not reach {what} on {visitor.page.url}")
 
@@ -60,6 +60,7 @@ def test_times_of_day_stay_in_the_form(owner: Visitor) -> None:
 def test_all_tokens_are_revoked_in_an_emergency(owner: Visitor) -> None:
     owner.go("settings/")
     owner.follow("Emergency…")
+    owner.sees("Never needed so far")
     tab_to(owner, "[name=what]")
     owner.page.keyboard.press("Space")
     for text in ("A laptop was stolen", "wrong"):
@@ -78,6 +79,7 @@ def test_all_tokens_are_revoked_in_an_emergency(owner: Visitor) -> None:
 def test_a_member_gets_one_environment(owner: Visitor) -> None:
     owner.go("members/")
     owner.follow("Viktor Hale")
+    owner.sees("Everywhere")
     box = owner.page.get_by_label("Operator in Staging")
     assert not box.is_checked()
     box.focus()
