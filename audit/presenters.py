@@ -56,6 +56,7 @@ STATES = {
     "DELETE": "removed",
     "SIGN_IN_FAILED": "failed",
     "IMPERSONATION_BLOCKED": "failed",
+    "TRAIL_NOT_ANCHORED": "failed",
     "EFFECT_INTENDED": "open",
     "EFFECT_FAILED": "failed",
     "EFFECT_UNKNOWN": "unknown",

@@ -61,6 +61,8 @@ ACTIONS = {
     "REPORT_MAILED": "Report sent",
     "REPORT_NOT_MAILED": "Report not sent",
     "TRAIL_EXPORTED": "Trail exported",
+    "TRAIL_NOT_ANCHORED": "Trail not anchored",
+    "TRAIL_ANCHORED": "Trail anchored again",
     "READ": "Read in a support session",
     "REFUSED": "Refused in a support session",
     "IMPERSONATION_START": "Support session started",

@@ -256,6 +256,7 @@ WORDS = {
     "broker": "Message broker",
     "workers": "Workers and scheduler",
     "git_store": "Git store",
+    "trail": "Trail's anchor",
     "jobs": "Jobs",
 }
 

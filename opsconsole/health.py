@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 
+from audit.anchors import failing
 from operations import selectors
 from operations.models import Heartbeat
 from opsconsole.core import clock
@@ -63,12 +64,19 @@ def jobs() -> dict[str, Any]:
     return {"status": "failed" if counts["stuck"] else "ok", **counts}
 
 
+def trail() -> dict[str, Any]:
+    """The head of the trail's chain comes through to where it is anchored."""
+    event = failing()
+    return {"status": "ok"} if event is None else {"status": "failed", "not_anchored_since": event.created_at}
+
+
 COMPONENTS: dict[str, Callable[[], dict[str, Any]]] = {
     "database": database,
     "broker": broker,
     "workers": reaper,
     "git_store": git_store,
     "jobs": jobs,
+    "trail": trail,
 }
 ESSENTIAL = ("database",)
 #: The components that stand behind each name the runbooks ask for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -26,12 +27,14 @@ class Command(BaseCommand):
         url = settings.DATABASE_OPERATOR_URL
         if not url:
             raise CommandError("DATABASE_OPERATOR_URL is not set: checking needs a role that reads every row.")
-        command = [sys.executable, str(settings.BASE_DIR / "script" / "verify-trail"), "--database", url]
+        command = [sys.executable, str(settings.BASE_DIR / "script" / "verify-trail")]
         for key in [seal_key().public_text, *settings.SEAL_PUBLIC_KEYS]:
             command += ["--public-key", key]
         command += ["--anchor", options["anchor"]] if options["anchor"] else []
         command += ["--json"] if options["json"] else []
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        # Not as an argument: those of every process can be read by everybody on the machine.
+        environment = os.environ | {"VERIFY_TRAIL_DATABASE": url}
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
         self.stdout.write(done.stdout.rstrip())
         if done.returncode:
             raise CommandError(done.stderr.strip() or "The trail is not whole.", returncode=done.returncode)
