@@ -52,8 +52,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog AS $body$
     SELECT jsonb_object_agg(e.key, CASE
         WHEN e.key = ANY (ARRAY[{_MASKED}]) AND e.value <> 'null'
             THEN to_jsonb('masked:' || left(md5(e.value #>> '{{}}'), 8))
-        WHEN length(e.value::text) > {LARGEST_VALUE_CHARACTERS}
-            THEN jsonb_build_object('characters', length(e.value::text), 'md5', md5(e.value::text))
+        WHEN pg_column_size(e.value) > {_LONG_BYTES} THEN (
+            SELECT CASE WHEN length(said.it) > {LARGEST_VALUE_CHARACTERS}
+                THEN jsonb_build_object('characters', length(said.it), 'md5', md5(said.it)) ELSE e.value END
+            FROM (SELECT e.value::text AS it OFFSET 0) AS said)
         ELSE e.value END)
     FROM jsonb_each(document) AS e
 $body$

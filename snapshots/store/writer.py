@@ -76,6 +76,7 @@ class Writer:
         self._known: dict[str, frozenset[str]] = {}
         self._sent: set[str] = set()
         self._import: Process | None = None
+        self._ending: Process | None = None
         self._base: str | None = None
         self._base_tree: str | None = None
         self._stack: contextlib.ExitStack | None = None
@@ -103,10 +104,11 @@ class Writer:
         if self._closed:
             return
         self._closed = True
-        abandoned = self._import is not None
-        if self._import is not None:
-            self._import.close()
-            self._import = None
+        abandoned = self._import is not None or self._ending is not None
+        for process in (self._import, self._ending):
+            if process is not None:
+                process.close()
+        self._import = self._ending = None
         if self._stack is not None:
             self._stack.close()
         if abandoned:
@@ -146,6 +148,12 @@ class Writer:
         """Let what was put so far be there for others, before any commit names it."""
         self._check_open()
         self._finish_import()
+
+    def end_soon(self) -> None:
+        """Let Git put away what was sent so far while other things are done; more may be sent afterwards."""
+        self._check_open()
+        if self._ending is None:
+            self._ending = self._taken_off()
 
     def keep(self, path: str, blob: str) -> None:
         """Set a file to a blob that is in the store (or was put) already; ``commit`` fails if it is not."""
@@ -192,34 +200,47 @@ class Writer:
         try:
             self._import.stdin.writelines(parts)
         except OSError as error:
-            raise self._import_failed() from error
+            raise self._import_failed(self._import) from error
 
-    def _import_failed(self, said: str | None = None) -> WriteFailed:
-        process, self._import = self._import, None
-        if process is not None:
-            said = process.finish(timeout=10).said if said is None else said
-            process.close()
-            with contextlib.suppress(OSError):
-                (self._plumbing.path / f"fast_import_crash_{process.pid}").unlink(missing_ok=True)
+    def _import_failed(self, process: Process, said: str | None = None) -> WriteFailed:
+        self._import = None if process is self._import else self._import
+        self._ending = None if process is self._ending else self._ending
+        said = process.finish(timeout=10).said if said is None else said
+        process.close()
+        with contextlib.suppress(OSError):
+            (self._plumbing.path / f"fast_import_crash_{process.pid}").unlink(missing_ok=True)
         self.close()
         # Half a pack would go on filling the very disk that is full.
         locks.sweep_leftovers(self._plumbing.path)
         return write_failure(said or "the import ended before its time", command="fast-import")
 
-    def _finish_import(self) -> None:
-        if self._import is None:
-            return
+    def _taken_off(self) -> Process | None:
+        """The import, told that nothing more will come."""
+        process = self._import
+        if process is None:
+            return None
         try:
-            self._import.stdin.write(b"done\n")
-            self._import.stdin.flush()
+            process.stdin.write(b"done\n")
+            process.stdin.flush()
         except OSError as error:
-            raise self._import_failed() from error
-        # Hardening a large pack on a slow disk takes its time.
-        answer = self._import.finish(timeout=900)
-        if not answer.ok:
-            raise self._import_failed(answer.said)
-        self._import.close()
+            raise self._import_failed(process) from error
         self._import = None
+        return process
+
+    def _finish_import(self) -> None:
+        if self._ending is not None:
+            self._await(self._ending)
+            self._ending = None
+        last = self._taken_off()
+        if last is not None:
+            self._await(last)
+
+    def _await(self, process: Process) -> None:
+        # Hardening a large pack on a slow disk takes its time.
+        answer = process.finish(timeout=900)
+        if not answer.ok:
+            raise self._import_failed(process, answer.said)
+        process.close()
 
     # -- the commit ---------------------------------------------------------------------------------------------
 

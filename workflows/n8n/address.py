@@ -7,6 +7,7 @@ a name that points elsewhere a moment later (DNS rebinding) gains nothing.
 from __future__ import annotations
 
 import contextvars
+import functools
 import ipaddress
 import socket
 import ssl
@@ -28,6 +29,10 @@ deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("n8n_dea
 """The `time.monotonic()` at which the call under way must be over, however slowly bytes drip in."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+TRUST_SECONDS = 60.0
+"""How long certificates of authorities, once read, are used for new connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,13 +202,20 @@ class _Backend(httpcore.NetworkBackend):
         self._inner.sleep(seconds)
 
 
+@functools.lru_cache(maxsize=4)
+def _trust(ca_files: tuple[str, ...], _window: int) -> ssl.SSLContext:
+    """Whom we trust; read once in a while, since reading the system's certificates takes 30 ms."""
+    context = ssl.create_default_context()
+    for path in ca_files:
+        context.load_verify_locations(path)
+    return context
+
+
 class PinnedTransport(httpx.HTTPTransport):
     """httpx's transport, connecting only where the policy allows; no proxy of the process's environment is used."""
 
     def __init__(self, policy: AddressPolicy, *, connections: int = 10, ca_files: Sequence[str] = ()) -> None:
-        context = ssl.create_default_context()
-        for path in ca_files:
-            context.load_verify_locations(path)
+        context = _trust(tuple(ca_files), int(time.monotonic() // TRUST_SECONDS))
         super().__init__(verify=context, trust_env=False)
         self._backend = _Backend(policy)
         self._pool = httpcore.ConnectionPool(
