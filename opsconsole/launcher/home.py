@@ -106,6 +106,11 @@ def choose_home(explicit: str | None = None, *, default: str = ".data", checkout
     wanted = explicit or os.environ.get("OPSCONSOLE_HOME") or ""
     if wanted:
         root = Path(wanted).expanduser().absolute()
+        if taken := next((path for path in (root, *root.parents) if path.is_file()), None):
+            raise LauncherError(
+                f"{taken} is a file, so {root} cannot be the data folder.",
+                recovery="set OPSCONSOLE_HOME to a folder, or to one that can be made",
+            )
         user = service_user(root / "postgres")
         if not reachable(root, user):
             raise LauncherError(

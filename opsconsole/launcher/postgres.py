@@ -49,9 +49,10 @@ class Postgres:
                 f"{data} is not empty but holds no database.",
                 recovery=f"look what it is and move it away: mv {data} {data}.old",
             )
-        making = self.home.root / "postgres.new"
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(mode=0o700)
+        for left in self.home.root.glob("postgres.new*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # A folder of its own: the initdb of a run that was killed may still be writing into its one.
+        making = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.home.root))
         user = self.home.user
         if user.switches:
             os.chown(making, user.uid or 0, user.gid or 0)

@@ -137,8 +137,12 @@ def run(plan: Plan) -> int:
     finally:
         say("\nStopping …")
         supervisor.stop(except_for=services.children())
-        stop_n8n(plan.home, tools, program_environment({"OPSCONSOLE_HOME": str(plan.home.root)}, python=tools.python))
-        plan.home.run.joinpath("environment.json").unlink(missing_ok=True)
+        # Where the folder could not even be made, that is what has to be told.
+        if os.access(plan.home.run, os.W_OK):
+            stop_n8n(
+                plan.home, tools, program_environment({"OPSCONSOLE_HOME": str(plan.home.root)}, python=tools.python)
+            )
+            plan.home.run.joinpath("environment.json").unlink(missing_ok=True)
         services.stop()
     return 0
 

@@ -58,6 +58,13 @@ def test_a_named_folder_is_refused_rather_than_replaced(place: Path, monkeypatch
         choose_home()
 
 
+def test_a_file_where_the_folder_should_be_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "notes").write_text("not a folder")
+    monkeypatch.setenv("OPSCONSOLE_HOME", str(place / "notes" / "data"))
+    with pytest.raises(LauncherError, match="notes is a file"):
+        choose_home()
+
+
 def test_an_ordinary_user_needs_no_open_folders(place: Path) -> None:
     place.chmod(0o700)
     assert reachable(place / "below", OURSELVES)

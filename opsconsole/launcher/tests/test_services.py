@@ -68,10 +68,14 @@ def test_one_life_of_the_services(services: Services, home: Home) -> None:
 
 def test_a_half_made_database_and_a_foreign_pid_file_do_not_stand_in_the_way(services: Services, home: Home) -> None:
     home.create()
-    make_folder(home.root / "postgres.new")
-    (home.root / "postgres.new" / "PG_VERSION").write_text("18\n")
-    services.start()
+    # Somebody else still holds the file that they write to: an initdb outlives the run that was killed.
+    for name in ("postgres.new", "postgres.new-x7"):
+        make_folder(home.root / name)
+    with (home.root / "postgres.new-x7" / "PG_VERSION").open("w") as orphan:
+        services.start()
+        orphan.write("18\n")
     services.stop()
+    assert list(home.root.glob("postgres.new*")) == []
     # A crash and a reboot later, the number in the file may belong to anybody: here to this very test.
     (home.postgres / "postmaster.pid").write_text(f"{os.getpid()}\n{home.postgres}\n1\n5432\n\n\n\n\n")
     again = Services(home, own_toolchain(), fast=True)
