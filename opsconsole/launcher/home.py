@@ -80,10 +80,11 @@ class Home:
         passing = 0o711 if self.user.switches else 0o700
         make_folder(self.root, mode=passing)
         if not os.access(self.root, os.W_OK | os.X_OK):
-            owner = pwd_name(self.root.stat().st_uid)
+            uid = self.root.stat().st_uid
+            way_out = f"chmod u+rwx {self.root}" if uid == os.geteuid() else f"start as {pwd_name(uid)}"
             raise LauncherError(
-                f"The data folder {self.root} cannot be written to; it belongs to {owner}.",
-                recovery=f"start as {owner}, or set OPSCONSOLE_HOME to a folder of your own",
+                f"The data folder {self.root} cannot be written to; it belongs to {pwd_name(uid)}.",
+                recovery=f"{way_out}, or set OPSCONSOLE_HOME to a folder of your own",
             )
         for folder in (self.run, self.logs):
             make_folder(folder, mode=passing)
@@ -108,7 +109,7 @@ def choose_home(explicit: str | None = None, *, default: str = ".data", checkout
         root = Path(wanted).expanduser().absolute()
         if taken := next((path for path in (root, *root.parents) if path.is_file()), None):
             raise LauncherError(
-                f"{taken} is a file, so {root} cannot be the data folder.",
+                f"{taken} is a file, not a folder.",
                 recovery="set OPSCONSOLE_HOME to a folder, or to one that can be made",
             )
         user = service_user(root / "postgres")

@@ -35,8 +35,9 @@ class Services:
     def start(self, *, database: str = DATABASE) -> None:
         """Take the lock, clear what a killed run left, and start both. On failure nothing stays behind."""
         self.home.create()
-        self.lock = HomeLock(self.home)
-        self.lock.acquire(self.what)
+        lock = HomeLock(self.home)
+        lock.acquire(self.what)
+        self.lock = lock
         try:
             adopt_orphans()
             self.leftovers = clean_up_leftovers(self.home.pids)
@@ -58,13 +59,20 @@ class Services:
         )
         self.redis = Redis(self.home, self.tools.redis_binary(), pick_port(self.home, "redis"), known)
 
+    @property
+    def held(self) -> bool:
+        """Whether the folder was ever ours."""
+        return hasattr(self, "lock")
+
     def children(self) -> list[Child]:
         """The running programs, in order of start."""
         found = [getattr(self, name).child for name in ("postgres", "redis") if hasattr(self, name)]
         return [child for child in found if child is not None]
 
     def stop(self) -> None:
-        """Stop both, in reverse order, and let go of the lock."""
+        """Stop both, in reverse order, and let go of the lock. Without it nothing here is ours to stop."""
+        if not self.held:
+            return
         for child in reversed(self.children()):
             child.stop()
         end_descendants()

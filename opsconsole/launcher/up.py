@@ -137,8 +137,7 @@ def run(plan: Plan) -> int:
     finally:
         say("\nStopping …")
         supervisor.stop(except_for=services.children())
-        # Where the folder could not even be made, that is what has to be told.
-        if os.access(plan.home.run, os.W_OK):
+        if services.held:
             stop_n8n(
                 plan.home, tools, program_environment({"OPSCONSOLE_HOME": str(plan.home.root)}, python=tools.python)
             )

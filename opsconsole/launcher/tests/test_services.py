@@ -87,6 +87,16 @@ def test_a_half_made_database_and_a_foreign_pid_file_do_not_stand_in_the_way(ser
         again.stop()
 
 
+def test_stopping_what_never_began_leaves_the_others_alone(services: Services, home: Home) -> None:
+    services.start()
+    second = Services(home, own_toolchain(), fast=True)
+    with pytest.raises(LauncherError, match="Another copy"):
+        second.start()
+    second.stop()
+    assert home.state_file.exists() and lock_holder(home) is not None
+    services.stop()
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(services: Services, home: Home) -> None:
     home.create()
     make_folder(home.postgres)
