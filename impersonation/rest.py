@@ -11,7 +11,7 @@ from ninja import Field, Router, Schema, Status
 from opsconsole.core import clock
 from opsconsole.core.errors import Forbidden, NotFound
 from opsconsole.core.paging import clamp
-from tenants.api import caller, only_tenant, visit_for
+from tenants.api import NOBODYS, caller, only_tenant, visit_for
 from tenants.models import ApiToken, Grants, Tenant, User
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
@@ -146,8 +146,12 @@ def _uuid(text: str) -> uuid.UUID:
 def stop(request: HttpRequest, body: StopBody) -> dict[str, Any]:
     user = caller(request)
     with platform_scope():
-        found = selectors.session_by_id(body.session_id) if body.session_id else selectors.live_session_of(user)
-        if found is None or not (may_look(user) or services.may_end(found, user)):
+        if body.session_id:
+            near = None if may_look(user) else user
+            found = selectors.session_by_id(body.session_id, near=near)
+        else:
+            found = selectors.live_session_of(user)
+        if found is None:
             raise NotFound("There is no such session.", recovery="List them: GET /platform/impersonate/sessions.")
         if not services.may_end(found, user):
             raise Forbidden("Only its own person, a platform admin or an owner of the customer ends a session.")
@@ -216,12 +220,8 @@ def list_sessions(
 
 @router.get("/platform/impersonate/sessions/{session_id}", summary="One session: counts, flags, everything touched")
 def get_session(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
-    with platform_scope():
-        found = selectors.session_by_id(session_id)
-    if found is None:
-        raise NotFound
-    if only_tenant(request) or not may_look(caller(request)):
-        visit_for(request, tenant_id=found.impersonated_tenant_id, grant=Grants.VIEW_TRAIL)
+    everywhere = may_look(caller(request)) and not only_tenant(request)
+    found = _found(request, session_id, grant=None if everywhere else Grants.VIEW_TRAIL)
     with platform_scope():
         counts = selectors.counts_of(found)
         touched = selectors.impact(found, slug=found.impersonated_tenant.slug)
@@ -253,17 +253,27 @@ def get_session(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
     }
 
 
+def _found(request: HttpRequest, session_id: uuid.UUID, *, grant: str | None) -> ImpersonationSession:
+    """The session, where ``grant`` on its tenant is held (None: asked elsewhere).
+
+    A foreign one is looked for, and answers, as one that does not exist.
+    """
+    with platform_scope():
+        found = selectors.session_by_id(session_id)
+    if grant is not None:
+        visit_for(request, tenant_id=found.impersonated_tenant_id if found else NOBODYS, grant=grant)
+    if found is None:
+        raise NotFound
+    return found
+
+
 def _to_revert(request: HttpRequest, session_id: uuid.UUID) -> ImpersonationSession:
     """The session, for a platform admin with an unbound token or an owner of its tenant; otherwise as if not there."""
     user = caller(request)
-    with platform_scope():
-        found = selectors.session_by_id(session_id)
-    if found is None:
-        raise NotFound
-    if not is_platform_admin(user) or only_tenant(request):
-        visit_for(request, tenant_id=found.impersonated_tenant_id, grant=Grants.ADMINISTER)
-    else:
+    everywhere = is_platform_admin(user) and not only_tenant(request)
+    if everywhere:
         _unbound(request)
+    found = _found(request, session_id, grant=None if everywhere else Grants.ADMINISTER)
     if not may_revert(found, user):
         raise Forbidden("Only a platform admin or an owner of the customer undoes a session's writes.")
     return found

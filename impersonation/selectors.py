@@ -14,7 +14,7 @@ from audit import presenters
 from audit.selectors import TrailFilter, filtered, people_of
 from opsconsole.core import clock
 from opsconsole.core.paging import Page, by_time
-from tenants.models import Tenant, User
+from tenants.models import Membership, Tenant, User
 
 from .guardrails import night
 from .models import ImpersonationSession, SupportRequest
@@ -58,8 +58,13 @@ def list_sessions(
     return by_time(rows, cursor=cursor, limit=limit, field="started_at")
 
 
-def session_by_id(session_id: uuid.UUID) -> ImpersonationSession | None:
-    return sessions().filter(pk=session_id).first()
+def session_by_id(session_id: uuid.UUID, *, near: User | None = None) -> ImpersonationSession | None:
+    """A session; with ``near`` only one that the person leads, or in a tenant that they are a member of."""
+    rows = sessions().filter(pk=session_id)
+    if near is not None:
+        own = Membership.objects.filter(user=near).values("tenant_id")
+        rows = rows.filter(Q(actor_user=near) | Q(impersonated_tenant_id__in=own))
+    return rows.first()
 
 
 def live_session_of(user: User) -> ImpersonationSession | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import django.contrib.auth.admin  # noqa: F401 -- registered first, to be taken away
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
+from django.contrib.auth.models import Group
 
 from opsconsole.core.admin import ConsoleAdmin
 
 from .models import ApiToken, Membership, PlatformAdmin, Tenant, TenantUserObjectPermission, User, UserSession
+
+# Their own pages would write, and a second factor is nobody else's to read.
+admin.site.unregister([EmailAddress, Authenticator, Group])
 
 
 @admin.register(Tenant)

@@ -98,13 +98,12 @@ def decide(*, request_id: uuid.UUID, by: User, approve: bool, browser: str = "")
     if support.current() is not None or context.current().session_id is not None:
         raise Forbidden("Nobody agrees to anything from inside a support session.", recovery="End your session first.")
     with context.acting(actor_id=by.pk), platform_scope():
-        wish = (
-            SupportRequest.objects.select_for_update(of=("self",))
-            .select_related("tenant", "requested_by", "impersonated_user")
-            .filter(pk=request_id)
-            .first()
-        )
-        if wish is None or not may_see(wish, by):
+        rows = SupportRequest.objects.select_for_update(of=("self",)).filter(pk=request_id)
+        if not guardrails.may_support(by):
+            owned = Membership.objects.filter(user=by, role=TenantRole.OWNER)
+            rows = rows.filter(tenant_id__in=owned.values("tenant_id"))
+        wish = rows.select_related("tenant", "requested_by", "impersonated_user").first()
+        if wish is None:
             raise NotFound
         _refuse_decider(wish, by, browser)
         if wish.state(clock.now()) != "pending":

@@ -6,6 +6,7 @@ The rows of *theirs* are attacked from a scope of *ours*, with the id known. Not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import uuid
 from collections.abc import Callable
@@ -14,14 +15,15 @@ from typing import Any
 import orjson
 import psycopg
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from celery import shared_task
-from django.db import Error, connection, models, transaction
+from django.db import Error, ProgrammingError, connection, models, transaction
 
 from conftest import Cast, owner_connection
+from tenants import isolation
 from tenants.scope import platform_scope, tenant_scope
 
-from .rows import _tenant_column, one_of_each
+from .rows import WRITTEN_BY_TRIGGER, _tenant_column, one_of_each, tenant_models
 
 Row = models.Model
 
@@ -29,6 +31,11 @@ Row = models.Model
 def refused() -> Any:
     """By row security itself, not by chance: it is asked before any key or constraint."""
     return pytest.raises((Error, psycopg.Error), match="row-level security")
+
+
+def denied() -> Any:
+    """By row security, or because the role may not do that to the table at all."""
+    return pytest.raises((Error, psycopg.Error), match=r"row-level security|permission denied")
 
 
 @pytest.fixture
@@ -139,6 +146,48 @@ class Orm:
         assert row.pk not in {found.pk for found in type(row)._default_manager.iterator(chunk_size=50)}
 
 
+class AsyncOrm:
+    """The same through Django's asynchronous calls, as an async view would make them."""
+
+    def select(self, row: Row) -> None:
+        rows = type(row)._default_manager
+
+        async def look() -> None:
+            assert not await rows.filter(pk=row.pk).aexists()
+            assert row.pk not in [pk async for pk in rows.values_list("pk", flat=True)]
+
+        async_to_sync(look)()
+
+    def insert(self, row: Row) -> None:
+        another = copy.copy(row)
+        another.pk = _another(row)
+        with refused(), transaction.atomic():
+            async_to_sync(another.asave)(force_insert=True)
+
+    def update(self, row: Row) -> None:
+        column = _tenant_column(type(row))
+        assert async_to_sync(type(row)._default_manager.filter(pk=row.pk).aupdate)(**{column: models.F(column)}) == 0
+        with pytest.raises(Error, match="did not affect any rows"), transaction.atomic():
+            async_to_sync(row.asave)(force_update=True)
+
+    def delete(self, row: Row) -> None:
+        assert async_to_sync(type(row)._default_manager.filter(pk=row.pk).adelete)() == (0, {})
+
+    def upsert(self, row: Row) -> None:
+        column = _tenant_column(type(row))
+        field = next(f.name for f in row._meta.local_fields if f.column == column)
+        create = type(row)._default_manager.all().abulk_create
+        with refused(), transaction.atomic():
+            async_to_sync(create)([row], update_conflicts=True, unique_fields=["id"], update_fields=[field])
+
+    def copy(self, row: Row) -> None:
+        async def read() -> None:
+            found = type(row)._default_manager.aiterator(chunk_size=50)
+            assert row.pk not in {other.pk async for other in found}
+
+        async_to_sync(read)()
+
+
 def _another(row: Row) -> Any:
     return str(uuid.uuid4()) if isinstance(row._meta.pk, models.UUIDField) else 2**31 - 1
 
@@ -177,9 +226,20 @@ def in_task(work: Callable[[], None]) -> None:
     task_body.apply(throw=True)
 
 
-STYLES = {"orm": Orm(), "raw": Raw()}
+#: Tables whose rows are of a tenant by another column; see ``test_the_tenants_themselves``.
+BY_ANOTHER_COLUMN = {"tenants": "id", "tenant_grants": "content_object_id"}
+STYLES = {"orm": Orm(), "raw": Raw(), "async": AsyncOrm()}
 CARRIERS = (here, in_async, in_task)
 OPERATIONS = ("select", "insert", "update", "delete", "upsert", "copy")
+
+
+def test_every_table_of_a_tenant_has_cells(db: None) -> None:
+    """The catalogue is asked, so that a table without a model, or a model left out, fails."""
+    with platform_scope(), connection.cursor() as cursor:
+        tables = isolation.tenant_tables(cursor)
+    known = {model._meta.db_table for model in tenant_models()} | WRITTEN_BY_TRIGGER
+    assert set(tables) - known == set(BY_ANOTHER_COLUMN)
+    assert all(hasattr(style, operation) for style in STYLES.values() for operation in OPERATIONS)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -196,6 +256,28 @@ def test_another_tenants_rows(live_cast: Cast, theirs: list[Row], operation: str
     for carry in CARRIERS:
         carry(work)
     assert {table: everything(table) for table in before} == before
+
+
+@pytest.mark.parametrize("table", BY_ANOTHER_COLUMN)
+def test_the_tenants_themselves(live_cast: Cast, table: str) -> None:
+    column, before = BY_ANOTHER_COLUMN[table], everything(table)
+    wanted = str(live_cast.other_tenant.pk)
+    row = next(orjson.loads(text) for text in before.values() if orjson.loads(text)[column] == wanted)
+    with tenant_scope(live_cast.tenant.pk):
+        with connection.cursor() as cursor:
+            cursor.execute(f'SELECT count(*) FROM "{table}" WHERE {column} = %s', [wanted])
+            assert cursor.fetchone() == (0,)
+        for statement in (f'UPDATE "{table}" SET {column} = {column}', f'DELETE FROM "{table}"'):
+            # Where the tenant's role may do such a thing at all, it meets no row.
+            with contextlib.suppress(ProgrammingError), transaction.atomic():
+                assert raw(f"{statement} WHERE {column} = %s", [wanted]) == 0
+        fresh = {**row, "id": str(uuid.uuid4()) if table == "tenants" else 2**31 - 1}
+        for again in ("", " ON CONFLICT DO NOTHING"):
+            with denied(), transaction.atomic():
+                raw(as_row(table) + again, [orjson.dumps(fresh).decode()])
+        with denied(), transaction.atomic(), connection.cursor() as cursor:
+            send_row(cursor, f'COPY "{table}" FROM STDIN', list(fresh.values()))
+    assert everything(table) == before
 
 
 @pytest.mark.parametrize("style", STYLES)

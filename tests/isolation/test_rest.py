@@ -1,0 +1,253 @@
+"""The API, cell by cell: each place of each route that names an object, each verb, another tenant's id in it.
+
+It answers exactly as an id that does not exist, and nothing changes. All other places of the request hold what is the
+caller's own, so that the foreign id is what is refused. A route, or a place that names an object, without a cell fails.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pytest
+from django.db import models
+from django.test import Client
+
+from conftest import Cast
+from impersonation.tests.test_routes import API_METHODS
+from opsconsole.api import api
+from tenants.scope import platform_scope
+from tenants.tokens import create_token
+
+from .rows import one_of_each
+from .test_answers import REFUSALS, Told
+
+pytestmark = pytest.mark.django_db
+
+PREFIX = "/api/v1/"
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+#: What the places of the API name: the table of the object.
+OBJECTS = {
+    "environment_id": "environments",
+    "source_env_id": "environments",
+    "target_env_id": "environments",
+    "source_environment_id": "environments",
+    "target_environment_id": "environments",
+    "snapshot_id": "snapshots",
+    "incident_id": "drift_incidents",
+    "promotion_id": "promotions",
+    "operation_id": "background_jobs",
+    "operation": "background_jobs",
+    "resource_id": "snapshots",
+    "run_id": "report_runs",
+    "session_id": "platform_impersonation_sessions",
+    "session": "platform_impersonation_sessions",
+    "request_id": "support_requests",
+    "tenant": "tenants",
+    "tenant_id": "tenants",
+    "about": "tenants",
+    "user_id": "users",
+    "target_user_id": "users",
+    "person": "people",
+    "target_email": "people",
+    "assigned_to": "people",
+    "acted_as": "people",
+}
+#: Places that name nothing of a tenant's, with something to put there.
+WORDS = {"name": "access-review", "answer": "approve", "what": "end-sessions"}
+#: Bodies that the description leaves open: their places that name objects.
+OPEN_BODIES = {
+    ("POST", "promotions"): ("source_environment_id", "target_environment_id"),
+    ("POST", "incidents/{incident_id}/acknowledge"): ("assigned_to",),
+}
+#: What a body must also hold to be understood.
+FILLING = {"access": "REFUSED", "write_consent": "OWNER", "reason": "a reason of length", "mfa_code": "000000"}
+#: Places that narrow what the caller's own tenant is asked: nothing to refuse, and nothing more to be seen.
+NARROWING = ("about", "person", "acted_as")
+MADE_NOW = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)")
+PARAMETER = re.compile(r"{(\w+)}")
+LOOKS_LIKE_AN_OBJECT = re.compile(r"(_id|_ids|^tenant|^user|^person|^session|^operation)$")
+
+SCHEMA = api.get_openapi_schema(path_prefix=PREFIX)
+CALLS = {
+    (method.upper(), path.removeprefix(PREFIX)): call
+    for path, item in SCHEMA["paths"].items()
+    for method, call in item.items()
+}
+
+
+def query_of(call: dict[str, Any]) -> list[str]:
+    return [p["name"] for p in call.get("parameters", []) if p["in"] == "query"]
+
+
+def body_of(method: str, path: str, call: dict[str, Any]) -> dict[str, Any]:
+    """The body's fields as the API describes them."""
+    schema = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    named = SCHEMA["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], schema)
+    return {**named.get("properties", {}), **{name: {} for name in OPEN_BODIES.get((method, path), ())}}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of one request that names an object."""
+
+    method: str
+    path: str
+    where: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} {self.where}:{self.name}"
+
+
+def cells() -> Iterator[Cell]:
+    """Each place of each call; a place in the address for every verb, whether the route takes it or not."""
+    for method, path in CALLS:
+        call = CALLS[method, path]
+        yield from (Cell(method, path, "query", name) for name in query_of(call) if name in OBJECTS)
+        yield from (Cell(method, path, "body", name) for name in body_of(method, path, call) if name in OBJECTS)
+    for path in {path for _, path in CALLS}:
+        for name in PARAMETER.findall(path):
+            yield from (Cell(verb, path, "path", name) for verb in VERBS if name in OBJECTS)
+
+
+CELLS = sorted(set(cells()), key=str)
+
+
+def test_every_route_is_described_or_asks_for_nothing() -> None:
+    """What the description leaves out would have no cell."""
+    described = {re.sub(r"{(\w+)}", r"<\1>", f"{PREFIX[1:]}{path}") for _, path in CALLS}
+    assert {route for route in API_METHODS if "<" in route} <= described
+    assert {(m, re.sub(r"{(\w+)}", r"<\1>", f"{PREFIX[1:]}{p}")) for m, p in CALLS} == {
+        (method, route) for route, methods in API_METHODS.items() for method in methods if route in described
+    }
+
+
+def test_every_place_that_names_an_object_has_cells() -> None:
+    unknown = set()
+    for (method, path), call in CALLS.items():
+        names = {*PARAMETER.findall(path), *query_of(call), *body_of(method, path, call)}
+        unknown |= {n for n in names if LOOKS_LIKE_AN_OBJECT.search(n) and n not in OBJECTS}
+        unknown |= {n for n in PARAMETER.findall(path) if n not in OBJECTS and n not in WORDS}
+    assert not unknown, f"say in OBJECTS what these name: {unknown}"
+    assert len(CELLS) > 200
+
+
+class Estate:
+    """Ids of both tenants, and ids of nothing, for what a place names."""
+
+    def __init__(self, cast: Cast) -> None:
+        with platform_scope():
+            self.ours, self.theirs = one_of_each(cast.tenant), one_of_each(cast.other_tenant)
+        self.cast = cast
+
+    def own(self, name: str) -> str:
+        table = OBJECTS[name]
+        if table in ("tenants", "users", "people"):
+            return {"tenants": "acme", "users": str(self.cast.viewer.pk), "people": self.cast.viewer.email}[table]
+        return str(_of_table(self.ours, table).pk)
+
+    def foreign(self, name: str) -> list[tuple[str, str]]:
+        """(one of the other tenant's, one that does not exist)."""
+        table = OBJECTS[name]
+        if table == "tenants":
+            by_word = [] if name == "tenant_id" else [("umbrella", "nothing-here")]
+            return [(str(self.cast.other_tenant.pk), str(uuid.uuid4())), *by_word]
+        if table == "users":
+            return [(str(self.cast.stranger.pk), str(uuid.uuid4()))]
+        if table == "people":
+            return [(self.cast.stranger.email, "nobody@example.org"), (str(self.cast.stranger.pk), str(uuid.uuid4()))]
+        return [(str(_of_table(self.theirs, table).pk), str(uuid.uuid4()))]
+
+    def request(self, cell: Cell, ident: str) -> tuple[str, bytes]:
+        """Address and body of a request whose every other place is the caller's own."""
+        call = CALLS.get((cell.method, cell.path), {})
+
+        def value(where: str, name: str) -> str:
+            if (where, name) == (cell.where, cell.name):
+                return ident
+            return WORDS.get(name) or self.own(name)
+
+        path = PREFIX + PARAMETER.sub(lambda match: value("path", match[1]), cell.path)
+        asked = query_of(call)
+        # A filter is asked for by its own cell; what says where is needed in each.
+        kept = [n for n in asked if (cell.where, cell.name) == ("query", n) or n in ("tenant", "source_env_id")]
+        kept += [n for n in asked if n == "target_env_id"]
+        query = "&".join([*(f"{n}={value('query', n)}" for n in kept), *(["wait=0"] if "wait" in asked else [])])
+        fields = body_of(cell.method, cell.path, call)
+        body = {n: FILLING[n] for n in fields if n in FILLING}
+        body |= {n: value("body", n) for n in fields if n in OBJECTS and self._wanted(cell, n)}
+        return path + (f"?{query}" if query else ""), orjson.dumps(body)
+
+    def _wanted(self, cell: Cell, name: str) -> bool:
+        """Either of two ways to name the same thing is enough, and the cell's own is the one."""
+        alike = {"target_user_id": "target_email", "target_email": "target_user_id", "tenant_id": "tenant"}
+        other = alike.get(name)
+        return (cell.where, cell.name) == ("body", name) or other is None or (cell.where, cell.name) != ("body", other)
+
+
+def _of_table(rows: dict[type[models.Model], models.Model], table: str) -> models.Model:
+    return next(row for model, row in rows.items() if model._meta.db_table == table)
+
+
+def standing(cast: Cast, estate: Estate) -> str:
+    """All that the other tenant has."""
+    with platform_scope():
+        rows = [
+            (model._meta.db_table, sorted(map(str, model._default_manager.filter(pk=row.pk).values_list())))
+            for model, row in estate.theirs.items()
+        ]
+    return str(rows)
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["unbound", "bound"])
+def test_another_tenants_id(cast: Cast, client: Client, bound: bool) -> None:
+    estate = Estate(cast)
+    _, secret = create_token(user=cast.owner, name="mine", tenant=cast.tenant if bound else None)
+    headers = {"Authorization": f"Bearer {secret}"}
+    client.get("/api/v1/tenants", headers=headers)
+    before, wrong = standing(cast, estate), []
+    for cell in CELLS:
+        for known, missing in estate.foreign(cell.name):
+            told = []
+            for ident in (known, missing):
+                where, body = estate.request(cell, ident)
+                told.append(
+                    Told(
+                        client,
+                        cell.method,
+                        where,
+                        [ident, ident.replace("@", "%40")],
+                        data=body,
+                        content_type="application/json",
+                        headers=headers,
+                    )
+                )
+            for one in told:
+                one.words = MADE_NOW.sub("…", one.words)
+            narrows = cell.name in NARROWING or (cell.where == "query" and cell.method == "GET")
+            if told[0] != told[1] or not (told[0].status in REFUSALS or (narrows and told[0].status in (200, 202))):
+                wrong.append(f"{cell} {known}:\n  {told[0]}\n  {told[1]}"[:1500])
+    assert not wrong, "\n".join(wrong[:10])
+    assert standing(cast, estate) == before
+
+
+def test_the_cells_would_see_it(cast: Cast, client: Client) -> None:
+    """The same questions from the other tenant's owner are answered: the matrix can fail."""
+    estate = Estate(cast)
+    _, secret = create_token(user=cast.stranger, name="theirs")
+    seen = 0
+    for cell in CELLS:
+        if cell.method != "GET" or cell.where != "path" or (cell.method, cell.path) not in CALLS:
+            continue
+        known, missing = estate.foreign(cell.name)[0]
+        told = [
+            Told(client, "GET", estate.request(cell, ident)[0], [ident], headers={"Authorization": f"Bearer {secret}"})
+            for ident in (known, missing)
+        ]
+        seen += told[0] != told[1]
+    assert seen >= 8
