@@ -20,7 +20,7 @@ from workflows.models import ConnectionStatus, Environment
 
 from . import detection, scheduling
 from .errors import DetectionFailed
-from .looking import Memory, known_digests, look
+from .looking import Memory, known_workflows, look
 from .models import DriftMemory
 from .reconciling import reconcile
 from .stabilizing import stabilize
@@ -94,12 +94,14 @@ class Check:
 def look_at(run: Run, environment: Environment) -> dict[str, Any]:
     """Look at an environment with what is remembered of it: ``{changed, reason, seen, pages, unchanged_pages}``."""
     with run.fenced():
-        known = known_digests(environment.pk)
         row = DriftMemory.objects.filter(environment_id=environment.pk).first()
     stored = row.pages if row is not None else {}
     memory = Memory.from_json(stored)
     with client_for(environment) as client:
-        found = look(client, known=known, memory=memory, check=run.check)
+        pages = client.iter_workflow_pages(exclude_pinned_data=True, cache=memory.pages)
+        with run.fenced():
+            known = known_workflows(environment)
+        found = look(pages, known=known, memory=memory, check=run.check)
     now = memory.to_json()
     if now != stored:
         with run.fenced():

@@ -1,8 +1,9 @@
 """A look at an environment that costs little: what is as it was is neither fetched, parsed, hashed nor written.
 
 Pages come with their ETag; what a page held is remembered as one digest. A page that n8n calls unchanged is compared by
-its digest with the rows, another one is hashed while the next is on its way. Only when something differs is a capture
-taken. The memory is a convenience: without it everything is looked at.
+its digest with the rows. The workflows of another one are looked at while the next is on its way: first as bytes, as
+Git has them, and where those differ by what they do. Only when something differs is a capture taken. The memory is a
+convenience: without it everything is looked at.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from workflows.content import ContentError, fingerprint, live_portable, portable
-from workflows.identity import LIVE, seen_workflow, stored_fingerprint
-from workflows.models import WorkflowEnvMap
-from workflows.n8n import CachedPage, N8nClient
+from snapshots.models import Snapshot
+from snapshots.store import blob_name
+from workflows.content import ContentError, dump, fingerprint, live_portable, portable
+from workflows.identity import LIVE, SeenWorkflow, seen_workflow, stored_fingerprint
+from workflows.models import Environment, WorkflowEnvMap
+from workflows.n8n import CachedPage, Page
 from workflows.n8n.errors import TooLarge
 
 
@@ -71,35 +74,60 @@ def row_digest(stored: Mapping[str, Any] | None, name: str, active: bool | None,
     return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
-def known_digests(environment_id: Any) -> dict[str, str]:
-    """n8n id to digest of everything that was there at the last capture. Needs the tenant's scope."""
-    rows = WorkflowEnvMap.objects.filter(environment_id=environment_id, status__in=[str(s) for s in LIVE])
-    columns = ("env_workflow_id", "fingerprint", "env_name", "env_active", "env_tags")
-    return {row[0]: row_digest(*row[1:]) for row in rows.exclude(env_workflow_id="").values_list(*columns).iterator()}
+class Known(NamedTuple):
+    """A workflow as the rows say it was captured: their digest, and the blob that holds exactly that, if one does."""
+
+    digest: str
+    blob: str = ""
+
+
+NOT_KNOWN = Known("")
+
+
+def known_workflows(environment: Environment) -> dict[str, Known]:
+    """By n8n id, everything that was there at the last capture. Needs the tenant's scope."""
+    blobs = _captured_blobs(environment.last_snapshot_id)
+    rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk, status__in=[str(s) for s in LIVE])
+    columns = ("env_workflow_id", "env_content_hash", "fingerprint", "env_name", "env_active", "env_tags")
+    known = {}
+    for ident, content_hash, *facts in rows.exclude(env_workflow_id="").values_list(*columns).iterator():
+        name, active, tags = facts[1:]
+        blob = blobs.get((ident, content_hash, name, bool(active), tuple(tags or ())), "")
+        known[ident] = Known(row_digest(facts[0], name, active, tags), blob)
+    return known
+
+
+def _captured_blobs(snapshot_id: Any) -> dict[tuple[Any, ...], str]:
+    """The blobs of the last snapshot, by all that a row says of a workflow: rows may have moved on since."""
+    entries = Snapshot.objects.filter(pk=snapshot_id).values_list("workflows", flat=True).first() or ()
+    return {
+        (e["env_workflow_id"], e["content_hash"], e["name"], e["active"], tuple(e.get("tags") or ())): e["blob"]
+        for e in entries
+    }
 
 
 def look(
-    client: N8nClient, *, known: Mapping[str, str], memory: Memory, check: Callable[[], None] = lambda: None
+    pages: Iterable[Page], *, known: Mapping[str, Known], memory: Memory, check: Callable[[], None] = lambda: None
 ) -> Look:
-    """Compare an instance with what the rows say (n8n id to digest). ``memory`` is brought up to date.
+    """Compare the list of an instance with what the rows say (by n8n id). ``memory`` is brought up to date.
 
     Stops at the first difference: a capture will look at everything anyway. Raises ``N8nError``.
     """
     found = Look()
     unseen = set(known)
     try:
-        for page in client.iter_workflow_pages(exclude_pinned_data=True, cache=memory.pages):
+        for page in pages:
             check()
             found.pages += 1
             found.seen += len(page.ids)
             if page.unchanged:
                 found.unchanged_pages += 1
-                if memory.digests.get(page.etag) != joined(known.get(ident, "") for ident in page.ids):
+                if memory.digests.get(page.etag) != joined(known, page.ids):
                     found.reason = "A page is as it was some time ago, and not as it was captured last."
             else:
                 found.reason = _compare(page.items, known, memory)
                 if not found.reason and page.etag and len(page.items) == len(page.ids):
-                    memory.digests[page.etag] = joined(known.get(ident, "") for ident in page.ids)
+                    memory.digests[page.etag] = joined(known, page.ids)
             unseen.difference_update(page.ids)
             if found.reason:
                 return found
@@ -111,28 +139,33 @@ def look(
     return found
 
 
-def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, str], memory: Memory) -> str:
+def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, Known], memory: Memory) -> str:
     """Why the items are not as the rows say, or nothing."""
     for raw in items:
+        captured = known.get(raw["id"], NOT_KNOWN)
         try:
             content = portable(raw)
-            seen = seen_workflow(raw, content)
+            if blob_name(dump(content)) != captured.blob:
+                seen = seen_workflow(raw, content)
+                if _digest(seen) != captured.digest:
+                    told = "is new" if captured is NOT_KNOWN else "is not as it was captured last"
+                    return f"“{seen.name}” {told}."
         except (ContentError, TypeError, AttributeError, ValueError, RecursionError):
             return "A workflow has a shape that cannot be read."
-        stored = stored_fingerprint(seen.fingerprint, seen.node_types)
-        ident = seen.env_workflow_id
-        digest = row_digest(stored, seen.name[:500], seen.active, {t[:120] for t in seen.tags})
-        if known.get(ident) != digest:
-            return f"“{seen.name}” is not as it was captured last." if ident in known else f"“{seen.name}” is new."
         running = live_portable(raw)
         now = _live_digest(running) if running is not None else None
-        if memory.live.get(ident) != now:
+        if memory.live.get(raw["id"]) != now:
             if now is None:
-                memory.live.pop(ident)
+                memory.live.pop(raw["id"])
             else:
-                memory.live[ident] = now
-            return f"What runs of “{seen.name}” is not what ran before, although the draft is the same."
+                memory.live[raw["id"]] = now
+            return f"What runs of “{content['name']}” is not what ran before, although the draft is the same."
     return ""
+
+
+def _digest(seen: SeenWorkflow) -> str:
+    stored = stored_fingerprint(seen.fingerprint, seen.node_types)
+    return row_digest(stored, seen.name[:500], seen.active, {t[:120] for t in seen.tags})
 
 
 def _live_digest(content: Mapping[str, Any]) -> str:
@@ -141,6 +174,6 @@ def _live_digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(facts)).hexdigest()[:32]
 
 
-def joined(digests: Iterable[str]) -> str:
-    """One digest for a page."""
-    return hashlib.sha256("".join(f"{d}," for d in digests).encode()).hexdigest()[:32]
+def joined(known: Mapping[str, Known], ids: Iterable[str]) -> str:
+    """One digest for a page that holds these workflows as they are known."""
+    return hashlib.sha256("".join(f"{known.get(i, NOT_KNOWN).digest}," for i in ids).encode()).hexdigest()[:32]

@@ -91,15 +91,22 @@ class Listing:
         self._address = address
 
     def pages(self, *, verify: bool) -> Iterator[Page]:
-        """Yield the pages; look again while the list moves. Raises `ListMoved` if it does not come to rest."""
+        """Yield the pages; look again while the list moves. Raises `ListMoved` if it does not come to rest.
+
+        The first page is sent for at once, before anything is asked of the iterator.
+        """
+        pool = ThreadPoolExecutor(max_workers=PAGES_AHEAD, thread_name_prefix="page")
+        return self._pages(pool, self._send_for(pool, ""), verify)
+
+    def _pages(self, pool: ThreadPoolExecutor, first: Future[Answer], verify: bool) -> Iterator[Page]:
         seen: set[str] = set()
         before: list[tuple[str, ...]] = []
-        with ThreadPoolExecutor(max_workers=PAGES_AHEAD, thread_name_prefix="page") as pool:
+        with pool:
             for attempt in range(_PASSES):
                 now: list[tuple[str, ...]] = []
                 held = _Held()
                 proven = True
-                for read in self._walk(pool):
+                for read in self._walk(pool, first if attempt == 0 else self._send_for(pool, "")):
                     if held.ids and read.ids[:1] != held.ids:
                         proven = False
                         if held.items and held.ids[0] not in seen:
@@ -121,16 +128,18 @@ class Listing:
                 before = now
         raise errors.ListMoved()
 
-    def _walk(self, pool: ThreadPoolExecutor) -> Iterator[_Read]:
+    def _send_for(self, pool: ThreadPoolExecutor, cursor: str) -> Future[Answer]:
+        known = self._memory.get(self._address + cursor)
+        return pool.submit(self._ask, cursor, known.etag if known else "")
+
+    def _walk(self, pool: ThreadPoolExecutor, first: Future[Answer]) -> Iterator[_Read]:
         """Every page once, in order, the next ones on their way."""
-        coming: deque[tuple[str, Future[Answer]]] = deque()
+        coming = deque([("", first)])
 
         def send_for(cursor: str) -> None:
-            known = self._memory.get(self._address + cursor)
-            coming.append((cursor, pool.submit(self._ask, cursor, known.etag if known else "")))
+            coming.append((cursor, self._send_for(pool, cursor)))
 
         start = 0
-        send_for("")
         for _ in range(_MOST_PAGES):
             cursor, future = coming.popleft()
             read = self._understood(cursor, future.result(), start)
