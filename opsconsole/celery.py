@@ -54,6 +54,7 @@ app.conf.update(
         "audit.tasks.partitions": {"queue": "control", "routing_key": "control"},
         "drift.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
+        "snapshots.tasks.keep_copied": {"queue": "control", "routing_key": "control"},
     },
     beat_schedule={
         "drift-schedules": {
