@@ -13,6 +13,7 @@ from operations import services as operations
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from workflows import identity
+from workflows.models import WorkflowEnvMap
 
 from .conftest import workflow
 
@@ -34,6 +35,17 @@ def test_a_check_of_what_has_not_changed_stores_nothing_and_asks_only_for_etags(
     with tenant_scope(place.tenant.pk):
         assert Snapshot.objects.count() == before
     assert again.result["unchanged_pages"] == again.result["pages"] == 1
+
+
+def test_bytes_that_git_has_prove_nothing_once_the_rows_say_otherwise(place: Any) -> None:
+    place.capture()
+    with tenant_scope(place.tenant.pk):
+        row = WorkflowEnvMap.objects.get(env_name="Orders")
+        moved_on = {**row.fingerprint, "body": "0" * 64}
+        WorkflowEnvMap.objects.filter(pk=row.pk).update(fingerprint=moved_on, env_content_hash="0" * 64)
+    outcome = place.check()
+    assert outcome.result["changed"] is True
+    assert "Orders" in outcome.result["reason"]
 
 
 def test_an_edit_becomes_one_incident_that_says_what_changed(place: Any) -> None:
