@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
+
 from opsconsole.core.paging import BadCursor, decode, encode
 
 from .models import LogEntry
@@ -21,14 +23,16 @@ SIGN_INS = {"SIGN_IN": (LOGON, True), "SIGN_IN_FAILED": (LOGON, False), "SIGN_OU
 UNSETTLED = ("EFFECT_INTENDED", "EFFECT_UNKNOWN")
 FAILURES = ("BLOCKED", "FAILED", "REFUSED", "DENIED")
 
+_LINEAGE = """
+SELECT coalesce((SELECT max(epoch) FROM audit_epoch WHERE settled_xid <= pg_snapshot_xmin(pg_current_snapshot())), 1)
+"""
+#: One epoch at a time: nearly all entries share theirs, so a comparison that began with it would look to the planner as
+#: if it left nothing, and everything would be read and sorted for each page.
 _NEXT = """
-SELECT e.* FROM audit_logentry e,
-       (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS oldest,
-               coalesce((SELECT max(epoch) FROM audit_epoch
-                          WHERE settled_xid <= pg_snapshot_xmin(pg_current_snapshot())), 1) AS lineage) AS now
- WHERE (e.epoch, e.transaction_id, e.id) > (%s, %s::xid8, %s)
-   AND e.epoch <= now.lineage AND (e.epoch < now.lineage OR e.transaction_id < now.oldest)
- ORDER BY e.epoch, e.transaction_id, e.id LIMIT %s
+SELECT e.* FROM audit_logentry e
+ WHERE e.epoch = %s AND (e.transaction_id, e.id) > (%s::xid8, %s)
+   AND (%s OR e.transaction_id < pg_snapshot_xmin(pg_current_snapshot()))
+ ORDER BY e.transaction_id, e.id LIMIT %s
 """
 
 
@@ -49,10 +53,26 @@ def events_since(cursor: str = "", *, limit: int = 200) -> Events:
         except (TypeError, ValueError) as error:
             raise BadCursor from error
         place = (epoch, xid, entry)
-    rows = list(LogEntry.objects.raw(_NEXT, [place[0], str(place[1]), place[2], limit]))
+    rows = _rows_after(place, limit)
     if rows:
         place = (rows[-1].epoch, rows[-1].transaction_id, rows[-1].pk)
     return Events([to_ocsf(row) for row in rows], encode(list(place)))
+
+
+def _rows_after(place: tuple[int, int, int], limit: int) -> list[LogEntry]:
+    """The next entries; of the epoch that is still written to, only what nothing under way can come before."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LINEAGE)
+        lineage = int(cursor.fetchone()[0])
+    first, xid, entry = place
+    rows: list[LogEntry] = []
+    for epoch in range(max(first, 1), lineage + 1):
+        after = (xid, entry) if epoch == first else (0, 0)
+        asked = [epoch, str(after[0]), after[1], epoch < lineage, limit - len(rows)]
+        rows += LogEntry.objects.raw(_NEXT, asked)
+        if len(rows) == limit:
+            break
+    return rows
 
 
 def to_ocsf(entry: LogEntry) -> dict[str, Any]:
