@@ -1,4 +1,4 @@
-"""The kinds of long work about drift: check, stabilize, reconcile."""
+"""The kinds of long work about drift: check, stabilize, reconcile, take a reconcile back."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from .looking import Memory, known_workflows, look
 from .models import DriftMemory
 from .reconciling import reconcile
 from .stabilizing import stabilize
+from .taking_back import TAKE_BACK, carry_out
 
 SEEN_AGAIN_EVERY = timedelta(hours=1)
 
@@ -136,3 +137,13 @@ class Reconcile:
 
     def run(self, run: Run) -> dict[str, Any]:
         return reconcile(run, environment_by_id(run.tenant_id, run.params["environment_id"]))
+
+
+@register
+class TakeBack:
+    """Undo a reconcile: what was approved before it is approved again."""
+
+    kind: ClassVar[str] = TAKE_BACK
+
+    def run(self, run: Run) -> dict[str, Any]:
+        return carry_out(run, environment_by_id(run.tenant_id, run.params["environment_id"]))

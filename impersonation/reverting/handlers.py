@@ -26,7 +26,8 @@ from tenants.scope import platform_scope
 from workflows.gateway import environment_by_id
 
 from .items import Item, outcome
-from .jobs import PUT_BACK, before_id, written_by
+from .jobbase import before_id, written_by
+from .jobs import PUT_BACK
 from .planning import plan_of, reverter_of
 from .services import REVERT
 

@@ -8,172 +8,37 @@ neither as it was before nor as the session left it.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from django.urls import reverse
-
+from drift.models import DriftIncident
+from drift.taking_back import take_back
 from impersonation.models import ImpersonationSession
-from operations import engine
 from operations import services as operations
-from operations.effects import Looked
 from operations.engine import Run
-from operations.models import Operation, OperationStatus, OperationStep, StepState
+from operations.models import Operation, OperationStatus
 from promotions import services as promotions
-from promotions.models import Promotion, PromotionStatus
+from promotions.models import PromotionStatus
 from snapshots.models import Snapshot
-from workflows.models import Environment, MapStatus, WorkflowEnvMap
-from workflows.writes import Written
+from workflows.models import Environment
 
-from .changes import ABSENT
-from .items import Fact, Item, Verdict, outcome, person_of
+from .items import Item, Verdict, outcome, person_of
+from .jobbase import (
+    JobReverter,
+    Judged,
+    Place,
+    Traces,
+    before_id,
+    by_places,
+    jobs_of,
+    key_of,
+    promotion_of,
+    seen_now,
+    written_by,
+)
 
 PUT_BACK = "impersonation.put_back"
-JOBS_READ = 500
-SHOWN = 50
-#: How long to wait between two looks at a job that another worker carries.
-PATIENCE_SECONDS = 0.5
-Hash = str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One workflow that a job wrote: its hash before, as the job left it, and as last seen (None: not there)."""
-
-    key: str
-    name: str
-    before: Hash
-    after: Hash
-    now: Hash
-    before_active: bool | None = None
-    now_active: bool | None = None
-
-    @property
-    def is_back(self) -> bool:
-        switched = None not in (self.before_active, self.now_active) and self.before_active != self.now_active
-        return self.now == self.before and not (self.now is not None and switched)
-
-    def fact(self) -> Fact:
-        return Fact(self.name or self.key, _short(self.before), _short(self.after), _short(self.now))
-
-
-class Traces:
-    """What all jobs of a session did to each workflow: one may have written over what another had left."""
-
-    def __init__(self) -> None:
-        self._places: dict[tuple[uuid.UUID | None, str], list[Place]] = {}
-
-    def take(self, environment_id: uuid.UUID | None, places: Iterable[Place]) -> None:
-        """The places of one job; the newest job first."""
-        for place in places:
-            self._places.setdefault((environment_id, place.key), []).append(place)
-
-    def first(self, environment_id: uuid.UUID | None, place: Place) -> Place:
-        """What the session's first job did to the workflow."""
-        return self._places.get((environment_id, place.key), [place])[-1]
-
-    def left(self, environment_id: uuid.UUID | None, place: Place) -> set[Hash]:
-        """Every hash of the workflow that is the session's doing, or was there before it."""
-        known = self._places.get((environment_id, place.key), [place])
-        return {p.after for p in known} | {p.before for p in known}
-
-
-def _short(value: Hash) -> str:
-    return value[:10] if value else ABSENT
-
-
-def jobs_of(session: ImpersonationSession) -> list[Operation]:
-    """What the session started, newest first. Needs the tenant's scope."""
-    rows = Operation.objects.filter(created_at__gte=session.started_at, context__session_id=str(session.pk))
-    return list(rows.order_by("-created_at")[:JOBS_READ])
-
-
-class JobReverter:
-    """Jobs of one kind."""
-
-    name: str
-    kind: str
-
-    def judge(self, job: Operation, traces: Traces) -> Judged:
-        raise NotImplementedError
-
-    def places(self, job: Operation) -> list[Place]:
-        """The workflows that the job wrote. Needs the tenant's scope."""
-        return []
-
-    def start(self, run: Run, item: Item, *, force: bool) -> Operation:
-        """The job that undoes it; asking twice starts one."""
-        raise NotImplementedError
-
-    def item(self, job: Operation, slug: str, traces: Traces) -> Item:
-        judged = self.judge(job, traces)
-        return Item(
-            id=f"{self.name}:{job.pk}",
-            kind=self.kind,
-            name=job.title,
-            did=job.get_status_display(),
-            verdict=judged.verdict,
-            why=judged.why,
-            url=reverse("job", kwargs={"tenant_slug": slug, "pk": job.pk}),
-            facts=tuple(place.fact() for place in judged.places[:SHOWN]),
-            order=job.created_at.isoformat(),
-            target={
-                "job": str(job.pk),
-                "subject": str(job.subject_id or ""),
-                "environment": str(job.environment_id or ""),
-            },
-        )
-
-    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
-        return self.ending(carry_through(run, self.start(run, item, force=force)))
-
-    def look(self, run: Run, item: Item) -> Looked:
-        """Starting it again finds the job that was started, however far that is."""
-        return Looked.not_done()
-
-    def ending(self, job: Operation) -> dict[str, Any]:
-        if job.status == OperationStatus.COMPLETED:
-            return outcome("undone", job=str(job.pk))
-        code, message = job.error_code, job.error_message or job.get_status_display()
-        return outcome("failed", message, code=code, job=str(job.pk))
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    verdict: Verdict
-    why: str = ""
-    places: tuple[Place, ...] = ()
-
-
-def by_places(environment_id: uuid.UUID | None, places: list[Place], traces: Traces) -> Judged:
-    """By what was last seen: what a job of the session left is its own, what was before the first is back."""
-    back = {p.key for p in places if p.is_back or traces.first(environment_id, p).is_back}
-    if len(back) == len(places):
-        return Judged(Verdict.UNDONE, places=tuple(places))
-    foreign = [p for p in places if p.key not in back and p.now not in traces.left(environment_id, p)]
-    if foreign:
-        names = ", ".join(f"“{p.name or p.key}”" for p in foreign[:3])
-        return Judged(Verdict.CONFLICT, f"Edited in n8n since: {names}.", tuple(places))
-    return Judged(Verdict.READY, places=tuple(places))
-
-
-def _seen(environment_id: uuid.UUID | None, keys: list[str]) -> dict[str, tuple[Hash, bool | None]]:
-    """Content hash and active of workflows as last seen."""
-    gone = (MapStatus.MISSING, MapStatus.DELETED)
-    if environment_id is None:
-        return {}
-    rows = WorkflowEnvMap.objects.filter(environment_id=environment_id, canonical_workflow__key__in=keys)
-    return {
-        key: (None if status in gone else value, active)
-        for key, value, active, status in rows.values_list(
-            "canonical_workflow__key", "env_content_hash", "env_active", "status"
-        )
-    }
-
-
-def promotion_of(job: Operation) -> Promotion | None:
-    return Promotion.objects.filter(pk=job.subject_id).first() if job.subject_id else None
 
 
 class Promoted(JobReverter):
@@ -183,7 +48,7 @@ class Promoted(JobReverter):
         promotion = promotion_of(job)
         plan = (promotion.plan if promotion else None) or {}
         items = [i for i in plan.get("items", ()) if i["action"] != "unchanged"]
-        seen = _seen(job.environment_id, [i["key"] for i in items])
+        seen = seen_now(job.environment_id, [i["key"] for i in items])
         return [
             Place(i["key"], i["name"], i["expected_hash"], i["wanted_hash"], seen.get(i["key"], (None, None))[0])
             for i in items
@@ -232,7 +97,7 @@ class WroteBack(JobReverter):
         if before is None or not wrote:
             return []
         entries = {str(entry["key"]): entry for entry in before.workflows}
-        seen = _seen(job.environment_id, list(wrote))
+        seen = seen_now(job.environment_id, list(wrote))
         return [
             Place(
                 key,
@@ -291,6 +156,75 @@ class WroteBack(JobReverter):
         return super().ending(job)
 
 
+class Reconciled(JobReverter):
+    """What a reconcile approved is approved no more; what it accepted is reported again. n8n is left as it is."""
+
+    name, kind = "drift.reconcile", "reconcile"
+
+    def judge(self, job: Operation, traces: Traces) -> Judged:
+        if job.is_open:
+            return Judged(Verdict.IMPOSSIBLE, "It still runs: look again once it has ended.")
+        rows = {str(row["incident_id"]): row for row in (job.result or {}).get("reconciled") or ()}
+        if not rows:
+            return Judged(Verdict.NOTHING, "It approved nothing.")
+        incidents = list(DriftIncident.objects.filter(pk__in=list(rows)).select_related("workflow_env_map"))
+        if not (job.result or {}).get("commit_sha"):
+            tolerated = any("tolerates" in incident.drift_snapshot for incident in incidents)
+            return Judged(Verdict.READY if tolerated else Verdict.UNDONE, "What was accepted is reported again.")
+        return self._by_approval(rows, incidents)
+
+    def _by_approval(self, rows: Mapping[str, Mapping[str, Any]], incidents: list[DriftIncident]) -> Judged:
+        places, back, foreign = [], [], []
+        for incident in incidents:
+            row, now, was = rows[str(incident.pk)], incident.workflow_env_map, incident.drift_snapshot
+            before = (was.get("git_content_hash"), was.get("was_active"))
+            after = (row["content_hash"], was.get("is_active"))
+            found = (now.git_content_hash, now.git_active)
+            places.append(Place(row["key"], row["name"], before[0], after[0], found[0]))
+            if found == before or (found[0] is None and before[0] is None):
+                back.append(row["name"])
+            elif found != after and not (found[0] is None and after[0] is None):
+                foreign.append(row["name"])
+        if len(back) == len(incidents):
+            return Judged(Verdict.UNDONE, places=tuple(places))
+        if foreign:
+            names = ", ".join(f"“{name}”" for name in foreign[:3])
+            return Judged(Verdict.CONFLICT, f"Something else was approved since: {names}.", tuple(places))
+        return Judged(Verdict.READY, "n8n stays as it is: what was approved by this is drift again.", tuple(places))
+
+    def start(self, run: Run, item: Item, *, force: bool) -> Operation:
+        return take_back(
+            tenant_id=run.tenant_id,
+            job_id=uuid.UUID(item.target["job"]),
+            requested_by=person_of(run),
+            force=force,
+            idempotency_key=key_of(run, item),
+        )
+
+    def ending(self, job: Operation) -> dict[str, Any]:
+        result = job.result or {}
+        conflicts = result.get("conflicts") or []
+        if conflicts and job.status == OperationStatus.COMPLETED:
+            names = ", ".join(f"“{row['name'] or row['key']}”" for row in conflicts[:3])
+            return outcome("conflict", f"Something else was approved since, left as it is: {names}.", job=str(job.pk))
+        return super().ending(job)
+
+
+class RolledBack(JobReverter):
+    """A rollback is not undone for anybody: what it took away needs its people's approval again."""
+
+    name, kind = "promotions.rollback", "rollback"
+
+    def judge(self, job: Operation, traces: Traces) -> Judged:
+        promotion = promotion_of(job)
+        called = f"“{promotion.name}”" if promotion else "the promotion"
+        return Judged(
+            Verdict.IMPOSSIBLE,
+            f"What it took back was approved by people, and only they approve it again: plan {called} anew and execute"
+            " it, or restore the snapshot taken before the rollback.",
+        )
+
+
 class Said(JobReverter):
     """Jobs that need no undoing, or that cannot be undone here, with the reason."""
 
@@ -307,19 +241,9 @@ JOBS: dict[str, JobReverter] = {
         Promoted(),
         WroteBack("snapshots.restore", "restore", "restore"),
         WroteBack("drift.stabilize", "stabilization", "stabilize"),
-        Said(
-            "drift.reconcile",
-            "reconcile",
-            Verdict.IMPOSSIBLE,
-            "What was approved stays in Git's history. Put the workflow right (promote it, restore a snapshot from"
-            " before, or edit it in n8n), then reconcile again.",
-        ),
-        Said(
-            "promotions.rollback",
-            "rollback",
-            Verdict.IMPOSSIBLE,
-            "Plan the promotion again and execute it, or restore the snapshot taken before the rollback.",
-        ),
+        Reconciled(),
+        RolledBack(),
+        Said("drift.take_back", "reconcile taken back", Verdict.NOTHING, "Reconcile again what should be approved."),
         Said("snapshots.capture", "capture", Verdict.NOTHING, "A snapshot changes nothing."),
         Said("snapshots.verify", "check of a snapshot", Verdict.NOTHING, "It only reads."),
         Said("drift.check", "drift check", Verdict.NOTHING, "It only reads."),
@@ -337,33 +261,3 @@ def job_items(session: ImpersonationSession, slug: str) -> list[Item]:
     for job, reverter in known:
         traces.take(job.environment_id, reverter.places(job))
     return [reverter.item(job, slug, traces) for job, reverter in known]
-
-
-def before_id(job_id: uuid.UUID) -> uuid.UUID:
-    """The id of the snapshot that a restore or a stabilization takes before it writes."""
-    return uuid.uuid5(job_id, "before")
-
-
-def written_by(job_id: uuid.UUID, prefix: str) -> dict[str, Written]:
-    """What a job wrote, by key, from its steps. Needs the tenant's scope."""
-    rows = OperationStep.objects.filter(
-        operation_id=job_id, name__startswith=f"{prefix}:write:", state=StepState.DONE
-    ).values_list("result", flat=True)
-    found = (Written.from_dict(row) for row in rows if isinstance(row, dict) and row.get("outcome"))
-    return {w.key: w for w in found if w.outcome in ("created", "updated", "deleted")}
-
-
-def key_of(run: Run, item: Item) -> str:
-    """The idempotency key of the job behind an item: one for each run of a revert."""
-    return f"revert-{run.operation.pk}-{item.target['job']}"
-
-
-def carry_through(run: Run, job: Operation) -> Operation:
-    """Carry another job to its end, in this process unless another worker has it already."""
-    while True:
-        run.check()
-        engine.drive(operation_id=job.pk, tenant_id=run.tenant_id)
-        found = operations.get_operation(tenant_id=run.tenant_id, operation_id=job.pk)
-        if not found.is_open or found.status == OperationStatus.PARKED:
-            return found
-        engine.stopping.wait(PATIENCE_SECONDS)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from django.urls import NoReverseMatch, reverse
-
-from audit.presenters import PAGES, SINGULAR
 from drift import policies, scheduling
-from drift.models import DriftPolicy, DriftScheduler
+from drift.detection import TOLERATING, detect
+from drift.models import DriftIncident, DriftPolicy, DriftScheduler, IncidentState
+from drift.taking_back import tolerate_no_more
 from impersonation.models import ImpersonationSession
-from operations.effects import Looked
 from operations.engine import Run
 from operations.models import Schedule
 from opsconsole.core import clock
@@ -25,165 +22,10 @@ from workflows import credentials, identity
 from workflows import services as environments
 from workflows.models import CanonicalWorkflow, CredentialMapping, Environment, MapStatus, WorkflowEnvMap
 
-from .changes import Change, changes_of, last_writer, rows_now, same, shown
-from .items import Fact, Item, Verdict, outcome, person_of
-from .jobs import jobs_of
-
-Row = dict[str, Any]
-
-
-class RowReverter:
-    """Rows of one table. ``columns`` are those that are put back, with their words; all others are left alone."""
-
-    name: str
-    kind: str = ""
-    columns: ClassVar[Mapping[str, str]] = {}
-
-    # -- what a kind may say of its own ---------------------------------------------------------------------------
-
-    def put_back(self, change: Change, now: Row | None, by: User) -> None:
-        """Write ``change.before`` back. In the tenant's scope; raises what the service raises."""
-        raise NotImplementedError
-
-    def remove(self, change: Change, by: User) -> None:
-        """Take away what the session made."""
-        raise NotImplementedError
-
-    def remake(self, change: Change, by: User) -> None:
-        """Make again what the session deleted."""
-        raise NotImplementedError
-
-    def defaults(self) -> Row | None:
-        """What holds where there is no row; None where no row means nothing."""
-        return None
-
-    def twin(self, change: Change) -> Row | None:
-        """What stands now in the place of a row that the session deleted."""
-        return None
-
-    def note(self, change: Change) -> str:
-        """What cannot be put back of it, and what to do instead."""
-        return ""
-
-    def called(self, change: Change, now: Row | None) -> str:
-        """What people call it."""
-        return change.name or change.pk[:8]
-
-    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str] | None:
-        """A verdict that needs no comparison, or None."""
-        return None
-
-    def text(self, column: str, value: Any) -> str:
-        return shown(value)
-
-    # -- judging --------------------------------------------------------------------------------------------------
-
-    def read(self, change: Change, *, lock: bool = False) -> Row | None:
-        found = rows_now(self.name, [change.pk], lock=lock).get(change.pk)
-        return found if found is not None or not change.deleted else self.twin(change)
-
-    def concerned(self, change: Change) -> list[str]:
-        """The columns to put back: all of them where a row came or went, else those that the session changed."""
-        if change.created or change.deleted:
-            return list(self.columns)
-        return [column for column in self.columns if column in (change.before or {})]
-
-    def before(self, change: Change) -> Row | None:
-        return self.defaults() if change.created else change.before
-
-    def judge(self, change: Change, now: Row | None) -> Verdict:
-        """By what stands there: before, as the session left it, or neither."""
-        columns, before = self.concerned(change), self.before(change)
-        if same(now, before, columns):
-            return Verdict.UNDONE
-        if now is None or before is None or change.after is None:
-            return Verdict.READY if same(now, change.after, columns) else Verdict.CONFLICT
-        foreign = [c for c in columns if now.get(c) not in (before.get(c), change.after.get(c))]
-        return Verdict.CONFLICT if foreign else Verdict.READY
-
-    def items(self, changes: list[Change], slug: str) -> list[Item]:
-        """The items of this table's changes. Needs the tenant's scope."""
-        return [self.item(change, slug) for change in changes]
-
-    def item(self, change: Change, slug: str) -> Item:
-        now = self.read(change)
-        told = self.settled(change, now)
-        if told is None and not self.concerned(change):
-            told = (Verdict.IMPOSSIBLE, self.note(change)) if self.note(change) else (Verdict.NOTHING, DERIVED)
-        verdict, why = told or (self.judge(change, now), self.note(change))
-        if verdict == Verdict.CONFLICT:
-            who = last_writer(change)
-            why = f"Changed since{f' by {who}' if who else ''}. {why}".strip()
-        return Item(
-            id=f"{self.name}:{change.pk}",
-            kind=self.kind or SINGULAR.get(change.table, change.table.replace("_", " ")),
-            name=self.called(change, now),
-            did="Created" if change.created else "Deleted" if change.deleted else "Changed",
-            verdict=verdict,
-            why=why,
-            url=page(change.table, change.pk, slug) if now is not None else "",
-            facts=self.facts(change, now),
-            order=change.at,
-            target=change.to_dict(),
-        )
-
-    def facts(self, change: Change, now: Row | None) -> tuple[Fact, ...]:
-        sides = (self.before(change), change.after, now)
-        return tuple(
-            Fact(self.columns[c], *(self.text(c, side.get(c)) if side is not None else shown(None) for side in sides))
-            for c in self.concerned(change)
-        )
-
-    # -- undoing --------------------------------------------------------------------------------------------------
-
-    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
-        """In one transaction: look with the row locked, put back, look again."""
-        change = Change(**item.target)
-        by = person_of(run)
-        with run.fenced():
-            now = self.read(change, lock=True)
-            verdict = self.judge(change, now)
-            if verdict == Verdict.UNDONE:
-                return outcome("already", "It is as it was before the session.")
-            if verdict == Verdict.CONFLICT and not force:
-                who = last_writer(change)
-                return outcome("conflict", f"Changed since{f' by {who}' if who else ''}; left as it is.")
-            self.write(change, now, by)
-            if self.judge(change, self.read(change)) != Verdict.UNDONE:
-                raise OpsError("It did not become as it was before.", recovery="Look at its page and settle it there.")
-        return outcome("undone", self.note(change))
-
-    def write(self, change: Change, now: Row | None, by: User) -> None:
-        if change.created and self.defaults() is None:
-            self.remove(change, by)
-        elif now is None or change.deleted:
-            self.remake(change, by)
-        else:
-            self.put_back(change, now, by)
-
-    def look(self, run: Run, item: Item) -> Looked:
-        change = Change(**item.target)
-        with run.fenced():
-            undone = self.judge(change, self.read(change)) == Verdict.UNDONE
-        begun = item.verdict != Verdict.UNDONE
-        return Looked.done(outcome("undone", self.note(change))) if undone and begun else Looked.not_done()
-
-
-DERIVED = "It follows from something else, and goes with it."
-
-
-def page(table: str, pk: str, slug: str) -> str:
-    """The page of a row, or ''."""
-    name, takes_id = PAGES.get(table, ("", False))
-    try:
-        return reverse(name, kwargs={"tenant_slug": slug, **({"pk": pk} if takes_id else {})}) if name else ""
-    except NoReverseMatch:
-        return ""
-
-
-def former(change: Change, *names: str) -> dict[str, Any]:
-    """Of these columns, those that the session changed, as they were before."""
-    return {name: change.before[name] for name in names if change.before is not None and name in change.before}
+from .changes import Change, changes_of, rows_now, same, shown
+from .items import Fact, Item, Verdict
+from .jobbase import jobs_of
+from .rowbase import DERIVED, Elsewhere, Kept, Row, RowReverter, former, tenant_of
 
 
 class EnvironmentSettings(RowReverter):
@@ -202,7 +44,7 @@ class EnvironmentSettings(RowReverter):
         return ""
 
     def put_back(self, change: Change, now: Row | None, by: User) -> None:
-        tenant_id, pk = _tenant_of(now), uuid.UUID(change.pk)
+        tenant_id, pk = tenant_of(now), uuid.UUID(change.pk)
         was = former(change, "is_archived")
         if was and was["is_archived"] != (now or {}).get("is_archived"):
             act = environments.archive_environment if was["is_archived"] else environments.unarchive_environment
@@ -241,7 +83,7 @@ class WorkflowIdentity(RowReverter):
         return None
 
     def put_back(self, change: Change, now: Row | None, by: User) -> None:
-        pk, tenant_id = uuid.UUID(change.pk), _tenant_of(now)
+        pk, tenant_id = uuid.UUID(change.pk), tenant_of(now)
         was = former(change, "canonical_workflow_id", "status")
         status = was.get("status", (now or {}).get("status"))
         if "canonical_workflow_id" in was:
@@ -299,7 +141,7 @@ class CredentialStandIn(RowReverter):
     def _save(self, row: Row, by: User) -> None:
         wanted = ("credential_type", "source_name", "source_credential_id", "target_name", "target_credential_id")
         credentials.save_mapping(
-            tenant_id=_tenant_of(row),
+            tenant_id=tenant_of(row),
             source_environment_id=uuid.UUID(row["source_environment_id"]),
             target_environment_id=uuid.UUID(row["target_environment_id"]),
             by=by,
@@ -307,7 +149,7 @@ class CredentialStandIn(RowReverter):
         )
 
     def remove(self, change: Change, by: User) -> None:
-        credentials.delete_mapping(tenant_id=_tenant_of(change.after), mapping_id=uuid.UUID(change.pk))
+        credentials.delete_mapping(tenant_id=tenant_of(change.after), mapping_id=uuid.UUID(change.pk))
 
 
 class DriftRules(RowReverter):
@@ -334,7 +176,7 @@ class DriftRules(RowReverter):
     def put_back(self, change: Change, now: Row | None, by: User) -> None:
         row = {**(now or {}), **{c: (self.before(change) or {})[c] for c in self.concerned(change)}}
         policies.save_policy(
-            tenant_id=_tenant_of(now),
+            tenant_id=tenant_of(now),
             enforce_ttl=row["enforce_ttl"],
             block_on_active_drift=row["block_on_active_drift"],
             hours={level: row[field] for level, field in policies.TTL_FIELDS.items()},
@@ -358,7 +200,7 @@ class DriftChecks(RowReverter):
     def put_back(self, change: Change, now: Row | None, by: User) -> None:
         row = {**(now or {}), **{c: (self.before(change) or {})[c] for c in self.concerned(change)}}
         scheduling.set_scheduler(
-            tenant_id=_tenant_of(now), is_running=row["is_running"], every_seconds=row["every_seconds"], by=by
+            tenant_id=tenant_of(now), is_running=row["is_running"], every_seconds=row["every_seconds"], by=by
         )
 
 
@@ -405,40 +247,48 @@ class PromotionDrafts(RowReverter):
         return Verdict.READY if now["status"] in promotions.PLANNABLE else Verdict.CONFLICT
 
     def remove(self, change: Change, by: User) -> None:
-        tenant_id = _tenant_of(change.after)
+        tenant_id = tenant_of(change.after)
         promotions.cancel(tenant_id=tenant_id, promotion_id=uuid.UUID(change.pk), by=by)
 
 
-class Kept(RowReverter):
-    """Rows in which there is nothing to undo, with the reason."""
+class Incidents(RowReverter):
+    """Acknowledging changes nothing outside. What was accepted is reported again; a closed incident stays closed."""
 
-    def __init__(self, table: str, why: str) -> None:
-        self.name, self.why = table, why
+    name = "drift_incidents"
 
-    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str]:
-        return Verdict.NOTHING, self.why
-
-    def read(self, change: Change, *, lock: bool = False) -> Row | None:
+    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str] | None:
+        if (change.after or {}).get("incident_state") != IncidentState.CLOSED:
+            return Verdict.NOTHING, "That somebody looks into it changes nothing."
+        if (change.after or {}).get("resolution_type") not in TOLERATING:
+            return Verdict.NOTHING, "Closing it hides nothing: the next check reports what still drifts."
         return None
 
+    def concerned(self, change: Change) -> list[str]:
+        return ["tolerates"]
 
-class Incidents(Kept):
-    """Acknowledging changes nothing outside; a closed incident stays closed."""
+    def facts(self, change: Change, now: Row | None) -> tuple[Fact, ...]:
+        return (Fact("This drift is reported", "yes", "no", "no" if (now or {}).get("tolerates") else "yes"),)
 
-    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str]:
-        if (change.after or {}).get("incident_state") != "CLOSED":
-            return Verdict.NOTHING, self.why
-        return Verdict.IMPOSSIBLE, (
-            "A closed incident stays closed. Check the environment: what drifts is reported anew,"
-            " what was accepted as it is once it changes again; stabilize it if it should not stay."
-        )
+    def note(self, change: Change) -> str:
+        return "It stays closed; if the workflow still drifts like this, a new incident is opened."
 
+    def read(self, change: Change, *, lock: bool = False) -> Row | None:
+        rows = DriftIncident.objects.select_for_update() if lock else DriftIncident.objects.all()
+        incident = rows.filter(pk=change.pk).first()
+        return {"tolerates": incident.drift_snapshot.get("tolerates")} if incident else None
 
-class Elsewhere(Kept):
-    """Rows that the console does not undo for anybody, with what to do instead."""
+    def judge(self, change: Change, now: Row | None) -> Verdict:
+        return Verdict.READY if (now or {}).get("tolerates") else Verdict.UNDONE
 
-    def settled(self, change: Change, now: Row | None) -> tuple[Verdict, str]:
-        return Verdict.IMPOSSIBLE, self.why
+    def put_back(self, change: Change, now: Row | None, by: User) -> None:
+        tolerate_no_more(uuid.UUID(change.pk))
+
+    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
+        result = super().undo(run, item, force=force)
+        with run.fenced():
+            place = WorkflowEnvMap.objects.select_related("environment").get(drift_incidents=item.target["pk"])
+        detect(run, environment=place.environment)
+        return result
 
 
 _MEMBERS = "Set it again on the page of members; the trail's entry says what it was."
@@ -455,7 +305,7 @@ ROWS: dict[str, RowReverter] = {
         Kept("snapshots", "A snapshot is a record of how it was; it changes nothing."),
         Kept("canonical_workflows", "A key stays reserved: Git's history knows it."),
         Kept("known_credentials", "A note of what was seen; it changes nothing."),
-        Incidents("drift_incidents", "That somebody looks into it changes nothing."),
+        Incidents(),
         *(Elsewhere(table, _MEMBERS) for table in ("users", "memberships", "tenant_grants", "environment_grants")),
         Elsewhere("api_tokens", "Revoke the token on its page."),
     )
@@ -475,7 +325,3 @@ def row_items(session: ImpersonationSession, slug: str) -> tuple[list[Item], boo
     for table, group in tables.items():
         found += (ROWS.get(table) or Elsewhere(table, UNKNOWN)).items(group, slug)
     return found, too_many
-
-
-def _tenant_of(row: Row | None) -> uuid.UUID:
-    return uuid.UUID(str((row or {})["tenant_id"]))

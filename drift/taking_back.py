@@ -1,0 +1,145 @@
+"""Taking back: what a reconcile approved is approved no more, what a person accepted is reported again.
+
+Neither touches n8n. What stands there is drift again, found at once, for people to settle anew.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from operations import services as operations
+from operations.engine import Run
+from operations.models import Operation
+from opsconsole.core import clock
+from opsconsole.core.errors import NotFound
+from snapshots import repository
+from snapshots.manifest import FOLDER, workflow_path
+from snapshots.services import commit_canonical
+from snapshots.store import GitStore
+from tenants.models import User
+from tenants.scope import tenant_scope
+from workflows.content import parse
+from workflows.models import Environment
+
+from . import detection
+from .models import DriftIncident
+
+TAKE_BACK, RECONCILE = "drift.take_back", "drift.reconcile"
+
+
+def take_back(
+    *,
+    tenant_id: uuid.UUID,
+    job_id: uuid.UUID,
+    requested_by: User | None,
+    force: bool = False,
+    idempotency_key: str | None = None,
+) -> Operation:
+    """Undo a reconcile (``job_id``), as one job and one commit.
+
+    A workflow for which something else was approved since is left alone and named, unless ``force``.
+    """
+    with tenant_scope(tenant_id):
+        job = Operation.objects.filter(pk=job_id, kind=RECONCILE).first()
+        if job is None or job.environment_id is None:
+            raise NotFound("There is no such reconcile.")
+        environment = Environment.objects.get(pk=job.environment_id)
+        return operations.start(
+            tenant_id=tenant_id,
+            kind=TAKE_BACK,
+            title=f"Take back “{job.title}”"[:200],
+            params={"environment_id": str(environment.pk), "job_id": str(job.pk), "force": force},
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
+            exclusive_key=environment.write_lock,
+            environment_id=environment.pk,
+            subject_type="environment",
+            subject_id=environment.pk,
+        )
+
+
+def carry_out(run: Run, environment: Environment) -> dict[str, Any]:
+    """The job: ``judge``, ``commit``, ``report``."""
+    with run.fenced():
+        result = Operation.objects.get(pk=run.params["job_id"]).result or {}
+    settled = {row["key"]: row for row in result.get("reconciled", ())}
+    sha, commit = str(result.get("commit_sha") or ""), ""
+    judged: dict[str, Any] = {"back": {}, "conflicts": []}
+    if sha:
+        judged = run.step("judge", "See what is approved now", lambda: _judge(run, environment, sha, settled))
+    if judged["back"]:
+        commit = run.step("commit", "Take the approval back in Git", lambda: _commit(run, environment, sha, judged))[
+            "commit"
+        ]
+    kept = {row["key"] for row in judged["conflicts"]}
+    ids = [row["incident_id"] for key, row in settled.items() if key not in kept]
+    run.step("report", "Let it be reported again", lambda: _report_again(run, ids))
+    found = run.step("compare", "Compare with what is approved", lambda: detection.detect(run, environment=environment))
+    return {
+        "taken_back": sorted(judged["back"] if sha else settled),
+        "conflicts": judged["conflicts"],
+        "commit_sha": commit or None,
+        "drift": found,
+    }
+
+
+def _approved(store: GitStore, commit: str | None) -> dict[str, str]:
+    return store.tree(commit, FOLDER) if commit else {}
+
+
+def _judge(run: Run, environment: Environment, sha: str, settled: Mapping[str, Any]) -> dict[str, Any]:
+    """By blob: what the reconcile approved and nobody has approved anew since goes back to what was before."""
+    store = repository.store_for(environment.tenant_id)
+    with repository.failures_named():
+        parents = store.commit_info(sha).parents
+        left, before = _approved(store, sha), _approved(store, parents[0] if parents else None)
+        now = _approved(store, store.tip(environment.canonical_branch))
+    back: dict[str, str | None] = {}
+    conflicts = []
+    for key, row in sorted(settled.items()):
+        path = workflow_path(key)
+        # Switched on or off: the content holds it, so the blobs differ.
+        if now.get(path) not in (left.get(path), before.get(path)) and not run.params.get("force"):
+            conflicts.append({"key": key, "name": row["name"]})
+        elif now.get(path) != before.get(path):
+            back[key] = before.get(path)
+    return {"back": back, "conflicts": conflicts}
+
+
+def _commit(run: Run, environment: Environment, sha: str, judged: Mapping[str, Any]) -> dict[str, Any]:
+    store = repository.store_for(environment.tenant_id)
+    back: dict[str, str | None] = judged["back"]
+    blobs = [blob for blob in back.values() if blob]
+    with repository.failures_named():
+        contents = {blob: parse(data) for blob, (_, data) in zip(blobs, store.read_blobs(blobs), strict=True)}
+    what = next(iter(back)) if len(back) == 1 else f"{len(back)} workflows"
+    commit = commit_canonical(
+        run,
+        environment=environment,
+        changes={key: contents[blob] if blob else None for key, blob in back.items()},
+        message=f"Take back the reconcile of {what} in {environment.name}",
+        trailers={"Takes-Back": sha},
+    )
+    return {"commit": commit}
+
+
+def _report_again(run: Run, incident_ids: Collection[str]) -> dict[str, Any]:
+    with run.fenced():
+        return {"incidents": [str(pk) for pk in incident_ids if tolerate_no_more(uuid.UUID(str(pk)))]}
+
+
+def tolerate_no_more(incident_id: uuid.UUID) -> bool:
+    """Let a drift that was accepted be reported again; whether it was tolerated. The incident keeps its end.
+
+    Needs the tenant's scope.
+    """
+    incident = DriftIncident.objects.select_for_update().filter(pk=incident_id).first()
+    if incident is None or "tolerates" not in incident.drift_snapshot:
+        return False
+    kept = {name: value for name, value in incident.drift_snapshot.items() if name != "tolerates"}
+    DriftIncident.objects.filter(pk=incident_id).update(
+        drift_snapshot={**kept, "taken_back_at": clock.now().isoformat()}, updated_at=clock.now()
+    )
+    return True
