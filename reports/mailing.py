@@ -6,13 +6,18 @@ not: it becomes UNKNOWN, and a person decides.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import smtplib
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
+from email.encoders import encode_base64
+from email.mime.base import MIMEBase
 
 import orjson
 from django.conf import settings
+from django.core.mail import get_connection
 from django.db.models import F, Q
 from django.urls import reverse
 
@@ -76,22 +81,55 @@ def send(run_id: uuid.UUID) -> str | None:
         return _conclude(run, MailStatus.FAILED, "None of the recipients may read this report any more.")
     left_out = sorted({address.lower() for address in run.mail_to} - {address.lower() for address in recipients})
     try:
-        _message(run, recipients).send()
-    except NOT_SENT as error:
-        last = run.mail_attempt >= MAX_ATTEMPTS
-        told = f"The mail server refused: {type(error).__name__}."
-        return _conclude(run, MailStatus.FAILED if last else MailStatus.WAITING, told)
+        message = _message(run, recipients)
     except FileNotFoundError:
         return _conclude(run, MailStatus.FAILED, "The file is gone.")
+    message.connection = connection = get_connection()
+    try:
+        # Apart, because whatever goes wrong before there is a connection, nothing has left.
+        connection.open()
+    except (OSError, smtplib.SMTPException) as error:
+        return _not_now(run, "could not be reached", error)
+    try:
+        message.send()
+    except NOT_SENT as error:
+        return _not_now(run, "refused", error)
     except Exception as error:
         logger.exception("a report's mail is in an unknown state", extra={"report_run": str(run.pk)})
-        return _conclude(run, MailStatus.UNKNOWN, f"The connection broke: {type(error).__name__}. It may have left.")
+        told = f"The connection to the {_server()} broke: {_cause(error)}. The mail may have left."
+        return _conclude(run, MailStatus.UNKNOWN, told)
+    finally:
+        with contextlib.suppress(Exception):
+            connection.close()
     return _conclude(
         run,
         MailStatus.SENT,
         f"Sent to {', '.join(recipients)}."
         + (f" Left out, because they may not read it: {', '.join(left_out)}." if left_out else ""),
     )
+
+
+def _not_now(run: ReportRun, what: str, error: Exception) -> str:
+    """Nothing has left: later once more, unless this was the last try."""
+    last = run.mail_attempt >= MAX_ATTEMPTS
+    told = f"The {_server()} {what}: {_cause(error)}."
+    return _conclude(run, MailStatus.FAILED if last else MailStatus.WAITING, told)
+
+
+def _server() -> str:
+    return f"mail server {settings.EMAIL_HOST}:{settings.EMAIL_PORT}" if settings.EMAIL_HOST else "mail server"
+
+
+def _cause(error: Exception) -> str:
+    """What the server or the system said, without what was sent to it."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        said = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        return f"{error.smtp_code} {said}"[:200]
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, smtplib.SMTPException):
+        return (str(error) or type(error).__name__)[:200]
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def _message(run: ReportRun, recipients: list[str]) -> TenantMessage:
@@ -114,11 +152,20 @@ def _message(run: ReportRun, recipients: list[str]) -> TenantMessage:
         headers={"Message-ID": f"<report-{run.pk}@opsconsole>"},
     )
     if attached:
-        content_type = formats.CONTENT_TYPES[run.format].partition(";")[0]  # type: ignore[index]
-        message.attach(download_name(run), path.read_bytes(), content_type)
+        message.attach(_attachment(download_name(run), path.read_bytes(), formats.CONTENT_TYPES[run.format]))  # type: ignore[index]
     manifest_bytes = orjson.dumps(manifest, option=orjson.OPT_INDENT_2)
-    message.attach(f"{download_name(run)}.manifest.json", manifest_bytes, "application/json")
+    message.attach(_attachment(f"{download_name(run)}.manifest.json", manifest_bytes, "application/json"))
     return message
+
+
+def _attachment(name: str, data: bytes, content_type: str) -> MIMEBase:
+    """The very bytes, whatever their type: as text their line ends, and so their digest, would change on the way."""
+    kind, _, subtype = content_type.partition(";")[0].partition("/")
+    part = MIMEBase(kind, subtype)
+    part.set_payload(data)
+    encode_base64(part)
+    part.add_header("Content-Disposition", "attachment", filename=name)
+    return part
 
 
 def download_name(run: ReportRun) -> str:

@@ -68,7 +68,7 @@ def test_it_is_made_and_sent_once(cast: Any, where: str) -> None:
         "SENT",
         ["owner@example.org" if where == "tenant" else "officer@example.org"],
     )
-    names = [attachment[0] for attachment in message.attachments]
+    names = [attachment.get_filename() for attachment in message.attachments]
     assert names == [mailing.download_name(run), mailing.download_name(run) + ".manifest.json"]
     assert run.sha256 in message.body
 
@@ -167,7 +167,9 @@ def test_a_large_file_is_a_link(cast: Any, monkeypatch: Any, settings: Any) -> N
     services.carry(run.pk)
     (message,) = mail.outbox
     assert f"https://console.example.org/platform/reports/runs/{run.pk}/" in message.body
-    assert [attachment[0] for attachment in message.attachments] == [mailing.download_name(run) + ".manifest.json"]
+    assert [attachment.get_filename() for attachment in message.attachments] == [
+        mailing.download_name(run) + ".manifest.json"
+    ]
 
 
 def test_from_the_page(cast: Any, client: Any) -> None:
