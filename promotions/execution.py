@@ -27,7 +27,8 @@ from operations.errors import Cancelled, Interrupted
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from snapshots.canonical import Stored, in_git
-from snapshots.capture import Gathered, gathered_into_store
+from snapshots.capture import gathered_into_store
+from snapshots.gathering import Gathered
 from snapshots.models import Snapshot, SnapshotType
 from workflows import identity
 from workflows.gateway import client_for

@@ -1,19 +1,16 @@
 """Capture: an environment as it is now, into Git, and a row to find it by.
 
-Pages stream through: while one is hashed and written as blobs, the next is fetched. No content is kept in memory. The
-keys of new workflows are known only when all have been seen, so blobs are written first and the tree is built at the
-end. Everything happens in one step that may be begun again: Git already has the blobs then, and a commit that was made
-is found by its ``Snapshot-Id``.
+The keys of new workflows are known only when all have been seen, so blobs are written first and the tree is built at
+the end. Everything happens in one step that may be begun again: Git already has the blobs then, and a commit that was
+made is found by its ``Snapshot-Id``. What n8n calls unchanged since the last capture is not read again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,180 +20,29 @@ from operations.errors import Interrupted
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from workflows import identity
-from workflows.content import ContentError, dump, fingerprint, live_portable, portable, warnings
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
-from workflows.n8n.errors import N8nError, RemoteNotFound, TooLarge
+from workflows.n8n.errors import N8nError
 from workflows.recording import record_seen
-from workflows.references import webhook_address
 
 from . import hooks, repository
 from .beside import Beside
 from .canonical import in_git
 from .errors import CaptureFailed
-from .manifest import FINDINGS_KEPT, FOLDER, build_manifest, dump_manifest, manifest_path, parse_manifest, workflow_path
+from .gathering import Gathered, gather
+from .manifest import FOLDER, build_manifest, dump_manifest, manifest_path, parse_manifest, workflow_path
 from .models import Snapshot, SnapshotType
-from .page_memory import PageMemory, Taken, memory_path
+from .page_memory import PageMemory, memory_path
 
 if TYPE_CHECKING:
-    from workflows.n8n import Page
     from workflows.n8n.client import N8nClient
 
     from .store import GitStore, Writer
 
 logger = logging.getLogger(__name__)
 
-PAGE_SIZES = (250, 25, 1)
-"""Tried in turn where an answer is too large to be taken."""
-
-ASKED_AGAIN = 200
-"""Workflows known, but not on the list, that are asked for one by one before they are called gone."""
-
 VERIFIED_TYPES = frozenset({SnapshotType.PRE_PROMOTION, SnapshotType.PRE_RESTORE, SnapshotType.PRE_STABILIZE})
 """Somebody will rely on these within minutes: they are read back from Git at once."""
-
-
-@dataclass(slots=True)
-class Gathered:
-    """What a look at an environment found; contents are in Git (or nowhere, for a dry look)."""
-
-    seen: dict[str, identity.SeenWorkflow] = field(default_factory=dict)
-    extras: dict[str, dict[str, Any]] = field(default_factory=dict)
-    findings: list[dict[str, str]] = field(default_factory=list)
-    unreadable: set[str] = field(default_factory=set)
-    listed: set[str] = field(default_factory=set)
-    total_bytes: int = 0
-    looked_at: datetime = field(default_factory=clock.now)
-
-    @property
-    def complete(self) -> bool:
-        """Whether what is not here is surely not there."""
-        return not self.unreadable
-
-    def note(self, code: str, message: str, *, workflow_id: str = "", name: str = "", node: str = "") -> None:
-        """Put down something odd; bounded."""
-        self.note_all([_finding(code, message, workflow_id, name, node)])
-
-    def note_all(self, findings: Iterable[Mapping[str, str]]) -> None:
-        """Put down what was found odd about a workflow; bounded."""
-        room = FINDINGS_KEPT - len(self.findings)
-        self.findings.extend(dict(found) for found in itertools.islice(findings, room))
-
-    def take_page(self, page: Page, workflows: Iterable[Taken]) -> None:
-        """Add the workflows of a page; a second look at the list adds only those that are new."""
-        self.listed.update(page.ids)
-        for taken in workflows:
-            if not (page.again and taken.seen.env_workflow_id in self.seen):
-                self.take(taken)
-
-    def take(self, taken: Taken) -> None:
-        """Add a workflow. Listed twice, the later one counts."""
-        ident = taken.seen.env_workflow_id
-        if ident in self.seen:
-            self.note(
-                "seen_twice", "n8n listed it twice; the later one counts.", workflow_id=ident, name=taken.seen.name
-            )
-        self.note_all(taken.findings)
-        self.total_bytes += taken.extra["bytes"] - self.extras.get(ident, {}).get("bytes", 0)
-        self.seen[ident], self.extras[ident] = taken.seen, dict(taken.extra)
-
-
-def gather(
-    client: N8nClient,
-    *,
-    put: Callable[[bytes], str] | None,
-    memory: PageMemory | None = None,
-    known_ids: frozenset[str] = frozenset(),
-    check: Callable[[], None] = lambda: None,
-    progress: Callable[[int], None] = lambda _count: None,
-) -> Gathered:
-    """Look at every workflow of an instance. ``put`` stores a content and gives its blob; None stores nothing.
-
-    What n8n calls unchanged is taken from ``memory``, which then holds what was read now. A workflow that cannot be
-    read is noted in ``findings``; the others go on. Raises ``N8nError``.
-    """
-    for size in PAGE_SIZES:
-        gathered, pages = Gathered(), memory if memory is not None else PageMemory()
-        before, pages.taken = pages.taken, {}
-        try:
-            for page in client.iter_workflow_pages(page_size=size, cache=pages.pages):
-                check()
-                taken = before.get(page.etag, ()) if page.unchanged else _take_all(gathered, page.items, put)
-                gathered.take_page(page, taken)
-                if page.etag and len(taken) == len(page.ids):
-                    pages.taken[page.etag] = taken
-                progress(len(gathered.seen))
-            break
-        except TooLarge:
-            if size == PAGE_SIZES[-1]:
-                raise
-    _ask_again(gathered, client, known_ids, put, check)
-    return gathered
-
-
-def _take_all(
-    gathered: Gathered, items: Iterable[Mapping[str, Any]], put: Callable[[bytes], str] | None
-) -> tuple[Taken, ...]:
-    return tuple(taken for raw in items if (taken := _take(gathered, raw, put)) is not None)
-
-
-def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str] | None) -> Taken | None:
-    """What is kept of n8n's answer; None, and noted, where it cannot be read."""
-    ident = str(raw.get("id") or "")
-    name = raw.get("name") if isinstance(raw.get("name"), str) else ""
-    try:
-        content = portable(raw)
-        data = dump(content)
-        seen = identity.seen_workflow(raw, content)
-    except (ContentError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        told = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
-        gathered.unreadable.add(ident)
-        gathered.note("unreadable", told, workflow_id=ident, name=str(name or ""))
-        return None
-    findings = [
-        _finding(odd["code"], odd["message"], ident, seen.name, odd.get("node", "")) for odd in warnings(content)[:20]
-    ]
-    extra: dict[str, Any] = {"bytes": len(data), "blob": put(data) if put is not None else ""}
-    addresses = sorted({a for a in map(webhook_address, content["nodes"]) if a})
-    if addresses:
-        extra["webhooks"] = addresses
-    if seen.fingerprint.workflow_refs:
-        extra["refs"] = list(dict.fromkeys(seen.fingerprint.workflow_refs))
-    live = live_portable(raw)
-    if live is not None:
-        extra["live"] = fingerprint(live)
-        findings.append(_finding("draft", "The editor holds a draft; n8n runs another version.", ident, seen.name))
-    return Taken(seen, extra, tuple(findings))
-
-
-def _finding(code: str, message: str, workflow_id: str = "", name: str = "", node: str = "") -> dict[str, str]:
-    found = {"code": code, "message": message, "env_workflow_id": workflow_id, "name": name, "node": node}
-    return {key: value for key, value in found.items() if value}
-
-
-def _ask_again(
-    gathered: Gathered,
-    client: N8nClient,
-    known_ids: frozenset[str],
-    put: Callable[[bytes], str] | None,
-    check: Callable[[], None],
-) -> None:
-    """A list that moves can skip a row: what is known and was not listed is asked for by its id.
-
-    So is what was listed on a page that n8n did not send, and is not remembered.
-    """
-    absent = known_ids - gathered.listed
-    unsent = gathered.listed - gathered.seen.keys() - gathered.unreadable
-    for ident in sorted(unsent | absent if len(absent) <= ASKED_AGAIN else unsent):
-        check()
-        try:
-            raw = client.get_workflow(ident)
-        except RemoteNotFound:
-            continue
-        if raw.get("isArchived"):
-            continue
-        if (taken := _take(gathered, raw, put)) is not None:
-            gathered.take(taken)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ _MAKE = 1
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a capture made of one workflow: ``extra`` and ``findings`` as ``capture.Gathered`` keeps them."""
+    """What a capture made of one workflow: ``extra`` and ``findings`` as ``gathering.Gathered`` keeps them."""
 
     seen: SeenWorkflow
     extra: Mapping[str, Any]

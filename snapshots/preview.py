@@ -17,8 +17,8 @@ from workflows.n8n.errors import N8nError
 from workflows.references import CredentialRef
 
 from . import services
-from .capture import Gathered, gather
 from .errors import PreviewFailed, SnapshotUnreadable
+from .gathering import Gathered, gather
 from .manifest import key_map
 from .models import Snapshot
 from .planning import CredentialBook, Current, Options, Plan, check_references, plan_restore
