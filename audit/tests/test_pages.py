@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from audit.export import count_matching
 from audit.models import AuditLog
 from audit.ocsf import events_since
+from audit.selectors import TrailFilter
 from audit.services import record_event
 from opsconsole.core import clock, context
 from opsconsole.core.sending import Download
@@ -146,6 +148,13 @@ def test_an_export_that_cannot_be_made_says_why(cast: Any) -> None:
     assert owner.post(HERE + "export/", {"format": "csv", "session": "x"}).status_code == 422
     with tenant_scope(cast.tenant.pk):
         assert not AuditLog.objects.filter(action="TRAIL_EXPORTED").exists()
+
+
+def test_counting_beforehand_is_bounded(cast: Any) -> None:
+    note(cast.tenant, 5)
+    with tenant_scope(cast.tenant.pk):
+        assert count_matching(TrailFilter(action="NOTED"), most=3) == 4
+        assert count_matching(TrailFilter(action="NOTED"), most=5) == 5
 
 
 def test_the_file_leaves_piece_by_piece() -> None:
