@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django import template
 from django.template.context import Context
@@ -17,17 +19,38 @@ from .states import env, icon
 register = template.Library()
 
 
+_WORD = re.compile(r"[-a-zA-Z0-9_]+")
+
+
 def _reverse(name: str, kwargs: Mapping[str, Any]) -> str:
-    return _address(get_script_prefix(), name, tuple(kwargs.items()))
+    """The address of a page, or nothing. Lists ask for the same page of many objects: it is worked out once."""
+    if all(isinstance(value, UUID) or (isinstance(value, str) and _WORD.fullmatch(value)) for value in kwargs.values()):
+        kinds = tuple((key, isinstance(value, UUID)) for key, value in kwargs.items())
+        if pattern := _pattern(get_script_prefix(), name, kinds):
+            return pattern.format_map(kwargs)
+    return _address(name, kwargs)
 
 
-@lru_cache(maxsize=8192)
-def _address(prefix: str, name: str, kwargs: tuple[tuple[str, Any], ...]) -> str:
-    """Lists ask for the same few pages of the same objects again and again; ``prefix`` keeps mounts apart."""
+def _address(name: str, kwargs: Mapping[str, Any]) -> str:
     try:
         return reverse(name, kwargs=dict(kwargs) or None)
     except NoReverseMatch:
         return ""
+
+
+@lru_cache(maxsize=1024)
+def _pattern(prefix: str, name: str, kinds: tuple[tuple[str, bool], ...]) -> str:
+    """An address with `{key}` where words and ids (``kinds``: whether it is an id) stand; '' where that cannot be.
+
+    ``prefix`` keeps apart where the console is mounted.
+    """
+    stand_ins = {key: UUID(int=n) if is_id else f"stand-in-{n}" for n, (key, is_id) in enumerate(kinds, 1 << 96)}
+    pattern = _address(name, stand_ins)
+    for key, stand_in in stand_ins.items():
+        if pattern.count(str(stand_in)) != 1:
+            return ""
+        pattern = pattern.replace(str(stand_in), f"{{{key}}}")
+    return pattern
 
 
 @register.simple_tag

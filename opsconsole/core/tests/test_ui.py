@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 from xml.etree import ElementTree
 
 import pytest
 from django import forms
 from django.template import Context, Template
 from django.test import RequestFactory
+from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,3 +169,24 @@ def test_production_is_marked_apart() -> None:
     assert "env-production" in states.env("production", name="EU")
     assert states.kind_class("prod") == "env-production"
     assert "env-production" not in states.env("staging", name="EU")
+
+
+def test_addresses_are_those_that_django_works_out() -> None:
+    one, other = UUID("9696ea61-a7d4-48ce-84ef-1812a5334ae5"), UUID(int=7)
+    asked: list[tuple[str, dict[str, object]]] = [
+        ("estate", {}),
+        ("drift", {"tenant_slug": "acme"}),
+        ("environment", {"tenant_slug": "acme", "pk": one}),
+        ("environment", {"tenant_slug": "stand-in-1", "environment_slug": "prod"}),
+        ("environment", {"tenant_slug": "acme", "pk": str(one)}),
+        ("workflow", {"tenant_slug": "acme", "key": "order-intake"}),
+        ("trail-entry", {"tenant_slug": "acme", "pk": 7}),
+        ("support-mine-act", {"what": "end now?"}),
+    ]
+    for name, kwargs in asked * 2:
+        assert places.url_if(name, **kwargs) == reverse(name, kwargs=kwargs), name
+    assert places.url_if("environment", tenant_slug="acme", pk=other) != places.url_if(
+        "environment", tenant_slug="acme", pk=one
+    )
+    for name, kwargs in (("drift", {}), ("drift", {"tenant_slug": "a b"}), ("x", {})):
+        assert places.url_if(name, **kwargs) == ""
