@@ -8,8 +8,12 @@ import pytest
 
 from drift import services as drift
 from drift.models import ACTIVE, DriftIncident
+from drift.taking_back import TAKE_BACK
 from impersonation.tests.test_kill import inside
-from impersonation.tests.test_revert import Visit, visit  # noqa: F401 -- a fixture
+from impersonation.tests.test_revert import Crash, Visit, visit  # noqa: F401 -- a fixture
+from operations import engine
+from operations.handlers import boundary_observers
+from operations.models import Operation
 from promotions.tests.conftest import empty_world, no_drift, sandbox_server, world  # noqa: F401 -- fixtures
 from promotions.tests.world import flow, node
 from snapshots.canonical import canonical_content
@@ -120,3 +124,37 @@ def test_a_closing_that_hides_nothing_and_a_rollback_say_so(visit: Visit) -> Non
     assert plan["drift incident"]["verdict"] == "nothing" and "still drifts" in plan["drift incident"]["why"]
     assert plan["rollback"]["verdict"] == "impossible"
     assert promotion.name in plan["rollback"]["why"] and "approve" in plan["rollback"]["why"]
+
+
+def test_killed_at_any_step_of_taking_back_it_ends_the_same(edited: Any) -> None:
+    visit, incident, before = edited  # noqa: F811
+    with inside(visit.session):
+        reconcile(visit, incident)
+    visit.run_operations(visit.cast.tenant)
+    visit.end()
+    assert visit.api(None, "post", all=True).status_code == 202
+    survived: set[str] = set()
+
+    def die(boundary: str) -> None:
+        if boundary.partition(":")[0] in ("judge", "commit", "report", "compare") and boundary not in survived:
+            survived.add(boundary)
+            raise Crash
+
+    boundary_observers.append(die)
+    try:
+        for _ in range(40):
+            with tenant_scope(visit.cast.tenant.pk):
+                Operation.objects.filter(status="RUNNING").update(lease_expires_at="2020-01-01T00:00:00Z", attempt=0)
+            try:
+                ended = engine.drive(operation_id=visit.last().pk, tenant_id=visit.cast.tenant.pk)
+            except Crash:
+                continue
+            if ended == "COMPLETED":
+                break
+    finally:
+        boundary_observers.clear()
+    assert {name.partition(":")[0] for name in survived} == {"judge", "commit", "report", "compare"}
+    assert visit.outcomes(visit.last()) == {"reconcile": "undone"}
+    assert approved(visit) == before and len(standing(visit)) == 1
+    with tenant_scope(visit.cast.tenant.pk):
+        assert Operation.objects.filter(kind=TAKE_BACK).count() == 1
