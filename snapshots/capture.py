@@ -11,6 +11,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 VERIFIED_TYPES = frozenset({SnapshotType.PRE_PROMOTION, SnapshotType.PRE_RESTORE, SnapshotType.PRE_STABILIZE})
 """Somebody will rely on these within minutes: they are read back from Git at once."""
+
+_SMALL = [field.name for field in Snapshot._meta.concrete_fields if field.name != "workflows"]
 
 
 @contextlib.contextmanager
@@ -82,21 +85,22 @@ def capture_into(
     """
     from .services import set_baseline, verify_snapshot
 
+    made = _Made()
     try:
         facts = run.step(
             f"{step}:git",
             f"Capture {environment.name}",
-            lambda: _into_git(run, environment, snapshot_type, description, snapshot_id, gathered),
+            lambda: _into_git(run, environment, snapshot_type, description, snapshot_id, gathered, made),
             intent={"snapshot_id": str(snapshot_id), "environment": environment.slug},
         )
-        run.step(f"{step}:row", "Record the snapshot", lambda: _record(run, environment, snapshot_id, facts))
+        run.step(f"{step}:row", "Record the snapshot", lambda: _record(run, environment, snapshot_id, facts, made))
     except Interrupted:
         raise
     except OpsError as error:
         _note_failure(run, environment, error)
         raise
     with run.fenced():
-        snapshot = Snapshot.objects.get(pk=snapshot_id)
+        snapshot = made.row or Snapshot.objects.get(pk=snapshot_id)
         environment.refresh_from_db()
     if not environment.baseline_commit_sha and facts["complete"]:
         run.step(
@@ -115,7 +119,16 @@ def capture_into(
         tell = partial(_tell, callback, run, environment, snapshot)
         run.step(f"{step}:told:{name}", "Look at what was captured", tell)
     with run.fenced():
-        return Snapshot.objects.get(pk=snapshot_id)
+        snapshot.refresh_from_db(fields=_SMALL)
+    return snapshot
+
+
+@dataclass(slots=True)
+class _Made:
+    """What steps of this very attempt made: it need not be read again."""
+
+    manifest: dict[str, Any] | None = None
+    row: Snapshot | None = None
 
 
 def _tell(callback: hooks.Captured, run: Run, environment: Environment, snapshot: Snapshot) -> Any:
@@ -146,14 +159,15 @@ def _into_git(
     description: str,
     snapshot_id: uuid.UUID,
     gathered: Gathered | None,
+    made: _Made,
 ) -> dict[str, Any]:
     """Read, store, identify, commit. Returns ``{commit, created_at, count, bytes, complete, new_blobs}``."""
     store = repository.store_for(environment.tenant_id)
     with repository.failures_named():
-        made = repository.find_snapshot(store, environment, snapshot_id)
-    if made is not None:
-        commit, manifest = made
-        return _facts(commit, manifest, reused=True)
+        there = repository.find_snapshot(store, environment, snapshot_id)
+    if there is not None:
+        commit, made.manifest = there
+        return _facts(commit, made.manifest, reused=True)
     with run.fenced():
         keys = identity.key_by_workflow_id(environment.pk)
     with repository.failures_named(), store.writer(environment.seen_branch) as writer:
@@ -185,6 +199,7 @@ def _into_git(
         commit, manifest = _record_and_commit(run, writer, environment, gathered, keys, about)
     if memory is not None:
         memory.save(memory_path(store.path, environment.pk), base_url=environment.base_url)
+    made.manifest = manifest
     return _facts(commit, manifest)
 
 
@@ -306,17 +321,24 @@ def _message(environment: Environment, snapshot_type: str, description: str, cou
     return f"{subject}\n\n{description.strip()}" if description.strip() else subject
 
 
-def _record(run: Run, environment: Environment, snapshot_id: uuid.UUID, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _record(
+    run: Run, environment: Environment, snapshot_id: uuid.UUID, facts: Mapping[str, Any], made: _Made
+) -> dict[str, Any]:
     """Insert the row, once, from the manifest in Git: the same way in which it would be recovered."""
-    store = repository.store_for(environment.tenant_id)
-    with repository.failures_named():
-        manifest = parse_manifest(store.read(facts["commit"], manifest_path(environment.pk, snapshot_id)))
+    manifest = made.manifest
+    if manifest is None:
+        store = repository.store_for(environment.tenant_id)
+        with repository.failures_named():
+            manifest = parse_manifest(store.read(facts["commit"], manifest_path(environment.pk, snapshot_id)))
     with run.fenced():
-        row, _ = Snapshot.objects.get_or_create(
+        made.row, _ = Snapshot.objects.get_or_create(
             pk=snapshot_id, defaults=row_values(environment, manifest, facts["commit"])
         )
         Environment.objects.filter(pk=environment.pk).update(
-            last_captured_at=row.created_at, last_snapshot_id=row.pk, last_capture_error=None, updated_at=clock.now()
+            last_captured_at=made.row.created_at,
+            last_snapshot_id=snapshot_id,
+            last_capture_error=None,
+            updated_at=clock.now(),
         )
     return {"snapshot_id": str(snapshot_id)}
 
