@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TypeAlias
@@ -9,6 +10,9 @@ from typing import TypeAlias
 from .errors import ContentDamaged, ContentMissing, StoreCorrupt, write_failure
 from .objects import DIRECTORY, FILE, Entry, Reader
 from .plumbing import Plumbing, Process
+
+#: Tries to name what is there beside a cleaning that moves it from pack to pack; 0.6 s in all.
+ATTEMPTS = 5
 
 #: A folder's changes: a name leads to a blob, to None (remove), or to the changes of a subfolder.
 Changes: TypeAlias = "dict[str, str | Changes | None]"
@@ -26,8 +30,7 @@ class TreeBuilder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._process is not None:
-            self._process.close()
+        self._end()
 
     def build(self, base: str | None, changes: Mapping[str, str | None], replace: Iterable[str]) -> str:
         """The root tree of ``base`` with the changes; folders in ``replace`` hold nothing but them."""
@@ -59,21 +62,40 @@ class TreeBuilder:
         return base if base and entries == before else self._write(entries)
 
     def _write(self, entries: Mapping[str, Entry]) -> str:
-        if self._process is None:
-            self._process = self._plumbing.start("mktree", "-z", "--batch")
-        lines = []
-        for name, entry in entries.items():
-            kind = "tree" if entry.is_directory else "commit" if entry.mode == "160000" else "blob"
-            lines.append(f"{entry.mode.zfill(6)} {kind} {entry.sha}\t{name}\0".encode("utf-8", "surrogateescape"))
-        try:
-            self._process.stdin.writelines([*lines, b"\0"])
-            self._process.stdin.flush()
-            sha = self._process.stdout.readline().strip().decode("ascii")
-        except OSError:
-            sha = ""
-        if len(sha) != 40:
-            raise write_failure(self._process.finish(timeout=10).said, command="mktree")
-        return sha
+        lines = [_line(name, entry) for name, entry in entries.items()]
+        said = ""
+        # Git looks only at the packs it knew when it started: what a cleaning has just moved into a new one is
+        # "unavailable" to it, and there for a process that starts now.
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(0.02 * 2**attempt)
+            if self._process is None:
+                self._process = self._plumbing.start("mktree", "-z", "--batch")
+            sha = _answer(self._process, lines)
+            if len(sha) == 40:
+                return sha
+            said = self._process.finish(timeout=10).said
+            self._end()
+        raise write_failure(said, command="mktree")
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+
+def _answer(process: Process, lines: list[bytes]) -> str:
+    try:
+        process.stdin.writelines([*lines, b"\0"])
+        process.stdin.flush()
+        return process.stdout.readline().strip().decode("ascii")
+    except OSError:
+        return ""
+
+
+def _line(name: str, entry: Entry) -> bytes:
+    kind = "tree" if entry.is_directory else "commit" if entry.mode == "160000" else "blob"
+    return f"{entry.mode.zfill(6)} {kind} {entry.sha}\t{name}\0".encode("utf-8", "surrogateescape")
 
 
 def _nest(changes: Mapping[str, str | Changes | None]) -> Changes:

@@ -293,7 +293,13 @@ class Writer:
 
     def _write_commit(self, tree: str, text: bytes, who: Mapping[str, str]) -> str:
         parents = ("-p", self._base) if self._base else ()
-        out = self._plumbing.must("commit-tree", tree, *parents, data=text, environment=who)
+        try:
+            out = self._plumbing.must("commit-tree", tree, *parents, data=text, environment=who)
+        except WriteFailed as failure:
+            # A cleaning takes empty folders away, also the one that Git has just made for this very object.
+            if "No such file or directory" not in str(failure.details.get("git")):
+                raise
+            out = self._plumbing.must("commit-tree", tree, *parents, data=text, environment=who)
         return check_sha(out.decode("ascii", "replace").strip())
 
     def _move(self, sha: str, guard: Guard | None) -> bool:
