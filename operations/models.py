@@ -94,6 +94,7 @@ class Operation(TenantModel):
             models.Index(fields=["tenant", "-created_at", "-id"], name="background_jobs_tenant"),
             models.Index(fields=["tenant", "environment_id", "-created_at"], name="background_jobs_env"),
             models.Index(fields=["tenant", "subject_type", "subject_id"], name="background_jobs_subject"),
+            models.Index(fields=["kind", "tenant", "-created_at"], name="background_jobs_kind"),
             models.Index(
                 fields=["status", "lease_expires_at"],
                 condition=Q(status__in=[str(s) for s in OPEN]),
