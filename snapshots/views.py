@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from opsconsole.core.errors import NotFound, OpsError
 from opsconsole.core.paging import clamp
+from opsconsole.core.sending import Download
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
@@ -163,9 +165,15 @@ def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> Http
     found = services.snapshot_by_id(visit.tenant.pk, pk)
     services.entries_of(found)
     name = f"{found.environment.slug}-{found.created_at:%Y%m%d-%H%M%S}-{str(found.pk)[:8]}.json"
-    response = StreamingHttpResponse(_bundle(found), content_type="application/json")
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response  # type: ignore[return-value]
+    # Read as a whole before the first byte leaves: what Git cannot give is an error, not half a file.
+    held = tempfile.TemporaryFile()  # noqa: SIM115 -- the answer closes it
+    try:
+        held.writelines(_bundle(found))
+    except BaseException:
+        held.close()
+        raise
+    held.seek(0)
+    return Download(held, filename=name, content_type="application/json")  # type: ignore[return-value]
 
 
 def _bundle(found: Snapshot) -> Iterator[bytes]:

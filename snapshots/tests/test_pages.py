@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from opsconsole.core import clock
+from snapshots import repository
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
@@ -225,3 +226,15 @@ def test_a_restore_from_another_environments_snapshot(
         assert [(w["name"], w["active"]) for w in other.state()["workflows"]] == [("Orders", True)]
     finally:
         other.delete()
+
+
+def test_what_git_cannot_give_is_an_error_and_not_half_a_file(
+    page: Client, live_cast: Any, n8n: Any, capture: Any
+) -> None:
+    n8n.seed([workflow("Orders"), workflow("Invoices", url="https://example.org/b")])
+    snapshot = capture()
+    store = repository.store_for(live_cast.tenant.pk)
+    blob = snapshot.workflows[-1]["blob"]
+    (store.path / "objects" / blob[:2] / blob[2:]).unlink()
+    answer = page.get(f"{base(live_cast)}/{snapshot.pk}/download/")
+    assert answer.status_code >= 400 and "SNAP_00" in answer.content.decode()
