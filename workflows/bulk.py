@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 from django.db import connection
-from django.db.models import Model
+from django.db.models import JSONField, Model
 
 ROWS_AT_ONCE = 2000
 
@@ -16,12 +16,28 @@ def insert(rows: Sequence[Model]) -> None:
     if not rows:
         return
     fields = rows[0]._meta.concrete_fields
-    table = connection.ops.quote_name(rows[0]._meta.db_table)
-    columns = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
-    query = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)"  # noqa: S608
+    copied = _copied(rows)
+    quote = connection.ops.quote_name
+    table = quote(rows[0]._meta.db_table)
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    values = ", ".join(quote(copied.get(str(field.column), str(field.column))) for field in fields)
+    query = f"INSERT INTO {table} ({columns}) SELECT {values} FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)"  # noqa: S608
+    sent = [field for field in fields if field.column not in copied]
     with connection.cursor() as cursor:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = [{f.column: f.pre_save(row, True) for f in fields} for row in rows[start : start + ROWS_AT_ONCE]]
+            part = [{f.column: f.pre_save(row, True) for f in sent} for row in rows[start : start + ROWS_AT_ONCE]]
             cursor.execute(query, [orjson.dumps(part).decode()])
     for row in rows:
         row._state.adding = False
+
+
+def _copied(rows: Sequence[Model]) -> dict[str, str]:
+    """Columns that hold the very same document as another one in every row: it is sent once."""
+    found: dict[str, str] = {}
+    documents = [field for field in rows[0]._meta.concrete_fields if isinstance(field, JSONField)]
+    for number, field in enumerate(documents):
+        for other in documents[:number]:
+            if all(getattr(row, field.attname) is getattr(row, other.attname) for row in rows):
+                found[str(field.column)] = found.get(str(other.column), str(other.column))
+                break
+    return found
