@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from opsconsole.core import clock
 from opsconsole.core.errors import NotFound
@@ -122,11 +123,24 @@ def mark_approved(
         _lock(tenant_id)
         places = WorkflowEnvMap.objects.filter(environment_id=environment_id)
         keys = dict(CanonicalWorkflow.objects.values_list("pk", "key"))  # no join: see identity._with_keys
-        rows = list(places.values_list("pk", "canonical_workflow_id", "git_content_hash"))
+        no_mark = ExpressionWrapper(Q(git_fingerprint__isnull=True), output_field=BooleanField())
+        rows = list(
+            places.annotate(unmarked=no_mark).values_list(
+                "pk", "canonical_workflow_id", "git_content_hash", "git_active", "unmarked", "status"
+            )
+        )
         if whole:
-            approved = {keys[of] for _, of, git_hash in rows if git_hash}
+            approved = {keys[of] for _, of, git_hash, *_ in rows if git_hash}
             hashes = {**dict.fromkeys(approved - hashes.keys(), (None, None)), **hashes}
-        ids = {keys[of]: pk for pk, of, _ in rows if keys[of] in hashes}
+        placed = {keys[of] for _, of, *_ in rows} & hashes.keys()
+        ids = {
+            keys[of]: pk
+            for pk, of, git_hash, git_active, unmarked, status in rows
+            if keys[of] in placed
+            and ((git_hash, git_active) != hashes[keys[of]] or (unmarked if git_hash else status == MapStatus.MISSING))
+        }
+        if not ids:
+            return hashes.keys() - placed
         # Joined on an array of primary keys: behind row security the planner guesses badly about anything cleverer.
         cursor.execute(
             "UPDATE workflow_env_map m SET git_content_hash = v.hash, git_active = v.active,"
@@ -139,7 +153,7 @@ def mark_approved(
             "   OR (v.hash IS NOT NULL AND m.git_fingerprint IS NULL) OR (v.hash IS NULL AND m.status = 'missing'))",
             [clock.now(), list(ids.values()), [hashes[key][0] for key in ids], [hashes[key][1] for key in ids]],
         )
-        return set(hashes) - set(ids)
+        return hashes.keys() - placed
 
 
 def mark_deleted(*, tenant_id: uuid.UUID, environment_id: uuid.UUID, keys: Iterable[str]) -> int:
