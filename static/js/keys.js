@@ -10,6 +10,7 @@ const typing = (target) => target.closest?.("input:not([type=checkbox], [type=ra
 
 // ---- the command bar
 
+let asked = "", shown = "", going = false; // Enter waits for what was found for the words that stand there
 const items = () => all(".command-item", command);
 const choose = (index) => {
   const found = items();
@@ -25,6 +26,7 @@ const openCommand = () => {
   command.showModal();
   const input = one("input", command);
   input.value = "";
+  going = false;
   input.focus();
   input.dispatchEvent(new CustomEvent("command-open", { bubbles: true }));
 };
@@ -32,10 +34,21 @@ command?.addEventListener("keydown", (event) => {
   const now = items().findIndex((item) => item.getAttribute("aria-selected") === "true");
   if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); choose(now + (event.key === "ArrowDown" ? 1 : -1)); }
   if (event.key === "Escape") { event.preventDefault(); command.close(); }
-  if (event.key === "Enter" && items().length) { event.preventDefault(); (items()[now] ?? items()[0]).click(); }
+  if (event.key === "Enter") {
+    event.preventDefault();
+    going = shown !== one("input", command).value;
+    if (!going) (items()[now] ?? items()[0])?.click();
+  }
+});
+document.addEventListener("htmx:beforeRequest", ({ target }) => {
+  if (command?.contains(target)) asked = one("input", command).value;
 });
 document.addEventListener("htmx:afterSwap", ({ target }) => {
-  if (target.id === "command-results") { all(".command-item").forEach((item, place) => { item.id = `command-${place}`; }); choose(0); }
+  if (target.id !== "command-results") return;
+  items().forEach((item, place) => { item.id = `command-${place}`; });
+  choose(0);
+  shown = asked;
+  if (going && shown === one("input", command).value) items()[0]?.click();
 });
 document.addEventListener("click", (event) => {
   if (event.target.closest(".command-item")) command.close();

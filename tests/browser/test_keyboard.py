@@ -58,6 +58,15 @@ def test_the_command_bar_goes_anywhere(owner: Visitor) -> None:
     owner.page.wait_for_url("**/workflows/order-intake/**")
 
 
+def test_enter_goes_to_what_was_typed_and_not_to_what_was_found_before(owner: Visitor) -> None:
+    owner.page.keyboard.press("Control+k")
+    owner.page.keyboard.type("order")
+    owner.page.locator("#command .command-item").first.wait_for()
+    owner.page.keyboard.type(" intake")
+    owner.page.keyboard.press("Enter")
+    owner.page.wait_for_url("**/workflows/order-intake/**")
+
+
 @pytest.mark.parametrize(("key", "place"), [("p", "promotions"), ("s", "snapshots"), ("d", "drift"), ("j", "jobs")])
 def test_g_and_a_letter_lead_to_places(owner: Visitor, key: str, place: str) -> None:
     owner.page.keyboard.press("g")

@@ -484,7 +484,8 @@ class SupportSession:
         })  # fmt: skip
         assert asked.status_code == 202, asked.text
         wish = asked.json()["request"]["id"]
-        assert self.estate.api.post(f"/platform/impersonate/requests/{wish}/approve").status_code == 200
+        agreed = self.estate.api.post(f"/platform/impersonate/requests/{wish}/approve")
+        assert agreed.status_code == 200, agreed.text
         taken = self.client(self.estate).post(
             "/platform/impersonate/write", json={"mfa_code": recovery_code(self.estate.cast.support)}
         )
