@@ -26,9 +26,9 @@ from opsconsole.launcher.development import development_tools
 from tenants.scope import platform_scope, tenant_scope
 
 from .settling import settled
-from .test_sealing import SCRIPT, _small_batches, middle, seal_all, superuser, verified, write  # noqa: F401 -- fixtures
+from .test_sealing import SCRIPT, middle, seal_all, verified, write
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_batches")]
 SECRET = "s3cret-path"
 
 
@@ -111,7 +111,7 @@ def test_sealing_and_verifying_by_hand(live_cast: Any, settings: Any) -> None:
 
 def test_verifying_tells_tampering_from_what_could_not_be_checked(
     live_cast: Any,
-    superuser: Any,  # noqa: F811
+    superuser: Any,
     settings: Any,
     tmp_path: Path,
 ) -> None:
@@ -247,7 +247,7 @@ def with_psql(*arguments: str, path: str | None = None) -> subprocess.CompletedP
     return subprocess.run(run, capture_output=True, text=True, cwd="/", env=environment, check=False)
 
 
-def test_psql_alone_finds_the_same(live_cast: Any, superuser: Any, settings: Any) -> None:  # noqa: F811
+def test_psql_alone_finds_the_same(live_cast: Any, superuser: Any, settings: Any) -> None:
     write(12)
     seal_all()
     anchors.anchor()
