@@ -90,10 +90,11 @@ def known_workflows(environment: Environment) -> dict[str, Known]:
     rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk, status__in=[str(s) for s in LIVE])
     columns = ("env_workflow_id", "env_content_hash", "fingerprint", "env_name", "env_active", "env_tags")
     known = {}
-    for ident, content_hash, *facts in rows.exclude(env_workflow_id="").values_list(*columns).iterator():
-        name, active, tags = facts[1:]
+    for ident, content_hash, stored, name, active, tags in (
+        rows.exclude(env_workflow_id="").values_list(*columns).iterator()
+    ):
         blob = blobs.get((ident, content_hash, name, bool(active), tuple(tags or ())), "")
-        known[ident] = Known(row_digest(facts[0], name, active, tags), blob)
+        known[ident] = Known(row_digest(stored, name, active, tags), blob)
     return known
 
 
