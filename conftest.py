@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import pytest
 from django.conf import settings
 from django.db import connections
 from psycopg import sql
+
+from tests.running import last_faults
 
 # Playwright keeps an event loop in the thread that later tests use the database from.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -245,3 +247,11 @@ def run_operations() -> Any:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--n8n", default="", choices=["", "sandbox", "live"], help="also ask a real n8n (script/n8n)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and (faults := last_faults()):
+        report.sections.append(("web.log of a running console", faults))
+    return report

@@ -5,6 +5,8 @@ import os
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
+# Each request runs in a thread of its own, which would leave its connection behind: a pool keeps them instead.
+os.environ.setdefault("OPSCONSOLE_DB_POOL", "12")
 application = get_asgi_application()
 
 from opsconsole.core import collector  # noqa: E402 - needs the apps loaded

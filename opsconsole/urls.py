@@ -32,6 +32,8 @@ tenant_urlpatterns: list[URLPattern | URLResolver] = [
     path("workflows/<slug:key>/diff/", diff_views.workflow_diff, name="workflow-diff"),
 ]
 
+handler500 = "opsconsole.core.middleware.server_error"
+
 urlpatterns = [
     path("t/<slug:tenant_slug>/", include(tenant_urlpatterns)),
     path("", estate, name="estate"),

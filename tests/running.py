@@ -19,6 +19,7 @@ import redis
 
 ROOT = Path(__file__).parents[1]
 _consoles = itertools.count()
+logs: set[Path] = set()
 
 
 def own_broker() -> str:
@@ -74,7 +75,19 @@ def running_console(folder: Path, **overrides: str) -> Iterator[Running]:
             stack.callback(_end, process)
         url = f"http://127.0.0.1:{port}"
         _wait_for(url, folder)
+        logs.add(folder / "web.log")
+        stack.callback(logs.discard, folder / "web.log")
         yield Running(url, environment)
+
+
+def last_faults() -> str:
+    """The last traceback of each running web server: the logs go with the test's folder."""
+    told = []
+    for log in logs:
+        lines = log.read_text(errors="replace").splitlines()
+        faults = [at for at, line in enumerate(lines) if "Traceback" in line]
+        told += lines[max(faults[-1] - 2, 0) : faults[-1] + 80] if faults else []
+    return "\n".join(told)
 
 
 def _wait_for(url: str, folder: Path) -> None:

@@ -70,3 +70,23 @@ class IdempotencyMismatch(Conflict):
     title = "The same key with another body"
     message = "This idempotency key was already used for a different request."
     recovery = "Send the first request again as it was, or use a new key."
+
+
+class Unavailable(OpsError):
+    """The database could not be reached, has no connection left, or gave up on a lock."""
+
+    code = "UNAVAILABLE"
+    title = "Not available just now"
+    message = "The console's database cannot be reached, or is too busy to answer."
+    recovery = "Try again in a few seconds; what was running goes on by itself. If it lasts, look at the health page."
+    status = 503
+
+
+class Fault(OpsError):
+    """Anything nobody foresaw."""
+
+    code = "FAULT"
+    title = "The console met a fault"
+    message = "The request was not carried out. What went wrong has been written to the log."
+    recovery = "Try again. If it happens again, look at the health page and tell the person who runs this console."
+    status = 500

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.db import DataError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
+from django_htmx.middleware import HtmxDetails
 
-from .errors import Invalid, OpsError
+from .errors import Fault, Invalid, OpsError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +44,12 @@ class ErrorMiddleware:
         return None
 
 
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answers what nothing else has answered, middlewares' own failures included (Django's ``handler500``)."""
+    unavailable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    return error_response(request, Unavailable() if unavailable else Fault())
+
+
 def error_response(request: HttpRequest, error: OpsError) -> HttpResponse:
     """The answer to a person or program that met ``error``."""
     response = _error_response(request, error)
@@ -51,12 +60,15 @@ def error_response(request: HttpRequest, error: OpsError) -> HttpResponse:
 def _error_response(request: HttpRequest, error: OpsError) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"error": error.to_dict()}, status=error.status)
-    htmx = getattr(request, "htmx", None)
+    htmx = HtmxDetails(request)
     if htmx and not htmx.boosted:
         response = HttpResponse(status=error.status)
         toast = {"level": "error", "title": error.title, "message": error.message, "recovery": error.recovery}
         response["HX-Trigger"] = json.dumps({"toast": {**toast, "code": error.code}})
         response["HX-Reswap"] = "none"
         return response
+    if isinstance(error, Unavailable | Fault):
+        # Without the request: what a page tells about people and tenants comes from the database, which may be gone.
+        return HttpResponse(render_to_string("error.html", {"error": error}), status=error.status)
     name = "404.html" if error.status == 404 else "error.html"
     return render(request, name, {"error": error}, status=error.status)

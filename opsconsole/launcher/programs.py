@@ -25,8 +25,7 @@ def web(home: Home, tools: Toolchain, env: Mapping[str, str], *, host: str, port
     """The pages and the API. WEB_CONCURRENCY sets the number of processes (uvicorn's own variable)."""
     argv = [str(tools.python), "-m", "uvicorn", "opsconsole.asgi:application", "--host", host, "--port", str(port)]
     argv += ["--lifespan", "off", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3"]
-    # Each request runs in a thread of its own: a pool keeps connections for them.
-    return _child(home, "web", argv, {**env, "OPSCONSOLE_DB_POOL": env.get("OPSCONSOLE_DB_POOL", "12")})
+    return _child(home, "web", argv, env)
 
 
 def _celery(tools: Toolchain, *arguments: str) -> list[str]:
