@@ -49,7 +49,7 @@ def test_write_mode_needs_a_second_person_and_writes_are_on_record_as_both(cast:
     assert agree(cast.owner) == 302
     assert client.post("/platform/support/mine/write/").status_code == 302
     page = client.get("/t/acme/").content.decode()
-    assert "may write" in page and "supported-write" in page
+    assert "may write" in page and "may-write" in page
     # The policy for drift is the owner's; the operator's place does not reach so far.
     assert client.post("/t/acme/drift/policy/", {}).status_code == 403
     with platform_scope():

@@ -63,6 +63,21 @@ def start_by_keyboard(support: Visitor, slug: str, secret: str, whom: str) -> No
     support.page.wait_for_url(f"**/t/{slug}/")
 
 
+def fills_the_window(visitor: Visitor) -> None:
+    """A short page is as tall as the window, banner included; on a desk the banner and the rail stay in sight."""
+    page = visitor.page
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 2400})
+        visitor.go("members/")
+        assert page.evaluate("document.documentElement.scrollHeight") == 2400, width
+    page.set_viewport_size({"width": 1280, "height": 420})
+    page.evaluate("scrollTo(0, 5000)")
+    edges = "e => { const box = e.getBoundingClientRect(); return [box.top, box.bottom].map(Math.round); }"
+    assert page.eval_on_selector("#support-banner", edges) == [0, 40]
+    assert page.eval_on_selector("#rail", edges) == [40, 420]
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
 @pytest.fixture
 def slug(make_tenant: Callable[[str], str]) -> str:
     return make_tenant("Watched Goods")
@@ -83,6 +98,7 @@ def test_a_whole_session(visit: Callable[..., Visitor], make_person: Callable[..
         for words in ("Sigrid", "as Olive Marsh", "read only", REASON, "End now"):
             assert words in said, path
         assert re.search(r"in \d\d:\d\d", said), said
+    fills_the_window(support)
     looks_fine(support)
 
     # The customer sees who is there, and goes on watching.
