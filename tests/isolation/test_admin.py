@@ -154,3 +154,17 @@ def test_what_the_admin_wrote_would_be_in_the_trail(cast: Cast, monkeypatch: pyt
         entry = AuditLog.objects.filter(resource_type="tenants", resource_id=cast.tenant.pk).latest("pk")
     assert (entry.actor_user_id, entry.action, entry.source) == (cast.admin.pk, "UPDATE", "web")
     assert entry.details["new_value"]["name"] == "Written here"
+
+
+def test_it_has_no_door_of_its_own(cast: Cast) -> None:
+    """Django's own sign-in page would ask for no second factor and let people guess for ever."""
+    client = Client()
+    asked = client.get("/admin/tenants/tenant/", follow=True)
+    assert asked.redirect_chain[-1][0] == "/account/login/?next=/admin/tenants/tenant/"
+    for path in ("/admin/login/", "/admin/login/?next=/admin/"):
+        given = {"username": cast.admin.email, "password": "correct horse battery", "next": "/admin/"}
+        assert client.post(path, given)["Location"] == "/account/login/?next=/admin/"
+    assert client.get("/admin/").status_code == 302
+    inside = sign_in(cast, "admin")
+    assert inside.get("/admin/login/")["Location"] == "/admin/"
+    assert inside.get("/admin/password_change/")["Location"] == "/account/password/change/"
