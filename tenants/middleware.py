@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest
 
 from opsconsole.core import clock, context
@@ -43,7 +44,14 @@ class RequestContextMiddleware:
             context.reset(token)
             structlog.contextvars.clear_contextvars()
         response["X-Request-ID"] = request_id
+        if "Cache-Control" not in response and _is_personal(request):
+            # Not even in the browser: the back button shows nothing once the person, or the session, is gone.
+            response["Cache-Control"] = "private, no-store"
         return response
+
+
+def _is_personal(request: HttpRequest) -> bool:
+    return settings.SESSION_COOKIE_NAME in request.COOKIES or "Authorization" in request.headers
 
 
 class ActorMiddleware:

@@ -22,6 +22,7 @@ platform_urlpatterns = [
     re_path(
         rf"^platform/people/(?P<pk>[0-9a-f-]{{36}})/(?P<what>{ACTS})/$", platform_views.person_act, name="person-act"
     ),
+    path("account/email/", account_views.own_email, name="account_email"),
     path("account/sessions/", account_views.user_sessions, name="user_sessions"),
     path("account/sessions/others/end/", account_views.user_sessions_end_others, name="user_sessions_end_others"),
     path("account/sessions/<str:ident>/end/", account_views.user_session_end, name="user_session_end"),
