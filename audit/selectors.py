@@ -34,6 +34,7 @@ RESOURCES = {
     "api_tokens": "Tokens",
     "tenants": "Tenants",
     "users": "People and sign-ins",
+    "user_sessions": "Sign-ins taken away by SQL",
     "platform_admins": "Platform admins",
     "platform_impersonation_sessions": "Support sessions",
     "report_runs": "Reports",

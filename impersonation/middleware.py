@@ -85,11 +85,19 @@ def _of_browser(request: HttpRequest) -> Live | None:
     if not hint or not user.is_authenticated:
         return None
     found = live_sessions.read(
-        actor_id=user.pk, session_id=uuid.UUID(hint), session_key=request.session.session_key or ""
+        actor_id=user.pk,
+        session_id=uuid.UUID(hint),
+        session_key=request.session.session_key or "",
+        touch=not _by_itself(request),
     )
     if found is None:
         del request.session[HINT]
     return found
+
+
+def _by_itself(request: HttpRequest) -> bool:
+    """Streams that connect again and live parts ask with nobody at the keyboard: they keep no session awake."""
+    return request.headers.get("Accept") == "text/event-stream" or request.GET.get("part") == "live"
 
 
 def _over(request: HttpRequest, live: Live) -> HttpResponseBase | None:

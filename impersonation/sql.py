@@ -26,7 +26,8 @@ CASE
     WHEN s.api_token_id IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM public.api_tokens k WHERE k.id = s.api_token_id AND k.revoked_at IS NULL
         AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) THEN 'token revoked'
-    WHEN NOT c.is_active OR c.is_service OR c.is_staff
+    WHEN t.status <> 'active' THEN 'tenant suspended'
+    WHEN NOT c.is_active OR c.is_service OR c.is_staff OR c.role <> 'member'
         OR EXISTS (SELECT 1 FROM public.platform_admins p WHERE p.user_id = c.id)
         OR NOT EXISTS (SELECT 1 FROM public.memberships m
                        WHERE m.user_id = c.id AND m.tenant_id = s.impersonated_tenant_id) THEN 'person changed'
@@ -120,6 +121,18 @@ BEGIN
            error_message = 'The support session that asked for this has ended.',
            updated_at = clock_timestamp()
      WHERE context->>'session_id' = NEW.id::text AND status IN ('PENDING', 'RETRY_PENDING', 'RUNNING');
+    RETURN NULL;
+END
+$body$
+"""
+
+#: Whoever took a password may have started the session, too: it ends with the old one, a token's session as well.
+CREDENTIAL_IS_NEW = """
+CREATE FUNCTION opsconsole_password_is_new() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $body$
+BEGIN
+    UPDATE public.platform_impersonation_sessions SET ended_at = clock_timestamp(), end_reason = 'password changed'
+     WHERE actor_user_id = NEW.id AND ended_at IS NULL;
     RETURN NULL;
 END
 $body$

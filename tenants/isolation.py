@@ -23,6 +23,7 @@ DEFINER_FUNCTIONS = frozenset(
         "opsconsole_support_session_stands",
         "opsconsole_support_session_before",
         "opsconsole_support_session_after",
+        "opsconsole_password_is_new",
     }
 )
 #: Columns that say to which tenant a row belongs, besides ``tenant_id``.

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -319,3 +320,16 @@ def test_the_trail_replayed_is_the_table(cast: Any, steps: list[tuple[str, int, 
                 there = {pk: json.loads(row) for pk, row in cursor.fetchall()}
             assert replayed == there
         transaction.set_rollback(True)
+
+
+def test_sign_ins_that_an_operator_takes_away_are_on_record(live_cast: Any) -> None:
+    """The runbook's way to lock somebody out at once. The console's own endings are events."""
+    client = Client()
+    client.force_login(live_cast.viewer)
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"], autocommit=True) as operator:
+        operator.execute("DELETE FROM user_sessions WHERE user_id = %s", [live_cast.viewer.pk])
+    with platform_scope():
+        row = AuditLog.objects.get(resource_type="user_sessions")
+    assert (row.action, row.source, row.database_role) == ("DELETE", "sql", "opsconsole_operator")
+    assert row.resource_id == live_cast.viewer.pk
+    assert row.details["previous_value"]["session_data"].startswith("masked:")

@@ -10,8 +10,9 @@ from django.test import Client
 
 from impersonation import services
 from impersonation.models import ImpersonationSession
-from impersonation.tests.conftest import Begin, at_browser, session_of, set_back, trail
+from impersonation.tests.conftest import REASON, Begin, at_browser, session_of, set_back, trail
 from tenants import people
+from tenants.models import Tenant
 from tenants.scope import platform_scope
 from tenants.services import create_user, make_platform_admin
 from tenants.tokens import create_token
@@ -37,6 +38,20 @@ def test_time_ends_it(cast: Any, begin: Begin, minutes: dict[str, int]) -> None:
     assert page.status_code == 403 and "IMP_007" in page.content.decode()
     assert session_of(cast.support).end_reason in ("expired", "idle")
     assert client.get("/t/acme/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [{"path": "/t/acme/jobs/?part=live"}, {"path": "/t/acme/jobs/", "headers": {"accept": "text/event-stream"}}],
+)
+def test_a_page_left_open_does_not_keep_it_awake(cast: Any, begin: Begin, asks: dict[str, Any]) -> None:
+    """Live parts and streams ask again by themselves, for as long as the tab is open."""
+    client, session = begin()
+    set_back(session, last_seen_at=10)
+    client.get(**asks)
+    set_back(session, last_seen_at=6)
+    assert client.get("/t/acme/").status_code == 403
+    assert session_of(cast.support).end_reason == "idle"
 
 
 def test_time_that_runs_out_unseen_is_settled(cast: Any, begin: Begin) -> None:
@@ -71,8 +86,36 @@ def test_it_ends_with_the_persons_standing(cast: Any, begin: Begin, end: Callabl
     assert client.get("/t/acme/").status_code in (302, 403, 404)
     assert client.get("/t/acme/").status_code in (302, 404)
     services.settle()
-    if end is not new_password:
-        assert not services.stands(session.pk)
+    assert not services.stands(session.pk)
+
+
+def test_a_tokens_session_ends_with_its_persons_password(cast: Any) -> None:
+    token, _ = create_token(user=cast.support, name="cli")
+    session = services.start_session(
+        actor=cast.support, target=cast.operator, tenant=cast.tenant, reason=REASON,
+        door=services.Door(token_id=token.pk),
+    )  # fmt: skip
+    new_password(cast)
+    assert not services.stands(session.pk) and session_of(cast.support).end_reason == "password changed"
+    assert services.settle() == 1
+    assert [entry.details["reason"] for entry in trail(action="IMPERSONATION_END")] == ["password changed"]
+
+
+def become_staff(cast: Any) -> None:
+    people.set_platform_role(user=cast.operator, role="compliance_officer")
+
+
+def suspend(cast: Any) -> None:
+    with platform_scope():
+        Tenant.objects.filter(pk=cast.tenant.pk).update(status="suspended")
+
+
+@pytest.mark.parametrize("end", [become_staff, suspend])
+def test_it_ends_with_what_let_it_begin(cast: Any, begin: Begin, end: Callable[[Any], None]) -> None:
+    client, session = begin()
+    end(cast)
+    assert not services.stands(session.pk)
+    assert client.get("/t/acme/").status_code == 403
 
 
 def taken_off(second: Any, by: Any) -> None:
