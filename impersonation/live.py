@@ -158,7 +158,7 @@ def record_request(request: HttpRequest, live: Live, *, status: int, refused: st
     """
     details: dict[str, Any] = {
         "method": request.method,
-        "path": request.get_full_path()[:500],
+        "path": masked_path(request),
         "response_status": status,
         "mode": live.mode,
     }
@@ -170,6 +170,19 @@ def record_request(request: HttpRequest, live: Live, *, status: int, refused: st
     marked = context.acting(actor_id=live.actor_id, acting_as_id=live.user.pk, session_id=live.id)
     with support.suspended(), marked, platform_scope():
         record_event(action=action, resource_type="requests", tenant_id=live.tenant.pk, details=details)
+
+
+def masked_path(request: HttpRequest) -> str:
+    """The address that was asked for, up to 500 characters. The customer reads it: no secret in its query, and nothing
+    of the person's own account, where an address may be a key (a link by which a password is chosen).
+    """
+    if request.path.startswith("/account/"):
+        return "/account/…"
+    query = request.GET.copy()
+    for name in query:
+        if _SECRET.search(name.lower()):
+            query[name] = "masked"
+    return f"{request.path}?{query.urlencode()}"[:500] if query else request.path[:500]
 
 
 def masked_body(request: HttpRequest) -> Any:

@@ -16,7 +16,8 @@ from django.db.models import Q
 from django.http import StreamingHttpResponse
 
 from opsconsole.core import clock
-from tenants.scope import platform_scope, tenant_scope
+from opsconsole.core.support import SupportEnded
+from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
 
 from . import selectors
 from .models import Operation
@@ -42,8 +43,8 @@ def stream(poll: Callable[[], list[Event]], alive: Callable[[], bool]) -> Stream
         began = last_ping = time.monotonic()
         yield b"retry: 2000\n" + encode("", "ready", {"at": clock.now().isoformat()})
         while time.monotonic() - began < LONGEST_STREAM_SECONDS:
-            if not await sync_to_async(_closing(alive))():
-                yield encode("", "ended", {"reason": "The sign-in has ended."})
+            if not await sync_to_async(_closing(lambda: _stands() and alive()))():
+                yield encode("", "ended", {"reason": "The sign-in or the support session has ended."})
                 return
             for event in await sync_to_async(_closing(poll))():
                 yield encode(*event)
@@ -58,6 +59,15 @@ def stream(poll: Callable[[], list[Event]], alive: Callable[[], bool]) -> Stream
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
     return response
+
+
+def _stands() -> bool:
+    """Whether the support session that listens, if one does, still stands."""
+    try:
+        refuse_fallen_session()
+    except SupportEnded:
+        return False
+    return True
 
 
 def _closing(ask: Callable[[], Any]) -> Callable[[], Any]:

@@ -13,7 +13,7 @@ from opsconsole.core.paging import clamp
 from tenants.api import caller, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
-from tenants.scope import platform_scope, tenant_scope
+from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
 
 from . import selectors, services
 from .models import Operation
@@ -23,11 +23,15 @@ LONGEST_WAIT_SECONDS = 55.0
 
 
 def wait_for(operation: Operation, seconds: float) -> Operation:
-    """Block until an operation has ended or parked, at most ``seconds`` (and never longer than 55)."""
+    """Block until an operation has ended or parked, at most ``seconds`` (and never longer than 55).
+
+    Raises ``SupportEnded`` within a second where a support session waits and is ended meanwhile.
+    """
     deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
     pause = 0.05
     while operation.status in ("PENDING", "RUNNING", "RETRY_PENDING") and time.monotonic() < deadline:
         time.sleep(pause)
+        refuse_fallen_session()
         pause = min(pause * 1.5, 0.5)
         operation = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
     return operation

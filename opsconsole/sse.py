@@ -11,9 +11,10 @@ from django.http.response import HttpResponseBase
 from operations import events
 from opsconsole.core.errors import OpsError
 from opsconsole.core.middleware import error_response
+from tenants.models import ApiToken
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
-from tenants.tokens import authenticate
+from tenants.tokens import authenticate, authenticate_slowly
 
 KINDS = {
     "deployments": ("promotions.execute", "promotions.rollback", "snapshots.restore"),
@@ -21,9 +22,8 @@ KINDS = {
 }
 
 
-def _audience(secret: str) -> list[uuid.UUID] | None:
+def _audience(token: ApiToken) -> list[uuid.UUID] | None:
     """The tenants whose news a token may hear; None: all."""
-    token = authenticate(secret)
     if token.tenant_id:
         return [token.tenant_id]
     with platform_scope():
@@ -39,14 +39,14 @@ async def api_stream(request: HttpRequest, name: str) -> HttpResponseBase:
     if not secret:
         return events.stream(list, lambda: True)
     try:
-        tenant_ids = await sync_to_async(_audience)(secret)
+        tenant_ids = await sync_to_async(lambda: _audience(authenticate_slowly(secret)))()
     except OpsError as error:
         return error_response(request, error)
 
     def alive() -> bool:
         try:
             # A place won or lost ends the stream; the listener comes back with the audience of now.
-            return _audience(secret) == tenant_ids
+            return _audience(authenticate(secret)) == tenant_ids
         except OpsError:
             return False
 

@@ -2,7 +2,8 @@
 
 A key belongs to the token that sent it. The claim is committed before the request is carried out, so of two requests
 at the same moment one runs and the other is told to wait. Failures of ours (5xx) and refusals that a moment later may
-be none (401, 429) are not kept: the same key may then be tried again.
+be none (401, 429) are not kept: the same key may then be tried again. Of what a support session does it is kept that
+it was done, not the answer.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class InProgress(Conflict):
 class AnswerNotKept(Conflict):
     code = "IDEMPOTENCY_ANSWER_NOT_KEPT"
     title = "Already carried out"
-    message = "The request with this key was carried out, but its answer was too large to keep."
+    message = "The request with this key was carried out, but its answer was too large, or not to be kept."
     recovery = "Read the object itself; do not send the request again."
 
 
@@ -90,7 +91,7 @@ class IdempotencyMiddleware:
         settled = False
         try:
             response = self.get_response(request)
-            _settle(scope_key, response)
+            _settle(scope_key, response, in_session=getattr(request, "support_session", None) is not None)
             settled = True
         finally:
             if not settled:
@@ -132,11 +133,15 @@ def _claim(scope_key: str, digest: str) -> HttpResponse | None:
     return response
 
 
-def _settle(scope_key: str, response: Any) -> None:
-    if response.status_code >= 500 or response.status_code in NOT_KEPT or getattr(response, "streaming", False):
+def _settle(scope_key: str, response: Any, *, in_session: bool) -> None:
+    status = response.status_code
+    # What a support session may not do it may do a moment later, in write mode.
+    passing = status >= 500 or status in NOT_KEPT or (in_session and status >= 400)
+    if passing or getattr(response, "streaming", False):
         _release(scope_key)
         return
-    secret = "no-store" in response.get("Cache-Control", "")
+    # What a support session was told is the customer's: nobody reads it once the session has ended.
+    secret = "no-store" in response.get("Cache-Control", "") or support.current() is not None
     body = None if secret or len(response.content) > LARGEST_BODY_BYTES else response.content
     with support.suspended(), platform_scope():
         IdempotencyKey.objects.filter(pk=scope_key).update(

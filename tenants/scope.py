@@ -140,6 +140,17 @@ def _announce(scope: Scope | None) -> None:
             raise support.SupportEnded
 
 
+def refuse_fallen_session() -> None:
+    """Raise ``SupportEnded`` where the session in force stands no more: for whatever waits or streams. One query."""
+    session = support.current()
+    if session is None:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT opsconsole_support_session_stands(%s)", [session.session_id])
+        if not cursor.fetchone()[0]:
+            raise support.SupportEnded
+
+
 def assert_no_scope(what: str) -> None:
     """Refuse slow work (network, Git, subprocesses) while a transaction is held open."""
     if _scope.get() is not None:
