@@ -17,7 +17,7 @@ from opsconsole.core.paging import Page, by_time
 from tenants.models import Membership, Tenant, User
 
 from .guardrails import night
-from .models import ImpersonationSession, SupportRequest
+from .models import ImpersonationSession, RequestKind, SupportRequest
 
 TIMELINE_ROWS = 200
 IMPACT_ROWS = 500
@@ -84,7 +84,7 @@ def pending_requests(tenant: Tenant | None = None) -> list[SupportRequest]:
 
 def requests_of(session: ImpersonationSession) -> list[SupportRequest]:
     """Requests for write mode in a session, newest first."""
-    rows = SupportRequest.objects.filter(session_id=session.pk).select_related("decided_by")
+    rows = SupportRequest.objects.filter(session_id=session.pk, kind=RequestKind.WRITE).select_related("decided_by")
     return list(rows.order_by("-created_at")[:10])
 
 

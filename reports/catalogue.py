@@ -31,6 +31,10 @@ _SESSIONS = f"""
       AND {_of_person("pis.actor_user_id", "pis.impersonated_user_id")}
 """
 _ENDED = "CASE WHEN pis.ended_at <= %(as_of)s THEN pis.ended_at END"
+#: Whether a session had write mode, also where it has gone back to reading since.
+_WROTE = """(pis.mode = 'WRITE' OR EXISTS (
+           SELECT FROM support_requests r
+            WHERE r.session_id = pis.id AND r.kind = 'WRITE' AND r.used_at <= %(as_of)s))"""
 _SECONDS = f"EXTRACT(EPOCH FROM (COALESCE({_ENDED}, %(as_of)s) - pis.started_at))"
 
 register(
@@ -74,7 +78,8 @@ register(
              WHERE al.actor_user_id = pis.actor_user_id AND al.impersonated_user_id = pis.impersonated_user_id
                AND al.created_at BETWEEN pis.started_at AND COALESCE({_ENDED}, %(as_of)s)
                AND al.action IN ('CREATE', 'UPDATE', 'DELETE')) AS write_operations_count,
-           t.slug AS tenant_slug, pis.mode, pis.ticket, pis.reason, pis.break_glass,
+           t.slug AS tenant_slug, CASE WHEN {_WROTE} THEN 'WRITE' ELSE pis.mode END AS mode, pis.ticket, pis.reason,
+           pis.break_glass,
            (SELECT string_agg(d.email || ' (' || lower(r.kind) || ')', ', ' ORDER BY r.decided_at, r.id)
               FROM support_requests r JOIN users d ON d.id = r.decided_by_id
              WHERE r.session_id = pis.id AND r.approved) AS approved_by,
@@ -119,7 +124,7 @@ register(
            count(DISTINCT pis.impersonated_tenant_id) AS tenants_accessed, sum({_SECONDS}/3600) AS total_hours,
            max(pis.started_at) AS last_session, au.name AS actor_name,
            count(DISTINCT pis.impersonated_user_id) AS people_impersonated,
-           count(*) FILTER (WHERE pis.mode = 'WRITE') AS write_sessions,
+           count(*) FILTER (WHERE {_WROTE}) AS write_sessions,
            count(*) FILTER (WHERE pis.break_glass) AS break_glass_sessions,
            max({_SECONDS}/60) AS longest_minutes
     {_SESSIONS}
@@ -249,6 +254,7 @@ register(
 _GUARDED = (
     "memberships", "tenant_grants", "environment_grants", "api_tokens", "platform_admins", "support_policies",
     "support_opt_outs", "drift_policies", "legal_holds", "tenants", "report_schedules",
+    "user_sessions",
 )  # fmt: skip
 _GUARDED_COLUMNS = {
     "users": ("role", "is_active", "is_staff", "is_superuser", "is_service", "password", "email"),

@@ -69,12 +69,11 @@ def use(
     return wish
 
 
-def use_or_ask(*, actor: User, target: User, tenant: Tenant, reason: str, ticket: str, door: Door) -> None:
+def use_or_ask(*, actor: User, target: User, tenant: Tenant, reason: str, ticket: str, door: Door) -> SupportRequest:
     """Use an owner's approval of this start, or put the request to the owners and say so."""
     with context.acting(actor_id=actor.pk), platform_scope():
         try:
-            use(kind=RequestKind.START, actor=actor, tenant=tenant, target=target)
-            return
+            return use(kind=RequestKind.START, actor=actor, tenant=tenant, target=target)
         except ConsentNeeded:
             pending = SupportRequest.objects.filter(
                 tenant=tenant, kind=RequestKind.START, requested_by=actor, impersonated_user=target, approved=None,

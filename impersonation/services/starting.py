@@ -15,6 +15,7 @@ from impersonation.models import (
     Access,
     ImpersonationSession,
     SupportPolicy,
+    SupportRequest,
 )
 from opsconsole.core import clock, context, support
 from opsconsole.core.errors import NotFound
@@ -59,11 +60,14 @@ def start_session(
         policy = guardrails.policy_of(tenant)
         if ImpersonationSession.objects.filter(actor_user=actor, ended_at=None).exists():
             raise AlreadyInSession
+    agreed: SupportRequest | None = None
     if policy.access == Access.APPROVAL and not break_glass:
-        use_or_ask(actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, door=door)
+        agreed = use_or_ask(actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, door=door)
+        # The owner agreed to these words, whatever has been typed since.
+        reason, ticket = agreed.reason, agreed.ticket
     return _begin(
         actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, door=door, policy=policy,
-        break_glass=break_glass,
+        break_glass=break_glass, agreed=agreed,
     )  # fmt: skip
 
 
@@ -104,6 +108,7 @@ def _begin(
     door: Door,
     policy: SupportPolicy,
     break_glass: bool,
+    agreed: SupportRequest | None,
 ) -> ImpersonationSession:
     now, acting = clock.now(), context.current()
     session = ImpersonationSession(
@@ -130,6 +135,9 @@ def _begin(
         except IntegrityError as error:
             raise AlreadyInSession from error
         details = {"reason": reason, "ticket": ticket, "mode": session.mode, "expires_at": session.expires_at}
+        if agreed is not None:
+            SupportRequest.objects.filter(pk=agreed.pk).update(session_id=session.pk)
+            details["request_id"] = agreed.pk
         note("IMPERSONATION_START", session, {**details, "break_glass": break_glass})
         if break_glass:
             note("IMPERSONATION_BREAK_GLASS", session, {"reason": reason})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from impersonation import services
-from impersonation.models import SupportPolicy
+from impersonation.models import SupportPolicy, SupportRequest
 from impersonation.tests.conftest import ALLOWED, REASON, START, Begin, agree, at_browser, session_of, trail, typed
 from tenants.scope import platform_scope
 
@@ -29,6 +29,19 @@ def test_a_session_that_needs_approval_waits_for_an_owner(cast: Any) -> None:
     assert session.expires_at - session.started_at == timedelta(minutes=30) and session.idle_seconds == 300
     client.post("/platform/support/mine/end/")
     assert client.post(START, typed(cast.viewer))["Location"] == START
+
+
+def test_the_session_is_for_what_the_owner_agreed_to(cast: Any) -> None:
+    services.set_policy(tenant=cast.tenant, by=cast.owner, **{**ALLOWED, "access": "APPROVAL"})
+    client = at_browser(cast.support)
+    client.post(START, typed(cast.viewer, ticket="4821"))
+    assert agree(cast.owner) == 302
+    answer = client.post(START, typed(cast.viewer, reason="Something else altogether", ticket="9"))
+    assert answer["Location"] == "/t/acme/"
+    session = session_of(cast.support)
+    assert (session.reason, session.ticket) == (REASON, "4821")
+    with platform_scope():
+        assert SupportRequest.objects.get().session_id == session.pk
 
 
 @pytest.mark.django_db(transaction=True)
