@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -62,6 +62,8 @@ class Run:
         self.lease_seconds = lease_seconds
         self.lost = threading.Event()
         self.cancel_requested = threading.Event()
+        if operation.cancel_requested_at is not None:
+            self.cancel_requested.set()
         #: The support session that asked for this work, if one did.
         self.session_id = context.ActionContext.from_dict(operation.context).session_id
         self._shields = 0
@@ -423,7 +425,8 @@ def _carry_out(run: Run) -> str | None:
         logger.info("operation taken over or ended by hand", extra={"operation": str(run.operation.pk)})
         return None
     except Handover:
-        return _end(run, OperationStatus.PENDING, give_back=True)
+        # Not PENDING: that is for what was never begun, and may be cancelled without putting anything back.
+        return _end(run, OperationStatus.RETRY_PENDING, give_back=True)
     except Cancelled:
         return _end(run, OperationStatus.CANCELLED)
     except SupportEnded as error:
@@ -448,10 +451,10 @@ def _end(
     changes: dict[str, Any] = {"status": status, "updated_at": now, "lease_owner": "", "lease_expires_at": None}
     if status in (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED):
         changes |= {"ended_at": now}
-    if status == OperationStatus.RETRY_PENDING:
-        changes["run_after"] = now + _seconds(delay)
     if give_back:
         changes["attempt"] = max(0, run.operation.attempt - 1)
+    elif status == OperationStatus.RETRY_PENDING:
+        changes["run_after"] = now + timedelta(seconds=delay)
     if result is not None:
         changes["result"] = result
     if error is not None:
@@ -466,9 +469,3 @@ def _end(
         return None
     reach("operation:after-end")
     return str(status)
-
-
-def _seconds(count: float) -> Any:
-    from datetime import timedelta
-
-    return timedelta(seconds=count)

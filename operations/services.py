@@ -123,9 +123,9 @@ def cancel(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None) ->
         if not operation.is_open:
             raise NotCancellable
         changes: dict[str, Any] = {"cancel_requested_at": now, "cancel_requested_by": by, "updated_at": now}
-        if operation.status == OperationStatus.PENDING and operation.attempt == 0:
+        if operation.status == OperationStatus.PENDING:
             changes |= {"status": OperationStatus.CANCELLED, "ended_at": now}
-        elif operation.status in (OperationStatus.PARKED, OperationStatus.RETRY_PENDING, OperationStatus.PENDING):
+        elif operation.status in (OperationStatus.PARKED, OperationStatus.RETRY_PENDING):
             # It has begun once: the handler must get the chance to put things back.
             changes |= {"status": OperationStatus.RETRY_PENDING, "run_after": None, "attempt": 0}
             transaction.on_commit(lambda: wake(operation_id=operation_id, tenant_id=tenant_id))

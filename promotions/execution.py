@@ -91,6 +91,8 @@ class Execution:
         try:
             pre = self.prepare()
         except (OpsError, Cancelled) as error:
+            if "promotion:places" in done:  # begun again: an earlier attempt may have written already
+                return Undoing(self, error).carry_out()
             self.refuse(error)
             raise
         try:
@@ -159,8 +161,9 @@ class Execution:
         there = {str(entry["key"]): entry for entry in pre.workflows}
         changed = []
         for item in self.plan["items"]:
-            found = (there.get(item["key"]) or {}).get("content_hash")
-            if found != item["expected_hash"]:
+            entry = there.get(item["key"]) or {}
+            found = entry.get("content_hash")
+            if found != item["expected_hash"] or (entry and gates.switched_since(item, bool(entry.get("active")))):
                 changed.append(
                     {"key": item["key"], "name": item["name"], "expected": item["expected_hash"], "found": found}
                 )

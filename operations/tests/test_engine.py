@@ -449,11 +449,34 @@ def test_sigterm_hands_the_work_back(live_cast: Any, writer: Any, outside: Outsi
     operation = begin(live_cast)
     engine.stopping.set()
     try:
-        assert drive(operation) == "PENDING"
+        assert drive(operation) == "RETRY_PENDING"
     finally:
         engine.stopping.clear()
-    assert fresh(operation).attempt == 0
+    assert fresh(operation).attempt == 0, "a stop is no failed try"
     assert drive(operation) == "COMPLETED"
+
+
+def test_a_wish_to_cancel_reaches_the_handler_of_work_that_was_handed_back(
+    live_cast: Any, writer: Any, outside: Outside
+) -> None:
+    """Between two workers, with effects behind it: it may not end where it waits, or nobody puts them back."""
+    operation = begin(live_cast)
+
+    def stop(boundary: str) -> None:
+        if boundary == "c:before-intent":
+            engine.stopping.set()
+
+    handlers.boundary_observers.append(stop)
+    try:
+        assert drive(operation) == "RETRY_PENDING"
+    finally:
+        handlers.boundary_observers.remove(stop)
+        engine.stopping.clear()
+    assert outside.done == ["a", "b", "c"]
+    asked = services.cancel(tenant_id=operation.tenant_id, operation_id=operation.pk, by=live_cast.owner)
+    assert asked.is_open
+    assert drive(operation) == "CANCELLED"
+    assert outside.done == ["a", "b", "c"], "the next worker knows from the start"
 
 
 def test_the_orchestration_runbook_has_stuck_work_retried(live_cast: Any, writer: Any, outside: Outside) -> None:
