@@ -59,6 +59,7 @@ class Approved:
             env_workflow_id=None if create else item["target"]["env_workflow_id"],
             content=lambda: self.content_for(item, reader),
             active=item["active"],
+            expected_active=None if create else item["target"]["active"],
             tags=item["tags"] if create else None,
             expected_hash=item["expected_hash"],
             needs=self.creating & {*item["depends_on"], *_self_call(item)},

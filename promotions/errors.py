@@ -99,10 +99,11 @@ class RollbackRefused(Conflict):
     code = "PROMO_013"
     title = "Changed since the promotion"
     message = (
-        "Some of the promoted workflows were changed after the promotion; rolling back would undo those changes too."
+        "Some of the promoted workflows were changed or called by others since; rolling back would undo or break that."
     )
     recovery = (
-        "Look at the changes; roll back with force if they may be lost, or restore single workflows from the snapshot."
+        "Look at them; roll back later promotions first, roll back with force if that may be lost, or restore single"
+        " workflows from the snapshot."
     )
 
 

@@ -12,7 +12,7 @@ from operations.models import OPEN, Operation
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
-from workflows.models import Environment, MapStatus, WorkflowEnvMap
+from workflows.models import CredentialMapping, Environment, MapStatus, WorkflowEnvMap
 
 from . import material
 from .errors import ApprovalNeeded, Dangling, DriftBlocks, NothingToPromote, PlanStale, TargetLocked
@@ -91,7 +91,7 @@ def lock_gate(tenant_id: uuid.UUID, target: Environment, *, own: uuid.UUID | Non
 
 
 def freshness_gate(promotion: Promotion, source: Environment, target: Environment) -> Gate:
-    """Both sides as the plan saw them, by hash of every workflow in it; the plan itself as it was frozen."""
+    """Both sides as the plan saw them, by hash of every workflow in it; credentials mapped, and the plan, as frozen."""
     plan = promotion.plan or {}
     if promotion.plan_hash and plan_hash(plan) != promotion.plan_hash:
         error = PlanStale("The plan is not the one that was frozen.")
@@ -102,6 +102,11 @@ def freshness_gate(promotion: Promotion, source: Environment, target: Environmen
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         error = PlanStale(f"Changed since the plan was made: {names}{more}.", details={"changed": changed})
         return Gate("freshness", "Plan", "blocked", error.message, changed, error)
+    remapped = remapped_since(promotion, plan)
+    if remapped:
+        names = ", ".join(f"“{c['name']}”" for c in remapped[:3])
+        error = PlanStale(f"Mapped otherwise since the plan was made: {names}.", details={"credentials": remapped})
+        return Gate("freshness", "Plan", "blocked", error.message, remapped, error)
     captured = source.last_captured_at
     if captured is not None and clock.now() - captured > OLD_CAPTURE:
         hours = int((clock.now() - captured).total_seconds() // 3600)
@@ -125,8 +130,10 @@ def changed_since(promotion: Promotion, plan: Mapping[str, Any]) -> list[dict[st
             environment_id__in=[promotion.source_environment_id, promotion.target_environment_id],
             canonical_workflow__key__in=keys,
             status__in=[str(s) for s in present],
-        ).values_list("environment_id", "canonical_workflow__key", "env_content_hash")
-        seen = {(environment_id, key): found for environment_id, key, found in rows}
+        ).values_list("environment_id", "canonical_workflow__key", "env_content_hash", "env_active")
+        seen, active = {}, {}
+        for environment_id, key, found, is_active in rows:
+            seen[environment_id, key], active[environment_id, key] = found, is_active
     changed = []
     for item in items:
         sides = (
@@ -135,10 +142,34 @@ def changed_since(promotion: Promotion, plan: Mapping[str, Any]) -> list[dict[st
         )
         for side, environment_id, expected in sides:
             found = seen.get((environment_id, item["key"]))
-            if found != expected:
+            now = active.get((environment_id, item["key"]))
+            if found != expected or (side == "target" and found and switched_since(item, bool(now))):
                 row = {"key": item["key"], "name": item["name"], "side": side, "expected": expected, "found": found}
                 changed.append(row)
     return changed
+
+
+def remapped_since(promotion: Promotion, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Credentials of the plan for which somebody has entered, changed or taken away a mapping since."""
+    with tenant_scope(promotion.tenant_id):
+        rows = CredentialMapping.objects.filter(
+            source_environment_id=promotion.source_environment_id, target_environment_id=promotion.target_environment_id
+        ).values_list("credential_type", "source_name", "source_credential_id", "target_credential_id")
+        by_name = {(kind, name): target for kind, name, _, target in rows}
+        by_id = {(kind, ident): target for kind, _, ident, target in rows if ident}
+    changed: dict[tuple[str, str], dict[str, Any]] = {}
+    for item in plan.get("items", []):
+        for used in item["credentials"] if item["action"] != "unchanged" else ():
+            kind, name = used["type"], used["source_name"]
+            now = by_id.get((kind, used["source_id"])) or by_name.get((kind, name))
+            if now != used["target_id"] and (now is not None or used["how"] == "mapping"):
+                changed[kind, name] = {"type": kind, "name": name, "planned": used["target_id"], "now": now}
+    return list(changed.values())
+
+
+def switched_since(item: Mapping[str, Any], active: bool) -> bool:
+    """Whether somebody has switched the target's copy since the plan, other than the plan itself would."""
+    return item["target"] is not None and active not in (item["target"]["active"], item["active"])
 
 
 def approval_gate(promotion: Promotion, target: Environment) -> Gate:

@@ -3,13 +3,15 @@
 Steps, in order (stable): ``rollback:look``, ``safety:…`` (a snapshot of how it is now), ``rollback:write:<key>`` …
 (``snapshots.restore``), ``rollback:prove``, ``rollback:canonical``, ``after:…``, ``rollback:finish``.
 
-Without ``force`` a workflow that somebody has changed since stops it before anything is written. With ``force`` what
-is there at the look may be overwritten; an edit made after the look still is not.
+Without ``force`` a workflow that somebody has changed since stops it before anything is written, and so does one that
+calls what would be deleted. With ``force`` what is there at the look may be overwritten; an edit made after the look
+still is not.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from operations.engine import Run
@@ -28,7 +30,7 @@ from workflows.writes import Resolver
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion, PromotionStatus
 from .settling import snapshot_id_for
-from .target import differences, read_target
+from .target import Reading, differences, read_target
 
 LISTED = 200
 
@@ -103,7 +105,27 @@ class Reverting:
         if edited and not self.force:
             names = ", ".join(f"“{row['name']}”" for row in edited[:3])
             raise RollbackRefused(f"Changed since the promotion: {names}.", details={"edited": edited[:LISTED]})
+        callers = self._callers_left_behind(reading, rows, before)
+        if callers and not self.force:
+            first = callers[0]
+            raise RollbackRefused(
+                f"“{first['name']}” calls “{first['calls']}”, which would be deleted.", details={"callers": callers}
+            )
         return {"rows": rows, "overwritten_edits": edited[:LISTED]}
+
+    def _callers_left_behind(
+        self, reading: Reading, rows: list[dict[str, Any]], before: Mapping[str, str]
+    ) -> list[dict[str, str]]:
+        """Workflows that are not rolled back and call one that would be deleted: promoted later, or made by hand."""
+        going = {row["env_workflow_id"]: row["name"] for row in rows if row["found_hash"] and row["key"] not in before}
+        touched = {row["env_workflow_id"] for row in rows}
+        return [
+            {"env_workflow_id": there, "name": live.name, "calls": going[ref]}
+            for there, live in reading.workflows.items()
+            if there not in touched
+            for ref in dict.fromkeys(live.mark.workflow_refs)
+            if ref in going
+        ][:LISTED]
 
     def _created_ids(self) -> dict[str, str]:
         """n8n ids of what the promotion created: from its result, or from its steps where it was ended by hand."""

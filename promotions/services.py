@@ -283,16 +283,15 @@ def execute(
     """Start the writing. All gates are met here, and again by the worker just before the first write.
 
     A draft that needs no approval is submitted on the way; one that failed and left the target as it was may be run
-    again, if nothing has changed since. ``typed``: the target's name as a person typed it (None:
-    not asked for). A promotion that runs already answers its operation to the same idempotency key. Raises what the
-    gates say, ``WrongState``, ``TargetLocked``, ``NotConfirmed``.
+    again, if nothing has changed since. ``typed``: the target's name as a person typed it (None: not asked for). The
+    same idempotency key answers the operation that it started. Raises what the gates say, ``WrongState``,
+    ``TargetLocked``, ``NotConfirmed``.
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     source, target = promotion.source_environment, promotion.target_environment
-    if idempotency_key and promotion.operation_id:
-        known = operations.get_operation(tenant_id=tenant_id, operation_id=promotion.operation_id)
-        if known.idempotency_key == idempotency_key and known.kind == EXECUTE:
-            return known
+    known = _known_operation(promotion, EXECUTE, idempotency_key)
+    if known is not None:
+        return known
     require_typed(target, typed)
     if promotion.status == PromotionStatus.DRAFT:
         if gates.needs_approval(promotion, target):
@@ -335,10 +334,9 @@ def rollback(
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     target = promotion.target_environment
     require_typed(target, typed)
-    if idempotency_key:
-        known = _known_operation(tenant_id, ROLLBACK, idempotency_key)
-        if known is not None and known.subject_id == promotion.pk:
-            return known
+    known = _known_operation(promotion, ROLLBACK, idempotency_key)
+    if known is not None:
+        return known
     _require_state(promotion, CAN_ROLL_BACK, "rolled back")
     chosen = str(snapshot_id) if snapshot_id else pre_snapshot_id(promotion)
     if not chosen:
@@ -387,9 +385,12 @@ def _start(
         raise TargetLocked(error.message, details=error.details) from error
 
 
-def _known_operation(tenant_id: uuid.UUID, kind: str, key: str) -> Operation | None:
-    with tenant_scope(tenant_id):
-        return Operation.objects.filter(kind=kind, idempotency_key=key).first()
+def _known_operation(promotion: Promotion, kind: str, key: str | None) -> Operation | None:
+    """The promotion's operation that was started with this idempotency key, however long ago."""
+    if not key:
+        return None
+    with tenant_scope(promotion.tenant_id):
+        return Operation.objects.filter(kind=kind, idempotency_key=key, subject_id=promotion.pk).first()
 
 
 def _store_plan(tenant_id: uuid.UUID, promotion_id: uuid.UUID, plan: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from operations.engine import Run
 from snapshots.capture import Gathered
-from workflows.content import Fingerprint, fingerprint, portable
+from workflows.content import ContentError, Fingerprint, fingerprint, portable
 from workflows.n8n.client import N8nClient
 from workflows.writes import Resolver
 
@@ -46,16 +46,24 @@ def reading_of(gathered: Gathered) -> Reading:
 def read_target(
     run: Run, client: N8nClient, *, keep: Collection[str] = (), keep_new: Collection[str] | None = None
 ) -> Reading:
-    """Read the whole list. Contents are kept of the ids in ``keep``, and of all that are not in ``keep_new``."""
+    """Read the whole list. Contents are kept of the ids in ``keep``, and of all that are not in ``keep_new``.
+
+    What cannot be read is left out, as captures leave it out: one broken workflow must not keep others from being
+    put back.
+    """
     reading = Reading()
     for page in client.iter_workflow_pages(exclude_pinned_data=True):
         run.check()
         for raw in page.items:
-            content = portable(raw)
             there = str(raw["id"])
+            try:
+                content = portable(raw)
+                mark = fingerprint(content)
+            except ContentError:
+                continue
             wanted = there in keep or (keep_new is not None and there not in keep_new)
             reading.workflows[there] = Live(
-                there, content["name"], bool(raw.get("active")), fingerprint(content), content if wanted else None
+                there, content["name"], bool(raw.get("active")), mark, content if wanted else None
             )
     return reading
 

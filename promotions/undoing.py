@@ -187,7 +187,7 @@ class Undoing:
             verdict = OURS if live and contents.is_mixture(item, live, resolver) else FOREIGN
         if verdict == OLD and live and item["target"] and live.active != item["target"]["active"]:
             # The content is as it was; only the switch is not, and it was ours to turn.
-            verdict = OURS if step["begun"] else FOREIGN
+            verdict = OURS if step["begun"] and not step["switched"] else FOREIGN
         return {
             "key": item["key"],
             "name": item["name"],
@@ -230,10 +230,11 @@ class Undoing:
         found: dict[str, dict[str, Any]] = {}
         for name, state, result, error, intent in rows:
             key = str((intent or {}).get("key") or name.partition("write:")[2])
-            seen = found.setdefault(key, {"begun": True, "done": True, "id": "", "read_back": None})
+            seen = found.setdefault(key, {**_UNTOUCHED, "begun": True, "done": True})
             details = (error or {}).get("details") or {}
             seen["done"] &= state == StepState.DONE
             seen["id"] = seen["id"] or (result or {}).get("env_workflow_id") or details.get("env_workflow_id") or ""
+            seen["switched"] |= bool(details.get("switched"))
             if (error or {}).get("code") == "WRITE_002":
                 seen["read_back"] = details.get("found")
         return found
@@ -355,7 +356,8 @@ class Undoing:
         return result
 
 
-_UNTOUCHED: Mapping[str, Any] = {"begun": False, "done": False, "id": "", "read_back": None}
+#: ``switched``: our write met that somebody had switched it, and left it alone.
+_UNTOUCHED: Mapping[str, Any] = {"begun": False, "done": False, "id": "", "read_back": None, "switched": False}
 
 
 class _Contents:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from operations.engine import Run
 from tenants.scope import assert_no_scope
 from workflows import identity
-from workflows.content import dump, fingerprint, parse, portable
+from workflows.content import ContentError, dump, fingerprint, parse, portable
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
@@ -346,13 +346,17 @@ def _rewire(
     )
 
 
-def _callers(client: N8nClient, former: Collection[str], done: Collection[str]) -> list[dict[str, str]]:
+def _callers(client: N8nClient, former: set[str], done: Collection[str]) -> list[dict[str, str]]:
     callers = []
     for page in client.iter_workflow_pages(cache={}):
         for raw in page.items:
             if raw["id"] in done:
                 continue
-            if any(r.kind == "workflow" and r.value in former for r in references(portable(raw))):
+            try:
+                called = [r.value for r in references(portable(raw)) if r.kind == "workflow"]
+            except (ContentError, TypeError):  # a broken one calls nothing that could be told
+                continue
+            if not former.isdisjoint(called):
                 callers.append({"id": raw["id"], "name": str(raw.get("name") or "")})
     return callers
 

@@ -77,6 +77,9 @@ def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
                 raise ContentError(f"The {key} of node {number + 1} are not an object.")
     if not isinstance(connections, dict) or not isinstance(settings, dict):
         raise ContentError("Connections and settings of a workflow are JSON objects; here they are not.")
+    tags = raw.get("tags") or ()
+    if not isinstance(tags, list | tuple):
+        raise ContentError("The tags of the workflow are not a list.")
     name = raw.get("name")
     if name is not None and not isinstance(name, str):
         raise ContentError("The name of the workflow is not text.")
@@ -86,7 +89,7 @@ def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
         "connections": connections,
         "settings": settings,
         "active": bool(raw.get("active")),
-        "tags": sorted({t for t in map(_tag_name, raw.get("tags") or ()) if t}),
+        "tags": sorted({t for t in map(_tag_name, tags) if t}),
     }
     for key in ("staticData", "pinData", "description"):
         if raw.get(key) not in (None, "", {}):
@@ -95,13 +98,21 @@ def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def live_portable(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what is live, where n8n 2.x runs another version than the draft in `raw`; None where they are one."""
+    """Return what is live, where n8n 2.x runs another version than the draft in `raw`.
+
+    None where they are one, and where what is live cannot be read.
+    """
     active = raw.get("activeVersion")
     if not isinstance(active, dict) or not isinstance(active.get("nodes"), list):
         return None
     if raw.get("activeVersionId") == raw.get("versionId"):
         return None
-    return portable({**raw, "nodes": active["nodes"], "connections": active.get("connections") or {}})
+    try:
+        live = portable({**raw, "nodes": active["nodes"], "connections": active.get("connections") or {}})
+        fingerprint(live)
+    except ContentError:
+        return None
+    return live
 
 
 def _tag_name(tag: Any) -> str:
@@ -198,7 +209,10 @@ class Fingerprint:
 
 
 def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
-    """Return the fingerprint of a portable workflow. No deep copy is made; about 10,000 real workflows a second."""
+    """Return the fingerprint of a portable workflow; raises `ContentError` where a part of it has no such shape.
+
+    No deep copy is made; about 10,000 real workflows a second.
+    """
     refs: list[str] = []
     names: list[str] = []
 
@@ -210,7 +224,10 @@ def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
         names.append(name)
         return 0
 
-    behaviour = view(content, workflow_ref, credential_ref)
+    try:
+        behaviour = view(content, workflow_ref, credential_ref)
+    except (TypeError, AttributeError) as exc:
+        raise ContentError("A part of it does not have the shape that it has in a workflow.") from exc
     data = _bytes(behaviour)
     # Looking for bytes is ten times quicker than the pattern, which cannot match without one of them.
     if (b'"cachedResult' in data or b".0" in data) and _UNTIDY.search(data):
@@ -253,7 +270,7 @@ def warnings(content: Mapping[str, Any]) -> list[dict[str, str]]:
         elif name in seen:
             found.append({"code": "duplicate_node", "message": f"Two nodes are called “{name}”.", "node": name})
         seen.add(name)
-    ids = {n.get("id") for n in nodes}
+    ids = {str(n.get("id")) for n in nodes}
     for source, kinds in (content.get("connections") or {}).items():
         if source not in seen and source in ids:
             message = f"A connection names its start by the id “{source}”; n8n goes by names and does not see it."
@@ -266,7 +283,7 @@ def warnings(content: Mapping[str, Any]) -> list[dict[str, str]]:
             for links in outputs or ():
                 for link in links or ():
                     target = link.get("node") if isinstance(link, dict) else None
-                    if target not in seen:
+                    if not isinstance(target, str) or target not in seen:
                         message = f"“{source}” leads to “{target}”, which is not a node of this workflow."
                         found.append({"code": "dangling_connection", "message": message, "node": source})
     if not any(n.get("type") != STICKY for n in nodes):

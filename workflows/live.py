@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from opsconsole.core import clock
 from tenants.scope import tenant_scope
 
-from .content import fingerprint, portable
+from .content import ContentError, Fingerprint, fingerprint, portable
 from .gateway import client_for
 from .identity import key_by_workflow_id
 from .models import Environment, MapStatus, WorkflowEnvMap
@@ -30,19 +31,7 @@ def live_workflows(environment: Environment) -> Listing:
     with client_for(environment) as client:
         for page in client.iter_workflow_pages(exclude_pinned_data=True):
             for raw in page.items:
-                content = portable(raw)
-                found.append(
-                    {
-                        "id": str(raw["id"]),
-                        "name": content["name"],
-                        "active": content["active"],
-                        "updated_at": raw.get("updatedAt"),
-                        "version_id": raw.get("versionId"),
-                        "tags": content["tags"],
-                        "node_count": len(content["nodes"]),
-                        "_print": fingerprint(content),
-                    }
-                )
+                found.append(_row(raw))
     now = clock.now()
     with tenant_scope(environment.tenant_id):
         keys = key_by_workflow_id(environment.pk)
@@ -54,7 +43,8 @@ def live_workflows(environment: Environment) -> Listing:
         }
     rows = []
     for row in found:
-        content_hash = row.pop("_print").content_hash(keys)
+        mark: Fingerprint | None = row.pop("_print")
+        content_hash = mark.content_hash(keys) if mark else None
         place = places.get(row["id"])
         approved = place.git_content_hash if place else None
         rows.append(
@@ -68,6 +58,26 @@ def live_workflows(environment: Environment) -> Listing:
             }
         )
     return Listing(now, sorted(rows, key=lambda row: (row["name"], row["id"])))
+
+
+def _row(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """One of n8n's rows; one that cannot be read is listed as such beside the others."""
+    try:
+        content = portable(raw)
+        mark = fingerprint(content)
+    except ContentError:
+        content, mark = {"name": str(raw.get("name") or ""), "active": bool(raw.get("active")), "tags": []}, None
+    return {
+        "id": str(raw["id"]),
+        "name": content["name"],
+        "active": content["active"],
+        "updated_at": raw.get("updatedAt"),
+        "version_id": raw.get("versionId"),
+        "tags": content["tags"],
+        "node_count": len(content.get("nodes") or ()),
+        "readable": mark is not None,
+        "_print": mark,
+    }
 
 
 def stored_workflows(environment: Environment) -> Listing:

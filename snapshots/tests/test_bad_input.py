@@ -27,6 +27,8 @@ from snapshots.models import Snapshot
 from snapshots.starting import start_restore
 from snapshots.store import plumbing
 from tenants.scope import tenant_scope
+from workflows import live
+from workflows.gateway import environment_by_id
 from workflows.models import Environment
 from workflows.n8n import Limits
 
@@ -228,17 +230,30 @@ def test_what_is_no_workflow_is_noted_and_the_others_go_on(
         {"id": "3", "name": "A node that is none", "nodes": [7], "connections": {}},
         {"id": "4", "name": "Wired with a list", "nodes": [], "connections": [1]},
         {"id": "5", "name": None, "nodes": [], "connections": {}},
-    ]
+        {"id": "6", "name": "A number for tags", "nodes": [], "connections": {}, "tags": 7},
+        {"id": "7", "name": "A node with an object for a name", "nodes": [{"name": {}, "type": "x"}]},
+        {"id": "8", "name": "Outputs that are a number", "nodes": [], "connections": {"A": {"main": 1}}},
+        # These can be read; what is odd about them must not keep the others from being captured.
+        {"id": "9", "name": "Ids that are objects", "nodes": [{"id": {}, "name": "A", "type": "x"}]},
+        {"id": "10", "name": "Leads to a list", "nodes": [], "connections": {"A": {"main": [[{"node": []}]]}}},
+        {
+            "id": "11", "name": "What runs is nonsense", "nodes": [], "connections": {}, "versionId": "2",
+            "activeVersionId": "1", "activeVersion": {"nodes": [{"name": [], "type": {}}]},
+        },
+    ]  # fmt: skip
     with answering(lambda: lines(*bad)) as address:
         with tenant_scope(live_cast.tenant.pk):
             Environment.objects.filter(pk=environment.pk).update(base_url=address)
         snapshot = capture()
+        listed = live.live_workflows(environment_by_id(live_cast.tenant.pk, environment.pk)).workflows
     assert isinstance(snapshot, Snapshot), snapshot.error_message
-    assert "Good" in {entry["name"] for entry in snapshot.workflows}
+    kept = {entry["name"] for entry in snapshot.workflows}
+    assert {"Good", "Ids that are objects", "Leads to a list", "What runs is nonsense"} <= kept
     unreadable = {
         f["env_workflow_id"]: f["message"] for f in snapshot.verification["findings"] if f["code"] == "unreadable"
     }
-    assert {"2", "3", "4"} <= set(unreadable) and all(unreadable.values())
+    assert {"2", "3", "4", "6", "7", "8"} == set(unreadable) and all(unreadable.values())
+    assert {row["id"] for row in listed if not row["readable"]} == set(unreadable), "n8n's list of this moment"
     page = unescape(signed_in(live_cast.viewer).get(f"/t/acme/snapshots/{snapshot.pk}/").content.decode())
     assert "Nodes in words" in page and unreadable["2"] in page
 

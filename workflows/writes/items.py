@@ -25,6 +25,7 @@ class WriteItem:
     ``pending(key)``. It may be a function that loads it, so that thousands of items need no memory. ``expected_hash``
     is what must be there now (None: whatever is there is replaced; ``also_expected`` are other hashes that are ours),
     ``wanted_hash`` what must be there afterwards. ``active`` None leaves that as it is; so does ``tags`` None.
+    ``expected_active`` is whether it should be switched on now (None: either).
     ``action`` is ``create``, ``update`` or ``delete``; an update of a workflow that is gone creates it anew
     unless ``create_if_missing`` is off.
     """
@@ -37,6 +38,7 @@ class WriteItem:
     env_workflow_id: str | None = None
     content: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None
     active: bool | None = None
+    expected_active: bool | None = None
     tags: Sequence[str] | None = None
     expected_hash: str | None = None
     also_expected: frozenset[str] = frozenset()
@@ -61,6 +63,10 @@ class WriteItem:
     def expects(self, found: str) -> bool:
         """Whether ``found`` may be overwritten."""
         return self.expected_hash is None or found == self.expected_hash or found in self.also_expected
+
+    def was_switched(self, active: bool) -> bool:
+        """Whether somebody has switched it since, other than the write itself would."""
+        return self.expected_active is not None and active not in (self.expected_active, self.active)
 
 
 def pending_keys(content: Mapping[str, Any]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import Looked
-from workflows.content import fingerprint, portable
+from workflows.content import ContentError, fingerprint, portable
 from workflows.n8n.client import WriteResult
 from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
 
@@ -69,6 +69,11 @@ class Writer:
                     "version_id": raw.get("versionId"),
                     "updated_at": raw.get("updatedAt"),
                 },
+            )
+        if found != item.wanted_hash and item.was_switched(active):
+            raise EditedMeanwhile(
+                f"“{item.name}” was switched {'on' if active else 'off'} in n8n by somebody else.",
+                details={"key": item.key, "env_workflow_id": there, "found": found, "switched": True, "active": active},
             )
         if item.active is False and active:
             self._switch_off(there)
@@ -207,7 +212,10 @@ class Writer:
         item = self.item
         halves: list[tuple[str, str]] = []
         for raw in workflows_named(self.client, item.name):
-            there, present = str(raw["id"]), portable(raw)
+            try:
+                there, present = str(raw["id"]), portable(raw)
+            except ContentError:
+                continue
             found = self.resolver.content_hash(present)
             if found != item.wanted_hash:
                 if is_mixture(present, {}, self.resolver.settle(item.load())):
@@ -224,10 +232,13 @@ class Writer:
 
 
 def workflows_named(client: N8nClient, name: str) -> Iterator[Mapping[str, Any]]:
-    """Raw workflows with exactly this name. n8n filters where it can; otherwise the whole list is read."""
-    if not name:
+    """Raw workflows with exactly this name. n8n filters where it can; otherwise the whole list is read.
+
+    n8n asks its database by LIKE, where a backslash means something else.
+    """
+    if not name or "\\" in name:
         for page in client.iter_workflow_pages(cache={}, verify=False):
-            yield from (raw for raw in page.items if not raw.get("name"))
+            yield from (raw for raw in page.items if (raw.get("name") or "") == name)
         return
     cursor: str | None = None
     while True:
