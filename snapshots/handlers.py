@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted, UnknownOutcome
@@ -15,7 +15,7 @@ from workflows.writes import failures
 
 from . import care, preview, pushing, restore, services
 from .capture import capture_into
-from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
+from .errors import PutBackFailed, PutBackUnfinished, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .models import Snapshot, SnapshotType
 from .planning import Current, Options, Plan
 from .restore import RestoreReport, hash_differences
@@ -234,23 +234,21 @@ class Restore:
     ) -> dict[str, Any]:
         cause: dict[str, Any] = run.done_steps()[TURNED_BACK].result or {}
         touched = {item.key for item in plan.to_write} | {c.key for c in plan.to_delete}
-        with run.shielded():
-            report = restore.put_back(
-                run,
-                environment=environment,
-                before=before,
-                keys=touched,
-                written=written,
-                forward_prefix="restore",
-            )
-            after = capture_into(
-                run,
-                environment=environment,
-                snapshot_type=SnapshotType.POST_RESTORE,
-                description="After putting back a restore that failed",
-                step="after",
-                snapshot_id=_derived(run, "after"),
-            )
+        try:
+            with run.shielded():
+                report = self._write_back(run, environment, before, touched, written)
+                after = capture_into(
+                    run,
+                    environment=environment,
+                    snapshot_type=SnapshotType.POST_RESTORE,
+                    description="After putting back a restore that failed",
+                    step="after",
+                    snapshot_id=_derived(run, "after"),
+                )
+        except UnknownOutcome:
+            raise
+        except OpsError as trouble:
+            self._not_now(run, environment, before, trouble)
         hashes = {str(e["key"]): str(e["content_hash"]) for e in services.entries_of(before)}
         differing = hash_differences(after, {key: hashes.get(key) for key in touched | report.rewired.keys()})
         details = {
@@ -273,6 +271,34 @@ class Restore:
         if code in _TOOK_TOO_LONG:
             raise RestoreFailed(message, details=details)
         raise WorkflowNotRestored(message, details=details)
+
+    def _write_back(
+        self, run: Run, environment: Environment, before: Snapshot, keys: set[str], written: dict[str, str]
+    ) -> RestoreReport:
+        """Strictly first, so that what an n8n that is away refused is tried again; else as much as can be put back."""
+        facts: dict[str, Any] = {"environment": environment, "before": before, "keys": keys, "written": written}
+        try:
+            return restore.put_back(run, **facts, forward_prefix="restore", prefix="back", tolerant=False)
+        except OpsError as error:
+            passing = getattr(error, "transient", False) or getattr(error, "ambiguous", False)
+            if passing and not _is_last(run):
+                raise
+            return restore.put_back(run, **facts, forward_prefix="restore", prefix="back:rest", tolerant=True)
+
+    def _not_now(self, run: Run, environment: Environment, before: Snapshot, trouble: OpsError) -> NoReturn:
+        """n8n or Git is away on the way back: that often passes. After the last try a person must look."""
+        if not _is_last(run):
+            raise PutBackUnfinished(
+                f"Putting {environment.name} back did not come to its end ({trouble}); it will be tried again."
+            ) from trouble
+        details = {"status": "not_put_back", "cause": trouble.to_dict(), "pre_snapshot_id": str(before.pk)}
+        raise PutBackFailed(
+            f"That everything is as before could not be proven: {trouble.message}", details=details
+        ) from trouble
+
+
+def _is_last(run: Run) -> bool:
+    return run.operation.attempt >= run.operation.max_attempts
 
 
 def _listed(environment: Environment) -> list[dict[str, Any]] | None:

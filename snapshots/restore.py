@@ -372,13 +372,14 @@ def put_back(
     keys: Iterable[str],
     written: Mapping[str, str | Collection[str]],
     forward_prefix: str,
-    prefix: str = "back",
+    prefix: str,
+    tolerant: bool,
 ) -> RestoreReport:
     """Undo what ``perform``/``restore_into`` did under ``forward_prefix``: contents from ``before``, creations deleted.
 
     ``written`` is, by key, what was being written (content hashes): that, what ``before`` holds and what a broken-off
-    write left may be overwritten; anything else is somebody's edit, is left alone and reported as failed. Tolerant:
-    look at ``report.failed``. Not to be cancelled.
+    write left may be overwritten; anything else is somebody's edit and is left alone. With ``tolerant`` that, and what
+    n8n refuses, is reported in ``report.failed``; else the first failure is raised. Not to be cancelled.
     """
     entries = {str(e["key"]): e for e in services.entries_of(before)}
     created = _created(run, forward_prefix)
@@ -415,7 +416,7 @@ def put_back(
             keys=wanted | recreated,
             expected=expected,
             delete=delete,
-            tolerant=True,
+            tolerant=tolerant,
         )
 
 

@@ -180,6 +180,39 @@ def test_a_failing_write_puts_everything_back(
     assert behaviour(n8n) == was
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_an_n8n_that_goes_away_half_way_is_put_back_once_it_answers(
+    capture: Any, restore: Any, n8n: Any, environment: Environment, fast_retries: None, comes_back: bool
+) -> None:
+    made = n8n.seed([workflow(f"Flow {n}") for n in range(3)])
+    snapshot = capture()
+    n8n.delete_workflow(made[2]["id"])
+    n8n.edit(made[0]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    was = behaviour(n8n)
+    # "Flow 2" is created first; then one write is refused for good, and then n8n is gone.
+    n8n.fault(kind="status", status=400, method="PUT", path=f"/workflows/{made[0]['id']}$", times=1)
+    n8n.fault(kind="status", status=503, method="DELETE")
+    done = restore(snapshot)
+    assert done.status == "RETRY_PENDING", "as long as it may pass, nobody is told that it ended"
+    assert "did not come to its end" in done.error_message
+    assert behaviour(n8n) != was
+    if comes_back:
+        n8n.clear_faults()
+    for _ in range(6):
+        with tenant_scope(environment.tenant_id):
+            Operation.objects.filter(pk=done.pk).update(run_after=None)
+        engine.drive(operation_id=done.pk, tenant_id=environment.tenant_id)
+    with tenant_scope(environment.tenant_id):
+        done.refresh_from_db()
+    details = done.error_details["details"]
+    if comes_back:
+        assert (done.status, done.error_code) == ("FAILED", "REST_003")
+        assert behaviour(n8n) == was and details["proof"]["equal"]
+    else:
+        assert (done.status, done.error_code) == ("FAILED", "REST_004")
+        assert details["proof"]["differing"] and details["pre_snapshot_id"]
+
+
 def test_a_silently_inactive_workflow_is_switched_on(capture: Any, restore: Any, n8n: Any) -> None:
     made = n8n.seed([workflow("Orders", active=True)])
     snapshot = capture()
