@@ -22,7 +22,7 @@ class EnvironmentInUse(Conflict):
     code = "ENV_003"
     title = "The environment is busy"
     message = "A job is working on this environment."
-    recovery = "Wait for the job to end, or cancel it, then archive the environment."
+    recovery = "Wait for the job to end, or cancel it, then try again."
 
 
 class EnvironmentArchived(Conflict):

@@ -104,7 +104,8 @@ def update_environment(
 ) -> Environment:
     """Change what is given; the short name stays for ever, because Git's branches bear it.
 
-    Another address needs the key again: a stored key is never sent to a place it was not entered for.
+    Another address needs the key again: a stored key is never sent to a place it was not entered for. It is refused
+    while a job writes to the environment (``EnvironmentInUse``).
     """
     with tenant_scope(tenant_id):
         environment = _locked(environment_id)
@@ -115,6 +116,8 @@ def update_environment(
         if position is not None:
             environment.position = position
         if base_url is not None and clean_base_url(base_url) != environment.base_url:
+            # Work that is half done at the old address would be carried on, or put back, at the new one.
+            _refuse_while_busy(environment, exclusive_key=environment.write_lock)
             if environment.api_key_encrypted and not (api_key or "").strip():
                 raise EnvironmentInvalid(
                     "Another address needs its API key.",
@@ -136,11 +139,7 @@ def archive_environment(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> E
     """Keep the environment for its history only: its key is forgotten, its schedules stop."""
     with tenant_scope(tenant_id):
         environment = _locked(environment_id)
-        busy = Operation.objects.filter(environment_id=environment_id, status__in=OPEN).first()
-        if busy is not None:
-            raise EnvironmentInUse(
-                f"“{busy.title}” is still at work on {environment.name}.", details={"operation_id": str(busy.pk)}
-            )
+        _refuse_while_busy(environment, environment_id=environment_id)
         environment.is_archived = True
         environment.api_key_encrypted = ""
         environment.connection_status = ConnectionStatus.UNKNOWN
@@ -232,6 +231,14 @@ def _locked(environment_id: uuid.UUID) -> Environment:
     if environment is None:
         raise NotFound
     return environment
+
+
+def _refuse_while_busy(environment: Environment, **which: Any) -> None:
+    busy = Operation.objects.filter(**which, status__in=OPEN).first()
+    if busy is not None:
+        raise EnvironmentInUse(
+            f"“{busy.title}” is still at work on {environment.name}.", details={"operation_id": str(busy.pk)}
+        )
 
 
 def _clean(environment: Environment) -> None:

@@ -12,6 +12,8 @@ from promotions import services
 from promotions.errors import PlanStale
 from promotions.tests.world import World, flow, uses
 from workflows.credentials import delete_mapping, save_mapping
+from workflows.errors import EnvironmentInUse
+from workflows.services import update_environment
 
 
 def test_cancelled_while_no_worker_has_it(world: World) -> None:
@@ -137,3 +139,36 @@ def test_a_credential_that_is_mapped_otherwise_asks_for_a_new_plan(empty_world: 
     with pytest.raises(PlanStale) as caught:
         world.start(promotion)
     assert [c["name"] for c in caught.value.details["credentials"]] == ["Slack staging"]
+
+
+def test_an_address_stays_while_work_is_half_done_there(world: World) -> None:
+    promotion = world.approved("billing")
+    operation = world.start(promotion)
+    with pytest.raises(EnvironmentInUse) as caught:
+        update_environment(
+            tenant_id=world.tenant_id,
+            environment_id=world.production.pk,
+            base_url=world.source.base_url,
+            api_key=world.source.api_key,
+        )
+    assert caught.value.details == {"operation_id": str(operation.pk)}
+    assert world.drive(operation) == "COMPLETED"
+
+
+def test_a_key_that_is_changed_half_way_is_used_for_the_way_back(world: World) -> None:
+    promotion = world.approved("billing", "intake")
+    before = world.hashes()
+    operation = world.start(promotion)
+
+    def rotate(name: str) -> None:
+        if name == "promote:write:billing:after-intent":
+            boundary_observers.clear()
+            world.target.change(api_keys=["fresh-key"])
+
+    boundary_observers.append(rotate)
+    assert world.drive(operation, tries=1) == "RETRY_PENDING"
+    assert world.hashes() != before
+    update_environment(tenant_id=world.tenant_id, environment_id=world.production.pk, api_key="fresh-key")
+    assert world.drive(operation) == "FAILED"
+    assert world.hashes() == before
+    assert (world.fresh(promotion).execution_result or {})["rollback_result"]["status"] == "success"
