@@ -144,7 +144,7 @@ def writer_of(environment: Environment, *, besides: uuid.UUID | None = None) -> 
 
 def survey(environment: Environment) -> Standing:
     """What drifts, what of it is known, what went away. Needs the tenant's scope; reads only rows that differ."""
-    standing = Standing(keys=key_by_workflow_id(environment.pk))
+    standing = Standing()
     findings = {f.map_id: f for f in findings_of(environment)}
     tolerated = _tolerated(list(findings))
     findings = {k: f for k, f in findings.items() if f.signature not in tolerated.get(k, ())}
@@ -169,6 +169,8 @@ def survey(environment: Environment) -> Standing:
         incident = standing.active.get(map_id)  # type: ignore[assignment]
         if incident is None or incident.pk not in same:
             standing.fresh.append(finding)
+    if standing.fresh:
+        standing.keys = key_by_workflow_id(environment.pk)
     return standing
 
 

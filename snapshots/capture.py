@@ -20,7 +20,7 @@ from operations.engine import Run
 from operations.errors import Interrupted
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
-from workflows import identity
+from workflows import bulk, identity
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
@@ -331,9 +331,10 @@ def _record(
         with repository.failures_named():
             manifest = parse_manifest(store.read(facts["commit"], manifest_path(environment.pk, snapshot_id)))
     with run.fenced():
-        made.row, _ = Snapshot.objects.get_or_create(
-            pk=snapshot_id, defaults=row_values(environment, manifest, facts["commit"])
-        )
+        made.row = Snapshot.objects.filter(pk=snapshot_id).first()
+        if made.row is None:
+            made.row = Snapshot(pk=snapshot_id, **row_values(environment, manifest, facts["commit"]))
+            bulk.insert([made.row])
         Environment.objects.filter(pk=environment.pk).update(
             last_captured_at=made.row.created_at,
             last_snapshot_id=snapshot_id,

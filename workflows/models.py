@@ -132,8 +132,13 @@ class WorkflowEnvMap(TenantModel):
     capture; ``deleted``: taken away on purpose; ``unmapped``: seen, its identity not confirmed by a person yet.
     """
 
-    canonical_workflow = models.ForeignKey(CanonicalWorkflow, on_delete=models.CASCADE, related_name="places")
-    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="places")
+    # The database checks both with the tenant, and finds rows by the indexes below: once is enough for thousands.
+    canonical_workflow = models.ForeignKey(
+        CanonicalWorkflow, on_delete=models.CASCADE, related_name="places", db_constraint=False, db_index=False
+    )
+    environment = models.ForeignKey(
+        Environment, on_delete=models.CASCADE, related_name="places", db_constraint=False, db_index=False
+    )
     env_workflow_id = models.CharField(max_length=64, blank=True)
     status = models.CharField(max_length=16, choices=MapStatus.choices, default=MapStatus.LINKED)
     git_content_hash = models.CharField(max_length=64, null=True, blank=True)

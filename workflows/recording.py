@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -62,9 +63,14 @@ def record_seen(
     with tenant_scope(tenant_id):
         lock_identities(tenant_id)
         recording = _Recording(tenant_id, environment_id, seen, captured_at, complete, is_baseline)
-        placed = recording.decide()
+        recording.decide()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="describe") as pool:
+            # Thousands of hashes are made while the database takes the new workflows in.
+            describing = pool.submit(recording.describe)
+            recording.write_canonicals()
+            placed = describing.result()
         decided(placed)
-        recording.write()
+        recording.write_places()
         return placed
 
 
@@ -97,17 +103,19 @@ class _Recording:
         self.undecided: set[str] = set()
         self.before: dict[uuid.UUID, tuple[Any, ...]] = {}
 
-    def decide(self) -> dict[str, Placed]:
+    def decide(self) -> None:
         """Who each one is; nothing is written."""
         self.before = {place.pk: _state(place) for place in self.places}
         self._find_known()
         self._find_recreated()
         self._find_counterparts()
-        return self._describe()
 
-    def write(self) -> None:
-        """All rows, in bulk."""
+    def write_canonicals(self) -> None:
+        """The workflows that nobody knew."""
         bulk.insert(self.new_canonicals)
+
+    def write_places(self) -> None:
+        """Everything else, in bulk; once it is described."""
         bulk.insert(self.new_places)
         changed = [p for p in self.place_of.values() if p.pk in self.before and _state(p) != self.before[p.pk]]
         WorkflowEnvMap.objects.bulk_create(
@@ -200,8 +208,8 @@ class _Recording:
             self.new_places.append(place)
             self.place_of[ident] = place
 
-    def _describe(self) -> dict[str, Placed]:
-        """Fill the rows in; hashes come last, when every id of the environment has its key."""
+    def describe(self) -> dict[str, Placed]:
+        """Fill the rows in, once every id of the environment has its key. Asks the database nothing."""
         key_of = {
             p.env_workflow_id: self.keys[p.canonical_workflow_id]
             for p in self.places
