@@ -7,20 +7,24 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from django.db import connection
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
 
 from audit.services import record_event
 from opsconsole.core import context, support
+from opsconsole.core.errors import OpsError
 from opsconsole.core.support import InForce
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope
 
+from .errors import LeaveFirst, NeverInSession, SupportReadOnly
 from .models import Mode
+from .routes import Rule, rule_for
 from .services import digest
 
 #: The key in the browser's sign-in that says: look for a session. It proves nothing; the row does.
@@ -70,8 +74,51 @@ class Live:
     def home_url(self) -> str:
         return reverse("tenant-home", kwargs={"tenant_slug": self.tenant.slug})
 
+    @property
+    def limits(self) -> str:
+        """What is shut on the pages of this session, for the person in it."""
+        if self.writes:
+            return "You may write. What belongs to the customer's own people stays shut."
+        return (
+            "Read only: what would change something is shut. Write mode opens it, except what belongs to the "
+            "customer's own people."
+        )
+
     def in_force(self) -> InForce:
         return InForce(session_id=self.id, tenant_id=self.tenant.pk, mode=self.mode)
+
+    def weigh(self, path: str, method: str, sent: Mapping[str, str]) -> Rule:
+        """The rule for a request with these fields of a form; raises the ``OpsError`` that refuses it."""
+        place = _place(path)
+        if place is None:
+            raise LeaveFirst
+        route, slug = place
+        rule = rule_for(route, method, sent)
+        if rule is Rule.DENIED:
+            raise NeverInSession
+        if rule is Rule.LEAVE or slug not in (None, self.tenant.slug):
+            raise LeaveFirst
+        if rule is Rule.WRITE and not self.writes:
+            raise SupportReadOnly
+        return rule
+
+    def why_not(self, path: str, method: str = "GET", sent: Mapping[str, str] | None = None) -> str:
+        """Why a link or a form of a page is shut in this session, in a sentence; '' where it is open."""
+        try:
+            self.weigh(path, method, sent or {})
+        except OpsError as refusal:
+            return refusal.message
+        return ""
+
+
+@lru_cache(maxsize=2048)
+def _place(path: str) -> tuple[str, str | None] | None:
+    """The route and the tenant's slug of a path, or None where there is nothing."""
+    try:
+        match = resolve(path)
+    except Resolver404:
+        return None
+    return match.route, match.kwargs.get("tenant_slug")
 
 
 COLUMNS = (

@@ -13,7 +13,6 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
-from django.urls import Resolver404, resolve
 
 from opsconsole.core import support
 from opsconsole.core.errors import OpsError
@@ -22,9 +21,9 @@ from tenants.models import ApiToken
 
 from . import live as live_sessions
 from . import services
-from .errors import LeaveFirst, NeverInSession, SupportEnded, SupportReadOnly
+from .errors import SupportEnded
 from .live import HINT, Grip, Live
-from .routes import Rule, rule_for
+from .routes import Rule
 
 HEADER = "X-OpsConsole-Support-Session"
 CHECK_EVERY_SECONDS = 1.5
@@ -114,20 +113,7 @@ def _over(request: HttpRequest, live: Live) -> HttpResponseBase | None:
 
 def admit(request: HttpRequest, live: Live) -> Rule:
     """Let a request into the session or raise; puts the session in force for what runs as the customer's user."""
-    try:
-        match = resolve(request.path_info)
-    except Resolver404:
-        raise LeaveFirst from None
-    rule = rule_for(request, match.route)
-    if rule is Rule.LEAVE:
-        raise LeaveFirst
-    if rule is Rule.DENIED:
-        raise NeverInSession
-    slug = match.kwargs.get("tenant_slug")
-    if slug is not None and slug != live.tenant.slug:
-        raise LeaveFirst
-    if rule is Rule.WRITE and not live.writes:
-        raise SupportReadOnly
+    rule = live.weigh(request.path_info, request.method or "", request.POST if request.method == "POST" else {})
     if rule is not Rule.OUTSIDE:
         enter(request, live, rule)
     return rule

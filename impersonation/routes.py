@@ -6,11 +6,9 @@ An address is its route as Django prints it (``request.resolver_match.route``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-from django.http import HttpRequest
 
 
 class Rule(StrEnum):
@@ -23,7 +21,8 @@ class Rule(StrEnum):
     OUTSIDE = "outside"  #: as the person that one is, with the session not in force (ending it, health, signing out)
 
 
-Choice = Rule | Callable[[HttpRequest], Rule]
+#: A rule, or what decides by the fields of the form that is sent.
+Choice = Rule | Callable[[Mapping[str, str]], Rule]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +45,14 @@ LEAVES = Route(get=Rule.LEAVE, post=Rule.LEAVE, put=Rule.LEAVE, patch=Rule.LEAVE
 FREE = Route(get=Rule.OUTSIDE, post=Rule.OUTSIDE, delete=Rule.OUTSIDE)
 
 
-def _promotion_act(request: HttpRequest) -> Rule:
+def _promotion_act(sent: Mapping[str, str]) -> Rule:
     """An approval is the customer's own word; support does not give it."""
-    return Rule.DENIED if request.POST.get("action") in ("approve", "reject") else Rule.WRITE
+    return Rule.DENIED if sent.get("action") in ("approve", "reject") else Rule.WRITE
 
 
-def _settle(request: HttpRequest) -> Rule:
+def _settle(sent: Mapping[str, str]) -> Rule:
     """The page asks by POST what would happen; only the confirmed one does it."""
-    return Rule.WRITE if request.POST.get("confirmed") == "1" else Rule.READ
+    return Rule.WRITE if sent.get("confirmed") == "1" else Rule.READ
 
 
 TENANT = "t/<slug:tenant_slug>/"
@@ -230,11 +229,11 @@ def route_of(route: str) -> Route | None:
     return LEAVES if route.startswith(FAMILIES) and not route.startswith("platform/support/") else None
 
 
-def rule_for(request: HttpRequest, route: str) -> Rule:
-    """What a session may do with this request."""
+def rule_for(route: str, method: str, sent: Mapping[str, str]) -> Rule:
+    """What a session may do there with this method and these fields of a form."""
     rules = route_of(route)
     if rules is None:
         return Rule.DENIED
-    method = (request.method or "").lower()
+    method = method.lower()
     choice = getattr(rules, "get" if method in ("get", "head", "options") else method, Rule.DENIED)
-    return choice if isinstance(choice, Rule) else choice(request)
+    return choice if isinstance(choice, Rule) else choice(sent)

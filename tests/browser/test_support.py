@@ -25,9 +25,11 @@ def banner(visitor: Visitor) -> str:
     return str(found.inner_text())
 
 
-def set_hours(visitor: Visitor, **hours: int) -> None:
-    """Change the policy for drift through its form."""
+def set_hours(visitor: Visitor, *, shut: bool = False, **hours: int) -> None:
+    """Change the policy for drift through its form; where the page has shut it, as if it were still open."""
     visitor.go("drift/policy/")
+    if shut:
+        visitor.page.eval_on_selector("fieldset.shut", "e => { e.disabled = false; }")
     for name, value in hours.items():
         visitor.page.fill(f"[name={name}]", str(value))
     visitor.press("Save", exact=True)
@@ -111,7 +113,7 @@ def test_a_whole_session(visit: Callable[..., Visitor], make_person: Callable[..
     session_id = SESSION.search(owner.page.url)[1]  # type: ignore[index]
 
     # Read only means: refused, with words and a way out.
-    set_hours(support, **{HOURS_HIGH: 30})
+    set_hours(support, shut=True, **{HOURS_HIGH: 30})
     support.sees("This support session only reads", within="body")
     assert "IMP_005" in support.page.content()
     assert "read only" in banner(support)

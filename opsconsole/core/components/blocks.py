@@ -7,10 +7,12 @@ from typing import Any
 from django import template
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, HiddenInput, RadioSelect
 from django.forms.forms import BaseForm
+from django.template.context import Context
 from django.template.loader import get_template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from .places import refused
 from .states import icon
 
 register = template.Library()
@@ -59,9 +61,49 @@ def dialog(content: str, ident: str, title: str, wide: bool = False, open: bool 
     return _render("dialog", content=mark_safe(content), ident=ident, title=title, wide=wide, open=open)  # noqa: S308
 
 
-@register.simple_tag
-def opener(ident: str, label: str, symbol: str = "", kind: str = "", disabled: str = "") -> SafeString:
-    """Return the button that opens a dialog. `kind`: primary, danger, quiet; `disabled` says why it cannot."""
+@register.simple_block_tag(takes_context=True)
+def form(
+    context: Context,
+    content: str,
+    to: str = "",
+    cls: str = "",
+    ident: str = "",
+    novalidate: bool = False,
+    **hidden: Any,
+) -> SafeString:
+    """Return a form that posts to `to` (default: the page itself) with `hidden` as hidden fields.
+
+    What the support session in force refuses is shut, and says why.
+    """
+    return _render(
+        "form",
+        content=mark_safe(content),  # noqa: S308 -- rendered by the template engine
+        to=to,
+        cls=cls,
+        ident=ident,
+        novalidate=novalidate,
+        hidden=hidden,
+        csrf_token=context.get("csrf_token", ""),
+        why=refused(context, to, "POST", hidden),
+    )
+
+
+@register.simple_tag(takes_context=True)
+def opener(
+    context: Context,
+    ident: str,
+    label: str,
+    symbol: str = "",
+    kind: str = "",
+    disabled: str = "",
+    to: str = "",
+    **hidden: Any,
+) -> SafeString:
+    """Return the button that opens a dialog. `kind`: primary, danger, quiet; `disabled` says why it cannot.
+
+    `to` and `hidden` are those of the dialog's form.
+    """
+    disabled = disabled or refused(context, to, "POST", hidden)
     why = format_html(' aria-disabled="true" data-why="{}" title="{}"', disabled, disabled) if disabled else ""
     return format_html(
         '<button type="button" class="button {}" commandfor="{}" command="show-modal"'
@@ -74,9 +116,10 @@ def opener(ident: str, label: str, symbol: str = "", kind: str = "", disabled: s
     )
 
 
-@register.simple_tag
-def action(label: str, href: str, symbol: str = "", kind: str = "", disabled: str = "") -> SafeString:
+@register.simple_tag(takes_context=True)
+def action(context: Context, label: str, href: str, symbol: str = "", kind: str = "", disabled: str = "") -> SafeString:
     """Return a link that looks like a button; `disabled` says why it cannot be pressed."""
+    disabled = disabled or refused(context, href)
     body = format_html("{}{}", icon(symbol) if symbol else "", label)
     if disabled:
         return format_html(

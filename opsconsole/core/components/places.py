@@ -59,6 +59,26 @@ def url_if(name: str, **kwargs: Any) -> str:
     return _reverse(name, kwargs)
 
 
+def refused(context: Context, href: str = "", method: str = "GET", sent: Mapping[str, Any] | None = None) -> str:
+    """Why the support session in force refuses a link, or a form with these fields; '' where it is open.
+
+    Without `href` it is the page itself. A session is whatever the shell calls `support_session`.
+    """
+    session, request = context.get("support_session"), context.get("request")
+    if session is None or request is None:
+        return ""
+    path = href.partition("?")[0].partition("#")[0] if href.startswith("/") else request.path
+    return str(session.why_not(path, method, sent))
+
+
+@register.simple_tag(takes_context=True)
+def link(context: Context, label: object, href: str) -> SafeString:
+    """Return a link, or its words alone where the support session in force refuses it."""
+    if why := refused(context, href):
+        return format_html('<span title="{}">{}</span>', why, label)
+    return format_html('<a href="{}">{}</a>', href, label)
+
+
 @register.simple_tag(takes_context=True)
 def navlink(
     context: Context, name: str, label: str, symbol: str, key: str = "", count: Any = "", **kwargs: Any
@@ -72,6 +92,15 @@ def navlink(
     path = request.path if request else ""
     root = name in ("estate", "tenant-home")
     current = section == name if section else (path == href if root else path.startswith(href))
+    if why := refused(context, href):
+        return format_html(
+            '<li><a class="nav-link" role="link" aria-disabled="true" tabindex="0" title="{}" data-why="{}">{}'
+            "<span>{}</span></a></li>",
+            why,
+            why,
+            icon(symbol),
+            label,
+        )
     return format_html(
         '<li><a class="nav-link" href="{}"{}{}>{}<span>{}</span>{}</a></li>',
         href,

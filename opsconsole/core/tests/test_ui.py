@@ -61,8 +61,8 @@ def test_a_compact_state_keeps_its_word_for_screen_readers() -> None:
         lambda: values.copy(HOSTILE, HOSTILE),
         lambda: places.crumb(HOSTILE, HOSTILE),
         lambda: places.tab(HOSTILE, HOSTILE, count=HOSTILE),
-        lambda: blocks.action(HOSTILE, HOSTILE, disabled=HOSTILE),
-        lambda: blocks.opener(HOSTILE, HOSTILE, disabled=HOSTILE),
+        lambda: blocks.action(Context(), HOSTILE, HOSTILE, disabled=HOSTILE),
+        lambda: blocks.opener(Context(), HOSTILE, HOSTILE, disabled=HOSTILE),
         lambda: values.kbd(HOSTILE),
         lambda: values.lit(HOSTILE),
         lambda: charts.sparkline([1, 2], title=HOSTILE),
@@ -151,7 +151,7 @@ def test_a_field_ties_its_help_and_its_error_to_its_control() -> None:
 
 
 def test_a_disabled_action_says_why() -> None:
-    html = str(blocks.action("Restore", "/x", disabled="Read only in a support session"))
+    html = str(blocks.action(Context(), "Restore", "/x", disabled="Read only in a support session"))
     assert 'aria-disabled="true"' in html
     assert "Read only in a support session" in html
     assert "href" not in html
