@@ -67,6 +67,7 @@ class Run:
         #: The support session that asked for this work, if one did.
         self.session_id = context.ActionContext.from_dict(operation.context).session_id
         self._shields = 0
+        self._finishing: InForce | None = None
         self._fence = operation.fence
         self._progress: tuple[int, int, str] | None = None
         self._lock = threading.Lock()
@@ -87,20 +88,28 @@ class Run:
             raise Cancelled
 
     @contextlib.contextmanager
-    def shielded(self) -> Iterator[None]:
+    def shielded(self, *, finishing: bool = False) -> Iterator[None]:
         """Ignore a wish to cancel inside the block: for putting things back.
 
         Where a support session asked for the work, putting back is the console's own act: it goes on after the
-        session has ended.
+        session has ended. ``finishing`` is for the last part of what was asked for, once it is too late to stop: each
+        transaction of it is the session's for as long as the session stands, and the console's from then on.
         """
         self._shields += 1
+        asked_in, before = support.current(), self._finishing
         try:
             if self.session_id is None:
                 yield
+            elif finishing:
+                self._finishing = asked_in or before
+                with support.suspended():
+                    yield
             else:
+                self._finishing = None
                 with support.suspended(), context.acting(**_CONSOLE):
                     yield
         finally:
+            self._finishing = before
             self._shields -= 1
 
     def progress(self, done: int, total: int, note: str = "") -> None:
@@ -298,8 +307,24 @@ class Run:
 
         Handlers write their own rows inside it, so that a worker that was taken over leaves nothing behind.
         """
-        with tenant_scope(self.tenant_id):
+        with self._scope():
             self._renew()
+            yield
+
+    @contextlib.contextmanager
+    def _scope(self) -> Iterator[None]:
+        """The tenant's scope; while finishing, in the name of the session that asked, or of the console after it."""
+        with contextlib.ExitStack() as stack:
+            try:
+                if self._finishing is not None:
+                    stack.enter_context(support.in_force(self._finishing))
+                stack.enter_context(tenant_scope(self.tenant_id))
+            except SupportEnded:
+                if self._finishing is None:
+                    raise
+                stack.enter_context(support.suspended())
+                stack.enter_context(context.acting(**_CONSOLE))
+                stack.enter_context(tenant_scope(self.tenant_id))
             yield
 
     def _renew(self) -> None:

@@ -101,7 +101,7 @@ class Execution:
                 written = self.write(client, resolver)
                 verification = self.verify(client, resolver, written, pre)
                 # All is there and proven: a wish to cancel comes too late from here on.
-                with self.run.shielded():
+                with self.run.shielded(finishing=True):
                     commit = self.approve_content(client, resolver, written)
         except Interrupted as error:
             if not isinstance(error, Cancelled):
@@ -109,7 +109,7 @@ class Execution:
             return Undoing(self, error).carry_out()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the target must not be left half-way
             return Undoing(self, error).carry_out()
-        with self.run.shielded():
+        with self.run.shielded(finishing=True):
             return self.finish(written, verification, commit)
 
     def _go_on_from_canonical(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Execution:
         }
         verification = dict(done["promotion:verify"].result or {})
         commit = str((done["promotion:canonical"].result or {})["commit"])
-        with self.run.shielded():
+        with self.run.shielded(finishing=True):
             return self.finish(written, verification, commit)
 
     def prepare(self) -> Snapshot:

@@ -66,7 +66,7 @@ class Reverting:
                 SnapshotType.PRE_RESTORE, f"Before rolling back “{self.promotion.name}”", "safety", self.safety_id
             )
             # From the first write on it is carried through: a rollback broken off half-way helps nobody.
-            with self.run.shielded():
+            with self.run.shielded(finishing=True):
                 self._restore(client, pre, rows)
                 proof = self.run.step("rollback:prove", "Prove it by hash", lambda: self._prove(client, pre, rows))
                 if proof["not_as_before"]:

@@ -188,7 +188,7 @@ class Restore:
         plan: Plan,
         report: RestoreReport,
     ) -> dict[str, Any]:
-        with run.shielded():
+        with run.shielded(finishing=True):
             after = capture_into(
                 run,
                 environment=environment,

@@ -177,6 +177,31 @@ def test_running_work_stops_at_its_next_effect_and_puts_back_as_the_console(
     assert slow_work["back"] == [None]
 
 
+def test_the_last_part_is_the_sessions_while_it_stands_and_the_consoles_after_it(
+    live_cast: Any, session: ImpersonationSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes too late to be stopped: in the name of whoever asked, but never once they were sent away."""
+
+    class Finishing:
+        def run(self, run: engine.Run) -> dict[str, Any]:
+            said = []
+            with run.shielded(finishing=True):
+                for end in (None, kill_by_hand):
+                    if end:
+                        end(session)
+                    with run.fenced():
+                        said.append(str(context.current().session_id))
+                    run.step(f"after {end}", "A last step", dict)
+            return {"said": said}
+
+    monkeypatch.setitem(handlers._handlers, "impersonation.slow", Finishing())
+    operation = start(live_cast, session)
+    with context.acting(source="system"):
+        assert engine.drive(operation_id=operation.pk, tenant_id=live_cast.tenant.pk) == "COMPLETED"
+    with tenant_scope(live_cast.tenant.pk):
+        assert Operation.objects.get(pk=operation.pk).result == {"said": [str(session.pk), "None"]}
+
+
 def test_waiting_work_of_an_ended_session_never_begins(
     live_cast: Any, session: ImpersonationSession, slow_work: dict[str, Any]
 ) -> None:

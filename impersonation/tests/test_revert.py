@@ -186,7 +186,8 @@ def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) ->
     }
     ends = {e.details["step"] for e in outside if e.action == "EFFECT_DONE"}
     assert ends == {e.details["step"] for e in outside if e.action == "EFFECT_INTENDED"}
-    assert {f"promote:write:{key}" for key in ("billing", "helper", "intake")} == ends
+    writes = {f"promote:write:{key}" for key in ("billing", "helper", "intake")}
+    assert ends == {*writes, "promotion:canonical"}, "what was approved is the session's work, too"
 
     looks = ((visit.cast.owner, f"/t/acme/support/sessions/{visit.session.pk}/"), (visit.cast.admin, ""))
     for person, path in looks:
@@ -199,7 +200,7 @@ def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) ->
     told = Client().get(url, headers={"Authorization": f"Bearer {secret}"}).json()["session"]
     assert told["counts"]["effects"] == len(ends)
     impact = {item["resource_type"]: item for item in told["impact"]}
-    assert impact["outside_n8n"]["counts"] == {"done": 3}
+    assert impact["outside_n8n"]["counts"] == {"done": 3} and impact["outside_git"]["counts"] == {"done": 1}
     assert sorted(thing["name"] for thing in impact["outside_n8n"]["resources"]) == [
         "Production: Billing", "Production: Helper", "Production: Intake",
     ]  # fmt: skip
