@@ -8,7 +8,7 @@ from datetime import timedelta
 from impersonation import guardrails
 from impersonation.errors import SupportEnded
 from impersonation.models import LONGEST_MINUTES, ImpersonationSession, Mode, RequestKind, SupportRequest
-from opsconsole.core import clock, support
+from opsconsole.core import clock, limits, support
 from opsconsole.core.errors import Invalid, NotFound
 from tenants.models import User
 from tenants.scope import platform_scope
@@ -20,6 +20,8 @@ from .records import inside, note, why_given
 
 #: How long a session may last in all, extensions included, as a multiple of its own limit.
 EXTENSIONS = 3
+#: Each request for write mode is mailed to those who may agree.
+MOST_ASKS, ASKS_SECONDS = 6, 300
 
 
 def extend_session(*, session: ImpersonationSession, by: User) -> ImpersonationSession:
@@ -40,6 +42,8 @@ def extend_session(*, session: ImpersonationSession, by: User) -> ImpersonationS
 def request_write(*, session: ImpersonationSession, by: User, reason: str, door: Door) -> SupportRequest:
     """Ask the second person for write mode in a live session. The second factor has been checked by the caller."""
     reason, ticket = why_given(reason, session.ticket)
+    if limits.count("support-ask", str(by.pk), seconds=ASKS_SECONDS) > MOST_ASKS:
+        raise limits.TooMany("You asked for write mode too often.", recovery="Wait five minutes for an answer.")
     with support.suspended(), inside(session), platform_scope():
         row = _live(session.pk, by)
         SupportRequest.objects.filter(session_id=row.pk, approved=None).update(expires_at=clock.now())

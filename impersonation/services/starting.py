@@ -17,7 +17,7 @@ from impersonation.models import (
     SupportPolicy,
     SupportRequest,
 )
-from opsconsole.core import clock, context, support
+from opsconsole.core import clock, context, limits, support
 from opsconsole.core.errors import NotFound
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope
@@ -26,6 +26,9 @@ from .consent import use_or_ask
 from .doors import Door
 from .ending import end_fallen
 from .records import note, why_given
+
+#: So many tries of one person within five minutes, refused or not: each may write to owners and platform admins.
+MOST_TRIES, TRIES_SECONDS = 12, 300
 
 
 def start_session(
@@ -40,13 +43,14 @@ def start_session(
 ) -> ImpersonationSession:
     """Begin a reading session. The second factor has been checked by the caller.
 
-    Raises ``NotSupport``, ``ImpersonationBlocked`` (on record), ``AlreadyInSession``, ``Invalid``, or
+    Raises ``NotSupport``, ``TooMany``, ``ImpersonationBlocked`` (on record), ``AlreadyInSession``, ``Invalid``, or
     ``ConsentNeeded`` after putting the request to the customer's owners. Without its event in the trail there is no
     session: both are one transaction.
     """
     _refuse_nested(actor=actor, target=target, tenant=tenant)
     if not guardrails.may_support(actor):
         raise NotSupport
+    _not_too_often(actor)
     blocked = blocked_by(actor=actor, target=target, tenant=tenant)
     if blocked:
         _record_blocked(actor=actor, target=target, tenant=tenant, why=blocked)
@@ -69,6 +73,13 @@ def start_session(
         actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, door=door, policy=policy,
         break_glass=break_glass, agreed=agreed,
     )  # fmt: skip
+
+
+def _not_too_often(actor: User) -> None:
+    if limits.count("support-start", str(actor.pk), seconds=TRIES_SECONDS) > MOST_TRIES:
+        raise limits.TooMany(
+            "You tried to start support sessions too often.", recovery="Wait five minutes, then try again."
+        )
 
 
 def blocked_by(*, actor: User, target: User, tenant: Tenant | None) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from impersonation import services
 from impersonation.models import ImpersonationSession
+from impersonation.services import starting
 from impersonation.tests.conftest import REASON, START, Begin, at_browser, trail, typed
 from tenants import people
 from tenants.scope import platform_scope
@@ -111,6 +112,17 @@ def test_guardrails_block_and_the_tries_are_on_record_and_told(cast: Any, mailou
     assert [e.details["count"] for e in trail(action="IMPERSONATION_ALERT")] == [3, 4, 5, 6, 7, 8]
     with platform_scope():
         assert not ImpersonationSession.objects.exists()
+
+
+def test_whoever_tries_again_and_again_waits(cast: Any) -> None:
+    client = at_browser(cast.support)
+    people.add_member(tenant=cast.tenant, email=cast.officer.email, role="viewer", by=cast.owner)
+    for _ in range(starting.MOST_TRIES):
+        assert "works for support" in client.post(START, typed(cast.officer)).content.decode()
+    assert "too often" in client.post(START, typed(cast.viewer)).content.decode()
+    with platform_scope():
+        assert not ImpersonationSession.objects.exists()
+    assert len(trail(action="IMPERSONATION_BLOCKED")) == starting.MOST_TRIES
 
 
 def test_a_tenant_that_refuses_support_is_left_alone_also_in_an_emergency(cast: Any) -> None:
