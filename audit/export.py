@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid
+from opsconsole.core.spreadsheets import harmless
 
 from .models import AuditLog, LogEntry
 from .ocsf import to_ocsf
@@ -27,6 +28,8 @@ COLUMNS = (
     "operation_id", "source", "action", "resource_type", "resource_id", "object_repr", "ip_address", "database_role",
     "transaction_id", "epoch", "details",
 )  # fmt: skip
+#: What people call things, and what a caller gave as a request's id. The rest is ours, or begins with a brace.
+FREE_TEXTS = ("object_repr", "request_id")
 #: JSON has neither of these raw, so COPY writes each line as it is.
 _LINES = "FORMAT csv, QUOTE e'\\x01', DELIMITER e'\\x02'"
 _COPY = {"csv": "FORMAT csv, HEADER true", "jsonl": _LINES, "ocsf": _LINES}
@@ -103,7 +106,10 @@ def _copy(rows: QuerySet[AuditLog], kind: str, out: Callable[[bytes], Any]) -> i
     query, params = rows.order_by("created_at", "id").values_list(*columns).query.sql_with_params()
     with connection.cursor() as cursor:
         inner = cursor.mogrify(query, params)
-        if kind != "csv":
+        if kind == "csv":
+            cells = ", ".join(harmless(name) if name in FREE_TEXTS else name for name in columns)
+            inner = f"SELECT {cells} FROM ({inner}) AS t"  # noqa: S608 -- Django's own SQL
+        else:
             inner = f"SELECT row_to_json(t) FROM ({inner}) AS t"  # noqa: S608 -- Django's own SQL
         with cursor.copy(f"COPY ({inner}) TO STDOUT ({_COPY[kind]})") as blocks:
             for block in blocks:

@@ -204,10 +204,12 @@ register(
           JOIN environments n ON n.id = g.content_object_id
           LEFT JOIN given said ON said.resource_type = 'environment_grants' AND said.object_pk = g.id::text),
     token AS (
-        SELECT 4, 'API token', k.user_id, k.tenant_id, k.name || ' (' || k.prefix || '…)',
+        SELECT 4, CASE WHEN k.tenant_id IS NULL THEN 'API token for all tenants' ELSE 'API token' END, k.user_id,
+               coalesce(k.tenant_id, m.tenant_id), k.name || ' (' || k.prefix || '…)',
                coalesce(nullif(array_to_string(k.permissions, ' '), ''), 'all that the account may'),
                k.created_at, k.created_by_id, said.source, k.last_used_at, k.expires_at, k.id::text
           FROM api_tokens k
+          LEFT JOIN memberships m ON k.tenant_id IS NULL AND m.user_id = k.user_id
           LEFT JOIN LATERAL (SELECT e.source FROM audit_logs e
                               WHERE e.resource_id = k.id AND e.action = 'CREATE' LIMIT 1) said ON true
          WHERE k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > %(as_of)s)),

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import xlsxwriter
 from django.db import connection
 
+from opsconsole.core.spreadsheets import harmless
+
 from .definitions import Asked, Column, Report
 from .models import Format
 
@@ -23,8 +25,6 @@ Told = Callable[[int], None]
 CHUNK_ROWS = 2_000
 SHEET_ROWS = 1_000_000
 CELL_CHARACTERS = 32_000
-#: A spreadsheet takes a cell that begins with one of these for a formula; the wide forms mean the same.
-FORMULA_STARTS = "=+-@\t\r\n＝＋－＠"
 
 CONTENT_TYPES = {
     Format.CSV: "text/csv; charset=utf-8",
@@ -66,13 +66,10 @@ def write(report: Report, values: dict[str, Any], kind: str, path: Path, *, titl
 
 
 def _cell(column: Column) -> str:
-    """SQL: a column as it stands in CSV. An apostrophe keeps a text from being a formula."""
+    """SQL: a column as it stands in CSV."""
     if column.kind == "boolean":
         return f"{column.name}::text AS {column.name}"
-    if column.kind != "text":
-        return column.name
-    starts = ", ".join(f"chr({ord(sign)})" for sign in FORMULA_STARTS)
-    return f"CASE WHEN left({column.name}, 1) IN ({starts}) THEN '''' ELSE '' END || {column.name} AS {column.name}"
+    return harmless(column.name) if column.kind == "text" else column.name
 
 
 def _csv(report: Report, values: dict[str, Any], out: BinaryIO, title: str, told: Told) -> int:

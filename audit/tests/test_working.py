@@ -178,3 +178,15 @@ def test_the_admin_reads_a_bounded_part(cast: Any, django_assert_max_num_queries
     assert admin.get(reverse("admin:audit_logentry_change", args=[pk])).status_code == 200
     assert admin.get(reverse("admin:audit_logentry_add")).status_code == 403
     assert signed_in(cast.owner).get(reverse("admin:audit_logentry_changelist")).status_code == 302
+
+
+def test_nothing_in_a_csv_is_a_formula(cast: Any) -> None:
+    """What people call things is theirs to choose, and whoever audits them opens the file in a spreadsheet."""
+    out = io.BytesIO()
+    with context.acting(request_id="-2+3+cmd-calc"), tenant_scope(cast.tenant.pk):
+        record_event(
+            action="NOTED", resource_type="things", tenant_id=cast.tenant.pk, name='=HYPERLINK("http://a.example")'
+        )
+        export_trail(TrailFilter(resource_type="things"), kind="csv", write=out.write, tenant_id=cast.tenant.pk)
+    (row,) = csv.DictReader(io.StringIO(out.getvalue().decode(), newline=""))
+    assert row["object_repr"] == '\'=HYPERLINK("http://a.example")' and row["request_id"] == "'-2+3+cmd-calc"

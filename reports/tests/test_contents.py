@@ -67,7 +67,10 @@ def test_the_access_review_knows_who_gave_what(cast: Any) -> None:
     token = next(r for r in rows if r["access"] == "API token")
     assert (token["person_email"], token["grants"], token["tenant"]) == ("operator@example.org", "operate", "acme")
     assert {r["tenant"] for r in rows} == {"acme"}
+    create_token(user=cast.operator, name="mine")
     everywhere = lines(made("access-review", None))
+    (unbound,) = [r for r in everywhere if r["role"].startswith("mine")]
+    assert (unbound["access"], unbound["tenant"]) == ("API token for all tenants", "acme"), "it opens this tenant, too"
     assert {"platform admin", "platform role"} <= {r["access"] for r in everywhere}
 
 
