@@ -6,6 +6,7 @@ statement, so it can run on a production database at any hour.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ OTHER_NAMES = ("impersonated_tenant_id",)
 #: Columns that point to another tenant's table without being bound to the same tenant, with the reason.
 LOOSE_KEYS = {("executions", "canonical_workflow_id"): "a convenience for joins; may be empty"}
 LOGIN_ROLE = "opsconsole_app"
+#: Those who see one tenant's rows: no policy for them may hold anything but that comparison.
+TENANTS_ROLES = frozenset({LOGIN_ROLE, "opsconsole_tenant", "opsconsole_readonly", "public"})
 GROUP_ROLES = ("opsconsole_tenant", "opsconsole_platform", "opsconsole_readonly", "opsconsole_platform_readonly")
 STATEMENT_TIMEOUT_SECONDS = 60
 ISOLATION, INTEGRITY = "DB_001", "DB_002"
@@ -98,6 +101,25 @@ def roles(cursor: Cursor) -> Iterator[Finding]:
     ):
         yield Finding(ISOLATION, "roles", table, f"The role {name} {what} {table}.", recovery)
 
+    for name, reached in _rows(
+        cursor,
+        "SELECT m.rolname, r.rolname FROM pg_roles m JOIN pg_roles r ON r.oid <> m.oid"
+        "  AND pg_has_role(m.oid, r.oid, 'MEMBER') WHERE m.rolname = ANY(%s) AND NOT m.rolsuper"
+        "  AND (r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM pg_class c"
+        "       WHERE c.relowner = r.oid AND c.relnamespace = 'public'::regnamespace))",
+        [names],
+    ):
+        yield Finding(ISOLATION, "roles", name, f"The role {name} can become {reached}.", recovery)
+
+
+def _plainly(expression: str) -> str:
+    """A policy's expression without what versions of PostgreSQL print differently."""
+    return re.sub(r"[()\s]|::text|AS current_setting", "", expression)
+
+
+def _expected(column: str) -> str:
+    return _plainly(f"{column} = NULLIF(SELECT current_setting('opsconsole.tenant_id', true), '')::uuid")
+
 
 def policies(cursor: Cursor) -> Iterator[Finding]:
     """Row security is on and forced everywhere, and no policy of the console's roles lets every row through."""
@@ -121,13 +143,13 @@ def policies(cursor: Cursor) -> Iterator[Finding]:
         for on, what in zip(state[table], ("ENABLE", "FORCE"), strict=True):
             if not on:
                 yield Finding(ISOLATION, "policies", table, f"{table} lacks {what} ROW LEVEL SECURITY.", recovery)
-        ours = [p for p in known.get(table, []) if {LOGIN_ROLE, "opsconsole_tenant", "public"} & set(p[3])]
+        ours = [p for p in known.get(table, []) if TENANTS_ROLES & set(p[3])]
         if not ours:
             yield Finding(ISOLATION, "policies", table, f"{table} has no policy for a tenant's rows.", recovery)
         for name, qual, check, _named in ours:
             for side, text in (("USING", qual), ("WITH CHECK", check)):
-                if text and not (f"({column} = " in text and "opsconsole.tenant_id" in text):
-                    message = f"The policy {name} on {table} does not compare {column} with the tenant ({side})."
+                if text and _plainly(text) != _expected(column):
+                    message = f"The policy {name} on {table} is not {column} compared with the tenant ({side})."
                     yield Finding(ISOLATION, "policies", table, message, recovery)
 
 

@@ -34,6 +34,15 @@ HOLES = {
     "row security is switched off": ("ALTER TABLE environments DISABLE ROW LEVEL SECURITY", "environments"),
     "the owner is let through": ("ALTER TABLE snapshots NO FORCE ROW LEVEL SECURITY", "snapshots"),
     "a policy lets all through": ("CREATE POLICY oops ON promotions FOR SELECT TO PUBLIC USING (true)", "promotions"),
+    "a policy has a way around": (
+        "CREATE POLICY oops ON promotions FOR SELECT TO opsconsole_tenant USING"
+        " (tenant_id = nullif((select current_setting('opsconsole.tenant_id', true)), '')::uuid OR name <> '')",
+        "promotions",
+    ),
+    "a policy lets readers through": (
+        "CREATE POLICY oops ON promotions FOR SELECT TO opsconsole_readonly USING (true)",
+        "promotions",
+    ),
     "no policy is left": ("DROP POLICY tenant_rows ON drift_incidents", "drift_incidents"),
     "a new table forgets": ("CREATE TABLE notes (id uuid PRIMARY KEY, tenant_id uuid NOT NULL)", "notes"),
     "a view reads as its owner": ("CREATE VIEW all_secrets AS SELECT * FROM environments", "all_secrets"),
