@@ -61,6 +61,7 @@ ACTIONS = {
     "REPORT_DOWNLOADED": "Report downloaded",
     "REPORT_MAILED": "Report sent",
     "REPORT_NOT_MAILED": "Report not sent",
+    "SNAPSHOT_DOWNLOADED": "Snapshot downloaded",
     "TRAIL_EXPORTED": "Trail exported",
     "TRAIL_NOT_ANCHORED": "Trail not anchored",
     "TRAIL_ANCHORED": "Trail anchored again",

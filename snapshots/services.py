@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from audit.services import record_event
 from operations import services as operations
 from operations.engine import Run
 from operations.models import Operation
@@ -31,6 +32,7 @@ __all__ = [
     "entries_of",
     "load_bytes",
     "load_content",
+    "record_download",
     "recover",
     "references_of",
     "set_baseline",
@@ -117,6 +119,19 @@ def snapshot_by_id(tenant_id: uuid.UUID, snapshot_id: uuid.UUID | str) -> Snapsh
     if found is None:
         raise NotFound("There is no such snapshot.", recovery="Choose one from the list of snapshots.")
     return found
+
+
+def record_download(snapshot: Snapshot, *, size: int, sha256: str) -> None:
+    """Who takes a whole environment away as a file is on record; ``size`` in bytes."""
+    with tenant_scope(snapshot.tenant_id):
+        record_event(
+            action="SNAPSHOT_DOWNLOADED",
+            resource_type=Snapshot._meta.db_table,
+            resource_id=snapshot.pk,
+            tenant_id=snapshot.tenant_id,
+            name=snapshot.environment.name,
+            details={"bytes": size, "sha256": sha256},
+        )
 
 
 # -- contents ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -165,10 +166,13 @@ def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> Http
     found = services.snapshot_by_id(visit.tenant.pk, pk)
     services.entries_of(found)
     name = f"{found.environment.slug}-{found.created_at:%Y%m%d-%H%M%S}-{str(found.pk)[:8]}.json"
-    # Read as a whole before the first byte leaves: what Git cannot give is an error, not half a file.
+    # Read as a whole and on record before the first byte leaves: what Git cannot give is an error, not half a file.
     held = tempfile.TemporaryFile()  # noqa: SIM115 -- the answer closes it
     try:
         held.writelines(_bundle(found))
+        size = held.tell()
+        held.seek(0)
+        services.record_download(found, size=size, sha256=hashlib.file_digest(held, "sha256").hexdigest())
     except BaseException:
         held.close()
         raise

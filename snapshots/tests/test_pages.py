@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from audit.models import AuditLog
 from opsconsole.core import clock
 from snapshots import repository
 from snapshots.models import Snapshot
@@ -74,6 +76,10 @@ def test_the_story_on_pages(
     assert "Orders &lt;b&gt;" in shown and "<b>" not in shown.split("<main")[1].split("<aside")[0].replace("<body", "")
     assert "Invoices" not in page.get(f"{home}/{snapshot.pk}/?q=orders").content.decode()
     bundle = b"".join(page.get(f"{home}/{snapshot.pk}/download/"))  # type: ignore[arg-type]
+    with tenant_scope(live_cast.tenant.pk):
+        taken = AuditLog.objects.get(action="SNAPSHOT_DOWNLOADED")
+    assert (taken.resource_id, taken.actor_user_id) == (snapshot.pk, live_cast.operator.pk)
+    assert taken.details == {"bytes": len(bundle), "sha256": hashlib.sha256(bundle).hexdigest()}
     assert [w["content"]["name"] for w in json.loads(bundle)["workflows"]] == ["Invoices", "Orders <b>"]
     n8n.edit(made[1]["id"], nodes=workflow(url="https://changed.example")["nodes"])
     page.post(f"{home}/new/", {"environment": environment.pk, "snapshot_type": "manual_backup"})
