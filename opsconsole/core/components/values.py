@@ -81,6 +81,15 @@ def span(value: timedelta | float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 10 and seconds % 1 else _span(seconds, parts=2)
 
 
+_SINGULARS = {"people": "person", "entries": "entry"}
+
+
+@register.filter
+def as_many(noun: str, amount: int | None) -> str:
+    """Return a plural as it stands beside its amount: `1 report`, `2 reports`."""
+    return _SINGULARS.get(noun, noun.removesuffix("s")) if amount == 1 else noun
+
+
 @register.filter
 def size(value: float | None) -> str:
     """Return bytes with a unit: `12.4 MB`."""
