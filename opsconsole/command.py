@@ -171,6 +171,24 @@ def _jobs(q: str, slugs: dict[uuid.UUID, tuple[str, str]]) -> list[Row]:
     ]
 
 
+def _jobs_of_all(q: str) -> list[Row]:
+    """Jobs of any tenant by title or id: what the platform's page of jobs shows its admins."""
+    try:
+        rows = Operation.objects.filter(pk=uuid.UUID(q))
+    except ValueError:
+        rows = Operation.objects.filter(title__icontains=q)
+    rows = rows.select_related("tenant").only("id", "title", "status", "tenant__slug", "tenant__name")
+    return [
+        {
+            "title": o.title,
+            "hint": f"{o.get_status_display().lower()} · {o.tenant.name}",
+            "url": _url("job", tenant_slug=o.tenant.slug, pk=o.pk),
+            "state": o.status,
+        }
+        for o in rows.order_by("-created_at", "-pk")[:EACH]
+    ]
+
+
 def _row(
     slugs: dict[uuid.UUID, tuple[str, str]], tenant_id: uuid.UUID, title: str, hint: str, name: str,
     key: dict[str, Any], symbol: str, state: str = "",
@@ -236,7 +254,10 @@ def find(*, user: User, q: str, slug: str = "") -> list[dict[str, Any]]:
         else:
             with platform_scope():
                 shelf = Shelf(None, sees_trail="trail" in roles, sees_sessions="sessions" in roles)
-                groups += _found(q, _own_tenants(user)) + find_records(q, shelf)
+                found = dict(_found(q, _own_tenants(user)))
+                if admin and "By id" not in found:
+                    found["Jobs"] = _jobs_of_all(q)
+                groups += [*found.items(), *find_records(q, shelf)]
         groups.append(("Tenants", _tenants(q, user, admin or officer)))
     return [{"label": label, "rows": kept} for label, rows in groups if (kept := [row for row in rows if row["url"]])]
 

@@ -166,6 +166,19 @@ def test_the_command_bar_finds_what_is_ones_own(cast: Any) -> None:
     assert found(cast.admin, "health")["Go to"] == ["Health of the platform"]
 
 
+def test_a_platform_admin_finds_any_job_and_nobody_else_does(cast: Any) -> None:
+    with platform_scope():
+        other = Tenant.objects.exclude(pk=cast.tenant.pk).first()
+    assert other is not None
+    job = operations.start(tenant_id=other.pk, kind="t", title="Capture the far side", params={}, requested_by=None)
+    for q in ("far side", str(job.pk)):
+        assert found(cast.admin, q)["Jobs"] == ["Capture the far side"]
+        for who in (cast.owner, cast.support, cast.officer):
+            assert "Jobs" not in found(who, q)
+    (row,) = next(group["rows"] for group in command.find(user=cast.admin, q="far side") if group["label"] == "Jobs")
+    assert other.name in row["hint"] and signed_in(cast.admin).get(row["url"]).status_code == 200
+
+
 def test_the_command_bar_finds_records_for_those_who_may_read_them(cast: Any) -> None:
     with platform_scope():
         session = ImpersonationSession.objects.create(
