@@ -8,6 +8,7 @@ from opsconsole.core import clock
 from opsconsole.core.paging import Page, by_name, by_time
 
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, User, UserSession
+from .narrow import keeper as keeper_of_narrow_grants
 from .scope import platform_scope
 
 MEMBERSHIPS_SHOWN = 50
@@ -21,12 +22,22 @@ def tenants_of(*, user: User, limit: int = MEMBERSHIPS_SHOWN) -> list[Tenant]:
         return list(Tenant.objects.filter(pk__in=user.memberships.values("tenant_id")).order_by("name", "pk")[:limit])
 
 
-def list_members(*, q: str = "", cursor: str = "", limit: int = 50) -> Page:
-    """Members of the scope's tenant with their people, by e-mail address."""
+def list_members(*, q: str = "", narrow: bool = False, cursor: str = "", limit: int = 50) -> Page:
+    """Members of the scope's tenant with their people, by e-mail address; each has ``narrow`` grants (``Narrow``).
+
+    ``narrow`` leaves those who hold any.
+    """
     rows = Membership.objects.select_related("user", "created_by").annotate(email=F("user__email"))
     if q:
         rows = rows.filter(Q(user__email__icontains=q) | Q(user__name__icontains=q))
-    return by_name(rows, cursor=cursor, limit=limit, field="email")
+    keeper = keeper_of_narrow_grants()
+    if narrow and keeper:
+        rows = rows.filter(user_id__in=keeper.holders())
+    page = by_name(rows, cursor=cursor, limit=limit, field="email")
+    held = keeper.held_by([member.user_id for member in page.rows]) if keeper and page.rows else {}
+    for member in page.rows:
+        member.narrow = held.get(member.user_id, [])
+    return page
 
 
 def role_counts() -> dict[str, int]:

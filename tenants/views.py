@@ -39,13 +39,14 @@ def _within_own_grants(visit: Visit, role: str) -> None:
 
 
 def _show_members(request: HttpRequest, visit: Visit, form: MemberForm, status: int = 200) -> HttpResponse:
-    q = request.GET.get("q", "").strip()
+    q, narrow = request.GET.get("q", "").strip(), request.GET.get("narrow") == "1"
     with tenant_scope(visit.tenant.pk):
-        page = selectors.list_members(q=q, cursor=request.GET.get("cursor", ""))
+        page = selectors.list_members(q=q, narrow=narrow, cursor=request.GET.get("cursor", ""))
         counts = selectors.role_counts()
     context: dict[str, Any] = {
         "page": page,
         "q": q,
+        "narrow": narrow,
         "form": form,
         "roles": [
             (value, label, ROLE_WORDS[TenantRole(value)], counts.get(value, 0)) for value, label in TenantRole.choices

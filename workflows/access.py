@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from django.db.models import QuerySet
+
 from audit.models import AuditLog
 from tenants.models import Grants, User
+from tenants.narrow import Narrow
 from tenants.permissions import grants_on_tenant
 from tenants.scope import tenant_scope
 
@@ -19,6 +22,8 @@ from .permissions import APPROVE_ENVIRONMENT, ENVIRONMENT_GRANTS, OPERATE_ENVIRO
 #: The grant on the whole tenant that holds the one on an environment.
 WIDER = {OPERATE_ENVIRONMENT: Grants.OPERATE, APPROVE_ENVIRONMENT: Grants.APPROVE}
 LISTED = 50
+#: What a grant on one environment makes of its holder there.
+ROLES = {OPERATE_ENVIRONMENT: "operator", APPROVE_ENVIRONMENT: "approver"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +95,22 @@ def only_in(environment: Environment) -> list[tuple[User, list[str]]]:
     found = rows.select_related("user", "permission").order_by("user__email", "permission__codename")[:LISTED]
     by_person = groupby(found, key=lambda row: row.user)
     return [(user, [row.permission.codename for row in held]) for user, held in by_person]
+
+
+def holders() -> QuerySet[EnvironmentUserObjectPermission, uuid.UUID]:
+    """The ids of the people with grants on single environments in use (``tenants.narrow``)."""
+    rows = EnvironmentUserObjectPermission.objects.filter(content_object__is_archived=False)
+    return rows.values_list("user_id", flat=True)
+
+
+def held_by(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Narrow]]:
+    """What each of these people holds in single environments, in the order of the pipeline."""
+    rows = EnvironmentUserObjectPermission.objects.filter(user_id__in=user_ids, content_object__is_archived=False)
+    rows = rows.select_related("content_object", "permission").order_by(
+        "user_id", "content_object__position", "content_object__name", "-permission__codename"
+    )
+    found: dict[uuid.UUID, list[Narrow]] = {}
+    for (user_id, place), held in groupby(rows, key=lambda row: (row.user_id, row.content_object)):
+        words = " and ".join(ROLES[row.permission.codename] for row in held)
+        found.setdefault(user_id, []).append(Narrow(place, words))
+    return found

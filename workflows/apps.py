@@ -9,11 +9,16 @@ class WorkflowsConfig(AppConfig):
         from django.db.models.signals import post_delete
 
         from tenants.models import Membership
+        from tenants.narrow import register_keeper
         from tenants.shell import register_shell_items
 
-        from . import handlers  # noqa: F401  (registers the kinds of work)
+        from . import (
+            access,
+            handlers,  # noqa: F401  (registers the kinds of work)
+        )
         from .leaving import forget_environment_grants
         from .shell import environment_chips
 
+        register_keeper(access)
         register_shell_items(environment_chips)
         post_delete.connect(forget_environment_grants, sender=Membership, dispatch_uid="environment-grants")

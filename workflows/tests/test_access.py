@@ -14,6 +14,7 @@ from tenants import services as tenant_services
 from tenants.models import TenantRole
 from tenants.pages import open_visit
 from tenants.scope import platform_scope, tenant_scope
+from tenants.selectors import list_members
 from workflows.access import access_of, save_access
 from workflows.models import Environment
 from workflows.permissions import APPROVE_ENVIRONMENT, OPERATE_ENVIRONMENT, may_approve, may_operate
@@ -129,3 +130,26 @@ def test_it_costs_the_same_however_many_environments(cast: Any, django_assert_ma
     owner.get(url)
     with django_assert_max_num_queries(32):
         owner.get(url)
+
+
+def test_the_list_of_members_shows_who_has_more_in_one_environment(cast: Any, django_assert_num_queries: Any) -> None:
+    dev, prod = make_environments(cast, "dev", "prod")
+    for who, where in ((cast.viewer, {dev.pk: frozenset({OPERATE_ENVIRONMENT, APPROVE_ENVIRONMENT})}),
+                       (cast.operator, {prod.pk: frozenset({APPROVE_ENVIRONMENT})})):  # fmt: skip
+        save_access(tenant_id=cast.tenant.pk, user=who, wanted=where)
+    with tenant_scope(cast.tenant.pk):
+        with django_assert_num_queries(2):
+            page = list_members()
+        shown = {row.user.email: [(more.place.slug, more.words) for more in row.narrow] for row in page.rows}
+        found = {row.user_id for row in list_members(narrow=True).rows}
+    assert shown.pop(cast.viewer.email) == [("dev", "operator and approver")]
+    assert shown.pop(cast.operator.email) == [("prod", "approver")]
+    assert not any(shown.values()) and found == {cast.viewer.pk, cast.operator.pk}
+
+    page = at_browser(cast.owner).get("/t/acme/members/?narrow=1").content.decode()
+    assert "also operator and approver" in page and cast.viewer.email in page
+    assert page.count('name="role" aria-label="Role of') == 2
+
+    with tenant_scope(cast.tenant.pk):
+        Environment.objects.update(is_archived=True)
+        assert not list_members(narrow=True).rows, "an archived environment is nobody's work"
