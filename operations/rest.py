@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
+from opsconsole.core.errors import Invalid
 from opsconsole.core.paging import clamp
 from tenants.api import caller, visit_for, visit_for_object
 from tenants.models import Grants
@@ -42,11 +43,17 @@ def http_status(operation: Operation) -> int:
     return 202 if operation.is_open else 200
 
 
+def _refuse_unknown(state: str) -> None:
+    if state and state not in selectors.FILTERS:
+        raise Invalid(f"There is no state “{state}”.", recovery=f"Use one of {', '.join(selectors.FILTERS)}.")
+
+
 @router.get("/operations", summary="Jobs, newest first")
 def list_operations(
     request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
     visit = visit_for(request, tenant_id=tenant)
+    _refuse_unknown(state)
     with tenant_scope(visit.tenant.pk):
         page = selectors.list_operations(state=state, kind=kind, cursor=cursor, limit=clamp(limit))
         return {
@@ -83,6 +90,7 @@ def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, 
 @router.get("/background-jobs", summary="Jobs of every tenant the caller may see")
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
     user = caller(request)
+    _refuse_unknown(state)
     with platform_scope():
         mine = None if is_platform_admin(user) else user.pk
         page = selectors.list_operations(state=state, mine=mine, cursor=cursor, limit=clamp(limit))

@@ -32,6 +32,7 @@ tenant_urlpatterns: list[URLPattern | URLResolver] = [
     path("workflows/<slug:key>/diff/", diff_views.workflow_diff, name="workflow-diff"),
 ]
 
+handler404 = "opsconsole.core.middleware.not_found"
 handler500 = "opsconsole.core.middleware.server_error"
 
 urlpatterns = [

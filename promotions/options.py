@@ -29,7 +29,7 @@ class Options:
 
     @classmethod
     def read(cls, data: Mapping[str, Any] | None) -> Options:
-        """From JSON; unknown names are refused, so that a typing error is not taken for a default."""
+        """From JSON; unknown names and values are refused, so that a typing error is not taken for a default."""
         given = dict(data or {})
         unknown = sorted(set(given) - {"active", "include_required", "require_approval"})
         if unknown:
@@ -37,6 +37,9 @@ class Options:
         active = str(given.get("active") or ActivePolicy.KEEP)
         if active not in ActivePolicy.values:
             raise Invalid(f"“active” is one of {', '.join(ActivePolicy.values)}.", details={"active": active})
+        vague = [n for n in ("include_required", "require_approval") if not isinstance(given.get(n, False), bool)]
+        if vague:
+            raise Invalid(f"“{vague[0]}” is true or false.", details={vague[0]: str(given[vague[0]])[:100]})
         return cls(
             active=active,
             include_required=bool(given.get("include_required", True)),

@@ -6,7 +6,8 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Body, Router, Status
+from ninja import Router, Schema, Status
+from pydantic import AliasChoices, Field
 
 from operations.models import Operation
 from operations.rest import http_status, wait_for
@@ -20,12 +21,40 @@ from workflows.models import Environment
 from workflows.permissions import require_approve, require_operate
 
 from . import selectors, services
-from .models import Promotion
+from .models import Promotion, PromotionStatus
 
 router = Router()
 
 #: A runbook reads the outcome from the answer, so these calls wait for the end unless told otherwise; seconds.
 DEFAULT_WAIT_SECONDS = 25.0
+
+
+class PromotionIn(Schema):
+    """A promotion to be planned. ``options``: ``active`` (keep, copy, inactive), ``include_required``,
+    ``require_approval``. With ``submit`` the plan is frozen at once."""
+
+    source_environment_id: uuid.UUID = Field(validation_alias=AliasChoices("source_environment_id", "source_env_id"))
+    target_environment_id: uuid.UUID = Field(validation_alias=AliasChoices("target_environment_id", "target_env_id"))
+    workflow_keys: list[str] = Field([], validation_alias=AliasChoices("workflow_keys", "workflows"))
+    name: str = ""
+    description: str = ""
+    options: dict[str, Any] | None = None
+    submit: bool = False
+
+
+class DecisionIn(Schema):
+    """``plan_hash``: the plan that was looked at, so that no other one is approved by accident."""
+
+    comment: str = ""
+    plan_hash: str = ""
+
+
+class RollbackIn(Schema):
+    """``snapshot_id``: instead of the one taken before the promotion. ``force``: also over changes made since."""
+
+    force: bool = False
+    snapshot_id: uuid.UUID | None = None
+    reason: str = ""
 
 
 @router.get("/promotions/compare", summary="Two environments side by side, and what blocks a promotion")
@@ -46,6 +75,9 @@ def list_promotions(
     cursor: str = "",
 ) -> dict[str, Any]:
     visit = visit_for(request, tenant_id=tenant)
+    states = [*PromotionStatus.values, *selectors.FILTERS]
+    if status and status not in selectors.FILTERS and status.upper() not in PromotionStatus.values:
+        raise Invalid(f"There is no status “{status}”.", recovery=f"Use one of {', '.join(states)}.")
     with tenant_scope(visit.tenant.pk):
         page = selectors.list_promotions(
             state=status,
@@ -59,25 +91,21 @@ def list_promotions(
 
 
 @router.post("/promotions", response={201: Any}, summary="Plan a promotion; with `submit` it is frozen at once")
-def create(request: HttpRequest, body: dict[str, Any] = Body(...)) -> Any:  # noqa: B008 -- ninja's way
-    source = _uuid(body, "source_environment_id", "source_env_id")
-    target = _uuid(body, "target_environment_id", "target_env_id")
-    keys = body.get("workflow_keys") or body.get("workflows") or []
-    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise Invalid("`workflow_keys` is a list of keys.", details={"fields": {"workflow_keys": "a list of texts"}})
+def create(request: HttpRequest, payload: PromotionIn) -> Any:
+    source, target = payload.source_environment_id, payload.target_environment_id
     visit = visit_for_object(request, Environment, source)
     _require_operate(visit, target)
     promotion = services.create(
         tenant_id=visit.tenant.pk,
         source_id=source,
         target_id=target,
-        keys=keys,
+        keys=payload.workflow_keys,
         by=caller(request),
-        name=str(body.get("name") or ""),
-        description=str(body.get("description") or ""),
-        options=body.get("options"),
+        name=payload.name,
+        description=payload.description,
+        options=payload.options,
     )
-    if body.get("submit"):
+    if payload.submit:
         promotion = services.submit(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=caller(request))
     return Status(201, {"promotion": selectors.promotion_row(promotion)})
 
@@ -118,30 +146,26 @@ def replan(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
 
 
 @router.post("/promotions/{promotion_id}/approve", summary="Approve the frozen plan")
-def approve(request: HttpRequest, promotion_id: uuid.UUID, body: dict[str, Any] | None = Body(None)) -> dict[str, Any]:  # noqa: B008
+def approve(request: HttpRequest, promotion_id: uuid.UUID, payload: DecisionIn | None = None) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
     require_approve(visit, promotion.target_environment)
-    told = body or {}
+    told = payload or DecisionIn()
     done = services.approve(
         tenant_id=visit.tenant.pk,
         promotion_id=promotion_id,
         by=caller(request),
-        comment=str(told.get("comment") or ""),
-        seen_plan_hash=str(told.get("plan_hash") or ""),
+        comment=told.comment,
+        seen_plan_hash=told.plan_hash,
     )
     return {"promotion": selectors.promotion_row(done)}
 
 
 @router.post("/promotions/{promotion_id}/reject", summary="Turn a promotion down")
-def reject(request: HttpRequest, promotion_id: uuid.UUID, body: dict[str, Any] | None = Body(None)) -> dict[str, Any]:  # noqa: B008
+def reject(request: HttpRequest, promotion_id: uuid.UUID, payload: DecisionIn | None = None) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
     require_approve(visit, promotion.target_environment)
-    done = services.reject(
-        tenant_id=visit.tenant.pk,
-        promotion_id=promotion_id,
-        by=caller(request),
-        comment=str((body or {}).get("comment") or ""),
-    )
+    comment = payload.comment if payload else ""
+    done = services.reject(tenant_id=visit.tenant.pk, promotion_id=promotion_id, by=caller(request), comment=comment)
     return {"promotion": selectors.promotion_row(done)}
 
 
@@ -158,19 +182,18 @@ def rollback(
     request: HttpRequest,
     promotion_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
-    body: dict[str, Any] | None = Body(None),  # noqa: B008
+    payload: RollbackIn | None = None,
 ) -> Any:
     visit, promotion = _found(request, promotion_id)
     require_operate(visit, promotion.target_environment)
-    told = body or {}
-    snapshot_id = _uuid(told, "snapshot_id") if told.get("snapshot_id") else None
+    told = payload or RollbackIn()
     operation = services.rollback(
         tenant_id=visit.tenant.pk,
         promotion_id=promotion_id,
         by=caller(request),
-        force=bool(told.get("force")),
-        snapshot_id=snapshot_id,
-        reason=str(told.get("reason") or ""),
+        force=told.force,
+        snapshot_id=told.snapshot_id,
+        reason=told.reason,
         idempotency_key=request.headers.get("Idempotency-Key") or None,
     )
     return _answer(visit, promotion_id, operation, wait)
@@ -195,12 +218,3 @@ def _answer(visit: Visit, promotion_id: uuid.UUID, operation: Operation, wait: f
     promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=promotion_id)
     body = {"promotion": selectors.promotion_row(promotion), "operation": operation_row(operation)}
     return Status(http_status(operation), body)
-
-
-def _uuid(body: dict[str, Any], *names: str) -> uuid.UUID:
-    given = next((body[name] for name in names if body.get(name)), None)
-    try:
-        return uuid.UUID(str(given))
-    except ValueError as error:
-        text = "is missing" if given is None else "is not an id"
-        raise Invalid(f"`{names[0]}` {text}.", details={"fields": {names[0]: text}}) from error

@@ -32,7 +32,7 @@ KEPT_FOR = timedelta(hours=24)
 #: A claim without an answer is given up after this long: no request takes longer, so its process must have died.
 ABANDONED_AFTER = timedelta(minutes=5)
 NOT_KEPT = frozenset({401, 408, 425, 429})
-_KEY = re.compile(r"^[\x21-\x7e]{1,200}$")
+_KEY = re.compile(r"^[\x21-\x7e]{1,120}$")
 
 
 class InProgress(Conflict):
@@ -52,7 +52,7 @@ class AnswerNotKept(Conflict):
 class BadKey(Invalid):
     code = "IDEMPOTENCY_KEY_INVALID"
     title = "That idempotency key cannot be used"
-    message = "An idempotency key is 1 to 200 printable ASCII characters without blanks."
+    message = "An idempotency key is 1 to 120 printable ASCII characters without blanks."
     recovery = "Use a UUID."
 
 

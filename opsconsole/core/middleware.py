@@ -15,7 +15,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django_htmx.middleware import HtmxDetails
 
-from .errors import Fault, Invalid, OpsError, Unavailable
+from .errors import Fault, Invalid, NotFound, OpsError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ class ErrorMiddleware:
             logger.warning("A value fits no column: %s", request.path, exc_info=exception)
             return error_response(request, Invalid(details={"said": str(exception).splitlines()[0][:200]}))
         return None
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answers an address that leads nowhere (Django's ``handler404``): as JSON where a program asks."""
+    return error_response(request, NotFound())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

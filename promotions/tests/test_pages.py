@@ -172,3 +172,44 @@ def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = client.get(f"{api}?tenant={world.cast.tenant.slug}&status=completed&limit=5", **operator).json()
     assert [row["id"] for row in listed["promotions"]] == [found["id"]]
     assert client.get(f"{api}/{found['id']}", **stranger).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"options": 5},
+        {"options": [1]},
+        {"options": {"include_required": "false"}},
+        {"workflow_keys": "billing"},
+        {"workflow_keys": [5]},
+        {"name": {"a": 1}},
+        {"submit": "perhaps"},
+        {"target_environment_id": "production"},
+        {"source_environment_id": None},
+    ],
+)
+def test_what_rest_cannot_use_is_named_and_nothing_is_made(world: World, wrong: dict[str, Any]) -> None:
+    client, operator = Client(), bearer(world.cast.operator, world.cast.tenant)
+    body = {
+        "source_environment_id": str(world.staging.pk),
+        "target_environment_id": str(world.production.pk),
+        "workflow_keys": ["billing"],
+        **wrong,
+    }
+    refused = client.post("/api/v1/promotions", body, content_type="application/json", **operator)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "INVALID"), refused.content
+    listed = client.get(f"/api/v1/promotions?tenant={world.cast.tenant.slug}", **operator).json()
+    assert listed["promotions"] == []
+
+
+def test_a_filter_that_is_none_is_refused(world: World) -> None:
+    client, operator = Client(), bearer(world.cast.operator, world.cast.tenant)
+    for call in ("promotions?status=runing", "operations?state=runing", "background-jobs?state=runing"):
+        answer = client.get(f"/api/v1/{call}&tenant={world.cast.tenant.slug}", **operator)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "INVALID"), call
+        assert "running" in answer.json()["error"]["recovery"].lower()
+
+
+def test_an_address_that_is_none_answers_a_program_in_json(client: Client, db: None) -> None:
+    assert client.get("/api/v1/nothing").json()["error"]["code"] == "NOT_FOUND"
+    assert b"<html" in client.get("/nothing").content
