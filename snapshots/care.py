@@ -21,6 +21,7 @@ from tenants.scope import platform_scope, tenant_scope
 from workflows.models import Environment
 
 from . import repository
+from .models import Snapshot
 
 KIND = "snapshots.maintain"
 DAY_SECONDS = 86_400
@@ -57,9 +58,17 @@ def _schedule(tenant_id: uuid.UUID) -> None:
 
 
 def look_after(tenant_id: uuid.UUID, *, full: bool) -> dict[str, Any]:
-    """Pack the tenant's store; call outside any scope. ``{repacked, pruned, cleared_locks, before, after}``.
+    """Pack the tenant's store; call outside any scope. ``{repacked, pruned, cleared_locks, before, after, kept}``.
 
-    Raises ``CaptureFailed``'s kinds (SNAP_001) where Git cannot.
+    A branch that somebody has moved by force leads no longer to the snapshots before: ``kept`` is how many commits
+    were saved from being dropped for that. Raises ``CaptureFailed``'s kinds (SNAP_001) where Git cannot.
     """
+    with tenant_scope(tenant_id):
+        commits = set(Snapshot.objects.exclude(git_commit_sha=None).values_list("git_commit_sha", flat=True))
+        commits |= set(
+            Environment.objects.exclude(baseline_commit_sha=None).values_list("baseline_commit_sha", flat=True)
+        )
+    store = repository.store_for(tenant_id)
     with repository.failures_named():
-        return asdict(repository.store_for(tenant_id).gc(full=full))
+        kept = store.keep(sorted(filter(None, commits))) if full else 0
+        return {**asdict(store.gc(full=full)), "kept": kept}

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,6 +136,16 @@ class Care:
     cleared_locks: int
     before: Size
     after: Size
+
+
+def keep(plumbing: Plumbing, commits: Iterable[str]) -> int:
+    """Let a ref below ``refs/kept/`` lead to each commit that no branch leads to (any more); how many are new.
+
+    What is not in the repository is passed over. Cleaning then leaves them alone.
+    """
+    reached = set(plumbing.must("rev-list", "--all").decode("ascii").split())
+    stray = [sha for sha in dict.fromkeys(commits) if _OBJECT.fullmatch(sha) and sha not in reached]
+    return sum(plumbing.run("update-ref", f"refs/kept/{sha}", sha).ok for sha in stray)
 
 
 def maintain(plumbing: Plumbing, *, full: bool = False) -> Care:

@@ -208,6 +208,12 @@ class GitStore:
         self._must_exist()
         return maintenance.maintain(self._plumbing, full=full)
 
+    def keep(self, commits: Iterable[str]) -> int:
+        """Keep commits from being cleaned away although no branch leads to them; how many were in danger."""
+        self._must_exist()
+        with locks.writing(self.path):
+            return maintenance.keep(self._plumbing, commits)
+
     def size(self) -> maintenance.Size:
         self._must_exist()
         return maintenance.size(self._plumbing)

@@ -12,7 +12,8 @@ from operations.models import Operation, Schedule
 from opsconsole.core import clock
 from sandbox.testing import SandboxInstance
 from snapshots import care, repository
-from snapshots.services import load_content, snapshot_by_id, start_capture
+from snapshots.models import Snapshot
+from snapshots.services import load_content, snapshot_by_id, start_capture, verify_snapshot
 from tenants.scope import platform_scope, tenant_scope
 
 from .conftest import make_environment
@@ -69,3 +70,18 @@ def test_a_round_packs_the_store_and_every_snapshot_still_reads(
         snapshot = snapshot_by_id(live_cast.tenant.pk, snapshot_id)
         read = [(entry["name"], content["name"]) for entry, content in load_content(snapshot)]
         assert len(read) == 8 and all(said == held for said, held in read)
+
+
+def test_a_branch_moved_by_force_costs_no_snapshot(captured: Any, live_cast: Any, run_operations: Any) -> None:
+    store = repository.store_for(live_cast.tenant.pk)
+    with tenant_scope(live_cast.tenant.pk):
+        first, second = Snapshot.objects.order_by("created_at")
+    branch = captured.seen_branch
+    store.move_branch(branch, to=first.git_commit_sha, expected=second.git_commit_sha)
+    assert care.look_after(live_cast.tenant.pk, full=True)["kept"] == 1
+    assert care.look_after(live_cast.tenant.pk, full=True)["kept"] == 0, "once is enough"
+    assert len(list(load_content(second))) == 8
+    assert store.branches().keys() == {branch, captured.canonical_branch}, "no branch more than before"
+    start_capture(tenant_id=live_cast.tenant.pk, environment_id=captured.pk, requested_by=None)
+    assert run_operations(live_cast.tenant) == ["COMPLETED"]
+    assert verify_snapshot(second)["status"] == "verified"
