@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import F, Q
 
 from opsconsole.core import clock, context, support
 from opsconsole.core.errors import IdempotencyMismatch, NotFound
@@ -24,6 +24,7 @@ from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule
 logger = logging.getLogger(__name__)
 
 REAPED_AT_ONCE = 200
+OPERATIONS_QUEUE = "operations"
 #: A waiting operation younger than this is left to the message that was sent for it.
 MESSAGE_GRACE_SECONDS = 2
 
@@ -173,8 +174,23 @@ def beat(*, name: str, details: dict[str, Any] | None = None) -> None:
     Heartbeat.objects.update_or_create(name=name, defaults={"seen_at": clock.now(), "details": details or {}})
 
 
+def messages_waiting() -> int:
+    """How many messages no worker has taken yet; 0 where the broker cannot say."""
+    from .tasks import drive
+
+    try:
+        with drive.app.connection_for_read() as link:
+            return int(link.default_channel.queue_declare(OPERATIONS_QUEUE, passive=True).message_count)
+    except Exception:  # noqa: BLE001 -- no answer, no such queue: nothing waits; no broker: waking says so
+        return 0
+
+
 def reap() -> int:
-    """Wake what was dropped: waiting too long, due to retry, or held by a worker that is gone. How many."""
+    """Find what was dropped: waiting too long, due to retry, or held by a worker that is gone. How many.
+
+    It is woken as far as the queue has room: where all workers are busy, the same work is not announced anew each
+    round, or a worker that comes free would have to go through thousands of messages.
+    """
     now = clock.now()
     waiting = Q(status=OperationStatus.PENDING, created_at__lt=now - timedelta(seconds=MESSAGE_GRACE_SECONDS))
     due = Q(status=OperationStatus.RETRY_PENDING)
@@ -183,10 +199,12 @@ def reap() -> int:
         found = list(
             Operation.objects.filter(waiting | due | orphaned)
             .filter(Q(run_after=None) | Q(run_after__lte=now))
-            .order_by("created_at")
+            # What a worker has lost comes before what has not begun.
+            .order_by(F("lease_expires_at").asc(nulls_last=True), "created_at")
             .values_list("pk", "tenant_id")[:REAPED_AT_ONCE]
         )
-    for operation_id, tenant_id in found:
+    room = max(0, REAPED_AT_ONCE - messages_waiting()) if found else 0
+    for operation_id, tenant_id in found[:room]:
         wake(operation_id=operation_id, tenant_id=tenant_id)
     return len(found)
 

@@ -389,8 +389,8 @@ def put_back(
         details = error.get("details") or {}
         if error.get("code") in ("WRITE_002", "WRITE_004") and details.get("found"):
             halves.setdefault(key, set()).add(str(details["found"]))
-            if details.get("created") or details.get("outcome") == "created":
-                created.setdefault(key, str(details["env_workflow_id"]))
+        if (details.get("created") or details.get("outcome") == "created") and details.get("env_workflow_id"):
+            created.setdefault(key, str(details["env_workflow_id"]))
     rewired = {
         name.removeprefix(f"{forward_prefix}:rewire:write:")
         for name in run.done_steps()

@@ -14,7 +14,7 @@ import pytest
 from django.db import connection
 
 from audit.models import AuditLog
-from operations import effects, engine, handlers, services
+from operations import effects, engine, handlers, services, tasks
 from operations.effects import Effect, Looked
 from operations.engine import Run
 from operations.errors import Busy, Cancelled, NotCancellable
@@ -443,6 +443,25 @@ def test_a_due_schedule_starts_once_with_two_beats(live_cast: Any, writer: Any) 
     assert sum(counts) == 1
     with tenant_scope(live_cast.tenant.pk):
         assert Operation.objects.count() == 1
+
+
+def test_the_reaper_does_not_pile_up_messages(live_cast: Any, writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = [begin(live_cast) for _ in range(3)]
+    lost = begin(live_cast)
+    assert engine.claim(operation_id=lost.pk, tenant_id=lost.tenant_id) is not None
+    lease_runs_out(lost)
+    with tenant_scope(live_cast.tenant.pk):
+        Operation.objects.update(created_at=clock.now() - timedelta(minutes=1))
+    for operation in (*waiting, lost):
+        tasks.drive.app.send_task(tasks.drive.name, args=[str(operation.pk), str(operation.tenant_id)])
+    assert services.messages_waiting() >= 4, "one for each, and no worker here"
+    woken: list[Any] = []
+    monkeypatch.setattr(services, "wake", lambda *, operation_id, tenant_id: woken.append(operation_id))
+    monkeypatch.setattr(services, "REAPED_AT_ONCE", 4)
+    assert (services.reap(), woken) == (4, [])
+    monkeypatch.setattr(services, "REAPED_AT_ONCE", services.messages_waiting() + 1000)
+    assert services.reap() == 4
+    assert woken[0] == lost.pk and set(woken[1:]) == {operation.pk for operation in waiting}
 
 
 def test_sigterm_hands_the_work_back(live_cast: Any, writer: Any, outside: Outside) -> None:

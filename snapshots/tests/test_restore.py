@@ -213,6 +213,19 @@ def test_an_n8n_that_goes_away_half_way_is_put_back_once_it_answers(
         assert details["proof"]["differing"] and details["pre_snapshot_id"]
 
 
+def test_what_was_created_and_could_not_be_read_back_is_taken_away_again(
+    capture: Any, restore: Any, n8n: Any, fast_retries: None
+) -> None:
+    made = n8n.seed([workflow("Orders")])
+    snapshot = capture()
+    n8n.delete_workflow(made[0]["id"])
+    n8n.fault(kind="status", status=502, method="GET", path="/workflows/[^/]+$", after=1, times=4)
+    done = restore(snapshot)
+    assert (done.status, done.error_code) == ("FAILED", "REST_002"), done.error_details
+    assert done.error_details["details"]["proof"]["equal"]
+    assert n8n.state()["workflows"] == []
+
+
 def test_a_silently_inactive_workflow_is_switched_on(capture: Any, restore: Any, n8n: Any) -> None:
     made = n8n.seed([workflow("Orders", active=True)])
     snapshot = capture()

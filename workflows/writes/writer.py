@@ -109,7 +109,12 @@ class Writer:
         there = str(answer.workflow["id"])
         self.resolver.learn(item.key, there, former=item.env_workflow_id)
         left = [*answer.not_put_back, *self._set_tags(there, answer.workflow)]
-        return self._prove("created", there, answer.workflow, left=left)
+        try:
+            return self._prove("created", there, answer.workflow, left=left)
+        except N8nError as error:
+            # It is there, though nobody could look: whoever puts things back must know its id.
+            error.details |= {"key": item.key, "env_workflow_id": there, "outcome": "created"}
+            raise
 
     def _prove(self, outcome: str, there: str, answer: Mapping[str, Any], *, left: list[dict[str, str]]) -> Written:
         """Read back what is there and compare it with what is wanted."""
