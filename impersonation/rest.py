@@ -155,10 +155,27 @@ def stop(request: HttpRequest, body: StopBody) -> dict[str, Any]:
             raise NotFound("There is no such session.", recovery="List them: GET /platform/impersonate/sessions.")
         if not services.may_end(found, user):
             raise Forbidden("Only its own person, a platform admin or an owner of the customer ends a session.")
-    if found.actor_user_id != user.pk and not body.force:
-        raise Forbidden("This is somebody else's session.", recovery="Send force: true to end it all the same.")
+    if found.actor_user_id != user.pk:
+        _may_force(request, found)
+        if not body.force:
+            raise Forbidden("This is somebody else's session.", recovery="Send force: true to end it all the same.")
     services.end_session(session_id=found.pk, by=user, reason=body.reason or "ended over REST")
     return {**_told(found), "stopped": True}
+
+
+def _may_force(request: HttpRequest, session: ImpersonationSession) -> None:
+    """A token does no more here than it is for, whoever its person is."""
+    if is_platform_admin(caller(request)) and only_tenant(request) is None:
+        _unbound(request)
+    else:
+        visit_for(request, tenant_id=session.impersonated_tenant_id, grant=Grants.ADMINISTER)
+
+
+def _everywhere(request: HttpRequest) -> bool:
+    """Whether the caller, with this token, sees the sessions of every tenant."""
+    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    narrowed = bool(token.permissions) and Grants.VIEW_TRAIL not in token.permissions
+    return may_look(token.user) and token.tenant_id is None and not narrowed
 
 
 @router.post("/platform/impersonate/stop-all", summary="End every support session")
@@ -199,15 +216,13 @@ def list_sessions(
     request: HttpRequest, tenant: str = "", state: str = "", q: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
     """Of the whole platform for its staff, or of one tenant for those who may read its trail."""
-    user, now = caller(request), clock.now()
-    bound = only_tenant(request)
+    now, bound = clock.now(), only_tenant(request)
     where: Tenant | None = None
-    if tenant or bound or not may_look(user):
+    if not _everywhere(request):
         wanted = tenant or (bound.pk if bound else None)
         if wanted is None:
             raise Forbidden("Name the tenant whose sessions you want.", recovery="Add ?tenant=<short name>.")
-        if bound or not may_look(user):
-            where = visit_for(request, tenant_id=wanted, grant=Grants.VIEW_TRAIL).tenant
+        where = visit_for(request, tenant_id=wanted, grant=Grants.VIEW_TRAIL).tenant
     with platform_scope():
         if where is None and tenant:
             where = _tenant(tenant)
@@ -220,12 +235,14 @@ def list_sessions(
 
 @router.get("/platform/impersonate/sessions/{session_id}", summary="One session: counts, flags, everything touched")
 def get_session(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
-    everywhere = may_look(caller(request)) and not only_tenant(request)
+    everywhere = _everywhere(request)
     found = _found(request, session_id, grant=None if everywhere else Grants.VIEW_TRAIL)
     with platform_scope():
         counts = selectors.counts_of(found)
         touched = selectors.impact(found, slug=found.impersonated_tenant.slug)
-        flags = selectors.flags(found, counts, tenants_that_day=selectors.tenants_within_a_day(found))
+        # Where else a person of support was is no customer's business.
+        elsewhere = selectors.tenants_within_a_day(found) if everywhere else 0
+        flags = selectors.flags(found, counts, tenants_that_day=elsewhere)
         row = selectors.session_row(found, clock.now())
     return {
         "session": {

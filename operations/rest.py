@@ -11,7 +11,7 @@ from ninja import Router
 
 from opsconsole.core.errors import Invalid
 from opsconsole.core.paging import clamp
-from tenants.api import caller, visit_for, visit_for_object
+from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
@@ -89,9 +89,13 @@ def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, 
 
 @router.get("/background-jobs", summary="Jobs of every tenant the caller may see")
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
-    user = caller(request)
+    """Of the token's tenant, where it is bound to one."""
+    user, bound = caller(request), only_tenant(request)
     _refuse_unknown(state)
     with platform_scope():
-        mine = None if is_platform_admin(user) else user.pk
-        page = selectors.list_operations(state=state, mine=mine, cursor=cursor, limit=clamp(limit))
+        if bound is not None:
+            seen: list[uuid.UUID] | None = [bound.pk]
+        else:
+            seen = None if is_platform_admin(user) else list(user.memberships.values_list("tenant_id", flat=True))
+        page = selectors.list_operations(state=state, tenant_ids=seen, cursor=cursor, limit=clamp(limit))
         return {"jobs": [selectors.operation_row(row) for row in page.rows], "next_cursor": page.next_cursor or None}

@@ -28,6 +28,7 @@ def list_operations(
     *,
     state: str = "",
     mine: uuid.UUID | None = None,
+    tenant_ids: list[uuid.UUID] | None = None,
     kind: str = "",
     environment_id: uuid.UUID | None = None,
     cursor: str = "",
@@ -39,6 +40,8 @@ def list_operations(
         rows = rows.filter(FILTERS[state])
     if mine is not None:
         rows = rows.filter(requested_by_id=mine)
+    if tenant_ids is not None:
+        rows = rows.filter(tenant_id__in=tenant_ids)
     if kind:
         rows = rows.filter(kind=kind)
     if environment_id is not None:

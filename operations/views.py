@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 
 from opsconsole.core.errors import NotFound, OpsError
 from opsconsole.core.middleware import error_response
-from tenants.models import Grants
+from tenants.models import Grants, User
 from tenants.pages import Visit, open_visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
 from tenants.scope import tenant_scope
@@ -41,10 +41,14 @@ def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 @platform_page()
 def platform_jobs(request: HttpRequest) -> HttpResponse:
-    """Every tenant's jobs for platform admins; for others their own."""
-    mine = None if is_platform_admin(request.user) else request.user.pk  # type: ignore[arg-type]
-    page = selectors.list_operations(**_filters(request), mine=mine)
-    counts = selectors.status_counts() if mine is None else {}
+    """Every tenant's jobs for platform admins; for others their own, where they still belong."""
+    user: User = request.user  # type: ignore[assignment]
+    admin = is_platform_admin(user)
+    own: dict[str, Any] = (
+        {} if admin else {"mine": user.pk, "tenant_ids": list(user.memberships.values_list("tenant_id", flat=True))}
+    )
+    page = selectors.list_operations(**_filters(request), **own)
+    counts = selectors.status_counts() if admin else {}
     context = {"page": page, "tabs": TABS, "state": request.GET.get("state", ""), "counts": counts}
     return render(request, "operations/jobs.html", {**context, "nav_section": "platform-jobs", "everywhere": True})
 

@@ -12,6 +12,7 @@ from operations import events
 from opsconsole.core.errors import OpsError
 from opsconsole.core.middleware import error_response
 from tenants.models import ApiToken
+from tenants.pages import open_visit
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
 from tenants.tokens import authenticate, authenticate_slowly
@@ -25,7 +26,7 @@ KINDS = {
 def _audience(token: ApiToken) -> list[uuid.UUID] | None:
     """The tenants whose news a token may hear; None: all."""
     if token.tenant_id:
-        return [token.tenant_id]
+        return [open_visit(user=token.user, tenant_id=token.tenant_id).tenant.pk]
     with platform_scope():
         if is_platform_admin(token.user):
             return None

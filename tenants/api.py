@@ -81,7 +81,8 @@ def visit_for(
     if token.tenant_id is not None and token.tenant_id != visit.tenant.pk:
         raise NotFound
     if token.permissions:
-        visit = replace(visit, grants=visit.grants & {Grants.VIEW, *token.permissions})
+        narrowed = frozenset({Grants.VIEW, *token.permissions})
+        visit = replace(visit, grants=visit.grants & narrowed, narrowed_to=narrowed)
     visit.require(grant)
     return visit
 

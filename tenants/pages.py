@@ -27,13 +27,17 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who stands where, with what grants. ``tenant`` is None on the platform's pages."""
+    """Who stands where, with what grants. ``tenant`` is None on the platform's pages.
+
+    ``narrowed_to`` are the grants that a token is narrowed to (None: not at all); ``grants`` are narrowed already.
+    """
 
     user: User
     tenant: Tenant
     grants: frozenset[str]
     is_platform_admin: bool = False
     memberships: tuple[Tenant, ...] = ()
+    narrowed_to: frozenset[str] | None = None
     shell: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def may(self, grant: str) -> bool:

@@ -62,8 +62,7 @@ def _may(visit: Visit, environment: Environment, tenant_grant: str, environment_
         return False
     if visit.may(tenant_grant):
         return True
-    token_permissions = getattr(visit, "token_permissions", None)
-    if token_permissions and tenant_grant not in token_permissions:
+    if visit.narrowed_to is not None and tenant_grant not in visit.narrowed_to:
         return False
     return environment_grant in grants_on_environment(user_id=visit.user.pk, environment=environment)
 

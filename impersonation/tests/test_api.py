@@ -91,3 +91,21 @@ def test_no_key_of_the_persons_own_is_in_what_the_customer_reads(cast: Any, begi
     client.get("/t/acme/jobs/?state=open&api_key=hunter2")
     paths = [e.details["path"] for e in trail(session=session.pk) if e.resource_type == "requests"]
     assert paths == ["/account/…", "/t/acme/jobs/?state=open&api_key=masked"]
+
+
+def test_a_narrow_token_ends_and_sees_no_more_than_it_is_for(cast: Any) -> None:
+    """The person may; a token made for a pipeline may not."""
+    _, session = enter(cast)
+    asked = {"session_id": str(session.pk), "force": True, "reason": "Incident"}
+    everybody = {"user": cast.admin}, {"user": cast.officer}, {"user": cast.owner}
+    for who in everybody:
+        for narrow in ({"permissions": ["operate"]}, {"tenant": cast.other_tenant}):
+            _, secret = create_token(name="ci", **who, **narrow)
+            headers = {"authorization": f"Bearer {secret}"}
+            stop = Client().post(
+                "/api/v1/platform/impersonate/stop", asked, content_type="application/json", headers=headers
+            )
+            listed = Client().get("/api/v1/platform/impersonate/sessions", headers=headers)
+            looked = Client().get(f"/api/v1/platform/impersonate/sessions/{session.pk}", headers=headers)
+            assert stop.status_code in (403, 404) and services.stands(session.pk), (who, narrow)
+            assert str(session.pk) not in listed.content.decode() and looked.status_code in (403, 404), (who, narrow)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from operations import events, services
@@ -192,3 +193,26 @@ def test_losing_a_place_ends_the_stream(live_cast: Any, monkeypatch: pytest.Monk
     assert heard["alive"]() is True
     tenant_services.remove_member(tenant=live_cast.tenant, user=live_cast.viewer)
     assert heard["alive"]() is False
+
+
+def test_a_tokens_jobs_are_those_of_its_tenant(cast: Any) -> None:
+    """Whoever the token's person is, and whatever they asked for in a tenant that they have left since."""
+    from tenants import people
+    from tenants import services as tenant_services
+
+    tenant_services.set_membership(tenant=cast.other_tenant, user=cast.operator, role="operator", by=cast.stranger)
+    for tenant in (cast.tenant, cast.other_tenant):
+        services.start(tenant_id=tenant.pk, kind="x", title=f"Of {tenant.slug}", params={}, requested_by=cast.operator)
+
+    def titles(user: Any, tenant: Any = None) -> set[str]:
+        _, secret = create_token(user=user, name="t", tenant=tenant)
+        told = Client().get("/api/v1/background-jobs", headers={"authorization": f"Bearer {secret}"}).json()
+        return {row["title"] for row in told["jobs"]}
+
+    assert titles(cast.admin) == titles(cast.operator) == {"Of acme", "Of umbrella"}
+    assert titles(cast.admin, cast.tenant) == titles(cast.operator, cast.tenant) == {"Of acme"}
+    people.remove_member(tenant=cast.other_tenant, user_id=cast.operator.pk)
+    assert titles(cast.operator) == {"Of acme"}
+    page = Client()
+    page.force_login(cast.operator)
+    assert b"Of umbrella" not in page.get("/platform/jobs/").content

@@ -15,6 +15,7 @@ from tenants.models import TenantRole
 from tenants.pages import open_visit
 from tenants.scope import platform_scope, tenant_scope
 from tenants.selectors import list_members
+from tenants.tokens import create_token
 from workflows.access import access_of, save_access
 from workflows.models import Environment
 from workflows.permissions import APPROVE_ENVIRONMENT, OPERATE_ENVIRONMENT, may_approve, may_operate
@@ -153,3 +154,14 @@ def test_the_list_of_members_shows_who_has_more_in_one_environment(cast: Any, dj
     with tenant_scope(cast.tenant.pk):
         Environment.objects.update(is_archived=True)
         assert not list_members(narrow=True).rows, "an archived environment is nobody's work"
+
+
+def test_a_narrowed_token_does_not_get_back_here_what_it_was_denied_everywhere(cast: Any) -> None:
+    (dev,) = make_environments(cast, "dev")
+    save_access(tenant_id=cast.tenant.pk, user=cast.viewer, wanted={dev.pk: frozenset({OPERATE_ENVIRONMENT})})
+    answers = {}
+    for name, permissions in (("whole", []), ("operates", ["operate"]), ("reads", ["view_trail"])):
+        _, secret = create_token(user=cast.viewer, name=name, permissions=permissions)
+        headers = {"authorization": f"Bearer {secret}"}
+        answers[name] = Client().post(f"/api/v1/environments/{dev.pk}/test-connection", headers=headers).status_code
+    assert answers == {"whole": 202, "operates": 202, "reads": 403}
