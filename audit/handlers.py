@@ -6,22 +6,25 @@ import hashlib
 from typing import Any
 
 from allauth.account.signals import password_changed, password_reset
-from allauth.mfa.signals import authenticator_added, authenticator_removed
+from allauth.mfa.signals import authentication_failed, authenticator_added, authenticator_removed
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
 
 from opsconsole.core import context
-from tenants.models import User
+from tenants.models import Membership, User
 from tenants.scope import platform_scope
-from tenants.signals import sign_ins_ended, token_tries_refused
+from tenants.signals import sign_in_link_shown, sign_ins_ended, token_tries_refused
 
-from .services import record_event
+from .services import Event, record_event, record_events
+
+#: Whoever tried these may be anybody: the person is whom they were about.
+TRIED = ("SIGN_IN_FAILED", "SECOND_FACTOR_FAILED")
 
 
 def _record(action: str, user: User | None, details: dict[str, Any] | None = None, *, by: User | None = None) -> None:
     acting = context.current()
-    actor = by.pk if by else acting.actor_id or (user.pk if user and action != "SIGN_IN_FAILED" else None)
+    actor = by.pk if by else acting.actor_id or (user.pk if user and action not in TRIED else None)
     with context.acting(actor_id=actor), platform_scope():
         record_event(action=action, resource_type="users", resource_id=user.pk if user else None, details=details)
 
@@ -53,9 +56,25 @@ def sign_in_failed(sender: Any, credentials: dict[str, Any], **kwargs: Any) -> N
     _record("SIGN_IN_FAILED", user, details)
 
 
+@receiver(authentication_failed, dispatch_uid="trail-mfa-failed")
+def second_factor_failed(sender: Any, user: User, authenticator: Any, **kwargs: Any) -> None:
+    """The password was right: a wrong code says more than a wrong password."""
+    _record("SECOND_FACTOR_FAILED", user, {"type": authenticator.type, **_browser()})
+
+
 @receiver(sign_ins_ended, dispatch_uid="trail")
 def ended(sender: Any, user: User, count: int, by: User | None, why: str, **kwargs: Any) -> None:
     _record("SIGN_INS_ENDED", user, {"count": count, "why": why}, by=by)
+
+
+@receiver(sign_in_link_shown, dispatch_uid="trail-links")
+def link_shown(sender: Any, user: User, by: User | None, **kwargs: Any) -> None:
+    """In the person's tenants as well: their owners see that somebody may have come in as one of theirs."""
+    theirs = Membership.objects.filter(user=user).values_list("tenant_id", flat=True)
+    with context.acting(actor_id=by.pk if by else context.current().actor_id):
+        record_events(
+            Event("SIGN_IN_LINK_SHOWN", "users", user.pk, tenant_id, name=str(user)) for tenant_id in (None, *theirs)
+        )
 
 
 @receiver([password_changed, password_reset], dispatch_uid="trail-password")

@@ -55,6 +55,7 @@ STATES = {
     "UPDATE": "moved",
     "DELETE": "removed",
     "SIGN_IN_FAILED": "failed",
+    "SECOND_FACTOR_FAILED": "failed",
     "IMPERSONATION_BLOCKED": "failed",
     "TRAIL_NOT_ANCHORED": "failed",
     "EFFECT_INTENDED": "open",

@@ -50,6 +50,8 @@ ACTIONS = {
     "SIGN_OUT": "Signed out",
     "SIGN_INS_ENDED": "Sign-ins ended",
     "PASSWORD_CHANGED": "Password changed",
+    "SIGN_IN_LINK_SHOWN": "Sign-in link shown to an admin",
+    "SECOND_FACTOR_FAILED": "Failed at the second factor",
     "SECOND_FACTOR_ADDED": "Second factor added",
     "SECOND_FACTOR_REMOVED": "Second factor removed",
     "EFFECT_INTENDED": "Begun outside",

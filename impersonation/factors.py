@@ -15,7 +15,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from audit.services import record_event
 from tenants.models import User
+from tenants.scope import platform_scope
 
 from .errors import FreshFactorNeeded
 
@@ -53,6 +55,13 @@ def check_code(user: User, code: str) -> None:
     """Check a code of the person's app, or a recovery code; raises ``FreshFactorNeeded``. A code works once."""
     if not second_factor_needed():
         return
+    if not _code_fits(user, code.strip()):
+        with platform_scope():
+            record_event(action="SECOND_FACTOR_FAILED", resource_type="users", resource_id=user.pk)
+        raise FreshFactorNeeded
+
+
+def _code_fits(user: User, code: str) -> bool:
     key = f"support-code-tries:{user.pk}"
     cache.add(key, 0, TRIES_SECONDS)
     tries = cache.incr(key)
@@ -60,10 +69,10 @@ def check_code(user: User, code: str) -> None:
         raise FreshFactorNeeded("Too many codes were tried.", recovery="Wait five minutes, then send a new code.")
     factors: list[Any] = list(Authenticator.objects.filter(user=user))
     for factor in factors:
-        if factor.type == Authenticator.Type.TOTP and TOTP(factor).validate_code(code.strip()):
+        if factor.type == Authenticator.Type.TOTP and TOTP(factor).validate_code(code):
             cache.delete(key)
-            return
-        if factor.type == Authenticator.Type.RECOVERY_CODES and RecoveryCodes(factor).validate_code(code.strip()):
+            return True
+        if factor.type == Authenticator.Type.RECOVERY_CODES and RecoveryCodes(factor).validate_code(code):
             cache.delete(key)
-            return
-    raise FreshFactorNeeded
+            return True
+    return False

@@ -14,6 +14,7 @@ import orjson
 from django.db import connection
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve, reverse
+from django.utils.http import escape_leading_slashes
 
 from audit.services import record_event
 from opsconsole.core import context, support
@@ -225,11 +226,11 @@ def masked_path(request: HttpRequest) -> str:
     """
     if request.path.startswith("/account/"):
         return "/account/…"
-    query = request.GET.copy()
+    query, path = request.GET.copy(), escape_leading_slashes(request.path)
     for name in query:
         if _SECRET.search(name.lower()):
             query[name] = "masked"
-    return f"{request.path}?{query.urlencode()}"[:500] if query else request.path[:500]
+    return f"{path}?{query.urlencode()}"[:500] if query else path[:500]
 
 
 def masked_body(request: HttpRequest) -> Any:

@@ -270,8 +270,9 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
 # smtp://user:password@host:25, smtp+tls://…:587 (STARTTLS) or smtps://…:465. Without a mail server, messages are files:
 # a console's output is no place for them.
 MAIL_SERVER = urlsplit(env("OPSCONSOLE_MAIL_URL"))
+SENDS_MAIL = bool(MAIL_SERVER.hostname)
 EMAIL_BACKEND = "audit.mail.TrailedBackend"
-EMAIL_DELIVERY = f"django.core.mail.backends.{'smtp' if MAIL_SERVER.hostname else 'filebased'}.EmailBackend"
+EMAIL_DELIVERY = f"django.core.mail.backends.{'smtp' if SENDS_MAIL else 'filebased'}.EmailBackend"
 EMAIL_FILE_PATH = HOME / "mail"
 EMAIL_HOST, EMAIL_PORT = MAIL_SERVER.hostname or "", MAIL_SERVER.port or 25
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(MAIL_SERVER.username or ""), unquote(MAIL_SERVER.password or "")

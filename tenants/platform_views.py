@@ -76,7 +76,7 @@ def _show_people(
         "kinds": KINDS,
         "platform_roles": PlatformRole.choices,
         "link_for": link_for,
-        "link": request.build_absolute_uri(people.sign_in_link(link_for)) if link_for else "",
+        "link": _link(request, link_for) if link_for else "",
         "nav_section": "people",
     }
     response = render(request, "tenants/people.html", context, status=status)
@@ -85,9 +85,14 @@ def _show_people(
     return response
 
 
+def _link(request: HttpRequest, person: User) -> str:
+    by = request.user if isinstance(request.user, User) else None
+    return request.build_absolute_uri(people.show_sign_in_link(user=person, by=by))
+
+
 @platform_page(admins_only=True, methods=("GET", "HEAD", "POST"))
 def people_page(request: HttpRequest) -> HttpResponse:
-    """Everybody who may sign in; a POST adds a person and shows the link for the first password, once."""
+    """Everybody who may sign in; a POST adds a person. Without mail it shows the link for the first password, once."""
     if request.method != "POST":
         return _show_people(request, PersonForm())
     form = PersonForm(request.POST)
@@ -99,6 +104,7 @@ def people_page(request: HttpRequest) -> HttpResponse:
         else:
             if people.mail_sign_in_link(user=user, base_url=request.build_absolute_uri("/")):
                 messages.success(request, f"{user.email} was invited by e-mail.")
+                return redirect("people")
             return _show_people(request, PersonForm(), link_for=user, status=201)
     return _show_people(request, form, status=422)
 
@@ -114,6 +120,10 @@ def person_act(request: HttpRequest, pk: uuid.UUID, what: str) -> HttpResponse:
             raise Forbidden("This account does not sign in.")
         if is_platform_admin(person) and person.pk != by.pk and person.has_usable_password():
             raise Forbidden("Another platform admin's password is theirs to reset.", recovery="Use the e-mailed reset.")
+        # It goes to the person alone where that can be: whoever reads it becomes them.
+        if people.mail_sign_in_link(user=person, base_url=request.build_absolute_uri("/")):
+            messages.success(request, f"A link to choose a password is on its way to {person.email}.")
+            return redirect("people")
         return _show_people(request, PersonForm(), link_for=person)
     if what == "role":
         people.set_platform_role(user=person, role=request.POST.get("role", ""), by=by)

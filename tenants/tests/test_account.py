@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
+from allauth.mfa.totp.internal.auth import TOTP
 from django.test import Client
 
+from audit.models import AuditLog
 from tenants import people
 from tenants.models import User, UserSession
+from tenants.scope import platform_scope
 from tenants.tokens import create_token
 
 pytestmark = pytest.mark.django_db
@@ -81,3 +84,16 @@ def test_what_a_person_saw_is_kept_nowhere(cast: Any) -> None:
     _, secret = create_token(user=cast.owner, name="cli", tenant=cast.tenant)
     answer = Client().get("/api/v1/tenants", headers={"authorization": f"Bearer {secret}"})
     assert "no-store" in answer["Cache-Control"]
+
+
+def test_a_wrong_code_is_on_record(cast: Any) -> None:
+    """The password was right: this is the last door before the account."""
+    TOTP.activate(cast.admin, "JBSWY3DPEHPK3PXP")
+    client = Client()
+    client.post("/account/login/", {"login": cast.admin.email, "password": PASSWORD})
+    assert client.post("/account/2fa/authenticate/", {"code": "000000"}).status_code == 200
+    assert client.get("/").status_code == 302, "not signed in"
+    with platform_scope():
+        (tried,) = AuditLog.objects.filter(action="SECOND_FACTOR_FAILED")
+        assert (tried.resource_id, tried.actor_user_id) == (cast.admin.pk, None)
+        assert not AuditLog.objects.filter(action="SIGN_IN").exists()

@@ -311,6 +311,20 @@ def test_a_new_persons_link_sets_a_password_once(cast: Any) -> None:
     assert b"password1" not in used.content
 
 
+def test_a_link_to_become_somebody_is_mailed_or_on_record(cast: Any, settings: Any) -> None:
+    admin = as_role(cast, "admin")
+    url = reverse("person-act", kwargs={"pk": cast.operator.pk, "what": "link"})
+    assert b"/password/reset/key/" in admin.post(url).content
+    with platform_scope():
+        rows = AuditLog.objects.filter(action="SIGN_IN_LINK_SHOWN", resource_id=cast.operator.pk)
+        assert {(row.tenant_id, row.actor_user_id) for row in rows} == {
+            (None, cast.admin.pk), (cast.tenant.pk, cast.admin.pk),
+        }  # fmt: skip
+    settings.SENDS_MAIL = True
+    answer = admin.post(url, follow=True)
+    assert b"/password/reset/key/" not in answer.content and b"on its way to operator@example.org" in answer.content
+
+
 def test_shutting_out_ends_sign_ins_and_tokens(cast: Any) -> None:
     operator = as_role(cast, "operator")
     _, secret = create_token(user=cast.operator, name="t")

@@ -45,7 +45,7 @@ class Command(BaseCommand):
         self.stderr.write(f"{user.email} is a platform admin.")
         if options["link"]:
             self.stderr.write("Open this path of the console once, within three days, to choose the password:")
-            self.stdout.write(people.sign_in_link(user))
+            self.stdout.write(people.show_sign_in_link(user=user, by=None))
 
     def _password(self) -> str:
         given = os.environ.get("OPSCONSOLE_ADMIN_PASSWORD")
