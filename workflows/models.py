@@ -192,6 +192,11 @@ class WorkflowEnvMap(TenantModel):
     def is_drifted(self) -> bool:
         return bool(self.git_content_hash and self.env_content_hash and self.git_content_hash != self.env_content_hash)
 
+    @property
+    def is_switched(self) -> bool:
+        """Whether it runs though it was approved as off, or the other way round."""
+        return None not in (self.git_active, self.env_active) and self.git_active != self.env_active
+
 
 class CredentialMapping(TenantModel):
     """Which credential of the target stands in for one of the source when workflows move between environments."""

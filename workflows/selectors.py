@@ -22,7 +22,12 @@ ROWS_AT_MOST = 100
 SHOWN = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.MISSING)
 HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
 CELL_STATES = ("drifted", "differs", "missing", "inactive", "unmapped")
-DRIFTED = Q(status__in=HERE, git_content_hash__isnull=False) & ~Q(git_content_hash=F("env_content_hash"))
+#: Not as approved, in the same sense as what drift detection finds: changed, switched, or never approved at all.
+DRIFTED = Q(status__in=HERE) & (
+    (Q(git_content_hash__isnull=False) & ~Q(git_content_hash=F("env_content_hash")))
+    | (Q(git_active__isnull=False, env_active__isnull=False) & ~Q(git_active=F("env_active")))
+    | (Q(git_content_hash__isnull=True, env_content_hash__isnull=False) & ~Q(environment__baseline_commit_sha=""))
+)
 
 
 def environments(*, archived: bool = False) -> list[Environment]:
@@ -81,7 +86,8 @@ class Cell:
         here = self.environment.slug
         if self.place is None:
             return ""
-        if self.place.status == MapStatus.MISSING or (self.place.is_drifted and self.place.status in HERE):
+        changed = self.place.status in HERE and (self.place.is_drifted or self.place.is_switched)
+        if self.place.status == MapStatus.MISSING or changed:
             return f"?left=git:{here}&right={here}"
         return f"?left={self.previous.slug}&right={here}" if self.previous else ""
 
@@ -164,7 +170,7 @@ def _cell(
         return Cell(environment, "", "not there", None, before)
     if place.status == MapStatus.IGNORED:
         return Cell(environment, "ignored", "left out on purpose", place, before)
-    state, why = _known_state(place, previous)
+    state, why = _known_state(environment, place, previous)
     notes = []
     if place.status == MapStatus.UNMAPPED:
         notes.append("not confirmed")
@@ -175,11 +181,17 @@ def _cell(
     return Cell(environment, state, why, place, before, tuple(notes))
 
 
-def _known_state(place: WorkflowEnvMap, previous: tuple[Environment, WorkflowEnvMap] | None) -> tuple[str, str]:
+def _known_state(
+    environment: Environment, place: WorkflowEnvMap, previous: tuple[Environment, WorkflowEnvMap] | None
+) -> tuple[str, str]:
     if place.status == MapStatus.MISSING:
         return "missing", "approved, but gone"
     if place.is_drifted:
         return "drifted", "changed since it was approved"
+    if place.is_switched:
+        return "drifted", f"switched {'on' if place.env_active else 'off'} since it was approved"
+    if place.git_content_hash is None and place.env_content_hash and environment.baseline_commit_sha:
+        return "drifted", "appeared; nobody approved it"
     if previous and place.comparable_hash != previous[1].comparable_hash:
         return "differs", f"another version than {previous[0].name}"
     if place.env_active is False:
@@ -188,13 +200,17 @@ def _known_state(place: WorkflowEnvMap, previous: tuple[Environment, WorkflowEnv
 
 
 _LIVE_SQL = (
-    "SELECT canonical_workflow_id, status, env_active, git_content_hash, env_content_hash, comparable_hash,"
+    "SELECT canonical_workflow_id, status, env_active, git_active, git_content_hash, env_content_hash, comparable_hash,"
+    " environment_id IN (SELECT id FROM environments WHERE baseline_commit_sha <> '') AS has_baseline,"
     " lag(comparable_hash) OVER (PARTITION BY canonical_workflow_id, status IN ('linked', 'unmapped')"
     "   ORDER BY array_position(%s::uuid[], environment_id)) AS before"
     " FROM workflow_env_map WHERE environment_id = ANY(%s) AND status IN ('linked', 'unmapped', 'missing')"
 )
 _STATE_SQL = {
-    "drifted": "status <> 'missing' AND git_content_hash <> env_content_hash",
+    "drifted": (
+        "status <> 'missing' AND (git_content_hash <> env_content_hash OR git_active <> env_active"
+        " OR (git_content_hash IS NULL AND env_content_hash IS NOT NULL AND has_baseline))"
+    ),
     "differs": "status <> 'missing' AND before <> comparable_hash",
     "missing": "status = 'missing'",
     "inactive": "status <> 'missing' AND NOT env_active",

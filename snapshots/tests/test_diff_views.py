@@ -52,7 +52,7 @@ def test_a_snapshot_can_be_a_side_and_an_unknown_one_is_not_there(
 ) -> None:
     address = at(live_cast, "workflow-diff")
     same = signed_in.get(address, {"left": f"snapshot:{drifted.pk}", "right": "git:production"})
-    assert "Same behaviour" in same.content.decode()
+    assert "Same content" in same.content.decode()
     for wrong in ("snapshot:5f0c8ad0-0000-4000-8000-000000000000", "snapshot:x", "elsewhere", "git:elsewhere"):
         assert signed_in.get(address, {"left": wrong, "right": "production"}).status_code == 404
     assert signed_in.get(at(live_cast, "workflow-diff", "nobody")).status_code == 404

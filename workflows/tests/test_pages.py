@@ -202,6 +202,27 @@ def test_cells_say_what_is_known(cast: Any) -> None:
     assert all(row[1] in ("unknown", "unknown") for row in states(cast).values()), "unknown is never drawn as good"
 
 
+def test_a_switch_and_what_nobody_approved_are_drift(cast: Any) -> None:
+    dev, _prod = estate(cast, 0)
+    here = [raw("a", "Switched off"), raw("b", "Off"), raw("d", "Edited")]
+    approve(dev, capture(dev, *here))
+    capture(dev, *here[:2], raw("d", "Edited", note="by hand"), raw("c", "New"))
+    with tenant_scope(cast.tenant.pk):
+        Environment.objects.filter(pk=dev.pk).update(baseline_commit_sha="f" * 40)
+        WorkflowEnvMap.objects.filter(env_name="Switched off").update(git_active=True)
+        WorkflowEnvMap.objects.filter(env_name="Off").update(git_active=False)
+    assert {name: cells[0] for name, cells in states(cast).items()} == {
+        "Edited": "drifted", "New": "drifted", "Off": "inactive", "Switched off": "drifted",
+    }  # fmt: skip
+    assert set(states(cast, state="drifted")) == {"Edited", "New", "Switched off"}
+    with tenant_scope(cast.tenant.pk):
+        found = selectors.matrix()
+        why = {row.workflow.name: row.cells[0].why for row in found.rows}
+        assert found.counts["drifted"] == selectors.environment_counts()[dev.pk]["drifted"] == 3
+    assert why["Switched off"] == "switched off since it was approved"
+    assert why["New"] == "appeared; nobody approved it"
+
+
 def test_the_matrix_costs_the_same_whatever_its_size(cast: Any, signed_in: Any) -> None:
     dev, prod = estate(cast, 2)
     client = signed_in()
