@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from tenants.pages import Visit
 from workflows.models import Environment
 from workflows.permissions import may_approve, may_operate
 
-from .comparison import Row
+from .comparison import Comparison, Row
 from .gates import Gate, needs_approval
 from .models import Promotion, PromotionStatus
 from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
@@ -119,8 +120,19 @@ def dangling_groups(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def compare_rows(visit: Visit, rows: list[Row], source: Environment, target: Environment) -> list[dict[str, Any]]:
-    """The comparison's rows for the table: state, diff and why one cannot be chosen."""
+def blocked_by_drift(compared: Comparison) -> dict[str, Any]:
+    """Drift that stands in the way: ``keys`` of the workflows that it holds back, with the ``names`` of those that
+    could go otherwise; or ``overdue``, the number of incidents past their time, which hold back all."""
+    found = compared.blocking_drift_incidents
+    keys = {incident["workflow_key"] for incident in found}
+    names = [row.name or row.key for row in compared.rows if row.can_be_promoted and row.key in keys]
+    return {"keys": keys, "names": names, "overdue": sum(one["reason"] == "ttl_expired" for one in found)}
+
+
+def compare_rows(
+    visit: Visit, rows: list[Row], source: Environment, target: Environment, *, blocked: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The comparison's rows for the table: state, diff, and whether drift in the target holds it back (``blocked``)."""
     words = {
         "only_in_source": ("added", f"Only in {source.name}"),
         "only_in_target": ("removed", f"Only in {target.name}"),
@@ -137,5 +149,6 @@ def compare_rows(visit: Visit, rows: list[Row], source: Environment, target: Env
                 url = f"{base}?{urlencode({'before': target.slug, 'after': source.slug})}"
             except NoReverseMatch:
                 url = ""
-        shown.append({"row": row, "mark": mark, "word": word, "diff_url": url})
+        held = row.can_be_promoted and row.key in blocked
+        shown.append({"row": row, "mark": mark, "word": word, "diff_url": url, "blocked": held})
     return shown

@@ -144,7 +144,8 @@ def _comparison(request: HttpRequest, visit: Visit, source: Environment, target:
     start = _offset(rows, request.GET.get("cursor", ""))
     shown = rows[start : start + ROWS_ON_A_PAGE]
     more = start + ROWS_ON_A_PAGE < len(rows)
-    facts = presenters.compare_rows(visit, shown, source, target)
+    blocking = presenters.blocked_by_drift(compared)
+    facts = presenters.compare_rows(visit, shown, source, target, blocked=blocking["keys"])
     chosen = _chosen(request)
     return {
         "comparison": compared,
@@ -155,7 +156,7 @@ def _comparison(request: HttpRequest, visit: Visit, source: Environment, target:
         "query": request.GET.get("q", ""),
         "kept": sorted(chosen - {row.key for row in shown}),
         "next_cursor": encode([shown[-1].name, shown[-1].key]) if more else "",
-        "blocking": compared.blocking_drift_incidents,
+        "blocking": blocking,
         "may_operate": may_operate(visit, target),
     }
 

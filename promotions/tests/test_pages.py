@@ -72,6 +72,22 @@ def test_a_failed_one_shows_what_was_put_back(world: World, base: str) -> None:
     assert b"Roll back" not in page.content
 
 
+def test_a_comparison_says_what_drift_holds_back(world: World, base: str, no_drift: list[dict[str, Any]]) -> None:
+    query = f"?source={world.staging.slug}&target={world.production.slug}"
+    operator = browser(world.cast.operator, world)
+
+    def page() -> str:
+        return operator.get(f"{base}new/{query}").content.decode()
+
+    assert "stands in the way" not in page()
+    no_drift.append({"workflow_key": "elsewhere", "reason": "active_drift"})
+    assert "stands in the way" not in page(), "it holds back nothing that could go"
+    no_drift.append({"workflow_key": "billing", "reason": "active_drift"})
+    assert "The others can go now." in page() and page().count("Drift holds it back") == 1
+    no_drift.append({"workflow_key": "elsewhere", "reason": "ttl_expired"})
+    assert "1 drift incident in Production is past its time: nothing can be promoted" in page()
+
+
 def test_mapping_a_credential_where_it_is_missing(empty_world: World) -> None:
     world = empty_world
     world.source.seed([flow("Notify", uses("Tell", "Slack staging", "s1"))])
