@@ -13,9 +13,10 @@ from typing import Literal
 
 from . import locks
 from .errors import BranchMoved, ContentDamaged, ContentMissing, StoreCorrupt, StoreLocked, WriteFailed, write_failure
+from .feeding import Feed
 from .names import Person, check_branch, check_path, check_sha, commit_message
 from .objects import Reader, blob_name
-from .plumbing import Plumbing, Process
+from .plumbing import Plumbing
 from .refs import move_branch, point_head, tip
 from .trees import TreeBuilder, overlapping
 
@@ -25,6 +26,8 @@ Conflict = Literal["rebase", "raise"]
 COMMITTER = Person("OpsConsole", "opsconsole@invalid")
 #: Tries to move a contended branch. Each lost one means that another writer got through.
 ATTEMPTS = 100
+#: For Git to take and harden what was sent.
+IMPORT_SECONDS = 900.0
 
 
 class _Tip:
@@ -75,8 +78,8 @@ class Writer:
         self._changes: dict[str, str | None] = {}
         self._known: dict[str, frozenset[str]] = {}
         self._sent: set[str] = set()
-        self._import: Process | None = None
-        self._ending: Process | None = None
+        self._import: Feed | None = None
+        self._ending: Feed | None = None
         self._base: str | None = None
         self._base_tree: str | None = None
         self._stack: contextlib.ExitStack | None = None
@@ -105,9 +108,9 @@ class Writer:
             return
         self._closed = True
         abandoned = self._import is not None or self._ending is not None
-        for process in (self._import, self._ending):
-            if process is not None:
-                process.close()
+        for feed in (self._import, self._ending):
+            if feed is not None:
+                feed.abandon()
         self._import = self._ending = None
         if self._stack is not None:
             self._stack.close()
@@ -196,51 +199,43 @@ class Writer:
     def _send(self, *parts: bytes) -> None:
         if self._import is None:
             # No deltas here: trying them costs as much again as packing, and a later gc does it better.
-            self._import = self._plumbing.start("fast-import", "--quiet", "--done", "--depth=0")
+            self._import = Feed(self._plumbing.start("fast-import", "--quiet", "--done", "--depth=0"))
         try:
-            self._import.stdin.writelines(parts)
+            self._import.send(*parts)
         except OSError as error:
             raise self._import_failed(self._import) from error
 
-    def _import_failed(self, process: Process, said: str | None = None) -> WriteFailed:
-        self._import = None if process is self._import else self._import
-        self._ending = None if process is self._ending else self._ending
-        said = process.finish(timeout=10).said if said is None else said
-        process.close()
+    def _import_failed(self, feed: Feed) -> WriteFailed:
+        self._import = None if feed is self._import else self._import
+        self._ending = None if feed is self._ending else self._ending
+        said = feed.process.finish(timeout=10).said
+        feed.abandon()
         with contextlib.suppress(OSError):
-            (self._plumbing.path / f"fast_import_crash_{process.pid}").unlink(missing_ok=True)
+            (self._plumbing.path / f"fast_import_crash_{feed.process.pid}").unlink(missing_ok=True)
         self.close()
         # Half a pack would go on filling the very disk that is full.
         locks.sweep_leftovers(self._plumbing.path)
         return write_failure(said or "the import ended before its time", command="fast-import")
 
-    def _taken_off(self) -> Process | None:
+    def _taken_off(self) -> Feed | None:
         """The import, told that nothing more will come."""
-        process = self._import
-        if process is None:
-            return None
-        try:
-            process.stdin.write(b"done\n")
-            process.stdin.flush()
-        except OSError as error:
-            raise self._import_failed(process) from error
-        self._import = None
-        return process
+        feed, self._import = self._import, None
+        if feed is not None:
+            feed.end(b"done\n")
+        return feed
 
     def _finish_import(self) -> None:
-        if self._ending is not None:
+        if self._ending is None:
+            self._ending = self._taken_off()
+        while self._ending is not None:
             self._await(self._ending)
-            self._ending = None
-        last = self._taken_off()
-        if last is not None:
-            self._await(last)
+            self._ending = self._taken_off()
 
-    def _await(self, process: Process) -> None:
+    def _await(self, feed: Feed) -> None:
         # Hardening a large pack on a slow disk takes its time.
-        answer = process.finish(timeout=900)
-        if not answer.ok:
-            raise self._import_failed(process, answer.said)
-        process.close()
+        if not (feed.wait(timeout_seconds=IMPORT_SECONDS) and feed.process.finish(timeout=IMPORT_SECONDS).ok):
+            raise self._import_failed(feed)
+        feed.process.close()
 
     # -- the commit ---------------------------------------------------------------------------------------------
 

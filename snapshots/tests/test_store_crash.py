@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import signal
 import subprocess
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from snapshots.store import (
     StoreMissing,
     StoreNotWritable,
     WriteFailed,
+    feeding,
     locks,
     plumbing,
 )
@@ -75,6 +78,19 @@ class Moments:
             return process
 
         plumbing.Plumbing.start = counted
+        send, following, sent = feeding.Feed.send, feeding.Feed._next, itertools.count(1)
+
+        def counted_send(this: feeding.Feed, *parts: bytes) -> None:
+            # The first contents matter one by one; of a long stream each tenth will do.
+            if (number := next(sent)) < 4 or number % 10 == 0:
+                self.tick(this.process.pid)
+            send(this, *parts)
+
+        def counted_following(this: feeding.Feed) -> bytes:
+            self.tick(this.process.pid)
+            return following(this)
+
+        feeding.Feed.send, feeding.Feed._next = counted_send, counted_following
 
     def tick(self, pid: int | None) -> None:
         self.count += 1
@@ -111,6 +127,39 @@ class Pipe:
     def flush(self) -> None:
         self._now_and_then()
         self._pipe.flush()
+
+
+def test_a_git_that_takes_nothing_holds_nobody_up_who_gives_up(store: GitStore) -> None:
+    content = os.urandom(64 * 1024)
+    sent = threading.Event()
+
+    def much() -> None:
+        with store.writer(SEEN) as writer:
+            writer.put("first", content)
+            assert writer._import is not None
+            os.kill(writer._import.process.pid, signal.SIGSTOP)
+            for number in range(feeding.MOST_WAITING_BYTES // len(content)):
+                writer.put(f"{number}", content + b"%d" % number)
+            sent.set()
+
+    thread = threading.Thread(target=much, daemon=True)
+    thread.start()
+    assert sent.wait(60), "what fits into memory is taken at once"
+    thread.join(60)
+    assert not thread.is_alive(), "whoever leaves without a commit does not wait for Git"
+    assert store.tip(SEEN) is None
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("git-feed")]
+
+
+def test_a_git_that_dies_while_it_is_fed_is_named(store: GitStore) -> None:
+    content = os.urandom(64 * 1024)
+    with pytest.raises(WriteFailed), store.writer(SEEN) as writer:
+        for number in range(3 * feeding.MOST_WAITING_BYTES // len(content)):
+            writer.put(f"{number}", content + b"%d" % number)
+            if number == 8 and writer._import is not None:
+                os.kill(writer._import.process.pid, signal.SIGKILL)
+    assert store.tip(SEEN) is None
+    assert not list((store.path / "objects" / "pack").glob("tmp_*"))
 
 
 @pytest.mark.parametrize("victim", ["self", "git"])
