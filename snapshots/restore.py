@@ -112,6 +112,10 @@ def restore_into(
         keys_here = identity.key_by_workflow_id(environment.pk)
     origins = dict(origin) if origin is not None else _origins(snapshot, keys_here)
     creating = {w.key for w in wanted if not (p := places.get(w.key)) or not p.is_live}
+    strange = {w.key: w.name for w in wanted if w.key not in places}
+    if strange:
+        with run.fenced():
+            identity.make_known(tenant_id=environment.tenant_id, names=strange)
     targets = {key: place.env_workflow_id for key, place in places.items() if place.is_live}
     targets |= {key: pending(key) for key in creating}
     former = {p.env_workflow_id: key for key, p in places.items() if p.env_workflow_id}

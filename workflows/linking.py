@@ -5,6 +5,7 @@ Everything here joins the caller's transaction in the tenant's scope.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
+from opsconsole.core.errors import Invalid, NotFound
 from tenants.scope import tenant_scope
 
 from .content import suggest_key
 from .errors import DuplicateId, PlaceGone, PlaceTaken
 from .models import CanonicalWorkflow, MapStatus, WorkflowEnvMap
+
+#: What keys look like; ``suggest_key`` makes none else.
+KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,119}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,23 @@ def mark_deleted(*, tenant_id: uuid.UUID, environment_id: uuid.UUID, keys: Itera
         return WorkflowEnvMap.objects.filter(
             environment_id=environment_id, canonical_workflow_id__in=canonicals
         ).update(status=MapStatus.DELETED, updated_at=clock.now())
+
+
+def make_known(*, tenant_id: uuid.UUID, names: Mapping[str, str]) -> None:
+    """Make the tenant know workflows by key (key to name), where it does not: their rows were lost, Git's were not.
+
+    Raises ``Invalid`` for a key that cannot be a file's name in Git.
+    """
+    with tenant_scope(tenant_id):
+        _lock(tenant_id)
+        known = set(CanonicalWorkflow.objects.filter(key__in=list(names)).values_list("key", flat=True))
+        fresh = {key: name for key, name in names.items() if key not in known}
+        wrong = next((key for key in fresh if not KEY.fullmatch(key)), None)
+        if wrong is not None:
+            raise Invalid(f"“{wrong[:80]}” cannot be the key of a workflow.", details={"key": wrong[:200]})
+        CanonicalWorkflow.objects.bulk_create(
+            [CanonicalWorkflow(tenant_id=tenant_id, key=key, name=name[:500]) for key, name in fresh.items()]
+        )
 
 
 def bind(*, tenant_id: uuid.UUID, environment_id: uuid.UUID, ids: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from snapshots.models import Snapshot
 from snapshots.preview import preview
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
-from workflows.models import Environment, WorkflowEnvMap
+from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
 
 from .conftest import caller, workflow
 from .test_capture import Crash, _release, _status
@@ -224,6 +224,38 @@ def test_what_was_created_and_could_not_be_read_back_is_taken_away_again(
     assert (done.status, done.error_code) == ("FAILED", "REST_002"), done.error_details
     assert done.error_details["details"]["proof"]["equal"]
     assert n8n.state()["workflows"] == []
+
+
+def test_what_only_git_remembers_is_restored_under_its_key(
+    capture: Any, restore: Any, n8n: Any, environment: Environment
+) -> None:
+    """The rows of a tenant are lost and n8n is empty; Git still has all of it."""
+    sub = n8n.seed([workflow("Sub")])[0]
+    n8n.seed([caller("Main", sub["id"])])
+    snapshot = capture()
+    for row in n8n.state()["workflows"]:
+        n8n.delete_workflow(row["id"])
+    with tenant_scope(environment.tenant_id):
+        WorkflowEnvMap.objects.all().delete()
+        CanonicalWorkflow.objects.all().delete()
+    done = restore(snapshot)
+    assert done.status == "COMPLETED", (done.error_code, done.error_message, done.error_details)
+    assert {e["key"]: e["content_hash"] for e in capture().workflows} == {
+        e["key"]: e["content_hash"] for e in snapshot.workflows
+    }
+
+
+def test_a_key_that_cannot_be_a_file_in_git_is_refused_before_anything_is_written(
+    capture: Any, restore: Any, n8n: Any, environment: Environment
+) -> None:
+    n8n.seed([workflow("Orders")])
+    snapshot = capture()
+    with tenant_scope(environment.tenant_id):
+        Snapshot.objects.filter(pk=snapshot.pk).update(workflows=[{**snapshot.workflows[0], "key": "../../orders"}])
+    n8n.clear_calls()
+    done = restore(snapshot)
+    assert done.status == "FAILED" and "../../orders" in done.error_message
+    assert not [call for call in n8n.calls() if call["method"] in ("POST", "PUT", "DELETE")]
 
 
 def test_a_silently_inactive_workflow_is_switched_on(capture: Any, restore: Any, n8n: Any) -> None:
