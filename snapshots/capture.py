@@ -196,9 +196,10 @@ def _into_git(
             "created_by": run.operation.requested_by_id,
             "operation_id": run.operation.pk,
         }
-        commit, manifest = _record_and_commit(run, writer, environment, gathered, keys, about)
-    if memory is not None:
-        memory.save(memory_path(store.path, environment.pk), base_url=environment.base_url)
+        # What is remembered too early is forgotten: pages whose contents no commit holds are read again.
+        path = memory_path(store.path, environment.pk)
+        remember = partial(memory.save, path, base_url=environment.base_url) if memory is not None else None
+        commit, manifest = _record_and_commit(run, writer, environment, gathered, keys, about, remember)
     made.manifest = manifest
     return _facts(commit, manifest)
 
@@ -210,12 +211,18 @@ def _record_and_commit(
     gathered: Gathered,
     keys: Mapping[str, str],
     about: Mapping[str, Any],
+    remember: Callable[[], None] | None,
 ) -> tuple[str, dict[str, Any]]:
-    """Write the rows and, beside them, the commit, which becomes visible after them: its sha and its manifest."""
+    """Write the rows and, beside them, the commit, which becomes visible after them: its sha and its manifest.
+
+    ``remember`` is called beside the rows as well.
+    """
     asked_by = repository.people(run)
 
     def commit(placed: Mapping[str, identity.Placed], rows_written: Callable[[], None]) -> tuple[str, dict[str, Any]]:
         manifest = _manifest(gathered, placed, keys, about)
+        if remember is not None:
+            remember()
         entries = manifest["workflows"]
         sha = repository.commit_snapshot(
             writer,

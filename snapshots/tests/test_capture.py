@@ -12,6 +12,7 @@ from opsconsole.core.errors import OpsError
 from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
+from workflows import bulk
 from workflows.models import Environment, WorkflowEnvMap
 
 from .conftest import caller, workflow
@@ -196,8 +197,13 @@ def test_where_the_rows_cannot_be_written_no_commit_becomes_visible(
 ) -> None:
     n8n.seed([workflow("Orders")])
 
-    def refused(_rows: Any) -> None:
-        raise OpsError("The database refuses.")
+    insert = bulk.insert
+
+    def refused(rows: Any) -> None:
+        if isinstance(rows[0], WorkflowEnvMap):
+            # The commit is being made beside by now.
+            raise OpsError("The database refuses.")
+        insert(rows)
 
     with monkeypatch.context() as broken:
         broken.setattr("workflows.recording.bulk.insert", refused)
@@ -205,4 +211,4 @@ def test_where_the_rows_cannot_be_written_no_commit_becomes_visible(
     store = repository.store_for(environment.tenant_id)
     assert isinstance(failed, Operation) and failed.error_message == "The database refuses."
     assert store.tip(environment.seen_branch) is None
-    assert isinstance(capture(), Snapshot)
+    assert [e["key"] for e, _ in services.load_content(capture())] == ["orders"]
