@@ -125,13 +125,16 @@ class SettingsForm(forms.Form):
             return ""
         try:
             parts = urlsplit(url)
-            named = bool(parts.hostname) and parts.scheme in GIT_SCHEMES
+            named = bool(parts.hostname) and parts.port != 0 and parts.scheme in GIT_SCHEMES
         except ValueError:
             named = False
         if not named:
             raise forms.ValidationError("Give an address that begins with https:// or ssh://.")
-        if parts.password:
-            raise forms.ValidationError("Put the token into its own field: addresses are shown to everybody here.")
+        if parts.password or (parts.username and parts.scheme == "https"):
+            # A token often stands where the user's name would.
+            raise forms.ValidationError(
+                "Put user name and token into their own fields: addresses are shown to everybody here."
+            )
         return url
 
     def clean(self) -> dict[str, Any]:

@@ -21,13 +21,17 @@ SEEN_EVERY = timedelta(minutes=1)
 
 
 class RequestContextMiddleware:
-    """Gives each request an id (taken from a well-formed ``X-Request-ID``) and a clean context."""
+    """Gives each request an id and a clean context.
+
+    A well-formed ``X-Request-ID`` is believed where our own proxies write it (``OPSCONSOLE_TRUSTED_PROXIES``): the
+    trail is searched by it, and a caller could make two requests look like one, or like somebody else's.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> Any:
-        given = request.headers.get("X-Request-ID", "")
+        given = request.headers.get("X-Request-ID", "") if settings.TRUSTED_PROXIES else ""
         request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
         token = context.set_current(
             context.ActionContext(

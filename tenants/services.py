@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -116,6 +118,11 @@ def _keep_an_owner(tenant: Tenant, *, leaving: User) -> None:
         raise LastOwner
 
 
+def _host(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url.strip())
+    return parts.scheme, (parts.hostname or "").lower(), parts.port
+
+
 def update_settings(
     *,
     tenant: Tenant,
@@ -127,6 +134,8 @@ def update_settings(
 ) -> Tenant:
     """Change a tenant's name and Git remote.
 
+    Another host needs the secret again (``Invalid``): it is sent to no place that it was not entered for.
+
     ``secret``: a token, or for ssh a private key; None keeps the stored one, '' forgets it. ``known_hosts``: the
     remote's host keys, as lines of OpenSSH's file.
     """
@@ -135,6 +144,10 @@ def update_settings(
         raise Invalid("A tenant needs a name.", details={"name": "required"})
     with platform_scope():
         row = Tenant.objects.select_for_update().get(pk=tenant.pk)
+        moved = git_remote_url.strip() and _host(git_remote_url) != _host(row.git_remote_url)
+        if secret is None and row.git_remote_secret and moved:
+            told = "Enter the token or key for the new host: the stored one was for another."
+            raise Invalid("Another host needs its own secret.", details={"git_remote_secret": told}, recovery=told)
         row.name, row.git_remote_url = name, git_remote_url.strip()
         row.git_remote_username, row.git_remote_known_hosts = username.strip(), known_hosts.strip()
         if secret is not None:

@@ -263,16 +263,21 @@ def settings(request: HttpRequest, visit: Visit) -> HttpResponse:
         if form.is_valid():
             given = form.cleaned_data
             secret = "" if given["forget_secret"] else given["git_remote_secret"] or None
-            services.update_settings(
-                tenant=tenant,
-                name=given["name"],
-                git_remote_url=given["git_remote_url"],
-                secret=secret,
-                username=given["git_remote_username"],
-                known_hosts=given["git_remote_known_hosts"],
-            )
-            messages.success(request, "The settings are saved.")
-            return redirect("tenant-settings", tenant_slug=tenant.slug)
+            try:
+                services.update_settings(
+                    tenant=tenant,
+                    name=given["name"],
+                    git_remote_url=given["git_remote_url"],
+                    secret=secret,
+                    username=given["git_remote_username"],
+                    known_hosts=given["git_remote_known_hosts"],
+                )
+            except Invalid as error:
+                for name, told in error.details.items():
+                    form.add_error(name, told)
+            else:
+                messages.success(request, "The settings are saved.")
+                return redirect("tenant-settings", tenant_slug=tenant.slug)
     else:
         remote = ("git_remote_url", "git_remote_username", "git_remote_known_hosts")
         form = SettingsForm(initial={name: getattr(tenant, name) for name in ("name", *remote)})

@@ -97,3 +97,12 @@ def test_a_wrong_code_is_on_record(cast: Any) -> None:
         (tried,) = AuditLog.objects.filter(action="SECOND_FACTOR_FAILED")
         assert (tried.resource_id, tried.actor_user_id) == (cast.admin.pk, None)
         assert not AuditLog.objects.filter(action="SIGN_IN").exists()
+
+
+@pytest.mark.parametrize(("proxies", "believed"), [(0, False), (1, True)])
+def test_a_caller_does_not_choose_what_a_request_is_called_in_the_trail(
+    settings: Any, proxies: int, believed: bool
+) -> None:
+    settings.TRUSTED_PROXIES = proxies
+    answer = Client().get("/health", headers={"x-request-id": "somebody-elses"})
+    assert (answer["X-Request-ID"] == "somebody-elses") is believed

@@ -250,10 +250,15 @@ def test_the_remotes_secret_is_kept_encrypted_and_never_shown(cast: Any) -> None
     client.post(url, {"name": "Acme Two", "git_remote_url": saved["git_remote_url"]})
     with platform_scope():
         assert Tenant.objects.get(slug="acme").git_remote_secret == tenant.git_remote_secret
+    elsewhere = client.post(url, {"name": "Acme Two", "git_remote_url": "https://git.attacker.example/acme.git"})
+    assert elsewhere.status_code == 422 and b"for the new host" in elsewhere.content
+    with platform_scope():
+        assert Tenant.objects.get(slug="acme").git_remote_url == saved["git_remote_url"]
     client.post(url, {"name": "Acme Two", "forget_secret": "on"})
     with platform_scope():
         assert Tenant.objects.get(slug="acme").git_remote_secret == ""
-    for bad in ("https://me:pw@git.example.org/x.git", "file:///etc", "ext::sh -c x", "https://[bad"):
+    bad_ones = ("https://me:pw@git.example.org/x.git", "https://ghp_token@git.example.org/x.git", "https://h:99999/x")
+    for bad in (*bad_ones, "file:///etc", "ext::sh -c x", "https://[bad"):
         answer = client.post(url, {"name": "Kept", "git_remote_url": bad})
         assert answer.status_code == 422 and b'value="Kept"' in answer.content
 
