@@ -11,7 +11,7 @@ from django.urls import NoReverseMatch, reverse
 from tenants.models import Tenant, User
 
 from .models import AuditLog
-from .selectors import ACTIONS, RESOURCES, TrailFilter
+from .selectors import ACTIONS, BY_ITSELF, PEOPLE, RESOURCES, TrailFilter
 
 #: Where a row's object has its page: table to (URL name, whether it takes the id).
 PAGES: dict[str, tuple[str, bool]] = {
@@ -113,6 +113,7 @@ def present(
                 "kind": SINGULAR.get(row.resource_type, row.resource_type.replace("_", " ")),
                 "name": object_name(row, people),
                 "source": SOURCES.get(row.source, row.source),
+                "is_console": row.source in BY_ITSELF,
                 "database_role": row.database_role if row.source == "sql" else "",
                 "tenant": tenant,
                 "url": page_of(row, own_slug),
@@ -179,8 +180,14 @@ _WORDS = {
     "request": "request",
     "since": "from",
     "until": "to and with",
+    "by": "by whom",
 }
-_NAMES = {"action": ACTIONS, "resource_type": RESOURCES, "source": SOURCES}
+_NAMES = {
+    "by": {PEOPLE: "people, not the console itself"},
+    "action": ACTIONS,
+    "resource_type": RESOURCES,
+    "source": SOURCES,
+}
 
 
 def in_words(wanted: TrailFilter) -> list[tuple[str, str]]:

@@ -84,6 +84,13 @@ ACTIONS = {
 }
 
 
+PEOPLE = "people"
+#: The doors that nobody stands behind.
+BY_ITSELF = ("task", "system")
+#: What the console writes about its own work: leases, heartbeats, when a schedule runs next.
+BOOKKEEPING = ("background_jobs", "operation_steps", "schedules")
+
+
 @dataclass(frozen=True, slots=True)
 class TrailFilter:
     """What to look for; empty means anything. Times are ISO dates or moments, ``until`` a date includes its day.
@@ -103,6 +110,7 @@ class TrailFilter:
     since: str = ""
     until: str = ""
     tenant: str = ""
+    by: str = ""  #: ``people``: what somebody did or had done, without the console's own work and bookkeeping
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> TrailFilter:
@@ -112,6 +120,7 @@ class TrailFilter:
             at = str(query.get(f"{name}_at", "")).strip()[:20]
             if at and said[name]:
                 said[name] = f"{said[name]}T{at}"
+        said["by"] = PEOPLE if said["by"] == PEOPLE else ""
         return cls(**said)
 
     def asked(self) -> dict[str, str]:
@@ -193,6 +202,9 @@ def filtered(wanted: TrailFilter) -> QuerySet[AuditLog]:
         rows = rows.filter(session_id=_uuid(wanted.session, "session"))
     if wanted.request:
         rows = rows.filter(request_id=wanted.request)
+    if wanted.by == PEOPLE:
+        rows = rows.exclude(source__in=BY_ITSELF, actor_user_id__isnull=True)
+        rows = rows.exclude(source__in=BY_ITSELF, resource_type__in=BOOKKEEPING, action="UPDATE")
     if wanted.since:
         rows = rows.filter(created_at__gte=_moment(wanted.since, "since", end=False))
     if wanted.until:

@@ -54,8 +54,11 @@ def _list(request: HttpRequest, wanted: TrailFilter) -> tuple[Page, str]:
 
 
 def _show(request: HttpRequest, context: dict[str, Any], wanted: TrailFilter, problem: str) -> HttpResponse:
+    rest = replace(wanted, by="").query()
+    people = f"by={selectors.PEOPLE}&{rest}".rstrip("&")
     context |= {
         "wanted": wanted,
+        "tabs": [("Everything", f"?{rest}", not wanted.by), ("What people did", f"?{people}", bool(wanted.by))],
         "export_query": wanted.query(),
         "problem": problem,
         "actions": presenters.ACTION_CHOICES,

@@ -16,7 +16,7 @@ from django.test import Client
 from audit.export import count_matching
 from audit.models import AuditLog
 from audit.ocsf import events_since
-from audit.selectors import TrailFilter
+from audit.selectors import TrailFilter, list_trail
 from audit.services import record_event
 from opsconsole.core import clock, context
 from opsconsole.core.sending import Download
@@ -85,6 +85,32 @@ def test_the_platform_narrows_to_a_tenant_and_a_tenant_cannot_reach_out(cast: An
     assert shown(officer, EVERYWHERE, action="NOTED", tenant="nobody") == 0
     assert shown(owner, HERE, action="NOTED", tenant="umbrella") == 5, "a tenant's page knows no other tenant"
     assert b'name="tenant"' not in owner.get(HERE).content
+
+
+def test_what_people_did_leaves_out_what_the_console_does_by_itself(cast: Any) -> None:
+    somebody = cast.operator.pk
+    for name, source, actor, kind in (
+        ("by somebody", "web", somebody, "things"), ("by hand", "sql", None, "background_jobs"),
+        ("in a job", "task", somebody, "things"), ("by itself", "system", None, "things"),
+        ("a job's lease", "task", somebody, "background_jobs"),
+    ):  # fmt: skip
+        with context.acting(actor_id=actor, source=source), tenant_scope(cast.tenant.pk):
+            record_event(
+                action="UPDATE", resource_type=kind, tenant_id=cast.tenant.pk, details={"new_value": {"name": name}}
+            )
+
+    def names(**query: str) -> set[str]:
+        with tenant_scope(cast.tenant.pk):
+            rows = list_trail(TrailFilter.from_query({"action": "UPDATE", **query})).rows
+        return {row.details.get("new_value", {}).get("name", "") for row in rows}
+
+    people = {"by somebody", "by hand", "in a job"}
+    assert names() >= people | {"by itself", "a job's lease"}
+    assert names(by="nonsense") == names()
+    assert names(by="people") & (names() - {""}) == people
+    owner = signed_in(cast.owner)
+    assert b'name="by" value="people"' in owner.get(HERE, {"by": "people"}).content
+    assert b"people, not the console itself" in owner.get(HERE + "export/", {"by": "people"}).content
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "ocsf"])
