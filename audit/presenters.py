@@ -49,6 +49,7 @@ SINGULAR = {
     "report_runs": "report",
     "report_schedules": "report sent by itself",
     "mails": "mail",
+    "requests": "page",
 }
 STATES = {
     "CREATE": "added",
@@ -58,6 +59,10 @@ STATES = {
     "SECOND_FACTOR_FAILED": "failed",
     "IMPERSONATION_BLOCKED": "failed",
     "TRAIL_NOT_ANCHORED": "failed",
+    "IMPERSONATION_DECLINED": "failed",
+    "TOKEN_TRIES_REFUSED": "failed",
+    "REFUSED": "failed",
+    "READ": "info",
     "EFFECT_INTENDED": "open",
     "EFFECT_FAILED": "failed",
     "EFFECT_UNKNOWN": "unknown",
@@ -132,8 +137,8 @@ def changed_columns(row: AuditLog) -> list[str]:
 
 
 def call_of(row: AuditLog) -> str:
-    """Of an effect outside, what was asked of whom."""
-    if not row.action.startswith("EFFECT_"):
+    """Of an effect outside, what was asked of whom; of a request in a support session, which page."""
+    if not row.action.startswith("EFFECT_") and row.resource_type != "requests":
         return ""
     said = row.details
     what = " ".join(str(said[name]) for name in ("method", "path", "branch") if said.get(name))

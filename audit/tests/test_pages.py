@@ -113,6 +113,18 @@ def test_what_people_did_leaves_out_what_the_console_does_by_itself(cast: Any) -
     assert b"people, not the console itself" in owner.get(HERE + "export/", {"by": "people"}).content
 
 
+def test_a_page_that_support_saw_or_was_refused_is_named(cast: Any) -> None:
+    for action in ("READ", "REFUSED"):
+        with context.acting(actor_id=cast.support.pk), tenant_scope(cast.tenant.pk):
+            record_event(
+                action=action, resource_type="requests", tenant_id=cast.tenant.pk,
+                details={"method": "GET", "path": "/t/acme/tokens/"},
+            )  # fmt: skip
+    answer = signed_in(cast.owner).get(HERE, {"resource_type": "requests"})
+    assert answer.content.count(b"GET /t/acme/tokens/") == 2
+    assert {row["row"].action: row["state"] for row in answer.context["rows"]} == {"READ": "info", "REFUSED": "failed"}
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "ocsf"])
 def test_what_was_searched_goes_out_as_a_file(cast: Any, noted: dict[str, str], kind: str) -> None:
     owner = signed_in(cast.owner)
