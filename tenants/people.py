@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
 
 from allauth.account.forms import default_token_generator
@@ -19,10 +20,12 @@ from opsconsole.core.errors import Conflict, Invalid, NotFound
 from . import services
 from .mail import TenantMessage
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User, UserSession
-from .permissions import ROLE_GRANTS
+from .permissions import ROLE_GRANTS, is_platform_admin
 from .scope import platform_scope
 from .signals import access_lost, sign_in_link_shown, sign_ins_ended
 
+logger = logging.getLogger(__name__)
+OWNERS_TOLD = 20
 ROLES_ON_PLATFORM = tuple(PlatformRole.values)
 
 
@@ -103,7 +106,32 @@ def add_member(*, tenant: Tenant, email: str, role: str, by: User, name: str = "
                 details={"email": user.email},
                 recovery="Change the role in the list.",
             )
+        _tell_owners(tenant=tenant, user=user, role=role, by=by)
         return services.set_membership(tenant=tenant, user=user, role=role, by=by), created
+
+
+def _tell_owners(*, tenant: Tenant, user: User, role: str, by: User) -> None:
+    """A platform admin from outside gives a role here, perhaps to themselves: the owners learn it at once."""
+    owners = Membership.objects.filter(tenant=tenant, role=TenantRole.OWNER, user__is_active=True)
+    if not is_platform_admin(by) or owners.filter(user=by).exists():
+        return
+    to = sorted(owners.exclude(user=user).values_list("user__email", flat=True)[:OWNERS_TOLD])
+    message = TenantMessage(
+        f"{by} made {user} {TenantRole(role).label.lower()} in {tenant.name}",
+        f"{by} ({by.email}), a platform admin, gave {user} ({user.email}) the role {TenantRole(role).label} in"
+        f" {tenant.name}.\n\nThe tenant's pages “Members” and “Trail” show it; there you can take it away.\n",
+        to=to,
+        tenant_id=tenant.pk,
+    )
+
+    def send() -> None:
+        try:
+            message.send()
+        except Exception:
+            logger.exception("owners could not be told of a role that was given", extra={"to": len(to)})
+
+    if to:
+        transaction.on_commit(send)
 
 
 def change_role(*, tenant: Tenant, user_id: uuid.UUID, role: str, by: User) -> Membership:
@@ -113,7 +141,9 @@ def change_role(*, tenant: Tenant, user_id: uuid.UUID, role: str, by: User) -> M
     member = _member(tenant, user_id)
     if member.is_service and role == TenantRole.OWNER:
         raise Invalid("A service account cannot be an owner.", details={"role": role})
-    return services.set_membership(tenant=tenant, user=member, role=role, by=by)
+    with platform_scope():
+        _tell_owners(tenant=tenant, user=member, role=role, by=by)
+        return services.set_membership(tenant=tenant, user=member, role=role, by=by)
 
 
 def remove_member(*, tenant: Tenant, user_id: uuid.UUID) -> User:

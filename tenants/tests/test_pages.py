@@ -96,6 +96,19 @@ def test_an_owner_adds_somebody_unknown_without_seeing_their_link(cast: Any) -> 
     )
 
 
+def test_owners_are_told_of_roles_that_platform_admins_give(
+    cast: Any, mailoutbox: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    """Without a support session that is how somebody of the platform could come in."""
+    with django_capture_on_commit_callbacks(execute=True):
+        given = as_role(cast, "admin").post(address("members"), {"email": cast.admin.email, "role": "operator"})
+        as_role(cast, "owner").post(address("members"), {"email": cast.officer.email, "role": "viewer"})
+    assert given.status_code == 302
+    assert [(message.to, message.subject) for message in mailoutbox] == [
+        ([cast.owner.email], "Admin made Admin operator in Acme Robotics")
+    ]
+
+
 def test_the_last_owner_is_kept(cast: Any) -> None:
     client = as_role(cast, "owner")
     kwargs = {"tenant_slug": "acme", "user_id": cast.owner.pk}
