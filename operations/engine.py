@@ -241,7 +241,9 @@ class Run:
         except Exception as error:
             logger.exception("step failed", extra={"step": name})
             told = {"code": "UNEXPECTED", "message": f"{type(error).__name__}: {error}"[:500]}
-            return step_rows.Conclusion(name, StepState.FAILED, error=told), error
+            # What nobody foresaw may have come after the write: whoever begins again looks first.
+            state = StepState.UNKNOWN if effect.outside is not None else StepState.FAILED
+            return step_rows.Conclusion(name, state, error=told), error
         return step_rows.Conclusion(name, StepState.DONE, result=result), None
 
     def _from_look(self, effect: Effect, looked: Looked) -> tuple[step_rows.Conclusion, Exception | None]:

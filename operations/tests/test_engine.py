@@ -445,6 +445,29 @@ def test_a_due_schedule_starts_once_with_two_beats(live_cast: Any, writer: Any) 
         assert Operation.objects.count() == 1
 
 
+def test_what_nobody_foresaw_is_looked_at_before_it_is_done_again(
+    live_cast: Any, writer: Any, outside: Outside
+) -> None:
+    """A fault of ours right after the write: the write took place, and the next try must not repeat it."""
+    writer.names = ("a",)
+    operation = begin(live_cast)
+
+    def stumble(boundary: str) -> None:
+        if boundary == "a:effect-answered":
+            raise KeyError("id")
+
+    handlers.boundary_observers.append(stumble)
+    try:
+        assert drive(operation) == "RETRY_PENDING"
+    finally:
+        handlers.boundary_observers.remove(stumble)
+    assert [step.state for step in fresh(operation).steps.all()] == ["UNKNOWN"]
+    with tenant_scope(operation.tenant_id):
+        Operation.objects.filter(pk=operation.pk).update(run_after=None)
+    assert drive(operation) == "COMPLETED"
+    assert outside.done == ["a"]
+
+
 def test_the_reaper_does_not_pile_up_messages(live_cast: Any, writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = [begin(live_cast) for _ in range(3)]
     lost = begin(live_cast)

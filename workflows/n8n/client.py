@@ -132,7 +132,10 @@ class N8nClient:
 
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
-        return self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"))
+        found = self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"))
+        if not found.get("id"):
+            raise errors.NotAnApi("The answer does not look like a workflow of n8n's.")
+        return found
 
     def executions(
         self, *, limit: int = 100, cursor: str | None = None, workflow_id: str | None = None, status: str | None = None
@@ -166,7 +169,10 @@ class N8nClient:
     def create_workflow(self, content: Mapping[str, Any]) -> WriteResult:
         """Create a workflow, not active; n8n chooses its id."""
         body, lost = self._body(content, self.spec().create_keys, None)
-        return WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), lost)
+        made = WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), lost)
+        if not made.id:
+            raise errors.AmbiguousWrite("n8n's answer does not say which workflow it created.")
+        return made
 
     def update_workflow(
         self, workflow_id: str, content: Mapping[str, Any], *, current: Mapping[str, Any] | None = None
@@ -200,7 +206,7 @@ class N8nClient:
 
     def tags(self) -> list[dict[str, Any]]:
         """Return all tags, `{id, name}`."""
-        return self._all("/tags")
+        return [tag for tag in self._all("/tags") if tag.get("id") and isinstance(tag.get("name"), str)]
 
     def set_tags(self, workflow_id: str, names: Sequence[str]) -> list[str]:
         """Give a workflow exactly the tags `names`, creating those that are missing; returns the names it has now."""
@@ -209,13 +215,16 @@ class N8nClient:
         for name in wanted:
             if name not in ids:
                 try:
-                    ids[name] = self._object(self.call("POST", "/tags", body={"name": name}))["id"]
+                    ids[name] = self._object(self.call("POST", "/tags", body={"name": name})).get("id")
                 except (errors.RemoteConflict, errors.AmbiguousWrite):  # somebody, or we, made it just now
                     ids = {t["name"]: t["id"] for t in self.tags()}
                     if name not in ids:
                         raise
         answer = self.call("PUT", f"/workflows/{_id(workflow_id)}/tags", body=[{"id": ids[n]} for n in wanted])
-        return [str(t.get("name")) for t in answer.json()]
+        present = answer.json()
+        if not isinstance(present, list):
+            raise errors.NotAnApi("The list of tags does not look like n8n's.")
+        return [str(t.get("name")) for t in present if isinstance(t, dict)]
 
     # Helpers
 

@@ -208,6 +208,16 @@ def test_a_write_of_unknown_outcome_is_said_and_never_repeated(failure, call):
     assert len(fake.calls) == 1
 
 
+def test_an_answer_without_an_id_is_none():
+    fake = FakeN8n()
+    fake.script = [httpx.Response(200, json={"ok": True})] * 2
+    client = client_of(fake)
+    with pytest.raises(errors.AmbiguousWrite):
+        client.create_workflow(content())
+    with pytest.raises(errors.NotAnApi):
+        client.get_workflow("w1")
+
+
 def test_retry_after_is_honoured_with_a_cap():
     fake, slept = FakeN8n(1), []
     fake.script = [
