@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import orjson
 from django.db import connection
 from django.db.models import Model
+from django.db.models.base import ModelState
 
 ROWS_AT_ONCE = 2000
+M = TypeVar("M", bound=Model)
+
+
+def maker(model: type[M], **common: Any) -> Callable[..., M]:
+    """Makes instances with a key of their own that agree in ``common``, without asking each field for its default.
+
+    A quarter of the time of calling the model, for thousands. Defaults are shared: replace them, do not change them.
+    """
+    template = model(**common).__dict__
+    key = model._meta.pk
+
+    def make(**values: Any) -> M:
+        made = model.__new__(model)
+        made.__dict__ = {**template, "_state": ModelState(), key.attname: key.get_default(), **values}
+        return made
+
+    return make
 
 
 def insert(rows: Sequence[Model]) -> None:

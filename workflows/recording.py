@@ -186,6 +186,8 @@ class _Recording:
         )
         self.undecided = decision.undecided
         keys = _KeyMaker(self.keys.values())
+        new_canonical = bulk.maker(CanonicalWorkflow, tenant_id=self.tenant_id)
+        new_place = bulk.maker(WorkflowEnvMap, tenant_id=self.tenant_id, environment_id=self.environment_id)
         for newcomer in newcomers:
             ident = newcomer.env_workflow_id
             canonical_id = decision.linked.get(ident)
@@ -193,18 +195,11 @@ class _Recording:
                 self.place_of[ident] = reusable[canonical_id]
                 continue
             if canonical_id is None:
-                canonical = CanonicalWorkflow(
-                    tenant_id=self.tenant_id, key=keys.make(newcomer.name), name=newcomer.name[:500]
-                )
+                canonical = new_canonical(key=keys.make(newcomer.name), name=newcomer.name[:500])
                 self.new_canonicals.append(canonical)
                 self.keys[canonical.pk] = canonical.key
                 canonical_id = canonical.pk
-            place = WorkflowEnvMap(
-                tenant_id=self.tenant_id,
-                environment_id=self.environment_id,
-                canonical_workflow_id=canonical_id,
-                env_workflow_id=ident,
-            )
+            place = new_place(canonical_workflow_id=canonical_id, env_workflow_id=ident)
             self.new_places.append(place)
             self.place_of[ident] = place
 
