@@ -12,6 +12,7 @@ from opsconsole.core.errors import Forbidden
 from opsconsole.core.paging import clamp
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants
+from tenants.requests import token_of
 from tenants.scope import platform_scope, tenant_scope
 
 from . import selectors
@@ -72,7 +73,7 @@ def _scope(request: HttpRequest, tenant: str) -> AbstractContextManager[Any]:
     if tenant or bound:
         visit = visit_for(request, tenant_id=tenant or bound.pk, grant=Grants.VIEW_TRAIL)  # type: ignore[union-attr]
         return tenant_scope(visit.tenant.pk)
-    narrowed = request.auth.permissions  # type: ignore[attr-defined]
+    narrowed = token_of(request).permissions
     if not may_read_platform_trail(caller(request)) or (narrowed and Grants.VIEW_TRAIL not in narrowed):
         raise Forbidden("Name the tenant whose trail you want.", recovery="Add ?tenant=<short name>.")
     return platform_scope()

@@ -16,6 +16,7 @@ from opsconsole.core.sending import Download
 from tenants.models import Grants, PlatformRole, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
+from tenants.requests import person_of
 
 from . import presenters, selectors
 from .export import COUNTED, FORMATS, count_matching, export_trail
@@ -104,7 +105,7 @@ def platform_trail_entry(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _require(request: HttpRequest) -> None:
-    if not may_read_platform_trail(request.user):  # type: ignore[arg-type]
+    if not may_read_platform_trail(person_of(request)):
         raise Forbidden(
             "Only platform admins and compliance officers read the platform's trail.",
             recovery="A tenant's own trail is on its Trail page.",

@@ -20,6 +20,7 @@ from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.pages import Visit
 from tenants.permissions import is_platform_admin
+from tenants.requests import token_of
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import Environment
 from workflows.permissions import require_operate
@@ -186,7 +187,7 @@ def stop_all(request: HttpRequest) -> dict[str, Any]:
     user = caller(request)
     with platform_scope():
         allowed = is_platform_admin(user)
-    if not allowed or only_tenant(request) is not None or request.auth.permissions:  # type: ignore[attr-defined]
+    if not allowed or only_tenant(request) is not None or token_of(request).permissions:
         raise Forbidden("Only a platform admin may stop every tenant's checks.")
     return scheduling.stop_all(by=user)
 

@@ -18,6 +18,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import Forbidden, NotFound
 from tenants.models import Grants, User
 from tenants.pages import Visit, open_visit, tenant_page
+from tenants.requests import person_of
 from tenants.scope import tenant_scope
 
 from . import guardrails, selectors, services
@@ -146,7 +147,7 @@ async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) 
 @login_required
 def opt_out(request: HttpRequest) -> HttpResponse:
     """A person's own choice: whether support may ever take their place."""
-    user: User = request.user  # type: ignore[assignment]
+    user = person_of(request)
     if request.method == "POST":
         refused = request.POST.get("choice") == "refuse"
         services.set_opt_out(user=user, opted_out=refused)

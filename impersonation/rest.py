@@ -14,6 +14,7 @@ from opsconsole.core.paging import clamp
 from tenants.api import NOBODYS, caller, only_tenant, visit_for
 from tenants.models import ApiToken, Grants, Tenant, User
 from tenants.permissions import is_platform_admin
+from tenants.requests import token_of
 from tenants.scope import platform_scope
 
 from . import emergency, factors, guardrails, selectors, services
@@ -69,7 +70,7 @@ class ReasonBody(Schema):
 
 def _unbound(request: HttpRequest) -> ApiToken:
     """Support's own work needs a token that is bound to no tenant and narrowed to nothing else."""
-    token: ApiToken = getattr(request, "real_token", None) or request.auth  # type: ignore[attr-defined]
+    token: ApiToken = getattr(request, "real_token", None) or token_of(request)
     if token.tenant_id is not None or (token.permissions and "impersonate" not in token.permissions):
         raise Forbidden(
             "This token is bound to a tenant or narrowed.", recovery="Use an unbound token of your own account."
@@ -173,7 +174,7 @@ def _may_force(request: HttpRequest, session: ImpersonationSession) -> None:
 
 def _everywhere(request: HttpRequest) -> bool:
     """Whether the caller, with this token, sees the sessions of every tenant."""
-    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    token = token_of(request)
     narrowed = bool(token.permissions) and Grants.VIEW_TRAIL not in token.permissions
     return may_look(token.user) and token.tenant_id is None and not narrowed
 

@@ -12,8 +12,9 @@ from django.urls import reverse
 
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound, OpsError
-from tenants.models import Grants, User
+from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
+from tenants.requests import person_of
 from tenants.scope import platform_scope, tenant_scope
 
 from . import selectors
@@ -94,7 +95,7 @@ def _start(request: HttpRequest, session: ImpersonationSession) -> Any:
     name = session.impersonated_tenant.name
     if request.POST.get("typed", "").strip() != name:
         raise Invalid(f"Type “{name}” as it is written.", recovery="Nothing was undone.", details={"typed": name})
-    user: User = request.user  # type: ignore[assignment]
+    user = person_of(request)
     everything = request.POST.get("choice") == "all"
     return start_revert(
         session=session,

@@ -21,6 +21,7 @@ from opsconsole.core.middleware import error_response
 from tenants.models import PlatformRole, Tenant, User
 from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
+from tenants.requests import person_of
 from tenants.scope import platform_scope
 
 from . import factors, guardrails, selectors, services
@@ -36,17 +37,13 @@ FILM = (("", "Everything"), ("reads", "Reads"), ("writes", "Writes"), ("effects"
 BOTH = ("GET", "HEAD", "POST")
 
 
-def _user(request: HttpRequest) -> User:
-    return request.user  # type: ignore[return-value]
-
-
 def may_look(user: User) -> bool:
     """Support staff, compliance officers and platform admins see every session."""
     return user.role == PlatformRole.COMPLIANCE_OFFICER or guardrails.may_support(user)
 
 
 def _require_look(request: HttpRequest) -> None:
-    if not may_look(_user(request)):
+    if not may_look(person_of(request)):
         raise Forbidden("Only support, compliance officers and platform admins see this page.")
 
 
@@ -56,7 +53,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
     _require_look(request)
     state, q = request.GET.get("state", ""), request.GET.get("q", "").strip()
     page = selectors.list_sessions(state=state, q=q, cursor=request.GET.get("cursor", ""))
-    now, user = clock.now(), _user(request)
+    now, user = clock.now(), person_of(request)
     for row in page.rows:
         row.over, row.counts = row.over_at(now), selectors.counts_of(row)
         row.flags = selectors.flags(row, row.counts)
@@ -80,7 +77,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
 @platform_page(methods=BOTH, scope=False)
 def start(request: HttpRequest) -> HttpResponse:
     """Choose a customer and one of its people, say why. What was typed survives the second factor."""
-    user = _user(request)
+    user = person_of(request)
     if not guardrails.may_support(user):
         raise Forbidden("Only support staff and platform admins start support sessions.")
     given: Any = request.POST if request.method == "POST" else request.GET
@@ -144,7 +141,7 @@ def _start(request: HttpRequest, user: User, tenant: Tenant, form: StartForm) ->
 
 def _mine(request: HttpRequest) -> ImpersonationSession:
     with platform_scope():
-        found = selectors.live_session_of(_user(request))
+        found = selectors.live_session_of(person_of(request))
     if found is None:
         raise NotFound("You have no support session.", recovery="Start one on the page “Support”.")
     return found
@@ -154,7 +151,7 @@ def _mine(request: HttpRequest) -> ImpersonationSession:
 def mine(request: HttpRequest) -> HttpResponse:
     """The own session: how long, in which mode, what waits; and the ways on and out."""
     with platform_scope():
-        found = selectors.live_session_of(_user(request))
+        found = selectors.live_session_of(person_of(request))
         context: dict[str, Any] = {"session": found, "nav_section": "support-sessions"}
         if found is not None:
             now = clock.now()
@@ -174,7 +171,7 @@ def mine(request: HttpRequest) -> HttpResponse:
 @platform_page(methods=("POST",), scope=False)
 def mine_act(request: HttpRequest, what: str) -> HttpResponse:
     """One act on the own session: end, extend, ask (for write mode), write, read (write mode no more)."""
-    user, session = _user(request), _mine(request)
+    user, session = person_of(request), _mine(request)
     if what == "end":
         services.end_session(session_id=session.pk, by=user, reason="ended by its own person")
         request.session.pop(HINT, None)
@@ -231,13 +228,13 @@ def _session(pk: uuid.UUID) -> ImpersonationSession:
 def session(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One session as a film strip, live while it runs."""
     _require_look(request)
-    found = _session(pk)
+    found, person = _session(pk), person_of(request)
     context = session_context(found, slug=found.impersonated_tenant.slug, kind=request.GET.get("kind", ""))
     context |= {
         "flags": selectors.flags(found, context["counts"], tenants_that_day=selectors.tenants_within_a_day(found)),
-        "may_end": context["over"] is None and services.may_end(found, _user(request)),
+        "may_end": context["over"] is None and services.may_end(found, person),
         "end_url": reverse("support-session-end", kwargs={"pk": pk}),
-        "revert_url": reverse("support-session-revert", kwargs={"pk": pk}) if is_platform_admin(_user(request)) else "",
+        "revert_url": reverse("support-session-revert", kwargs={"pk": pk}) if is_platform_admin(person) else "",
         "events_url": reverse("support-session-events", kwargs={"pk": pk}),
         "trail_url": f"{reverse('platform-trail')}?session={pk}",
         "nav_section": "support-sessions",
@@ -249,7 +246,7 @@ def session(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @platform_page(methods=("POST",), scope=False)
 def session_end(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """End somebody's session now: a platform admin's, or one's own from another browser."""
-    user = _user(request)
+    user = person_of(request)
     with platform_scope():
         found = _session(pk)
         if not services.may_end(found, user):
@@ -264,7 +261,7 @@ def session_end(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 def end_all(request: HttpRequest) -> HttpResponse:
     """End every session on the platform."""
     reason = request.POST.get("reason", "").strip() or "all sessions ended by a platform admin"
-    count = services.end_all(by=_user(request), reason=reason)
+    count = services.end_all(by=person_of(request), reason=reason)
     messages.success(request, f"{count} support session{'' if count == 1 else 's'} ended.")
     return redirect("support-sessions")
 
@@ -273,7 +270,7 @@ def end_all(request: HttpRequest) -> HttpResponse:
 def request_answer(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """A second person of support agrees to write mode, or does not."""
     approve = request.POST.get("answer") == "approve"
-    services.decide(request_id=pk, by=_user(request), approve=approve, browser=browser_of(request))
+    services.decide(request_id=pk, by=person_of(request), approve=approve, browser=browser_of(request))
     messages.success(request, "Agreed. It can be used once, within 15 minutes." if approve else "Turned down.")
     return redirect("support-sessions")
 

@@ -14,9 +14,10 @@ from django.shortcuts import redirect, render
 
 from opsconsole.core.errors import NotFound, OpsError
 from opsconsole.core.middleware import error_response
-from tenants.models import Grants, User
+from tenants.models import Grants
 from tenants.pages import Visit, open_visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
+from tenants.requests import person_of
 from tenants.scope import tenant_scope
 
 from . import events, presenters, selectors, services
@@ -42,7 +43,7 @@ def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
 @platform_page()
 def platform_jobs(request: HttpRequest) -> HttpResponse:
     """Every tenant's jobs for platform admins; for others their own, where they still belong."""
-    user: User = request.user  # type: ignore[assignment]
+    user = person_of(request)
     admin = is_platform_admin(user)
     own: dict[str, Any] = (
         {} if admin else {"mine": user.pk, "tenant_ids": list(user.memberships.values_list("tenant_id", flat=True))}

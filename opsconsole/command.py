@@ -20,6 +20,7 @@ from promotions.models import Promotion
 from tenants.models import Grants, PlatformRole, Tenant, User
 from tenants.pages import Visit, open_visit
 from tenants.permissions import is_platform_admin
+from tenants.requests import person_of
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import CanonicalWorkflow, Environment
 
@@ -287,7 +288,7 @@ def _found(q: str, slugs: dict[uuid.UUID, tuple[str, str]]) -> list[tuple[str, l
 def command(request: HttpRequest) -> HttpResponse:
     """The bar's answer to HTMX; a plain page without JavaScript."""
     q = request.GET.get("q", "").strip()[:LONGEST_QUERY]
-    groups = find(user=request.user, q=q, slug=request.GET.get("tenant", ""))  # type: ignore[arg-type]
+    groups = find(user=person_of(request), q=q, slug=request.GET.get("tenant", ""))
     context = {"groups": groups, "query": q}
     partial = getattr(request, "htmx", False)
     return render(request, "components/command_results.html" if partial else "estate/command.html", context)

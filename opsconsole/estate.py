@@ -24,6 +24,7 @@ from promotions.models import Promotion, PromotionStatus
 from tenants.models import PlatformRole, Tenant, TenantStatus, User
 from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
+from tenants.requests import person_of
 from tenants.selectors import MEMBERSHIPS_SHOWN
 from workflows.models import ConnectionStatus, Environment
 
@@ -227,7 +228,7 @@ def drift_lines(tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, list[int]]:
 @platform_page()
 def estate(request: HttpRequest) -> HttpResponse:
     """The platform's home; somebody with one tenant goes straight into it."""
-    user: User = request.user  # type: ignore[assignment]
+    user = person_of(request)
     admin = is_platform_admin(user)
     everything = user.role == PlatformRole.COMPLIANCE_OFFICER or admin
     if user.role == PlatformRole.SUPPORT and not admin and not user.memberships.exists():
@@ -264,7 +265,7 @@ WORDS = {
 @platform_page(scope=False)
 def platform_health(request: HttpRequest) -> HttpResponse:
     """Each part of the platform, asked now. For platform admins and support."""
-    user: User = request.user  # type: ignore[assignment]
+    user = person_of(request)
     if not (is_platform_admin(user) or user.role == PlatformRole.SUPPORT):
         raise NotFound
     parts = []

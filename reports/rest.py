@@ -15,6 +15,7 @@ from opsconsole.core.errors import NotFound
 from opsconsole.core.paging import clamp
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants, Tenant
+from tenants.requests import token_of
 from tenants.scope import platform_scope
 
 from . import selectors, services
@@ -55,7 +56,7 @@ def _place(request: HttpRequest, tenant: str) -> Tenant | None:
 
 
 def _may_platform(request: HttpRequest) -> bool:
-    token = request.auth  # type: ignore[attr-defined]
+    token = token_of(request)
     if token.tenant_id is not None or (token.permissions and Grants.VIEW_TRAIL not in token.permissions):
         return False
     with platform_scope():

@@ -17,8 +17,9 @@ from audit.views import may_read_platform_trail
 from opsconsole.core import clock
 from opsconsole.core.errors import NotFound, OpsError
 from opsconsole.core.sending import Download
-from tenants.models import Grants, Tenant, User
+from tenants.models import Grants, Tenant
 from tenants.pages import Visit, platform_page, tenant_page
+from tenants.requests import person_of
 from tenants.scope import platform_scope
 
 from . import formats, mailing, selectors, services
@@ -74,7 +75,7 @@ def both(methods: tuple[str, ...] = READS) -> Callable[[View], tuple[View, View]
         @functools.wraps(view)
         def of_platform(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             with platform_scope():
-                allowed = may_read_platform_trail(request.user)  # type: ignore[arg-type]
+                allowed = may_read_platform_trail(person_of(request))
             if not allowed:
                 raise PlatformOnly
             return view(request, Place(None), **kwargs)
@@ -125,10 +126,10 @@ def _report(request: HttpRequest, place: Place, name: str) -> HttpResponse:
             tenant=place.tenant,
             asked=asked,
             kind=form.cleaned_data["format"] or Format.CSV,
-            requested_by=request.user,  # type: ignore[arg-type]
+            requested_by=person_of(request),
         )
         return redirect(place.url("report-run", pk=run.pk))
-    schedule = ScheduleForm(report=report, tenants=place.tenants(), initial={"recipients": request.user.email})  # type: ignore[union-attr]
+    schedule = ScheduleForm(report=report, tenants=place.tenants(), initial={"recipients": person_of(request).email})
     return _show_report(request, place, report, form=form, asked=asked, schedule=schedule)
 
 
@@ -173,7 +174,7 @@ def _schedule_new(request: HttpRequest, place: Place, name: str) -> HttpResponse
     """A report that is sent by itself from now on."""
     report = report_named(name)
     form = ScheduleForm(request.POST, report=report, tenants=place.tenants())
-    user: User = request.user  # type: ignore[assignment]
+    user = person_of(request)
     if form.is_valid():
         given = form.cleaned_data
         try:

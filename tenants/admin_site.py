@@ -15,6 +15,7 @@ from django.template.response import SimpleTemplateResponse
 from opsconsole.core.errors import Forbidden
 
 from .permissions import is_platform_admin
+from .requests import person_of
 from .scope import platform_scope
 
 
@@ -30,7 +31,7 @@ class OpsAdminSite(admin.AdminSite):
         # Asked for every model on the page: once a request is enough.
         known: bool | None = getattr(request, "_is_platform_admin", None)
         if known is None:
-            known = is_platform_admin(request.user)  # type: ignore[arg-type]
+            known = is_platform_admin(person_of(request))
             request._is_platform_admin = known  # type: ignore[attr-defined]
         return known
 

@@ -16,6 +16,7 @@ from opsconsole.core.errors import NotFound
 
 from .models import ApiToken, Grants, PlatformRole, Tenant, User
 from .pages import NOBODYS, Visit, open_visit
+from .requests import token_of
 from .scope import platform_scope
 from .tokens import TokenRefused, authenticate_slowly
 
@@ -54,7 +55,7 @@ class BearerToken(HttpBearer):
 
 def caller(request: HttpRequest) -> User:
     """The person behind the token."""
-    return request.auth.user  # type: ignore[attr-defined,no-any-return]
+    return token_of(request).user
 
 
 def visit_for(
@@ -68,7 +69,7 @@ def visit_for(
 
     ``tenant_id`` may also be a slug, as people type it.
     """
-    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    token = token_of(request)
     lookup = tenant_id
     if lookup is not None and not isinstance(lookup, uuid.UUID):
         try:
@@ -102,7 +103,7 @@ def visit_for_object(
 
 def only_tenant(request: HttpRequest) -> Tenant | None:
     """The tenant that the token is bound to, if it is."""
-    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    token = token_of(request)
     if token.tenant_id is None:
         return None
     with platform_scope():

@@ -16,6 +16,7 @@ from opsconsole.core.errors import Forbidden, NotFound
 
 from .models import Grants, PlatformRole, Tenant, User
 from .permissions import grants_on_tenant, is_platform_admin, require
+from .requests import person_of
 from .scope import platform_scope, tenant_scope
 from .selectors import tenants_of
 from .shell import shell_items
@@ -108,7 +109,7 @@ def tenant_page(
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
             partial = bool(getattr(request, "htmx", False)) and not request.htmx.boosted  # type: ignore[attr-defined]
-            visit = open_visit(user=request.user, slug=tenant_slug, with_shell=not partial)  # type: ignore[arg-type]
+            visit = open_visit(user=person_of(request), slug=tenant_slug, with_shell=not partial)
             visit.require(grant if request.method in READING else write_grant or grant)
             request.visit = visit  # type: ignore[attr-defined]
             if not scope:
@@ -135,7 +136,7 @@ def platform_page(
         def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
-            if admins_only and not is_platform_admin(request.user):  # type: ignore[arg-type]
+            if admins_only and not is_platform_admin(person_of(request)):
                 raise Forbidden
             if not scope:
                 return view(request, **kwargs)

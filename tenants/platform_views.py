@@ -15,6 +15,7 @@ from .forms import PersonForm, TenantForm
 from .models import PlatformRole, User
 from .pages import platform_page
 from .permissions import is_platform_admin
+from .requests import person_of
 
 KINDS = (
     ("", "All"),
@@ -34,7 +35,7 @@ def sees_all_tenants(user: User) -> bool:
 @platform_page(methods=("GET", "HEAD", "POST"))
 def tenants(request: HttpRequest) -> HttpResponse:
     """Every tenant; a POST by a platform admin makes one."""
-    user: User = request.user  # type: ignore[assignment]
+    user = person_of(request)
     admin = is_platform_admin(user)
     if not sees_all_tenants(user) or (request.method == "POST" and not admin):
         raise Forbidden(

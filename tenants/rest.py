@@ -15,6 +15,7 @@ from . import people
 from .api import caller
 from .models import ApiToken, Tenant
 from .permissions import is_platform_admin
+from .requests import token_of
 from .scope import platform_scope
 from .tokens import revoke_token, rotate_token
 
@@ -24,7 +25,7 @@ router = Router()
 @router.get("/tenants", summary="The tenants the caller may see")
 def list_tenants(request: HttpRequest, limit: int = 50, cursor: str = "") -> dict[str, Any]:
     user = caller(request)
-    bound_to = request.auth.tenant_id  # type: ignore[attr-defined]
+    bound_to = token_of(request).tenant_id
     with platform_scope():
         rows = Tenant.objects.all()
         if not is_platform_admin(user):
@@ -62,7 +63,7 @@ class Rotation(Schema):
 @router.get("/tokens/current", summary="The token that asks")
 def show_token(request: HttpRequest) -> dict[str, Any]:
     with platform_scope():
-        return {"token": _token(request.auth)}  # type: ignore[attr-defined]
+        return {"token": _token(token_of(request))}
 
 
 @router.post("/tokens/current/rotate", summary="A new secret for the token that asks", response={201: dict[str, Any]})
@@ -70,7 +71,7 @@ def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any
     """The new secret is shown once. The old one is refused at once, or after ``keep_old_hours`` (at most 72)."""
     with platform_scope():
         made, secret = rotate_token(
-            token=request.auth,  # type: ignore[attr-defined]
+            token=token_of(request),
             by=caller(request),
             keep_old_hours=given.keep_old_hours,
         )
@@ -80,7 +81,7 @@ def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any
 
 @router.delete("/tokens/current", summary="End the token that asks")
 def end_token(request: HttpRequest) -> dict[str, Any]:
-    token: ApiToken = request.auth  # type: ignore[attr-defined]
+    token = token_of(request)
     with platform_scope():
         revoke_token(token_id=str(token.pk), tenant=token.tenant)
     return {"revoked": str(token.pk)}
@@ -90,7 +91,7 @@ def end_token(request: HttpRequest) -> dict[str, Any]:
 def remove_platform_admin(request: HttpRequest, user_id: uuid.UUID) -> dict[str, Any]:
     """The person's sign-ins and tokens end with it. Needs an unbound token of another platform admin."""
     by = caller(request)
-    token = request.auth  # type: ignore[attr-defined]
+    token = token_of(request)
     if not is_platform_admin(by) or token.tenant_id is not None or token.permissions:
         raise Forbidden(
             "Only platform admins do this.", recovery="Use a token of a platform admin that is bound to no tenant."
