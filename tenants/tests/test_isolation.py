@@ -11,7 +11,7 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from conftest import owner_connection
 from operations.models import Operation
-from tenants.models import Membership, Tenant
+from tenants.models import Membership, Tenant, UserSession
 from tenants.scope import ScopeError, platform_scope, tenant_scope
 
 pytestmark = pytest.mark.django_db
@@ -130,6 +130,12 @@ def test_nothing_is_written_across(cast: Any, how: str) -> None:
             )
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+def test_who_only_reads_reads_no_keys_of_sign_ins(cast: Any) -> None:
+    for scope in (tenant_scope(cast.tenant.pk, read_only=True), platform_scope(read_only=True)):
+        with scope, pytest.raises(ProgrammingError, match="user_sessions"), transaction.atomic():
+            UserSession.objects.exists()
 
 
 def test_scopes_do_not_nest_across_tenants(cast: Any) -> None:
