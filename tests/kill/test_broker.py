@@ -23,7 +23,6 @@ def test_emptying_redis_breaks_no_routing(stage: Stage) -> None:
         for _ in range(2):
             with stage.broker.lock:
                 stage.broker.empty()
-                assert stage.broker.redis.dbsize() == 0
                 operation = start_capture(tenant_id=stage.tenant.pk, environment_id=stage.source.pk, requested_by=None)
                 began = len(victim.boundaries())
                 stage.broker.wake(operation, queue=victim.queue)
