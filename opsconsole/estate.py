@@ -93,6 +93,11 @@ class Tile:
         return "in_sync", "In sync"
 
     @property
+    def is_seen(self) -> bool:
+        """Whether anybody can know what drifts there now."""
+        return not self.unreachable and self.health[0] != "unknown"
+
+    @property
     def severity_rows(self) -> list[tuple[str, str, int]]:
         """(value, word, count) of the severities that occur, gravest first."""
         return [

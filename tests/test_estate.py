@@ -76,7 +76,9 @@ def test_trouble_comes_first_and_each_sees_their_own(cast: Any) -> None:
 def test_what_is_not_known_is_never_good(cast: Any) -> None:
     def health(tenant: Tenant) -> tuple[str, str]:
         with platform_scope():
-            return estate.tiles(Tenant.objects.filter(pk=tenant.pk)).rows[0].health
+            tile = estate.tiles(Tenant.objects.filter(pk=tenant.pk)).rows[0]
+        assert tile.is_seen is (tile.health[0] != "unknown")
+        return tile.health
 
     assert health(cast.tenant)[0] == "unknown"
     set_up(cast.tenant, captured=False)
@@ -91,6 +93,10 @@ def test_what_is_not_known_is_never_good(cast: Any) -> None:
     with platform_scope():
         Operation.objects.filter(pk=operation.pk).update(status="FAILED", ended_at=clock.now())
     assert health(cast.tenant)[0] == "failed"
+    with platform_scope():
+        Environment.objects.update(connection_status="failed")
+        (tile,) = estate.tiles(Tenant.objects.filter(pk=cast.tenant.pk)).rows
+    assert tile.health == ("failed", "Not reachable") and not tile.is_seen
 
 
 def test_the_line_counts_what_stood_open_each_day(cast: Any) -> None:
