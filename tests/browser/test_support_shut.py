@@ -21,7 +21,7 @@ OPEN = """all => all.filter(e => !e.closest("#support-banner")).map(e => e.match
     ? ["POST", new URL(e.getAttribute("action") ?? "", location).pathname, Object.fromEntries(new FormData(e))]
     : ["GET", new URL(e.href).pathname, {}])"""
 SHOWN = "a[href^='/']:not([aria-disabled]), form[method=post]:has(button:not([type=button]):enabled)"
-PAGES = 45
+PAGES = 32
 
 
 def as_writing(console: Running) -> None:
