@@ -11,6 +11,7 @@ MASKED_COLUMNS = (
     "git_remote_secret",
     "token_hash",
     "session_data",
+    "session_key",
 )
 
 #: A write that changes nothing but these leaves no row.
@@ -152,7 +153,8 @@ BEGIN
     IF door = '' AND session_user <> '{APPLICATION_ROLE}' THEN
         door := 'sql';
         PERFORM set_config('opsconsole.actor_id', '', true), set_config('opsconsole.acting_as_id', '', true),
-                set_config('opsconsole.session_id', '', true), set_config('opsconsole.operation_id', '', true);
+                set_config('opsconsole.session_id', '', true), set_config('opsconsole.operation_id', '', true),
+                set_config('opsconsole.request_id', '', true), set_config('opsconsole.ip_address', '', true);
     END IF;
     IF TG_OP = 'UPDATE' THEN
         SELECT count(*) INTO many FROM new_rows;
@@ -212,7 +214,8 @@ def record_events_sql() -> str:
     """``opsconsole_record_events(events)``: entries that are not a write of a row; how many were appended.
 
     ``events`` is a list of objects with ``tenant_id, actor_id, acting_as_id, session_id, request_id, operation_id,
-    source, ip_address, action, resource_type, resource_id, name, details``. In a tenant's scope only its own.
+    source, ip_address, action, resource_type, resource_id, name, details``. In a tenant's scope only its own. Of a
+    person at ``psql`` only the role's name is believed.
     """
     return f"""
 CREATE OR REPLACE FUNCTION opsconsole_record_events(events jsonb) RETURNS integer
@@ -221,6 +224,7 @@ DECLARE
     written integer;
     lineage integer := opsconsole_trail_epoch();
     own text := coalesce(current_setting('opsconsole.tenant_id', true), '');
+    is_ours boolean := session_user IN ('{APPLICATION_ROLE}', '{OWNER_ROLE}');
 BEGIN
     IF session_user = '{APPLICATION_ROLE}' AND current_setting('role') <> 'opsconsole_platform' AND EXISTS (
         SELECT FROM jsonb_array_elements(events) AS e WHERE coalesce(e->>'tenant_id', '') <> own OR own = '') THEN
@@ -230,13 +234,14 @@ BEGIN
         RAISE EXCEPTION 'An event without context: nobody says who is acting.' USING ERRCODE = 'insufficient_privilege';
     END IF;
     INSERT INTO audit_logentry ({_COLUMNS})
-    SELECT e.tenant_id, e.actor_id, e.acting_as_id, e.session_id, coalesce(e.request_id, ''), e.operation_id,
-           CASE WHEN session_user IN ('{APPLICATION_ROLE}', '{OWNER_ROLE}') THEN e.source ELSE 'sql' END,
+    SELECT e.tenant_id, CASE WHEN is_ours THEN e.actor_id END, CASE WHEN is_ours THEN e.acting_as_id END,
+           CASE WHEN is_ours THEN e.session_id END, CASE WHEN is_ours THEN coalesce(e.request_id, '') ELSE '' END,
+           CASE WHEN is_ours THEN e.operation_id END, CASE WHEN is_ours THEN e.source ELSE 'sql' END,
            3, e.action, e.resource_type, e.resource_id, coalesce(e.resource_id::text, ''),
            left(coalesce(e.name, ''), 200),
            CASE WHEN pg_column_size(e.details) > {_LONG_BYTES} THEN opsconsole_tidy(e.details)
                 ELSE coalesce(e.details, '{{}}') END,
-           nullif(e.ip_address, '')::inet, session_user, lineage, pg_current_xact_id(),
+           CASE WHEN is_ours THEN nullif(e.ip_address, '')::inet END, session_user, lineage, pg_current_xact_id(),
            clock_timestamp()
       FROM jsonb_to_recordset(events) AS e(
            tenant_id uuid, actor_id uuid, acting_as_id uuid, session_id uuid, request_id text, operation_id uuid,

@@ -16,6 +16,7 @@ from audit.anchors import failing
 from operations import selectors
 from operations.models import Heartbeat
 from opsconsole.core import clock
+from snapshots.repository import missing_stores
 from tenants.scope import platform_scope
 
 logger = structlog.get_logger(__name__)
@@ -55,7 +56,12 @@ def git_store() -> dict[str, Any]:
     root = settings.GIT_ROOT
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free
-    return {"status": "ok" if free > LEAST_FREE_BYTES else "failed", "free_bytes": free}
+    found: dict[str, Any] = {"status": "ok" if free > LEAST_FREE_BYTES else "failed", "free_bytes": free}
+    if missing := len(missing_stores()):
+        stores = "the store of a tenant is" if missing == 1 else f"the stores of {missing} tenants are"
+        message = f"In the folder {stores} missing: is it mounted? A capture would begin anew."
+        found |= {"status": "failed", "missing_stores": missing, "message": message}
+    return found
 
 
 def jobs() -> dict[str, Any]:

@@ -124,23 +124,23 @@ def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str
         content = portable(raw)
         data = dump(content)
         seen = identity.seen_workflow(raw, content)
+        odd = warnings(content)[:20]
+        addresses = sorted({a for a in map(webhook_address, content["nodes"]) if a})
+        live = live_portable(raw)
+        live_mark = fingerprint(live) if live is not None else None
     except (ContentError, TypeError, AttributeError, ValueError, RecursionError) as error:
         told = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
         gathered.unreadable.add(ident)
         gathered.note("unreadable", told, workflow_id=ident, name=str(name or ""))
         return None
-    findings = [
-        _finding(odd["code"], odd["message"], ident, seen.name, odd.get("node", "")) for odd in warnings(content)[:20]
-    ]
+    findings = [_finding(one["code"], one["message"], ident, seen.name, one.get("node", "")) for one in odd]
     extra: dict[str, Any] = {"bytes": len(data), "blob": put(data) if put is not None else ""}
-    addresses = sorted({a for a in map(webhook_address, content["nodes"]) if a})
     if addresses:
         extra["webhooks"] = addresses
     if seen.fingerprint.workflow_refs:
         extra["refs"] = list(dict.fromkeys(seen.fingerprint.workflow_refs))
-    live = live_portable(raw)
-    if live is not None:
-        extra["live"] = fingerprint(live)
+    if live_mark is not None:
+        extra["live"] = live_mark
         findings.append(_finding("draft", "The editor holds a draft; n8n runs another version.", ident, seen.name))
     return Taken(seen, extra, tuple(findings))
 

@@ -28,6 +28,15 @@ def store_for(tenant_id: uuid.UUID) -> GitStore:
     return GitStore.open(settings.GIT_ROOT, tenant_id).create()
 
 
+def missing_stores() -> list[uuid.UUID]:
+    """Tenants that have snapshots and no store: the folder is lost, or not mounted."""
+    with platform_scope():
+        captured = list(
+            Environment.objects.filter(last_snapshot_id__isnull=False).values_list("tenant_id", flat=True).distinct()
+        )
+    return [tenant_id for tenant_id in captured if not GitStore.open(settings.GIT_ROOT, tenant_id).exists()]
+
+
 @contextlib.contextmanager
 def failures_named() -> Iterator[None]:
     """Let what the disk refuses come out as SNAP_001, as what Git refuses does."""

@@ -246,6 +246,32 @@ def test_an_operator_cannot_pass_for_somebody_else(live_cast: Any) -> None:
     assert (row.source, row.database_role, row.actor_user_id) == ("sql", "opsconsole_operator", None)
 
 
+def test_nor_can_an_event_that_an_operator_tells(live_cast: Any) -> None:
+    somebody, request = str(live_cast.owner.pk), "somebody-else-s-request"
+    event = {
+        **dict.fromkeys(("actor_id", "acting_as_id", "session_id", "operation_id"), somebody),
+        "tenant_id": str(live_cast.tenant.pk),
+        "source": "web",
+        "request_id": request,
+        "ip_address": "203.0.113.7",
+        "action": "LOGIN",
+        "resource_type": "users",
+        "resource_id": somebody,
+        "details": {},
+    }
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"], autocommit=True) as operator:
+        operator.execute("SELECT opsconsole_record_events(%s)", [json.dumps([event])])
+        operator.execute("SELECT set_config('opsconsole.request_id', %s, false)", [request])
+        operator.execute("SELECT set_config('opsconsole.ip_address', '203.0.113.7', false)")
+        operator.execute("UPDATE users SET name = 'X' WHERE id = %s", [live_cast.viewer.pk])
+    with platform_scope():
+        told, written = AuditLog.objects.filter(resource_type="users").order_by("-id")[:2]
+    for row in (told, written):
+        assert (row.source, row.database_role) == ("sql", "opsconsole_operator")
+        assert {row.actor_user_id, row.impersonated_user_id, row.session_id, row.operation_id, row.ip_address} == {None}
+        assert row.request_id != request
+
+
 def test_entries_outside_every_month_are_kept_in_the_default_partition(cast: Any) -> None:
     with owner_connection() as owner, owner.transaction(force_rollback=True):
         row = owner.execute(

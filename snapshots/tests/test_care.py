@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from operations import services as operations
 from operations.models import Operation, Schedule
@@ -85,3 +87,16 @@ def test_a_branch_moved_by_force_costs_no_snapshot(captured: Any, live_cast: Any
     start_capture(tenant_id=live_cast.tenant.pk, environment_id=captured.pk, requested_by=None)
     assert run_operations(live_cast.tenant) == ["COMPLETED"]
     assert verify_snapshot(second)["status"] == "verified"
+
+
+def test_a_git_folder_that_is_not_there_is_seen_before_a_capture_begins_anew(
+    captured: Any, settings: Any, tmp_path: Path, client: Client
+) -> None:
+    def found() -> dict[str, Any]:
+        return client.get("/health/detailed").json()["components"]["git_store"]
+
+    assert found()["status"] == "ok"
+    settings.GIT_ROOT = tmp_path / "not mounted"
+    assert (found()["status"], found()["missing_stores"]) == ("failed", 1)
+    assert "mounted" in found()["message"]
+    assert client.get("/api/v1/snapshots/healthz").status_code == 503
