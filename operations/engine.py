@@ -31,7 +31,7 @@ from tenants.scope import tenant_scope
 from . import outside, stream
 from . import steps as step_rows
 from .effects import Effect, Looked, Outside
-from .errors import Cancelled, Interrupted, LeaseLost, UnknownOutcome
+from .errors import Cancelled, Interrupted, LeaseLost, TryAgain, Unfinished, UnknownOutcome
 from .handlers import handler_for, reach
 from .models import Operation, OperationStatus, OperationStep, StepState
 
@@ -75,6 +75,11 @@ class Run:
             self._steps = step_rows.load(operation.pk)
         self._next_position = max((step.position for step in self._steps.values()), default=0) + 1
         self._outside: dict[str, Outside | None] = {}
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether nothing is tried again by itself after this one."""
+        return self.operation.attempt >= self.operation.max_attempts
 
     # -- control ------------------------------------------------------------------------------------------------
 
@@ -463,12 +468,17 @@ def _carry_out(run: Run) -> str | None:
         return _end(run, OperationStatus.PARKED, error=error)
     except OpsError as error:
         return _end(run, OperationStatus.FAILED, error=error)
+    except TryAgain as error:
+        logger.warning("operation is not finished", exc_info=True, extra={"operation": str(run.operation.pk)})
+        return _later(run, Unfinished(str(error)[:1000]))
     except Exception as error:
         logger.exception("operation met an unexpected failure", extra={"operation": str(run.operation.pk)})
-        unexpected = OpsError(f"Unexpected: {type(error).__name__}: {error}"[:1000])
-        last = run.operation.attempt >= run.operation.max_attempts
-        return _end(run, OperationStatus.PARKED if last else OperationStatus.RETRY_PENDING, error=unexpected)
+        return _later(run, OpsError(f"Unexpected: {type(error).__name__}: {error}"[:1000]))
     return _end(run, OperationStatus.COMPLETED, result=result)
+
+
+def _later(run: Run, error: OpsError) -> str | None:
+    return _end(run, OperationStatus.PARKED if run.is_last_attempt else OperationStatus.RETRY_PENDING, error=error)
 
 
 def _end(

@@ -29,6 +29,20 @@ class UnknownOutcome(OpsError):
     status = 409
 
 
+class Unfinished(OpsError):
+    code = "OPERATION_UNFINISHED"
+    title = "Not finished yet"
+    message = "The job did not come to its end."
+    recovery = "It is tried again by itself after a pause; when it is parked instead, look at its steps and retry it."
+    status = 503
+
+
+class TryAgain(Exception):
+    """What stands in the way may pass by itself: the operation is taken up again after a pause, or parked after its
+    last attempt. People read its text. Not an ``OpsError``, which would end the operation.
+    """
+
+
 class Interrupted(Exception):
     """The run must stop now and write nothing more. Not a failure of the work itself."""
 

@@ -112,7 +112,3 @@ class NotConfirmed(Invalid):
     title = "Not confirmed"
     message = "The name typed is not the name of the target environment."
     recovery = "Type the environment's name exactly as it is shown."
-
-
-class RollbackUnfinished(Exception):
-    """Putting back met a failure that may pass (the target is away): the operation is tried again after a pause."""

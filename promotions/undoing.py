@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from operations.errors import Cancelled, Interrupted
+from operations.errors import Cancelled, Interrupted, TryAgain
 from operations.models import OperationStep, StepState
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
@@ -28,7 +28,7 @@ from workflows.writes import Resolver, pending
 
 from . import material
 from .endings import error_again, told_error
-from .errors import RollbackFailed, RollbackUnfinished
+from .errors import RollbackFailed
 from .judging import FOREIGN, GONE, OLD, OURS, is_mixture, judge
 from .models import PromotionStatus
 from .target import Live, Reading, differences, read_target
@@ -69,9 +69,8 @@ class Undoing:
 
     def _not_now(self, error: dict[str, Any], trouble: Exception) -> dict[str, Any]:
         """Trouble while putting back often passes: try again later; at the last attempt say what is known."""
-        operation = self.run.operation
-        if operation.attempt < operation.max_attempts:
-            raise RollbackUnfinished(
+        if not self.run.is_last_attempt:
+            raise TryAgain(
                 f"Putting the target back did not come to its end ({trouble}); it will be tried again."
             ) from trouble
         cause = (
@@ -251,9 +250,8 @@ class Undoing:
         except Interrupted:
             raise
         except OpsError as error:
-            operation = self.run.operation
             passing = getattr(error, "transient", False) or getattr(error, "ambiguous", False)
-            if passing and operation.attempt < operation.max_attempts:
+            if passing and not self.run.is_last_attempt:
                 raise
             self._restore_rows(client, pre, ours, prefix="undo:rest", tolerant=True)
 

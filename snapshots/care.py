@@ -63,12 +63,16 @@ def look_after(tenant_id: uuid.UUID, *, full: bool) -> dict[str, Any]:
     A branch that somebody has moved by force leads no longer to the snapshots before: ``kept`` is how many commits
     were saved from being dropped for that. Raises ``CaptureFailed``'s kinds (SNAP_001) where Git cannot.
     """
-    with tenant_scope(tenant_id):
-        commits = set(Snapshot.objects.exclude(git_commit_sha=None).values_list("git_commit_sha", flat=True))
-        commits |= set(
-            Environment.objects.exclude(baseline_commit_sha=None).values_list("baseline_commit_sha", flat=True)
-        )
+    commits = _commits_of_rows(tenant_id) if full else []
     store = repository.store_for(tenant_id)
     with repository.failures_named():
-        kept = store.keep(sorted(filter(None, commits))) if full else 0
+        kept = store.keep(commits) if full else 0
         return {**asdict(store.gc(full=full)), "kept": kept}
+
+
+def _commits_of_rows(tenant_id: uuid.UUID) -> list[str]:
+    """What snapshots and approved states point to."""
+    with tenant_scope(tenant_id):
+        seen = Snapshot.objects.values_list("git_commit_sha", flat=True)
+        approved = Environment.objects.values_list("baseline_commit_sha", flat=True)
+        return sorted({sha for sha in (*seen, *approved) if sha})

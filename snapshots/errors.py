@@ -79,10 +79,6 @@ class PutBackFailed(OpsError):
     status = 502
 
 
-class PutBackUnfinished(Exception):
-    """Putting back met a failure that may pass (n8n is away): the operation is tried again after a pause."""
-
-
 class EnvironmentLocked(Conflict):
     code = "REST_005"
     title = "The environment is being written to"

@@ -6,7 +6,7 @@ import uuid
 from typing import Any, ClassVar, NoReturn
 
 from operations.engine import Run
-from operations.errors import Cancelled, Interrupted, UnknownOutcome
+from operations.errors import Cancelled, Interrupted, TryAgain, UnknownOutcome
 from operations.handlers import register
 from opsconsole.core.errors import OpsError
 from workflows.gateway import client_for, environment_by_id
@@ -15,7 +15,7 @@ from workflows.writes import failures
 
 from . import care, preview, pushing, restore, services
 from .capture import capture_into
-from .errors import PutBackFailed, PutBackUnfinished, RestoreFailed, RestoreRefused, WorkflowNotRestored
+from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .models import Snapshot, SnapshotType
 from .planning import Current, Options, Plan
 from .restore import RestoreReport, hash_differences
@@ -281,24 +281,20 @@ class Restore:
             return restore.put_back(run, **facts, forward_prefix="restore", prefix="back", tolerant=False)
         except OpsError as error:
             passing = getattr(error, "transient", False) or getattr(error, "ambiguous", False)
-            if passing and not _is_last(run):
+            if passing and not run.is_last_attempt:
                 raise
             return restore.put_back(run, **facts, forward_prefix="restore", prefix="back:rest", tolerant=True)
 
     def _not_now(self, run: Run, environment: Environment, before: Snapshot, trouble: OpsError) -> NoReturn:
         """n8n or Git is away on the way back: that often passes. After the last try a person must look."""
-        if not _is_last(run):
-            raise PutBackUnfinished(
+        if not run.is_last_attempt:
+            raise TryAgain(
                 f"Putting {environment.name} back did not come to its end ({trouble}); it will be tried again."
             ) from trouble
         details = {"status": "not_put_back", "cause": trouble.to_dict(), "pre_snapshot_id": str(before.pk)}
         raise PutBackFailed(
             f"That everything is as before could not be proven: {trouble.message}", details=details
         ) from trouble
-
-
-def _is_last(run: Run) -> bool:
-    return run.operation.attempt >= run.operation.max_attempts
 
 
 def _listed(environment: Environment) -> list[dict[str, Any]] | None:

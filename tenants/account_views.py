@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, cast
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.account.views import EmailView
@@ -20,29 +20,26 @@ from opsconsole.core.errors import NotFound
 
 from . import people, selectors
 from .models import ApiToken, User
+from .requests import person_of
 from .scope import platform_scope
-
-
-def _user(request: HttpRequest) -> User:
-    return cast("User", request.user)
 
 
 @require_safe
 @login_required
 def user_sessions(request: HttpRequest) -> HttpResponse:
     """Sign-ins of the person who looks. Keys never reach the page."""
-    rows: list[Any] = list(selectors.sign_ins(_user(request)))
+    rows: list[Any] = list(selectors.sign_ins(person_of(request)))
     here = request.session.session_key
     for row in rows:
         row.ident, row.is_current = people.session_ident(row.session_key), row.session_key == here
-    context = {"sign_ins": rows, "tokens": selectors.personal_tokens(_user(request)), "now": clock.now()}
+    context = {"sign_ins": rows, "tokens": selectors.personal_tokens(person_of(request)), "now": clock.now()}
     return render(request, "tenants/sessions.html", context)
 
 
 @require_POST
 @login_required
 def user_session_end(request: HttpRequest, ident: str) -> HttpResponse:
-    people.end_sign_in(user=_user(request), ident=ident, by=_user(request))
+    people.end_sign_in(user=person_of(request), ident=ident, by=person_of(request))
     messages.success(request, "That sign-in has ended.")
     return redirect("user_sessions")
 
@@ -50,7 +47,7 @@ def user_session_end(request: HttpRequest, ident: str) -> HttpResponse:
 @require_POST
 @login_required
 def user_sessions_end_others(request: HttpRequest) -> HttpResponse:
-    ended = people.end_sign_ins(user=_user(request), by=_user(request), keep=request.session.session_key or "")
+    ended = people.end_sign_ins(user=person_of(request), by=person_of(request), keep=request.session.session_key or "")
     messages.success(request, f"Signed out everywhere else: {ended} sign-in{'' if ended == 1 else 's'} ended.")
     return redirect("user_sessions")
 
@@ -59,7 +56,9 @@ def user_sessions_end_others(request: HttpRequest) -> HttpResponse:
 @login_required
 def own_token_revoke(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     with platform_scope():
-        changed = ApiToken.objects.filter(pk=pk, user=_user(request), revoked_at=None).update(revoked_at=clock.now())
+        changed = ApiToken.objects.filter(pk=pk, user=person_of(request), revoked_at=None).update(
+            revoked_at=clock.now()
+        )
     if not changed:
         raise NotFound
     messages.success(request, "The token opens nothing any more.")
@@ -70,7 +69,7 @@ class OwnEmail(EmailView):  # type: ignore[misc]
     """The person's address; another takes its place once it was confirmed from its own mailbox."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        _vouch_for(_user(request))
+        _vouch_for(person_of(request))
         answer: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         return answer
 

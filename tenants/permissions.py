@@ -37,6 +37,15 @@ ROLE_GRANTS: dict[str, frozenset[str]] = {
 }
 
 
+_WORDS = {Grants.VIEW: "Look at everything here", **dict(Tenant._meta.permissions)}
+
+
+def in_words(grants: Iterable[str]) -> list[str]:
+    """What grants on a tenant allow, in sentences for people, the least first."""
+    held = frozenset(grants)
+    return [words for codename, words in _WORDS.items() if codename in held]
+
+
 def grants_on_tenant(*, user_id: uuid.UUID, tenant_id: uuid.UUID) -> frozenset[str]:
     """The codenames that guardian holds for a person on a tenant. Needs a scope that sees the tenant."""
     return frozenset(

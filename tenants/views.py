@@ -19,7 +19,7 @@ from . import people, selectors, services
 from .forms import MemberForm, ServiceAccountForm, SettingsForm, TokenForm
 from .models import ApiToken, Grants, TenantRole, User
 from .pages import Visit, tenant_page
-from .permissions import ROLE_GRANTS
+from .permissions import in_words
 from .scope import tenant_scope
 from .tokens import create_token, revoke_token, rotate_token
 
@@ -285,7 +285,7 @@ def settings(request: HttpRequest, visit: Visit) -> HttpResponse:
         "form": form,
         "has_secret": bool(tenant.git_remote_secret),
         "may_administer": visit.may(Grants.ADMINISTER),
-        "grants": sorted(visit.grants & (ROLE_GRANTS[TenantRole.OWNER])),
+        "grants": in_words(visit.grants),
         "nav_section": "tenant-settings",
     }
     return render(request, "tenants/settings.html", context, status=422 if form.errors else 200)

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from opsconsole.core.errors import Invalid, NotFound
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
-from tenants.permissions import ROLE_GRANTS
+from tenants.permissions import ROLE_GRANTS, in_words
 from tenants.scope import tenant_scope
 
 from . import access
@@ -43,7 +43,7 @@ def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> Htt
         "member": member,
         "rows": access.access_of(tenant_id=visit.tenant.pk, user_id=user_id),
         "words": WORDS,
-        "role_grants": sorted(ROLE_GRANTS.get(member.role, frozenset())),
+        "role_grants": in_words(ROLE_GRANTS.get(member.role, ())),
         "may_manage": visit.may(Grants.MANAGE_MEMBERS),
         "nav_section": "members",
     }
