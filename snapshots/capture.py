@@ -184,7 +184,6 @@ def _into_git(
                     check=run.check,
                     progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
                 )
-        writer.end_soon()
         run.progress(len(gathered.seen), len(gathered.seen), "Recognising workflows")
         about = {
             "snapshot_id": snapshot_id,

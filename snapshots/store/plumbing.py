@@ -35,8 +35,6 @@ _SETTINGS: tuple[str, ...] = (
     "core.packedRefsTimeout=5000",
     "gc.auto=0",
     "maintenance.auto=false",
-    "fastimport.unpackLimit=100",
-    # Level 1 packs twice as fast as the default for a seventh more room; a full gc packs again, tighter.
     "pack.compression=1",
     "pack.threads=1",
     "pack.windowMemory=64m",

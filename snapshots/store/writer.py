@@ -13,9 +13,9 @@ from typing import Literal
 
 from . import locks
 from .errors import BranchMoved, ContentDamaged, ContentMissing, StoreCorrupt, StoreLocked, WriteFailed, write_failure
-from .feeding import Feed
 from .names import Person, check_branch, check_path, check_sha, commit_message
 from .objects import Reader, blob_name
+from .packing import Pack
 from .plumbing import Plumbing
 from .refs import move_branch, point_head, tip
 from .trees import TreeBuilder, overlapping
@@ -26,8 +26,6 @@ Conflict = Literal["rebase", "raise"]
 COMMITTER = Person("OpsConsole", "opsconsole@invalid")
 #: Tries to move a contended branch. Each lost one means that another writer got through.
 ATTEMPTS = 100
-#: For Git to take and harden what was sent.
-IMPORT_SECONDS = 900.0
 
 
 class _Tip:
@@ -78,8 +76,7 @@ class Writer:
         self._changes: dict[str, str | None] = {}
         self._known: dict[str, frozenset[str]] = {}
         self._sent: set[str] = set()
-        self._import: Feed | None = None
-        self._ending: Feed | None = None
+        self._pack: Pack | None = None
         self._base: str | None = None
         self._base_tree: str | None = None
         self._stack: contextlib.ExitStack | None = None
@@ -107,15 +104,11 @@ class Writer:
         if self._closed:
             return
         self._closed = True
-        abandoned = self._import is not None or self._ending is not None
-        for feed in (self._import, self._ending):
-            if feed is not None:
-                feed.abandon()
-        self._import = self._ending = None
+        if self._pack is not None:
+            self._pack.abandon()
+            self._pack = None
         if self._stack is not None:
             self._stack.close()
-        if abandoned:
-            locks.sweep_leftovers(self._plumbing.path)
 
     @property
     def base(self) -> str | None:
@@ -141,7 +134,7 @@ class Writer:
         if sha in self._sent or (not self._resend and sha in self.blobs_of(near)):
             self.stats.reused += 1
             return sha
-        self._send(b"blob\ndata %d\n" % len(data), data, b"\n")
+        self._add(sha, data)
         self._sent.add(sha)
         self.stats.blobs += 1
         self.stats.bytes += len(data)
@@ -150,13 +143,7 @@ class Writer:
     def flush(self) -> None:
         """Let what was put so far be there for others, before any commit names it."""
         self._check_open()
-        self._finish_import()
-
-    def end_soon(self) -> None:
-        """Let Git put away what was sent so far while other things are done; more may be sent afterwards."""
-        self._check_open()
-        if self._ending is None:
-            self._ending = self._taken_off()
+        self._finish_pack()
 
     def keep(self, path: str, blob: str) -> None:
         """Set a file to a blob that is in the store (or was put) already; ``commit`` fails if it is not."""
@@ -196,46 +183,38 @@ class Writer:
 
     # -- blobs --------------------------------------------------------------------------------------------------
 
-    def _send(self, *parts: bytes) -> None:
-        if self._import is None:
-            # No deltas here: trying them costs as much again as packing, and a later gc does it better.
-            self._import = Feed(self._plumbing.start("fast-import", "--quiet", "--done", "--depth=0"))
+    def _add(self, sha: str, data: bytes) -> None:
         try:
-            self._import.send(*parts)
+            if self._pack is None:
+                self._pack = Pack(self._plumbing.path / "objects" / "pack")
+            self._pack.add_blob(sha, data)
         except OSError as error:
-            raise self._import_failed(self._import) from error
+            raise self._failed(locks.failure_of(error)) from error
 
-    def _import_failed(self, feed: Feed) -> WriteFailed:
-        self._import = None if feed is self._import else self._import
-        self._ending = None if feed is self._ending else self._ending
-        said = feed.process.finish(timeout=10).said
-        feed.abandon()
-        with contextlib.suppress(OSError):
-            (self._plumbing.path / f"fast_import_crash_{feed.process.pid}").unlink(missing_ok=True)
+    def _finish_pack(self) -> None:
+        """Let Git have what was put so far."""
+        if self._pack is None:
+            return
+        try:
+            if self._pack.is_small:
+                self._unpack(self._pack.read())
+                self._pack.abandon()
+            else:
+                self._pack.finish()
+        except OSError as error:
+            raise self._failed(locks.failure_of(error)) from error
+        self._pack = None
+
+    def _unpack(self, pack: bytes) -> None:
+        answer = self._plumbing.run("unpack-objects", "-q", data=pack)
+        if not answer.ok:
+            raise self._failed(write_failure(answer.said, command="unpack-objects"))
+
+    def _failed(self, failure: WriteFailed) -> WriteFailed:
+        """Half a pack would go on filling the very disk that is full."""
         self.close()
-        # Half a pack would go on filling the very disk that is full.
         locks.sweep_leftovers(self._plumbing.path)
-        return write_failure(said or "the import ended before its time", command="fast-import")
-
-    def _taken_off(self) -> Feed | None:
-        """The import, told that nothing more will come."""
-        feed, self._import = self._import, None
-        if feed is not None:
-            feed.end(b"done\n")
-        return feed
-
-    def _finish_import(self) -> None:
-        if self._ending is None:
-            self._ending = self._taken_off()
-        while self._ending is not None:
-            self._await(self._ending)
-            self._ending = self._taken_off()
-
-    def _await(self, feed: Feed) -> None:
-        # Hardening a large pack on a slow disk takes its time.
-        if not (feed.wait(timeout_seconds=IMPORT_SECONDS) and feed.process.finish(timeout=IMPORT_SECONDS).ok):
-            raise self._import_failed(feed)
-        feed.process.close()
+        return failure
 
     # -- the commit ---------------------------------------------------------------------------------------------
 
@@ -263,7 +242,7 @@ class Writer:
         self._check_open()
         text = commit_message(message, trailers).encode()
         who = _identity(author, when or datetime.now(UTC))
-        self._finish_import()
+        self._finish_pack()
         while True:
             self.stats.attempts += 1
             with TreeBuilder(self._plumbing, self._reader) as builder:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import resource
 import signal
 import subprocess
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,8 +26,8 @@ from snapshots.store import (
     StoreMissing,
     StoreNotWritable,
     WriteFailed,
-    feeding,
     locks,
+    packing,
     plumbing,
 )
 
@@ -78,19 +78,22 @@ class Moments:
             return process
 
         plumbing.Plumbing.start = counted
-        send, following, sent = feeding.Feed.send, feeding.Feed._next, itertools.count(1)
+        self._watch(packing.os, "fsync")
+        self._watch(packing.Path, "rename")
+        self._watch(packing.Path, "unlink")
+        self._watch(packing.Pack, "_complete")
+        self._watch(packing.Pack, "add_blob", first=3, every=20)
 
-        def counted_send(this: feeding.Feed, *parts: bytes) -> None:
-            # The first contents matter one by one; of a long stream each tenth will do.
-            if (number := next(sent)) < 4 or number % 10 == 0:
-                self.tick(this.process.pid)
-            send(this, *parts)
+    def _watch(self, owner: object, name: str, *, first: int = 1, every: int = 1) -> None:
+        """Tick before each call; of many calls the first ones, and some of the others."""
+        real, calls = getattr(owner, name), itertools.count(1)
 
-        def counted_following(this: feeding.Feed) -> bytes:
-            self.tick(this.process.pid)
-            return following(this)
+        def counted(*args: object, **options: object) -> object:
+            if (number := next(calls)) <= first or number % every == 0:
+                self.tick(None)
+            return real(*args, **options)
 
-        feeding.Feed.send, feeding.Feed._next = counted_send, counted_following
+        setattr(owner, name, counted)
 
     def tick(self, pid: int | None) -> None:
         self.count += 1
@@ -129,37 +132,30 @@ class Pipe:
         self._pipe.flush()
 
 
-def test_a_git_that_takes_nothing_holds_nobody_up_who_gives_up(store: GitStore) -> None:
-    content = os.urandom(64 * 1024)
-    sent = threading.Event()
-
-    def much() -> None:
-        with store.writer(SEEN) as writer:
-            writer.put("first", content)
-            assert writer._import is not None
-            os.kill(writer._import.process.pid, signal.SIGSTOP)
-            for number in range(feeding.MOST_WAITING_BYTES // len(content)):
-                writer.put(f"{number}", content + b"%d" % number)
-            sent.set()
-
-    thread = threading.Thread(target=much, daemon=True)
-    thread.start()
-    assert sent.wait(60), "what fits into memory is taken at once"
-    thread.join(60)
-    assert not thread.is_alive(), "whoever leaves without a commit does not wait for Git"
+def test_whoever_leaves_without_a_commit_leaves_nothing(store: GitStore) -> None:
+    with store.writer(SEEN) as writer:
+        for path, data in NEW.items():
+            writer.put(path, data)
     assert store.tip(SEEN) is None
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("git-feed")]
+    assert list((store.path / "objects" / "pack").iterdir()) == []
 
 
-def test_a_git_that_dies_while_it_is_fed_is_named(store: GitStore) -> None:
-    content = os.urandom(64 * 1024)
-    with pytest.raises(WriteFailed), store.writer(SEEN) as writer:
-        for number in range(3 * feeding.MOST_WAITING_BYTES // len(content)):
-            writer.put(f"{number}", content + b"%d" % number)
-            if number == 8 and writer._import is not None:
-                os.kill(writer._import.process.pid, signal.SIGKILL)
-    assert store.tip(SEEN) is None
-    assert not list((store.path / "objects" / "pack").glob("tmp_*"))
+def test_a_disk_that_fails_while_the_pack_is_finished_is_named(
+    store: GitStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write(store, OLD)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for owner, name in ((packing.os, "fsync"), (packing.Path, "rename"), (packing.IndexWriter, "write")):
+        with monkeypatch.context() as patched, pytest.raises(StoreFull):
+            patched.setattr(owner, name, refuse)
+            write(store, NEW)
+        assert store.tip(SEEN) == first
+        assert locks.find_leftovers(store.path) == []
+    assert contents(store, write(store, NEW)) == {**OLD, **NEW}
+    assert store.verify().findings == []
 
 
 @pytest.mark.parametrize("victim", ["self", "git"])

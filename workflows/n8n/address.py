@@ -189,7 +189,8 @@ class _Backend(httpcore.NetworkBackend):
             try:
                 began = time.monotonic()
                 stream = self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options)
-                self.is_near = time.monotonic() - began < NEAR
+                # A busy processor makes any connection look slow: the quickest one tells.
+                self.is_near = self.is_near or time.monotonic() - began < NEAR
                 return _Stream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 failure = exc
@@ -200,6 +201,14 @@ class _Backend(httpcore.NetworkBackend):
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host names the very machine that asks, as far as its name alone tells."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 @functools.lru_cache(maxsize=4)
@@ -229,5 +238,5 @@ class PinnedTransport(httpx.HTTPTransport):
 
     @property
     def is_near(self) -> bool:
-        """Whether the last connection went to this machine or one beside it; False before the first."""
+        """Whether a connection went to this machine or one beside it; False before the first."""
         return self._backend.is_near

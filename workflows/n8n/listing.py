@@ -11,12 +11,16 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
+import msgspec
 import orjson
+
+from workflows.content import ContentError, loads
 
 from . import errors
 from .http import Answer
@@ -39,6 +43,45 @@ class CachedPage:
     next_cursor: str | None
 
 
+class Rows:
+    """Raw workflows, each parsed when it comes to it and then forgotten; each with an `id` that is text.
+
+    The objects of a whole page are more than a processor keeps at hand: one workflow at a time takes half as long.
+    Iterating raises `NotAnApi` at one that cannot be read.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[msgspec.Raw] = ()) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(_workflow, self._parts)
+
+    def chosen(self, which: Iterable[bool]) -> Rows:
+        """Those for which `which` holds, in order."""
+        return Rows(list(compress(self._parts, which)))
+
+    def last(self) -> Rows:
+        return Rows(self._parts[-1:])
+
+
+def _workflow(part: msgspec.Raw) -> dict[str, Any]:
+    data = memoryview(part)
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            found = loads(bytes(data))
+        except ContentError as exc:
+            raise errors.NotAnApi("A workflow in the list is not JSON.") from exc
+    found["id"] = str(found["id"])
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of the list.
@@ -49,7 +92,7 @@ class Page:
     """
 
     number: int
-    items: list[dict[str, Any]]
+    items: Rows
     ids: tuple[str, ...]
     etag: str
     unchanged: bool = False
@@ -60,7 +103,7 @@ class Page:
 class _Read:
     """A page as n8n gave it. With `joined` the next one begins with the last row of this one."""
 
-    items: list[dict[str, Any]]
+    items: Rows
     ids: tuple[str, ...]
     etag: str
     following: str | None
@@ -74,7 +117,7 @@ class _Held:
     """The last row of a joined page, left to the next one: `items` is empty if n8n sent no body."""
 
     ids: tuple[str, ...] = ()
-    items: list[dict[str, Any]] = field(default_factory=list)
+    items: Rows = field(default_factory=Rows)
 
 
 Ask = Callable[[str, str], Answer]
@@ -114,14 +157,14 @@ class Listing:
                             yield Page(len(now), held.items, held.ids, "", again=attempt > 0)
                     # The last row of a joined page is left to the next one, which begins with it.
                     ids = read.ids[:-1] if read.joined else read.ids
-                    fresh = [w for w in read.items[: len(ids)] if w["id"] not in seen]
+                    fresh = read.items.chosen(ident not in seen for ident in ids)
                     now.append(ids)
-                    if attempt == 0 or fresh or any(i not in seen for i in ids):
+                    if attempt == 0 or any(i not in seen for i in ids):
                         yield Page(len(now), fresh, ids, read.etag, read.unchanged, attempt > 0)
                     seen.update(ids)
                     # n8n counts with a query of its own: a full page that is called the last need not be.
                     proven = proven and (read.joined or (read.following is None and len(ids) < self._size))
-                    held = _Held(read.ids[-1:], read.items[-1:]) if read.joined else _Held()
+                    held = _Held(read.ids[-1:], read.items.last()) if read.joined else _Held()
                 doubled = sum(map(len, now)) != len({i for ids in now for i in ids})
                 if not doubled and (proven or not verify or now == before):
                     return
@@ -163,10 +206,10 @@ class Listing:
         known = self._memory.get(self._address + cursor)
         if answer.status == 304 and known is not None:
             ids, etag, following = known.ids, known.etag, known.next_cursor
-            items: list[dict[str, Any]] = []
+            items = Rows()
         else:
-            items, following = _parsed(answer)
-            ids, etag = tuple(w["id"] for w in items), answer.etag
+            items, ids, following = _parsed(answer)
+            etag = answer.etag
             if etag:
                 self._memory[self._address + cursor] = CachedPage(etag, ids, following)
         if following is not None and not ids:
@@ -178,14 +221,30 @@ class Listing:
         return _Read(items, ids, etag, following, answer.status == 304, len(answer.body), joined)
 
 
-def _parsed(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
-    body = answer.json()
-    items = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(items, list) or any(not isinstance(w, dict) or "id" not in w for w in items):
-        raise errors.NotAnApi("The list of workflows does not look like n8n's.")
-    for item in items:
-        item["id"] = str(item["id"])
-    return items, body.get("nextCursor") or None
+class _List(msgspec.Struct):
+    data: list[msgspec.Raw]
+    nextCursor: str | None = None
+
+
+class _Named(msgspec.Struct):
+    id: str | int
+
+
+class _Names(msgspec.Struct):
+    data: list[_Named]
+
+
+_LIST, _NAMES = msgspec.json.Decoder(_List), msgspec.json.Decoder(_Names)
+
+
+def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
+    """The workflows of a page, their ids and n8n's cursor. Looks at no more of each workflow than where it ends."""
+    try:
+        found, names = _LIST.decode(answer.body), _NAMES.decode(answer.body)
+    except msgspec.MsgspecError as exc:
+        answer.json()  # which says so where it is not JSON at all
+        raise errors.NotAnApi("The list of workflows does not look like n8n's.") from exc
+    return Rows(found.data), tuple(str(row.id) for row in names.data), found.nextCursor or None
 
 
 def _cursor(limit: int, offset: int) -> str:
