@@ -384,6 +384,6 @@ class Execution:
         result = self.promotion.execution_result or {}
         if self.promotion.status == PromotionStatus.COMPLETED:
             return short(result)
-        if self.promotion.status == PromotionStatus.CANCELLED or (result.get("error") or {}).get("code") == "CANCELLED":
+        if self.promotion.status == PromotionStatus.CANCELLED:
             raise Cancelled
         raise error_again(result.get("error") or {})

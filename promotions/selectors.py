@@ -22,6 +22,7 @@ FILTERS: dict[str, tuple[str, Q]] = {
     "running": ("Running", Q(status=PromotionStatus.RUNNING)),
     "completed": ("Completed", Q(status=PromotionStatus.COMPLETED)),
     "failed": ("Failed", Q(status=PromotionStatus.FAILED)),
+    "stopped": ("Cancelled or rejected", Q(status__in=["CANCELLED", "REJECTED"])),
     "rolled_back": ("Rolled back", Q(status=PromotionStatus.ROLLED_BACK)),
 }
 _LARGE = ("plan", "execution_result", "workflow_keys")

@@ -56,14 +56,15 @@ EXECUTE = "promotions.execute"
 ROLLBACK = "promotions.rollback"
 KEYS_AT_ONCE = 5000
 PLANNABLE = (PromotionStatus.DRAFT, PromotionStatus.PENDING_APPROVAL, PromotionStatus.APPROVED)
+STOPPED = (PromotionStatus.FAILED, PromotionStatus.CANCELLED)
 CAN_ROLL_BACK = (PromotionStatus.COMPLETED, PromotionStatus.FAILED)
 
 
 def can_try_again(promotion: Promotion) -> bool:
-    """Whether it failed and left the target as it was: then the frozen plan, or a new one, may be tried again."""
+    """Whether it was stopped and left the target as it was: then the frozen plan, or a new one, may be tried again."""
     result = promotion.execution_result or {}
     put_back = (result.get("rollback_result") or {}).get("status") == "success"
-    return promotion.status == PromotionStatus.FAILED and bool(put_back or result.get("target_untouched"))
+    return promotion.status in STOPPED and bool(put_back or result.get("target_untouched"))
 
 
 def is_plannable(promotion: Promotion) -> bool:

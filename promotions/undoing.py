@@ -348,9 +348,8 @@ class Undoing:
             "snapshot_ids": {"pre_promotion": str(self.execution.pre_id), "post_promotion": None},
             "workflows": self.execution.told({}),
         }
-        self.run.step(
-            "undo:finish", "Record the result", lambda: self.execution.conclude(PromotionStatus.FAILED, result)
-        )
+        status = PromotionStatus.CANCELLED if error["code"] == "CANCELLED" else PromotionStatus.FAILED
+        self.run.step("undo:finish", "Record the result", lambda: self.execution.conclude(status, result))
         return result
 
 

@@ -31,7 +31,9 @@ def test_cancelled_while_no_worker_has_it(world: World) -> None:
     services.cancel(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     assert world.drive(operation) == "CANCELLED"
     assert world.hashes() == before
-    result = world.fresh(promotion).execution_result or {}
+    done = world.fresh(promotion)
+    result = done.execution_result or {}
+    assert done.status == "CANCELLED"
     assert result["error"]["code"] == "CANCELLED" and result["rollback_result"]["status"] == "success"
 
 

@@ -20,7 +20,7 @@ STALE_AFTER_UNSEEN = 3600.0
 WAIT = 60.0
 
 #: Commands of ours that run for long and take no lock.
-_LOCKLESS = frozenset((b"cat-file", b"fast-import", b"mktree"))
+_LOCKLESS = frozenset((b"cat-file", b"mktree"))
 _USE = "opsconsole-use"
 _LEFTOVERS = ("pack/tmp_*", "pack/.tmp-*", "??/tmp_obj_*", "tmp_objdir-*")
 
@@ -126,10 +126,17 @@ def clear_stale_locks(path: Path, *, older_than: float = STALE_AFTER) -> list[Lo
 
 
 def find_leftovers(path: Path) -> list[Path]:
-    """Half-written packs and objects, and reports of crashes: never read by anybody, but they take room."""
+    """Half-written packs and objects: never read by anybody, but they take room."""
     objects = path / "objects"
     found = [file for pattern in _LEFTOVERS for file in objects.glob(pattern)]
-    return sorted([*found, *path.glob("fast_import_crash_*")])
+    return sorted([*found, *filter(_lost_its_index, objects.glob("pack/pack-*.pack"))])
+
+
+def _lost_its_index(pack: Path) -> bool:
+    """Whoever finishes a pack names it a moment before its index."""
+    with contextlib.suppress(OSError):
+        return not pack.with_suffix(".idx").exists() and time.time() - pack.stat().st_mtime > STALE_AFTER_UNSEEN
+    return False
 
 
 def sweep_leftovers(path: Path) -> int:

@@ -139,13 +139,20 @@ class Care:
 
 
 def keep(plumbing: Plumbing, commits: Iterable[str]) -> int:
-    """Let a ref below ``refs/kept/`` lead to each commit that no branch leads to (any more); how many are new.
+    """Let refs below ``refs/kept/`` lead to those of the commits that no branch leads to (any more); how many are new.
 
-    What is not in the repository is passed over. Cleaning then leaves them alone.
+    What is not in the repository is passed over. Cleaning then leaves them alone. Commits that were kept and are not
+    among them are let go.
     """
-    reached = set(plumbing.must("rev-list", "--all").decode("ascii").split())
-    stray = [sha for sha in dict.fromkeys(commits) if _OBJECT.fullmatch(sha) and sha not in reached]
-    return sum(plumbing.run("update-ref", f"refs/kept/{sha}", sha).ok for sha in stray)
+    wanted = {sha for sha in commits if _OBJECT.fullmatch(sha)}
+    held = set(plumbing.must("for-each-ref", "--format=%(objectname)", "refs/kept/").decode("ascii").split())
+    others = "".join(f"{sha}\n" for sha in held & wanted).encode("ascii")
+    reached = plumbing.must("rev-list", "--exclude=refs/kept/*", "--all", "--stdin", data=others).decode("ascii")
+    stray = sorted(wanted.difference(reached.split()))
+    new = sum(plumbing.run("update-ref", f"refs/kept/{sha}", sha).ok for sha in stray)
+    for sha in held - wanted:
+        plumbing.must("update-ref", "-d", f"refs/kept/{sha}", sha)
+    return new
 
 
 def maintain(plumbing: Plumbing, *, full: bool = False) -> Care:

@@ -196,7 +196,8 @@ class Writer:
         if self._pack is None:
             return
         try:
-            if self._pack.is_small:
+            # A damaged object that lies loose is only overruled by a pack: Git would keep it beside an unpacked one.
+            if self._pack.is_small and not self._resend:
                 self._unpack(self._pack.read())
                 self._pack.abandon()
             else:

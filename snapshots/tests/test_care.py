@@ -16,9 +16,11 @@ from sandbox.testing import SandboxInstance
 from snapshots import care, repository
 from snapshots.models import Snapshot
 from snapshots.services import load_content, snapshot_by_id, start_capture, verify_snapshot
+from snapshots.store import ContentMissing, GitStore
 from tenants.scope import platform_scope, tenant_scope
 
 from .conftest import make_environment
+from .test_store import SEEN, write
 
 
 @pytest.fixture
@@ -87,6 +89,25 @@ def test_a_branch_moved_by_force_costs_no_snapshot(captured: Any, live_cast: Any
     start_capture(tenant_id=live_cast.tenant.pk, environment_id=captured.pk, requested_by=None)
     assert run_operations(live_cast.tenant) == ["COMPLETED"]
     assert verify_snapshot(second)["status"] == "verified"
+    with tenant_scope(live_cast.tenant.pk):
+        Snapshot.objects.filter(pk=second.pk).delete()
+    care.look_after(live_cast.tenant.pk, full=True)
+    with pytest.raises(ContentMissing):
+        store.commit_info(second.git_commit_sha)
+    assert store.commit_info(first.git_commit_sha), "what is still wanted stays"
+
+
+def test_what_was_reached_through_a_commit_that_goes_is_kept_for_itself(tmp_path: Path) -> None:
+    store = GitStore.open(tmp_path, "tenant").create()
+    first, second, third = (write(store, {"workflows/a.json": text}) for text in (b"1", b"2", b"3"))
+    store.move_branch(SEEN, to=first, expected=third)
+    assert store.keep([third]) == 1
+    assert store.keep([second, third]) == 0, "the third leads to it"
+    assert store.keep([second]) == 1
+    store.gc(full=True)
+    assert store.read(second, "workflows/a.json") == b"2"
+    with pytest.raises(ContentMissing):
+        store.read(third, "workflows/a.json")
 
 
 def test_a_git_folder_that_is_not_there_is_seen_before_a_capture_begins_anew(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from workflows.n8n import AddressPolicy, Limits, N8nClient, errors
+from workflows.n8n import AddressPolicy, Limits, N8nClient, address, errors, http
 from workflows.n8n.spec import Capabilities
 
 
@@ -175,3 +175,37 @@ def test_nobody_listening_and_silence_have_different_names():
             client(port, total_time=0.2, attempts=1).get_workflow("a")
     with pytest.raises(errors.Unreachable):
         client(port, attempts=2).get_workflow("a")
+
+
+def packing_asked_for(asked: list[bytes]) -> list[str]:
+    heads = [dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line) for head in asked]
+    return [{k.lower(): v for k, v in head.items()}[b"accept-encoding"].decode() for head in heads]
+
+
+def test_this_very_machine_is_never_asked_to_pack() -> None:
+    with server(OK) as (port, asked), client(port) as n8n:
+        n8n.get_workflow("a")
+    assert packing_asked_for(asked) == ["identity"]
+
+
+def test_one_slow_connection_does_not_make_an_instance_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "is_this_machine", lambda _host: False)
+    monkeypatch.setattr(address, "NEAR", 60.0)
+    with server(OK, OK, OK) as (port, asked), client(port) as n8n:
+        n8n.get_workflow("a")
+        monkeypatch.setattr(address, "NEAR", 0.0)  # from here on every connection is slow
+        n8n.get_workflow("a")
+        n8n.get_workflow("a")
+    first, *others = packing_asked_for(asked)
+    assert "gzip" in first
+    assert others == ["identity", "identity"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST."])
+def test_names_of_this_machine(host: str) -> None:
+    assert address.is_this_machine(host)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "localhost.example.org", "n8n", "::2", "0.0.0.0", ""])
+def test_names_of_other_machines(host: str) -> None:
+    assert not address.is_this_machine(host)

@@ -173,3 +173,42 @@ def test_a_cursor_of_another_kind_is_followed_as_it_is(in_turn: type[Pool]) -> N
     found = [w["id"] for page in Listing(ask, size=4, memory={}, address="").pages(verify=True) for w in page.items]
     assert found == rows
     assert asked == ["", "4", "8"] * 2  # nothing proves it whole but a second look that is the same
+
+
+def answering(body: bytes) -> Callable[[str, str], Answer]:
+    return lambda _cursor, _etag: Answer(200, httpx.Headers(), body)
+
+
+def read(body: bytes) -> list[dict[str, Any]]:
+    return [w for page in Listing(answering(body), size=5, memory={}, address="").pages(verify=False) for w in page.items]
+
+
+def test_each_workflow_is_read_exactly_and_its_id_is_text() -> None:
+    rows = [{"id": 7, "n": 2**53 + 1, "f": 1.5, "t": "ä\n\u2028"}, {"id": "x", "nodes": [{"id": "inner"}]}]
+    assert read(json.dumps({"data": rows, "nextCursor": None}).encode()) == [{**rows[0], "id": "7"}, rows[1]]
+    half = b'{"data":[{"id":"a","name":"half \\ud83d"},{"id":"b","large":123456789012345678901234567890}]}'
+    assert read(half) == [{"id": "a", "name": "half \ud83d"}, {"id": "b", "large": 123456789012345678901234567890}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b'{"data":null}',
+        b'{"data":{}}',
+        b'{"data":[1]}',
+        b'{"data":[null]}',
+        b'{"data":[{"name":"no id"}]}',
+        b'{"data":[{"id":null}]}',
+        b'{"data":[{"id":"a","n":NaN}]}',
+        b'{"data":[{"id":"a","n":[1,}]}',
+        b'{"data":[{"id":"a"}',
+        b'{"data":[{"id":"a","name":"\xff"}]}',
+    ],
+)
+def test_what_is_no_list_of_workflows_is_named(body: bytes) -> None:
+    with pytest.raises(errors.NotAnApi):
+        read(body)
