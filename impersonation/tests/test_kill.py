@@ -19,6 +19,7 @@ from django.db.models import F
 from impersonation import services
 from impersonation.models import ImpersonationSession, Mode
 from operations import engine, handlers
+from operations.effects import Effect, Looked
 from operations import services as operations
 from operations.models import Operation
 from opsconsole.core import context, support
@@ -125,7 +126,7 @@ def slow_work(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 return number
 
             effects = [
-                engine.Effect(f"e{n}", f"Effect {n}", {}, lambda n=n: act(n), lambda _i: engine.Looked.not_done())
+                Effect(f"e{n}", f"Effect {n}", {}, lambda n=n: act(n), lambda _i: Looked.not_done())
                 for n in range(1, 51)
             ]
             try:

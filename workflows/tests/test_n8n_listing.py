@@ -180,7 +180,9 @@ def answering(body: bytes) -> Callable[[str, str], Answer]:
 
 
 def read(body: bytes) -> list[dict[str, Any]]:
-    return [w for page in Listing(answering(body), size=5, memory={}, address="").pages(verify=False) for w in page.items]
+    return [
+        w for page in Listing(answering(body), size=5, memory={}, address="").pages(verify=False) for w in page.items
+    ]
 
 
 def test_each_workflow_is_read_exactly_and_its_id_is_text() -> None:
