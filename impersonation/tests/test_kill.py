@@ -19,8 +19,8 @@ from django.db.models import F
 from impersonation import services
 from impersonation.models import ImpersonationSession, Mode
 from operations import engine, handlers
-from operations.effects import Effect, Looked
 from operations import services as operations
+from operations.effects import Effect, Looked
 from operations.models import Operation
 from opsconsole.core import context, support
 from tenants.models import Membership

@@ -25,7 +25,6 @@ LOOSE_BYTES = 4 * 1024 * 1024
 
 _BLOB = 3
 _COMPRESSION = 1
-_BUFFER_BYTES = 256 * 1024
 
 
 class Pack:
@@ -38,9 +37,7 @@ class Pack:
         folder.mkdir(exist_ok=True)
         self.path = folder / f"tmp_pack_{uuid.uuid4().hex}"
         self._folder = folder
-        self._file = open(  # noqa: SIM115 - lives until finish or abandon
-            self.path, "xb+", buffering=_BUFFER_BYTES, opener=lambda path, flags: os.open(path, flags, 0o444)
-        )
+        self._file = open(self.path, "xb+", opener=_for_reading_only)  # noqa: SIM115 - until finish or abandon
         self._index = IndexWriter()
         self.count = 0
         self.bytes = self._file.write(_head(0))
@@ -69,7 +66,7 @@ class Pack:
         sha = self._complete()
         os.fsync(self._file.fileno())
         index = self._folder / f"tmp_idx_{uuid.uuid4().hex}"
-        with open(index, "xb", opener=lambda path, flags: os.open(path, flags, 0o444)) as file:
+        with open(index, "xb", opener=_for_reading_only) as file:
             self._index.write(sha, file.write)
             file.flush()
             os.fsync(file.fileno())
@@ -97,6 +94,11 @@ class Pack:
         self._file.write(sha)
         self._file.flush()
         return sha
+
+
+def _for_reading_only(path: str, flags: int) -> int:
+    """Whoever opens it later can only read it, as Git's own packs."""
+    return os.open(path, flags, 0o444)
 
 
 def _head(count: int) -> bytes:

@@ -16,7 +16,7 @@ from snapshots.store import GitStore, locks, packing
 from .test_store import ADA, SEEN, contents, plain_git, write
 
 # A header holds four bits of the size in its first byte and seven in each further one.
-SIZES = (0, 1, 15, 16, 2047, 2048, 262_143, 262_144, packing._BUFFER_BYTES - 1, packing._BUFFER_BYTES + 1)
+SIZES = (0, 1, 15, 16, 2047, 2048, 8191, 8193, 262_143, 262_144)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ class Rows:
 
     __slots__ = ("_parts",)
 
-    def __init__(self, parts: Sequence[msgspec.Raw] = ()) -> None:
+    def __init__(self, parts: Sequence[msgspec.Raw | dict[str, Any]] = ()) -> None:
         self._parts = parts
 
     def __len__(self) -> int:
@@ -69,13 +69,14 @@ class Rows:
         return Rows(self._parts[-1:])
 
 
-def _workflow(part: msgspec.Raw) -> dict[str, Any]:
-    data = memoryview(part)
+def _workflow(part: msgspec.Raw | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(part, dict):
+        return part
     try:
-        found = orjson.loads(data)
+        found = orjson.loads(memoryview(part))
     except orjson.JSONDecodeError:
         try:
-            found = loads(bytes(data))
+            found = loads(bytes(part))
         except ContentError as exc:
             raise errors.NotAnApi("A workflow in the list is not JSON.") from exc
     found["id"] = str(found["id"])
@@ -241,10 +242,20 @@ def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     """The workflows of a page, their ids and n8n's cursor. Looks at no more of each workflow than where it ends."""
     try:
         found, names = _LIST.decode(answer.body), _NAMES.decode(answer.body)
-    except msgspec.MsgspecError as exc:
-        answer.json()  # which says so where it is not JSON at all
-        raise errors.NotAnApi("The list of workflows does not look like n8n's.") from exc
+    except (msgspec.MsgspecError, RecursionError):
+        return _parsed_at_once(answer)
     return Rows(found.data), tuple(str(row.id) for row in names.data), found.nextCursor or None
+
+
+def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
+    """The same of a page with half an emoji in it, or what else only the patient parser takes."""
+    body = answer.json()
+    items = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(items, list) or any(not isinstance(w, dict) or not w.get("id") for w in items):
+        raise errors.NotAnApi("The list of workflows does not look like n8n's.")
+    for item in items:
+        item["id"] = str(item["id"])
+    return Rows(items), tuple(item["id"] for item in items), body.get("nextCursor") or None
 
 
 def _cursor(limit: int, offset: int) -> str:

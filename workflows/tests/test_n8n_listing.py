@@ -209,6 +209,7 @@ def test_each_workflow_is_read_exactly_and_its_id_is_text() -> None:
         b'{"data":[{"id":"a","n":[1,}]}',
         b'{"data":[{"id":"a"}',
         b'{"data":[{"id":"a","name":"\xff"}]}',
+        b'{"data":[{"id":"a","deep":' + b"[" * 5000 + b"]" * 5000 + b"}]}",
     ],
 )
 def test_what_is_no_list_of_workflows_is_named(body: bytes) -> None:
