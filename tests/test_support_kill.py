@@ -11,10 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import _empty_tables
-from sandbox.testing import SandboxServer
-from tests.runbook.test_runbook import Estate
-from tests.running import running_console
+from tests.runbook.estate import Estate, running_estate
 
 pytestmark = [pytest.mark.console, pytest.mark.xdist_group("runbook")]
 #: A busy machine is waited for; how long it took stands in the report (``--junitxml``).
@@ -25,12 +22,8 @@ WRITE_SECONDS = 1.0
 
 @pytest.fixture(scope="module")
 def estate(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
-    folder = tmp_path_factory.mktemp("support")
-    with django_db_blocker.unblock():
-        _empty_tables()
-        with SandboxServer() as server, running_console(folder) as console:
-            yield Estate(console.url, server.control)
-        _empty_tables()
+    with running_estate(django_db_blocker, tmp_path_factory.mktemp("support")) as made:
+        yield made
 
 
 def browser(estate: Estate, user: Any) -> httpx.Client:

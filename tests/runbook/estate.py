@@ -8,15 +8,20 @@ import shutil
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from conftest import make_cast
+from conftest import _empty_tables, make_cast
 from operations.models import OPEN, Operation
+from sandbox.testing import SandboxServer
 from tenants.scope import tenant_scope
+from tests.running import running_console
 
 BLOCKS = {
     int(number): body
@@ -72,6 +77,13 @@ class Estate:
         self.snapshot = self.capture(self.production)
         self.capture(self.staging)
 
+    @cached_property
+    def support_token(self) -> str:
+        """A token of the support person's."""
+        from tenants.tokens import create_token
+
+        return create_token(user=self.cast.support, name="support")[1]
+
     @staticmethod
     def bare(workflow: dict[str, Any]) -> dict[str, Any]:
         return {name: workflow[name] for name in ("name", "nodes", "connections", "settings")}
@@ -126,6 +138,16 @@ class Estate:
             if len(found) >= count:
                 return found
         raise AssertionError(f"{count} edits, but only {len(found)} incidents")
+
+
+@contextmanager
+def running_estate(blocker: Any, folder: Path) -> Iterator[Estate]:
+    """A console, a sandbox and an estate for as long as the block lasts, on tables that are empty before and after."""
+    with blocker.unblock():
+        _empty_tables()
+        with SandboxServer() as server, running_console(folder) as console:
+            yield Estate(console.url, server.control)
+        _empty_tables()
 
 
 class Shell:

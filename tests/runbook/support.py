@@ -20,11 +20,7 @@ class SupportSession:
 
     @staticmethod
     def client(estate: Estate) -> httpx.Client:
-        from tenants.tokens import create_token
-
-        if not hasattr(estate, "support_token"):
-            _, estate.support_token = create_token(user=estate.cast.support, name="support")  # type: ignore[attr-defined]
-        headers = {"Authorization": f"Bearer {estate.support_token}"}  # type: ignore[attr-defined]
+        headers = {"Authorization": f"Bearer {estate.support_token}"}
         return httpx.Client(base_url=f"{estate.url}/api/v1", headers=headers, timeout=90)
 
     @classmethod
