@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
 
 from opsconsole.core.errors import Invalid
-from opsconsole.core.paging import BadCursor, Page, decode, encode
+from opsconsole.core.paging import Page, decode, encode, of_another_list
 from tenants.models import Tenant, User
 
 from .models import AuditLog
@@ -151,12 +151,12 @@ def _moment(value: str, name: str, *, end: bool) -> datetime:
     try:
         day = parse_date(value)
         moment = parse_datetime(value) if day is None else datetime.combine(day, time.min)
-    except ValueError:
-        moment = day = None
-    if moment is None:
-        raise Invalid(f"`{name}` must be a date or a time in ISO form.", details={name: value})
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment + timedelta(days=1) if end and day is not None else moment
+        if moment is None:
+            raise ValueError(value)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment + timedelta(days=1) if end and day is not None else moment
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"`{name}` must be a date or a time in ISO form.", details={name: value}) from error
 
 
 def _person_ids(text: str) -> list[uuid.UUID]:
@@ -226,10 +226,8 @@ def newest_first(rows: QuerySet[AuditLog], *, cursor: str = "", limit: int = 50)
     """A page by (time, id): every index of the trail ends in these, and months before and after are not touched."""
     if cursor:
         moment, last_id = decode(cursor, 2)
-        try:
+        with of_another_list():
             when, pk = datetime.fromisoformat(str(moment)), int(last_id)
-        except ValueError as error:
-            raise BadCursor from error
         # As one range with a remainder; an OR of both would be read from the newest entry on.
         rows = rows.filter(created_at__lte=when).filter(Q(created_at__lt=when) | Q(pk__lt=pk))
     found = list(rows.order_by("-created_at", "-pk")[: limit + 1])

@@ -15,7 +15,7 @@ from operations.models import Operation
 from operations.rest import http_status, wait_for
 from operations.selectors import operation_row
 from opsconsole.core.errors import Forbidden, Invalid, OpsError
-from opsconsole.core.paging import clamp
+from opsconsole.core.paging import clamp, one_of
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.pages import Visit
@@ -27,7 +27,7 @@ from workflows.permissions import require_operate
 
 from . import scheduling, selectors, services
 from .errors import ReconcileFailed, StabilizeFailed
-from .models import DriftIncident
+from .models import DriftIncident, DriftKind, Severity
 
 router = Router()
 
@@ -50,9 +50,13 @@ def list_incidents(
 ) -> dict[str, Any]:
     """``tenant`` may be left out with ``environment_id`` or a token that is bound to one tenant."""
     visit = _visit(request, tenant, environment_id)
+    state = {"active": "active", "all": ""}.get(state, state.upper())
+    one_of("state", state, selectors.STATES)
+    one_of("severity", severity, Severity.values)
+    one_of("kind", kind, DriftKind.values)
     with tenant_scope(visit.tenant.pk):
         page = selectors.page(
-            state=state if state == "active" else state.upper(),
+            state=state,
             severity=severity,
             environment_id=environment_id,
             kind=kind,

@@ -51,7 +51,9 @@ def filtered(
     if keys:
         rows = rows.filter(workflow_env_map__canonical_workflow__key__in=list(keys))
     if q:
-        rows = rows.filter(workflow_env_map__env_name__icontains=q[:100])
+        name, q = "workflow_env_map__canonical_workflow", q[:100]
+        here = Q(workflow_env_map__env_name__icontains=q)
+        rows = rows.filter(here | Q(**{f"{name}__name__icontains": q}) | Q(**{f"{name}__key__icontains": q}))
     return rows
 
 

@@ -20,6 +20,7 @@ from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
 from workflows.presenters import diff_context
+from workflows.selectors import why_unknown
 
 from . import contents, policies, scheduling, selectors, services
 from .errors import NotConfirmed
@@ -72,6 +73,7 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         ),
         "may_settle": visit.may(Grants.OPERATE) or any(may_operate(visit, e) for e in environments),
         "policy": policies.read_policy(visit.tenant.pk),
+        "unknown": [(e, why) for e in environments if (why := why_unknown(e))],
         "running": scheduling.is_running(visit.tenant.pk),
         "nav_section": "drift",
     }

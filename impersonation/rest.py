@@ -10,7 +10,7 @@ from ninja import Field, Router, Schema, Status
 
 from opsconsole.core import clock
 from opsconsole.core.errors import Forbidden, NotFound
-from opsconsole.core.paging import clamp
+from opsconsole.core.paging import clamp, one_of
 from tenants.api import NOBODYS, caller, only_tenant, visit_for
 from tenants.models import ApiToken, Grants, Tenant, User
 from tenants.permissions import is_platform_admin
@@ -217,6 +217,7 @@ def list_sessions(
     request: HttpRequest, tenant: str = "", state: str = "", q: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
     """Of the whole platform for its staff, or of one tenant for those who may read its trail."""
+    one_of("state", state, selectors.STATES)
     now, bound = clock.now(), only_tenant(request)
     where: Tenant | None = None
     if not _everywhere(request):

@@ -37,10 +37,13 @@ def sessions() -> QuerySet[ImpersonationSession]:
     )
 
 
+STATES = ("live", "ended", "glass")  #: ``glass``: it was broken, an emergency
+
+
 def list_sessions(
     *, state: str = "", q: str = "", tenant: Tenant | None = None, cursor: str = "", limit: int = 50
 ) -> Page:
-    """Newest first. ``state``: live, ended, glass (broken), or '' for all."""
+    """Newest first. ``state`` is one of ``STATES``, or '' for all."""
     rows, now = sessions(), clock.now()
     if tenant is not None:
         rows = rows.filter(impersonated_tenant=tenant)
@@ -51,9 +54,10 @@ def list_sessions(
     elif state == "glass":
         rows = rows.filter(break_glass=True)
     if q:
-        people = Q(actor_user__email__icontains=q) | Q(impersonated_user__email__icontains=q)
+        staff = Q(actor_user__email__icontains=q) | Q(actor_user__name__icontains=q)
+        people = Q(impersonated_user__email__icontains=q) | Q(impersonated_user__name__icontains=q)
         rows = rows.filter(
-            people | Q(impersonated_tenant__name__icontains=q) | Q(ticket__icontains=q) | Q(reason__icontains=q)
+            staff | people | Q(impersonated_tenant__name__icontains=q) | Q(ticket__icontains=q) | Q(reason__icontains=q)
         )
     return by_time(rows, cursor=cursor, limit=limit, field="started_at")
 

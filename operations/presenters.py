@@ -26,6 +26,8 @@ def subject_url(operation: Operation, tenant_slug: str) -> str:
     name = SUBJECT_PAGES.get(operation.subject_type)
     if not name or not operation.subject_id:
         return ""
+    if operation.kind == "snapshots.capture" and operation.status != OperationStatus.COMPLETED:
+        return ""  # what it was to make is not there
     try:
         return reverse(name, kwargs={"tenant_slug": tenant_slug, "pk": operation.subject_id})
     except NoReverseMatch:

@@ -9,8 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from opsconsole.core.errors import Invalid
-from opsconsole.core.paging import clamp
+from opsconsole.core.paging import clamp, one_of
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
@@ -43,17 +42,12 @@ def http_status(operation: Operation) -> int:
     return 202 if operation.is_open else 200
 
 
-def _refuse_unknown(state: str) -> None:
-    if state and state not in selectors.FILTERS:
-        raise Invalid(f"There is no state “{state}”.", recovery=f"Use one of {', '.join(selectors.FILTERS)}.")
-
-
 @router.get("/operations", summary="Jobs, newest first")
 def list_operations(
     request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
     visit = visit_for(request, tenant_id=tenant)
-    _refuse_unknown(state)
+    one_of("state", state, selectors.FILTERS)
     with tenant_scope(visit.tenant.pk):
         page = selectors.list_operations(state=state, kind=kind, cursor=cursor, limit=clamp(limit))
         return {
@@ -91,7 +85,7 @@ def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, 
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
     """Of the token's tenant, where it is bound to one."""
     user, bound = caller(request), only_tenant(request)
-    _refuse_unknown(state)
+    one_of("state", state, selectors.FILTERS)
     with platform_scope():
         if bound is not None:
             seen: list[uuid.UUID] | None = [bound.pk]

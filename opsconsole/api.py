@@ -122,6 +122,8 @@ def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error.__cause__, OpsError):  # what our own parser said of the body
+        return answer(request, error.__cause__)
     refused = Invalid(str(error))
     response = answer(request, refused)
     response.status_code = error.status_code

@@ -31,7 +31,7 @@ def diff_url(visit: Visit, key: str, promotion: Promotion) -> str:
     except NoReverseMatch:
         return ""
     source, target = promotion.source_environment.slug, promotion.target_environment.slug
-    return f"{base}?{urlencode({'before': target, 'after': source})}"
+    return f"{base}?{urlencode({'left': target, 'right': source})}"
 
 
 def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def compare_rows(
         if row.state == "differs":
             try:
                 base = reverse("workflow-diff", kwargs={"tenant_slug": visit.tenant.slug, "key": row.key})
-                url = f"{base}?{urlencode({'before': target.slug, 'after': source.slug})}"
+                url = f"{base}?{urlencode({'left': target.slug, 'right': source.slug})}"
             except NoReverseMatch:
                 url = ""
         held = row.can_be_promoted and row.key in blocked

@@ -37,7 +37,10 @@ def list_promotions(
     cursor: str = "",
     limit: int = 50,
 ) -> Page:
-    """Promotions that the scope shows, newest first, without their plans. ``state`` is a name in ``FILTERS``."""
+    """Promotions that the scope shows, newest first, without their plans.
+
+    ``state`` is a name in ``FILTERS``; ``search`` a part of a name, or the key of a workflow that was chosen.
+    """
     rows = Promotion.objects.select_related("source_environment", "target_environment", "created_by").defer(*_LARGE)
     if state in FILTERS:
         rows = rows.filter(FILTERS[state][1])
@@ -48,7 +51,8 @@ def list_promotions(
     if source_id is not None:
         rows = rows.filter(source_environment_id=source_id)
     if search.strip():
-        rows = rows.filter(name__icontains=search.strip()[:100])
+        wanted = search.strip()[:100]
+        rows = rows.filter(Q(name__icontains=wanted) | Q(workflow_keys__contains=[wanted]))
     return by_time(rows, cursor=cursor, limit=limit)
 
 

@@ -65,6 +65,7 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
         "target": target,
         "policies": ActivePolicy.choices,
         "active": request.POST.get("active") or ActivePolicy.KEEP.value,
+        "require_approval": request.POST.get("require_approval") == "1",
         "chosen": _chosen(request),
         "name": request.POST.get("name", ""),
         "description": request.POST.get("description", ""),

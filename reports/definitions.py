@@ -86,7 +86,10 @@ def settle(
     if since or until:
         first, last = as_of - timedelta(days=DEFAULT_DAYS), as_of
         last = min(moment_of(until, "until", end=True), as_of) if until else last
-        first = moment_of(since, "since") if since else min(first, last - timedelta(days=DEFAULT_DAYS))
+        try:
+            first = moment_of(since, "since") if since else min(first, last - timedelta(days=DEFAULT_DAYS))
+        except OverflowError as error:  # nothing comes before the first of all years
+            raise Invalid("`until` is too early.", details={"until": until[:40]}) from error
     if first >= last:
         raise Invalid("The period ends before it begins.", details={"since": "before `until` and before now"})
     return Asked(as_of=as_of, since=first, until=last, person=person.strip()[:254], tenant=tenant.strip()[:48])

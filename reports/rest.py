@@ -12,7 +12,7 @@ from ninja import Router, Schema, Status
 from audit.views import may_read_platform_trail
 from opsconsole.core import clock
 from opsconsole.core.errors import NotFound
-from opsconsole.core.paging import clamp
+from opsconsole.core.paging import clamp, one_of
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants, Tenant
 from tenants.requests import token_of
@@ -84,6 +84,7 @@ def list_reports(request: HttpRequest) -> dict[str, Any]:
 def list_runs(
     request: HttpRequest, tenant: str = "", report: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
+    one_of("report", report, [known.name for known in all_reports()])
     place = _place(request, tenant)
     place_id = place.pk if place else None
     with place_scope(place_id):

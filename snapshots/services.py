@@ -99,7 +99,7 @@ def start_verify(*, snapshot: Snapshot, requested_by: User | None) -> Operation:
     return operations.start(
         tenant_id=snapshot.tenant_id,
         kind="snapshots.verify",
-        title=f"Verify the snapshot of {snapshot.created_at:%Y-%m-%d %H:%M}",
+        title=f"Verify the snapshot of {snapshot.created_at:%Y-%m-%d %H:%M} UTC",
         params={"snapshot_id": str(snapshot.pk)},
         requested_by=requested_by,
         environment_id=snapshot.environment_id,

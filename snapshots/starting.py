@@ -54,7 +54,7 @@ def start_restore(
             return operations.start(
                 tenant_id=tenant_id,
                 kind=KIND,
-                title=f"{verb} {what} into {environment.name} from {snapshot.created_at:%Y-%m-%d %H:%M}",
+                title=f"{verb} {what} into {environment.name} from {snapshot.created_at:%Y-%m-%d %H:%M} UTC",
                 params=params,
                 requested_by=requested_by,
                 idempotency_key=idempotency_key,

@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from opsconsole.core.errors import NotFound, OpsError
+from opsconsole.core.errors import Invalid, NotFound, OpsError
 from opsconsole.core.paging import clamp
 from opsconsole.core.sending import Download
 from tenants.models import Grants
@@ -93,11 +93,9 @@ def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
         environments = [e for e in _environments() if may_operate(visit, e)]
     if not environments:
         visit.require(Grants.OPERATE)
-    form = CaptureForm(
-        request.POST or None,
-        environments=environments,
-        initial={"environment": request.GET.get("environment", "")},
-    )
+    asked = next((e for e in environments if request.GET.get("environment") in (str(e.pk), e.slug)), None)
+    initial = {"environment": str(asked.pk)} if asked else {}
+    form = CaptureForm(request.POST or None, environments=environments, initial=initial)
     if request.method == "POST" and form.is_valid():
         operation = services.start_capture(
             tenant_id=visit.tenant.pk,
@@ -203,7 +201,7 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "environment": left.environment,
         "with_": wanted,
         "right_label": label,
-        "left_label": f"Snapshot of {left.created_at:%d %b %Y %H:%M}",
+        "left_label": f"Snapshot of {left.created_at:%d %b %Y %H:%M} UTC",
         "nav_section": "snapshots",
     }
     if key:
@@ -229,7 +227,7 @@ def _other_side(visit: Visit, left: Snapshot, wanted: str) -> tuple[Snapshot | N
         raise NotFound("There is nothing to compare with.", recovery="Choose another snapshot.")
     other = services.snapshot_by_id(visit.tenant.pk, ident)
     said = "Last seen" if wanted == "now" else "Snapshot of"
-    return other, f"{said} {other.created_at:%d %b %Y %H:%M}"
+    return other, f"{said} {other.created_at:%d %b %Y %H:%M} UTC"
 
 
 def _approved_entries(environment: Environment) -> list[dict[str, Any]]:
@@ -290,22 +288,28 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     form = RestoreForm(request.POST if posted else (request.GET if request.GET.get("asked") else None))
     valid = form.is_valid() if form.is_bound else False
     options = form.cleaned_data if valid else {"overwrite_existing": True, "delete_extra": False}
-    keys = request.POST.getlist("selected") or None if posted else None
+    ticked = request.POST.getlist("selected") if posted else []
+    only_ticked = request.POST.get("choice") == "selected"
     refused: OpsError | None = None
     if posted and valid:
         try:
             if environment.is_production and request.POST.get("typed", "").strip() != environment.name:
                 raise NotConfirmed
+            if only_ticked and not ticked:
+                raise Invalid(
+                    "No workflow is ticked.",
+                    recovery="Tick what is to be restored, or choose everything in the snapshot.",
+                )
             operation = start_restore(
                 tenant_id=visit.tenant.pk,
                 environment_id=environment.pk,
                 snapshot_id=found.pk,
-                keys=keys if request.POST.get("choice") == "selected" else None,
+                keys=ticked if only_ticked else None,
                 dry_run="dry_run" in request.POST,
                 requested_by=visit.user,
                 **form.cleaned_data,
             )
-        except NotConfirmed as error:
+        except (NotConfirmed, Invalid) as error:
             refused = error
         else:
             return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
@@ -332,7 +336,8 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "extra": plan["extra_workflows"][:LISTED] if plan else [],
         "problems": plan["problems"][:LISTED] if plan else [],
         "warnings": plan["warnings"][:LISTED] if plan else [],
-        "chosen": set(keys or ()),
+        "chosen": set(ticked),
+        "only_ticked": only_ticked,
         "nav_section": "snapshots",
     }
     return render(request, "snapshots/restore.html", context, status=refused.status if refused else 200)

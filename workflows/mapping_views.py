@@ -113,28 +113,35 @@ def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
         return redirect(f"{reverse('credentials', kwargs={'tenant_slug': visit.tenant.slug})}?{query}")
     context: dict[str, Any] = {"environments": columns, "nav_section": "environments", "form": CredentialForm()}
     if len(columns) >= 2:
-        source, target = _pair(
-            columns, request.GET.get("source", columns[0].slug), request.GET.get("target", columns[1].slug)
-        )
-        rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
-        context |= {
-            "source": source,
-            "target": target,
-            "rows": rows,
-            "suggested": sum(row.state == "suggested" for row in rows),
-            "open_count": sum(row.state in ("open", "ambiguous") for row in rows),
-            "may_operate": may_operate(visit, target),
-        }
+        asked = request.GET.get("source", columns[0].slug), request.GET.get("target", columns[1].slug)
+        source, target = _named(columns, *asked)
+        context["source"] = source
+        if source != target:
+            context |= _stand_ins(visit, source, target)
     return render(request, "workflows/credentials.html", context)
 
 
-def _pair(columns: list[Environment], source: str, target: str) -> tuple[Environment, Environment]:
+def _stand_ins(visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
+    rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
+    return {
+        "target": target,
+        "rows": rows,
+        "suggested": sum(row.state == "suggested" for row in rows),
+        "may_operate": may_operate(visit, target),
+    }
+
+
+def _named(columns: list[Environment], source: str, target: str) -> tuple[Environment, Environment]:
     by_slug = {environment.slug: environment for environment in columns}
     if source not in by_slug or target not in by_slug:
         raise NotFound
+    return by_slug[source], by_slug[target]
+
+
+def _pair(columns: list[Environment], source: str, target: str) -> tuple[Environment, Environment]:
     if source == target:
         raise Invalid("Choose two different environments.", recovery="Set From and To to different ones.")
-    return by_slug[source], by_slug[target]
+    return _named(columns, source, target)
 
 
 def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> str:
@@ -187,16 +194,13 @@ def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
         except OpsError as error:
             form.add_error(None, error.message)
     if form.errors:
-        rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
         context = {
             "environments": columns,
             "source": source,
-            "target": target,
-            "rows": rows,
             "form": form,
             "form_open": True,
-            "may_operate": True,
             "nav_section": "environments",
+            **_stand_ins(visit, source, target),
         }
         return render(request, "workflows/credentials.html", context, status=422)
     messages.success(request, f"{target.name} is now known to have it.")

@@ -83,6 +83,23 @@ def test_every_page_answers_and_escapes(place: Any, incident: DriftIncident, liv
     assert "<svg" in client.get(url(place, f"{incident.pk}/?view=graph")).content.decode()
 
 
+def test_what_nobody_knows_is_not_called_in_sync(place: Any, live_cast: Any) -> None:
+    client, said = signed_in(live_cast.operator), "Every workflow is as it was approved"
+    assert said in client.get(url(place, "")).content.decode()
+
+    def now(**facts: Any) -> str:
+        with tenant_scope(place.tenant.pk):
+            Environment.objects.filter(pk=place.environment.pk).update(**facts)
+        return client.get(url(place, "")).content.decode()
+
+    failed = now(last_capture_error={"code": "N8N_007", "message": "no JSON"})
+    assert said not in failed and "Production: the last capture failed." in failed
+    never = now(last_capture_error=None, last_captured_at=None)
+    assert said not in never and "No drift is known" in never and "Check now" in never
+    none = now(is_archived=True)
+    assert said not in none and "No drift is known" in none and "Check now" not in none
+
+
 def test_a_partial_answers_htmx(place: Any, incident: DriftIncident, live_cast: Any) -> None:
     client = signed_in(live_cast.viewer)
     partial = client.get(url(place), headers={"HX-Request": "true"})
@@ -139,6 +156,11 @@ def test_a_selection_is_previewed_then_settled(place: Any, live_cast: Any) -> No
     form = {"action": "stabilize", "selected": ids, "confirmed": "1", "added": "delete", "comment": "kept"}
     refused = client.post(url(place, "settle/"), form)
     assert refused.status_code == 422 and "kept" in refused.content.decode()
+    record = 'name="create_promotion_record" checked'
+    again = {**form, "action": "reconcile"}
+    assert record in client.get(url(place, "settle/"), {"action": "reconcile", "selected": ids}).content.decode()
+    assert record not in client.post(url(place, "settle/"), again).content.decode(), "it was unticked"
+    assert record in client.post(url(place, "settle/"), {**again, "create_promotion_record": "on"}).content.decode()
     done = client.post(url(place, "settle/"), {**form, "typed": "Production"})
     assert done.status_code == 302 and "/jobs/" in done["Location"]
     place.run_all()
@@ -234,6 +256,9 @@ def test_rest_reads_what_the_runbook_reads(place: Any, incident: DriftIncident, 
     assert "full_diff" not in listed["incidents"][0]["drift_snapshot"]
     by_slug = Client().get(f"/api/v1/incidents?tenant={place.tenant.slug}&state=closed", **token).json()
     assert by_slug == {"incidents": [], "next_cursor": None}
+    for wrong in ("state=closd", "severity=hgih", "kind=changed"):
+        answer = Client().get(f"/api/v1/incidents?tenant={place.tenant.slug}&{wrong}", **token)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "INVALID"), wrong
 
 
 def test_the_runbooks_stabilize_is_done_when_it_answers(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from impersonation import services
 from impersonation.models import ImpersonationSession
 from impersonation.services import starting
 from impersonation.tests.conftest import REASON, START, Begin, at_browser, trail, typed
 from tenants import people
+from tenants.models import User
 from tenants.scope import platform_scope
+from tenants.tokens import create_token
 
 pytestmark = pytest.mark.django_db
 
@@ -141,6 +144,22 @@ def test_one_session_each(cast: Any, begin: Begin) -> None:
     assert other.status_code == 422
     with platform_scope():
         assert ImpersonationSession.objects.count() == 1
+
+
+def test_sessions_are_found_by_the_names_that_the_list_shows(cast: Any, begin: Begin) -> None:
+    with platform_scope():
+        User.objects.filter(pk=cast.operator.pk).update(name="Ingrid Bergqvist")
+        User.objects.filter(pk=cast.support.pk).update(name="Samir Haddad")
+    begin()
+    officer = at_browser(cast.officer)
+    for asked, there in (("bergqvist", True), ("Samir", True), ("acme", True), ("4821", True), ("nobody", False)):
+        page = officer.get("/platform/support/", {"q": asked}).content.decode()
+        assert ("Ingrid Bergqvist</a>" in page) is there, asked
+    _, secret = create_token(user=cast.officer, name="t")
+    sessions = Client().get(
+        "/api/v1/platform/impersonate/sessions?state=alive", headers={"authorization": f"Bearer {secret}"}
+    )
+    assert (sessions.status_code, sessions.json()["error"]["code"]) == (422, "INVALID")
 
 
 def test_the_customer_reads_start_and_end(cast: Any, begin: Begin) -> None:

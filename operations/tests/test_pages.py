@@ -12,10 +12,12 @@ from django.urls import reverse
 from operations import events, services
 from operations.models import Operation, OperationStep
 from opsconsole.core import clock
+from opsconsole.core.paging import encode
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 
 pytestmark = pytest.mark.django_db
+WHEN = "2026-01-01T00:00:00+00:00"
 
 
 def an_operation(cast: Any, **fields: Any) -> Operation:
@@ -50,6 +52,16 @@ def test_a_job_is_shown_with_its_steps(cast: Any, client: Any) -> None:
     assert b"Step 2" in page.content and b"Cancel this job?" not in page.content
     listed = client.get(reverse("jobs", kwargs={"tenant_slug": "acme"}))
     assert b"Capture of Production" in listed.content
+
+
+def test_a_failed_capture_does_not_lead_to_the_snapshot_it_did_not_make(cast: Any, client: Any) -> None:
+    made = an_operation(cast, kind="snapshots.capture", subject_type="snapshot", subject_id=cast.tenant.pk)
+    client.force_login(cast.viewer)
+    for status, there in (("COMPLETED", True), ("FAILED", False), ("RUNNING", False)):
+        with tenant_scope(cast.tenant.pk):
+            Operation.objects.filter(pk=made.pk).update(status=status)
+        page = client.get(reverse("job", kwargs={"tenant_slug": "acme", "pk": made.pk})).content
+        assert (b"What it works on" in page) is there, status
 
 
 def test_a_stranger_finds_nothing(cast: Any, client: Any) -> None:
@@ -136,6 +148,14 @@ def test_the_list_is_paged_to_its_end(cast: Any, client: Any) -> None:
     assert len(seen) == 7 and set(seen) == made
     bad = client.get("/api/v1/operations?tenant=acme&cursor=x", headers=headers)
     assert (bad.status_code, bad.json()["error"]["code"]) == (422, "BAD_CURSOR")
+
+
+@pytest.mark.parametrize("held", [[WHEN, "x"], [WHEN, {"a": 1}], [{"a": 1}, "x"], [WHEN, None]])
+def test_a_cursor_that_holds_something_else_is_refused_by_name(cast: Any, client: Any, held: list[Any]) -> None:
+    cursor, headers = encode(held), bearer(cast.owner)
+    for path in ("operations?", "environments?", "promotions?", "snapshots?", "audit-logs?"):
+        bad = client.get(f"/api/v1/{path}tenant=acme&cursor={cursor}", headers=headers)
+        assert (bad.status_code, bad.json()["error"]["code"]) == (422, "BAD_CURSOR"), path
 
 
 def test_news_resume_where_the_listener_left(cast: Any) -> None:

@@ -49,6 +49,16 @@ class Forbidden(OpsError):
     status = 403
 
 
+class MethodNotAllowed(OpsError):
+    """A form's address was opened like a page, as after signing in anew; or a program asked in the wrong way."""
+
+    code = "METHOD_NOT_ALLOWED"
+    title = "There is nothing to look at here"
+    message = "This address cannot be asked in this way."
+    recovery = "If you pressed a button and had to sign in first, nothing was done: go to its page and press it again."
+    status = 405
+
+
 class Invalid(OpsError):
     code = "INVALID"
     title = "That input cannot be used"

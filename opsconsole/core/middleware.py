@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
-from .errors import Fault, Invalid, NotFound, OpsError, Unavailable
+from .errors import Fault, Invalid, MethodNotAllowed, NotFound, OpsError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,14 @@ class ErrorMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
-        return self.get_response(request)
+        if iscoroutinefunction(self):
+            return self._later(request)
+        return _named(request, self.get_response(request))
+
+    async def _later(self, request: HttpRequest) -> Any:
+        response = await self.get_response(request)
+        # A page is drawn with what the database says.
+        return await sync_to_async(_named)(request, response) if response.status_code == 405 else response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, OpsError):
@@ -42,6 +50,16 @@ class ErrorMiddleware:
             logger.warning("A value fits no column: %s", request.path, exc_info=exception)
             return error_response(request, Invalid(details={"said": str(exception).splitlines()[0][:200]}))
         return None
+
+
+def _named(request: HttpRequest, response: Any) -> Any:
+    """The answer; where it is a bare 405, one that says so and what to do."""
+    if response.status_code != MethodNotAllowed.status:
+        return response
+    allowed = response.headers.get("Allow", "")
+    told = error_response(request, MethodNotAllowed(f"This address takes {allowed}, not {request.method}."))
+    told["Allow"] = allowed
+    return told
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -76,4 +94,12 @@ def _error_response(request: HttpRequest, error: OpsError) -> HttpResponse:
         # Without the request: what a page tells about people and tenants comes from the database, which may be gone.
         return HttpResponse(render_to_string("error.html", {"error": error}), status=error.status)
     name = "404.html" if error.status == 404 else "error.html"
-    return render(request, name, {"error": error}, status=error.status)
+    return render(request, name, {"error": error, "back": _way_back(request)}, status=error.status)
+
+
+def _way_back(request: HttpRequest) -> str:
+    """The page of ours from which the request came; empty where there is none, or where it is the one that failed."""
+    before = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(before, {request.get_host()}, require_https=request.is_secure()):
+        return ""
+    return "" if request.method == "GET" and before == request.build_absolute_uri() else before

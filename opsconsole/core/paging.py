@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 
 from .errors import Invalid
@@ -47,6 +49,15 @@ def decode(cursor: str, count: int) -> list[Any]:
     return values
 
 
+@contextmanager
+def of_another_list() -> Iterator[None]:
+    """A cursor that can be read may still hold what these columns cannot: another list's id, or anything at all."""
+    try:
+        yield
+    except (TypeError, ValueError, ValidationError) as error:
+        raise BadCursor from error
+
+
 def clamp(limit: Any, default: int = 50, largest: int = LARGEST_PAGE) -> int:
     """A page size between 1 and ``largest``."""
     try:
@@ -58,22 +69,28 @@ def clamp(limit: Any, default: int = 50, largest: int = LARGEST_PAGE) -> int:
     return min(wanted, largest)
 
 
+def one_of(name: str, given: str, known: Collection[str]) -> None:
+    """Refuse a program's filter that is none of those known: nothing at all, or everything, would be a wrong answer."""
+    if given and given not in known:
+        raise Invalid(f"There is no {name} “{given}”.", recovery=f"Use one of {', '.join(known)}.")
+
+
 def by_time(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50, field: str = "created_at") -> Page:
     """Newest first, by (``field``, id)."""
     if cursor:
         moment, last_id = decode(cursor, 2)
-        try:
+        with of_another_list():
             when = datetime.fromisoformat(str(moment))
-        except ValueError as error:
-            raise BadCursor from error
-        queryset = queryset.filter(Q(**{f"{field}__lt": when}) | Q(**{field: when, "pk__lt": last_id}))
+            queryset = queryset.filter(Q(**{f"{field}__lt": when}) | Q(**{field: when, "pk__lt": last_id}))
     return _page(queryset.order_by(f"-{field}", "-pk"), limit, lambda row: [getattr(row, field).isoformat(), row.pk])
 
 
 def by_id(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50) -> Page:
     """Newest first, by a rising number."""
     if cursor:
-        queryset = queryset.filter(pk__lt=decode(cursor, 1)[0])
+        (last_id,) = decode(cursor, 1)
+        with of_another_list():
+            queryset = queryset.filter(pk__lt=last_id)
     return _page(queryset.order_by("-pk"), limit, lambda row: [row.pk])
 
 
@@ -81,7 +98,8 @@ def by_name(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50, field: 
     """In the order of (``field``, id)."""
     if cursor:
         name, last_id = decode(cursor, 2)
-        queryset = queryset.filter(Q(**{f"{field}__gt": name}) | Q(**{field: name, "pk__gt": last_id}))
+        with of_another_list():
+            queryset = queryset.filter(Q(**{f"{field}__gt": name}) | Q(**{field: name, "pk__gt": last_id}))
     return _page(queryset.order_by(field, "pk"), limit, lambda row: [getattr(row, field), row.pk])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -72,6 +74,31 @@ def test_a_failed_one_shows_what_was_put_back(world: World, base: str) -> None:
     assert b"Roll back" not in page.content
 
 
+def test_a_new_plan_leaves_the_failed_try_behind(world: World, base: str) -> None:
+    promotion = world.approved("billing", "intake")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/")
+    world.carry_out(promotion)
+    operator, address = browser(world.cast.operator, world), f"{base}{promotion.pk}/"
+    assert b"Promote" in operator.get(address).content.split(b"<main")[1].split(b"Gates")[0]
+    assert operator.post(address, {"action": "replan"}).status_code == 302
+    fresh = operator.get(address).content
+    assert b"Draft" in fresh and b"It failed" not in fresh and b"Put back" not in fresh and b"<dt>Ended" not in fresh
+    assert operator.post(address, {"action": "cancel"}).status_code == 302
+    assert b'commandfor="execute"' not in operator.get(address).content, "it was withdrawn"
+    refused = operator.post(address, {"action": "execute", "typed": "Production"})
+    assert refused.status_code == 409 and world.fresh(promotion).status == "CANCELLED"
+
+
+def test_a_workflows_page_leads_to_its_promotions(world: World, base: str) -> None:
+    promotion, other = world.draft("billing"), world.draft("intake")
+    viewer = browser(world.cast.viewer, world)
+    page = viewer.get(f"/t/{world.cast.tenant.slug}/workflows/billing/").content.decode()
+    link = re.search(r'href="([^"]+/promotions/[^"]+)"', page)
+    assert link is not None
+    listed = viewer.get(unescape(link[1])).content.decode()
+    assert str(promotion.pk) in listed and str(other.pk) not in listed
+
+
 def test_a_comparison_says_what_drift_holds_back(world: World, base: str, no_drift: list[dict[str, Any]]) -> None:
     query = f"?source={world.staging.slug}&target={world.production.slug}"
     operator = browser(world.cast.operator, world)
@@ -86,6 +113,23 @@ def test_a_comparison_says_what_drift_holds_back(world: World, base: str, no_dri
     assert "The others can go now." in page() and page().count("Drift holds it back") == 1
     no_drift.append({"workflow_key": "elsewhere", "reason": "ttl_expired"})
     assert "1 drift incident in Production is past its time: nothing can be promoted" in page()
+
+
+def test_a_diff_is_between_the_two_environments_of_the_promotion(world: World, base: str) -> None:
+    operator = browser(world.cast.operator, world)
+    query = f"?source={world.staging.slug}&target={world.production.slug}"
+    for address in (f"{base}new/{query}", f"{base}{world.draft('billing').pk}/"):
+        link = re.search(r'href="([^"]+)">Diff<', operator.get(address).content.decode())
+        assert link is not None, address
+        shown = operator.get(unescape(link[1])).content.decode()
+        assert re.search(r"Production, seen [^→<]* → Staging, seen", shown), address
+
+
+def test_a_refused_plan_keeps_what_was_chosen(world: World, base: str) -> None:
+    asked = {"source": "production", "target": "staging", "require_approval": "1", "name": "Back again"}
+    page = browser(world.cast.operator, world).post(f"{base}new/", asked)
+    assert page.status_code == 422 and b'value="Back again"' in page.content
+    assert re.search(rb'name="require_approval"[^>]* checked', page.content)
 
 
 def test_mapping_a_credential_where_it_is_missing(empty_world: World) -> None:

@@ -113,6 +113,7 @@ def test_nothing_later_than_asked_for_is_in_it(cast: Any) -> None:
         ({"since": "yesterday"}, "since"),
         ({"until": "9999-12-30"}, None),
         ({"until": "9999-12-31"}, "until"),
+        ({"until": "0001-01-01"}, "until"),
         ({"since": "2026-02-30"}, "since"),
         ({"period": "decade"}, "period"),
         ({"since": "2026-05-02", "until": "2026-05-01"}, "since"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from audit.models import AuditLog
+from operations.models import Operation
 from opsconsole.core import clock
 from snapshots import repository
 from snapshots.models import Snapshot
@@ -102,6 +104,35 @@ def test_the_story_on_pages(
     assert verified.status_code == 302
     assert run_operations(live_cast.tenant) == ["COMPLETED"]
     assert "Every content equals its hash" in page.get(f"{home}/{snapshot.pk}/").content.decode()
+
+
+def test_a_restore_of_what_is_ticked_stays_one(
+    page: Client, live_cast: Any, n8n: Any, environment: Environment, capture: Any
+) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices")])
+    snapshot = capture()
+    for one in made:
+        n8n.edit(one["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    where, form = f"{base(live_cast)}/{snapshot.pk}/restore/", {"overwrite_existing": "on", "choice": "selected"}
+    refused = page.post(where, form | {"selected": "orders"})
+    assert refused.status_code == 422 and 'value="selected" checked' in refused.content.decode()
+    nothing = page.post(where, form | {"typed": "Production"})
+    assert nothing.status_code == 422 and "No workflow is ticked" in nothing.content.decode()
+    with tenant_scope(live_cast.tenant.pk):
+        assert not Operation.objects.filter(kind="snapshots.restore").exists()
+    assert page.post(where, form | {"typed": "Production", "selected": "orders"}).status_code == 302
+    with tenant_scope(live_cast.tenant.pk):
+        assert Operation.objects.get(kind="snapshots.restore").params["keys"] == ["orders"]
+
+
+def test_a_capture_from_a_filtered_list_is_of_that_environment(
+    page: Client, live_cast: Any, environment: Environment, n8n: Any
+) -> None:
+    make_environment(live_cast.tenant, n8n, name="Another", slug="another", position=0)
+    listed = page.get(f"{base(live_cast)}/?environment={environment.slug}").content.decode()
+    link = re.search(r'href="([^"]+/new/[^"]*)"', listed)
+    assert link is not None
+    assert f'value="{environment.pk}" selected' in page.get(link[1]).content.decode()
 
 
 def test_the_list_takes_as_many_queries_for_many_as_for_few(

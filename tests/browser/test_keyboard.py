@@ -49,6 +49,18 @@ def test_slash_searches_and_escape_leaves(owner: Visitor) -> None:
     assert focused(owner, "tagName") == "BODY"
 
 
+def test_a_search_on_the_second_page_looks_at_all_of_them(owner: Visitor) -> None:
+    owner.go("?limit=3")
+    first = owner.page.locator("#matrix tbody th a").first.inner_text()
+    owner.page.get_by_role("link", name="Next").click()
+    owner.page.wait_for_url("**cursor=**")
+    owner.page.locator("#matrix").get_by_text(first, exact=True).wait_for(state="hidden")
+    owner.page.keyboard.press("/")
+    owner.page.keyboard.type(first)
+    owner.page.locator("#matrix").get_by_text(first, exact=True).wait_for()
+    assert "cursor" not in owner.page.url and owner.page.url.count("q=") == 1
+
+
 def test_the_command_bar_goes_anywhere(owner: Visitor) -> None:
     owner.page.keyboard.press("Control+k")
     owner.page.keyboard.type("order intake")

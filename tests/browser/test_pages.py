@@ -94,6 +94,12 @@ def look(page: Any, width: int, theme: str) -> list[str]:
     page.set_viewport_size({"width": width, "height": 900})
     wide = page.evaluate("document.documentElement.scrollWidth")
     found = [f"{wide} px wide"] if wide > width else []
+    # Cards hold all their columns in sight: a list of them never scrolls sideways.
+    found += page.eval_on_selector_all(
+        ".table-wrap:has(> .cards)",
+        "all => all.filter(e => e.scrollWidth > e.clientWidth && innerWidth < 640)"
+        ".map(e => `${e.ariaLabel}: ${e.scrollWidth} px in ${e.clientWidth}`)",
+    )
     for violation in Axe().run(page).response["violations"]:
         where = ", ".join(str(node["target"][0]) for node in violation["nodes"][:3])
         found.append(f"axe {violation['id']} ({violation['impact']}) at {where}")
@@ -111,6 +117,9 @@ LISTS = {
         "support/",
         "reports/",
         "members/",
+        "credentials/",
+        "promotions/new/",
+        "workflows/crm-nightly-sync/",
     ],
     "admin": ["/platform/tenants/", "/platform/people/", "/platform/jobs/", "/platform/trail/", "/platform/support/"],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -54,6 +55,15 @@ def form(**changes: Any) -> dict[str, Any]:
         "api_key": KEY,
         "capture_every": "3600",
     } | changes
+
+
+@pytest.mark.parametrize("person", ["owner", "operator", "approver", "viewer"])
+def test_the_rail_leads_nowhere_that_is_refused(cast: Any, signed_in: Any, person: str) -> None:
+    client = signed_in(person)
+    for start in (at(cast, "tenant-home"), "/"):
+        rail = client.get(start).content.decode().partition('<nav id="rail"')[2].partition("</nav>")[0]
+        for link in re.findall(r'href="(/[^"]*)"', rail):
+            assert client.get(link, follow=True).status_code == 200, f"{person}: {link}"
 
 
 # -- environments --------------------------------------------------------------------------------------------------
@@ -313,3 +323,31 @@ def test_credentials_are_suggested_by_type_and_name(cast: Any, signed_in: Any) -
     assert client.post(at(cast, "credential-enter"), pair | entered).status_code == 302
     empty = client.post(at(cast, "credential-enter"), pair | {"credential_type": "kept", "credential_id": ""})
     assert empty.status_code == 422 and 'value="kept"' in empty.content.decode()
+    # On the way from one pair to another both selects may name the same.
+    both = client.get(address, {"source": "dev", "target": "dev"})
+    assert both.status_code == 200 and "Choose two different environments" in both.content.decode()
+
+
+def test_a_search_that_finds_nothing_says_so_and_not_that_all_is_confirmed(cast: Any, signed_in: Any) -> None:
+    dev, prod = make_environments(cast, "dev", "prod")
+    capture(dev, raw("1", "Sync"))
+    capture(prod, raw("a", "sync", note="x"))
+    mapping, client = at(cast, "environment-mapping", pk=prod.pk), signed_in("operator")
+    for status in ("unmapped", "", "missing"):
+        page = client.get(mapping, {"status": status, "q": "elsewhere"}).content.decode()
+        assert "Nothing matches" in page and "confirmed" not in page and "Capture the environment" not in page
+    assert (
+        "No workflow of this environment is in this state"
+        in client.get(mapping, {"status": "missing"}).content.decode()
+    )
+
+
+def test_a_refusal_leads_back_to_the_page_it_came_from(cast: Any, signed_in: Any) -> None:
+    dev = make_environments(cast, "dev")[0]
+    client, archive = signed_in(), at(cast, "environment-archive", pk=dev.pk)
+    page = f"http://testserver{at(cast, 'environment', pk=dev.pk)}"
+    refused = client.post(archive, {"typed": "wrong"}, headers={"referer": page})
+    assert refused.status_code == 422 and f'href="{page}">Go back' in refused.content.decode()
+    for elsewhere in ("https://evil.example/", "javascript:alert(1)", ""):
+        refused = client.post(archive, {"typed": "wrong"}, headers={"referer": elsewhere})
+        assert refused.status_code == 422 and "Go back" not in refused.content.decode()

@@ -106,8 +106,10 @@ def opener(
     disabled = disabled or refused(context, to, "POST", hidden)
     why = format_html(' aria-disabled="true" data-why="{}" title="{}"', disabled, disabled) if disabled else ""
     return format_html(
-        '<button type="button" class="button {}" commandfor="{}" command="show-modal"'
+        # With an id it keeps the focus when a live part of the page is drawn anew around it.
+        '<button type="button" id="open-{}" class="button {}" commandfor="{}" command="show-modal"'
         ' aria-haspopup="dialog"{}>{}{}</button>',
+        ident,
         kind,
         ident,
         why,

@@ -10,6 +10,8 @@ import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.test import Client
 
+from tenants.tokens import create_token
+
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Client]:
@@ -23,6 +25,25 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Client]:
         return Client(raise_request_exception=False)
 
     return client
+
+
+@pytest.mark.django_db
+def test_a_forms_address_opened_as_a_page_says_what_to_do(client: Client, cast: Any) -> None:
+    client.force_login(cast.owner)
+    page = client.get(f"/t/acme/environments/{cast.tenant.pk}/test/")
+    assert (page.status_code, page["Allow"]) == (405, "POST")
+    assert "nothing was done" in page.content.decode() and "Go to the start" in page.content.decode()
+
+
+@pytest.mark.django_db
+def test_a_program_that_asks_in_the_wrong_way_is_told_so_in_json(client: Client, cast: Any) -> None:
+    _, secret = create_token(user=cast.owner, name="t")
+    headers = {"authorization": f"Bearer {secret}"}
+    refused = client.put("/api/v1/tenants", headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (405, "METHOD_NOT_ALLOWED")
+    assert refused["Allow"] == "GET"
+    body = client.post("/api/v1/snapshots", "{environment_id: 1}", "application/json", headers=headers)
+    assert body.status_code == 422 and body.json()["error"]["message"].startswith("The body is not JSON")
 
 
 @pytest.mark.parametrize(
