@@ -52,8 +52,8 @@ def _schedule(tenant_id: uuid.UUID) -> None:
             made = operations.set_schedule(
                 tenant_id=tenant_id, name=name, kind=KIND, params=params, every_seconds=every
             )
-            # At an hour that the tenant's id gives, so that not all stores are packed at once.
-            first = clock.now() + timedelta(seconds=tenant_id.int % every)
+            # Each round at an hour of its own, so that not all stores are packed at once, nor one twice.
+            first = clock.now() + timedelta(seconds=made.pk.int % every)
             Schedule.objects.filter(pk=made.pk).update(next_run_at=first)
 
 

@@ -21,7 +21,7 @@ WAIT = 60.0
 
 #: Commands of ours that run for long and take no lock.
 _LOCKLESS = frozenset((b"cat-file", b"mktree"))
-_USE = "opsconsole-use"
+_USE, _CARE = "opsconsole-use", "opsconsole-care"
 _LEFTOVERS = ("pack/tmp_*", "pack/.tmp-*", "??/tmp_obj_*", "tmp_objdir-*")
 
 
@@ -37,9 +37,9 @@ class Lock:
 
 
 @contextlib.contextmanager
-def _use(path: Path, mode: int, wait: float) -> Iterator[bool]:
+def _use(path: Path, mode: int, wait: float, *, of: str = _USE) -> Iterator[bool]:
     try:
-        handle = os.open(path / _USE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path / of, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise failure_of(error) from error
     try:
@@ -73,6 +73,15 @@ def alone(path: Path) -> Iterator[bool]:
     """Sole use if it is to be had at once; yields whether it was."""
     with _use(path, fcntl.LOCK_EX, 0) as got:
         yield got
+
+
+@contextlib.contextmanager
+def packing(path: Path, *, wait: float) -> Iterator[None]:
+    """One packing at a time: to another, its unfinished files would be leftovers."""
+    with _use(path, fcntl.LOCK_EX, wait, of=_CARE) as got:
+        if not got:
+            raise StoreLocked("The Git store is being packed by another job; nothing was changed.")
+        yield
 
 
 def failure_of(error: OSError) -> WriteFailed:

@@ -158,8 +158,13 @@ def keep(plumbing: Plumbing, commits: Iterable[str]) -> int:
 def maintain(plumbing: Plumbing, *, full: bool = False) -> Care:
     """Clear stale locks, pack what has piled up; with ``full`` pack all anew and drop what nothing leads to.
 
-    Safe while others read and write. Raises WriteFailed's kinds.
+    Safe while others read and write; waits for another one that packs. Raises WriteFailed's kinds.
     """
+    with locks.packing(plumbing.path, wait=LONG):
+        return _maintain(plumbing, full)
+
+
+def _maintain(plumbing: Plumbing, full: bool) -> Care:
     before = size(plumbing)
     cleared = locks.clear_stale_locks(plumbing.path)
     pruned = False

@@ -19,8 +19,10 @@ from snapshots.store import (
     Remote,
     RemoteNotAllowed,
     check_remote,
+    locks,
     maintenance,
 )
+from snapshots.store.plumbing import Plumbing
 from snapshots.store.push import _judge, _without
 
 from .test_store import SEEN, contents, write
@@ -108,6 +110,35 @@ def test_cleaning_beside_writers_loses_nothing(store: GitStore) -> None:
     assert at_once([clean, capture]) == [0, 0]
     assert len(store.tree(store.tip(SEEN))) == 7
     assert store.verify().findings == []
+
+
+def test_one_packing_at_a_time(store: GitStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another has not finished would be a leftover to it."""
+    write(store, {"workflows/a.json": b"1"})
+    half = store.path / "objects" / "pack" / "tmp_pack_half"
+    half.parent.mkdir(exist_ok=True)
+    begun, waits, go_on, there = threading.Event(), threading.Event(), threading.Event(), []
+    pack = maintenance._must_long
+
+    def slow(plumbing: Plumbing, *args: str) -> None:
+        if not begun.is_set():
+            half.touch()
+            begun.set()
+            assert go_on.wait(60)
+            there.append(half.exists())
+        pack(plumbing, *args)
+
+    monkeypatch.setattr(maintenance, "_must_long", slow)
+    monkeypatch.setattr(locks.time, "sleep", lambda _seconds: waits.set())
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.gc, full=True)
+        assert begun.wait(60)
+        second = pool.submit(store.gc, full=True)
+        second.add_done_callback(lambda _done: waits.set())
+        assert waits.wait(60)
+        go_on.set()
+        assert first.result(60).pruned and second.result(60).pruned
+    assert there == [True]
 
 
 def test_what_nothing_leads_to_is_dropped_only_when_nobody_writes(store: GitStore) -> None:
