@@ -60,11 +60,11 @@ class StillDrifted(Conflict):
 
 
 class SeenMeanwhile(Conflict):
-    """``details``: expected and found (hashes)."""
+    """``details``: expected and found (hashes), and whether it was switched on or off."""
 
     code = "DRIFT_007"
     title = "Edited meanwhile"
-    message = "The workflow was edited again after this drift was looked at; nothing was changed."
+    message = "The workflow was edited or switched again after this drift was looked at; nothing was changed."
     recovery = "Look at the new edit, then decide again; with force, stabilizing discards it."
 
 

@@ -67,8 +67,9 @@ def _read(job: Job, into: dict[str, dict[str, Any]]) -> dict[str, Any]:
             except OpsError as error:
                 failed.append(item.failure(error))
                 continue
-            if value != item.expected_hash:
-                details = {"expected": item.expected_hash, "found": value}
+            switched = raw is not None and item.was_switched(bool(raw.get("active")))
+            if switched or value != item.expected_hash:
+                details = {"expected": item.expected_hash, "found": value, "switched": switched}
                 failed.append(item.failure(SeenMeanwhile(details=details)))
             elif raw is not None:
                 raws[item.key] = raw

@@ -274,6 +274,7 @@ def _described(row: DriftIncident) -> dict[str, Any]:
         "name": place.env_name or place.canonical_workflow.name,
         "kind": row.kind,
         "expected_hash": row.drifted_hash or None,
+        "expected_active": row.drift_snapshot.get("is_active"),
         "draft": row.drift_snapshot.get("draft", ""),
     }
 

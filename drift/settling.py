@@ -26,7 +26,7 @@ from .models import ACTIVE, DriftIncident, IncidentState
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One incident as the person saw it; ``expected_hash`` is of the content that was there then."""
+    """One incident as the person saw it: with which content (``expected_hash``), and whether it was switched on."""
 
     id: str
     map_id: str
@@ -34,7 +34,12 @@ class Item:
     name: str
     kind: str
     expected_hash: str | None = None
+    expected_active: bool | None = None
     draft: str = ""
+
+    def was_switched(self, active: bool) -> bool:
+        """Whether somebody has switched it since it was looked at."""
+        return self.expected_active is not None and self.expected_active != active
 
     def failure(self, error: OpsError | Mapping[str, Any]) -> dict[str, Any]:
         """A line of the list of failures."""

@@ -90,8 +90,9 @@ def _plan(job: Job) -> dict[str, Any]:
         else:
             action["do"] = "restore"
         as_approved = found is not None and found == row.git_content_hash
-        if found != item.expected_hash and not as_approved and not force:
-            details = {"expected": item.expected_hash, "found": found}
+        switched = not gone and item.was_switched(bool(row.env_active)) and bool(row.env_active) != bool(row.git_active)
+        if (switched or (found != item.expected_hash and not as_approved)) and not force:
+            details = {"expected": item.expected_hash, "found": found, "switched": switched}
             failed.append(item.failure(SeenMeanwhile(details=details)))
             continue
         actions[item.key] = action

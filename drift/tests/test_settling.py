@@ -87,6 +87,19 @@ def test_an_edit_made_meanwhile_is_not_overwritten_unless_forced(place: Any) -> 
     assert place.there("Orders")["nodes"][1]["parameters"] == {"value": "hello"}
 
 
+@pytest.mark.parametrize("settle", [stabilize, reconcile])
+def test_a_switch_made_meanwhile_is_neither_undone_nor_approved(place: Any, settle: Any) -> None:
+    incident = drifted(place)
+    place.edit("Orders", active=False)
+    refused = settle(place, incident)
+    assert refused.status == "FAILED"
+    assert refused.error_details["details"]["cause"]["code"] == "DRIFT_007"
+    assert place.there("Orders")["active"] is False
+    assert place.row("Orders").git_active is True
+    place.check()
+    assert settle(place, place.incident()).status == "COMPLETED"
+
+
 def test_a_workflow_that_was_put_back_by_hand_needs_no_write(place: Any) -> None:
     before = place.there("Orders")
     incident = drifted(place)
