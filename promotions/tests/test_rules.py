@@ -300,6 +300,20 @@ def test_what_failed_and_was_put_back_may_be_tried_again(world: World) -> None:
     assert done.status == "COMPLETED", done.execution_result
 
 
+def test_what_was_planned_again_and_withdrawn_may_not(world: World) -> None:
+    """How the try before it ended says nothing of a plan that nobody has submitted."""
+    promotion = world.approved("billing", "intake")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
+    assert world.carry_out(promotion).status == "FAILED"
+    services.replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
+    services.cancel(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert not services.can_try_again(world.fresh(promotion))
+    with pytest.raises(WrongState):
+        world.start(promotion)
+
+
 def test_git_that_cannot_be_written_puts_the_target_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from snapshots import services as snapshots
     from snapshots.errors import CaptureFailed
