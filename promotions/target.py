@@ -52,19 +52,18 @@ def read_target(
     put back.
     """
     reading = Reading()
-    for page in client.iter_workflow_pages(exclude_pinned_data=True):
+    for raw in client.iter_workflows(exclude_pinned_data=True):
         run.check()
-        for raw in page.items:
-            there = str(raw["id"])
-            try:
-                content = portable(raw)
-                mark = fingerprint(content)
-            except ContentError:
-                continue
-            wanted = there in keep or (keep_new is not None and there not in keep_new)
-            reading.workflows[there] = Live(
-                there, content["name"], bool(raw.get("active")), mark, content if wanted else None
-            )
+        there = raw["id"]
+        try:
+            content = portable(raw)
+            mark = fingerprint(content)
+        except ContentError:
+            continue
+        wanted = there in keep or (keep_new is not None and there not in keep_new)
+        reading.workflows[there] = Live(
+            there, content["name"], bool(raw.get("active")), mark, content if wanted else None
+        )
     return reading
 
 

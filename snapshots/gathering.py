@@ -15,6 +15,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from workflows import identity
 from workflows.content import ContentError, dump, fingerprint, live_portable, portable, warnings
+from workflows.n8n import PAGE_SIZES
 from workflows.n8n.errors import RemoteNotFound, TooLarge
 from workflows.references import webhook_address
 
@@ -24,9 +25,6 @@ from .page_memory import PageMemory, Taken
 if TYPE_CHECKING:
     from workflows.n8n import Page
     from workflows.n8n.client import N8nClient
-
-PAGE_SIZES = (250, 25, 1)
-"""Tried in turn where an answer is too large to be taken."""
 
 ASKED_AGAIN = 200
 """Workflows known, but not on the list, that are asked for one by one before they are called gone."""

@@ -226,12 +226,14 @@ def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
 
     try:
         behaviour = view(content, workflow_ref, credential_ref)
+        data = _bytes(behaviour)
+        # Looking for bytes is ten times quicker than the pattern, which cannot match without one of them.
+        if (b'"cachedResult' in data or b".0" in data) and _UNTIDY.search(data):
+            data = _bytes(tidy(behaviour))
     except (TypeError, AttributeError) as exc:
         raise ContentError("A part of it does not have the shape that it has in a workflow.") from exc
-    data = _bytes(behaviour)
-    # Looking for bytes is ten times quicker than the pattern, which cannot match without one of them.
-    if (b'"cachedResult' in data or b".0" in data) and _UNTIDY.search(data):
-        data = _bytes(tidy(behaviour))
+    except RecursionError as exc:
+        raise ContentError("It is nested too deeply.") from exc
     return Fingerprint(NORMALIZATION_VERSION, hashlib.sha256(data).hexdigest(), tuple(refs), tuple(names))
 
 

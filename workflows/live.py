@@ -27,11 +27,8 @@ class Listing:
 
 def live_workflows(environment: Environment) -> Listing:
     """Ask n8n now; outside any scope. Keys and approved hashes are those on record, None for what is not known yet."""
-    found: list[dict[str, Any]] = []
     with client_for(environment) as client:
-        for page in client.iter_workflow_pages(exclude_pinned_data=True):
-            for raw in page.items:
-                found.append(_row(raw))
+        found = [_row(raw) for raw in client.iter_workflows(exclude_pinned_data=True)]
     now = clock.now()
     with tenant_scope(environment.tenant_id):
         keys = key_by_workflow_id(environment.pk)

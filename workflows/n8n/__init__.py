@@ -4,9 +4,11 @@ from .address import AddressPolicy
 from .check import ConnectionReport, check_connection
 from .client import CachedPage, Limits, N8nClient, Page, WriteResult
 from .errors import AmbiguousWrite, N8nError
+from .listing import PAGE_SIZES
 from .spec import Capabilities
 
 __all__ = [
+    "PAGE_SIZES",
     "AddressPolicy",
     "AmbiguousWrite",
     "CachedPage",

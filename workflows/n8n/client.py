@@ -16,7 +16,7 @@ from workflows.normalization import SETTING_DEFAULTS
 from . import errors
 from .address import AddressPolicy
 from .http import API, Answer, Http, Limits
-from .listing import PAGE_LIMIT, CachedPage, Listing, Page
+from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page
 from .spec import Capabilities
 
 __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
@@ -130,12 +130,35 @@ class N8nClient:
         memory = cache if cache is not None else {}
         return Listing(ask, size=size, memory=memory, address=f"{size}:{exclude_pinned_data}:").pages(verify=verify)
 
+    def iter_workflows(self, *, exclude_pinned_data: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield each raw workflow once, by smaller pages where a large one is more than can be taken."""
+        seen: set[str] = set()
+        for size in PAGE_SIZES:
+            try:
+                for page in self.iter_workflow_pages(page_size=size, exclude_pinned_data=exclude_pinned_data):
+                    for raw in page.items:
+                        if raw["id"] not in seen:
+                            seen.add(raw["id"])
+                            yield raw
+                return
+            except errors.TooLarge:
+                if size == PAGE_SIZES[-1]:
+                    raise
+
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
         found = self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"))
         if not found.get("id"):
             raise errors.NotAnApi("The answer does not look like a workflow of n8n's.")
         return found
+
+    def workflows_named(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the raw workflows of exactly this name. n8n filters where it can; otherwise the whole list is read.
+
+        n8n asks its database by LIKE, where a backslash means something else.
+        """
+        among = self.iter_workflows() if not name or "\\" in name else self._all("/workflows", name=name)
+        yield from (raw for raw in among if (raw.get("name") or "") == name)
 
     def executions(
         self, *, limit: int = 100, cursor: str | None = None, workflow_id: str | None = None, status: str | None = None
@@ -243,11 +266,12 @@ class N8nClient:
         body["settings"] = _settings(content.get("settings") or {}, there, spec, lost)
         return body, lost
 
-    def _all(self, path: str) -> list[dict[str, Any]]:
+    def _all(self, path: str, **params: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         cursor: str | None = None
         for _ in range(400):
-            items, cursor = self._listed(self.call("GET", path, params={"limit": PAGE_LIMIT, "cursor": cursor}))
+            asked = {"limit": PAGE_LIMIT, "cursor": cursor, **params}
+            items, cursor = self._listed(self.call("GET", path, params=asked))
             found += items
             if cursor is None:
                 break

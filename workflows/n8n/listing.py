@@ -26,6 +26,8 @@ from . import errors
 from .http import Answer
 
 PAGE_LIMIT = 250
+PAGE_SIZES = (PAGE_LIMIT, 25, 1)
+"""Tried in turn where an answer is too large to be taken."""
 PAGES_AHEAD = 2
 LARGE_PAGE = 8 * 1024 * 1024
 """Bytes of a page from which on only one is on its way: memory counts for more than time then."""

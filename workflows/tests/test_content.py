@@ -228,6 +228,15 @@ def test_what_is_no_workflow_is_refused_in_words(data):
     assert caught.value.recovery
 
 
+def test_what_is_nested_too_deeply_to_be_compared_is_named():
+    parameters = {"share": 1.0}
+    for _ in range(800):
+        parameters = {"in": parameters}
+    deep = {"name": "Deep", "nodes": [{"name": "N", "type": "t", "parameters": parameters}]}
+    with pytest.raises(ContentError, match="deeply"):
+        content_hash(portable(deep))
+
+
 def test_too_large_is_refused():
     with pytest.raises(ContentError, match="are allowed"):
         parse(dump(sample()), limit=100)

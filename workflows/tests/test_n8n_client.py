@@ -125,6 +125,21 @@ def test_paging_gives_each_workflow_once():
     assert ids(client_of(fake), page_size=5) == [w["id"] for w in fake.workflows]
 
 
+def test_where_a_page_is_more_than_can_be_taken_smaller_ones_are_asked_for():
+    fake = FakeN8n(60)
+    fake.workflows[40]["pinData"] = {"N": ["x" * 5_000]}
+    small = client_of(fake, limits=Limits(max_bytes=5_400))
+    assert [w["id"] for w in small.iter_workflows()] == [w["id"] for w in fake.workflows]
+    fake.workflows[40]["pinData"] = {"N": ["x" * 9_000]}
+    with pytest.raises(errors.TooLarge):
+        list(small.iter_workflows())
+
+
+def test_a_list_by_name_that_never_ends_is_left():
+    endless = client_of(lambda _request: httpx.Response(200, json={"data": [], "nextCursor": "again"}))
+    assert list(endless.workflows_named("Orders")) == []
+
+
 def test_a_deletion_while_paging_loses_nobody():
     fake = FakeN8n(20)
     everybody = {w["id"] for w in fake.workflows}
