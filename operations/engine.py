@@ -22,12 +22,12 @@ from django.db.models import F
 from opsconsole.core import clock, context, support
 from opsconsole.core.errors import OpsError
 from opsconsole.core.support import InForce, SupportEnded
-from tenants.scope import tenant_scope
+from tenants.scope import refuse_fallen_session, tenant_scope
 
 from .errors import Cancelled, LeaseLost, TryAgain, Unfinished, UnknownOutcome
 from .handlers import handler_for, reach
 from .models import Operation, OperationStatus
-from .run import Handover, Run, stopping
+from .run import CONSOLE, Handover, Run, stopping
 
 __all__ = ["RETRY_DELAYS_SECONDS", "WORKER_NAME", "Handover", "Run", "claim", "drive", "stopping"]
 
@@ -107,10 +107,14 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float
     if run is None:
         return None
     said = context.ActionContext.from_dict(run.operation.context)
-    token = context.set_current(replace(said, operation_id=run.operation.pk, source="task"))
-    session = None
+    acting, session = replace(said, operation_id=run.operation.pk, source="task"), None
     if said.session_id is not None:
         session = InForce(said.session_id, tenant_id, support.WRITE, over=run.cancel_requested)
+        if run.has_begun and _has_fallen(session):
+            # Its end is a wish to cancel; what was begun in its name is put back by the console.
+            run.cancel_requested.set()
+            acting, session = replace(acting, **CONSOLE), None
+    token = context.set_current(acting)
     held = support.set_current(session)
     heart = _Heart(run)
     heart.start()
@@ -122,6 +126,15 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float
         support.reset(held)
         context.reset(token)
     return ending
+
+
+def _has_fallen(session: InForce) -> bool:
+    with support.in_force(session):
+        try:
+            refuse_fallen_session()
+        except SupportEnded:
+            return True
+    return False
 
 
 def _carry_out(run: Run) -> str | None:
@@ -139,7 +152,8 @@ def _carry_out(run: Run) -> str | None:
     except Cancelled:
         return _end(run, OperationStatus.CANCELLED)
     except SupportEnded as error:
-        return _end(run, OperationStatus.CANCELLED, error=error)
+        # Ended between two steps, where nobody heeded it: the next attempt puts back what was begun.
+        return _later(run, error) if run.has_begun else _end(run, OperationStatus.CANCELLED, error=error)
     except UnknownOutcome as error:
         return _end(run, OperationStatus.PARKED, error=error)
     except OpsError as error:

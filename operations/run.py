@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 stopping = threading.Event()
 
 #: Putting back what a support session's work has changed is the console's own act, on record as such.
-_CONSOLE: dict[str, Any] = {"actor_id": None, "acting_as_id": None, "session_id": None, "source": "system"}
+CONSOLE: dict[str, Any] = {"actor_id": None, "acting_as_id": None, "session_id": None, "source": "system"}
 
 
 class Handover(Interrupted):
@@ -67,6 +67,11 @@ class Run:
         self._outside: dict[str, Outside | None] = {}
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is a step on record, of this attempt or of one before."""
+        return bool(self._steps)
+
+    @property
     def is_last_attempt(self) -> bool:
         """Whether nothing is tried again by itself after this one."""
         return self.operation.attempt >= self.operation.max_attempts
@@ -79,8 +84,13 @@ class Run:
             raise LeaseLost
         if stopping.is_set():
             raise Handover
-        if self.cancel_requested.is_set() and not self._shields:
+        if self.is_cancelled:
             raise Cancelled
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether a person wants it to stop, and it may."""
+        return self.cancel_requested.is_set() and not self._shields
 
     @contextlib.contextmanager
     def shielded(self, *, finishing: bool = False) -> Iterator[None]:
@@ -101,7 +111,7 @@ class Run:
                     yield
             else:
                 self._finishing = None
-                with support.suspended(), context.acting(**_CONSOLE):
+                with support.suspended(), context.acting(**CONSOLE):
                     yield
         finally:
             self._finishing = before
@@ -115,6 +125,11 @@ class Run:
     def done_steps(self) -> dict[str, OperationStep]:
         """The steps that have ended well, by name."""
         return {name: step for name, step in self._steps.items() if step_rows.is_done(step)}
+
+    def failed_step(self, prefix: str) -> OperationStep | None:
+        """A step that failed in an earlier attempt, which was ended before it could act on the failure."""
+        failed = (step for step in self._steps.values() if step.state == StepState.FAILED)
+        return next((step for step in failed if step.name.startswith(prefix)), None)
 
     # -- steps --------------------------------------------------------------------------------------------------
 
@@ -241,6 +256,29 @@ class Run:
             return step_rows.Conclusion(name, state, error=told), error
         return step_rows.Conclusion(name, StepState.DONE, result=result), None
 
+    def look_back(self, effects: Sequence[Effect]) -> None:
+        """Put on record what became of effects that an earlier attempt began; none is done. For who puts back.
+
+        Raises what is transient: then nobody knows yet.
+        """
+        conclusions = []
+        for effect in effects:
+            if not self.was_begun(effect.name):
+                continue
+            try:
+                looked = effect.look(self._steps[effect.name].intent or {})
+            except OpsError as error:
+                if getattr(error, "transient", False):
+                    raise
+                conclusions.append(step_rows.Conclusion(effect.name, StepState.FAILED, error=error.to_dict()))
+            else:
+                begun = looked.state != "not_done"
+                skipped = step_rows.Conclusion(effect.name, StepState.SKIPPED)
+                conclusions.append(self._from_look(effect, looked)[0] if begun else skipped)
+            self._outside[effect.name] = effect.outside
+        if conclusions:
+            self.record(conclusions)
+
     def _from_look(self, effect: Effect, looked: Looked) -> tuple[step_rows.Conclusion, Exception | None]:
         if looked.state == "done":
             return step_rows.Conclusion(effect.name, StepState.DONE, result=looked.result), None
@@ -320,7 +358,7 @@ class Run:
                 if self._finishing is None:
                     raise
                 stack.enter_context(support.suspended())
-                stack.enter_context(context.acting(**_CONSOLE))
+                stack.enter_context(context.acting(**CONSOLE))
                 stack.enter_context(tenant_scope(self.tenant_id))
             yield
 

@@ -39,7 +39,7 @@ from workflows.writes import EditedMeanwhile, Resolver, Written, perform
 from . import gates
 from .approved import Approved
 from .endings import error_again, short, told_error
-from .errors import PlanStale, PreSnapshotFailed
+from .errors import PlanStale, PreSnapshotFailed, WriteFailed
 from .models import Promotion, PromotionStatus
 from .settling import snapshot_id_for
 from .target import differences, reading_of
@@ -88,6 +88,11 @@ class Execution:
             return Undoing(self).carry_out()
         if "promotion:canonical" in done:
             return self._go_on_from_canonical()
+        failed = self.run.failed_step("promote:write:")
+        if failed is not None:
+            # It may have created a workflow that cannot be told from others: it is not done again, but put back.
+            told = failed.error or {}
+            return Undoing(self, WriteFailed(told.get("message"), details={"cause": told})).carry_out()
         try:
             pre = self.prepare()
         except (OpsError, Cancelled) as error:

@@ -108,6 +108,10 @@ class Restore:
         )
         plan = self._plan(run, environment, target, before, options)
         written = {item.key: str(item.entry.get("content_hash")) for item in plan.to_write}
+        failed = run.failed_step("restore:write:")
+        if failed is not None:
+            # It may have created a workflow that cannot be told from others: it is not done again, but put back.
+            self._turn_back(run, failed.error)
         if TURNED_BACK not in run.done_steps():
             try:
                 report = restore.restore_into(
@@ -125,7 +129,7 @@ class Restore:
             except UnknownOutcome:
                 raise
             except (Cancelled, OpsError) as error:
-                self._turn_back(run, error)
+                self._turn_back(run, error.to_dict() if isinstance(error, OpsError) else None)
             except Interrupted:
                 raise
         return self._put_back(run, environment, before, plan, written)
@@ -219,9 +223,11 @@ class Restore:
 
     # -- back -----------------------------------------------------------------------------------------------------
 
-    def _turn_back(self, run: Run, error: Cancelled | OpsError) -> None:
-        """Put on record that this restore goes back: whoever continues it after a crash must not go forward again."""
-        told = error.to_dict() if isinstance(error, OpsError) else None
+    def _turn_back(self, run: Run, told: dict[str, Any] | None) -> None:
+        """Put on record that this restore goes back: whoever continues it after a crash must not go forward again.
+
+        ``told`` is the failure; None: it was cancelled.
+        """
         with run.shielded():
             run.step(
                 TURNED_BACK,

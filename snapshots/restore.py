@@ -20,7 +20,7 @@ from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
 from workflows.references import CredentialRef, references, rewrite
-from workflows.writes import Resolver, WriteItem, Written, failures, pending, perform
+from workflows.writes import Resolver, WriteItem, Written, created_before, failures, pending, perform
 
 from . import services
 from .manifest import key_map
@@ -352,16 +352,15 @@ def _rewire(
 
 def _callers(client: N8nClient, former: set[str], done: Collection[str]) -> list[dict[str, str]]:
     callers = []
-    for page in client.iter_workflow_pages(cache={}):
-        for raw in page.items:
-            if raw["id"] in done:
-                continue
-            try:
-                called = [r.value for r in references(portable(raw)) if r.kind == "workflow"]
-            except (ContentError, TypeError):  # a broken one calls nothing that could be told
-                continue
-            if not former.isdisjoint(called):
-                callers.append({"id": raw["id"], "name": str(raw.get("name") or "")})
+    for raw in client.iter_workflows():
+        if raw["id"] in done:
+            continue
+        try:
+            called = [r.value for r in references(portable(raw)) if r.kind == "workflow"]
+        except (ContentError, TypeError):  # a broken one calls nothing that could be told
+            continue
+        if not former.isdisjoint(called):
+            callers.append({"id": raw["id"], "name": str(raw.get("name") or "")})
     return callers
 
 
@@ -386,7 +385,7 @@ def put_back(
     n8n refuses, is reported in ``report.failed``; else the first failure is raised. Not to be cancelled.
     """
     entries = {str(e["key"]): e for e in services.entries_of(before)}
-    created = _created(run, forward_prefix)
+    created = {written.key: written.env_workflow_id for written in created_before(run, forward_prefix)}
     faults = failures(run, prefix=forward_prefix)
     halves: dict[str, set[str]] = {}
     for key, error in faults.items():
@@ -422,16 +421,6 @@ def put_back(
             delete=delete,
             tolerant=tolerant,
         )
-
-
-def _created(run: Run, prefix: str) -> dict[str, str]:
-    made = {}
-    for name, step in run.done_steps().items():
-        if name.startswith(f"{prefix}:write:") and isinstance(step.result, dict):
-            written = Written.from_dict(step.result)
-            if written.outcome == "created":
-                made[written.key] = written.env_workflow_id
-    return made
 
 
 def hash_differences(snapshot: Snapshot, wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from operations import engine
 from operations.handlers import boundary_observers
 from promotions import services
 from promotions.errors import PlanStale
-from promotions.tests.world import World, flow, uses
+from promotions.tests.world import World, flow, node, uses
 from workflows.credentials import delete_mapping, save_mapping
 from workflows.errors import EnvironmentInUse
+from workflows.n8n import Limits
 from workflows.services import update_environment
+from workflows.writes import performing
 
 
 def test_cancelled_while_no_worker_has_it(world: World) -> None:
@@ -35,6 +38,48 @@ def test_cancelled_while_no_worker_has_it(world: World) -> None:
     result = done.execution_result or {}
     assert done.status == "CANCELLED"
     assert result["error"]["code"] == "CANCELLED" and result["rollback_result"]["status"] == "success"
+
+
+def test_a_worker_stopped_right_after_a_failed_creation_leaves_no_second_one(world: World) -> None:
+    """Between a failure on record and the decision to put back: going forward again would create it once more."""
+    promotion = world.approved("billing", "intake")
+    before = world.hashes()
+    world.target.fault(kind="partial", mode="truncated_nodes", method="POST", path="/workflows$", nth=1, times=1)
+    operation = world.start(promotion)
+    boundary_observers.append(lambda name: engine.stopping.set() if name == "promote:write:helper:after-result" else 0)
+    try:
+        assert world.drive(operation, tries=1) == "RETRY_PENDING"
+    finally:
+        engine.stopping.clear()
+        boundary_observers.clear()
+    assert len(world.hashes()) == len(before) + 1
+    assert world.drive(operation) == "FAILED"
+    assert world.hashes() == before
+    result = world.fresh(promotion).execution_result or {}
+    assert result["rollback_result"]["status"] == "success"
+    assert result["error"]["details"]["cause"]["code"].startswith("WRITE_")
+
+
+def test_a_creation_without_an_answer_is_not_taken_for_its_twin(
+    empty_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of one name and content: the one is there and on record, of the other nobody knows."""
+    empty_world.source.seed([flow("Twin"), flow("Twin")])
+    empty_world.capture()
+    promotion = empty_world.approved("twin", "twin-2")
+    monkeypatch.setattr(performing, "CHUNK", 1)
+
+    def die(name: str) -> None:
+        if name == "promote:write:twin-2:after-intent":
+            boundary_observers.clear()
+            raise SystemExit
+
+    operation = empty_world.start(promotion)
+    boundary_observers.append(die)
+    with pytest.raises(SystemExit):
+        empty_world.drive(operation, tries=1)
+    assert empty_world.drive(operation) == "COMPLETED"
+    assert [name for name, _, _ in empty_world.hashes().values()] == ["Twin", "Twin"]
 
 
 def test_what_was_switched_off_since_the_plan_is_not_switched_on_again(world: World) -> None:
@@ -74,6 +119,18 @@ def test_a_workflow_that_cannot_be_read_does_not_keep_others_from_being_put_back
     done = world.carry_out(promotion)
     assert (done.execution_result or {})["rollback_result"]["status"] == "success"
     assert world.hashes(leave_out=odd) == before
+
+
+def test_a_target_too_large_for_one_answer_is_put_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.target.seed([flow(f"Large {n}", node("Much", notes="x" * 9_000)) for n in range(4)])
+    world.capture(world.production)
+    promotion = world.approved("billing", "intake")
+    before = world.hashes()
+    monkeypatch.setattr("workflows.n8n.client.Limits", partial(Limits, max_bytes=30_000))
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
+    done = world.carry_out(promotion)
+    assert (done.execution_result or {})["rollback_result"]["status"] == "success"
+    assert world.hashes() == before
 
 
 def test_a_rollback_does_not_take_away_what_others_call(world: World) -> None:

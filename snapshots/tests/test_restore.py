@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from operations import engine
+from operations import services as operations
 from operations.handlers import boundary_observers
 from operations.models import Operation
 from snapshots import services
@@ -223,6 +224,53 @@ def test_what_was_created_and_could_not_be_read_back_is_taken_away_again(
     done = restore(snapshot)
     assert (done.status, done.error_code) == ("FAILED", "REST_002"), done.error_details
     assert done.error_details["details"]["proof"]["equal"]
+    assert n8n.state()["workflows"] == []
+
+
+def test_a_worker_stopped_right_after_a_failed_creation_leaves_no_second_one(
+    capture: Any, n8n: Any, environment: Environment
+) -> None:
+    made = n8n.seed([workflow("Orders")])[0]
+    snapshot = capture()
+    n8n.delete_workflow(made["id"])
+    n8n.fault(kind="partial", mode="truncated_nodes", method="POST", path="/workflows$", nth=1, times=1)
+    operation = start_restore(
+        tenant_id=environment.tenant_id, environment_id=environment.pk, snapshot_id=snapshot.pk, requested_by=None
+    )
+    boundary_observers.append(lambda name: engine.stopping.set() if name == "restore:write:orders:after-result" else 0)
+    try:
+        assert engine.drive(operation_id=operation.pk, tenant_id=environment.tenant_id) == "RETRY_PENDING"
+    finally:
+        engine.stopping.clear()
+        boundary_observers.clear()
+    assert len(n8n.state()["workflows"]) == 1
+    assert engine.drive(operation_id=operation.pk, tenant_id=environment.tenant_id) == "FAILED"
+    assert n8n.state()["workflows"] == []
+
+
+def test_cancelled_after_a_kill_what_was_created_is_taken_away(
+    capture: Any, n8n: Any, environment: Environment, live_cast: Any
+) -> None:
+    """Nobody had put on record that it was created: whoever puts back has to look."""
+    made = n8n.seed([workflow("Orders")])[0]
+    snapshot = capture()
+    n8n.delete_workflow(made["id"])
+    operation = start_restore(
+        tenant_id=environment.tenant_id, environment_id=environment.pk, snapshot_id=snapshot.pk, requested_by=None
+    )
+
+    def die(name: str) -> None:
+        if name == "restore:write:orders:after-effect":
+            boundary_observers.clear()
+            raise Crash
+
+    boundary_observers.append(die)
+    with pytest.raises(Crash):
+        engine.drive(operation_id=operation.pk, tenant_id=environment.tenant_id)
+    assert len(n8n.state()["workflows"]) == 1
+    operations.cancel(tenant_id=environment.tenant_id, operation_id=operation.pk, by=live_cast.operator)
+    _release(live_cast.tenant, operation)
+    assert engine.drive(operation_id=operation.pk, tenant_id=environment.tenant_id) == "CANCELLED"
     assert n8n.state()["workflows"] == []
 
 

@@ -19,7 +19,7 @@ why the read back also compares the version that n8n gave to our own write.
 from .effects import to_n8n
 from .errors import EditedMeanwhile, HalfWritten, NotActivated, NotAsWritten
 from .items import WriteItem, Written, pending, pending_keys
-from .performing import creation_levels, failures, perform
+from .performing import created_before, creation_levels, failures, perform
 from .resolver import Resolver
 from .webhooks import webhook_clashes
 
@@ -31,6 +31,7 @@ __all__ = [
     "Resolver",
     "WriteItem",
     "Written",
+    "created_before",
     "creation_levels",
     "failures",
     "pending",

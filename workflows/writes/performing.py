@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from operations.effects import Effect
 from operations.engine import Run
+from operations.errors import TryAgain
 from operations.models import OperationStep, StepState
 from tenants.scope import tenant_scope
+from workflows.n8n.errors import N8nError
 from workflows.references import references
 
 from .effects import activation, write_effect, write_effects
@@ -60,6 +63,15 @@ def perform(
     results: dict[str, Written] = {}
     by_key = {item.key: item for item in items}
     total, done = len(items), 0
+    # Whoever looks for a creation that got no answer must not take another's of the same name and content.
+    for written in created_before(run, prefix):
+        resolver.learn(written.key, written.env_workflow_id, former=written.former_id)
+    if run.is_cancelled:
+        _look_back(
+            run,
+            write_effects(client, items, environment=environment, prefix=prefix, resolver=resolver, tolerant=tolerant),
+        )
+        run.check()
 
     def carry_out(batch: Sequence[WriteItem], note: str) -> None:
         nonlocal done
@@ -90,6 +102,24 @@ def perform(
     _switch_on(run, client, by_key, results, concurrency=concurrency, **where)
     carry_out([i for i in items if i.action == "delete"], "Deleting workflows")
     return results
+
+
+def _look_back(run: Run, effects: Sequence[Effect]) -> None:
+    """Nothing more is begun. What a killed worker had begun must be known to whoever puts it back."""
+    try:
+        with run.shielded():
+            run.look_back(effects)
+    except N8nError as error:
+        if run.is_last_attempt:
+            raise
+        raise TryAgain(f"What was begun could not be looked at ({error}); it will be tried again.") from error
+
+
+def created_before(run: Run, prefix: str) -> list[Written]:
+    """What the steps of earlier attempts, or of this one, have created."""
+    done = (step.result for name, step in run.done_steps().items() if name.startswith(f"{prefix}:write:"))
+    found = [Written.from_dict(result) for result in done if isinstance(result, dict)]
+    return [written for written in found if written.outcome == "created"]
 
 
 def _relink(

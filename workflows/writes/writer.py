@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import Looked
@@ -216,7 +216,7 @@ class Writer:
         """Find the workflow whose creation got no answer: the name, the content, and nobody's so far."""
         item = self.item
         halves: list[tuple[str, str]] = []
-        for raw in workflows_named(self.client, item.name):
+        for raw in self.client.workflows_named(item.name):
             try:
                 there, present = str(raw["id"]), portable(raw)
             except ContentError:
@@ -234,25 +234,6 @@ class Writer:
             if self.resolver.claim(there):
                 raise HalfWritten(details={"key": item.key, "env_workflow_id": there, "found": found, "created": True})
         return Looked.not_done()
-
-
-def workflows_named(client: N8nClient, name: str) -> Iterator[Mapping[str, Any]]:
-    """Raw workflows with exactly this name. n8n filters where it can; otherwise the whole list is read.
-
-    n8n asks its database by LIKE, where a backslash means something else.
-    """
-    if not name or "\\" in name:
-        for page in client.iter_workflow_pages(cache={}, verify=False):
-            yield from (raw for raw in page.items if (raw.get("name") or "") == name)
-        return
-    cursor: str | None = None
-    while True:
-        params = {"limit": 250, "name": name, "cursor": cursor}
-        body = client.call("GET", "/workflows", params=params).json()
-        yield from (raw for raw in body.get("data") or () if raw.get("name") == name)
-        cursor = body.get("nextCursor")
-        if not cursor:
-            return
 
 
 def is_mixture(found: Mapping[str, Any], before: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
