@@ -171,8 +171,6 @@ def replan(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
             _require_state(row, PLANNABLE, "planned again")
         _add_requester(row, by)
         row.plan, row.plan_hash, row.status = plan, "", PromotionStatus.DRAFT
-        # How the last try ended says nothing of this plan: withdrawn, it is not one that may be tried again.
-        row.execution_result = None
         row.decided_by, row.decided_at, row.decision_comment = None, None, ""
         # The try before has its job as its record; what it proved must not let this plan be run once it is withdrawn.
         row.started_at, row.ended_at, row.execution_result = None, None, None
