@@ -59,7 +59,7 @@ class _Stream:
                 self._heed()
                 if self._waiting and len(self._under_way) <= self._enough:
                     self._begin(self._waiting.pop(0))
-                else:
+                elif self._under_way:  # a wish to stop may have left nothing to wait for
                     self._take(self._ended.get())
         except BaseException:
             self._cancel()

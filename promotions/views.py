@@ -241,6 +241,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "powers": presenters.powers(visit, promotion, found, rollback),
             "operation": watched,
             "watching": bool(watched and watched.is_open),
+            "stopping": bool(watched and watched.is_open and watched.cancel_requested_at),
             "steps": steps,
             "pace": pace(watched) if watched is not None else {},
             "rollback": rollback,

@@ -408,6 +408,28 @@ def test_a_wish_to_cancel_ends_a_stream_between_effects(live_cast: Any, stream: 
     assert sorted(outside.done) == sorted(e.name for e in effects)
 
 
+def test_a_wish_to_cancel_before_a_stream_began_ends_it_at_once(live_cast: Any, stream: Any, outside: Outside) -> None:
+    """As between creating and updating workflows: nothing is under way then that could end and wake it."""
+    operation = begin(live_cast, kind="test.stream")
+    run = engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30)
+    assert run is not None
+    run.cancel_requested.set()
+    ended: list[Exception] = []
+
+    def go() -> None:
+        try:
+            run.effects([outside.effect(str(n)) for n in range(6)], concurrency=2, chunk=4)
+        except Cancelled as error:
+            ended.append(error)
+        finally:
+            connection.close()
+
+    working = threading.Thread(target=copy_context().run, args=(go,), daemon=True)
+    working.start()
+    working.join(timeout=15)
+    assert ended and outside.done == []
+
+
 def test_the_same_key_is_the_same_operation(live_cast: Any, writer: Any) -> None:
     first = begin(live_cast, idempotency_key="k1")
     assert begin(live_cast, idempotency_key="k1").pk == first.pk

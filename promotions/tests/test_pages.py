@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from operations.models import Operation
+from opsconsole.core import clock
 from promotions import material
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, uses
@@ -51,8 +53,6 @@ def test_the_story_in_pages(world: World, base: str) -> None:
     assert b"data-live" in running.content
     fresh = world.fresh(promotion)
     with tenant_scope(world.tenant_id):
-        from operations.models import Operation
-
         operation = Operation.objects.get(pk=fresh.operation_id)
     world.drive(operation)
     done = operator.get(address)
@@ -87,6 +87,18 @@ def test_a_new_plan_leaves_the_failed_try_behind(world: World, base: str) -> Non
     assert b'commandfor="execute"' not in operator.get(address).content, "it was withdrawn"
     refused = operator.post(address, {"action": "execute", "typed": "Production"})
     assert refused.status_code == 409 and world.fresh(promotion).status == "CANCELLED"
+
+
+def test_one_that_was_asked_to_stop_says_so(world: World, base: str) -> None:
+    promotion = world.approved("billing")
+    operation, address = world.start(promotion), f"{base}{promotion.pk}/"
+    viewer, operator = browser(world.cast.viewer, world), browser(world.cast.operator, world)
+    assert b'commandfor="cancel"' in operator.get(address).content
+    with tenant_scope(world.tenant_id):
+        Operation.objects.filter(pk=operation.pk).update(status="RUNNING", cancel_requested_at=clock.now())
+    assert b'commandfor="cancel"' not in operator.get(address).content
+    for query in ("", "?part=live"):
+        assert b"the target is put back" in viewer.get(f"{address}{query}").content
 
 
 def test_a_workflows_page_leads_to_its_promotions(world: World, base: str) -> None:
@@ -212,8 +224,6 @@ def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     again = client.post(f"{api}/execute/{found['id']}?wait=0", HTTP_IDEMPOTENCY_KEY="k1", **operator)
     assert again.json()["operation"]["id"] == started.json()["operation"]["id"]
     with tenant_scope(world.tenant_id):
-        from operations.models import Operation
-
         operation = Operation.objects.get(pk=started.json()["operation"]["id"])
     assert world.drive(operation) == "COMPLETED"
     told = client.get(f"{api}/{found['id']}", **operator).json()["promotion"]
