@@ -1,4 +1,4 @@
-// Lists: tick rows (Shift for all between), count them, and raise the bar that acts on them.
+// Lists: tick rows (Shift: all between), count them, raise the bar that acts on them.
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 let last = null;

@@ -1,5 +1,5 @@
 // Live parts: `data-live="URL of events"`. Each event moves the bars it names at once and asks, through htmx's
-// `live` trigger, for the fragment again; when events cannot be had the fragment is asked for every few seconds.
+// `live` trigger, for the fragment again; without events the fragment is asked for every few seconds.
 
 const sources = new Map(); // URL -> {source, timer}
 const POLL = 4000;

@@ -168,6 +168,12 @@ document.addEventListener("submit", (event) => {
   });
 }, true);
 
+addEventListener("submit", (event) => { // a second press sends nothing twice
+  const form = event.target;
+  if (form.sent) event.preventDefault();
+  else if (form.method === "post") { form.sent = 1; setTimeout(() => delete form.sent, 2e3); }
+});
+
 // ---- times that stay true, countdowns, and what arrives by a swap
 
 const units = [[31536000, "y"], [86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];

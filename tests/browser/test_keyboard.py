@@ -61,6 +61,16 @@ def test_a_search_on_the_second_page_looks_at_all_of_them(owner: Visitor) -> Non
     assert "cursor" not in owner.page.url and owner.page.url.count("q=") == 1
 
 
+def test_a_second_press_sends_nothing_twice(owner: Visitor) -> None:
+    owner.go("tokens/")
+    owner.press("New token")
+    owner.page.fill("dialog[open] [name=name]", "Pressed twice")
+    owner.page.locator("dialog[open] .button.primary").dblclick()
+    owner.sees("Your new token")
+    owner.go("tokens/")
+    assert owner.page.locator("tbody th").get_by_text("Pressed twice").count() == 1
+
+
 def test_the_command_bar_goes_anywhere(owner: Visitor) -> None:
     owner.page.keyboard.press("Control+k")
     owner.page.keyboard.type("order intake")
