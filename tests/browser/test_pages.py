@@ -136,6 +136,21 @@ def test_no_column_of_a_list_is_out_of_sight_on_a_phone(visit: Callable[..., Vis
             assert whole <= inside, f"{path}: {whole} px in {inside}"
 
 
+def test_what_will_happen_is_in_sight_on_a_phone(visit: Callable[..., Visitor]) -> None:
+    visitor = visit("operator", tenant="larkfield", width=390)
+    visitor.go("drift/")
+    chosen = visitor.page.eval_on_selector_all("[name=selected]", "all => all.slice(0, 2).map(e => e.value)")
+    visitor.go("snapshots/")
+    snapshot = visitor.page.locator("tbody th a").last.get_attribute("href")
+    settle = "&".join(f"selected={one}" for one in chosen)
+    for path in (f"drift/settle/?action=stabilize&{settle}", snapshot, f"{snapshot}restore/"):
+        visitor.go(path)
+        found = visitor.page.eval_on_selector_all(".table-wrap", "all => all.map(e => [e.clientWidth, e.scrollWidth])")
+        assert found, path
+        for inside, whole in found:
+            assert whole <= inside, f"{path}: {whole} px in {inside}"
+
+
 def test_public_pages_are_accessible_and_fit(browser: Any, console: Any) -> None:
     context = browser.new_context()
     page = context.new_page()
