@@ -73,13 +73,9 @@ class LiveInstance:
 
         Its paths begin after `{base_url}/rest`.
         """
-        client = httpx.Client(base_url=f"{self.base_url}/rest", timeout=30)
-        try:
-            _sign_in(client, self.owner())
-        except BaseException:
-            client.close()
-            raise
-        return client
+        with httpx.Client(base_url=f"{self.base_url}/rest", timeout=30) as door:
+            _sign_in(door, self.owner())
+            return httpx.Client(base_url=door.base_url, cookies=door.cookies, timeout=30)
 
     def kill(self) -> None:
         """As a power cut would: no process of it is left, and nothing was put in order."""
