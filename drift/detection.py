@@ -25,7 +25,7 @@ from tenants.scope import tenant_scope
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
-from . import contents, policies
+from . import contents, policies, upgrades
 from .describing import Described, Finding, describe
 from .models import ACTIVE, DriftIncident, DriftKind, IncidentState
 
@@ -58,6 +58,7 @@ def captured(run: Run | None, environment: Environment, snapshot: Snapshot) -> d
     from . import scheduling
 
     scheduling.ensure_schedule(environment)
+    upgrades.notice(run, environment, snapshot)
     writes = run is not None and run.operation.exclusive_key == environment.write_lock
     if snapshot.snapshot_type == SnapshotType.PRE_STABILIZE:
         return {"skipped": "stabilizing"}
@@ -83,6 +84,7 @@ def detect(
         closed = _close_gone(standing.gone)
         DriftIncident.objects.filter(pk__in=standing.same).update(last_detected_at=clock.now())
         policy = policies.policy_of(environment.tenant_id)
+        attribution = upgrades.Attribution(environment)
         commit = (
             Snapshot.objects.filter(pk__in=[snapshot_id] if snapshot_id else [])
             .values_list("git_commit_sha", flat=True)
@@ -108,6 +110,7 @@ def detect(
             )
             for finding in part
         ]
+        described = [upgrades.attributed(item, attribution) for item in described]
         with _writing(run, environment.tenant_id):
             still = _unchanged(part)
             made = _open_or_refresh(
@@ -289,6 +292,7 @@ def _open_or_refresh(
             "drift_snapshot": item.drift_snapshot,
             "drifted_hash": finding.env_hash or "",
             "snapshot_id": snapshot_id,
+            "upgrade_id": item.upgrade_id,
             "last_detected_at": now,
         }
         if known is None:

@@ -18,6 +18,8 @@ from .content import fingerprint
 EXECUTE_TRIGGER = "n8n-nodes-base.executeWorkflowTrigger"
 ERROR_TRIGGER = "n8n-nodes-base.errorTrigger"
 MANUAL_TRIGGERS = frozenset({"n8n-nodes-base.manualTrigger", "n8n-nodes-base.start"})
+#: They start a workflow, and the migration, which goes by the word *Trigger*, leaves them on.
+OVERLOOKED = frozenset({f"n8n-nodes-base.{name}" for name in ("webhook", "cron", "interval", "emailReadImap")})
 
 MadeBy = Literal["n8n", "people"]
 Rule = Literal["published", "triggers_disabled", "setting_everywhere", "rewritten", "edited"]
@@ -111,37 +113,48 @@ class Migrated(msgspec.Struct, frozen=True):
 
     content: dict[str, Any]
     disabled: tuple[tuple[str, str], ...] = ()
+    awakened: tuple[str, ...] = ()
 
 
 def migrated_to_2(content: Mapping[str, Any]) -> Migrated | None:
     """What n8n's migration to 2.0 makes of an inactive workflow; None where it leaves it alone.
 
     It publishes workflows that others can call (a usable *When executed by another workflow* trigger) and error
-    handlers, and switches their other triggers off, so that these do not begin to run by being published.
+    handlers, and switches their other triggers off, so that these do not begin to run by being published. It does not
+    see those that are no triggers by name (webhooks, Cron, Interval, IMAP): these are ``awakened``.
     """
     nodes = content.get("nodes") or []
-    called, failing = _last_of(nodes, EXECUTE_TRIGGER), _last_of(nodes, ERROR_TRIGGER)
+    called, failing = _found(nodes)
     usable = [node for node in (called, failing) if node is not None and node.get("disabled") is not True]
     if not usable:
         return None
     callable_ = called is not None and called.get("disabled") is not True and _takes_input(called)
     if called is not None and called.get("disabled") is not True and not callable_ and failing is None:
         return None
-    changed, disabled = [], []
+    changed, disabled, awakened = [], [], []
     for node in nodes:
-        kind = str(node.get("type") or "")
+        kind, name = str(node.get("type") or ""), str(node.get("name") or "")
         kept = (kind == EXECUTE_TRIGGER and callable_) or kind == ERROR_TRIGGER or "Trigger" not in kind
-        if kept or node.get("disabled"):
-            changed.append(node)
-        else:
-            changed.append({**node, "disabled": True})
-            disabled.append((str(node.get("name") or ""), kind))
-    return Migrated({**content, "nodes": changed, "active": True}, tuple(disabled))
+        if not kept and not node.get("disabled"):
+            node = {**node, "disabled": True}
+            disabled.append((name, kind))
+        elif kind in OVERLOOKED and not node.get("disabled"):
+            awakened.append(name)
+        changed.append(node)
+    return Migrated({**content, "nodes": changed, "active": True}, tuple(disabled), tuple(awakened))
 
 
-def _last_of(nodes: Sequence[Mapping[str, Any]], kind: str) -> Mapping[str, Any] | None:
-    """n8n keeps the last of a kind that it meets before it has both; a second one of a kind is rare."""
-    return next((node for node in nodes if node.get("type") == kind), None)
+def _found(nodes: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """The two triggers that the migration goes by: of several of a kind the last, until it has met both."""
+    called = failing = None
+    for node in nodes:
+        if node.get("type") == EXECUTE_TRIGGER:
+            called = node
+        elif node.get("type") == ERROR_TRIGGER:
+            failing = node
+        if called is not None and failing is not None:
+            break
+    return called, failing
 
 
 def _takes_input(trigger: Mapping[str, Any]) -> bool:
@@ -173,22 +186,28 @@ def _published(migrated: Migrated, callers: Sequence[str]) -> Verdict:
     breaks = "Unpublishing it on n8n 2.0 or later breaks whatever calls it or relies on it when something fails."
     if callers:
         breaks = f"Unpublishing it breaks {_list(callers)}: the call fails from n8n 2.0 on."
-    if not migrated.disabled:
-        return Verdict(made_by="n8n", rule="published", effect="low", sentences=(needed,), breaks=breaks)
+    sentences = [needed]
     starts = [name for name, kind in migrated.disabled if kind not in MANUAL_TRIGGERS]
     names = tuple(name for name, _ in migrated.disabled)
-    told = (
-        f"n8n switched off {_list(names)}, so that it does not start by itself now that it is published."
-        if starts
-        else f"n8n switched off {_list(names)}; it cannot be tried out by hand in the editor until that is on again."
-    )
+    if names:
+        why = (
+            "so that it does not start by itself now that it is published"
+            if starts
+            else "and it cannot be tried out by hand in the editor until that is on again"
+        )
+        sentences.append(f"n8n switched off {_list(names)}, {why}.")
+    if migrated.awakened:
+        sentences.append(
+            f"{_list(migrated.awakened)} was left on and is live now, though the workflow was off before the upgrade."
+        )
     if starts:
         breaks += f" With {_list(starts)} switched on again, it starts by itself wherever it is published."
+    effect: Effect = "critical" if migrated.awakened else "high" if starts else "low"
     return Verdict(
         made_by="n8n",
-        rule="triggers_disabled",
-        effect="high" if starts else "low",
-        sentences=(needed, told),
+        rule="triggers_disabled" if names else "published",
+        effect=effect,
+        sentences=tuple(sentences),
         disabled=names,
         breaks=breaks,
     )
