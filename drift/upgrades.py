@@ -56,7 +56,10 @@ def notice(run: Run | None, environment: Environment, snapshot: Snapshot | None 
         raise
     except OpsError as error:
         logger.warning("could not look which n8n answers: %s", error.message)
-        return None
+    except Exception:
+        # Drift is looked for all the same; what was noticed is noticed again at the next look.
+        logger.exception("an upgrade of n8n could not be taken down")
+    return None
 
 
 def _notice(run: Run | None, environment: Environment, snapshot: Snapshot | None) -> uuid.UUID | None:

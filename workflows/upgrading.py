@@ -176,9 +176,9 @@ def _is_input(value: Any) -> bool:
 
 
 def _published(migrated: Migrated, callers: Sequence[str]) -> Verdict:
-    named = _named(callers)
     needed = (
-        f"n8n published it: from 2.0 on a workflow that others call runs only when it is published. {named} it."
+        "n8n published it: from 2.0 on a workflow that others call runs only when it is published."
+        f" {_list(callers)} {'calls' if len(callers) == 1 else 'call'} it."
         if callers
         else "n8n published it: from 2.0 on a workflow that others call, or that handles errors, runs only when it is"
         " published. No workflow here is known to call it."
@@ -232,10 +232,6 @@ def _rewritten() -> Verdict:
         sentences=("n8n rewrote it at the upgrade: by its own word nobody has saved it since before.",),
         breaks="n8n brought it into this shape for its new version; the former one may be refused or run otherwise.",
     )
-
-
-def _named(callers: Sequence[str]) -> str:
-    return f"{_list(callers)} {'calls' if len(callers) == 1 else 'call'}"
 
 
 def _list(names: Sequence[str], shown: int = 3) -> str:
