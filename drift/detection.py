@@ -21,6 +21,7 @@ from operations.models import Operation, OperationStatus
 from opsconsole.core import clock
 from snapshots.hooks import on_captured
 from snapshots.models import Snapshot, SnapshotType
+from snapshots.rehashing import is_behind
 from tenants.scope import tenant_scope
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
@@ -77,6 +78,8 @@ def detect(
         return {"skipped": f"“{writer}” is writing to the environment"}
     with _writing(run, environment.tenant_id):
         environment = Environment.objects.get(pk=environment.pk)
+        if is_behind(environment.pk):
+            return {"skipped": "hashes of another normalisation are being made anew"}
         if not environment.baseline_commit_sha or environment.is_archived:
             return {"skipped": "there is nothing approved yet"}
         snapshot_id = snapshot.pk if snapshot is not None else environment.last_snapshot_id

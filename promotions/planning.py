@@ -11,7 +11,7 @@ import orjson
 
 from workflows.content import warnings as oddities
 from workflows.models import MapStatus
-from workflows.normalization import SETTING_DEFAULTS, STICKY
+from workflows.normalization import NORMALIZATION_VERSION, SETTING_DEFAULTS, STICKY
 from workflows.references import references
 from workflows.writes import webhook_clashes
 
@@ -78,6 +78,7 @@ def build_plan(
     source, target = facts.source.captured(), facts.target.captured()
     plan: dict[str, Any] = {
         "version": PLAN_VERSION,
+        "normalization_version": NORMALIZATION_VERSION,
         "source": _side(facts.source.environment, source),
         "target": _side(facts.target.environment, target),
         "options": options.to_dict(),

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from opsconsole.core.errors import OpsError
-from workflows.content import Fingerprint
+from workflows.content import NORMALIZATION_VERSION, Fingerprint
 
 from .errors import SnapshotUnreadable
 
@@ -57,6 +57,7 @@ def build_manifest(
         # A commit cannot name itself: it is the commit in which this file was found.
         "git_commit_sha": None,
         "manifest_version": MANIFEST_VERSION,
+        "normalization_version": NORMALIZATION_VERSION,
         "complete": complete,
         "references": dict(sorted(references.items())),
         "findings": list(findings[:FINDINGS_KEPT]),
