@@ -198,9 +198,9 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     from workflows import content, normalization
 
     def apply() -> None:
-        old = normalization.view
+        old, following = normalization.view, content.NORMALIZATION_VERSION + 1
         for module in (content, rehashing, snapshot_services, manifest, page_memory):
-            monkeypatch.setattr(module, "NORMALIZATION_VERSION", content.NORMALIZATION_VERSION + 1)
+            monkeypatch.setattr(module, "NORMALIZATION_VERSION", following)
         monkeypatch.setattr(content, "view", lambda *a: {**old(*a), "newer": True})
 
     return apply
