@@ -111,3 +111,12 @@ class NothingOfUpgrade(Conflict):
     title = "Nothing is left to approve"
     message = "None of the changes that n8n made at this upgrade stands as drift now."
     recovery = "Look at the upgrade's page: each change says how it was settled."
+
+
+class HashesBehind(Conflict):
+    code = "DRIFT_014"
+    title = "Hashes are being made anew"
+    message = (
+        "The console compares workflows in a new way, and the hashes of this environment are not of that kind yet."
+    )
+    recovery = "Wait a minute: the job that makes them anew runs by itself. Then decide again."

@@ -15,6 +15,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from snapshots.capture import capture_into
 from snapshots.models import SnapshotType
+from snapshots.rehashing import ensure_current
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import ConnectionStatus, Environment
 
@@ -39,6 +40,7 @@ class Check:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
         if reason := self._why_not(run, environment):
             return {"skipped": reason}
+        ensure_current(run, environment, step="check")
         try:
             found = run.step("look", f"Look at {environment.name}", lambda: look_at(run, environment))
             if found["changed"]:

@@ -55,9 +55,7 @@ def _upgrades(environment: Environment, places: Sequence[Rehashed]) -> None:
 
 def _moves(place: Rehashed) -> dict[str, str | None]:
     return {
-        old: new
-        for old, new in ((place.old_git, place.new_git), (place.old_env, place.new_env))
-        if old is not None
+        old: new for old, new in ((place.old_git, place.new_git), (place.old_env, place.new_env)) if old is not None
     }
 
 

@@ -12,6 +12,7 @@ from operations import services as operations
 from operations.models import Operation
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound
+from snapshots.rehashing import is_behind
 from tenants.models import Membership, User
 from tenants.scope import tenant_scope
 from workflows.gateway import environment_by_id
@@ -20,7 +21,15 @@ from workflows.models import Environment
 from . import policies, states
 from .detection import TOLERATING, findings_of, writer_of
 from .detection import detect as detect_from_snapshot
-from .errors import CheckHeldBack, MadeByUpgrade, NotAMember, NothingOfUpgrade, StillDrifted, WrongState
+from .errors import (
+    CheckHeldBack,
+    HashesBehind,
+    MadeByUpgrade,
+    NotAMember,
+    NothingOfUpgrade,
+    StillDrifted,
+    WrongState,
+)
 from .models import ACTIVE, DriftIncident, IncidentState, N8nUpgrade
 
 __all__ = [
@@ -288,6 +297,8 @@ def _start(
                     details={"incidents": [str(row.pk) for row in settled[:50]]},
                 )
             environment = group[0].workflow_env_map.environment
+            if is_behind(environment_id):
+                raise HashesBehind(details={"environment_id": str(environment_id)})
             what = group[0].workflow_env_map.env_name if len(group) == 1 else f"{len(group)} workflows"
             operation = operations.start(
                 tenant_id=tenant_id,
@@ -332,9 +343,7 @@ def _described(row: DriftIncident) -> dict[str, Any]:
     }
 
 
-def _existing(
-    incident_ids: Collection[uuid.UUID], limit: int | None = LARGEST_SELECTION
-) -> list[DriftIncident]:
+def _existing(incident_ids: Collection[uuid.UUID], limit: int | None = LARGEST_SELECTION) -> list[DriftIncident]:
     wanted = set(incident_ids)
     if not wanted:
         raise Invalid("Choose at least one incident.", recovery="Select rows of the list first.")

@@ -23,9 +23,7 @@ router = Router()
 
 
 @router.get("/environments/{environment_id}/upgrades", summary="Upgrades of an environment's n8n, newest first")
-def list_upgrades(
-    request: HttpRequest, environment_id: uuid.UUID, limit: int = 50, cursor: str = ""
-) -> dict[str, Any]:
+def list_upgrades(request: HttpRequest, environment_id: uuid.UUID, limit: int = 50, cursor: str = "") -> dict[str, Any]:
     visit = visit_for_object(request, Environment, environment_id)
     with tenant_scope(visit.tenant.pk):
         page = upgrade_selectors.page(environment_id=environment_id, cursor=cursor, limit=clamp(limit))
@@ -43,7 +41,9 @@ def get_upgrade(request: HttpRequest, upgrade_id: uuid.UUID) -> dict[str, Any]:
 
 
 @router.post(
-    "/upgrades/{upgrade_id}/approve", response={200: Any, 202: Any}, summary="Approve all that n8n changed at an upgrade"
+    "/upgrades/{upgrade_id}/approve",
+    response={200: Any, 202: Any},
+    summary="Approve all that n8n changed at an upgrade",
 )
 def approve_upgrade(
     request: HttpRequest,

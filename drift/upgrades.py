@@ -190,7 +190,9 @@ def _callers(entries: Mapping[str, Entry]) -> dict[str, list[str]]:
 def _everywhere(window: _Window) -> frozenset[tuple[str, Any]]:
     both = window.old.keys() & window.new.keys()
     before = {str(e["key"]): c.get("settings") or {} for e, c in load_content(window.before, both)}
-    return common_settings([(before[str(e["key"])], c.get("settings") or {}) for e, c in load_content(window.after, both)])
+    return common_settings(
+        [(before[str(e["key"])], c.get("settings") or {}) for e, c in load_content(window.after, both)]
+    )
 
 
 def _judged(window: _Window, keys: Sequence[str], everywhere: frozenset[tuple[str, Any]]) -> list[UpgradeChange]:
@@ -311,9 +313,7 @@ class Attribution:
 def attributed(described: Described, attribution: Attribution) -> Described:
     """The same drift as n8n's own doing, graded by its effect; unchanged where no upgrade explains it."""
     finding = described.finding
-    found = attribution.of(
-        finding.key, (finding.git_hash, finding.was_active), (finding.env_hash, finding.is_active)
-    )
+    found = attribution.of(finding.key, (finding.git_hash, finding.was_active), (finding.env_hash, finding.is_active))
     if found is None:
         return described
     change = found.change

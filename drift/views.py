@@ -56,9 +56,7 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "environment_id": environment.pk if environment else None,
         "keys": keys,
     }
-    narrowed = bool(
-        filters["severity"] or filters["kind"] or filters["expired"] or filters["q"] or environment or keys
-    )
+    narrowed = bool(filters["severity"] or filters["kind"] or filters["expired"] or filters["q"] or environment or keys)
     one_event = not narrowed and filters["state"] == "active"
     page = selectors.page(**filters, grouped=not one_event, cursor=asked.get("cursor", ""), limit=PER_PAGE)
     context = {

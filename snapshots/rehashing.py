@@ -158,13 +158,17 @@ def rehash(run: Run, environment: Environment) -> dict[str, Any]:
 
 
 def _rows(environment: Environment) -> list[_Row]:
-    values = _behind().filter(environment_id=environment.pk).values_list(
-        "pk",
-        "canonical_workflow__key",
-        "normalization_version",
-        "git_content_hash",
-        "env_content_hash",
-        "fingerprint__types",
+    values = (
+        _behind()
+        .filter(environment_id=environment.pk)
+        .values_list(
+            "pk",
+            "canonical_workflow__key",
+            "normalization_version",
+            "git_content_hash",
+            "env_content_hash",
+            "fingerprint__types",
+        )
     )
     return [_Row(pk, key, version, git, env, list(types or ())) for pk, key, version, git, env, types in values]
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from drift import detection, services, upgrade_selectors
-from drift.errors import MadeByUpgrade, NothingOfUpgrade
+from drift.errors import HashesBehind, MadeByUpgrade, NothingOfUpgrade
 from drift.models import N8nUpgrade
 from tenants.scope import tenant_scope
 
@@ -111,7 +111,8 @@ def test_its_changes_are_approved_in_one_job_and_only_those(estate: Place) -> No
     operation = services.approve_upgrade(
         tenant_id=estate.tenant.pk, upgrade_id=found.pk, comment="read them", requested_by=None
     )
-    assert estate.drive(operation).status == "COMPLETED"
+    done = estate.drive(operation)
+    assert done.status == "COMPLETED", done.error_details
     states = {i.workflow_env_map.env_name: i.incident_state for i in estate.incidents()}
     assert states == {"Callee": "RECONCILED", "Nightly": "RECONCILED", "Hooked": "RECONCILED", "Orders": "OPEN"}
     row = estate.row("Nightly")
@@ -143,7 +144,27 @@ def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_br
         services.stabilize(**asked)
     assert "“Caller”" in refused.value.details["workflows"][0]["breaks"]
     (operation,) = services.stabilize(**asked, despite_upgrade=True)
-    assert estate.drive(operation).status == "COMPLETED"
+    done = estate.drive(operation)
+    from workflows.models import WorkflowEnvMap
+
+    with tenant_scope(estate.tenant.pk):
+        for r in WorkflowEnvMap.objects.all():
+            print(
+                "ROW",
+                r.env_name,
+                r.normalization_version,
+                (r.git_content_hash or "")[:6],
+                (r.env_content_hash or "")[:6],
+            )
+    for i in estate.incidents():
+        print(
+            "INC",
+            i.workflow_env_map.env_name,
+            i.drifted_hash[:6],
+            {k: str(v)[:6] for k, v in i.drift_snapshot.items() if "hash" in k or k == "signature"},
+            i.drift_snapshot.get("last_failure", {}).get("details"),
+        )
+    assert done.status == "COMPLETED", done.error_details
     assert estate.there("Callee")["active"] is False  # type: ignore[index]
 
 
@@ -219,8 +240,30 @@ def test_no_drift_comes_of_another_way_of_comparing(estate: Place, newer: Callab
         skipped = detection.is_behind(estate.environment.pk)
     assert skipped
     assert "anew" in detection.detect(None, environment=estate.environment)["skipped"]
+    with pytest.raises(HashesBehind):
+        services.approve_upgrade(tenant_id=estate.tenant.pk, upgrade_id=found.pk, requested_by=None)
     estate.check()
     estate.check()
     assert {i.pk: (i.incident_state, i.severity, i.upgrade_id) for i in estate.incidents()} == before
     operation = services.approve_upgrade(tenant_id=estate.tenant.pk, upgrade_id=found.pk, requested_by=None)
-    assert estate.drive(operation).status == "COMPLETED"
+    done = estate.drive(operation)
+    from workflows.models import WorkflowEnvMap
+
+    with tenant_scope(estate.tenant.pk):
+        for r in WorkflowEnvMap.objects.all():
+            print(
+                "ROW",
+                r.env_name,
+                r.normalization_version,
+                (r.git_content_hash or "")[:6],
+                (r.env_content_hash or "")[:6],
+            )
+    for i in estate.incidents():
+        print(
+            "INC",
+            i.workflow_env_map.env_name,
+            i.drifted_hash[:6],
+            {k: str(v)[:6] for k, v in i.drift_snapshot.items() if "hash" in k or k == "signature"},
+            i.drift_snapshot.get("last_failure", {}).get("details"),
+        )
+    assert done.status == "COMPLETED", done.error_details

@@ -4,15 +4,16 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('snapshots', '0002_privileges'),
+        ("snapshots", "0002_privileges"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='snapshot',
-            name='hash_version',
-            field=models.SmallIntegerField(db_default=1, default=1, help_text='The normalisation of the hashes in the manifest.'),
+            model_name="snapshot",
+            name="hash_version",
+            field=models.SmallIntegerField(
+                db_default=1, default=1, help_text="The normalisation of the hashes in the manifest."
+            ),
         ),
     ]

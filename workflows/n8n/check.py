@@ -175,7 +175,9 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
             "It does not publish what it can do; only what every supported version takes is used.",
             "Nothing has to be done. With /api/v1/openapi.yml reachable, newer functions are used as well.",
         )
-    return report.finish(api_version=spec.api_version, latency_ms=latency, capabilities=can, version=read_version(client))
+    return report.finish(
+        api_version=spec.api_version, latency_ms=latency, capabilities=can, version=read_version(client)
+    )
 
 
 def _reached(report: _Report, scheme: str) -> None:

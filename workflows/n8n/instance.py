@@ -129,4 +129,3 @@ def _plain(path: str) -> str:
 def _digest(spec: Capabilities, calls: list[str]) -> str:
     facts = [spec.api_version, calls, sorted(spec.create_keys), sorted(spec.update_keys), sorted(spec.settings)]
     return hashlib.sha256(orjson.dumps(facts)).hexdigest()[:32]
-
