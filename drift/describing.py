@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ class Described:
     finding: Finding
     grade: Grade
     drift_snapshot: dict[str, Any]
+    upgrade_id: uuid.UUID | None = None
 
 
 def describe(

@@ -21,11 +21,12 @@ from operations.models import Operation, OperationStatus
 from opsconsole.core import clock
 from snapshots.hooks import on_captured
 from snapshots.models import Snapshot, SnapshotType
+from snapshots.rehashing import is_behind
 from tenants.scope import tenant_scope
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
-from . import contents, policies
+from . import contents, policies, upgrades
 from .describing import Described, Finding, describe
 from .models import ACTIVE, DriftIncident, DriftKind, IncidentState
 
@@ -58,6 +59,7 @@ def captured(run: Run | None, environment: Environment, snapshot: Snapshot) -> d
     from . import scheduling
 
     scheduling.ensure_schedule(environment)
+    upgrades.notice(run, environment, snapshot)
     writes = run is not None and run.operation.exclusive_key == environment.write_lock
     if snapshot.snapshot_type == SnapshotType.PRE_STABILIZE:
         return {"skipped": "stabilizing"}
@@ -76,6 +78,8 @@ def detect(
         return {"skipped": f"“{writer}” is writing to the environment"}
     with _writing(run, environment.tenant_id):
         environment = Environment.objects.get(pk=environment.pk)
+        if is_behind(environment.pk):
+            return {"skipped": "hashes of another normalisation are being made anew"}
         if not environment.baseline_commit_sha or environment.is_archived:
             return {"skipped": "there is nothing approved yet"}
         snapshot_id = snapshot.pk if snapshot is not None else environment.last_snapshot_id
@@ -83,6 +87,7 @@ def detect(
         closed = _close_gone(standing.gone)
         DriftIncident.objects.filter(pk__in=standing.same).update(last_detected_at=clock.now())
         policy = policies.policy_of(environment.tenant_id)
+        attribution = upgrades.Attribution(environment)
         commit = (
             Snapshot.objects.filter(pk__in=[snapshot_id] if snapshot_id else [])
             .values_list("git_commit_sha", flat=True)
@@ -108,6 +113,7 @@ def detect(
             )
             for finding in part
         ]
+        described = [upgrades.attributed(item, attribution) for item in described]
         with _writing(run, environment.tenant_id):
             still = _unchanged(part)
             made = _open_or_refresh(
@@ -289,6 +295,7 @@ def _open_or_refresh(
             "drift_snapshot": item.drift_snapshot,
             "drifted_hash": finding.env_hash or "",
             "snapshot_id": snapshot_id,
+            "upgrade_id": item.upgrade_id,
             "last_detected_at": now,
         }
         if known is None:

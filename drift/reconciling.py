@@ -11,6 +11,7 @@ from operations.errors import UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from snapshots.canonical import in_git
+from snapshots.rehashing import ensure_current
 from snapshots.services import commit_canonical
 from workflows.content import fingerprint, portable
 from workflows.gateway import client_for
@@ -30,6 +31,7 @@ def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
     job = Job.of(run, environment)
     update_git = bool(run.params.get("update_git", True))
     read: dict[str, dict[str, Any]] = {}
+    ensure_current(run, environment, step="before")
     found = run.step("read", "Read the workflows and compare with what was looked at", lambda: _read(job, read))
     job.failed += found["failed"]
     commit = ""
