@@ -55,6 +55,7 @@ app.conf.update(
         "drift.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_copied": {"queue": "control", "routing_key": "control"},
+        "workflows.tasks.keep_executions_read": {"queue": "control", "routing_key": "control"},
     },
     beat_schedule={
         "drift-schedules": {
@@ -68,6 +69,11 @@ app.conf.update(
             "options": {"expires": 600.0},
         },
         "git-remotes": {"task": "snapshots.tasks.keep_copied", "schedule": 30.0, "options": {"expires": 30.0}},
+        "executions": {
+            "task": "workflows.tasks.keep_executions_read",
+            "schedule": 20.0,
+            "options": {"expires": 20.0},
+        },
         "reap": {
             "task": "operations.tasks.reap",
             "schedule": settings.REAPER_INTERVAL_SECONDS,
