@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core.errors import Conflict, Invalid, OpsError
+from opsconsole.core.errors import Invalid, OpsError
 
 
 class RetryUnsupported(OpsError):
@@ -13,7 +13,7 @@ class RetryUnsupported(OpsError):
     status = 409
 
 
-class NothingToRetry(Conflict):
+class NothingToRetry(Invalid):
     code = "EXEC_002"
     title = "Nothing to retry"
     message = "None of these executions failed and waits for a retry."

@@ -116,6 +116,17 @@ def reading(environment_id: uuid.UUID) -> Reading:
     return Reading(feed, [Gap(**gap) for gap in feed.gaps] if feed else [])
 
 
+def reading_row(found: Reading) -> dict[str, Any]:
+    """JSON-able facts of how far executions are read. ``missing`` is about how many are not read yet."""
+    return {
+        "read_at": found.read_at,
+        "complete": bool(found.read_at) and not found.gaps and not found.failing,
+        "missing": found.missing if found.gaps else 0,
+        "trouble": found.trouble,
+        "can_retry": found.can_retry,
+    }
+
+
 # -- rows for programs ------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from operations import services as operations
 from operations.models import Operation
@@ -88,30 +88,21 @@ def start_retry(
     workflow: str = "",
     idempotency_key: str | None = None,
 ) -> Operation:
-    """Retry failed executions: chosen ones (our ids or n8n's numbers), or all that began ``since`` and wait for it.
+    """Retry failed executions that wait for it: chosen ones (our ids or n8n's numbers), or all that began ``since``.
 
-    ``workflow`` (key, n8n's id or part of the name) narrows the second. Those with a retry that succeeded or is under
+    ``workflow`` (key, n8n's id or part of the name) narrows either down. Those with a retry that succeeded or is under
     way are left out. Raises ``NotFound`` for ids that are not there, ``NothingToRetry``, ``TooManyToRetry``,
     ``RetryUnsupported`` where the instance is known to lack the call, and ``Busy`` while something writes there.
     """
-    if bool(executions) == (since is not None):
-        raise Invalid("Say which: `execution_ids`, or `since` for all that failed after a moment.")
     environment = environment_by_id(tenant_id, environment_id)
-    _refuse_unreachable(environment)
     with tenant_scope(tenant_id):
-        rows = selectors.waiting_for_retry(environment.pk)
-        if since is not None:
-            # A retry that failed is no second thing to be done: the execution it repeats is retried again.
-            rows = rows.filter(sorted_at__gte=since, retry_of__isnull=True).exclude(mode__in=selectors.BY_HAND)
-            if workflow.strip():
-                rows = rows.filter(env_workflow_id__in=selectors.workflow_ids_named(environment.pk, workflow))
-        else:
-            rows = rows.filter(_chosen(environment.pk, executions))
+        rows = retriable(environment, executions=executions, since=since, workflow=workflow)
         found = list(rows.order_by("number").values_list("number", "env_workflow_id")[: RETRIES_AT_MOST + 1])
         if not found:
             raise NothingToRetry
         if len(found) > RETRIES_AT_MOST:
             raise TooManyToRetry(details={"failed": rows.count(), "at_most": RETRIES_AT_MOST})
+        _refuse_unreachable(environment)
         if selectors.reading(environment.pk).can_retry is False:
             raise RetryUnsupported(details={"environment_id": str(environment.pk)})
         count = len(found)
@@ -129,6 +120,25 @@ def start_retry(
             exclusive_key=environment.write_lock,
             idempotency_key=idempotency_key,
         )
+
+
+def retriable(
+    environment: Environment, *, executions: Sequence[str], since: datetime | None, workflow: str = ""
+) -> QuerySet[Execution]:
+    """The executions that ``start_retry`` would retry. Needs the tenant's scope; raises ``NotFound``, ``Invalid``."""
+    rows = selectors.waiting_for_retry(environment.pk)
+    if executions:
+        rows = rows.filter(_chosen(environment.pk, executions))
+    elif since is None:
+        raise Invalid("Say which: `execution_ids`, or `since` for all that failed after a moment.")
+    else:
+        # A retry that failed is no second thing to be done: the execution it repeats is retried again.
+        rows = rows.filter(retry_of__isnull=True).exclude(mode__in=selectors.BY_HAND)
+    if since is not None:
+        rows = rows.filter(sorted_at__gte=since)
+    if workflow.strip():
+        rows = rows.filter(env_workflow_id__in=selectors.workflow_ids_named(environment.pk, workflow))
+    return rows
 
 
 def _chosen(environment_id: uuid.UUID, executions: Sequence[str]) -> Q:

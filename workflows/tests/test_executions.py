@@ -86,7 +86,7 @@ def test_a_million_rows_are_cut_at_what_was_asked_for() -> None:
     assert len(found.runs) == 250 and "more than the 250" in found.odd[0]
 
 
-# -- against the sandbox ------------------------------------------------------------------------------------------------
+# -- against the sandbox ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -344,7 +344,7 @@ def test_readings_leave_nothing_in_the_trail(place: Place) -> None:
         assert AuditLog.objects.count() == before
 
 
-# -- instances that misbehave ---------------------------------------------------------------------------------------------
+# -- instances that misbehave -----------------------------------------------------------------------------------------
 
 
 def answering(pages: Callable[[httpx.Request], Any]) -> N8nClient:
@@ -423,7 +423,7 @@ def test_an_answer_with_payloads_is_bounded(place: Place, monkeypatch: pytest.Mo
     assert caught.value.code == "N8N_008" and place.feed.trouble["code"] == "N8N_008"
 
 
-# -- in numbers -----------------------------------------------------------------------------------------------------------
+# -- in numbers -------------------------------------------------------------------------------------------------------
 
 
 def test_rates_and_durations_count_what_ran_by_itself(place: Place) -> None:
