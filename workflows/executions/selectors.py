@@ -48,11 +48,14 @@ def page(*, cursor: str = "", limit: int = 50, **narrowed: Any) -> Page:
 
 
 def workflow_ids_named(environment_id: uuid.UUID, q: str) -> list[str]:
-    """n8n's ids of the workflows whose name there, key or id a person typed; at most 500."""
+    """n8n's ids of the workflows whose name there, key or id a person typed; at most 500.
+
+    What was typed counts as an id itself: a workflow may have run that no capture has seen.
+    """
     wanted = q.strip()
     places = WorkflowEnvMap.objects.filter(environment_id=environment_id).exclude(env_workflow_id="")
     alike = Q(env_name__icontains=wanted) | Q(canonical_workflow__key=wanted) | Q(env_workflow_id=wanted)
-    return list(places.filter(alike).values_list("env_workflow_id", flat=True)[:500])
+    return [wanted[:64], *places.filter(alike).values_list("env_workflow_id", flat=True)[:500]]
 
 
 def names_of(environment_id: uuid.UUID, workflow_ids: Iterable[str]) -> dict[str, WorkflowEnvMap]:
