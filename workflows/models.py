@@ -373,7 +373,7 @@ class ExecutionFeed(TenantModel):
         return f"executions of {self.environment_id}"
 
 
-class LiveVersion(TenantModel):
+class LiveSpan(TenantModel):
     """What ran as a workflow of an environment from one moment to another, as far as captures tell.
 
     ``live_until`` is when it was last seen so; None while it still is. Between two rows nobody knows what ran.

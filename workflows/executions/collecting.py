@@ -30,7 +30,7 @@ from workflows.gateway import client_for
 from workflows.models import Environment, ExecutionFeed
 from workflows.n8n import errors as n8n_errors
 
-from . import capability, storing, versions
+from . import storing, versions
 from .reading import Rows, Run, rows_of, run_of
 from .statuses import FAILED
 
@@ -177,7 +177,7 @@ class _Reader:
         self.failed: list[int] = []
 
     def read(self) -> Round:
-        can_retry = capability.can_retry(self.client.spec())
+        can_retry = self.client.spec().can("retry_execution")
         with tenant_scope(self.environment.tenant_id):
             self.open_before = storing.open_ones(self.environment.pk)
         running = self._sweep("running")

@@ -11,7 +11,7 @@ from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
 from workflows.n8n import errors as n8n_errors
 
-from . import capability, selectors, storing
+from . import selectors, storing
 from .errors import RetryUnfinished, RetryUnsupported
 from .reading import run_of
 from .retrying import Wanted, effect_of
@@ -33,7 +33,7 @@ class Retry:
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
         with client_for(environment) as client:
-            if not capability.can_retry(client.spec()):
+            if not client.spec().can("retry_execution"):
                 raise RetryUnsupported(details={"environment_id": str(environment.pk)})
             outcomes = self._carry_out(run, environment, client)
         refused = [outcome for outcome in outcomes if outcome["outcome"] == "refused"]

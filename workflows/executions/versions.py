@@ -2,7 +2,7 @@
 
 Certain is only what two captures have in common: a version counts from the first that saw it until the last that saw
 it unchanged. In between nobody knows, and the console says *unknown*. n8n's own time of the last change is no help:
-measured on 2.41.1, publishing a draft does not move it.
+measured on 2.41.1, publishing a draft does not move it, and ``activeVersion.createdAt`` is when the version was saved.
 """
 
 # ruff: noqa: S608 -- queries are put together from this module's constants
@@ -18,7 +18,8 @@ from workflows.models import Environment
 
 #: What is in the environment now, as far as captured: one row for each workflow.
 _PLACES = """
-SELECT env_workflow_id, env_content_hash, env_version_id FROM workflow_env_map
+SELECT env_workflow_id, env_content_hash, coalesce(live_version->>'version_id', env_version_id) AS env_version_id
+  FROM workflow_env_map
  WHERE environment_id = %(environment)s AND status IN ('linked', 'unmapped') AND env_workflow_id <> ''
    AND env_content_hash IS NOT NULL
 """

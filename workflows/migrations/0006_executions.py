@@ -11,7 +11,7 @@ from tenants.rls import protect
 class Migration(migrations.Migration):
     dependencies = [
         ("tenants", "0005_sign_ins_unread"),
-        ("workflows", "0004_places_checked_once"),
+        ("workflows", "0005_live_draft_archived"),
     ]
 
     operations = [
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="LiveVersion",
+            name="LiveSpan",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ("env_workflow_id", models.CharField(max_length=64)),
@@ -200,7 +200,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="liveversion",
+            model_name="livespan",
             name="environment",
             field=models.ForeignKey(
                 db_constraint=False,
@@ -210,7 +210,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
-            model_name="liveversion",
+            model_name="livespan",
             name="tenant",
             field=models.ForeignKey(
                 db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tenants.tenant"
@@ -229,13 +229,13 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=("environment",), name="execution_feeds_once"),
         ),
         migrations.AddIndex(
-            model_name="liveversion",
+            model_name="livespan",
             index=models.Index(
                 fields=["tenant", "environment", "env_workflow_id", "-live_from"], name="workflow_live_versions_of"
             ),
         ),
         migrations.AddConstraint(
-            model_name="liveversion",
+            model_name="livespan",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("live_until__isnull", True)),
                 fields=("environment", "env_workflow_id"),

@@ -18,7 +18,7 @@ from sandbox.testing import SandboxInstance, SandboxServer
 from tenants.scope import tenant_scope
 from workflows.executions import collecting, counting, selectors, storing
 from workflows.executions.reading import rows_of, run_of
-from workflows.models import Environment, Execution, ExecutionFeed, LiveVersion, WorkflowEnvMap
+from workflows.models import Environment, Execution, ExecutionFeed, LiveSpan, WorkflowEnvMap
 from workflows.n8n import N8nClient
 
 from .test_identity import capture, raw
@@ -474,7 +474,7 @@ def test_what_ran_is_known_between_two_captures_and_unknown_otherwise(place: Pla
         here = (environment.pk, place.ids[0])
         total = counting.stats_of([here])[here].week
         found = counting.versions_of(environment, place.ids[0], total=total)
-        hashes = set(LiveVersion.objects.values_list("content_hash", flat=True))
+        hashes = set(LiveSpan.objects.values_list("content_hash", flat=True))
         now = WorkflowEnvMap.objects.get(env_workflow_id=place.ids[0]).env_content_hash
     assert [(one.count.runs, one.count.failed) for one in found] == [(3, 0), (2, 2), (2, 0)]
     assert found[0].content_hash == now and {found[0].content_hash, found[1].content_hash} == hashes
