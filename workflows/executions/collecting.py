@@ -203,7 +203,8 @@ class _Reader:
         with _held(self.environment, self.feed) as save:
             stored = storing.store(environment=self.environment, runs=kept, now=clock.now())
             save(**changes)
-        self.failed += [run.number for run in kept if run.status in FAILED and run.number in stored.new]
+        written = stored.new | stored.changed
+        self.failed += [run.number for run in kept if run.status in FAILED and run.number in written]
         self.round.read += len(page.rows.runs)
         self.round.new += len(stored.new)
         self.round.changed += len(stored.changed)
