@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 250
 PAGES_AT_MOST = 100
+PAGES_STORED_AT_ONCE = 4
 RUNNING_PAGES = 4
 LOOKED_AT_AGAIN = 50
 VERSIONS_ASKED = 20
@@ -197,18 +198,19 @@ class _Reader:
         rows = rows_of(raw, at_most=PAGE_ROWS, now=clock.now())
         return _Page(rows, after if isinstance(after, str) and len(after) <= 4000 else "")
 
-    def _take(self, page: _Page, **changes: Any) -> storing.Stored:
-        """Store what a page holds, with the feed's row in the same transaction."""
-        kept = [run for run in page.rows.runs if run.started_at is None or run.started_at >= self.oldest]
+    def _take(self, *pages: _Page, **changes: Any) -> storing.Stored:
+        """Store what pages hold, with the feed's row in the same transaction."""
+        found = {run.number: run for page in pages for run in page.rows.runs}
+        kept = [run for run in found.values() if run.started_at is None or run.started_at >= self.oldest]
         with _held(self.environment, self.feed) as save:
             stored = storing.store(environment=self.environment, runs=kept, now=clock.now())
             save(**changes)
         written = stored.new | stored.changed
         self.failed += [run.number for run in kept if run.status in FAILED and run.number in written]
-        self.round.read += len(page.rows.runs)
+        self.round.read += len(found)
         self.round.new += len(stored.new)
         self.round.changed += len(stored.changed)
-        for sentence in page.rows.odd:
+        for sentence in dict.fromkeys(odd for page in pages for odd in page.rows.odd):
             self.round.say(sentence)
         return stored
 
@@ -292,29 +294,35 @@ class _Reader:
                     return
 
     def _read_gap(self, gap: Gap) -> None:
-        """Go down through one gap as far as this round may; the next page is on its way while one is stored."""
-        cursors: set[str] = set()
+        """Go down through one gap as far as this round may; the next page is on its way while others are stored."""
+        cursors, held, rest = set[str](), list[_Page](), self.gaps[1:]
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="executions") as pool:
-            coming: Future[_Page] | None = pool.submit(copy_context().run, self._ask, gap.cursor)
+
+            def send(cursor: str) -> Future[_Page] | None:
+                within = self.round.pages < PAGES_AT_MOST
+                return pool.submit(copy_context().run, self._ask, cursor) if within else None
+
+            coming = send(gap.cursor)
             while coming is not None:
                 page, coming = coming.result(), None
                 self.round.pages += 1
                 stuck = page.next_cursor in cursors or not _goes_down(page, gap)
                 cursors.add(page.next_cursor)
                 done = stuck or self._reaches(page, gap.down_to)
-                if not done and self.round.pages < PAGES_AT_MOST:
-                    coming = pool.submit(copy_context().run, self._ask, page.next_cursor)
-                after = Gap(page.next_cursor, page.lowest, gap.down_to)
-                rest = self.gaps[1:]
-                self.gaps = rest if done else [after, *rest]
-                stored = self._take(page, gaps=[asdict(left) for left in self.gaps])
+                gap = Gap(page.next_cursor, page.lowest, gap.down_to)
+                held.append(page)
+                if not done:
+                    coming = send(page.next_cursor)
+                    if coming is not None and len(held) < PAGES_STORED_AT_ONCE:
+                        continue
+                self.gaps = rest if done else [gap, *rest]
+                stored = self._take(*held, gaps=[asdict(left) for left in self.gaps])
+                held.clear()
                 if stuck:
                     self.round.say("n8n's list of executions repeats itself; it was not read to its end.")
                 elif done and page.next_cursor and self._surprised(stored, gap.down_to):
-                    self.gaps, done = [after, *rest], False
-                    if self.round.pages < PAGES_AT_MOST:
-                        coming = pool.submit(copy_context().run, self._ask, page.next_cursor)
-                gap = after
+                    self.gaps = [gap, *rest]
+                    coming = send(page.next_cursor)
 
     def _give_up_cursor(self, gap: Gap) -> None:
         """n8n no longer takes the cursor: everything above the gap's end is read anew by the next round."""
