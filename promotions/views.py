@@ -24,6 +24,7 @@ from workflows.permissions import may_operate, require_approve, require_operate
 from . import gates, presenters, selectors, services
 from .models import Promotion, PromotionStatus
 from .options import ActivePolicy
+from .runs import runs_since
 
 ROWS_ON_A_PAGE = 100
 SHOWN_STATES = ("only_in_source", "differs")
@@ -239,6 +240,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "items_total": len(plan["items"]),
             "gates": presenters.gate_rows(found),
             "powers": presenters.powers(visit, promotion, found, rollback),
+            "runs": runs_since(promotion),
             "operation": watched,
             "watching": bool(watched and watched.is_open),
             "stopping": bool(watched and watched.is_open and watched.cancel_requested_at),

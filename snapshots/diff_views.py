@@ -16,6 +16,7 @@ from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows import selectors
+from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
 from workflows.presenters import diff_context, graph_svg
 
@@ -167,6 +168,7 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
             "graph": graph_svg(content, found.name or found.key) if content is not None else "",
             "node_count": len(content["nodes"]) if content is not None else 0,
             "history": _history(found, [cell.environment.pk for cell in here]),
+            "runs": of_workflow(here, shown),
             "nav_section": "tenant-home",
         }
         return render(request, "workflows/workflow.html", context)

@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q
@@ -16,6 +16,9 @@ from opsconsole.core.errors import NotFound
 from opsconsole.core.paging import Page, by_name
 
 from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
+
+if TYPE_CHECKING:
+    from .executions.presenting import RunNote
 
 STALE_AFTER = timedelta(hours=24)
 ROWS_AT_MOST = 100
@@ -79,6 +82,7 @@ class Cell:
     place: WorkflowEnvMap | None = None
     previous: Environment | None = None
     notes: tuple[str, ...] = ()
+    runs: RunNote | None = None
 
     @property
     def query(self) -> str:
