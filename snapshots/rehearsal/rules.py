@@ -190,7 +190,7 @@ def _migration(place: Place) -> Iterable[Finding]:
     if migrated.awakened:
         yield Finding(
             rule="awakened",
-            sentence=f"n8n publishes it at the upgrade; {_names(migrated.awakened)} begins to run, though it is off now.",
+            sentence=f"n8n publishes it at the upgrade; {_names(migrated.awakened)} begins to run.",
             way_out="Switch that node off in the editor before the upgrade, if it is to stay silent.",
         )
     if starts:

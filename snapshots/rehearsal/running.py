@@ -1,4 +1,4 @@
-"""The job of a rehearsal: a snapshot, an n8n of the chosen version, and every workflow written into it and read back."""
+"""The job of a rehearsal: a snapshot, an n8n of the chosen version, every workflow written into it and read back."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def _published(client: N8nClient, kinds: Iterable[tuple[str, str]]) -> str:
         "position": [0, 0],
         "parameters": {"rule": {"interval": [{"field": "months"}]}},
     }
-    asked = [
+    asked: list[dict[str, Any]] = [
         {
             "id": f"n{number}",
             "name": f"Node {number}",
