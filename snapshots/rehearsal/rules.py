@@ -52,10 +52,13 @@ class Place:
 
 
 class Estate:
-    """What rules must know of the other workflows: who is called, and whether that runs after the upgrade."""
+    """What rules must know of the other workflows: who is called, and whether that runs after the upgrade.
 
-    def __init__(self, *, crosses_2: bool, from_2: bool) -> None:
-        self.crosses_2, self.from_2 = crosses_2, from_2
+    ``crosses_2``: the upgrade leads from before 2.0 to 2.0 or later.
+    """
+
+    def __init__(self, *, crosses_2: bool) -> None:
+        self.crosses_2 = crosses_2
         self._runs: dict[str, tuple[str, bool, bool]] = {}
 
     def add(self, workflow_id: str, place: Place) -> None:
@@ -124,7 +127,7 @@ def findings(place: Place, estate: Estate, unknown: Mapping[tuple[str, str], str
                     way_out="Replace the node, or allow it there (NODES_EXCLUDE, community packages) before upgrading.",
                 )
             )
-        if estate.from_2:
+        if not estate.crosses_2:
             continue
         if not node.get("disabled"):
             found += [
@@ -135,7 +138,7 @@ def findings(place: Place, estate: Estate, unknown: Mapping[tuple[str, str], str
         found += _calls(node, name, estate)
     if estate.crosses_2 and not place.active:
         found += _migration(place)
-    if not estate.from_2:
+    if estate.crosses_2:
         found += _error_workflow(place, estate)
     return found
 

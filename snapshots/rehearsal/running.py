@@ -14,7 +14,6 @@ from django.conf import settings
 from operations.engine import Run
 from operations.handlers import register
 from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from snapshots.capture import capture_into
 from snapshots.manifest import key_map
 from snapshots.models import Rehearsal, Snapshot, SnapshotType
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 KIND = "snapshots.rehearse"
 CHANGES_KEPT = 12
 PROBES = 200
+PUBLISH = "/workflows/{id}/publish"
 _UNRECOGNIZED = re.compile(r"Unrecognized node type: (\S+?)[\"'}\s]*$")
 _NO_VERSION = re.compile(r'Node type \\?"(\S+?)\\?" is not available in version (\S+?)\. ')
 
@@ -97,21 +97,18 @@ class Rehearsing:
     def report(self) -> Report:
         """Start the n8n, write, read back, judge; it is gone when this returns or raises."""
         began = time.monotonic()
-        with (
-            alone() as root,
-            scratch(self.version, root / str(self.run.operation.pk), deadline=self.deadline, check=self._check) as (
-                running,
-                client,
-            ),
-        ):
-            self.seconds["start"] = round(time.monotonic() - began, 1)
-            try:
-                return self._tried(running, client)
-            except (n8n_errors.N8nError, OSError) as error:
-                said = error.message if isinstance(error, OpsError) else str(error)
-                raise ScratchEnded(
-                    f"The n8n of the rehearsal did not answer: {said}", details={"said": said}
-                ) from error
+        with alone() as root:
+            folder = root / str(self.run.operation.pk)
+            with scratch(self.version, folder, deadline=self.deadline, check=self._check) as (running, client):
+                self.seconds["start"] = round(time.monotonic() - began, 1)
+                return self._asked(running, client)
+
+    def _asked(self, running: Running, client: N8nClient) -> Report:
+        try:
+            return self._tried(running, client)
+        except n8n_errors.N8nError as error:
+            told = f"The n8n of the rehearsal did not answer: {error.message}"
+            raise ScratchEnded(told, details={"cause": error.to_dict()}) from error
 
     def _check(self) -> None:
         self.run.check()
@@ -126,7 +123,7 @@ class Rehearsing:
             self.notes.append(
                 "The environment does not tell its version: rules of 2.0 are applied as if it were older."
             )
-        estate = rules.Estate(crosses_2=crosses, from_2=not crosses)
+        estate = rules.Estate(crosses_2=crosses)
         kinds: dict[tuple[str, str], None] = {}
         for place, entry in self._places("Looking at the snapshot"):
             estate.add(str(entry.get("env_workflow_id") or ""), place)
@@ -250,11 +247,12 @@ def _published(client: N8nClient, kinds: Iterable[tuple[str, str]]) -> str:
     made = client.create_workflow(
         {"name": "Node types", "nodes": [schedule, *asked], "connections": {}, "settings": {}}
     )
+    verb, back = ("publish", "unpublish") if client.spec().has("post", PUBLISH) else ("activate", "deactivate")
     try:
-        client.activate(made.id)
+        client.call("POST", f"/workflows/{made.id}/{verb}", body={})
     except n8n_errors.Rejected as error:
         return str(error.details.get("n8n") or error.message)
-    client.deactivate(made.id)
+    client.call("POST", f"/workflows/{made.id}/{back}")
     return ""
 
 
