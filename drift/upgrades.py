@@ -146,8 +146,8 @@ class _Window:
     environment: Environment
     before: Snapshot
     after: Snapshot
-    old: dict[str, Entry]
-    new: dict[str, Entry]
+    old: Mapping[str, Entry]
+    new: Mapping[str, Entry]
     callers: dict[str, list[str]]
 
     def changed(self) -> list[str]:
@@ -205,7 +205,8 @@ def _judged(window: _Window, keys: Sequence[str], everywhere: frozenset[tuple[st
         entry = window.new.get(key) or window.old[key]
         callers = sorted(set(window.callers.get(key, ())))
         verdict = _verdict(window, key, old, new, callers, everywhere)
-        effect, told = verdict.effect, verdict.sentences
+        effect: str | None = verdict.effect
+        told = verdict.sentences
         if effect is None:
             diff = diff_workflows(old.get(key), new.get(key), before_keys=ids_before, after_keys=ids_after)
             effect = _graded(window, key, diff.touches, diff.summary).severity

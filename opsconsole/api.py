@@ -20,6 +20,7 @@ from operations.rest import router as operations_router
 from opsconsole.core.errors import Invalid, OpsError
 from promotions.rest import router as promotions_router
 from reports.rest import router as reports_router
+from snapshots.rehearsal.rest import router as rehearsals_router
 from snapshots.rest import router as snapshots_router
 from tenants.api import BearerToken
 from tenants.rest import router as tenants_router
@@ -100,6 +101,7 @@ api.add_router("", executions_router, tags=["executions"])
 api.add_router("", drift_router, tags=["drift"])
 api.add_router("", upgrades_router, tags=["drift"])
 api.add_router("", snapshots_router, tags=["snapshots and restores"])
+api.add_router("", rehearsals_router, tags=["environments"])
 api.add_router("", impersonation_router, tags=["support sessions"])
 api.add_router("", promotions_router, tags=["promotions"])
 api.add_router("", reports_router, tags=["reports"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -282,6 +283,11 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("OPSCONSOLE_MAIL_FROM", "OpsConsole <ops
 
 GIT_ROOT = Path(env("OPSCONSOLE_GIT_ROOT") or HOME / "git")
 # Files of compliance reports: web and workers share the folder. Manifests stay when files go.
+#: An n8n of another version to rehearse an upgrade on: the command, its folders, and how long one may take.
+REHEARSAL_COMMAND = env("OPSCONSOLE_REHEARSAL_COMMAND") or f"{shlex.quote(str(BASE_DIR / 'script' / 'n8n'))} scratch"
+REHEARSALS_ROOT = Path(env("OPSCONSOLE_REHEARSALS_ROOT") or HOME / "rehearsals")
+REHEARSAL_SECONDS = float(env("OPSCONSOLE_REHEARSAL_SECONDS") or 3600)
+
 REPORTS_ROOT = Path(env("OPSCONSOLE_REPORTS_ROOT") or HOME / "reports")
 REPORT_FILES_DAYS = env_int("OPSCONSOLE_REPORT_FILES_DAYS", 30)
 

@@ -7,3 +7,4 @@ class SnapshotsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import handlers, rehashing, relinking  # noqa: F401  (register what they define)
+        from .rehearsal import running  # noqa: F401

@@ -67,3 +67,28 @@ class Snapshot(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.get_snapshot_type_display()} of {self.created_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class Rehearsal(TenantModel):
+    """What another version of n8n would make of an environment. ``report`` is a ``rehearsal.documents.Report``."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="rehearsals")
+    version = models.CharField(max_length=32)
+    snapshot_id = models.UUIDField(null=True, blank=True)
+    operation_id = models.UUIDField(null=True, blank=True)
+    report = models.JSONField(null=True, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "n8n_rehearsals"
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="n8n_rehearsals_tenant"),
+            models.Index(fields=["tenant", "environment", "-created_at"], name="n8n_rehearsals_env"),
+        ]
+
+    def __str__(self) -> str:
+        return f"Rehearsal of n8n {self.version}"

@@ -180,7 +180,7 @@ def _contents(
     store = repository.store_for(environment.tenant_id)
     wanted = {row.key for row in rows}
     with run.fenced():
-        snapshot = Snapshot.objects.filter(pk=environment.last_snapshot_id).first()
+        snapshot = Snapshot.objects.filter(pk__in=filter(None, [environment.last_snapshot_id])).first()
         keys = identity.key_by_workflow_id(environment.pk)
     marks: dict[str, Fingerprint | None] = {}
     approved_blobs = {key: blob for key, blob in canonical_blobs(environment).items() if key in wanted}

@@ -3,8 +3,12 @@
 from django.urls import path
 
 from . import views
+from .rehearsal import views as rehearsal_views
 
 urlpatterns = [
+    path("environments/<uuid:pk>/rehearsals/", rehearsal_views.rehearsals, name="rehearsals"),
+    path("rehearsals/<uuid:pk>/", rehearsal_views.rehearsal, name="rehearsal"),
+    path("rehearsals/<uuid:pk>/csv/", rehearsal_views.rehearsal_csv, name="rehearsal-csv"),
     path("snapshots/", views.snapshots, name="snapshots"),
     path("snapshots/push/", views.snapshots_push, name="snapshots-push"),
     path("snapshots/new/", views.snapshot_create, name="snapshot-create"),

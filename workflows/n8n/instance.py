@@ -1,9 +1,9 @@
 """Which n8n answers: its version where it tells it, and what it offers where it does not.
 
 Old ones name their version in ``/rest/settings``. Since 1.123 at the latest they do so only for people who have signed
-in, but the editor's page still names the release (1.123.0, 2.41.1 looked at). Where neither is told (a proxy that lets
-only the API through), what the instance publishes of its API stands in: another version nearly always offers something
-else.
+in, but the editor's page still names the release (1.123.0 and 2.41.1 looked at). Where neither is told, as behind a
+proxy that lets only the API through, what the instance publishes of its API stands in: another version nearly always
+offers something else.
 """
 
 from __future__ import annotations

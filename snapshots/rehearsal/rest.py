@@ -1,0 +1,81 @@
+"""Rehearsals over REST."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.http import HttpRequest, StreamingHttpResponse
+from ninja import Body, Router
+
+from operations.rest import http_status, wait_for
+from operations.selectors import operation_row
+from opsconsole.core.errors import Conflict, Invalid
+from opsconsole.core.paging import clamp
+from snapshots.models import Rehearsal
+from tenants.api import caller, visit_for_object
+from tenants.scope import tenant_scope
+from workflows.models import Environment
+from workflows.permissions import require_operate
+
+from . import selectors, services
+from .documents import report_from
+
+router = Router()
+
+
+@router.post(
+    "/environments/{environment_id}/rehearsals", response={200: Any, 202: Any}, summary="Rehearse an upgrade of n8n"
+)
+def rehearse(
+    request: HttpRequest,
+    environment_id: uuid.UUID,
+    wait: float = 0,
+    body: dict[str, Any] | None = Body(None),  # noqa: B008
+) -> Any:
+    """Body: ``version`` (as 2.41.1), ``fresh`` (capture first; default false). The environment is not touched."""
+    visit = visit_for_object(request, Environment, environment_id)
+    with tenant_scope(visit.tenant.pk):
+        environment = Environment.objects.get(pk=environment_id)
+    require_operate(visit, environment)
+    told = body or {}
+    fresh = told.get("fresh", False)
+    if not isinstance(fresh, bool):
+        raise Invalid("`fresh` is true or false.", details={"fields": {"fresh": "true or false"}})
+    rehearsal, operation = services.start_rehearsal(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment_id,
+        version=str(told.get("version") or ""),
+        fresh=fresh,
+        requested_by=caller(request),
+        idempotency_key=request.headers.get("Idempotency-Key") or None,
+    )
+    operation = wait_for(operation, wait) if wait else operation
+    row = selectors.rehearsal_row(services.rehearsal_by_id(visit.tenant.pk, rehearsal.pk), whole=True)
+    return http_status(operation), {"rehearsal": row, "operation": operation_row(operation)}
+
+
+@router.get("/environments/{environment_id}/rehearsals", summary="Rehearsals of an environment, newest first")
+def list_rehearsals(
+    request: HttpRequest, environment_id: uuid.UUID, limit: int = 50, cursor: str = ""
+) -> dict[str, Any]:
+    visit = visit_for_object(request, Environment, environment_id)
+    with tenant_scope(visit.tenant.pk):
+        page = selectors.page(environment_id, cursor=cursor, limit=clamp(limit))
+        rows = [selectors.rehearsal_row(row) for row in page.rows]
+    return {"rehearsals": rows, "next_cursor": page.next_cursor or None}
+
+
+@router.get("/rehearsals/{rehearsal_id}", summary="One rehearsal with its report")
+def get_rehearsal(request: HttpRequest, rehearsal_id: uuid.UUID) -> dict[str, Any]:
+    visit = visit_for_object(request, Rehearsal, rehearsal_id)
+    return {"rehearsal": selectors.rehearsal_row(services.rehearsal_by_id(visit.tenant.pk, rehearsal_id), whole=True)}
+
+
+@router.get("/rehearsals/{rehearsal_id}/csv", summary="The report of a rehearsal as CSV")
+def get_csv(request: HttpRequest, rehearsal_id: uuid.UUID) -> StreamingHttpResponse:
+    visit = visit_for_object(request, Rehearsal, rehearsal_id)
+    report = report_from(services.rehearsal_by_id(visit.tenant.pk, rehearsal_id).report)
+    if report is None:
+        raise Conflict("The rehearsal has no report yet.", recovery="Wait for its job to end.")
+    return StreamingHttpResponse(selectors.as_csv(report), content_type="text/csv; charset=utf-8")
