@@ -171,7 +171,7 @@ def _digest(seen: SeenWorkflow) -> str:
 
 def _live_digest(content: Mapping[str, Any]) -> str:
     mark = fingerprint(content)
-    facts = [mark.body, list(mark.workflow_refs), list(mark.credential_names)]
+    facts = [mark.body, list(mark.workflow_refs), list(mark.credential_names), list(mark.credential_ids)]
     return hashlib.sha256(orjson.dumps(facts)).hexdigest()[:32]
 
 

@@ -249,6 +249,10 @@ class N8nClient:
             raise errors.NotAnApi("The list of tags does not look like n8n's.")
         return [str(t.get("name")) for t in present if isinstance(t, dict)]
 
+    def all_of(self, path: str) -> list[dict[str, Any]]:
+        """Return every row of a list that pages by cursor."""
+        return self._all(path)
+
     # Helpers
 
     def _body(
