@@ -218,12 +218,9 @@ def _scopes(client: N8nClient, spec: Capabilities, report: _Report) -> None:
 def _capabilities(spec: Capabilities) -> dict[str, bool]:
     return {
         "published": spec.known,
-        "list_credentials": spec.has("get", "/credentials"),
         "write_pinned_data": "pinData" in spec.update_keys,
         "write_description": "description" in spec.update_keys,
-        "audit": spec.has("post", "/audit"),
-        "archive": spec.has("post", "/workflows/{id}/archive"),
-        "discover": spec.has("get", "/discover"),
+        **spec.capabilities(),
     }
 
 
