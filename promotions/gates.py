@@ -215,5 +215,9 @@ def first_refusal(gates: list[Gate]) -> OpsError | None:
 def options_of(promotion: Promotion) -> Options:
     """The choices stored on the row."""
     return Options.read(
-        {k: v for k, v in promotion.options.items() if k in ("active", "include_required", "require_approval")}
+        {
+            k: v
+            for k, v in promotion.options.items()
+            if k in ("active", "include_required", "require_approval", "repair")
+        }
     )

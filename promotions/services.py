@@ -35,7 +35,7 @@ from .models import Promotion, PromotionStatus
 from .options import Options
 from .planning import build_plan, essence, plan_hash
 from .settling import settle_promotion
-from .sides import load_facts
+from .sides import load_facts, look_around
 
 __all__ = [
     "Comparison",
@@ -101,7 +101,9 @@ def preview_plan(
     assert_no_scope("Planning a promotion")
     if len(keys) > KEYS_AT_ONCE:
         raise Invalid(f"At most {KEYS_AT_ONCE} workflows can be promoted at once.", details={"given": len(keys)})
-    facts = load_facts(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
+    sides = {"tenant_id": tenant_id, "source_id": source_id, "target_id": target_id}
+    reached = look_around(**sides)
+    facts = load_facts(**sides)
     source, target = facts.source.captured(), facts.target.captured()
     plan = build_plan(
         facts,
@@ -110,6 +112,7 @@ def preview_plan(
         load_source=material.loader(source),
         listening=lambda: material.listening(target),
         now=clock.now(),
+        reached=reached,
     )
     # What is hashed is what the database gives back: JSON, not Python's tuples.
     return orjson.loads(orjson.dumps(plan, default=str))  # type: ignore[no-any-return]

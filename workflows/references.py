@@ -157,7 +157,7 @@ def credentials_in_use(node: Mapping[str, Any]) -> frozenset[str] | None:
     if isinstance(choice, str) and not choice.startswith("=") and len(held) > 1:
         oauth = frozenset(k for k in held if k.lower().endswith("oauth2api"))
         if oauth and oauth != held.keys():
-            return oauth if choice.lower() == "oauth2" else held.keys() - oauth
+            return oauth if choice.lower() == "oauth2" else frozenset(held) - oauth
     return None
 
 
@@ -283,10 +283,7 @@ def _put(parameters: Mapping[str, Any], path: tuple[str, ...], target: str, name
     locator = parameters[head]
     span = locator_span(locator)
     held = locator.get("value") if isinstance(locator, dict) else locator
-    if span is None or not isinstance(held, str):
-        now = target
-    else:
-        now = held[: span[1]] + target + held[span[2] :]
+    now = target if span is None or not isinstance(held, str) else held[: span[1]] + target + held[span[2] :]
     if not isinstance(locator, dict):
         return {**parameters, head: now}
     # The cached address leads to the other instance; n8n finds a new one by itself.

@@ -10,7 +10,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,9 @@ from .n8n import errors
 if TYPE_CHECKING:
     from .models import Environment
     from .n8n import N8nClient
+    from .n8n.spec import Capability
+
+_Read = TypeVar("_Read")
 
 ITEMS_KEPT = 2000
 
@@ -101,8 +104,8 @@ def read_surroundings(client: N8nClient) -> Surroundings:
     spec = client.spec()
     why: dict[str, str] = {}
 
-    def ask[T](kind: str, path: str, read: Callable[[], T]) -> T | None:
-        if not spec.known or not spec.has("get", path):
+    def ask(kind: str, capability: Capability, read: Callable[[], _Read]) -> _Read | None:
+        if not spec.can(capability):
             why[kind] = "This n8n does not list them."
             return None
         try:
@@ -118,12 +121,12 @@ def read_surroundings(client: N8nClient) -> Surroundings:
         return None
 
     return Surroundings(
-        data_tables=ask("data_tables", "/data-tables", lambda: _tables(client)),
-        variables=ask("variables", "/variables", lambda: _variables(client)),
-        packages=ask("packages", "/community-packages", lambda: _packages(client)),
-        scopes=ask("scopes", "/discover", lambda: read_scopes(client)),
-        lists_credentials=spec.known and spec.has("get", "/credentials"),
-        creates_credentials=spec.known and spec.has("post", "/credentials"),
+        data_tables=ask("data_tables", "data_tables", lambda: _tables(client)),
+        variables=ask("variables", "variables", lambda: _variables(client)),
+        packages=ask("packages", "community_packages", lambda: _packages(client)),
+        scopes=ask("scopes", "discover", lambda: read_scopes(client)),
+        lists_credentials=spec.can("list_credentials"),
+        creates_credentials=spec.can("create_credential"),
         # The structure check came before node groups, and every n8n that takes these has it.
         checks_structure="nodeGroups" in spec.update_keys,
         why=why,
