@@ -275,11 +275,18 @@ def _structure(content: Mapping[str, Any], facts: Facts, verdict: Verdict) -> No
             verdict.needs.append({**fact, "state": "warning", "message": fault.message})
 
 
-def offer_stubs(dangling: Iterable[dict[str, Any]], facts: Facts) -> None:
-    """Add to each credential that the target surely lacks the offer to create a stub of it."""
+def complete_offers(dangling: Iterable[dict[str, Any]], facts: Facts) -> None:
+    """Offer to create a stub of each credential that the target lacks, and give every offer its id."""
     for found in dangling:
         if found["kind"] == "credential" and found["reason"] == "none" and facts.around_target.creates_credentials:
             found["offer"] = {"do": STUB, "type": found["credential_type"], "name": found["label"]}
+        if found.get("offer"):
+            found["offer"]["id"] = offer_id(found["offer"])
+
+
+def offer_id(offer: Mapping[str, Any]) -> str:
+    """What an offer is chosen by: equal for offers of the same thing."""
+    return ":".join(str(offer.get(part) or "") for part in ("do", "type", "name", "table_id"))
 
 
 def hosts_of(environments: Iterable[Environment], target: Environment) -> dict[str, str]:

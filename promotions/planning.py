@@ -88,7 +88,7 @@ def build_plan(
         item["needs"], item["warnings"] = verdict.needs, (verdict.warnings + item["warnings"])[:WARNINGS_SHOWN]
         lacking = (*mapped.dangling, *verdict.dangling)
         dangling += [{"workflow_key": key, "workflow_name": item["name"], **found} for found in lacking]
-    needs.offer_stubs(dangling, facts)
+    needs.complete_offers(dangling, facts)
     _warn_of_clashes(facts, items, mapped_by_key, listening)
     source, target = facts.source.captured(), facts.target.captured()
     plan: dict[str, Any] = {

@@ -283,6 +283,8 @@ def _check_credential(
     plan: Plan, item: Planned, reference: Reference, book: CredentialBook, same_environment: bool
 ) -> None:
     kind, by_id = reference.credential_type, (reference.credential_type, reference.value)
+    if not reference.in_use:
+        return
     mapped = book.mapped.get(by_id) or book.mapped.get((kind, reference.name))
     if mapped is not None:
         plan.credentials[by_id] = mapped

@@ -160,9 +160,9 @@ def credential_book(
             source_environment_id=snapshot.environment_id, target_environment_id=environment.pk
         ):
             target = CredentialRef(id=m.target_credential_id, name=m.target_name)
-            mapped[m.credential_type, m.source_name] = target
             if m.source_credential_id:
                 mapped[m.credential_type, m.source_credential_id] = target
+            mapped.setdefault((m.credential_type, m.source_name), target)
     return CredentialBook(
         ids=frozenset((kind, ident) for kind, _, ident in rows),
         by_name=by_name,
