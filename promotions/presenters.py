@@ -146,14 +146,12 @@ def offered(plan: dict[str, Any]) -> dict[str, Any]:
     offers = [found["offer"] for found in plan.get("dangling", []) if found.get("offer")]
     made = {offer["id"]: offer["do"] for offer in offers if offer["do"] != "repair"}
     words = {
-        "create_credential": "credential stub",
-        "create_data_table": "data table",
-        "create_columns": "set of columns",
+        "create_credential": ("credential stub", "credential stubs"),
+        "create_data_table": ("data table", "data tables"),
+        "create_columns": ("set of columns", "sets of columns"),
     }
-    counts = [(sum(do == name for do in made.values()), word) for name, word in words.items()]
-    told = [
-        f"{count} {word}{'s' if count > 1 and not word.startswith('set') else ''}" for count, word in counts if count
-    ]
+    counts = [(sum(do == name for do in made.values()), *word) for name, word in words.items()]
+    told = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
     return {
         "ids": list(made),
         "text": " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told),

@@ -18,6 +18,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 
 from .n8n import errors
+from .n8n.scopes import read_scopes
 
 if TYPE_CHECKING:
     from .models import Environment
@@ -132,14 +133,6 @@ def read_surroundings(client: N8nClient) -> Surroundings:
         why=why,
         read_at=clock.now(),
     )
-
-
-def read_scopes(client: N8nClient) -> tuple[str, ...] | None:
-    """What the API key may do, as n8n's ``/discover`` tells it."""
-    body = client.call("GET", "/discover").json()
-    data = body.get("data", body) if isinstance(body, dict) else None
-    scopes = data.get("scopes") if isinstance(data, dict) else None
-    return tuple(sorted(str(s) for s in scopes)) if isinstance(scopes, list) else None
 
 
 def _tables(client: N8nClient) -> tuple[DataTable, ...]:

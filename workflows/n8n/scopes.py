@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from .client import N8nClient
 
 _NEEDED: tuple[tuple[str, str], ...] = (
     ("workflow:list", "Captures and drift checks cannot list the workflows."),
@@ -46,3 +50,11 @@ def missing_scopes(scopes: Collection[str], needed: Iterable[str] | None = None)
         for scope, effect in _NEEDED
         if scope not in scopes and (asked is None or scope in asked)
     )
+
+
+def read_scopes(client: N8nClient) -> tuple[str, ...] | None:
+    """What the API key may do, as n8n's ``/discover`` tells it."""
+    body = client.call("GET", "/discover").json()
+    data = body.get("data", body) if isinstance(body, dict) else None
+    scopes = data.get("scopes") if isinstance(data, dict) else None
+    return tuple(sorted(str(s) for s in scopes)) if isinstance(scopes, list) else None
