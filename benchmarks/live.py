@@ -34,7 +34,14 @@ TARGET = 0.5
 def export(program: Path, data: Path, repository: Path) -> None:
     """``n8n export:workflow --backup`` into a work tree, and a commit."""
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = {**os.environ, "N8N_USER_FOLDER": str(data), "N8N_DIAGNOSTICS_ENABLED": "false"}
+    from sandbox.live import DEFAULT_VERSION
+    from sandbox.live import environment as node_environment
+
+    environment = {
+        **node_environment(DEFAULT_VERSION),
+        "N8N_USER_FOLDER": str(data),
+        "N8N_DIAGNOSTICS_ENABLED": "false",
+    }
     environment["N8N_RUNNERS_BROKER_PORT"] = "0"
     command = [str(program), "export:workflow", "--backup", f"--output={repository / 'workflows'}"]
     subprocess.run(command, check=True, env=environment, **quiet)
@@ -110,7 +117,7 @@ def main() -> None:
         "",
     ]
     command = "script/bench live" + ("" if options.workflows == 2000 else f" --workflows {options.workflows}")
-    save("live", command=command, title="A capture of a real n8n 1.123.0", body=table(head, rows) + _machine())
+    save("live", command=command, title=f"A capture of a real n8n {live.version}", body=table(head, rows) + _machine())
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def n8n_environment(tools: Toolchain, env: Mapping[str, str]) -> dict[str, str]:
     if result.returncode != 0:
         raise LauncherError(
             "The n8n instances did not start; see the lines above.",
-            recovery="do as the lines above say (script/n8n install needs Node 20 and npm), or start without --n8n",
+            recovery="do as the lines above say (script/n8n install needs Node and npm), or start without --n8n",
         )
     return {"N8N_INSTANCES": json.dumps(json.loads(result.stdout))}
 

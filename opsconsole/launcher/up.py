@@ -266,7 +266,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", help=f"port of the console (default: OPSCONSOLE_PORT, else {DEFAULT_PORT})")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     command.add_argument("--no-demo", action="store_true", help="leave an empty database empty")
-    command.add_argument("--n8n", action="store_true", help="use three real n8n instances (needs Node 20 and npm)")
+    command.add_argument("--n8n", action="store_true", help="use three real n8n instances (needs Node and npm)")
     command.add_argument("--check", action="store_true", help="say what would be done, and do nothing")
 
 
