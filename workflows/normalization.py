@@ -46,9 +46,9 @@ DATA_TABLE = "dataTable"
 
 _REFERRING = WORKFLOW_CALLERS | DATA_TABLE_NODES
 
-# An expression that is nothing but a word: `={{ "abc" }}`, `={{ 12 }}`, `=abc`.
-_LITERAL = re.compile(r"""=\s*(?:\{\{\s*(?:(["'`])([\w-]+)\1|(\d+))\s*;?\s*\}\}|([\w-]+))\s*""")
-_IN_ADDRESS = re.compile(r"/workflow/([0-9A-Za-z_-]+)")
+# An expression that is nothing but a word: `={{ "abc" }}`, `={{ 12 }}`, `=abc`; ids yet to be given hold a colon.
+_LITERAL = re.compile(r"""=\s*(?:\{\{\s*(?:(["'`])([\w:-]+)\1|(\d+))\s*;?\s*\}\}|([\w:-]+))\s*""")
+_IN_ADDRESS = re.compile(r"/workflow/([\w:-]+)")
 
 SETTING_DEFAULTS: Mapping[str, Any] = {
     "executionOrder": "v0",
