@@ -227,7 +227,7 @@ def _node(
             for kind, value in node["credentials"].items()
         }
     for found in by_place.values():
-        if not found.path.startswith(f"{place}.parameters.") or ".workflowJson." in found.path:
+        if not found.path.startswith(f"{place}.parameters.") or ".workflowJson." in found.path[len(place) :]:
             continue
         if found.kind == "workflow":
             if found.value in workflow_ids:

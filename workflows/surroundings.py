@@ -141,7 +141,8 @@ def _tables(client: N8nClient) -> tuple[DataTable, ...]:
 
 def data_table_of(raw: Mapping[str, Any]) -> DataTable:
     """n8n's answer as a table."""
-    columns = tuple(Column(str(c["name"]), str(c.get("type") or "string")) for c in raw.get("columns") or ())
+    ordered = sorted(raw.get("columns") or (), key=lambda column: column.get("index") or 0)
+    columns = tuple(Column(str(c["name"]), str(c.get("type") or "string")) for c in ordered)
     return DataTable(str(raw["id"]), str(raw.get("name") or ""), columns)
 
 

@@ -18,6 +18,7 @@ from promotions.preparing import secret_entered
 from sandbox.live import NEWEST, LiveInstance, LiveN8n, install_folder, installed, make_api_key
 from snapshots.services import start_capture
 from tenants.scope import tenant_scope
+from workflows.gateway import address_policy
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n import check_connection
 from workflows.surroundings import stored
@@ -120,7 +121,8 @@ def test_what_is_missing_is_made_and_pointed_to(live_cast: Any, instances: list[
         there = next(w for w in n8n.get("/workflows").json()["data"] if w["name"] == "Writer")
         tables = {t["name"]: t for t in n8n.get("/data-tables").json()["data"]}
         assert there["nodes"][1]["parameters"]["dataTableId"]["value"] == tables["Alerts"]["id"]
-        assert [c["name"] for c in tables["Alerts"]["columns"]] == ["msg", "at"]
+        columns = sorted(tables["Alerts"]["columns"], key=lambda column: column["index"])
+        assert [(c["name"], c["type"]) for c in columns] == [("msg", "string"), ("at", "date")]
         assert [r["msg"] for r in n8n.get(f"/data-tables/{tables['Alerts']['id']}/rows").json()["data"]] == ["hi"]
         assert there["nodes"][2]["credentials"]["httpHeaderAuth"]["id"] == tested[0]["id"]
         # Renamed in n8n, then the workflow is saved: n8n rewrites the name, and nothing has drifted.
@@ -143,7 +145,7 @@ def test_what_is_missing_is_made_and_pointed_to(live_cast: Any, instances: list[
 def test_the_connection_test_names_each_missing_scope(instances: list[LiveInstance]) -> None:
     with instances[0].owner_login() as editor:
         key = make_api_key(editor, ["workflow:read", "workflow:list", "workflow:create", "workflow:update"])
-    report = check_connection(base_url=instances[0].base_url, api_key=key)
+    report = check_connection(base_url=instances[0].base_url, api_key=key, policy=address_policy())
     assert report.ok
     lacking = {one["scope"] for one in report.missing_scopes}
     assert {"workflow:activate", "workflow:delete", "credential:list", "dataTable:list"} <= lacking
