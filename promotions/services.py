@@ -112,11 +112,12 @@ def preview_plan(
     reached = look_around(**sides)
     facts = load_facts(**sides)
     source, target = facts.source.captured(), facts.target.captured()
+    chosen = options or Options()
     plan = build_plan(
         facts,
         keys=keys,
-        options=options or Options(),
-        load_source=material.loader(source),
+        options=chosen,
+        load_source=material.loader(source, chosen.version),
         listening=lambda: material.listening(target),
         now=clock.now(),
         reached=reached,

@@ -21,7 +21,7 @@ WHERE older.source_credential_id <> '' AND older.source_credential_id = newer.so
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workflows", "0004_places_checked_once"), ("tenants", "0002_privileges")]
+    dependencies = [("workflows", "0005_live_draft_archived"), ("tenants", "0002_privileges")]
 
     operations = [
         migrations.RunSQL(ONE_PER_ID, migrations.RunSQL.noop),

@@ -16,6 +16,7 @@ from . import errors
 from .address import AddressPolicy
 from .client import N8nClient
 from .http import Limits
+from .instance import read_version
 from .scopes import missing_scopes, read_scopes
 from .spec import Capabilities
 
@@ -180,7 +181,7 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
         api_version=spec.api_version,
         latency_ms=latency,
         capabilities=can,
-        version=_version(client),
+        version=read_version(client),
         missing_scopes=lacking,
     )
 
@@ -256,13 +257,3 @@ def _capabilities(spec: Capabilities) -> dict[str, bool]:
         "write_description": "description" in spec.update_keys,
         **spec.capabilities(),
     }
-
-
-def _version(client: N8nClient) -> str:
-    """n8n's version where the instance tells it to everybody; most hide it."""
-    try:
-        body = client._http.call("GET", "/rest/settings", keyed=False).json()
-    except errors.N8nError:
-        return ""
-    data = body.get("data") if isinstance(body, dict) else None
-    return str(data.get("versionCli") or "")[:32] if isinstance(data, dict) else ""
