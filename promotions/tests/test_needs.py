@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from operations.handlers import boundary_observers
 from opsconsole.core import crypto
 from promotions import needs, services
-from promotions.errors import SecretsLacking
+from promotions.errors import NotOffered, SecretsLacking
 from promotions.mapping import map_workflow
 from promotions.preparing import offers_of, placeholder
 from promotions.sides import Facts, Place, Side, load_facts
@@ -448,3 +449,50 @@ def test_a_stored_name_is_only_a_hint(empty_world: World) -> None:
         )
         rows = KnownCredential.objects.order_by("credential_id").values_list("credential_id", "name", "is_gone", "uses")
         assert list(rows) == [("C1", "Team", False, 1), ("C2", "X", True, 1)]
+
+
+# -- pages and the API ------------------------------------------------------------------------------------------------
+
+
+def gap(kind: str, **more: Any) -> dict[str, Any]:
+    base = {"workflow_key": "billing", "workflow_name": "Billing", "node": "N", "path": "p", "value": kind}
+    told = {"kind": kind, "label": kind, "credential_type": "", "key": None, "reason": "missing_in_target"}
+    return {**base, **told, "message": f"No {kind}.", "offer": None, **more}
+
+
+def test_the_page_groups_what_is_missing_and_offers_the_next_step(world: World) -> None:
+    promotion = world.draft("billing")
+    stub = {"do": "create_credential", "type": "slackApi", "name": "Main", "id": "create_credential:slackApi:Main:"}
+    lacking = [
+        gap("variable"),
+        gap("structure", offer={"do": "repair", "id": "repair:::"}),
+        gap("credential", credential_type="slackApi", reason="none", offer=stub),
+        gap("data_table", credential_type="dataTable", offer={"do": "create_data_table", "name": "T", "id": "t"}),
+    ]
+    with tenant_scope(world.tenant_id):
+        promotion.plan = {**(promotion.plan or {}), "dangling": lacking}
+        promotion.save()
+    client = Client()
+    client.force_login(world.cast.operator, backend="allauth.account.auth_backends.AuthenticationBackend")
+    page = client.get(f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/").content.decode()
+    titles = ["<h3>Credentials</h3>", "<h3>Data tables</h3>", "<h3>Variables</h3>", "<h3>n8n&#x27;s own rules</h3>"]
+    places = [page.find(title) for title in titles]
+    assert places == sorted(places) and -1 not in places
+    for words in (
+        "1 credential stub and 1 data table",
+        "Create a stub",
+        "Create the data table",
+        "Prune and plan again",
+    ):
+        assert words in page
+    sent = client.post(f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/", {"action": "repair"})
+    assert sent.status_code == 302
+    assert world.fresh(promotion).plan["options"]["repair"] is True  # type: ignore[index]
+
+
+def test_nothing_is_prepared_that_was_not_offered(world: World) -> None:
+    promotion = world.draft("billing")
+    with pytest.raises(NotOffered):
+        services.prepare(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    with pytest.raises(NotOffered):
+        services.prepare(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, chosen=["x"])
