@@ -72,6 +72,10 @@ def references_gate(plan: Mapping[str, Any]) -> Gate:
         error = NothingToPromote()
         return Gate("references", title, "blocked", error.message, error=error)
     used = sum(len(i["credentials"]) + len(i["workflows"]) for i in plan["items"])
+    if not all(plan.get("reached", {}).values()):
+        unasked = " and ".join(plan[side]["name"] for side, reached in plan["reached"].items() if not reached)
+        why = f"{unasked} could not be asked what it has; the plan goes by what was seen last. Plan again to ask anew."
+        return Gate("references", title, "warn", why)
     return Gate(
         "references", title, "open", f"All {used} references lead somewhere in the target." if used else "None."
     )

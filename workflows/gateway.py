@@ -48,7 +48,7 @@ def client_for(environment: Environment) -> N8nClient:
 
 
 def quick_client_for(environment: Environment) -> N8nClient:
-    """As ``client_for``, for a look that somebody waits for: it gives up after a few seconds."""
+    """As ``client_for``, for a look that somebody waits for: it gives up early."""
     from .n8n import N8nClient
     from .n8n.client import Limits
 
@@ -60,7 +60,7 @@ def quick_client_for(environment: Environment) -> N8nClient:
         base_url=environment.base_url,
         api_key=crypto.decrypt(environment.api_key_encrypted),
         policy=address_policy(),
-        limits=Limits(connect=3.0, read=8.0, total_time=10.0, attempts=1),
+        limits=Limits(connect=5.0, read=15.0, total_time=20.0, attempts=2),
     )
 
 

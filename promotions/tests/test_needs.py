@@ -13,7 +13,7 @@ from django.test import Client
 
 from operations.handlers import boundary_observers
 from opsconsole.core import crypto
-from promotions import needs, services
+from promotions import gates, needs, services
 from promotions.errors import NotOffered, SecretsLacking
 from promotions.mapping import map_workflow
 from promotions.preparing import offers_of, placeholder
@@ -430,6 +430,7 @@ def test_an_unreachable_target_is_planned_for_from_what_was_seen(world: World) -
         world.production.save()
     plan = world.draft("billing").plan or {}
     assert plan["reached"] == {"source": True, "target": False}
+    assert gates.references_gate(plan).state == "warn"
     assert "workflow:update" in [m["scope"] for m in plan["scopes"]["missing"]]
 
 
