@@ -99,6 +99,7 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         before_keys=left.keys,
         after_keys=right.keys,
         view=request.GET.get("view", "graph"),
+        across=left.spec.removeprefix("git:") != right.spec.removeprefix("git:"),
     )
     with tenant_scope(visit.tenant.pk):
         choices = _choices(row)

@@ -227,7 +227,11 @@ class WorkflowEnvMap(TenantModel):
 
 
 class CredentialMapping(TenantModel):
-    """Which credential of the target stands in for one of the source when workflows move between environments."""
+    """Which credential of the target stands in for one of the source when workflows move between environments.
+
+    One of the source is known by its id; ``source_name`` counts only where no id was given. A data table is in here
+    as well, as type ``dataTable``.
+    """
 
     source_environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
     target_environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
@@ -244,9 +248,15 @@ class CredentialMapping(TenantModel):
         db_table = "credential_mappings"
         constraints = [
             models.UniqueConstraint(
-                fields=["source_environment", "target_environment", "credential_type", "source_name"],
+                fields=["source_environment", "target_environment", "credential_type", "source_credential_id"],
+                condition=~Q(source_credential_id=""),
                 name="credential_mappings_once",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["source_environment", "target_environment", "credential_type", "source_name"],
+                condition=Q(source_credential_id=""),
+                name="credential_mappings_by_name",
+            ),
         ]
         indexes = [models.Index(fields=["tenant", "target_environment"], name="credential_mappings_target")]
 
@@ -255,7 +265,12 @@ class CredentialMapping(TenantModel):
 
 
 class KnownCredential(TenantModel):
-    """A credential that workflows of an environment were seen to use, or that its list or a person named."""
+    """A credential that workflows of an environment were seen to use, or that its list or a person named.
+
+    ``name`` is what the instance's list says, else what most nodes call it; ``also_named`` are other names that nodes
+    keep of it. ``is_gone``: used or entered once, and not on the instance's list. ``needs_secret``: made by the console
+    without its secrets, which a person has to enter in n8n.
+    """
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="credentials")
     credential_type = models.CharField(max_length=120)
@@ -264,6 +279,12 @@ class KnownCredential(TenantModel):
     source = models.CharField(max_length=16, default="seen", help_text="seen, listed or entered")
     uses = models.IntegerField(default=0)
     last_seen_at = models.DateTimeField(null=True, blank=True)
+    also_named = ArrayField(models.CharField(max_length=200), default=list, blank=True)
+    is_gone = models.BooleanField(default=False)
+    needs_secret = models.BooleanField(default=False)
+    test_state = models.CharField(max_length=16, blank=True, help_text="proven, untestable, failing, or not tested")
+    test_message = models.CharField(max_length=300, blank=True)
+    tested_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "known_credentials"
@@ -276,6 +297,17 @@ class KnownCredential(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.credential_type})"
+
+
+class EnvironmentSurroundings(TenantModel):
+    """What an environment's instance has around its workflows, as last seen: ``surroundings.Surroundings`` as JSON."""
+
+    environment = models.OneToOneField(Environment, on_delete=models.CASCADE, related_name="surroundings")
+    seen = models.JSONField(default=dict)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "environment_surroundings"
 
 
 class Execution(TenantModel):

@@ -17,7 +17,7 @@ from opsconsole.core.errors import Conflict, Invalid
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
-from . import selectors, services
+from . import selectors, services, surroundings
 from .access import only_in
 from .access_views import WORDS
 from .executions.presenting import of_environment, with_runs
@@ -138,6 +138,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "report": found.connection_report or {},
         "steps": report_steps(found.connection_report),
         "capabilities": capabilities(found.connection_report),
+        "around": surroundings.stored(visit.tenant.pk, pk),
         "test": test,
         "testing": bool(test and test.is_open),
         **of_environment(found),

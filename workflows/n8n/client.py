@@ -345,6 +345,10 @@ class N8nClient:
         answer = self.call("POST", f"/executions/{number}/retry", body={"loadWorkflow": True})
         return self._object(answer, wrote=True)
 
+    def all_of(self, path: str) -> list[dict[str, Any]]:
+        """Return every row of a list that pages by cursor."""
+        return self._all(path)
+
     # Helpers
 
     def _body(
