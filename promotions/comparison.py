@@ -37,10 +37,13 @@ class Row:
     source_active: bool | None
     target_active: bool | None
     node_count: int
+    source_has_draft: bool = False
 
     @property
     def can_be_promoted(self) -> bool:
-        return self.state in ("only_in_source", "differs") and not self.ignored
+        """Whether there is something to promote: another version, or a draft that somebody may choose."""
+        changed = self.state in ("only_in_source", "differs") or (self.state == "equal" and self.source_has_draft)
+        return changed and not self.ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ def _row(key: str, here: Place | None, there: Place | None, wanted: str | None) 
         source_active=here.active if here else None,
         target_active=there.active if there else None,
         node_count=shown.node_count,
+        source_has_draft=bool(here and here.draft_hash),
     )
 
 

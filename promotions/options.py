@@ -14,9 +14,9 @@ from opsconsole.core.errors import Invalid
 class ActivePolicy(models.TextChoices):
     """What becomes of 'active' in the target."""
 
-    KEEP = "keep", "Keep as it is in the target; new workflows stay inactive"
+    KEEP = "keep", "Keep as it is in the target; new workflows stay unpublished"
     COPY = "copy", "As in the source"
-    INACTIVE = "inactive", "Switch off all that is promoted"
+    INACTIVE = "inactive", "Unpublish all that is promoted"
 
 
 class SourceVersion(models.TextChoices):

@@ -25,7 +25,7 @@ from workflows.permissions import may_operate, require_approve, require_operate
 
 from . import gates, presenters, selectors, services
 from .models import Promotion, PromotionStatus
-from .options import ActivePolicy
+from .options import ActivePolicy, SourceVersion
 from .preparing import secret_entered
 from .runs import runs_since
 
@@ -69,6 +69,8 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
         "target": target,
         "policies": ActivePolicy.choices,
         "active": request.POST.get("active") or ActivePolicy.KEEP.value,
+        "versions": SourceVersion.choices,
+        "version": request.POST.get("version") or SourceVersion.PUBLISHED.value,
         "require_approval": request.POST.get("require_approval") == "1",
         "chosen": _chosen(request),
         "name": request.POST.get("name", ""),
@@ -122,6 +124,7 @@ def _create(request: HttpRequest, visit: Visit, source: Environment, target: Env
         description=request.POST.get("description", ""),
         options={
             "active": request.POST.get("active") or ActivePolicy.KEEP.value,
+            "version": request.POST.get("version") or SourceVersion.PUBLISHED.value,
             "require_approval": request.POST.get("require_approval") == "1",
         },
     )

@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -74,6 +75,14 @@ class LiveVersion(msgspec.Struct, frozen=True, omit_defaults=True):
     authors: str = ""
     name: str = ""
     published_at: str = ""
+
+    @property
+    def published(self) -> datetime | None:
+        """``published_at`` as a moment, where n8n told one that can be read."""
+        try:
+            return datetime.fromisoformat(self.published_at)
+        except ValueError:
+            return None
 
     def to_json(self) -> dict[str, str]:
         """As stored; what is empty is left out."""

@@ -179,7 +179,11 @@ def _cell(
     if place.status == MapStatus.UNMAPPED:
         notes.append("not confirmed")
     if place.env_active is False and state != "inactive":
-        notes.append("inactive")
+        notes.append("not published")
+    if place.has_draft:
+        notes.append("draft")
+    if place.is_archived:
+        notes.append("archived")
     if unknown:
         return Cell(environment, "unknown", f"{unknown}; was {why} when last seen", place, before, tuple(notes))
     return Cell(environment, state, why, place, before, tuple(notes))
@@ -193,13 +197,13 @@ def _known_state(
     if place.is_drifted:
         return "drifted", "changed since it was approved"
     if place.is_switched:
-        return "drifted", f"switched {'on' if place.env_active else 'off'} since it was approved"
+        return "drifted", f"{'published' if place.env_active else 'unpublished'} since it was approved"
     if place.git_content_hash is None and place.env_content_hash and environment.baseline_commit_sha:
         return "drifted", "appeared; nobody approved it"
     if previous and place.comparable_hash != previous[1].comparable_hash:
         return "differs", f"another version than {previous[0].name}"
     if place.env_active is False:
-        return "inactive", "as approved, switched off"
+        return "inactive", "as approved, archived" if place.is_archived else "as approved, not published"
     return "in_sync", "as approved"
 
 
@@ -307,6 +311,9 @@ def workflow_dict(place: WorkflowEnvMap) -> dict[str, Any]:
         "drifted": place.is_drifted,
         "node_count": place.node_count,
         "tags": place.env_tags,
+        "archived": place.is_archived,
+        "draft": place.has_draft,
+        "live_version": place.live_version,
         "updated_at": place.content_changed_at,
         "last_seen_at": place.seen_at,
     }
