@@ -55,6 +55,7 @@ app.conf.update(
         "drift.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_copied": {"queue": "control", "routing_key": "control"},
+        "snapshots.tasks.keep_hashes": {"queue": "control", "routing_key": "control"},
     },
     beat_schedule={
         "drift-schedules": {
@@ -68,6 +69,7 @@ app.conf.update(
             "options": {"expires": 600.0},
         },
         "git-remotes": {"task": "snapshots.tasks.keep_copied", "schedule": 30.0, "options": {"expires": 30.0}},
+        "hashes": {"task": "snapshots.tasks.keep_hashes", "schedule": 60.0, "options": {"expires": 60.0}},
         "reap": {
             "task": "operations.tasks.reap",
             "schedule": settings.REAPER_INTERVAL_SECONDS,

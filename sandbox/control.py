@@ -67,9 +67,10 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         instance.archive(workflow, bool(archived))
     if tags is not None:
         workflow.tags = [instance.tag_id(name) for name in tags]
-    if active is True:
-        instance.activate(workflow)
-    elif active is False:
+    if active is True and instance.activate(workflow):
+        # Nothing in it starts by itself; n8n's own migrations publish it all the same.
+        instance.go_live(workflow)
+    if active is False:
         instance.deactivate(workflow)
     if change.get("settle", True):
         instance.settle(workflow)

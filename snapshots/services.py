@@ -14,15 +14,15 @@ from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound, OpsError
 from tenants.models import User
 from tenants.scope import assert_no_scope, tenant_scope
-from workflows.content import ContentError, fingerprint, parse
+from workflows.content import NORMALIZATION_VERSION, ContentError, fingerprint, parse
 from workflows.gateway import environment_by_id
 from workflows.models import Environment
 
-from . import repository
+from . import rehashing, repository
 from .canonical import canonical_content, commit_canonical, set_baseline
 from .capture import capture_into, row_values
 from .errors import SnapshotDamaged, SnapshotUnreadable
-from .manifest import key_map, parse_manifest, problem, workflow_path
+from .manifest import Draft, draft_in, key_map, parse_manifest, problem, workflow_path
 from .models import Snapshot, SnapshotType
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "entries_of",
     "load_bytes",
     "load_content",
+    "load_drafts",
     "record_download",
     "recover",
     "references_of",
@@ -138,7 +139,14 @@ def record_download(snapshot: Snapshot, *, size: int, sha256: str) -> None:
 
 
 def entries_of(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The entries of a snapshot; from its manifest in Git where the row has lost them. Outside any scope then."""
+    """The entries of a snapshot; from its manifest in Git where the row has lost them. Outside any scope then.
+
+    So it is for a snapshot of an older normalisation, whose hashes are made anew from Git.
+    """
+    return rehashing.current_entries(snapshot, _stored_entries(snapshot), lambda: references_of(snapshot))
+
+
+def _stored_entries(snapshot: Snapshot) -> list[dict[str, Any]]:
     rows = snapshot.workflows
     if isinstance(rows, list) and (rows or not snapshot.workflow_count) and all(_usable(row) for row in rows):
         return rows
@@ -192,6 +200,26 @@ def load_bytes(snapshot: Snapshot, keys: Collection[str] | None = None) -> Itera
             yield entry, found[2]
 
 
+def load_drafts(snapshot: Snapshot, keys: Collection[str] | None = None) -> dict[str, bytes]:
+    """By key, the bytes of each draft that was captured beside what ran. Outside any scope; as ``load_bytes``."""
+    assert_no_scope("Git")
+    wanted = {str(e["key"]): draft for e in entries_of(snapshot) if (draft := draft_in(e)) is not None}
+    wanted = {key: draft for key, draft in wanted.items() if keys is None or key in keys}
+    if not wanted:
+        return {}
+    found: dict[str, bytes] = {}
+    with repository.store_for(snapshot.tenant_id).reader() as reader:
+        for key, draft in wanted.items():
+            read = reader.find(draft.blob)
+            if read is None:
+                raise SnapshotUnreadable(
+                    "The draft of a workflow is not in the Git store.",
+                    details={"snapshot_id": str(snapshot.pk), "key": key, "blob": draft.blob},
+                )
+            found[key] = read[2]
+    return found
+
+
 def load_content(
     snapshot: Snapshot, keys: Collection[str] | None = None
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -211,7 +239,7 @@ def verify_snapshot(snapshot: Snapshot, *, run: Run | None = None, raise_if_dama
 
     ``{status: verified | damaged, checked_at, workflows, bytes, problems: [{key, name, code, message}], findings}``.
     """
-    entries = entries_of(snapshot)
+    entries = _stored_entries(snapshot)
     problems: list[dict[str, str]] = []
     references: Mapping[str, str] = {}
     findings: list[Any] = []
@@ -273,9 +301,29 @@ def _check_contents(
             except ContentError as error:
                 problems.append(problem(key, name, error))
                 continue
-            if value != entry.get("content_hash"):
+            # Hashes of an older normalisation cannot be made any more; there the blob's own name is the proof.
+            if snapshot.hash_version == NORMALIZATION_VERSION and value != entry.get("content_hash"):
                 problems.append(problem(key, name, "The content is not the one that was captured.", code="SNAP_003"))
+            draft = draft_in(entry)
+            if draft is not None:
+                size += _check_draft(reader, draft, key, name, keys, problems)
     return size
+
+
+def _check_draft(
+    reader: Any, draft: Draft, key: str, name: str, keys: Mapping[str, str], problems: list[dict[str, str]]
+) -> int:
+    try:
+        found = reader.find(draft.blob)
+        if found is None:
+            problems.append(problem(key, name, "The draft is not in the Git store.", code="SNAP_002"))
+            return 0
+        if fingerprint(parse(found[2])).content_hash(keys) != draft.content_hash:
+            problems.append(problem(key, name, "The draft is not the one that was captured.", code="SNAP_003"))
+        return len(found[2])
+    except (SnapshotDamaged, ContentError) as error:
+        problems.append(problem(key, name, error))
+        return 0
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------

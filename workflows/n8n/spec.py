@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -13,6 +14,57 @@ from workflows.normalization import SETTING_DEFAULTS
 from .errors import NotAnApi
 
 _OLDEST_WRITE_KEYS = frozenset({"name", "nodes", "connections", "settings", "staticData"})
+_PARAMETER = re.compile(r"\{[^}]*\}")
+
+Capability = Literal[
+    "publish",
+    "unpublish",
+    "activate",
+    "deactivate",
+    "activate_version",
+    "stage",
+    "archive",
+    "unarchive",
+    "history",
+    "version",
+    "list_credentials",
+    "create_credential",
+    "test_credential",
+    "data_tables",
+    "folders",
+    "community_packages",
+    "discover",
+    "insights",
+    "variables",
+    "list_executions",
+    "retry_execution",
+    "audit",
+]
+"""What an instance may offer, by meaning: calls were renamed and their paths respelt between versions of n8n."""
+
+_CALLS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "publish": (("post", "/workflows/{}/publish"),),
+    "unpublish": (("post", "/workflows/{}/unpublish"),),
+    "activate": (("post", "/workflows/{}/activate"),),
+    "deactivate": (("post", "/workflows/{}/deactivate"),),
+    "archive": (("post", "/workflows/{}/archive"),),
+    "unarchive": (("post", "/workflows/{}/unarchive"),),
+    "history": (("get", "/workflows/{}/history"),),
+    "version": (("get", "/workflows/{}/versions/{}"), ("get", "/workflows/{}/{}")),
+    "list_credentials": (("get", "/credentials"),),
+    "create_credential": (("post", "/credentials"),),
+    "test_credential": (("post", "/credentials/{}/test"),),
+    "data_tables": (("get", "/data-tables"),),
+    "folders": (("get", "/projects/{}/folders"),),
+    "community_packages": (("get", "/community-packages"),),
+    "discover": (("get", "/discover"),),
+    "insights": (("get", "/insights/summary"),),
+    "variables": (("get", "/variables"),),
+    "list_executions": (("get", "/executions"),),
+    "retry_execution": (("post", "/executions/{}/retry"),),
+    "audit": (("post", "/audit"),),
+}
+"""The spellings of each call; any one of them will do. `stage` and `activate_version` are read off parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +81,31 @@ class Capabilities:
     node_keys: frozenset[str] | None = None
     api_version: str = ""
     known: bool = False
+    saves_drafts: bool = False
+    activates_versions: bool = False
 
     def has(self, method: str, path: str) -> bool:
-        """Whether the instance offers the call; calls of the oldest versions count where nothing is known."""
+        """Whether the instance offers the call, however it names its path parameters.
+
+        Calls of the oldest versions count where nothing is known.
+        """
         if not self.known:
-            return path.startswith(("/workflows", "/tags", "/executions", "/audit"))
-        return method.lower() in self.endpoints.get(path, ())
+            return path.startswith(("/workflows", "/tags", "/executions", "/audit")) and not path.endswith("/publish")
+        return method.lower() in self.endpoints.get(_spelt(path), ())
+
+    def can(self, capability: Capability) -> bool:
+        """Whether the instance offers what is meant, whatever its version calls it."""
+        if capability == "stage":
+            return self.saves_drafts and self.can("publish")
+        if capability == "activate_version":
+            return self.activates_versions or self.can("publish")
+        if not self.known:
+            return capability in ("activate", "deactivate", "list_executions", "audit")
+        return any(self.has(method, path) for method, path in _CALLS[capability])
+
+    def capabilities(self) -> dict[str, bool]:
+        """Every capability with whether it is there, for a person to read."""
+        return {name: self.can(name) for name in get_args(Capability)}
 
     @classmethod
     def assumed(cls) -> Capabilities:
@@ -52,14 +123,16 @@ class Capabilities:
         if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
             raise NotAnApi("The instance's description of its API is not one.")
         paths = document["paths"]
+        by_spelling = {_spelt(str(path)): item for path, item in paths.items() if isinstance(item, dict)}
         endpoints = {
-            str(path): frozenset(m for m in item if m in ("get", "post", "put", "patch", "delete"))
-            for path, item in paths.items()
-            if isinstance(item, dict)
+            path: frozenset(m for m in item if m in ("get", "post", "put", "patch", "delete"))
+            for path, item in by_spelling.items()
         }
         reader = _Reader(document)
-        create = reader.body(paths.get("/workflows", {}).get("post"))
-        update = reader.body(paths.get("/workflows/{id}", {}).get("put")) or create
+        create = reader.body(by_spelling.get("/workflows", {}).get("post"))
+        putting = by_spelling.get("/workflows/{}", {}).get("put")
+        update = reader.body(putting) or create
+        activating = by_spelling.get("/workflows/{}/activate", {}).get("post")
         settings = reader.properties(update.get("settings"))[0]
         items = reader.resolve(update.get("nodes")).get("items")
         node_properties, closed = reader.properties(items)
@@ -71,7 +144,14 @@ class Capabilities:
             node_keys=reader.writable(node_properties) if node_properties and closed else None,
             api_version=str((document.get("info") or {}).get("version") or ""),
             known=True,
+            saves_drafts="publishIfActive" in reader.parameters(putting),
+            activates_versions="versionId" in reader.body(activating),
         )
+
+
+def _spelt(path: str) -> str:
+    """A path without the names of its parameters: `/workflows/{}` for `{id}` and `{workflowId}` alike."""
+    return _PARAMETER.sub("{}", path)
 
 
 class _Reader:
@@ -105,6 +185,12 @@ class _Reader:
             return {}
         content = self.resolve(operation.get("requestBody")).get("content") or {}
         return self.properties((content.get("application/json") or {}).get("schema"))[0]
+
+    def parameters(self, operation: Any) -> frozenset[str]:
+        """The names of the parameters in the query of a call."""
+        listed = operation.get("parameters") if isinstance(operation, dict) else None
+        found = (self.resolve(one) for one in listed or ())
+        return frozenset(str(one["name"]) for one in found if one.get("in") == "query" and "name" in one)
 
     @staticmethod
     def writable(properties: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
