@@ -97,7 +97,8 @@ def _there_and_back(tenant: Any, origin: Place, empty: Place) -> None:
     assert _drifted(environment) == []
 
     _move(environment, empty)
-    restored = _drive(start_restore(**_in(environment), snapshot_id=first.pk, requested_by=None))
+    # Nobody has the credentials that these workflows name; an n8n that lists its own lets the console see that.
+    restored = _drive(start_restore(**_in(environment), snapshot_id=first.pk, requested_by=None, skip_validation=True))
     assert restored.result["counts"]["created"] == len(workflows)
     assert restored.result["proof"]["equal"] is True
 
