@@ -95,3 +95,35 @@ class CheckHeldBack(Conflict):
     title = "The environment is being written to"
     message = "While another job writes to the environment, a check would take its work for drift."
     recovery = "Wait for that job to end; the next check runs by itself."
+
+
+class MadeByUpgrade(Conflict):
+    """``details["workflows"]``: name, and what putting it back would break."""
+
+    code = "DRIFT_012"
+    title = "n8n made this change"
+    message = "n8n itself made this change when it was upgraded; putting it back may break what relies on it."
+    recovery = "Approve the upgrade's changes instead, or say that you know what it breaks (despite_upgrade)."
+
+
+class NothingOfUpgrade(Conflict):
+    code = "DRIFT_013"
+    title = "Nothing is left to approve"
+    message = "None of the changes that n8n made at this upgrade stands as drift now."
+    recovery = "Look at the upgrade's page: each change says how it was settled."
+
+
+class HashesBehind(Conflict):
+    code = "DRIFT_014"
+    title = "Hashes are being made anew"
+    message = (
+        "The console compares workflows in a new way, and the hashes of this environment are not of that kind yet."
+    )
+    recovery = "Wait a minute: the job that makes them anew runs by itself. Then decide again."
+
+
+class MoreHasDrifted(Conflict):
+    code = "DRIFT_015"
+    title = "More of this workflow has drifted"
+    message = "What runs of this workflow has drifted as well, and was not chosen."
+    recovery = "Choose the incident about what runs together with this one, or settle it first."

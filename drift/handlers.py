@@ -15,10 +15,11 @@ from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from snapshots.capture import capture_into
 from snapshots.models import SnapshotType
+from snapshots.rehashing import ensure_current
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import ConnectionStatus, Environment
 
-from . import detection, scheduling
+from . import detection, scheduling, upgrades
 from .errors import DetectionFailed
 from .looking import Memory, known_workflows, look
 from .models import DriftMemory
@@ -39,6 +40,7 @@ class Check:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
         if reason := self._why_not(run, environment):
             return {"skipped": reason}
+        ensure_current(run, environment, step="check")
         try:
             found = run.step("look", f"Look at {environment.name}", lambda: look_at(run, environment))
             if found["changed"]:
@@ -62,12 +64,17 @@ class Check:
         self._note(run, environment, ConnectionStatus.OK)
         if not found["changed"]:
             self._seen_again(run, environment)
+            run.step("n8n", "See which n8n answers", lambda: self._notice(run, environment))
         outcome = run.step("compare", "Compare with what is approved", lambda: self._compare(run, environment))
         scheduling.note_run(run.tenant_id)
         return {**found, **outcome}
 
     def _compare(self, run: Run, environment: Environment) -> dict[str, Any]:
         return detection.detect(run, environment=environment)
+
+    def _notice(self, run: Run, environment: Environment) -> dict[str, Any]:
+        upgrade_id = upgrades.notice(run, environment)
+        return {"upgrade_id": str(upgrade_id) if upgrade_id else None}
 
     def _why_not(self, run: Run, environment: Environment) -> str:
         if environment.is_archived:

@@ -21,7 +21,31 @@ class DriftKind(models.TextChoices):
     MODIFIED = "modified", "Content changed"
     ADDED = "added", "Appeared"
     REMOVED = "removed", "Disappeared"
-    ACTIVATION = "activation", "Switched on or off"
+    ACTIVATION = "activation", "Published or unpublished"
+    ARCHIVED = "archived", "Archived or unarchived"
+    DRAFT = "draft", "Draft changed"
+    DETAILS = "details", "Tags, folder or settings changed"
+
+
+class DriftAspect(models.TextChoices):
+    """What of a workflow drifts: each is an incident of its own."""
+
+    WORKFLOW = "workflow", "What runs"
+    ARCHIVE = "archive", "Archive"
+    DRAFT = "draft", "Draft"
+    DETAILS = "details", "Details"
+
+
+ASPECT_OF: dict[str, DriftAspect] = {
+    DriftKind.ARCHIVED: DriftAspect.ARCHIVE,
+    DriftKind.DRAFT: DriftAspect.DRAFT,
+    DriftKind.DETAILS: DriftAspect.DETAILS,
+}
+
+
+def aspect_of(kind: str) -> DriftAspect:
+    """The aspect that a kind of drift belongs to."""
+    return ASPECT_OF.get(kind, DriftAspect.WORKFLOW)
 
 
 class IncidentState(models.TextChoices):
@@ -37,7 +61,7 @@ ACTIVE = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
 
 
 class DriftIncident(TenantModel):
-    """One workflow in one environment that is not as approved.
+    """One aspect of a workflow in one environment that is not as approved.
 
     ``drift_snapshot`` holds ``diff_summary`` (sentences and counts), ``full_diff``, both hashes, the snapshot and
     commits it was found in.
@@ -45,6 +69,7 @@ class DriftIncident(TenantModel):
 
     workflow_env_map = models.ForeignKey(WorkflowEnvMap, on_delete=models.CASCADE, related_name="drift_incidents")
     kind = models.CharField(max_length=12, choices=DriftKind.choices, default=DriftKind.MODIFIED)
+    aspect = models.CharField(max_length=12, choices=DriftAspect.choices, default=DriftAspect.WORKFLOW)
     severity = models.CharField(max_length=12, choices=Severity.choices)
     incident_state = models.CharField(max_length=16, choices=IncidentState.choices, default=IncidentState.OPEN)
     drift_snapshot = models.JSONField(default=dict)
@@ -57,6 +82,15 @@ class DriftIncident(TenantModel):
     resolved_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     resolved_at = models.DateTimeField(null=True, blank=True)
     operation_id = models.UUIDField(null=True, blank=True)
+    upgrade = models.ForeignKey(
+        "drift.N8nUpgrade",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="incidents",
+        db_constraint=False,
+        help_text="The upgrade of n8n that made this change, where n8n did.",
+    )
     last_detected_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -65,7 +99,7 @@ class DriftIncident(TenantModel):
         db_table = "drift_incidents"
         constraints = [
             models.UniqueConstraint(
-                fields=["workflow_env_map"],
+                fields=["workflow_env_map", "aspect"],
                 condition=Q(incident_state__in=["OPEN", "ACKNOWLEDGED"]),
                 name="drift_incidents_one_active",
             )
@@ -82,6 +116,62 @@ class DriftIncident(TenantModel):
     @property
     def is_active(self) -> bool:
         return self.incident_state in ACTIVE
+
+
+class N8nInstance(TenantModel):
+    """What the n8n of an environment was when it was last looked at. ``mark`` is an ``InstanceMark``."""
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+")
+    mark = models.JSONField(default=dict)
+    snapshot_id = models.UUIDField(null=True, blank=True, help_text="The last snapshot that was taken of this n8n.")
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "n8n_instances"
+        constraints = [models.UniqueConstraint(fields=["environment"], name="n8n_instances_one")]
+        indexes = [models.Index(fields=["tenant", "environment"], name="n8n_instances_tenant")]
+
+
+class N8nUpgrade(TenantModel):
+    """An upgrade of an environment's n8n, as one event: from what to what, noticed between which snapshots.
+
+    ``changes`` are ``UpgradeChange`` documents: what differs between the two snapshots, and who made it. Those that
+    n8n made are settled together; the incidents of them point here.
+    """
+
+    environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="upgrades")
+    from_mark = models.JSONField(default=dict)
+    to_mark = models.JSONField(default=dict)
+    from_version = models.CharField(max_length=48)
+    to_version = models.CharField(max_length=48)
+    before_snapshot_id = models.UUIDField(null=True, blank=True)
+    after_snapshot_id = models.UUIDField(null=True, blank=True)
+    last_seen_before_at = models.DateTimeField(null=True, blank=True)
+    noticed_at = models.DateTimeField()
+    changes = models.JSONField(default=list)
+    by_n8n = models.IntegerField(default=0)
+    by_people = models.IntegerField(default=0)
+    operation_id = models.UUIDField(null=True, blank=True, help_text="The job that approved what n8n changed.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "n8n_upgrades"
+        ordering = ["-noticed_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "after_snapshot_id"],
+                condition=Q(after_snapshot_id__isnull=False),
+                name="n8n_upgrades_once",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "-noticed_at"], name="n8n_upgrades_tenant"),
+            models.Index(fields=["tenant", "environment", "-noticed_at"], name="n8n_upgrades_env"),
+        ]
+
+    def __str__(self) -> str:
+        return f"n8n {self.from_version} → {self.to_version}"
 
 
 class DriftPolicy(TenantModel):

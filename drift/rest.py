@@ -110,7 +110,10 @@ def stabilize(
     wait: float = DEFAULT_WAIT_SECONDS,
     body: Told = Body(None),  # noqa: B008
 ) -> Any:
-    """Body: ``comment``, ``force``, ``added`` (``deactivate`` or ``delete``, for workflows nobody approved)."""
+    """Body: ``comment``, ``force``, ``added`` (``deactivate`` or ``delete``, for workflows nobody approved).
+
+    What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``.
+    """
     visit = _operate(request, incident_id)
     told = body or {}
 
@@ -121,6 +124,7 @@ def stabilize(
             comment=str(told.get("comment") or ""),
             force=_flag(told, "force", False),
             added=str(told.get("added") or "deactivate"),
+            despite_upgrade=_flag(told, "despite_upgrade", False),
             requested_by=caller(request),
             idempotency_key=request.headers.get("Idempotency-Key") or None,
         )

@@ -35,9 +35,18 @@ def filtered(
     expired: bool = False,
     keys: Collection[str] = (),
     q: str = "",
+    upgrade_id: uuid.UUID | None = None,
+    grouped: bool = True,
 ) -> QuerySet[DriftIncident]:
-    """Incidents by what a page or a program asks for. ``state`` is a state's name or ``active``."""
+    """Incidents by what a page or a program asks for. ``state`` is a state's name or ``active``.
+
+    Without ``grouped`` those that n8n made at an upgrade are left out: they are shown as that one event.
+    """
     rows = _rows()
+    if upgrade_id is not None:
+        rows = rows.filter(upgrade_id=upgrade_id)
+    elif not grouped:
+        rows = rows.filter(upgrade_id__isnull=True)
     if state in STATES:
         rows = rows.filter(incident_state__in=STATES[state])
     if severity in Severity.values:
@@ -121,6 +130,7 @@ def incident_row(incident: DriftIncident, *, whole: bool = False) -> dict[str, A
         "resolved_by": str(incident.resolved_by_id) if incident.resolved_by_id else None,
         "resolved_at": incident.resolved_at,
         "operation_id": str(incident.operation_id) if incident.operation_id else None,
+        "upgrade_id": str(incident.upgrade_id) if incident.upgrade_id else None,
         "git_content_hash": place.git_content_hash,
         "env_content_hash": place.env_content_hash,
         "drift_snapshot": snapshot,

@@ -12,6 +12,7 @@ from operations import services as operations
 from operations.models import Operation
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound
+from snapshots.rehashing import is_behind
 from tenants.models import Membership, User
 from tenants.scope import tenant_scope
 from workflows.gateway import environment_by_id
@@ -20,11 +21,20 @@ from workflows.models import Environment
 from . import policies, states
 from .detection import TOLERATING, findings_of, writer_of
 from .detection import detect as detect_from_snapshot
-from .errors import CheckHeldBack, NotAMember, StillDrifted, WrongState
-from .models import ACTIVE, DriftIncident, IncidentState
+from .errors import (
+    CheckHeldBack,
+    HashesBehind,
+    MadeByUpgrade,
+    NotAMember,
+    NothingOfUpgrade,
+    StillDrifted,
+    WrongState,
+)
+from .models import ACTIVE, DriftIncident, IncidentState, N8nUpgrade
 
 __all__ = [
     "acknowledge",
+    "approve_upgrade",
     "blocking_incidents",
     "close",
     "detect_from_snapshot",
@@ -171,6 +181,7 @@ def stabilize(
     comment: str = "",
     force: bool = False,
     added: str = "deactivate",
+    despite_upgrade: bool = False,
     requested_by: User | None,
     idempotency_key: str | None = None,
 ) -> list[Operation]:
@@ -178,12 +189,61 @@ def stabilize(
 
     What was edited after it was looked at is left alone unless ``force``. ``added`` says what becomes of workflows
     that nobody approved: ``deactivate`` or ``delete``. Raises ``WrongState`` for settled incidents, ``Busy`` where
-    another job writes to the environment.
+    another job writes to the environment, and ``MadeByUpgrade`` for what n8n itself changed, unless a person says
+    that they know what it breaks (``despite_upgrade``).
     """
     if added not in ("deactivate", "delete"):
         raise Invalid("`added` is “deactivate” or “delete”.", details={"added": added})
+    if not despite_upgrade:
+        _refuse_upgrades(tenant_id, incident_ids)
     params = {"comment": comment.strip(), "force": bool(force), "added": added}
     return _start(tenant_id, STABILIZE, "Stabilize", incident_ids, params, requested_by, idempotency_key)
+
+
+def _refuse_upgrades(tenant_id: uuid.UUID, incident_ids: Sequence[uuid.UUID]) -> None:
+    with tenant_scope(tenant_id):
+        rows = [row for row in _existing(incident_ids) if row.upgrade_id is not None and row.is_active]
+    if rows:
+        told = [
+            {
+                "incident_id": str(row.pk),
+                "name": row.workflow_env_map.env_name,
+                "breaks": (row.drift_snapshot.get("upgrade") or {}).get("breaks", ""),
+            }
+            for row in rows[:50]
+        ]
+        raise MadeByUpgrade(details={"workflows": told, "upgrade_id": str(rows[0].upgrade_id)})
+
+
+def approve_upgrade(
+    *,
+    tenant_id: uuid.UUID,
+    upgrade_id: uuid.UUID,
+    comment: str = "",
+    requested_by: User | None,
+    idempotency_key: str | None = None,
+) -> Operation:
+    """Take all that n8n changed at an upgrade, and that still stands as drift, as approved: one job, one commit.
+
+    Raises ``NothingOfUpgrade`` where nothing stands, ``Busy`` where another job writes to the environment.
+    """
+    with tenant_scope(tenant_id):
+        upgrade = N8nUpgrade.objects.select_for_update().select_related("environment").filter(pk=upgrade_id).first()
+        if upgrade is None:
+            raise NotFound("There is no such upgrade.", recovery="Choose one from the list of upgrades.")
+        standing = DriftIncident.objects.filter(upgrade_id=upgrade_id, incident_state__in=ACTIVE)
+        ids = list(standing.order_by("created_at", "pk").values_list("pk", flat=True))
+        if not ids:
+            raise NothingOfUpgrade(details={"upgrade_id": str(upgrade_id)})
+        said = f"n8n {upgrade.from_version} → {upgrade.to_version}: what n8n itself changed"
+        params = {
+            "comment": f"{said}. {comment.strip()}" if comment.strip() else said,
+            "update_git": True,
+            "create_promotion_record": False,
+        }
+        operation = _start(tenant_id, RECONCILE, "Approve", ids, params, requested_by, idempotency_key, limit=None)[0]
+        N8nUpgrade.objects.filter(pk=upgrade_id).update(operation_id=operation.pk, updated_at=clock.now())
+        return operation
 
 
 def reconcile(
@@ -216,10 +276,12 @@ def _start(
     params: dict[str, Any],
     requested_by: User | None,
     idempotency_key: str | None,
+    *,
+    limit: int | None = LARGEST_SELECTION,
 ) -> list[Operation]:
     started = []
     with tenant_scope(tenant_id):
-        rows = _existing(incident_ids)
+        rows = _existing(incident_ids, limit)
         by_environment: dict[uuid.UUID, list[DriftIncident]] = {}
         for row in rows:
             by_environment.setdefault(row.workflow_env_map.environment_id, []).append(row)
@@ -235,6 +297,8 @@ def _start(
                     details={"incidents": [str(row.pk) for row in settled[:50]]},
                 )
             environment = group[0].workflow_env_map.environment
+            if is_behind(environment_id):
+                raise HashesBehind(details={"environment_id": str(environment_id)})
             what = group[0].workflow_env_map.env_name if len(group) == 1 else f"{len(group)} workflows"
             operation = operations.start(
                 tenant_id=tenant_id,
@@ -273,18 +337,18 @@ def _described(row: DriftIncident) -> dict[str, Any]:
         "key": place.canonical_workflow.key,
         "name": place.env_name or place.canonical_workflow.name,
         "kind": row.kind,
-        "expected_hash": row.drifted_hash or None,
+        "expected_hash": (row.drift_snapshot.get("env_content_hash") or row.drifted_hash) or None,
         "expected_active": row.drift_snapshot.get("is_active"),
-        "draft": row.drift_snapshot.get("draft", ""),
+        "expected_draft": row.drift_snapshot.get("env_draft_hash"),
     }
 
 
-def _existing(incident_ids: Collection[uuid.UUID]) -> list[DriftIncident]:
+def _existing(incident_ids: Collection[uuid.UUID], limit: int | None = LARGEST_SELECTION) -> list[DriftIncident]:
     wanted = set(incident_ids)
     if not wanted:
         raise Invalid("Choose at least one incident.", recovery="Select rows of the list first.")
-    if len(wanted) > LARGEST_SELECTION:
-        raise Invalid(f"At most {LARGEST_SELECTION} incidents at once.", recovery="Choose fewer.")
+    if limit is not None and len(wanted) > limit:
+        raise Invalid(f"At most {limit} incidents at once.", recovery="Choose fewer.")
     rows = list(
         DriftIncident.objects.select_related("workflow_env_map__environment", "workflow_env_map__canonical_workflow")
         .defer("workflow_env_map__fingerprint", "workflow_env_map__git_fingerprint")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import views
+from . import upgrade_views, views
 
 urlpatterns = [
     path("drift/", views.drift, name="drift"),
@@ -10,5 +10,7 @@ urlpatterns = [
     path("drift/schedule/", views.schedule, name="drift-schedule"),
     path("drift/check/", views.check, name="drift-check"),
     path("drift/settle/", views.settle, name="drift-settle"),
+    path("drift/upgrades/", upgrade_views.upgrades, name="upgrades"),
+    path("drift/upgrades/<uuid:pk>/", upgrade_views.upgrade, name="upgrade"),
     path("drift/<uuid:pk>/", views.incident, name="drift-incident"),
 ]

@@ -22,8 +22,8 @@ from workflows.permissions import may_operate, require_operate
 from workflows.presenters import diff_context
 from workflows.selectors import why_unknown
 
-from . import contents, policies, scheduling, selectors, services
-from .errors import NotConfirmed
+from . import contents, policies, scheduling, selectors, services, upgrade_selectors
+from .errors import MadeByUpgrade, NotConfirmed
 from .forms import PolicyForm, ScheduleForm
 from .models import DriftIncident, DriftKind, IncidentState, Severity
 from .severity import LEVELS
@@ -56,7 +56,9 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "environment_id": environment.pk if environment else None,
         "keys": keys,
     }
-    page = selectors.page(**filters, cursor=asked.get("cursor", ""), limit=PER_PAGE)
+    narrowed = bool(filters["severity"] or filters["kind"] or filters["expired"] or filters["q"] or environment or keys)
+    one_event = not narrowed and filters["state"] == "active"
+    page = selectors.page(**filters, grouped=not one_event, cursor=asked.get("cursor", ""), limit=PER_PAGE)
     context = {
         "page": page,
         "rows": [_listed(row) for row in page.rows],
@@ -68,9 +70,8 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "states": [("active", "Standing"), *IncidentState.choices, ("all", "Every state")],
         "severities": Severity.choices,
         "kinds": DriftKind.choices,
-        "filtered": bool(
-            filters["severity"] or filters["kind"] or filters["expired"] or filters["q"] or environment or keys
-        ),
+        "filtered": narrowed,
+        "upgrades": upgrade_selectors.standing(environment_id=environment.pk if environment else None),
         "may_settle": visit.may(Grants.OPERATE) or any(may_operate(visit, e) for e in environments),
         "policy": policies.read_policy(visit.tenant.pk),
         "unknown": [(e, why) for e in environments if (why := why_unknown(e))],
@@ -121,6 +122,7 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
             "stored": found.drift_snapshot.get("full_diff") or {},
             "reasons": found.drift_snapshot.get("reasons") or [],
             "proof": found.drift_snapshot.get("proof") or {},
+            "upgrade": found.drift_snapshot.get("upgrade") or {} if found.upgrade_id else {},
             "promotion_id": found.drift_snapshot.get("promotion_id"),
             "history": selectors.history(found),
             "operation": operation,
@@ -215,7 +217,8 @@ def _start(action: str, request: HttpRequest, visit: Visit, incident_ids: Sequen
     }
     if action == "stabilize":
         added = "delete" if told.get("added") == "delete" else "deactivate"
-        return services.stabilize(**asked, force=told.get("force") == "on", added=added)
+        despite = told.get("despite_upgrade") == "on"
+        return services.stabilize(**asked, force=told.get("force") == "on", added=added, despite_upgrade=despite)
     record = told.get("create_promotion_record") == "on"
     return services.reconcile(**asked, update_git=told.get("accept_only") != "on", create_promotion_record=record)
 
@@ -241,10 +244,11 @@ def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
     if request.method == "POST" and told.get("confirmed") == "1":
         try:
             return _settle_all(request, visit, action, standing, environments)
-        except (NotConfirmed, Invalid) as refused:
+        except (NotConfirmed, Invalid, MadeByUpgrade) as refused:
             error = refused
     context = {
         "action": action,
+        "by_upgrade": [_listed(row) for row in standing if row.upgrade_id] if action == "stabilize" else [],
         "items": [_effect(action, row) for row in standing],
         "settled": [_listed(row) for row in rows if not row.is_active],
         "environments_here": environments,
@@ -301,7 +305,8 @@ _EFFECTS = {
 
 def _effect(action: str, incident: DriftIncident) -> dict[str, Any]:
     effect = _EFFECTS.get((action, DriftKind(incident.kind)), "It is marked as looked into; nothing else changes.")
-    return {**_listed(incident), "effect": effect}
+    breaks = (incident.drift_snapshot.get("upgrade") or {}).get("breaks", "") if incident.upgrade_id else ""
+    return {**_listed(incident), "effect": f"{effect} {breaks}" if action == "stabilize" and breaks else effect}
 
 
 # -- rules and schedule -----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from ninja.renderers import BaseRenderer
 
 from audit.rest import router as audit_router
 from drift.rest import router as drift_router
+from drift.upgrade_rest import router as upgrades_router
 from impersonation.rest import router as impersonation_router
 from operations.rest import router as operations_router
 from opsconsole.core.errors import Invalid, OpsError
@@ -97,6 +98,7 @@ api.add_router("", audit_router, tags=["trail"])
 api.add_router("", workflows_router, tags=["environments"])
 api.add_router("", executions_router, tags=["executions"])
 api.add_router("", drift_router, tags=["drift"])
+api.add_router("", upgrades_router, tags=["drift"])
 api.add_router("", snapshots_router, tags=["snapshots and restores"])
 api.add_router("", impersonation_router, tags=["support sessions"])
 api.add_router("", promotions_router, tags=["promotions"])

@@ -13,6 +13,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
 from workflows.models import CredentialMapping, Environment, MapStatus, WorkflowEnvMap
+from workflows.normalization import NORMALIZATION_VERSION
 
 from . import material
 from .errors import ApprovalNeeded, Dangling, DriftBlocks, NothingToPromote, PlanStale, TargetLocked
@@ -95,6 +96,12 @@ def freshness_gate(promotion: Promotion, source: Environment, target: Environmen
     plan = promotion.plan or {}
     if promotion.plan_hash and plan_hash(plan) != promotion.plan_hash:
         error = PlanStale("The plan is not the one that was frozen.")
+        return Gate("freshness", "Plan", "blocked", error.message, error=error)
+    if int(plan.get("normalization_version") or 1) != NORMALIZATION_VERSION:
+        error = PlanStale(
+            "The plan was made under an older way of comparing workflows; its hashes say nothing any more.",
+            details={"planned": plan.get("normalization_version") or 1, "now": NORMALIZATION_VERSION},
+        )
         return Gate("freshness", "Plan", "blocked", error.message, error=error)
     changed = changed_since(promotion, plan)
     if changed:

@@ -14,7 +14,7 @@ from workflows.content import warnings as oddities
 from workflows.facts import Facts as WorkflowFacts
 from workflows.facts import changes, facts_of
 from workflows.models import MapStatus
-from workflows.normalization import STICKY
+from workflows.normalization import NORMALIZATION_VERSION, STICKY
 from workflows.references import references
 from workflows.writes import webhook_clashes
 
@@ -82,6 +82,7 @@ def build_plan(
     source, target = facts.source.captured(), facts.target.captured()
     plan: dict[str, Any] = {
         "version": PLAN_VERSION,
+        "normalization_version": NORMALIZATION_VERSION,
         "source": _side(facts.source.environment, source),
         "target": _side(facts.target.environment, target),
         "options": options.to_dict(),

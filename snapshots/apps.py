@@ -6,4 +6,4 @@ class SnapshotsConfig(AppConfig):
     verbose_name = "Snapshots"
 
     def ready(self) -> None:
-        from . import handlers, relinking  # noqa: F401  (register what they define)
+        from . import handlers, rehashing, relinking  # noqa: F401  (register what they define)

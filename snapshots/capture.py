@@ -26,7 +26,7 @@ from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
 from workflows.recording import record_seen
 
-from . import hooks, repository
+from . import hooks, rehashing, repository
 from .beside import Beside
 from .canonical import in_git
 from .errors import CaptureFailed
@@ -96,6 +96,7 @@ def capture_into(
     from .services import set_baseline, verify_snapshot
 
     made = _Made()
+    rehashing.ensure_current(run, environment, step=step)
     try:
         facts = run.step(
             f"{step}:git",
@@ -394,6 +395,7 @@ def row_values(environment: Environment, manifest: Mapping[str, Any], commit: st
         "operation_id": manifest.get("operation_id"),
         "created_by_id": manifest.get("created_by"),
         "created_at": datetime.fromisoformat(manifest["created_at"]),
+        "hash_version": int(manifest.get("normalization_version") or 1),
         "verification": {"status": "not_checked", "findings": manifest.get("findings") or []},
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,3 +31,35 @@ def on_captured(callback: Captured) -> Captured:
 def captured_callbacks() -> list[tuple[str, Captured]]:
     """Names and callbacks, in the order of their names."""
     return sorted(_captured.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Rehashed:
+    """A place whose hashes are of a new normalisation now: what is approved (git) and what was seen (env)."""
+
+    map_id: uuid.UUID
+    key: str
+    old_git: str | None
+    new_git: str | None
+    old_env: str | None
+    new_env: str | None
+
+
+RehashedCallback = Callable[["Environment", Sequence[Rehashed]], None]
+
+_rehashed: dict[str, RehashedCallback] = {}
+
+
+def on_rehashed(callback: RehashedCallback) -> RehashedCallback:
+    """Register (or decorate) a callback ``(environment, places)``.
+
+    It is called inside the very transaction that changes the hashes, so that what holds the old ones changes with
+    them. It must not reach outside the database; its failure keeps the hashes as they were.
+    """
+    _rehashed[f"{callback.__module__}.{callback.__qualname__}"] = callback
+    return callback
+
+
+def rehashed_callbacks() -> list[tuple[str, RehashedCallback]]:
+    """Names and callbacks, in the order of their names."""
+    return sorted(_rehashed.items())

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from opsconsole.core.errors import OpsError
-from workflows.content import Fingerprint, LiveVersion
+from workflows.content import NORMALIZATION_VERSION, Fingerprint, LiveVersion
 from workflows.facts import Facts, loaded_facts
 
 from .errors import SnapshotUnreadable
@@ -104,6 +104,7 @@ def build_manifest(
         # A commit cannot name itself: it is the commit in which this file was found.
         "git_commit_sha": None,
         "manifest_version": MANIFEST_VERSION,
+        "normalization_version": NORMALIZATION_VERSION,
         "complete": complete,
         "references": dict(sorted(references.items())),
         "findings": list(findings[:FINDINGS_KEPT]),

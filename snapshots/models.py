@@ -52,6 +52,9 @@ class Snapshot(TenantModel):
     )
     created_at = models.DateTimeField(db_index=False)
     verified_at = models.DateTimeField(null=True, blank=True)
+    hash_version = models.SmallIntegerField(
+        default=1, db_default=1, help_text="The normalisation of the hashes in the manifest."
+    )
     verification = models.JSONField(null=True, blank=True, help_text="What the last check of the stored content found.")
 
     class Meta:

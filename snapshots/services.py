@@ -14,11 +14,11 @@ from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound, OpsError
 from tenants.models import User
 from tenants.scope import assert_no_scope, tenant_scope
-from workflows.content import ContentError, fingerprint, parse
+from workflows.content import NORMALIZATION_VERSION, ContentError, fingerprint, parse
 from workflows.gateway import environment_by_id
 from workflows.models import Environment
 
-from . import repository
+from . import rehashing, repository
 from .canonical import canonical_content, commit_canonical, set_baseline
 from .capture import capture_into, row_values
 from .errors import SnapshotDamaged, SnapshotUnreadable
@@ -139,7 +139,14 @@ def record_download(snapshot: Snapshot, *, size: int, sha256: str) -> None:
 
 
 def entries_of(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The entries of a snapshot; from its manifest in Git where the row has lost them. Outside any scope then."""
+    """The entries of a snapshot; from its manifest in Git where the row has lost them. Outside any scope then.
+
+    So it is for a snapshot of an older normalisation, whose hashes are made anew from Git.
+    """
+    return rehashing.current_entries(snapshot, _stored_entries(snapshot), lambda: references_of(snapshot))
+
+
+def _stored_entries(snapshot: Snapshot) -> list[dict[str, Any]]:
     rows = snapshot.workflows
     if isinstance(rows, list) and (rows or not snapshot.workflow_count) and all(_usable(row) for row in rows):
         return rows
@@ -232,7 +239,7 @@ def verify_snapshot(snapshot: Snapshot, *, run: Run | None = None, raise_if_dama
 
     ``{status: verified | damaged, checked_at, workflows, bytes, problems: [{key, name, code, message}], findings}``.
     """
-    entries = entries_of(snapshot)
+    entries = _stored_entries(snapshot)
     problems: list[dict[str, str]] = []
     references: Mapping[str, str] = {}
     findings: list[Any] = []
@@ -294,7 +301,8 @@ def _check_contents(
             except ContentError as error:
                 problems.append(problem(key, name, error))
                 continue
-            if value != entry.get("content_hash"):
+            # Hashes of an older normalisation cannot be made any more; there the blob's own name is the proof.
+            if snapshot.hash_version == NORMALIZATION_VERSION and value != entry.get("content_hash"):
                 problems.append(problem(key, name, "The content is not the one that was captured.", code="SNAP_003"))
             draft = draft_in(entry)
             if draft is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import care, pushing
+from . import care, pushing, rehashing
 
 
 @shared_task(name="snapshots.tasks.keep_schedules")
@@ -17,3 +17,9 @@ def keep_schedules() -> None:
 def keep_copied() -> None:
     """Every half minute: what was committed goes to the tenants' Git remotes."""
     pushing.keep_copied()
+
+
+@shared_task(name="snapshots.tasks.keep_hashes")
+def keep_hashes() -> None:
+    """Every minute: environments whose hashes are of an older normalisation get new ones."""
+    rehashing.keep_current()

@@ -109,6 +109,24 @@ def changes(before: Facts, after: Facts, *, defaults: Mapping[str, Any] | None =
     return found
 
 
+def with_details(content: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+    """``content`` with the tags, the description, the folder and the settings nobody here knows of ``seen``."""
+    settings = {k: v for k, v in (content.get("settings") or {}).items() if k in SETTING_DEFAULTS}
+    settings |= {k: v for k, v in (seen.get("settings") or {}).items() if k not in SETTING_DEFAULTS}
+    names = ("tags", "description", "folder")
+    return {**without(content, names), **only(seen, names), "settings": settings}
+
+
+def only(content: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The named parts, as far as they are there."""
+    return {name: content[name] for name in names if name in content}
+
+
+def without(content: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Everything but the named parts."""
+    return {name: value for name, value in content.items() if name not in names}
+
+
 def given_to_all(before: Collection[Facts], now: Collection[Facts]) -> dict[str, Any]:
     """Settings that n8n itself put into every workflow, as an upgrade does: one value everywhere, and nowhere before.
 

@@ -16,6 +16,7 @@ from . import errors
 from .address import AddressPolicy
 from .client import N8nClient
 from .http import Limits
+from .instance import read_version
 from .spec import Capabilities
 
 State = Literal["ok", "failed", "warning", "skipped"]
@@ -174,7 +175,9 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
             "It does not publish what it can do; only what every supported version takes is used.",
             "Nothing has to be done. With /api/v1/openapi.yml reachable, newer functions are used as well.",
         )
-    return report.finish(api_version=spec.api_version, latency_ms=latency, capabilities=can, version=_version(client))
+    return report.finish(
+        api_version=spec.api_version, latency_ms=latency, capabilities=can, version=read_version(client)
+    )
 
 
 def _reached(report: _Report, scheme: str) -> None:
@@ -222,13 +225,3 @@ def _capabilities(spec: Capabilities) -> dict[str, bool]:
         "write_description": "description" in spec.update_keys,
         **spec.capabilities(),
     }
-
-
-def _version(client: N8nClient) -> str:
-    """n8n's version where the instance tells it to everybody; most hide it."""
-    try:
-        body = client._http.call("GET", "/rest/settings", keyed=False).json()
-    except errors.N8nError:
-        return ""
-    data = body.get("data") if isinstance(body, dict) else None
-    return str(data.get("versionCli") or "")[:32] if isinstance(data, dict) else ""

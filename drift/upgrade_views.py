@@ -1,0 +1,112 @@
+"""Pages about upgrades of n8n: the list, and one upgrade with what it changed."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from operations.models import Operation
+from opsconsole.core.errors import Invalid, OpsError
+from tenants.models import Grants
+from tenants.pages import Visit, tenant_page
+from tenants.scope import tenant_scope
+from workflows.models import Environment
+from workflows.permissions import may_operate, require_operate
+from workflows.upgrading import RULES, UpgradeChange
+
+from . import services, upgrade_selectors
+from .errors import NotConfirmed
+from .models import DriftIncident, N8nUpgrade
+
+PER_PAGE = 50
+
+
+@tenant_page(Grants.VIEW)
+def upgrades(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Upgrades that were noticed, newest first."""
+    environments = list(Environment.objects.filter(is_archived=False))
+    named = request.GET.get("environment", "")
+    environment = next((e for e in environments if named and named in (str(e.pk), e.slug)), None)
+    page = upgrade_selectors.page(
+        environment_id=environment.pk if environment else None, cursor=request.GET.get("cursor", ""), limit=PER_PAGE
+    )
+    standing = {s.upgrade.pk: s for s in upgrade_selectors.standing(upgrade_ids=[row.pk for row in page.rows])}
+    context = {
+        "page": page,
+        "rows": [{"upgrade": row, "standing": standing.get(row.pk)} for row in page.rows],
+        "environments_here": environments,
+        "environment": environment,
+        "nav_section": "drift",
+    }
+    return render(request, "drift/upgrades.html", context)
+
+
+@tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
+def upgrade(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
+    """What an upgrade changed, who made each change, and one button that approves what n8n made."""
+    with tenant_scope(visit.tenant.pk):
+        found = upgrade_selectors.upgrade_by_id(pk)
+    error: OpsError | None = None
+    if request.method == "POST":
+        require_operate(visit, found.environment)
+        try:
+            return _approve(request, visit, found)
+        except NotConfirmed as refused:
+            error = refused
+    with tenant_scope(visit.tenant.pk):
+        context = _context(request, visit, found)
+    return render(request, "drift/upgrade.html", {**context, "error": error}, status=error.status if error else 200)
+
+
+def _approve(request: HttpRequest, visit: Visit, found: N8nUpgrade) -> HttpResponse:
+    if request.POST.get("action") != "approve":
+        raise Invalid("There is no such action.")
+    if found.environment.is_production and request.POST.get("typed", "").strip() != found.environment.name:
+        raise NotConfirmed(details={"typed": found.environment.name})
+    operation = services.approve_upgrade(
+        tenant_id=visit.tenant.pk,
+        upgrade_id=found.pk,
+        comment=request.POST.get("comment", ""),
+        requested_by=visit.user,
+    )
+    messages.info(request, "Under way: everything that n8n changed is approved in one job.")
+    return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
+
+
+def _context(request: HttpRequest, visit: Visit, found: N8nUpgrade) -> dict[str, Any]:
+    changes = upgrade_selectors.changes_of(found)
+    incidents = upgrade_selectors.incidents_of(found)
+    by, rule, q = request.GET.get("by", ""), request.GET.get("rule", ""), request.GET.get("q", "").strip().lower()
+    shown = [
+        change
+        for change in changes
+        if (not by or change.made_by == by)
+        and (not rule or change.rule == rule)
+        and (not q or q in change.name.lower() or q in change.key)
+    ]
+    standing = upgrade_selectors.standing(upgrade_ids=[found.pk])
+    operation = Operation.objects.filter(pk=found.operation_id).first() if found.operation_id else None
+    return {
+        "upgrade": found,
+        "environment": found.environment,
+        "standing": standing[0] if standing else None,
+        "rows": [_row(change, incidents.get(change.key)) for change in shown[:500]],
+        "left_out": max(len(shown) - 500, 0),
+        "filters": {"by": by, "rule": rule, "q": request.GET.get("q", "")},
+        "rules": [(name, told) for name, told in RULES.items() if any(c.rule == name for c in changes)],
+        "filtered": bool(by or rule or q),
+        "grave": [change for change in changes if change.made_by == "n8n" and change.effect in ("high", "critical")],
+        "operation": operation,
+        "watching": bool(operation and operation.is_open),
+        "may_settle": may_operate(visit, found.environment),
+        "typed": found.environment.name if found.environment.is_production else "",
+        "nav_section": "drift",
+    }
+
+
+def _row(change: UpgradeChange, incident: DriftIncident | None) -> dict[str, Any]:
+    return {"change": change, "rule": upgrade_selectors.rule_told(change.rule), "incident": incident}
