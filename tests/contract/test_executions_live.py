@@ -135,7 +135,7 @@ def test_a_webhook_runs_fails_is_mended_and_retried(live_cast: Any, client: Clie
         assert broken.version_id, "n8n names the version of a single execution"
         found = state()
         assert found is not None and found.failing
-        assert " failing<" in page("tenant-home")
+        assert ">failing<" in page("tenant-home")
         with tenant_scope(tenant.pk):
             place = WorkflowEnvMap.objects.select_related("canonical_workflow").get(env_workflow_id=hook.id)
             fresh = Environment.objects.get(pk=environment.pk)

@@ -522,7 +522,7 @@ def test_the_matrix_and_the_workflow_say_whether_it_runs(place: Place, live_cast
     place.runs(workflow=1, status="error", started=ago(minutes=20), stopped=ago(minutes=19))
     place.read()
     matrix = page("tenant-home")
-    assert matrix.count(">runs<") == 1 and matrix.count(" failing<") == 1
+    assert matrix.count(">runs<") == 1 and matrix.count(">failing<") == 1
     assert "1 failed in the last 24 hours" in matrix
     with tenant_scope(place.tenant.pk):
         keys = dict(WorkflowEnvMap.objects.values_list("env_name", "canonical_workflow__key"))
