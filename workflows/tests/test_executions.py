@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from operations import engine
 from opsconsole.core import clock, crypto
 from opsconsole.core.errors import OpsError
 from sandbox.testing import SandboxInstance, SandboxServer
@@ -593,3 +594,19 @@ def test_due_environments_get_a_reader_and_archived_ones_none(
     assert woken == [], "it was read just now"
     services.read_soon(tenant_id=place.tenant.pk, environment_id=place.environment.pk)
     assert woken == [str(place.environment.pk)]
+
+
+def test_a_retry_through_the_sandbox_is_read_back(make_place: Callable[..., Place], live_cast: Any) -> None:
+    place = make_place(profile="2.41")
+    place.runs(status="error", started=ago(minutes=9), stopped=ago(minutes=9))
+    place.read()
+    assert place.feed.can_retry
+    operation = services.start_retry(
+        tenant_id=place.tenant.pk,
+        environment_id=place.environment.pk,
+        requested_by=live_cast.operator,
+        executions=["1"],
+    )
+    assert engine.drive(operation_id=operation.pk, tenant_id=place.tenant.pk) == "COMPLETED"
+    assert place.numbers(retry_of=1) == [2]
+    assert place.read().new == 0, "the job has taken it down already"
