@@ -58,7 +58,7 @@ class Hook:
 
     def publish(self, version_id: str) -> None:
         answer = self.api.post(f"/workflows/{self.id}/publish", json={"versionId": version_id})
-        self.has_drafts = answer.status_code != 404
+        self.has_drafts = answer.status_code not in (404, 405)
         if not self.has_drafts:
             answer = self.api.post(f"/workflows/{self.id}/activate")
         answer.raise_for_status()
