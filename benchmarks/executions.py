@@ -326,13 +326,14 @@ def main() -> None:
         return
     start_django()
     from django.conf import settings
+    from django.urls import get_resolver
 
+    get_resolver().url_patterns  # noqa: B018 -- all modules of the pages, before anything is measured
     settings.ALLOWED_HOSTS = ["*"]
     with Serving(asked.rows) as serving:
         bench = Bench(serving.url, asked.rows)
-        small = Bench(serving.url, asked.rows)
-        small.empty()
-        small.collect()  # warm, and the process has all that it needs
+        bench.empty()
+        bench.collect()  # warm, and the process has all that it needs
         before = resident_mb("VmRSS")
         bench.empty()
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
@@ -359,6 +360,10 @@ def main() -> None:
     )
     body += (
         f"\nMemory: the peak of a first fill of {asked.rows:,} was {grown:.0f} MB above what the process held before.\n"
+    )
+    body += (
+        f"\nThe machine was {'not ' if os.getloadavg()[2] > 2 else ''}idle: its load average over the last quarter of an"
+        f" hour was {os.getloadavg()[2]:.0f}.\n"
     )
     body += f"\n## Pages with {asked.rows:,} executions in a week, {WORKFLOWS} workflows\n\nTarget: p95 ≤ 100 ms.\n\n"
     body += table(["page", "median", "p95", "queries"], drawn)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Protocol
 
 import httpx
 import yaml
+
+from opsconsole.core import clock
 
 from .catalogue import CREDENTIALS, NAMES
 from .drawing import JSON, Flow, short_id
@@ -81,9 +84,7 @@ class SandboxSite:
             for f in flows
         ]
         self._call("POST", "/seed", {"workflows": made, "keep_ids": True})
-        runs = [{"workflow_id": m["id"], "count": 6} for m in made if m["active"]]
-        runs += [{"workflow_id": m["id"], "status": "error"} for m in made[::7] if m["active"]]
-        self._call("POST", "/executions", runs)
+        self._call("POST", "/executions", _runs([m["id"] for m in made if m["active"]]))
 
     def edit(self, key: str, change: Change) -> None:
         stored = next(w for w in self._call("GET", "/state")["workflows"] if w["id"] == self.id_of(key))
@@ -108,6 +109,23 @@ class SandboxSite:
     def revoke_key(self) -> None:
         """The key that the console holds is no longer good."""
         self._call("PATCH", "", {"api_keys": ["revoked-and-replaced"]})
+
+
+def _runs(workflow_ids: Sequence[str]) -> list[JSON]:
+    """Three days of executions, the oldest first; one workflow in seven fails now and then, the first at the end."""
+    now, found = clock.now(), []
+    for hours in range(72, 0, -6):
+        for number, ident in enumerate(workflow_ids):
+            began = now - timedelta(hours=hours, minutes=-2 * number)
+            took = timedelta(milliseconds=180 + 97 * ((number * 7 + hours) % 40))
+            failed = number % 7 == 0 and (hours % 24 == 0 or (number == 0 and hours == 6))
+            times = {"started": _as_n8n(began), "stopped": _as_n8n(began + took)}
+            found.append({"workflow_id": ident, "status": "error" if failed else "success", **times})
+    return found
+
+
+def _as_n8n(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class N8nSite:

@@ -63,18 +63,24 @@ class Retry:
             )
             outcome = run.effect(effect_of(environment, client, wanted))
             newest = max(newest, outcome["retry"] or 0)
-            self._take_down(run, environment, client, outcome)
-            outcomes.append(outcome)
+            outcomes.append(outcome | self._taken_down(run, environment, client, outcome))
         return outcomes
 
-    def _take_down(self, run: Run, environment: Environment, client: N8nClient, outcome: dict[str, Any]) -> None:
-        """The new execution at once, so that pages show it; the next reading would as well."""
+    def _taken_down(
+        self, run: Run, environment: Environment, client: N8nClient, outcome: dict[str, Any]
+    ) -> dict[str, str]:
+        """The new execution at once, so that pages show it, and its status: 1.123.0 answers *running* of one that ended.
+
+        The next reading would as well.
+        """
         if outcome["retry"] is None:
-            return
+            return {}
         try:
             found = run_of(client.get_execution(outcome["retry"]), now=clock.now())
         except n8n_errors.N8nError:
-            return
-        if found is not None:
-            with run.fenced():
-                storing.store(environment=environment, runs=[found], now=clock.now())
+            return {}
+        if found is None:
+            return {}
+        with run.fenced():
+            storing.store(environment=environment, runs=[found], now=clock.now())
+        return {"status": found.status}

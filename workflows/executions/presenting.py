@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workflows.models import Environment, Execution, ExecutionFeed, WorkflowEnvMap
+from workflows.models import Environment, Execution, ExecutionFeed, MapStatus, WorkflowEnvMap
 
 from . import counting, selectors
 from .statuses import FAILED, OPEN
@@ -86,6 +86,9 @@ def url_in_n8n(environment: Environment, execution: Execution) -> str:
     return f"{base}/workflow/{execution.env_workflow_id}/executions/{execution.env_execution_id}"
 
 
+_HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
+
+
 # -- the matrix -------------------------------------------------------------------------------------------------------
 
 
@@ -112,11 +115,13 @@ def _note(cell: Cell, states: dict[counting.Place, counting.State], read: set[uu
         return None
     state = states.get((place.environment_id, place.env_workflow_id))
     if state is None:
-        return RunNote("no run known", "No execution of the last days is known") if place.env_active else None
+        expected = place.env_active and place.status in _HERE
+        return RunNote("no run known", "No execution of the last days is known") if expected else None
     failures = f"; {state.failed_day} failed in the last 24 hours" if state.failed_day else ""
     if state.failing:
         return RunNote("failing", f"The last execution failed{failures}", failing=True)
-    return RunNote("runs", f"The last execution succeeded{failures}")
+    # What is switched off may have been called, or have run before.
+    return RunNote("runs" if place.env_active else "ran", f"The last execution succeeded{failures}")
 
 
 # -- one workflow -----------------------------------------------------------------------------------------------------

@@ -34,7 +34,6 @@ STARTED_AT_ONCE = 200
 
 def wake_due() -> int:
     """The beat's round: every environment has its feed, and those that are due are read. How many."""
-    now = clock.now()
     with platform_scope():
         feeds = ExecutionFeed.objects.filter(environment_id=OuterRef("pk"))
         lacking = list(
@@ -45,7 +44,7 @@ def wake_due() -> int:
     for environment in lacking:
         collecting.ensure_feed(environment)
     with platform_scope():
-        due = collecting.environment_ids_due(now, at_most=STARTED_AT_ONCE)
+        due = collecting.environment_ids_due(clock.now(), at_most=STARTED_AT_ONCE)
     for tenant_id, environment_id in due:
         _wake(tenant_id, environment_id)
     return len(due)

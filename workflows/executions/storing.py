@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -61,7 +61,7 @@ def store(*, environment: Environment, runs: Sequence[Run], now: datetime) -> St
     values: dict[str, Any] = {
         "tenant": environment.tenant_id,
         "environment": environment.pk,
-        "rows": orjson.dumps([asdict(run) for run in runs]).decode(),
+        "rows": orjson.dumps(list(runs)).decode(),
         "now": now,
         "open": list(OPEN),
     }

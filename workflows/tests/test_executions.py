@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,12 +10,17 @@ from typing import Any
 import httpx
 import pytest
 from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
+from operations import engine
 from opsconsole.core import clock, crypto
 from opsconsole.core.errors import OpsError
 from sandbox.testing import SandboxInstance, SandboxServer
 from tenants.scope import tenant_scope
-from workflows.executions import collecting, counting, selectors, storing
+from workflows import tasks
+from workflows.executions import collecting, counting, selectors, services, storing
 from workflows.executions.reading import rows_of, run_of
 from workflows.models import Environment, Execution, ExecutionFeed, LiveSpan, WorkflowEnvMap
 from workflows.n8n import N8nClient
@@ -495,6 +499,114 @@ def test_before_and_after_a_change(place: Place) -> None:
     assert found.before_kept
 
 
-def test_an_environment_that_is_asked_for_nothing_has_no_feed(place: Place) -> None:
+# -- pages ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_matrix_and_the_workflow_say_whether_it_runs(place: Place, live_cast: Any, client: Client) -> None:
+    ids = place.ids
+    raws = [raw(ident, f"Flow {n}") | {"active": n != 2} for n, ident in enumerate([*ids, "w-unrun"])]
+    capture(place.environment, *raws)
     with tenant_scope(place.tenant.pk):
-        assert selectors.reading(uuid.uuid4()).read_at is None
+        Environment.objects.filter(pk=place.environment.pk).update(last_captured_at=clock.now())
+    client.force_login(live_cast.viewer, backend="allauth.account.auth_backends.AuthenticationBackend")
+
+    def page(name: str, **kwargs: Any) -> str:
+        answer = client.get(reverse(name, kwargs={"tenant_slug": place.tenant.slug, **kwargs}))
+        assert answer.status_code == 200
+        return answer.content.decode()
+
+    matrix = page("tenant-home")
+    assert ">runs<" not in matrix and "no run known" not in matrix, "nothing is said where nothing was read"
+    span = {"started": ago(hours=1), "stopped": ago(minutes=59)}
+    place.runs(count=3, **span)
+    place.runs(workflow=1, **span)
+    place.runs(workflow=1, status="error", started=ago(minutes=20), stopped=ago(minutes=19))
+    place.read()
+    matrix = page("tenant-home")
+    assert matrix.count(">runs<") == 1 and matrix.count(">failing<") == 1
+    assert "1 failed in the last 24 hours" in matrix
+    with tenant_scope(place.tenant.pk):
+        keys = dict(WorkflowEnvMap.objects.values_list("env_name", "canonical_workflow__key"))
+    shown = page("workflow", key=keys["Flow 1"])
+    assert "Failing" in shown and f"{place.n8n.base_url}/workflow/{ids[1]}/executions/5" in shown
+    assert "By version, 7 days" in shown and "Unknown" in shown, "it ran before the only capture"
+    assert "Executions failed" in page("environment", pk=place.environment.pk)
+
+
+def test_the_list_is_paged_by_key_and_costs_the_same_however_long(
+    place: Place, live_cast: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workflows.executions import views
+
+    monkeypatch.setattr(views, "PAGE_ROWS", 20)
+    client.force_login(live_cast.operator, backend="allauth.account.auth_backends.AuthenticationBackend")
+    address = reverse("executions", kwargs={"tenant_slug": place.tenant.slug, "pk": place.environment.pk})
+
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(address).status_code == 200
+        return len(queries)
+
+    place.runs(count=3)
+    place.read()
+    client.get(address)
+    before = asked()
+    place.runs(count=70)
+    place.read()
+    assert asked() == before
+    seen, cursor = [], ""
+    while True:
+        page = client.get(address, {"cursor": cursor}).context
+        seen += [line.execution.number for line in page["lines"]]
+        cursor = page["page"].next_cursor
+        if not cursor:
+            break
+    assert sorted(seen) == list(range(1, 74)) and len(seen) == 73
+
+
+def test_what_is_not_read_yet_is_said_on_the_page(
+    place: Place, live_cast: Any, client: Client, small: Callable[..., None]
+) -> None:
+    small(rows=10, pages=3)
+    place.runs(count=95)
+    place.read()
+    client.force_login(live_cast.viewer, backend="allauth.account.auth_backends.AuthenticationBackend")
+    address = reverse("executions", kwargs={"tenant_slug": place.tenant.slug, "pk": place.environment.pk})
+    assert "Older executions are not read yet" in client.get(address).content.decode()
+    while place.read().left:
+        pass
+    assert "not read yet" not in client.get(address).content.decode()
+
+
+def test_due_environments_get_a_reader_and_archived_ones_none(
+    place: Place, make_place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[str] = []
+    monkeypatch.setattr(tasks.read_executions, "apply_async", lambda args, **_more: woken.append(args[1]))
+    archived = make_place("old")
+    with tenant_scope(place.tenant.pk):
+        Environment.objects.filter(pk=archived.environment.pk).update(is_archived=True)
+    services.wake_due()
+    assert woken == [str(place.environment.pk)]
+    tasks.read_executions(str(place.tenant.pk), woken[0])
+    woken.clear()
+    services.wake_due()
+    assert woken == [], "it was read just now"
+    services.read_soon(tenant_id=place.tenant.pk, environment_id=place.environment.pk)
+    assert woken == [str(place.environment.pk)]
+
+
+def test_a_retry_through_the_sandbox_is_read_back(make_place: Callable[..., Place], live_cast: Any) -> None:
+    place = make_place(profile="2.41")
+    place.runs(status="error", started=ago(minutes=9), stopped=ago(minutes=9))
+    place.read()
+    assert place.feed.can_retry
+    operation = services.start_retry(
+        tenant_id=place.tenant.pk,
+        environment_id=place.environment.pk,
+        requested_by=live_cast.operator,
+        executions=["1"],
+    )
+    assert engine.drive(operation_id=operation.pk, tenant_id=place.tenant.pk) == "COMPLETED"
+    assert place.numbers(retry_of=1) == [2]
+    assert place.read().new == 0, "the job has taken it down already"
