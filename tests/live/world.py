@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -66,7 +67,7 @@ def calls(workflow_id: str, name: str = "Call") -> JSON:
 
 
 def flow(name: str, *nodes: JSON, **settings: Any) -> JSON:
-    links = zip(nodes, nodes[1:], strict=False)
+    links = pairwise(nodes)
     return {
         "name": name,
         "nodes": list(nodes),
