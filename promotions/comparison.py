@@ -79,7 +79,8 @@ def compare(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UUID)
     facts = load_facts(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
     facts.source.captured()
     facts.target.captured()
-    wanted = _wanted_hashes(facts, _undecided(facts), _marks(tenant_id, source_id))
+    undecided = _undecided(facts)
+    wanted = _wanted_hashes(facts, undecided, _marks(tenant_id, source_id, undecided))
     keys = {*facts.source.places, *facts.target.places}
     rows = [_row(key, facts.source.places.get(key), facts.target.places.get(key), wanted.get(key)) for key in keys]
     rows.sort(key=lambda row: (row.name.casefold(), row.key))
@@ -102,12 +103,14 @@ def _undecided(facts: Facts) -> list[str]:
     return found
 
 
-def _marks(tenant_id: uuid.UUID, environment_id: uuid.UUID) -> dict[str, Fingerprint]:
-    """The fingerprint of each workflow in an environment as it was seen last, by key."""
+def _marks(tenant_id: uuid.UUID, environment_id: uuid.UUID, keys: list[str]) -> dict[str, Fingerprint]:
+    """The fingerprint of each of these workflows in an environment as it was seen last, by key."""
+    if not keys:
+        return {}
     with tenant_scope(tenant_id):
-        rows = WorkflowEnvMap.objects.filter(environment_id=environment_id).values_list(
-            "canonical_workflow__key", "fingerprint"
-        )
+        rows = WorkflowEnvMap.objects.filter(
+            environment_id=environment_id, canonical_workflow__key__in=keys
+        ).values_list("canonical_workflow__key", "fingerprint")
         found = {key: loaded_fingerprint(stored) for key, stored in rows}
     return {key: mark for key, mark in found.items() if mark is not None}
 

@@ -108,7 +108,7 @@ def map_workflow(
         ],
         loose=[_dangling(ref, facts, source_keys) for ref in rewritten.dangling if _is_loose(ref)],
         unused=[
-            _dangling(ref, facts, source_keys)
+            {**_dangling(ref, facts, source_keys), "sure": ref.sure}
             for ref in rewritten.dangling
             if not (ref.in_use and ref.sure) and not _is_loose(ref)
         ],

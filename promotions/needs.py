@@ -89,7 +89,13 @@ def judge(
     """Look at all that ``content`` (of the source) needs in the target; ``hosts`` and ``ids`` as for ``scan``."""
     verdict = Verdict()
     _tables(mapped, facts, verdict)
+    met: set[tuple[str, str, bool]] = set()
     for found in scan(content, hosts=hosts, ids=ids):
+        # One variable in fifty places is one need.
+        mark = (found.kind, found.value, found.in_use)
+        if mark in met:
+            continue
+        met.add(mark)
         fact = {"kind": found.kind, "value": found.value, "label": found.label, "node": found.node, "path": found.path}
         if not found.in_use:
             verdict.met(fact, f"Only the disabled node “{found.node}” has it.")
@@ -256,6 +262,9 @@ def _unused(mapped: Mapped, verdict: Verdict) -> None:
                 f"“{found['node']}” holds the credential “{label}” ({found['credential_type']}), which it does not use."
             )
             verdict.warn("unused_credential", fact, text)
+        elif not found["sure"]:
+            text = f"{found['message']} The node may speak of another n8n, so it is left as it is."
+            verdict.warn("unsure_reference", fact, text)
         else:
             text = f"{found['message']} It is left as it is: the workflow runs without it."
             verdict.warn("unused_reference", fact, text)

@@ -88,7 +88,7 @@ def build_plan(
         item["added_for"] = sorted(required[key]) if key in required and key in added and key not in chosen else []
         items.append(item)
         verdict = needs.judge(content, mapped, facts, hosts=facts.hosts, ids=named)
-        item["needs"], item["warnings"] = verdict.needs, (verdict.warnings + item["warnings"])[:WARNINGS_SHOWN]
+        item["needs"], item["warnings"] = verdict.needs, (item["warnings"] + verdict.warnings)[:WARNINGS_SHOWN]
         lacking = (*mapped.dangling, *verdict.dangling)
         dangling += [{"workflow_key": key, "workflow_name": item["name"], **found} for found in lacking]
     dangling += publish_called(facts, items, may_run)

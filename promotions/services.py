@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -37,7 +38,7 @@ from .options import Options
 from .planning import build_plan, essence, plan_hash
 from .preparing import offers_of, used_credentials
 from .settling import settle_promotion
-from .sides import load_facts, look_around
+from .sides import load_facts, look_around, types_seen
 
 __all__ = [
     "Comparison",
@@ -111,6 +112,9 @@ def preview_plan(
     sides = {"tenant_id": tenant_id, "source_id": source_id, "target_id": target_id}
     reached = look_around(**sides)
     facts = load_facts(**sides)
+    if facts.around_target.packages is None:
+        seen = types_seen(tenant_id=tenant_id, environment_id=target_id)
+        facts = replace(facts, target_types=seen)
     source, target = facts.source.captured(), facts.target.captured()
     chosen = options or Options()
     plan = build_plan(

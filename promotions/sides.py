@@ -155,8 +155,6 @@ def load_facts(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UU
         )
         here = list(KnownCredential.objects.filter(environment_id=source_id).only(*_CREDENTIAL))
         there = list(KnownCredential.objects.filter(environment_id=target_id).only(*_CREDENTIAL))
-        types = WorkflowEnvMap.objects.filter(environment_id=target_id, status__in=[str(s) for s in PRESENT])
-        target_types = {t for found in types.values_list("fingerprint__types", flat=True) for t in found or ()}
         others = list(Environment.objects.filter(is_archived=False))
     around = [surroundings.stored(tenant_id, pk) for pk in (source_id, target_id)]
     known: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -184,7 +182,6 @@ def load_facts(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UU
         gone=frozenset((c.credential_type, c.credential_id) for c in there if c.is_gone),
         around_source=around[0],
         around_target=around[1],
-        target_types=frozenset(target_types),
         hosts=hosts_of(others, found[target_id]),
     )
 
@@ -199,6 +196,13 @@ def look_around(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.U
     if len(found) < 2 or not all(e.last_snapshot_id for e in found.values()):
         return False, False
     return surroundings.refresh(found[source_id]).reached, surroundings.refresh(found[target_id]).reached
+
+
+def types_seen(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> frozenset[str]:
+    """The types of node that workflows of an environment were seen to use."""
+    with tenant_scope(tenant_id):
+        rows = WorkflowEnvMap.objects.filter(environment_id=environment_id, status__in=[str(s) for s in PRESENT])
+        return frozenset(kind for found in rows.values_list("fingerprint__types", flat=True) for kind in found or ())
 
 
 _CREDENTIAL = ("credential_type", "name", "credential_id", "also_named", "is_gone")

@@ -22,7 +22,7 @@ from promotions.tests.world import World, calls, flow, node, uses
 from tenants.scope import tenant_scope
 from workflows import identity
 from workflows.credentials import save_mapping
-from workflows.models import EnvironmentSurroundings, KnownCredential
+from workflows.models import Environment, EnvironmentSurroundings, KnownCredential
 from workflows.surroundings import Column, DataTable, Package, Surroundings, Variable
 
 
@@ -497,3 +497,49 @@ def test_nothing_is_prepared_that_was_not_offered(world: World) -> None:
         services.prepare(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     with pytest.raises(NotOffered):
         services.prepare(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, chosen=["x"])
+
+
+# -- a target that lists all it has -----------------------------------------------------------------------------------
+
+
+def test_a_missing_data_table_is_made_with_its_rows_and_pointed_to(
+    live_cast: Any, sandbox_server: Any, no_drift: list[Any]
+) -> None:
+    made = [sandbox_server.control.create(profile="2.41") for _ in range(2)]
+    with tenant_scope(live_cast.tenant.pk):
+        sides = [
+            Environment.objects.create(
+                tenant=live_cast.tenant,
+                name=name,
+                slug=name.lower(),
+                kind="staging",
+                position=number,
+                base_url=instance.base_url,
+                api_key_encrypted=crypto.encrypt(instance.api_key),
+            )
+            for number, (name, instance) in enumerate(zip(("Dev", "Staging"), made, strict=True))
+        ]
+    world = World(live_cast, sides[0], sides[1], made[0], made[1])
+    try:
+        with made[0].client() as n8n:
+            body = {"name": "Alerts", "columns": [{"name": "msg", "type": "string"}]}
+            ident = n8n.post("/data-tables", json=body).json()["id"]
+            assert n8n.post(f"/data-tables/{ident}/rows", json={"data": [{"msg": "hi"}]}).is_success
+        made[0].seed([flow("Writer", table(ident))])
+        world.capture()
+        promotion = world.draft("writer")
+        assert [d["offer"]["do"] for d in (promotion.plan or {})["dangling"]] == ["create_data_table"]
+        one = {"tenant_id": world.tenant_id, "promotion_id": promotion.pk, "by": world.cast.operator}
+        assert world.drive(services.prepare(**one, rows=True)) == "COMPLETED"
+        services.replan(**one)
+        services.submit(**one)
+        done = world.carry_out(promotion)
+        assert done.status == "COMPLETED", done.execution_result
+        with made[1].client() as n8n:
+            [there] = n8n.get("/data-tables").json()["data"]
+            assert [r["msg"] for r in n8n.get(f"/data-tables/{there['id']}/rows").json()["data"]] == ["hi"]
+        node_there = world.by_name()["Writer"]["nodes"][1]
+        assert node_there["parameters"]["dataTableId"]["value"] == there["id"] != ident
+    finally:
+        for instance in made:
+            instance.delete()
