@@ -9,8 +9,9 @@ from typing import Any
 
 from opsconsole.core.errors import OpsError
 from snapshots.models import Snapshot
-from snapshots.services import canonical_content, load_content
+from snapshots.services import canonical_content, load_content, load_drafts
 from tenants.scope import assert_no_scope, tenant_scope
+from workflows.content import parse
 from workflows.models import Environment
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,26 @@ def seen(environment: Environment, snapshot_id: uuid.UUID | None, keys: Iterable
     return {str(entry["key"]): content for entry, content in load_content(snapshot, [k for k in wanted if k in names])}
 
 
+def approved_drafts(environment: Environment, keys: Iterable[str]) -> dict[str, Content]:
+    """The drafts that ``env/<slug>`` holds beside the named workflows."""
+    assert_no_scope("Reading Git")
+    wanted = list(keys)
+    return canonical_content(environment, wanted, drafts=True) if wanted else {}
+
+
+def seen_drafts(environment: Environment, snapshot_id: uuid.UUID | None, keys: Iterable[str]) -> dict[str, Content]:
+    """The drafts that a snapshot holds beside the named workflows."""
+    assert_no_scope("Reading Git")
+    wanted = list(keys)
+    if not wanted or snapshot_id is None:
+        return {}
+    with tenant_scope(environment.tenant_id):
+        snapshot = Snapshot.objects.filter(pk=snapshot_id, environment_id=environment.pk).first()
+    if snapshot is None:
+        return {}
+    return {key: parse(data) for key, data in load_drafts(snapshot, wanted).items()}
+
+
 def tolerant(read: Any, *arguments: Any) -> dict[str, Content]:
     """``read`` with a failure of Git turned into 'nothing known': drift is reported all the same."""
     try:
@@ -57,3 +78,13 @@ def both(
     """Approved and seen contents by key, as far as they can be read."""
     wanted = list(keys)
     return tolerant(approved, environment, wanted), tolerant(seen, environment, snapshot_id, wanted)
+
+
+def both_drafts(
+    environment: Environment, snapshot_id: uuid.UUID | None, keys: Iterable[str]
+) -> tuple[Mapping[str, Content], Mapping[str, Content]]:
+    """What the editor should hold and what it holds, by key: the draft, or what runs where there is no draft."""
+    wanted = list(keys)
+    before, after = both(environment, snapshot_id, wanted)
+    drafts = tolerant(approved_drafts, environment, wanted), tolerant(seen_drafts, environment, snapshot_id, wanted)
+    return {**before, **drafts[0]}, {**after, **drafts[1]}

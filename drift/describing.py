@@ -10,9 +10,11 @@ from typing import Any
 
 import orjson
 
+from workflows.content import LiveVersion
 from workflows.diff import WorkflowDiff, diff_workflows
+from workflows.facts import FactChange
 
-from .models import DriftKind
+from .models import DriftKind, aspect_of
 from .severity import Grade, grade
 
 DIFF_BYTES = 200_000
@@ -21,9 +23,10 @@ SENTENCES_KEPT = 40
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One workflow that is not as approved. Hashes are None where there is nothing on that side.
+    """One aspect of a workflow that is not as approved. Hashes are None where there is nothing on that side.
 
-    ``draft``: ``draft_only`` (what runs is as approved), ``live`` (what runs differs, the draft does not) or empty.
+    ``git_draft`` and ``env_draft`` are hashes of drafts beside what runs; ``details`` are the facts that changed.
+    ``live`` says which version runs and whose it is.
     """
 
     map_id: Any
@@ -34,17 +37,40 @@ class Finding:
     env_hash: str | None
     was_active: bool
     is_active: bool
-    draft: str = ""
+    git_draft: str | None = None
+    env_draft: str | None = None
+    details: tuple[FactChange, ...] = ()
+    live: LiveVersion | None = None
+
+    @property
+    def aspect(self) -> str:
+        """Which of the incidents of the workflow it is."""
+        return str(aspect_of(self.kind))
+
+    @property
+    def place(self) -> tuple[Any, str]:
+        """What there is one standing incident of."""
+        return self.map_id, self.aspect
 
     @property
     def signature(self) -> str:
         """Equal where the drift is the same one, seen again."""
-        return signature(self.kind, self.git_hash, self.env_hash, self.is_active, self.draft)
+        if self.kind == DriftKind.DRAFT:
+            return signature(self.kind, self.git_draft, self.env_draft, self.is_active)
+        if self.kind in (DriftKind.DETAILS, DriftKind.ARCHIVED):
+            told = [[change.name, change.before, change.after] for change in self.details]
+            return signature(self.kind, None, orjson.dumps(told).decode(), self.is_active)
+        return signature(self.kind, self.git_hash, self.env_hash, self.is_active)
+
+    @property
+    def drifted_hash(self) -> str:
+        """The hash of what drifted, as seen."""
+        return (self.env_draft if self.kind == DriftKind.DRAFT else self.env_hash) or ""
 
 
-def signature(kind: str, git_hash: str | None, env_hash: str | None, is_active: bool, draft: str = "") -> str:
+def signature(kind: str, git_hash: str | None, env_hash: str | None, is_active: bool) -> str:
     """A short name for one state of drift."""
-    facts = orjson.dumps([str(kind), git_hash, env_hash, is_active, draft])
+    facts = orjson.dumps([str(kind), git_hash, env_hash, is_active, ""])
     return hashlib.sha256(facts).hexdigest()[:32]
 
 
@@ -69,8 +95,9 @@ def describe(
     commits: Mapping[str, str | None],
 ) -> Described:
     """Say what happened to one workflow. A side that should be there and could not be read is said, not guessed."""
-    unread = _unread(finding, before, after)
-    diff = None if unread else diff_workflows(before, after, before_keys=keys, after_keys=keys)
+    unread = "" if finding.details else _unread(finding, before, after)
+    read = not unread and not finding.details
+    diff = diff_workflows(before, after, before_keys=keys, after_keys=keys) if read else None
     sentences = [unread] if unread else _sentences(finding, diff)
     touches = sorted(set(diff.touches) | _callers(diff)) if diff is not None else []
     counts = dict(diff.summary) if diff is not None else {}
@@ -82,7 +109,7 @@ def describe(
         is_active=finding.is_active,
         touches=touches,
         counts=behaviour,
-        draft_only=finding.draft == "draft_only",
+        settings_changed=any(change.kind == "setting" for change in finding.details),
     )
     snapshot = {
         "diff_summary": {
@@ -99,7 +126,13 @@ def describe(
         "snapshot_id": snapshot_id,
         "commits": dict(commits),
         "reasons": list(judged.reasons),
-        "draft": finding.draft,
+        "git_draft_hash": finding.git_draft,
+        "env_draft_hash": finding.env_draft,
+        "details": [{"name": c.name, "before": c.before, "after": c.after} for c in finding.details],
+        # Who it was, as n8n tells; a draft has no author until it is published.
+        "by": {"authors": live.authors, "version_id": live.version_id, "at": live.published_at}
+        if (live := finding.live) is not None and finding.kind == DriftKind.MODIFIED
+        else None,
         # What could not be read is described anew at the next look.
         "signature": "" if unread else finding.signature,
     }
@@ -116,16 +149,18 @@ def _unread(finding: Finding, before: Mapping[str, Any] | None, after: Mapping[s
 
 def _sentences(finding: Finding, diff: WorkflowDiff | None) -> list[str]:
     said = list(diff.sentences) if diff is not None else []
+    if finding.details:
+        return [change.sentence for change in finding.details]
     if finding.kind == DriftKind.ACTIVATION:
-        return [f"The workflow was switched {'on' if finding.is_active else 'off'}."]
+        return [f"The workflow was {'published' if finding.is_active else 'unpublished'}."]
     if finding.kind == DriftKind.ADDED:
         return [f"“{finding.name}” appeared; nobody approved it.", *said[1:]]
     if finding.kind == DriftKind.REMOVED:
         return [f"“{finding.name}” is approved, but no longer there."]
-    if finding.draft == "live":
-        return ["What runs differs from what is approved, although the draft in the editor does not.", *said]
-    if finding.draft == "draft_only":
-        return ["Only the draft in the editor differs; what runs is as approved.", *said]
+    if finding.kind == DriftKind.DRAFT:
+        if finding.env_draft is None:
+            return ["The approved draft is gone; the editor holds what runs.", *said]
+        return ["Only the draft in the editor differs; what runs is not touched by it.", *said]
     return said
 
 

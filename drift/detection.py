@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
+import msgspec
 from django.db.models import F, Q
 from django.db.models.fields.json import KeyTextTransform
 
@@ -23,6 +24,8 @@ from snapshots.hooks import on_captured
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.rehashing import is_behind
 from tenants.scope import tenant_scope
+from workflows.content import LiveVersion
+from workflows.facts import FactChange, changes, loaded_facts
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
@@ -48,7 +51,7 @@ class Standing:
     fresh: list[Finding] = field(default_factory=list)
     same: list[uuid.UUID] = field(default_factory=list)
     gone: list[tuple[uuid.UUID, str]] = field(default_factory=list)
-    active: dict[uuid.UUID, DriftIncident] = field(default_factory=dict)
+    active: dict[tuple[uuid.UUID, str], DriftIncident] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     drifted: int = 0
 
@@ -100,24 +103,26 @@ def detect(
         if run is not None:
             run.check()
         part = fresh[start : start + CHUNK]
-        before, after = contents.both(environment, snapshot_id, [f.key for f in part])
+        texts = contents.both(environment, snapshot_id, [f.key for f in part if f.kind != DriftKind.DRAFT])
+        drafts = contents.both_drafts(environment, snapshot_id, [f.key for f in part if f.kind == DriftKind.DRAFT])
         described = [
             describe(
                 finding,
                 environment_kind=environment.kind,
-                before=before.get(finding.key) if finding.kind != DriftKind.ADDED else None,
-                after=after.get(finding.key) if finding.kind != DriftKind.REMOVED else None,
+                before=sides[0].get(finding.key) if finding.kind != DriftKind.ADDED else None,
+                after=sides[1].get(finding.key) if finding.kind != DriftKind.REMOVED else None,
                 keys=standing.keys,
                 snapshot_id=str(snapshot_id) if snapshot_id else None,
                 commits=commits,
             )
             for finding in part
+            for sides in [drafts if finding.kind == DriftKind.DRAFT else texts]
         ]
         described = [upgrades.attributed(item, attribution) for item in described]
         with _writing(run, environment.tenant_id):
             still = _unchanged(part)
             made = _open_or_refresh(
-                [d for d in described if d.finding.map_id in still], standing.active, policy, environment, snapshot_id
+                [d for d in described if d.finding.place in still], standing.active, policy, environment, snapshot_id
             )
         opened, changed = opened + made[0], changed + made[1]
     return {
@@ -151,10 +156,10 @@ def writer_of(environment: Environment, *, besides: uuid.UUID | None = None) -> 
 def survey(environment: Environment) -> Standing:
     """What drifts, what of it is known, what went away. Needs the tenant's scope; reads only rows that differ."""
     standing = Standing()
-    findings = {f.map_id: f for f in findings_of(environment)}
-    tolerated = _tolerated(list(findings))
-    findings = {k: f for k, f in findings.items() if f.signature not in tolerated.get(k, ())}
-    standing.drifted = len(findings)
+    findings = {f.place: f for f in findings_of(environment)}
+    tolerated = _tolerated([map_id for map_id, _ in findings])
+    findings = {place: f for place, f in findings.items() if f.signature not in tolerated.get(f.map_id, ())}
+    standing.drifted = len({map_id for map_id, _ in findings})
     known = (
         DriftIncident.objects.filter(workflow_env_map__environment_id=environment.pk, incident_state__in=ACTIVE)
         .annotate(signature=KeyTextTransform("signature", "drift_snapshot"))
@@ -162,17 +167,17 @@ def survey(environment: Environment) -> Standing:
         .defer("drift_snapshot", "workflow_env_map__fingerprint", "workflow_env_map__git_fingerprint")
     )
     for incident in known:
-        finding = findings.get(incident.workflow_env_map_id)
+        finding = findings.get((incident.workflow_env_map_id, incident.aspect))
         if finding is None:
             ignored = incident.workflow_env_map.status == MapStatus.IGNORED
             standing.gone.append((incident.pk, "ignored" if ignored else "resolved_itself"))
             continue
-        standing.active[finding.map_id] = incident
+        standing.active[finding.place] = incident
         if incident.signature == finding.signature:  # type: ignore[attr-defined]
             standing.same.append(incident.pk)
     same = set(standing.same)
-    for map_id, finding in findings.items():
-        incident = standing.active.get(map_id)  # type: ignore[assignment]
+    for place, finding in findings.items():
+        incident = standing.active.get(place)  # type: ignore[assignment]
         if incident is None or incident.pk not in same:
             standing.fresh.append(finding)
     if standing.fresh:
@@ -181,15 +186,15 @@ def survey(environment: Environment) -> Standing:
 
 
 def findings_of(environment: Environment) -> list[Finding]:
-    """Every place of the environment that is not as approved. Needs the tenant's scope."""
-    live = _live_hashes(environment)
+    """Every aspect of every place of the environment that is not as approved. Needs the tenant's scope."""
     both = Q(git_content_hash__isnull=False, env_content_hash__isnull=False)
     differs = (
         Q(status=MapStatus.MISSING, git_content_hash__isnull=False)
         | Q(git_content_hash__isnull=True, env_content_hash__isnull=False)
         | (both & ~Q(git_content_hash=F("env_content_hash")))
         | (Q(git_active__isnull=False, env_active__isnull=False) & ~Q(git_active=F("env_active")))
-        | Q(env_workflow_id__in=list(live))
+        | (both & _apart("git_draft_hash", "env_draft_hash"))
+        | Q(git_facts__isnull=False, env_facts__isnull=False) & ~Q(git_facts=F("env_facts"))
     )
     rows = (
         WorkflowEnvMap.objects.filter(differs, environment_id=environment.pk)
@@ -198,42 +203,55 @@ def findings_of(environment: Environment) -> list[Finding]:
         .defer("fingerprint", "git_fingerprint")
         .order_by("pk")
     )
-    found = (_finding(row, live.get(row.env_workflow_id)) for row in rows)
-    return [finding for finding in found if finding is not None]
+    return [finding for row in rows for finding in _findings(row, environment.learnt_settings)]
 
 
-def _finding(row: WorkflowEnvMap, live_hash: str | None) -> Finding | None:
-    git, env, draft = row.git_content_hash, row.env_content_hash, ""
+def _apart(first: str, second: str) -> Q:
+    """Where two columns differ, nulls being values."""
+    return (
+        Q(**{f"{first}__isnull": True, f"{second}__isnull": False})
+        | Q(**{f"{first}__isnull": False, f"{second}__isnull": True})
+        | ~Q(**{first: F(second)})
+    )
+
+
+def _findings(row: WorkflowEnvMap, defaults: Mapping[str, Any]) -> list[Finding]:
+    git, env = row.git_content_hash, row.env_content_hash
     is_active = bool(row.env_active)
     was_active = is_active if row.git_active is None else row.git_active
+    make = partial(
+        Finding,
+        row.pk,
+        row.canonical_workflow.key,
+        row.env_name or row.canonical_workflow.name or row.canonical_workflow.key,
+    )
     if row.status == MapStatus.MISSING:
-        kind, env, is_active = DriftKind.REMOVED, None, False
-    elif git is None:
-        kind, was_active = DriftKind.ADDED, False
-    elif git != env:
-        kind = DriftKind.MODIFIED
-        draft = "draft_only" if is_active and live_hash == git else ""
-    elif is_active and live_hash is not None and live_hash != git:
-        kind, draft = DriftKind.MODIFIED, "live"
-    elif was_active != is_active:
-        kind = DriftKind.ACTIVATION
-    else:
-        return None
-    name = row.env_name or row.canonical_workflow.name or row.canonical_workflow.key
-    return Finding(row.pk, row.canonical_workflow.key, name, kind, git, env, was_active, is_active, draft)
+        return [make(str(DriftKind.REMOVED), git, None, was_active, False)]
+    if git is None:
+        return [make(str(DriftKind.ADDED), git, env, False, is_active)]
+    hashes = (git, env, was_active, is_active)
+    told = _details(row, defaults)
+    archived = tuple(change for change in told if change.kind == "archived")
+    details = tuple(change for change in told if change.kind != "archived")
+    found = []
+    if git != env:
+        live = msgspec.convert(row.live_version, LiveVersion) if row.live_version else None
+        found.append(make(str(DriftKind.MODIFIED), *hashes, live=live))
+    elif was_active != is_active and not archived:
+        found.append(make(str(DriftKind.ACTIVATION), *hashes))
+    if archived:
+        found.append(make(str(DriftKind.ARCHIVED), *hashes, details=archived))
+    if row.git_draft_hash != row.env_draft_hash:
+        drafts = {"git_draft": row.git_draft_hash, "env_draft": row.env_draft_hash}
+        found.append(make(str(DriftKind.DRAFT), *hashes, **drafts))
+    if details:
+        found.append(make(str(DriftKind.DETAILS), *hashes, details=details))
+    return found
 
 
-def _live_hashes(environment: Environment) -> dict[str, str]:
-    """n8n id to the hash of what runs, where n8n 2.x runs something else than the draft."""
-    if environment.last_snapshot_id is None:
-        return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT entry->>'env_workflow_id', entry->>'live_content_hash' FROM snapshots,"
-            " LATERAL jsonb_path_query(workflows, '$[*] ? (exists(@.live_content_hash))') AS entry WHERE id = %s",
-            [environment.last_snapshot_id],
-        )
-        return {row[0]: row[1] for row in cursor.fetchall() if row[0] and row[1]}
+def _details(row: WorkflowEnvMap, defaults: Mapping[str, Any]) -> list[FactChange]:
+    approved, seen = loaded_facts(row.git_facts), loaded_facts(row.env_facts)
+    return changes(approved, seen, defaults=defaults) if approved is not None and seen is not None else []
 
 
 def _tolerated(map_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, set[str]]:
@@ -261,25 +279,27 @@ def _close_gone(gone: Sequence[tuple[uuid.UUID, str]]) -> int:
     return closed
 
 
-def _unchanged(findings: Sequence[Finding]) -> set[uuid.UUID]:
-    """Places that are still as they were when they were found; held until the transaction ends."""
+def _unchanged(findings: Sequence[Finding]) -> set[tuple[Any, str]]:
+    """Those that are still as they were when they were found; their rows are held until the transaction ends."""
     rows = WorkflowEnvMap.objects.select_for_update().filter(pk__in=[f.map_id for f in findings])
-    now = {row[0]: row[1:] for row in rows.values_list("pk", "git_content_hash", "env_content_hash", "status")}
+    columns = ("git_content_hash", "env_content_hash", "git_draft_hash", "env_draft_hash", "status")
+    now = {row[0]: row[1:] for row in rows.values_list("pk", *columns)}
     gone = (MapStatus.IGNORED, MapStatus.DELETED)
     return {
-        f.map_id
+        f.place
         for f in findings
         if f.map_id in now
         and now[f.map_id][0] == f.git_hash
         and (f.kind == DriftKind.REMOVED or now[f.map_id][1] == f.env_hash)
-        and (f.kind == DriftKind.REMOVED) == (now[f.map_id][2] == MapStatus.MISSING)
-        and now[f.map_id][2] not in gone
+        and (f.kind != DriftKind.DRAFT or now[f.map_id][2:4] == (f.git_draft, f.env_draft))
+        and (f.kind == DriftKind.REMOVED) == (now[f.map_id][4] == MapStatus.MISSING)
+        and now[f.map_id][4] not in gone
     }
 
 
 def _open_or_refresh(
     described: Sequence[Described],
-    active: dict[uuid.UUID, DriftIncident],
+    active: dict[tuple[uuid.UUID, str], DriftIncident],
     policy: Any,
     environment: Environment,
     snapshot_id: uuid.UUID | None,
@@ -288,12 +308,13 @@ def _open_or_refresh(
     new: list[DriftIncident] = []
     changed = 0
     for item in described:
-        finding, known = item.finding, active.get(item.finding.map_id)
+        finding, known = item.finding, active.get(item.finding.place)
         values = {
             "kind": finding.kind,
+            "aspect": finding.aspect,
             "severity": item.grade.severity,
             "drift_snapshot": item.drift_snapshot,
-            "drifted_hash": finding.env_hash or "",
+            "drifted_hash": finding.drifted_hash,
             "snapshot_id": snapshot_id,
             "upgrade_id": item.upgrade_id,
             "last_detected_at": now,

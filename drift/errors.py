@@ -120,3 +120,10 @@ class HashesBehind(Conflict):
         "The console compares workflows in a new way, and the hashes of this environment are not of that kind yet."
     )
     recovery = "Wait a minute: the job that makes them anew runs by itself. Then decide again."
+
+
+class MoreHasDrifted(Conflict):
+    code = "DRIFT_015"
+    title = "More of this workflow has drifted"
+    message = "What runs of this workflow has drifted as well, and was not chosen."
+    recovery = "Choose the incident about what runs together with this one, or settle it first."

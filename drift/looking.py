@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from snapshots.manifest import draft_in
 from snapshots.models import Snapshot
 from snapshots.store import blob_name
-from workflows.content import ContentError, dump, fingerprint, live_portable, portable
+from workflows.content import ContentError, draft_of, dump, portable
 from workflows.identity import LIVE, SeenWorkflow, seen_workflow, stored_fingerprint
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n import CachedPage, Page
@@ -28,13 +29,11 @@ from workflows.n8n.errors import TooLarge
 class Memory:
     """What is remembered between looks.
 
-    ``pages``: address to (etag, ids, next); ``digests``: etag to the digest of what the page held; ``live``: n8n id to
-    the digest of what runs, where that is not the draft.
+    ``pages``: address to (etag, ids, next); ``digests``: etag to the digest of what the page held.
     """
 
     pages: dict[str, CachedPage] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
-    live: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         pages = {
@@ -42,7 +41,7 @@ class Memory:
             for address, page in self.pages.items()
             if page.etag in self.digests
         }
-        return {"pages": pages, "live": self.live}
+        return {"pages": pages}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | None) -> Memory:
@@ -50,7 +49,6 @@ class Memory:
         for address, (etag, ids, following, digest) in ((data or {}).get("pages") or {}).items():
             memory.pages[address] = CachedPage(etag, tuple(ids), following)
             memory.digests[etag] = digest
-        memory.live = dict((data or {}).get("live") or {})
         return memory
 
 
@@ -68,17 +66,20 @@ class Look:
         return bool(self.reason)
 
 
-def row_digest(stored: Mapping[str, Any] | None, name: str, active: bool | None, tags: Iterable[str]) -> str:
+def row_digest(
+    stored: Mapping[str, Any] | None, name: str, active: bool | None, facts: Mapping[str, Any] | None
+) -> str:
     """A digest of what a row says was seen; equal to that of the same workflow looked at again."""
-    facts = [stored, name, bool(active), sorted(tags)]
-    return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    told = [stored, name, bool(active), facts]
+    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 class Known(NamedTuple):
-    """A workflow as the rows say it was captured: their digest, and the blob that holds exactly that, if one does."""
+    """A workflow as the rows say it was captured: their digest, and the blobs that hold exactly that, if any do."""
 
     digest: str
     blob: str = ""
+    draft_blob: str = ""
 
 
 NOT_KNOWN = Known("")
@@ -88,23 +89,35 @@ def known_workflows(environment: Environment) -> dict[str, Known]:
     """By n8n id, everything that was there at the last capture. Needs the tenant's scope."""
     blobs = _captured_blobs(environment.last_snapshot_id)
     rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk, status__in=[str(s) for s in LIVE])
-    columns = ("env_workflow_id", "env_content_hash", "fingerprint", "env_name", "env_active", "env_tags")
+    columns = (
+        "env_workflow_id",
+        "env_content_hash",
+        "env_draft_hash",
+        "fingerprint",
+        "env_name",
+        "env_active",
+        "env_tags",
+        "env_facts",
+    )
     known = {}
-    for ident, content_hash, stored, name, active, tags in (
+    for ident, content_hash, draft_hash, stored, name, active, tags, facts in (
         rows.exclude(env_workflow_id="").values_list(*columns).iterator()
     ):
-        blob = blobs.get((ident, content_hash, name, bool(active), tuple(tags or ())), "")
-        known[ident] = Known(row_digest(stored, name, active, tags), blob)
+        found = blobs.get((ident, content_hash, draft_hash, name, bool(active), tuple(tags or ())), ("", ""))
+        known[ident] = Known(row_digest(stored, name, active, facts), *found)
     return known
 
 
-def _captured_blobs(snapshot_id: Any) -> dict[tuple[Any, ...], str]:
+def _captured_blobs(snapshot_id: Any) -> dict[tuple[Any, ...], tuple[str, str]]:
     """The blobs of the last snapshot, by all that a row says of a workflow: rows may have moved on since."""
     entries = Snapshot.objects.filter(pk=snapshot_id).values_list("workflows", flat=True).first() or ()
-    return {
-        (e["env_workflow_id"], e["content_hash"], e["name"], e["active"], tuple(e.get("tags") or ())): e["blob"]
-        for e in entries
-    }
+    found = {}
+    for entry in entries:
+        draft = draft_in(entry)
+        told = (entry["content_hash"], draft.content_hash if draft else None, entry["name"], entry["active"])
+        place = (entry["env_workflow_id"], *told, tuple(entry.get("tags") or ()))
+        found[place] = (entry["blob"], draft.blob if draft else "")
+    return found
 
 
 def look(
@@ -126,7 +139,7 @@ def look(
                 if memory.digests.get(page.etag) != joined(known, page.ids):
                     found.reason = "A page is as it was some time ago, and not as it was captured last."
             else:
-                found.reason = _compare(page.items, known, memory)
+                found.reason = _compare(page.items, known)
                 if not found.reason and page.etag and len(page.items) == len(page.ids):
                     memory.digests[page.etag] = joined(known, page.ids)
             unseen.difference_update(page.ids)
@@ -140,39 +153,26 @@ def look(
     return found
 
 
-def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, Known], memory: Memory) -> str:
+def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, Known]) -> str:
     """Why the items are not as the rows say, or nothing."""
     for raw in items:
         captured = known.get(raw["id"], NOT_KNOWN)
         try:
-            content = portable(raw)
-            if blob_name(dump(content)) != captured.blob:
+            content, draft = portable(raw), draft_of(raw)
+            blobs = (blob_name(dump(content)), blob_name(dump(draft)) if draft is not None else "")
+            if blobs != (captured.blob, captured.draft_blob):
                 seen = seen_workflow(raw, content)
                 if _digest(seen) != captured.digest:
                     told = "is new" if captured is NOT_KNOWN else "is not as it was captured last"
                     return f"“{seen.name}” {told}."
         except (ContentError, TypeError, AttributeError, ValueError, RecursionError):
             return "A workflow has a shape that cannot be read."
-        running = live_portable(raw)
-        now = _live_digest(running) if running is not None else None
-        if memory.live.get(raw["id"]) != now:
-            if now is None:
-                memory.live.pop(raw["id"])
-            else:
-                memory.live[raw["id"]] = now
-            return f"What runs of “{content['name']}” is not what ran before, although the draft is the same."
     return ""
 
 
 def _digest(seen: SeenWorkflow) -> str:
-    stored = stored_fingerprint(seen.fingerprint, seen.node_types)
-    return row_digest(stored, seen.name[:500], seen.active, {t[:120] for t in seen.tags})
-
-
-def _live_digest(content: Mapping[str, Any]) -> str:
-    mark = fingerprint(content)
-    facts = [mark.body, list(mark.workflow_refs), list(mark.credential_names)]
-    return hashlib.sha256(orjson.dumps(facts)).hexdigest()[:32]
+    stored = stored_fingerprint(seen.fingerprint, seen.node_types, seen.draft)
+    return row_digest(stored, seen.name[:500], seen.active, seen.facts.to_json())
 
 
 def joined(known: Mapping[str, Known], ids: Iterable[str]) -> str:

@@ -21,7 +21,31 @@ class DriftKind(models.TextChoices):
     MODIFIED = "modified", "Content changed"
     ADDED = "added", "Appeared"
     REMOVED = "removed", "Disappeared"
-    ACTIVATION = "activation", "Switched on or off"
+    ACTIVATION = "activation", "Published or unpublished"
+    ARCHIVED = "archived", "Archived or unarchived"
+    DRAFT = "draft", "Draft changed"
+    DETAILS = "details", "Tags, folder or settings changed"
+
+
+class DriftAspect(models.TextChoices):
+    """What of a workflow drifts: each is an incident of its own."""
+
+    WORKFLOW = "workflow", "What runs"
+    ARCHIVE = "archive", "Archive"
+    DRAFT = "draft", "Draft"
+    DETAILS = "details", "Details"
+
+
+ASPECT_OF: dict[str, DriftAspect] = {
+    DriftKind.ARCHIVED: DriftAspect.ARCHIVE,
+    DriftKind.DRAFT: DriftAspect.DRAFT,
+    DriftKind.DETAILS: DriftAspect.DETAILS,
+}
+
+
+def aspect_of(kind: str) -> DriftAspect:
+    """The aspect that a kind of drift belongs to."""
+    return ASPECT_OF.get(kind, DriftAspect.WORKFLOW)
 
 
 class IncidentState(models.TextChoices):
@@ -37,7 +61,7 @@ ACTIVE = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
 
 
 class DriftIncident(TenantModel):
-    """One workflow in one environment that is not as approved.
+    """One aspect of a workflow in one environment that is not as approved.
 
     ``drift_snapshot`` holds ``diff_summary`` (sentences and counts), ``full_diff``, both hashes, the snapshot and
     commits it was found in.
@@ -45,6 +69,7 @@ class DriftIncident(TenantModel):
 
     workflow_env_map = models.ForeignKey(WorkflowEnvMap, on_delete=models.CASCADE, related_name="drift_incidents")
     kind = models.CharField(max_length=12, choices=DriftKind.choices, default=DriftKind.MODIFIED)
+    aspect = models.CharField(max_length=12, choices=DriftAspect.choices, default=DriftAspect.WORKFLOW)
     severity = models.CharField(max_length=12, choices=Severity.choices)
     incident_state = models.CharField(max_length=16, choices=IncidentState.choices, default=IncidentState.OPEN)
     drift_snapshot = models.JSONField(default=dict)
@@ -74,7 +99,7 @@ class DriftIncident(TenantModel):
         db_table = "drift_incidents"
         constraints = [
             models.UniqueConstraint(
-                fields=["workflow_env_map"],
+                fields=["workflow_env_map", "aspect"],
                 condition=Q(incident_state__in=["OPEN", "ACKNOWLEDGED"]),
                 name="drift_incidents_one_active",
             )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
-from snapshots.canonical import in_git
+from snapshots.canonical import WithDraft, canonical_content, in_git
 from snapshots.rehashing import ensure_current
 from snapshots.services import commit_canonical
-from workflows.content import fingerprint, portable
+from workflows.content import draft_of, fingerprint, portable
+from workflows.facts import only, with_details, without
 from workflows.gateway import client_for
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
@@ -22,15 +23,15 @@ from workflows.n8n.errors import RemoteNotFound
 
 from . import hooks
 from .errors import ReconcileFailed, SeenMeanwhile, WrongState
-from .models import DriftIncident, DriftKind, IncidentState
-from .settling import Job, conclude, places_of, refused, settle, standing_ids, take_down, what
+from .models import DriftAspect, DriftIncident, DriftKind, IncidentState
+from .settling import Item, Job, aspects_by_key, conclude, places_of, refused, settle, standing_ids, take_down, what
 
 
 def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
     """Take what is seen as approved; see ``services.reconcile``."""
     job = Job.of(run, environment)
     update_git = bool(run.params.get("update_git", True))
-    read: dict[str, dict[str, Any]] = {}
+    read: dict[str, WithDraft] = {}
     ensure_current(run, environment, step="before")
     found = run.step("read", "Read the workflows and compare with what was looked at", lambda: _read(job, read))
     job.failed += found["failed"]
@@ -48,7 +49,7 @@ def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
     return conclude(job, result, bool(settled), ReconcileFailed)
 
 
-def _read(job: Job, into: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _read(job: Job, into: dict[str, WithDraft]) -> dict[str, Any]:
     """Fetch what is there; contents go into ``into`` by key, what is not as it was seen is refused."""
     failed: list[dict[str, Any]] = []
     raws: dict[str, dict[str, Any]] = {}
@@ -70,13 +71,17 @@ def _read(job: Job, into: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 failed.append(item.failure(error))
                 continue
             switched = raw is not None and item.was_switched(bool(raw.get("active")))
+            if item.kind == DriftKind.DRAFT and raw is not None:
+                draft = draft_of(raw)
+                draft_hash = fingerprint(draft).content_hash(keys) if draft is not None else None
+                switched |= (draft_hash if draft_hash != value else None) != item.expected_draft
             if switched or value != item.expected_hash:
                 details = {"expected": item.expected_hash, "found": value, "switched": switched}
                 failed.append(item.failure(SeenMeanwhile(details=details)))
             elif raw is not None:
                 raws[item.key] = raw
     take_down(job, raws)
-    into.update({key: portable(raw) for key, raw in raws.items()})
+    into.update({key: WithDraft(portable(raw), draft_of(raw)) for key, raw in raws.items()})
     return {"failed": failed, "hashes": {item.key: item.expected_hash for item in job.items if item.key in raws}}
 
 
@@ -87,10 +92,10 @@ def _fetch(client: N8nClient, env_workflow_id: str) -> dict[str, Any] | None:
         raw = client.get_workflow(env_workflow_id)
     except RemoteNotFound:
         return None
-    return None if raw.get("isArchived") else raw
+    return raw
 
 
-def _commit(job: Job, read: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _commit(job: Job, read: dict[str, WithDraft]) -> dict[str, Any]:
     items = job.remaining()
     if any(item.kind != DriftKind.REMOVED and item.key not in read for item in items):
         # Begun again after a crash: what was read is read anew, and refused if it has changed since.
@@ -98,7 +103,7 @@ def _commit(job: Job, read: dict[str, dict[str, Any]]) -> dict[str, Any]:
         lost = {failure["incident_id"] for failure in again["failed"]}
         job.failed += [failure for failure in again["failed"] if failure["incident_id"] in {i.id for i in items}]
         items = [item for item in items if item.id not in lost]
-    changes = {item.key: None if item.kind == DriftKind.REMOVED else read[item.key] for item in items}
+    changes = _changes(job, items, read)
     if not changes:
         return {"commit": ""}
     subject = f"Reconcile {what(items)} in {job.environment.name}"
@@ -119,6 +124,32 @@ def _commit(job: Job, read: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"commit": sha}
 
 
+def _changes(job: Job, items: Sequence[Item], read: Mapping[str, WithDraft]) -> dict[str, WithDraft | None]:
+    """What becomes approved: of each workflow only the aspects that were chosen, the rest as it is approved now."""
+    chosen = aspects_by_key(items)
+    partly = [key for key, aspects in chosen.items() if DriftAspect.WORKFLOW not in aspects]
+    contents = canonical_content(job.environment, partly) if partly else {}
+    drafts = canonical_content(job.environment, partly, drafts=True) if partly else {}
+    changes: dict[str, WithDraft | None] = {}
+    for item in items:
+        if item.kind == DriftKind.REMOVED:
+            changes[item.key] = None
+            continue
+        seen = read[item.key]
+        if item.key not in contents:
+            changes[item.key] = seen
+            continue
+        aspects = chosen[item.key]
+        content = dict(contents[item.key])
+        if DriftAspect.ARCHIVE in aspects:
+            content = {**without(content, ("archived",)), **only(seen.content, ("archived", "active"))}
+        if DriftAspect.DETAILS in aspects:
+            content = with_details(content, seen.content)
+        draft = seen.draft if DriftAspect.DRAFT in aspects else drafts.get(item.key)
+        changes[item.key] = WithDraft(content, draft)
+    return changes
+
+
 def _equal(job: Job) -> dict[str, Any]:
     with job.run.fenced():
         rows = {str(row.pk): row for row in places_of(job.items)}
@@ -126,7 +157,8 @@ def _equal(job: Job) -> dict[str, Any]:
     for item in job.remaining():
         row = rows[item.map_id]
         seen = None if item.kind == DriftKind.REMOVED else row.env_content_hash
-        if row.git_content_hash != seen:
+        wrong = item.aspect == DriftAspect.WORKFLOW and row.git_content_hash != seen
+        if wrong or (item.kind == DriftKind.DRAFT and row.git_draft_hash != row.env_draft_hash):
             details = {"approved": row.git_content_hash, "found": seen}
             failed.append(item.failure(SeenMeanwhile(details=details)))
     return {"failed": failed}

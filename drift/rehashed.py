@@ -13,7 +13,7 @@ from workflows.models import Environment
 
 from .describing import signature
 from .detection import TOLERATING
-from .models import ACTIVE, DriftIncident, DriftKind, N8nUpgrade
+from .models import ACTIVE, DriftAspect, DriftIncident, DriftKind, N8nUpgrade
 
 
 @on_rehashed
@@ -36,8 +36,10 @@ def _changes(row: DriftIncident, place: Rehashed) -> dict[str, Any]:
     if git != place.old_git or (env != place.old_env and row.kind != DriftKind.REMOVED):
         return {}
     new_env = None if row.kind == DriftKind.REMOVED else place.new_env
-    facts = bool(snapshot.get("is_active")), str(snapshot.get("draft") or "")
-    before, after = (signature(row.kind, git, env, *facts), signature(row.kind, place.new_git, new_env, *facts))
+    if row.aspect != DriftAspect.WORKFLOW:
+        return {"drift_snapshot": {**snapshot, "git_content_hash": place.new_git, "env_content_hash": new_env}}
+    active = bool(snapshot.get("is_active"))
+    before, after = signature(row.kind, git, env, active), signature(row.kind, place.new_git, new_env, active)
     told = {**snapshot, "git_content_hash": place.new_git, "env_content_hash": new_env}
     for name in ("signature", "tolerates"):
         if snapshot.get(name) == before:

@@ -337,9 +337,9 @@ def _described(row: DriftIncident) -> dict[str, Any]:
         "key": place.canonical_workflow.key,
         "name": place.env_name or place.canonical_workflow.name,
         "kind": row.kind,
-        "expected_hash": row.drifted_hash or None,
+        "expected_hash": (row.drift_snapshot.get("env_content_hash") or row.drifted_hash) or None,
         "expected_active": row.drift_snapshot.get("is_active"),
-        "draft": row.drift_snapshot.get("draft", ""),
+        "expected_draft": row.drift_snapshot.get("env_draft_hash"),
     }
 
 

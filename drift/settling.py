@@ -21,12 +21,13 @@ from workflows.recording import record_seen
 
 from . import policies, states
 from .errors import Overdue
-from .models import ACTIVE, DriftIncident, IncidentState
+from .models import ACTIVE, DriftIncident, IncidentState, aspect_of
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One incident as the person saw it: with which content (``expected_hash``), and whether it was switched on."""
+    """One incident as the person saw it: with which content (``expected_hash``), whether it was published, and, where
+    the draft is what drifted, with which draft."""
 
     id: str
     map_id: str
@@ -35,7 +36,12 @@ class Item:
     kind: str
     expected_hash: str | None = None
     expected_active: bool | None = None
-    draft: str = ""
+    expected_draft: str | None = None
+
+    @property
+    def aspect(self) -> str:
+        """What of the workflow is to be settled."""
+        return str(aspect_of(self.kind))
 
     def was_switched(self, active: bool) -> bool:
         """Whether somebody has switched it since it was looked at."""
@@ -76,6 +82,14 @@ def what(items: Sequence[Item]) -> str:
 def places_of(items: Sequence[Item]) -> list[WorkflowEnvMap]:
     rows = WorkflowEnvMap.objects.filter(pk__in=[item.map_id for item in items])
     return list(rows.select_related("canonical_workflow").defer("fingerprint", "git_fingerprint"))
+
+
+def aspects_by_key(items: Sequence[Item]) -> dict[str, set[str]]:
+    """Of each workflow, what is to be settled: several incidents may stand for one."""
+    found: dict[str, set[str]] = {}
+    for item in items:
+        found.setdefault(item.key, set()).add(item.aspect)
+    return found
 
 
 def standing_ids(items: Sequence[Item]) -> set[str]:

@@ -17,9 +17,15 @@ content changed: credentials, trigger,
 webhook, code, HTTP or who may call it       high
 ===========================================  ========
 
+archived, and was published                   high
+archived or unarchived otherwise             low
+a setting that is not compared as content    medium
+tags, folder or description                  low
+only the draft, beside what runs             low
+
 Production and active: one level up (at most critical). Production and inactive: as it is. Staging: at most high.
-Development: one level down, at most medium. Only the draft of n8n 2.x changed while what runs is as approved: one
-level down. Places on the canvas, notes and pinned data are no drift at all: they are not part of the hash.
+Development: one level down, at most medium. A draft runs nothing, and tags change nothing: those stay low. Places on
+the canvas, notes and pinned data are no drift at all: they are not part of the hash.
 """
 
 from __future__ import annotations
@@ -61,17 +67,21 @@ def grade(
     is_active: bool,
     touches: Collection[str] = (),
     counts: Mapping[str, Any] | None = None,
-    draft_only: bool = False,
+    settings_changed: bool = False,
 ) -> Grade:
     """Judge one drift.
 
-    ``kind``: modified, added, removed or activation. ``was_active`` is as approved, ``is_active`` as seen.
-    ``touches`` and ``counts`` come from the diff; ``draft_only`` says that what runs is still as approved.
+    ``kind`` as in ``models.DriftKind``. ``was_active`` is as approved, ``is_active`` as seen. ``touches`` and
+    ``counts`` come from the diff; ``settings_changed``: a setting is among the details that changed.
     """
+    if kind == "draft":
+        return Grade(LEVELS[0], ("Only the draft in the editor differs; what runs is as approved.",))
+    if kind == "details" and not settings_changed:
+        return Grade(LEVELS[0], ("Tags, folder or description changed; nothing runs otherwise.",))
     live = was_active or is_active
     level, reasons = _base(kind, was_active, is_active, touches, counts or {})
     if environment_kind == "production":
-        if live and not draft_only:
+        if live:
             level += 1
             reasons.append("It is active in production: this is live traffic.")
         else:
@@ -82,9 +92,6 @@ def grade(
     else:
         level = min(level - 1, 1)
         reasons.append("Development counts one level lower.")
-    if draft_only:
-        level -= 1
-        reasons.append("Only the draft differs; what runs is as approved.")
     return Grade(LEVELS[max(0, min(level, 3))], tuple(reasons))
 
 
@@ -101,7 +108,11 @@ def _base(
             )
         )
     if kind == "activation":
-        return 2, [f"The workflow was switched {'on' if is_active else 'off'} outside the console."]
+        return 2, [f"The workflow was {'published' if is_active else 'unpublished'} outside the console."]
+    if kind == "archived":
+        return (2, ["An approved workflow that ran was archived."]) if was_active else (0, ["It did not run."])
+    if kind == "details":
+        return 1, ["A setting changed that the console does not know yet: it may change how the workflow runs."]
     if kind == "added":
         if is_active:
             return 2, ["A workflow that nobody approved is active."]
@@ -115,5 +126,5 @@ def _base(
         reasons = ["Content changed, away from credentials, triggers, webhooks, code and calls to other systems."]
     if was_active != is_active:
         level = max(level, 2)
-        reasons.append(f"It was also switched {'on' if is_active else 'off'}.")
+        reasons.append(f"It was also {'published' if is_active else 'unpublished'}.")
     return level, reasons

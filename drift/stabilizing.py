@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from operations.effects import Effect, Looked
 from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core.errors import OpsError
@@ -18,13 +17,13 @@ from snapshots.services import canonical_content
 from workflows.gateway import client_for
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
-from workflows.writes import to_n8n
+from workflows.writes import Release
 
 from . import contents
 from .describing import signature
-from .errors import NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
-from .models import DriftKind, IncidentState
-from .settling import Job, conclude, places_of, refused, settle, standing_ids, take_down, what
+from .errors import MoreHasDrifted, NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
+from .models import DriftAspect, DriftKind, IncidentState
+from .settling import Job, aspects_by_key, conclude, places_of, refused, settle, standing_ids, take_down, what
 
 
 def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
@@ -52,7 +51,6 @@ def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
     for written in report.failed:
         if written.key in by_key:
             job.failed.append(by_key[written.key].failure(written.error or {"message": "The write failed."}))
-    _publish(job, actions)
     proved = run.step("prove", "Read back and compare the hashes", lambda: _prove(job, actions, report))
     job.failed += proved["failed"]
     settled = run.step(
@@ -69,6 +67,7 @@ def _plan(job: Job) -> dict[str, Any]:
     with job.run.fenced():
         rows = {str(row.pk): row for row in places_of(job.items)}
         standing = standing_ids(job.items)
+    chosen = aspects_by_key(job.items)
     failed: list[dict[str, Any]] = []
     actions: dict[str, dict[str, Any]] = {}
     for item in job.items:
@@ -90,6 +89,19 @@ def _plan(job: Job) -> dict[str, Any]:
         else:
             action["do"] = "restore"
         as_approved = found is not None and found == row.git_content_hash
+        if not as_approved and DriftAspect.WORKFLOW not in chosen[item.key] and not gone:
+            failed.append(item.failure(MoreHasDrifted()))
+            continue
+        drafted = DriftAspect.DRAFT in chosen[item.key] or row.env_draft_hash in (None, row.git_draft_hash)
+        if item.kind == DriftKind.DRAFT and row.env_draft_hash not in (item.expected_draft, row.git_draft_hash):
+            drafted = False
+        if not drafted and not force:
+            details = {"expected_draft": item.expected_draft, "draft": row.env_draft_hash}
+            failed.append(
+                item.failure(SeenMeanwhile("Its draft in n8n is not the one that was looked at.", details=details))
+            )
+            continue
+        action["draft"] = row.env_draft_hash
         switched = not gone and item.was_switched(bool(row.env_active)) and bool(row.env_active) != bool(row.git_active)
         if (switched or (found != item.expected_hash and not as_approved)) and not force:
             details = {"expected": item.expected_hash, "found": found, "switched": switched}
@@ -117,38 +129,21 @@ def _write(job: Job, actions: Mapping[str, Mapping[str, Any]], snapshot_id: uuid
         for key, content in wanted.items()
     }
     chosen |= {key: {**c, "active": False} for key, c in contents.seen(job.environment, snapshot_id, resting).items()}
+    drafts = canonical_content(job.environment, restoring, drafts=True) if restoring else {}
+    drafts |= contents.seen_drafts(job.environment, snapshot_id, resting)
     return restore_into(
         job.run,
         environment=job.environment,
         prefix="stabilize",
         contents=chosen,
+        drafts=drafts,
         expected={key: action["expected"] for key, action in actions.items()},
+        expected_drafts={key: {action["draft"]} for key, action in actions.items() if "draft" in action},
+        release=Release("As approved", "Stabilized: put back to what is approved."),
         delete=deleting,
         origin=canonical_references(job.environment),
         tolerant=True,
     )
-
-
-def _publish(job: Job, actions: Mapping[str, Mapping[str, Any]]) -> None:
-    """Where only what runs differed (n8n 2.x), the draft is as approved already: publish it."""
-    for item in job.remaining():
-        if item.draft != "live" or item.key not in actions:
-            continue
-        there = str(actions[item.key]["env_workflow_id"])
-
-        def act(there: str = there) -> dict[str, Any]:
-            with client_for(job.environment) as client:
-                client.activate(there)
-            return {"env_workflow_id": there}
-
-        title = f"Publish {item.name or item.key} as approved"
-        try:
-            said = to_n8n(job.environment, item.key, item.name, method="POST", path=f"/workflows/{there}/activate")
-            job.run.effect(Effect(f"publish:{item.key}", title, {"id": there}, act, lambda _i: Looked.not_done(), said))
-        except UnknownOutcome:
-            raise
-        except OpsError as error:
-            job.failed.append(item.failure(error))
 
 
 def _prove(job: Job, actions: Mapping[str, Mapping[str, Any]], report: RestoreReport) -> dict[str, Any]:
@@ -174,7 +169,11 @@ def _prove(job: Job, actions: Mapping[str, Mapping[str, Any]], report: RestoreRe
         action, row = actions[item.key]["do"], rows.get(item.key)
         if action in ("nothing", "delete") or row is None:
             continue
-        if action == "restore" and (item.key not in raws or row.env_content_hash != row.git_content_hash):
+        written = report.results.get(item.key)
+        residue = {left.get("path") for left in written.left} if written is not None else set()
+        wrong_draft = "draft" not in residue and row.env_draft_hash != row.git_draft_hash
+        wrong = item.key not in raws or row.env_content_hash != row.git_content_hash or wrong_draft
+        if action == "restore" and wrong:
             details = {"approved": row.git_content_hash, "found": hashes.get(item.key)}
             failed.append(item.failure(SeenMeanwhile(details=details)))
         elif action == "deactivate" and row.env_active:

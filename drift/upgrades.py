@@ -29,7 +29,7 @@ from workflows.n8n.instance import InstanceMark, mark_from, read_mark
 from workflows.upgrading import Side, UpgradeChange, Verdict, change_from, common_settings, judge
 
 from .describing import Described
-from .models import N8nInstance, N8nUpgrade
+from .models import DriftAspect, N8nInstance, N8nUpgrade
 from .severity import Grade, grade
 
 if TYPE_CHECKING:
@@ -314,6 +314,8 @@ class Attribution:
 def attributed(described: Described, attribution: Attribution) -> Described:
     """The same drift as n8n's own doing, graded by its effect; unchanged where no upgrade explains it."""
     finding = described.finding
+    if finding.aspect != DriftAspect.WORKFLOW:
+        return described
     found = attribution.of(finding.key, (finding.git_hash, finding.was_active), (finding.env_hash, finding.is_active))
     if found is None:
         return described

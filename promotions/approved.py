@@ -9,11 +9,12 @@ from typing import Any
 from operations.engine import Run
 from snapshots.models import Snapshot
 from workflows.models import Environment
-from workflows.writes import WriteItem, pending
+from workflows.writes import Release, WriteItem, pending
 
 from . import material
 from .errors import PlanStale
 from .mapping import keys_in_target, map_workflow, target_ids
+from .options import SourceVersion
 from .sides import Facts, Place, Side
 
 
@@ -21,9 +22,15 @@ class Approved:
     """The contents of one plan. ``items`` are those of the plan's that are written, by key."""
 
     def __init__(
-        self, plan: Mapping[str, Any], items: Mapping[str, dict[str, Any]], source: Environment, target: Environment
+        self,
+        plan: Mapping[str, Any],
+        items: Mapping[str, dict[str, Any]],
+        source: Environment,
+        target: Environment,
+        release: Release = Release(),  # noqa: B008 - frozen
     ) -> None:
         self.plan, self.items, self.source, self.target = plan, items, source, target
+        self.release = release
         #: Keys of the workflows that the target does not have yet.
         self.creating = frozenset(key for key, item in items.items() if item["action"] == "create")
 
@@ -41,7 +48,8 @@ class Approved:
             snapshot = Snapshot.objects.defer("workflows").filter(pk=self.plan["source"]["snapshot_id"]).first()
         if snapshot is None:
             raise PlanStale("The snapshot of the source that the plan was made from is gone.")
-        return material.Reader(snapshot, list(self.items))
+        version = str((self.plan.get("options") or {}).get("version") or SourceVersion.PUBLISHED)
+        return material.Reader(snapshot, list(self.items), version=version)
 
     def write_items(self, reader: material.Reader) -> list[WriteItem]:
         """One for each workflow that is created or updated; contents are loaded when they are written."""
@@ -60,6 +68,9 @@ class Approved:
             content=lambda: self.content_for(item, reader),
             active=item["active"],
             expected_active=None if create else item["target"]["active"],
+            archived=None if create else False,
+            expected_drafts=None if create else frozenset({item.get("expected_draft_hash")}),
+            release=self.release,
             tags=item["tags"] if create else None,
             expected_hash=item["expected_hash"],
             needs=self.creating & {*item["depends_on"], *_self_call(item)},

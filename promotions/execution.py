@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
 
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted
@@ -32,9 +35,10 @@ from snapshots.gathering import Gathered
 from snapshots.models import Snapshot, SnapshotType
 from workflows import identity
 from workflows.gateway import client_for
+from workflows.identity import SeenWorkflow
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
-from workflows.writes import EditedMeanwhile, Resolver, Written, perform
+from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perform
 
 from . import gates
 from .approved import Approved
@@ -42,7 +46,7 @@ from .endings import error_again, short, told_error
 from .errors import PlanStale, PreSnapshotFailed, WriteFailed
 from .models import Promotion, PromotionStatus
 from .settling import snapshot_id_for
-from .target import differences, reading_of
+from .target import differences, draft_hash_in, reading_of
 
 CONCURRENCY = 4
 LISTED = 200
@@ -55,20 +59,28 @@ class Execution:
         self.run = run
         self.promotion_id = uuid.UUID(str(run.params["promotion_id"]))
         with run.fenced():
-            self.promotion = Promotion.objects.select_related("source_environment", "target_environment").get(
-                pk=self.promotion_id
-            )
+            self.promotion = Promotion.objects.select_related(
+                "source_environment", "target_environment", "created_by", "tenant"
+            ).get(pk=self.promotion_id)
         self.source: Environment = self.promotion.source_environment
         self.target: Environment = self.promotion.target_environment
         self.plan: dict[str, Any] = self.promotion.plan or dict(gates.EMPTY_PLAN)
         self.items: dict[str, dict[str, Any]] = {
             item["key"]: item for item in self.plan["items"] if item["action"] != "unchanged"
         }
-        self.approved = Approved(self.plan, self.items, self.source, self.target)
+        self.approved = Approved(self.plan, self.items, self.source, self.target, self._release())
         self.pre_id = snapshot_id_for(run.operation.pk, "pre")
         self.post_id = snapshot_id_for(run.operation.pk, "post")
         self.gathered: Gathered | None = None
         self._kept = contextlib.ExitStack()
+
+    def _release(self) -> Release:
+        """How n8n's own history names what this promotion publishes."""
+        asked = self.promotion.created_by
+        by = f" by {asked.name or asked.email}" if asked is not None else ""
+        origin = next(iter(settings.CSRF_TRUSTED_ORIGINS), "").rstrip("/")
+        path = reverse("promotion", kwargs={"tenant_slug": self.promotion.tenant.slug, "pk": self.promotion.pk})
+        return Release(self.promotion.name, f"Promoted from {self.source.name}{by}. {origin}{path}")
 
     # -- forward ------------------------------------------------------------------------------------------------
 
@@ -168,7 +180,9 @@ class Execution:
         for item in self.plan["items"]:
             entry = there.get(item["key"]) or {}
             found = entry.get("content_hash")
-            if found != item["expected_hash"] or (entry and gates.switched_since(item, bool(entry.get("active")))):
+            edited = bool(entry) and draft_hash_in(entry) != item.get("expected_draft_hash")
+            switched = bool(entry) and gates.switched_since(item, bool(entry.get("active")))
+            if found != item["expected_hash"] or edited or switched:
                 changed.append(
                     {"key": item["key"], "name": item["name"], "expected": item["expected_hash"], "found": found}
                 )
@@ -247,6 +261,7 @@ class Execution:
                         "wanted_hash": item["wanted_hash"],
                         "found_hash": found,
                         "active": live.active if live else None,
+                        "listening": written[key].listening,
                         "ok": found == item["wanted_hash"] and bool(live and live.active == item["active"]),
                     }
                 )
@@ -259,6 +274,7 @@ class Execution:
             equal, elsewhere = differences(reading, pre.workflows, resolver, leave_out=set(ids.values()))
             return {
                 "workflows": rows,
+                "not_proven": _not_proven(rows),
                 "promoted": len(rows),
                 "others_unchanged": equal,
                 "changed_elsewhere": [found.to_dict() for found in elsewhere[:LISTED]],
@@ -279,7 +295,7 @@ class Execution:
                 seen = gathered.seen.get(ids[key])
                 if seen is None or resolver.hash_of(seen.fingerprint) != item["wanted_hash"]:
                     raise EditedMeanwhile(f"“{item['name']}” was changed before it could be approved.")
-                changes[key] = Stored(gathered.extras[ids[key]]["blob"], seen.fingerprint, seen.active)
+                changes[key] = _stored(gathered, seen)
             sha = commit_canonical(
                 self.run,
                 environment=self.target,
@@ -392,3 +408,20 @@ class Execution:
         if self.promotion.status == PromotionStatus.CANCELLED:
             raise Cancelled
         raise error_again(result.get("error") or {})
+
+
+def _stored(gathered: Gathered, seen: SeenWorkflow) -> Stored:
+    """What was just proven to be there, as it lies in Git already."""
+    extra = gathered.extras[seen.env_workflow_id]
+    draft_blob = extra["draft"]["blob"] if "draft" in extra else ""
+    return Stored(extra["blob"], seen.fingerprint, seen.active, seen.facts, draft_blob, seen.draft)
+
+
+def _not_proven(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What runs by n8n's word alone: addresses about which nobody could be asked, and starters without an address."""
+    found = []
+    for row in rows:
+        unknown = sorted(address for address, answer in row["listening"].items() if answer != "listening")
+        if row["active"] and (unknown or not row["listening"]):
+            found.append({"key": row["key"], "name": row["name"], "addresses": unknown})
+    return found[:LISTED]

@@ -18,7 +18,7 @@ from workflows.normalization import NORMALIZATION_VERSION
 from . import material
 from .errors import ApprovalNeeded, Dangling, DriftBlocks, NothingToPromote, PlanStale, TargetLocked
 from .models import Promotion, PromotionStatus
-from .options import Options
+from .options import Options, SourceVersion
 from .planning import plan_hash
 
 OLD_CAPTURE = timedelta(hours=24)
@@ -137,10 +137,11 @@ def changed_since(promotion: Promotion, plan: Mapping[str, Any]) -> list[dict[st
             environment_id__in=[promotion.source_environment_id, promotion.target_environment_id],
             canonical_workflow__key__in=keys,
             status__in=[str(s) for s in present],
-        ).values_list("environment_id", "canonical_workflow__key", "env_content_hash", "env_active")
-        seen, active = {}, {}
-        for environment_id, key, found, is_active in rows:
-            seen[environment_id, key], active[environment_id, key] = found, is_active
+        ).values_list("environment_id", "canonical_workflow__key", "env_content_hash", "env_draft_hash", "env_active")
+        seen, drafts, active = {}, {}, {}
+        for environment_id, key, found, draft, is_active in rows:
+            seen[environment_id, key], drafts[environment_id, key] = found, draft
+            active[environment_id, key] = is_active
     changed = []
     for item in items:
         sides = (
@@ -148,9 +149,12 @@ def changed_since(promotion: Promotion, plan: Mapping[str, Any]) -> list[dict[st
             ("target", promotion.target_environment_id, item["expected_hash"]),
         )
         for side, environment_id, expected in sides:
-            found = seen.get((environment_id, item["key"]))
-            now = active.get((environment_id, item["key"]))
-            if found != expected or (side == "target" and found and switched_since(item, bool(now))):
+            place = (environment_id, item["key"])
+            found, now = seen.get(place), active.get(place)
+            if side == "source" and item["source"].get("version") == SourceVersion.DRAFT:
+                found = drafts.get(place) or found
+            edited = side == "target" and found and drafts.get(place) != item.get("expected_draft_hash")
+            if found != expected or edited or (side == "target" and found and switched_since(item, bool(now))):
                 row = {"key": item["key"], "name": item["name"], "side": side, "expected": expected, "found": found}
                 changed.append(row)
     return changed
@@ -221,6 +225,5 @@ def first_refusal(gates: list[Gate]) -> OpsError | None:
 
 def options_of(promotion: Promotion) -> Options:
     """The choices stored on the row."""
-    return Options.read(
-        {k: v for k, v in promotion.options.items() if k in ("active", "include_required", "require_approval")}
-    )
+    chosen = ("active", "version", "include_required", "require_approval")
+    return Options.read({k: v for k, v in promotion.options.items() if k in chosen})

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from snapshots.manifest import draft_in
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
+from workflows.content import parse
+
+from .options import SourceVersion
 
 READ_AHEAD = 64
 
@@ -17,15 +21,26 @@ READ_AHEAD = 64
 Contents = dict[str, tuple[Mapping[str, Any], dict[str, Any]]]
 
 
-def load(snapshot: Snapshot, keys: Iterable[str] | None) -> Contents:
-    """Manifest entry and portable content of the named workflows (None: all) of a snapshot, by key. Outside scopes."""
-    from snapshots.services import load_content
+def load(snapshot: Snapshot, keys: Iterable[str] | None, version: str = SourceVersion.PUBLISHED) -> Contents:
+    """Manifest entry and portable content of the named workflows (None: all) of a snapshot, by key. Outside scopes.
+
+    With ``version`` *draft*, what the editor held counts where it is not what ran; the entry then speaks of the draft.
+    """
+    from snapshots.services import load_content, load_drafts
 
     wanted = None if keys is None else set(keys)
     if wanted is not None and not wanted:
         return {}
     whole = with_manifest(snapshot)
-    return {str(entry["key"]): (entry, content) for entry, content in load_content(whole, wanted)}
+    found: Contents = {str(entry["key"]): (entry, content) for entry, content in load_content(whole, wanted)}
+    if version == SourceVersion.DRAFT:
+        for key, data in load_drafts(whole, found).items():
+            entry = found[key][0]
+            draft = draft_in(entry)
+            assert draft is not None  # noqa: S101 - its bytes were just read
+            told = {"content_hash": draft.content_hash, "blob": draft.blob, "version": str(SourceVersion.DRAFT)}
+            found[key] = ({**entry, **told}, parse(data))
+    return found
 
 
 def with_manifest(snapshot: Snapshot) -> Snapshot:
@@ -36,9 +51,9 @@ def with_manifest(snapshot: Snapshot) -> Snapshot:
         return Snapshot.objects.get(pk=snapshot.pk)
 
 
-def loader(snapshot: Snapshot) -> Callable[[Iterable[str]], Contents]:
+def loader(snapshot: Snapshot, version: str) -> Callable[[Iterable[str]], Contents]:
     """``load`` bound to one snapshot."""
-    return lambda keys: load(snapshot, keys)
+    return lambda keys: load(snapshot, keys, version)
 
 
 def listening(snapshot: Snapshot) -> dict[str, list[str]]:
@@ -81,8 +96,11 @@ class Reader:
     The block after the one that is asked for is read meanwhile, so that nobody who asks in order waits for Git.
     """
 
-    def __init__(self, snapshot: Snapshot, keys: Sequence[str], *, blocks: int = 3) -> None:
+    def __init__(
+        self, snapshot: Snapshot, keys: Sequence[str], *, version: str = SourceVersion.PUBLISHED, blocks: int = 3
+    ) -> None:
         self._snapshot = with_manifest(snapshot)
+        self._version = version
         self._blocks = [frozenset(keys[i : i + READ_AHEAD]) for i in range(0, len(keys), READ_AHEAD)]
         self._block_of = {key: number for number, block in enumerate(self._blocks) for key in block}
         self._kept: dict[int, Future[Contents]] = {}
@@ -109,5 +127,5 @@ class Reader:
         if number not in self._kept:
             while len(self._kept) >= self._limit:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[number] = self._pool.submit(load, self._snapshot, self._blocks[number])
+            self._kept[number] = self._pool.submit(load, self._snapshot, self._blocks[number], self._version)
         return self._kept[number]

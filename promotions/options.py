@@ -19,11 +19,19 @@ class ActivePolicy(models.TextChoices):
     INACTIVE = "inactive", "Switch off all that is promoted"
 
 
+class SourceVersion(models.TextChoices):
+    """Which version of a published workflow of the source is promoted."""
+
+    PUBLISHED = "published", "What is published in the source"
+    DRAFT = "draft", "The drafts in the source's editor"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """``include_required`` adds sub-workflows that the target lacks; ``require_approval`` asks for one everywhere."""
 
     active: str = ActivePolicy.KEEP.value
+    version: str = SourceVersion.PUBLISHED.value
     include_required: bool = True
     require_approval: bool = False
 
@@ -31,17 +39,21 @@ class Options:
     def read(cls, data: Mapping[str, Any] | None) -> Options:
         """From JSON; unknown names and values are refused, so that a typing error is not taken for a default."""
         given = dict(data or {})
-        unknown = sorted(set(given) - {"active", "include_required", "require_approval"})
+        unknown = sorted(set(given) - {"active", "version", "include_required", "require_approval"})
         if unknown:
             raise Invalid(f"Unknown options: {', '.join(unknown)}.", details={"unknown": unknown})
         active = str(given.get("active") or ActivePolicy.KEEP)
         if active not in ActivePolicy.values:
             raise Invalid(f"“active” is one of {', '.join(ActivePolicy.values)}.", details={"active": active})
+        version = str(given.get("version") or SourceVersion.PUBLISHED)
+        if version not in SourceVersion.values:
+            raise Invalid(f"“version” is one of {', '.join(SourceVersion.values)}.", details={"version": version})
         vague = [n for n in ("include_required", "require_approval") if not isinstance(given.get(n, False), bool)]
         if vague:
             raise Invalid(f"“{vague[0]}” is true or false.", details={vague[0]: str(given[vague[0]])[:100]})
         return cls(
             active=active,
+            version=version,
             include_required=bool(given.get("include_required", True)),
             require_approval=bool(given.get("require_approval", False)),
         )

@@ -9,17 +9,21 @@ from typing import Any
 
 import orjson
 
+from snapshots.manifest import ran_something_else
 from workflows.content import warnings as oddities
+from workflows.facts import Facts as WorkflowFacts
+from workflows.facts import changes, facts_of
 from workflows.models import MapStatus
-from workflows.normalization import NORMALIZATION_VERSION, SETTING_DEFAULTS, STICKY
+from workflows.normalization import NORMALIZATION_VERSION, STICKY
 from workflows.references import references
 from workflows.writes import webhook_clashes
 
 from .mapping import Mapped, keys_in_target, map_workflow, target_ids
-from .options import ActivePolicy, Options
+from .options import ActivePolicy, Options, SourceVersion
+from .running import needs_published_callees, publish_called
 from .sides import Facts, Place
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 #: Manifest entry and portable content of workflows, by key.
 Contents = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
@@ -28,22 +32,19 @@ Load = Callable[[Iterable[str]], Contents]
 Listening = Callable[[], Mapping[str, list[str]]]
 
 _STARTERS = frozenset({"n8n-nodes-base.webhook", "n8n-nodes-base.cron", "n8n-nodes-base.interval"})
-_NO_STARTERS = frozenset(
-    {
-        "n8n-nodes-base.manualTrigger",
-        "n8n-nodes-base.errorTrigger",
-        "n8n-nodes-base.executeWorkflowTrigger",
-        "n8n-nodes-base.evaluationTrigger",
-    }
-)
+_NO_STARTERS = frozenset({"n8n-nodes-base.manualTrigger", "n8n-nodes-base.evaluationTrigger"})
+_CALLED = frozenset({"n8n-nodes-base.errorTrigger", "n8n-nodes-base.executeWorkflowTrigger"})
 WARNINGS_SHOWN = 20
 
 
-def can_be_active(content: Mapping[str, Any]) -> bool:
-    """Whether n8n would switch the workflow on: it needs a trigger, a poller or a webhook that is not disabled."""
+def can_be_active(content: Mapping[str, Any], *, called_count: bool = False) -> bool:
+    """Whether n8n would publish the workflow: it needs a trigger, a poller or a webhook that is not disabled.
+
+    ``called_count``: whether what is only called by others is published too, as from n8n 2 on.
+    """
     for node in content.get("nodes") or ():
         kind = str(node.get("type") or "")
-        if node.get("disabled") or kind in _NO_STARTERS:
+        if node.get("disabled") or kind in _NO_STARTERS or (kind in _CALLED and not called_count):
             continue
         if kind in _STARTERS or kind.lower().endswith(("trigger", "emailreadimap", "rssfeedreadtrigger")):
             return True
@@ -66,14 +67,17 @@ def build_plan(
     creating = frozenset(key for key in selected if key not in facts.target.places)
     workflow_ids, target_keys = target_ids(facts, creating), keys_in_target(facts, creating)
     items, dangling, mapped_by_key = [], [], {}
+    called_count = needs_published_callees(facts.target.environment)
+    may_run = {key: can_be_active(contents[key][1], called_count=called_count) for key in selected}
     for key in selected:
         entry, content = contents[key]
         mapped = map_workflow(content, facts=facts, workflow_ids=workflow_ids, keys=target_keys)
         mapped_by_key[key] = mapped
-        item = _item(facts, key, entry, content, mapped, options)
+        item = _item(facts, key, entry, content, mapped, options, may_run=may_run[key])
         item["added_for"] = sorted(required[key]) if key in required and key in added and key not in chosen else []
         items.append(item)
         dangling += [{"workflow_key": key, "workflow_name": item["name"], **found} for found in mapped.dangling]
+    dangling += publish_called(facts, items, may_run)
     _warn_of_clashes(facts, items, mapped_by_key, listening)
     source, target = facts.source.captured(), facts.target.captured()
     plan: dict[str, Any] = {
@@ -105,8 +109,8 @@ def plan_hash(plan: Mapping[str, Any]) -> str:
 
 def essence(plan: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """What would be done, without when it was seen: equal where two plans mean the same."""
-    parts = ("key", "action", "expected_hash", "wanted_hash", "active")
-    return [tuple(item[part] for part in parts) for item in plan["items"]]
+    parts = ("key", "action", "expected_hash", "expected_draft_hash", "wanted_hash", "active")
+    return [tuple(item.get(part) for part in parts) for item in plan["items"]]
 
 
 def _known(facts: Facts, keys: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -154,6 +158,8 @@ def _item(
     content: Mapping[str, Any],
     mapped: Mapped,
     options: Options,
+    *,
+    may_run: bool,
 ) -> dict[str, Any]:
     there: Place | None = facts.target.places.get(key)
     here = facts.source.places[key]
@@ -163,27 +169,40 @@ def _item(
         ActivePolicy.COPY: bool(content.get("active")),
         ActivePolicy.INACTIVE: False,
     }[ActivePolicy(options.active)]
-    if wanted_active and not can_be_active(content):
+    if wanted_active and not may_run:
         wanted_active = False
-        warnings.append(_warning("no_trigger", "It has no trigger, so n8n cannot switch it on: it will be inactive."))
-    same = there is not None and there.content_hash == mapped.wanted_hash and there.active == wanted_active
+        warnings.append(_warning("no_trigger", "It has no trigger, so n8n cannot publish it: it stays unpublished."))
+    same = (
+        there is not None
+        and there.content_hash == mapped.wanted_hash
+        and there.active == wanted_active
+        and not there.is_archived
+        and not other_settings(facts, there, content)
+    )
     action = "create" if there is None else "unchanged" if same else "update"
     if action == "create" and not wanted_active and content.get("active"):
-        warnings.append(_warning("starts_inactive", "New in the target: it is created switched off."))
+        warnings.append(_warning("starts_inactive", "New in the target: it is created unpublished."))
     return {
         "key": key,
         "name": str(content.get("name") or ""),
         "action": action,
         "source": {
             "env_workflow_id": here.env_workflow_id,
-            "content_hash": here.content_hash,
+            "content_hash": entry.get("content_hash") or here.content_hash,
             "blob": entry.get("blob"),
             "active": bool(content.get("active")),
+            "version": str(entry.get("version") or SourceVersion.PUBLISHED),
         },
-        "target": {"env_workflow_id": there.env_workflow_id, "name": there.name, "active": there.active}
+        "target": {
+            "env_workflow_id": there.env_workflow_id,
+            "name": there.name,
+            "active": there.active,
+            "archived": there.is_archived,
+        }
         if there
         else None,
         "expected_hash": there.content_hash if there else None,
+        "expected_draft_hash": there.draft_hash if there else None,
         "wanted_hash": mapped.wanted_hash,
         "active": wanted_active,
         "tags": sorted(there.tags if there else content.get("tags") or ()),
@@ -194,6 +213,15 @@ def _item(
         "node_count": here.node_count,
         "warnings": warnings[:WARNINGS_SHOWN],
     }
+
+
+def other_settings(facts: Facts, there: Place, content: Mapping[str, Any]) -> list[str]:
+    """Names of settings beyond the known ones that the target's copy has otherwise, as far as its n8n has them."""
+    learnt = facts.target.environment.learnt_settings
+    taken = {name for place in facts.target.places.values() for name in place.facts.settings}
+    has, wants = there.facts.settings, facts_of(content).settings
+    found = changes(WorkflowFacts(settings=has), WorkflowFacts(settings=wants), defaults=learnt)
+    return sorted(change.name for change in found if change.name in taken and change.after is not None)
 
 
 def _warning(code: str, message: str, node: str = "") -> dict[str, str]:
@@ -220,21 +248,27 @@ def _warnings(
                 "namesake", "The target has another workflow of the same name; this one will be created beside it."
             )
         )
-    if entry.get("live_content_hash") not in (None, entry.get("content_hash")):
-        found.append(
-            _warning("draft", "The editor of the source holds a draft: the draft is promoted, not what runs there.")
-        )
+    if entry.get("version") == SourceVersion.DRAFT:
+        found.append(_warning("draft", "Its draft is promoted, not what is published in the source."))
+    elif here.draft_hash is not None:
+        found.append(_warning("source_draft", "The source's editor holds a draft, which is not promoted."))
+    elif ran_something_else(entry):
+        found.append(_warning("draft", "An older capture: its draft is promoted, not what ran in the source."))
+    if there is not None and there.draft_hash is not None:
+        found.append(_warning("target_draft", "The target's editor holds a draft; it is replaced and stays in Git."))
+    if there is not None and there.is_archived:
+        found.append(_warning("archived", "It is archived in the target: it is taken out of the archive."))
+    if here.is_archived:
+        found.append(_warning("archived_source", "It is archived in the source."))
     if content.get("pinData"):
         found.append(_warning("pinned_data", "Pinned test data stays in the source."))
     off = [n for n in content.get("nodes") or () if n.get("disabled") and n.get("type") != STICKY]
     if off:
         names = ", ".join(f"“{n.get('name')}”" for n in off[:5])
         found.append(_warning("disabled_nodes", f"{len(off)} of its nodes are switched off: {names}."))
-    odd = sorted(set(content.get("settings") or {}) - set(SETTING_DEFAULTS))
+    odd = other_settings(facts, there, content) if there is not None else []
     if odd:
-        found.append(
-            _warning("unknown_settings", f"Settings that cannot be compared, and may not be taken: {', '.join(odd)}.")
-        )
+        found.append(_warning("settings", f"Settings that differ: {', '.join(odd)}."))
     for credential in mapped.credentials:
         if credential["target_id"] and not credential["verified"]:
             text = f"The credential “{credential['target_name']}” was entered by hand; no workflow was seen to use it."

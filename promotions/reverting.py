@@ -25,12 +25,12 @@ from workflows import identity
 from workflows.gateway import client_for
 from workflows.models import Environment
 from workflows.n8n.client import N8nClient
-from workflows.writes import Resolver
+from workflows.writes import Release, Resolver
 
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion, PromotionStatus
 from .settling import snapshot_id_for
-from .target import Reading, differences, read_target
+from .target import Reading, differences, draft_hash_in, read_target
 
 LISTED = 200
 
@@ -82,7 +82,9 @@ class Reverting:
     def _look(self, client: N8nClient, resolver: Resolver) -> dict[str, Any]:
         created = self._created_ids()
         reading = read_target(self.run, client)
-        before = {str(e["key"]): str(e["content_hash"]) for e in (self.pre.workflows if self.pre else [])}
+        entries = self.pre.workflows if self.pre else []
+        before = {str(e["key"]): str(e["content_hash"]) for e in entries}
+        drafts = {str(e["key"]): draft_hash_in(e) for e in entries}
         rows, edited = [], []
         for key, item in self.items.items():
             there = created.get(key) if item["action"] == "create" else item["target"]["env_workflow_id"]
@@ -98,9 +100,11 @@ class Reverting:
                 "action": item["action"],
                 "env_workflow_id": there or "",
                 "found_hash": found,
+                "draft_hash": reading.draft_hash_of(there, resolver) if there else None,
             }
             rows.append(row)
-            if found not in allowed and not (found is None and item["action"] == "create"):
+            has_draft = row["draft_hash"] not in (None, drafts.get(key))
+            if has_draft or (found not in allowed and not (found is None and item["action"] == "create")):
                 edited.append(row | {"wanted_hash": item["wanted_hash"]})
         if edited and not self.force:
             names = ", ".join(f"“{row['name']}”" for row in edited[:3])
@@ -162,6 +166,8 @@ class Reverting:
             },
             prefix="rollback",
             expected={row["key"]: row["found_hash"] for row in rows if row["found_hash"]},
+            expected_drafts={row["key"]: {row["draft_hash"]} for row in rows},
+            release=Release(f"Before {self.promotion.name}", "Rolled back."),
             tolerant=True,
             client=client,
         )

@@ -103,11 +103,12 @@ def preview_plan(
         raise Invalid(f"At most {KEYS_AT_ONCE} workflows can be promoted at once.", details={"given": len(keys)})
     facts = load_facts(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
     source, target = facts.source.captured(), facts.target.captured()
+    chosen = options or Options()
     plan = build_plan(
         facts,
         keys=keys,
-        options=options or Options(),
-        load_source=material.loader(source),
+        options=chosen,
+        load_source=material.loader(source, chosen.version),
         listening=lambda: material.listening(target),
         now=clock.now(),
     )

@@ -12,6 +12,8 @@ from typing import Any
 from opsconsole.core.errors import Invalid, NotFound
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
+from workflows.facts import NO_FACTS, loaded_facts
+from workflows.facts import Facts as FactsOfPlace
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.references import CredentialRef
 
@@ -36,6 +38,12 @@ class Place:
     tags: tuple[str, ...]
     node_count: int
     changed_at: datetime | None
+    draft_hash: str | None = None
+    facts: FactsOfPlace = NO_FACTS
+
+    @property
+    def is_archived(self) -> bool:
+        return self.facts.archived
 
     @property
     def is_ignored(self) -> bool:
@@ -162,6 +170,8 @@ def _places(environment_id: uuid.UUID) -> dict[str, Place]:
             "env_tags",
             "node_count",
             "content_changed_at",
+            "env_draft_hash",
+            "env_facts",
         )
     )
     return {
@@ -177,6 +187,8 @@ def _places(environment_id: uuid.UUID) -> dict[str, Place]:
             tags=tuple(row[8] or ()),
             node_count=row[9],
             changed_at=row[10],
+            draft_hash=row[11],
+            facts=loaded_facts(row[12]) or NO_FACTS,
         )
         for row in rows
     }

@@ -8,7 +8,8 @@ from typing import Any
 
 from operations.engine import Run
 from snapshots.capture import Gathered
-from workflows.content import ContentError, Fingerprint, fingerprint, portable
+from snapshots.manifest import draft_in
+from workflows.content import ContentError, Fingerprint, draft_of, fingerprint, is_archived, portable
 from workflows.n8n.client import N8nClient
 from workflows.writes import Resolver
 
@@ -22,6 +23,9 @@ class Live:
     active: bool
     mark: Fingerprint
     content: dict[str, Any] | None = None
+    draft: Fingerprint | None = None
+    draft_content: dict[str, Any] | None = None
+    archived: bool = False
 
 
 @dataclass(slots=True)
@@ -35,11 +39,22 @@ class Reading:
         live = self.workflows.get(env_workflow_id)
         return resolver.hash_of(live.mark) if live is not None else None
 
+    def draft_hash_of(self, env_workflow_id: str, resolver: Resolver) -> str | None:
+        """The hash of the draft beside what runs, or None where there is none that holds something else."""
+        live = self.workflows.get(env_workflow_id)
+        if live is None or live.draft is None:
+            return None
+        found = resolver.hash_of(live.draft)
+        return found if found != resolver.hash_of(live.mark) else None
+
 
 def reading_of(gathered: Gathered) -> Reading:
     """The same of a look that put the contents into Git."""
     return Reading(
-        {there: Live(there, seen.name, seen.active, seen.fingerprint) for there, seen in gathered.seen.items()}
+        {
+            there: Live(there, seen.name, seen.active, seen.fingerprint, draft=seen.draft, archived=seen.facts.archived)
+            for there, seen in gathered.seen.items()
+        }
     )
 
 
@@ -56,13 +71,21 @@ def read_target(
         run.check()
         there = raw["id"]
         try:
-            content = portable(raw)
+            content, draft = portable(raw), draft_of(raw)
             mark = fingerprint(content)
+            draft_mark = fingerprint(draft) if draft is not None else None
         except ContentError:
             continue
         wanted = there in keep or (keep_new is not None and there not in keep_new)
         reading.workflows[there] = Live(
-            there, content["name"], bool(raw.get("active")), mark, content if wanted else None
+            there,
+            content["name"],
+            bool(raw.get("active")),
+            mark,
+            content if wanted else None,
+            draft_mark if draft_mark != mark else None,
+            draft if wanted else None,
+            is_archived(raw),
         )
     return reading
 
@@ -74,12 +97,18 @@ class Difference:
     env_workflow_id: str
     key: str
     name: str
-    what: str  # content | activation | missing | extra
+    what: str  # content | activation | archived | draft | missing | extra
     expected: str | None
     found: str | None
 
     def to_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+def draft_hash_in(entry: Mapping[str, Any]) -> str | None:
+    """The hash of the draft that a manifest's entry has beside what ran."""
+    draft = draft_in(entry)
+    return draft.content_hash if draft is not None else None
 
 
 def differences(
@@ -108,6 +137,11 @@ def differences(
             found.append(Difference(there, key, name, "content", expected, now))
         elif live.active != bool(entry.get("active")):
             found.append(Difference(there, key, name, "activation", str(bool(entry.get("active"))), str(live.active)))
+        elif live.archived != bool(entry.get("archived")):
+            was = str(bool(entry.get("archived")))
+            found.append(Difference(there, key, name, "archived", was, str(live.archived)))
+        elif (draft := reading.draft_hash_of(there, resolver)) != draft_hash_in(entry):
+            found.append(Difference(there, key, name, "draft", draft_hash_in(entry), draft))
         else:
             equal += 1
     for there, live in reading.workflows.items():

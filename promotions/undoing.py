@@ -24,7 +24,7 @@ from workflows.gateway import client_for
 from workflows.models import MapStatus, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
 from workflows.references import rewrite
-from workflows.writes import Resolver, pending
+from workflows.writes import Release, Resolver, pending
 
 from . import material
 from .endings import error_again, told_error
@@ -187,6 +187,13 @@ class Undoing:
         if verdict == OLD and live and item["target"] and live.active != item["target"]["active"]:
             # The content is as it was; only the switch is not, and it was ours to turn.
             verdict = OURS if step["begun"] and not step["switched"] else FOREIGN
+        draft = reading.draft_hash_of(there, resolver) if there else None
+        is_ours = draft in (None, item.get("expected_draft_hash")) or (
+            step["begun"] and live is not None and (draft in step["drafts"] or contents.is_ours(item, live, resolver))
+        )
+        if verdict == OLD and item["target"] and draft != item.get("expected_draft_hash"):
+            # What runs is as before; only the draft is not.
+            verdict = OURS if is_ours else FOREIGN
         return {
             "key": item["key"],
             "name": item["name"],
@@ -194,6 +201,7 @@ class Undoing:
             "env_workflow_id": there or "",
             "verdict": verdict,
             "found_hash": found,
+            "draft_hash": draft if is_ours else item.get("expected_draft_hash"),
         }
 
     def _find_created(
@@ -221,7 +229,7 @@ class Undoing:
         with self.run.fenced():
             rows = list(
                 OperationStep.objects.filter(
-                    operation_id=self.run.operation.pk, name__regex=r"^promote:(link:)?(write|activate):"
+                    operation_id=self.run.operation.pk, name__regex=r"^promote:(link:)?(write|activate|draft):"
                 )
                 .exclude(state=StepState.SKIPPED)
                 .values_list("name", "state", "result", "error", "intent")
@@ -229,7 +237,8 @@ class Undoing:
         found: dict[str, dict[str, Any]] = {}
         for name, state, result, error, intent in rows:
             key = str((intent or {}).get("key") or name.partition("write:")[2])
-            seen = found.setdefault(key, {**_UNTOUCHED, "begun": True, "done": True})
+            seen = found.setdefault(key, {**_UNTOUCHED, "begun": True, "done": True, "drafts": []})
+            seen["drafts"] += [(result or {}).get("draft_hash")]
             details = (error or {}).get("details") or {}
             seen["done"] &= state == StepState.DONE
             seen["id"] = seen["id"] or (result or {}).get("env_workflow_id") or details.get("env_workflow_id") or ""
@@ -268,6 +277,8 @@ class Undoing:
             delete={row["key"]: row["env_workflow_id"] for row in rows if row["action"] == "create"},
             prefix=prefix,
             expected={row["key"]: row["found_hash"] for row in rows},
+            expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if row["action"] == "update"},
+            release=Release(f"Before {self.execution.promotion.name}", "Put back after a promotion that failed."),
             tolerant=tolerant,
             client=client,
         )
@@ -354,7 +365,14 @@ class Undoing:
 
 
 #: ``switched``: our write met that somebody had switched it, and left it alone.
-_UNTOUCHED: Mapping[str, Any] = {"begun": False, "done": False, "id": "", "read_back": None, "switched": False}
+_UNTOUCHED: Mapping[str, Any] = {
+    "begun": False,
+    "done": False,
+    "id": "",
+    "read_back": None,
+    "switched": False,
+    "drafts": [],
+}
 
 
 class _Contents:
@@ -365,16 +383,21 @@ class _Contents:
 
     def is_mixture(self, item: Mapping[str, Any], live: Live, resolver: Resolver) -> bool:
         """Whether what is there holds nothing but parts of the old and of the new content."""
-        if live.content is None:
-            return False
+        return live.content is not None and self._is_made_of_ours(item, live.content, resolver)
+
+    def is_ours(self, item: Mapping[str, Any], live: Live, resolver: Resolver) -> bool:
+        """Whether the draft holds nothing but parts of the old and of the new content."""
+        return live.draft_content is not None and self._is_made_of_ours(item, live.draft_content, resolver)
+
+    def _is_made_of_ours(self, item: Mapping[str, Any], there: dict[str, Any], resolver: Resolver) -> bool:
         execution = self._execution
         with execution.run.fenced():
             source = Snapshot.objects.defer("workflows").get(pk=execution.plan["source"]["snapshot_id"])
             pre = Snapshot.objects.defer("workflows").get(pk=execution.pre_id)
-        with material.Reader(source, [item["key"]]) as reader:
+        with material.Reader(source, [item["key"]], version=item["source"].get("version", "published")) as reader:
             new = execution.approved.content_for(item, reader)
         old = material.load(pre, [item["key"]]).get(item["key"]) if item["target"] else None
-        made = {there: pending(key) for key, there in resolver.created.items()}
+        made = {ident: pending(key) for key, ident in resolver.created.items()}
         # References are compared by what they mean: a created workflow has an id now where the plan had none.
-        found = rewrite(live.content, workflow_ids=made, credentials={}).content if made else live.content
+        found = rewrite(there, workflow_ids=made, credentials={}).content if made else there
         return is_mixture(found, old[1] if old else None, new)

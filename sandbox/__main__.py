@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from .app import TRANSPORT, Sandbox
-from .schema import DEFAULT_PROFILE, PROFILES
+from .profiles import DEFAULT_PROFILE, PROFILES
 
 TOKEN_VARIABLE = "SANDBOX_CONTROL_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -60,10 +60,7 @@ def seed(sandbox: Sandbox, path: Path) -> None:
             raise SystemExit(f"{path}: profile must be one of {', '.join(PROFILES)}")
         instance = sandbox.world.create(name, api_key=wanted.get("api_key"), profile=profile)
         for credential in wanted.get("credentials", ()):
-            instance.credentials[credential["id"]] = {
-                "createdAt": instance.created,
-                "updatedAt": instance.created,
-            } | credential
+            instance.add_credential(credential)
         for raw in wanted.get("workflows", ()):
             instance.add(raw, workflow_id=raw.get("id"), active=bool(raw.get("active")))
 

@@ -236,6 +236,7 @@ def _partial(instance: Instance, request: Request, path: str, body: bytes, mode:
         return api.message(500, "Internal Server Error") if answer.status < 400 else answer
     if target in instance.workflows:
         instance.deactivate(instance.workflows[target])
+        instance.settle(instance.workflows[target])
     if mode == "lost_activation" and answer.status < 400:
         return api.message(400, "The workflow could not be activated")
     return answer

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp
 
 from .faults import Fault, FaultError
 from .generate import estate
-from .records import Workflow, new_id, now
+from .profiles import PROFILES
+from .records import Workflow
 from .rendering import render
-from .schema import PROFILES
 from .state import Instance, World
 
 
@@ -38,15 +38,20 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
     """Change a workflow as another person would in the editor, past the public API.
 
     `change` has `changes` (any of name, nodes, connections, settings, staticData, pinData, description, active, tags;
-    settings are merged), `draft` (true: what is live stays behind) or `delete`. Without changes a parameter of the
-    first node is given a new value, so that the behaviour differs.
+    settings are merged; also nodeGroups and archived), `draft` (true: what is live stays behind, as the editor saves),
+    `author` (who saved it: "First Last"), `deaf` (true: from now on its triggers fail to register, and n8n says
+    nothing) or `delete`. Without any of them a parameter of the first node is given a new value, so that the behaviour
+    differs.
     """
     workflow = instance.workflows[workflow_id]
     if change.get("delete"):
         instance.remove(workflow)
         return {"id": workflow_id, "deleted": True}
     changes = dict(change.get("changes") or {})
-    if not changes:
+    if "deaf" in change:
+        workflow.deaf = bool(change["deaf"])
+        instance.settle(workflow)
+    elif not changes:
         nodes = workflow.node_list()
         if nodes:
             nodes[0].setdefault("parameters", {})["changedElsewhere"] = workflow.counter
@@ -54,8 +59,12 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         else:
             changes["settings"] = {"executionTimeout": 60 + workflow.counter}
     active, tags = changes.pop("active", None), changes.pop("tags", None)
+    archived = changes.pop("archived", None)
     if changes:
-        instance.change(workflow, changes, publish=not change.get("draft"))
+        draft, author = bool(change.get("draft")), str(change.get("author") or "")
+        instance.change(workflow, changes, publish=not draft, author=author, autosaved=draft)
+    if archived is not None:
+        instance.archive(workflow, bool(archived))
     if tags is not None:
         workflow.tags = [instance.tag_id(name) for name in tags]
     if active is True and instance.activate(workflow):
@@ -63,6 +72,8 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         instance.go_live(workflow)
     if active is False:
         instance.deactivate(workflow)
+    if change.get("settle", True):
+        instance.settle(workflow)
     return summary(workflow)
 
 
@@ -130,7 +141,11 @@ class Control:
         return answer(describe(self._instance(request)))
 
     async def change(self, request: Request) -> Response:
-        """{api_keys?, profile?, packages?}: rotate keys, or upgrade the instance."""
+        """{api_keys?, profile?, packages?, scopes?: {key: [...]}, publication_calls?: number | null}
+
+        Rotate keys, upgrade the instance, say what keys may do (one that is not named: everything), or how many calls
+        still see the former state after a publication (null: all, until `settle`).
+        """
         instance, body = self._instance(request), await _json(request)
         if "profile" in body:
             if body["profile"] not in PROFILES:
@@ -138,6 +153,10 @@ class Control:
             instance.profile = PROFILES[body["profile"]]
         instance.api_keys = list(body.get("api_keys") or instance.api_keys)
         instance.packages = list(body.get("packages", instance.packages))
+        if "scopes" in body:
+            instance.scopes = {key: list(scopes) for key, scopes in body["scopes"].items()}
+        if "publication_calls" in body:
+            instance.publication_calls = body["publication_calls"]
         return answer(describe(instance))
 
     async def delete(self, request: Request) -> Response:
@@ -171,7 +190,7 @@ class Control:
             for n, (identity, raw) in enumerate(made)
         ]
         if "cred-postgres" not in instance.credentials:
-            self._credential(instance, {"id": "cred-postgres", "name": "Postgres", "type": "postgres"})
+            instance.add_credential({"id": "cred-postgres", "name": "Postgres", "type": "postgres"})
         return answer({"count": len(ids), "ids": ids}, 201)
 
     async def state(self, request: Request) -> Response:
@@ -185,6 +204,7 @@ class Control:
                 "tags": list(instance.tags.values()),
                 "credentials": list(instance.credentials.values()),
                 "executions": instance.executions,
+                "data_tables": list(instance.data_tables.values()),
                 "webhooks": [
                     {"method": method, "path": path, "workflow_id": owner}
                     for (method, path), (owner, _) in instance.webhooks.items()
@@ -196,28 +216,35 @@ class Control:
         instance, workflow_id = self._workflow(request)
         return answer(edit(instance, workflow_id, await _json(request)))
 
+    async def version(self, request: Request) -> Response:
+        """{version_id?, author?, name?, description?, autosaved?}: of one version, by default of what is published."""
+        (instance, workflow_id), body = self._workflow(request), await _json(request)
+        workflow = instance.workflows[workflow_id]
+        wanted = body.get("version_id") or (workflow.live.id if workflow.live else workflow.version)
+        found = [v for v in (*workflow.versions, workflow.live, workflow.running) if v is not None and v.id == wanted]
+        if not found:
+            raise ControlError(404, f"{workflow_id} has no version {wanted}.")
+        for each in found:
+            for key in ("author", "name", "description", "autosaved"):
+                if key in body:
+                    setattr(each, key, body[key])
+        return answer(summary(workflow))
+
+    async def settle(self, request: Request) -> Response:
+        """Let what is published take effect now."""
+        instance = self._instance(request)
+        for identity in list(instance.pending):
+            instance.settle(instance.workflows[identity])
+        return answer({"settled": True})
+
     async def remove(self, request: Request) -> Response:
         instance, workflow_id = self._workflow(request)
         return answer(edit(instance, workflow_id, {"delete": True}))
 
-    def _credential(self, instance: Instance, raw: Mapping[str, Any]) -> dict[str, Any]:
-        moment = now()
-        record = {
-            "name": raw["name"],
-            "type": raw["type"],
-            "id": raw.get("id") or new_id(),
-            "updatedAt": moment,
-            "createdAt": moment,
-            "isManaged": False,
-            "isGlobal": False,
-        }
-        instance.credentials[record["id"]] = record
-        return record
-
     async def credentials(self, request: Request) -> Response:
-        """[{id?, name, type}, ...]"""
+        """[{id?, name, type, test?: {status, message}}, ...]"""
         instance = self._instance(request)
-        return answer([self._credential(instance, raw) for raw in await _json(request)], 201)
+        return answer([instance.add_credential(raw) for raw in await _json(request)], 201)
 
     async def executions(self, request: Request) -> Response:
         """[{workflow_id, status?, mode?, started?, stopped?, count?}, ...]"""
@@ -284,7 +311,9 @@ class Control:
             Route(f"{one}/generate", self.generate, methods=["POST"]),
             Route(f"{one}/state", self.state, methods=["GET"]),
             Route(f"{one}/workflows/{{id}}/edit", self.edit, methods=["POST"]),
+            Route(f"{one}/workflows/{{id}}/version", self.version, methods=["POST"]),
             Route(f"{one}/workflows/{{id}}", self.remove, methods=["DELETE"]),
+            Route(f"{one}/settle", self.settle, methods=["POST"]),
             Route(f"{one}/credentials", self.credentials, methods=["POST"]),
             Route(f"{one}/executions", self.executions, methods=["POST"]),
             Route(f"{one}/faults", self.faults, methods=["GET"]),

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from .faults import Fault
+from .profiles import PROFILES
 from .records import Owner, Version, Workflow
-from .schema import PROFILES
 from .state import Instance, World
 
 FILE = "sandbox-state.json"
@@ -48,6 +48,10 @@ def save(world: World, folder: Path) -> Path:
                 "faults": [{**fault.source, "id": fault.id} for fault in instance.faults.values()],
                 "next_execution": instance.next_execution,
                 "next_fault": instance.next_fault,
+                "scopes": instance.scopes,
+                "publication_calls": instance.publication_calls,
+                "pending": instance.pending,
+                "data_tables": instance.data_tables,
             }
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,8 @@ def _version(raw: dict[str, Any]) -> Version:
 
 def _workflow(raw: dict[str, Any]) -> Workflow:
     values = {key: _back(value) for key, value in raw.items() if key in {field.name for field in fields(Workflow)}}
-    values["live"] = _version(raw["live"]) if raw["live"] else None
+    for name in ("live", "running"):
+        values[name] = _version(raw[name]) if raw.get(name) else None
     values["versions"] = [_version(version) for version in raw["versions"]]
     return Workflow(**values)
 
@@ -94,5 +99,6 @@ def load(world: World, folder: Path) -> bool:
             faults={item["id"]: Fault.parse(item, fault_id=item["id"]) for item in raw["faults"]},
             next_execution=raw["next_execution"],
             next_fault=raw["next_fault"],
+            **{name: raw[name] for name in ("scopes", "publication_calls", "pending", "data_tables") if name in raw},
         )
     return True

@@ -51,11 +51,21 @@ class Version:
     nodes: bytes
     connections: bytes
     at: str
+    node_groups: bytes = b"[]"
+    #: Empty: the owner of the instance.
+    author: str = ""
+    name: str | None = None
+    description: str | None = None
+    autosaved: bool = False
 
 
 @dataclass(slots=True)
 class Workflow:
-    """One workflow. `nodes`, `connections`, `static_data`, `pin_data`, `meta` are JSON text; tags are ids."""
+    """One workflow. `nodes`, `connections`, `static_data`, `pin_data`, `meta` are JSON text; tags are ids.
+
+    `live` is what n8n says is published, `running` what its triggers run: the second follows the first. Where `deaf`,
+    the triggers fail to register, and n8n says nothing.
+    """
 
     id: str
     name: str
@@ -69,7 +79,10 @@ class Workflow:
     pin_data: bytes = b"null"
     meta: bytes = b"null"
     description: str | None = None
+    node_groups: bytes = b"[]"
     live: Version | None = None
+    running: Version | None = None
+    deaf: bool = False
     archived: bool = False
     counter: int = 1
     trigger_count: int = 0
@@ -84,9 +97,17 @@ class Workflow:
     def node_list(self) -> list[dict[str, Any]]:
         return orjson.loads(self.nodes)
 
-    def remember(self) -> Version:
-        """Keep what the workflow holds now as a version, the newest last."""
-        version = Version(self.version, self.nodes, self.connections, self.updated)
+    def version_called(self, version_id: str | None) -> Version | None:
+        return next((version for version in reversed(self.versions) if version.id == version_id), None)
+
+    def remember(self, *, author: str = "", autosaved: bool = False) -> Version:
+        """Keep what the workflow holds now as a version, the newest last; a version that is there stays as it is."""
+        known = self.version_called(self.version)
+        if known and (known.nodes, known.connections) == (self.nodes, self.connections):
+            return known
+        version = Version(
+            self.version, self.nodes, self.connections, self.updated, self.node_groups, author, autosaved=autosaved
+        )
         self.versions = [*self.versions[-(MAX_VERSIONS - 1) :], version]
         return version
 

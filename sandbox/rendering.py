@@ -9,6 +9,9 @@ import orjson
 from .records import Version, Workflow
 from .state import Instance
 
+SHARED, TAGS, LIVE = "shared", "tags", "activeVersion"
+WHOLE = frozenset({SHARED, TAGS, LIVE})
+
 
 def render(
     instance: Instance,
@@ -16,9 +19,7 @@ def render(
     *,
     listed: bool = False,
     pin: bool = True,
-    shared: bool = True,
-    tags: bool = True,
-    live: bool = True,
+    parts: frozenset[str] = WHOLE,
 ) -> bytes:
     """The JSON of a workflow as one of n8n's answers holds it; `listed` is the shorter form of the list."""
     join: list[bytes] = [
@@ -35,6 +36,9 @@ def render(
     put(workflow.nodes)
     put(b',"connections":')
     put(workflow.connections)
+    if instance.profile.has_node_groups:
+        put(b',"nodeGroups":')
+        put(workflow.node_groups)
     put(b',"settings":' + orjson.dumps(workflow.settings))
     put(b',"staticData":')
     put(workflow.static_data)
@@ -47,12 +51,14 @@ def render(
     put(f',"versionId":"{workflow.version}","activeVersionId":{live_id}'.encode())
     if not listed:
         put(f',"versionCounter":{workflow.counter}'.encode())
+        if instance.profile.strict:
+            put(b',"sourceWorkflowId":null,"parentFolder":null')
     put(f',"triggerCount":{workflow.trigger_count}'.encode())
-    if shared:
-        put(b',"shared":[' + _shared(instance, workflow, people=not listed) + b"]")
-    if tags:
+    if SHARED in parts:
+        put(b',"shared":[' + _shared(instance, workflow, project=not listed) + b"]")
+    if TAGS in parts:
         put(b',"tags":' + orjson.dumps(instance.tag_objects(workflow.tags)))
-    if live:
+    if LIVE in parts:
         put(b',"activeVersion":')
         if workflow.live:
             join.extend(_version(instance, workflow, workflow.live))
@@ -62,30 +68,34 @@ def render(
     return b"".join(join)
 
 
-def _version(instance: Instance, workflow: Workflow, version: Version) -> list[bytes]:
-    head = {
+def version_head(instance: Instance, workflow: Workflow, version: Version) -> dict[str, Any]:
+    """A version without its content."""
+    return {
         "updatedAt": version.at,
         "createdAt": version.at,
         "versionId": version.id,
         "workflowId": workflow.id,
+        "authors": version.author or f"{instance.owner.first_name} {instance.owner.last_name}",
+        "name": version.name,
+        "description": version.description,
     }
-    author = f"{instance.owner.first_name} {instance.owner.last_name}"
-    tail = {"authors": author, "name": None, "description": None}
-    return [
-        orjson.dumps(head)[:-1],
-        b',"nodes":',
-        version.nodes,
-        b',"connections":',
-        version.connections,
-        b"," + orjson.dumps(tail)[1:],
-    ]
+
+
+def _version(instance: Instance, workflow: Workflow, version: Version) -> list[bytes]:
+    join = [orjson.dumps(version_head(instance, workflow, version))[:-1], b',"nodes":', version.nodes]
+    join += [b',"connections":', version.connections]
+    if instance.profile.has_node_groups:
+        join += [b',"nodeGroups":', version.node_groups]
+    if instance.profile.stages and version is workflow.live:
+        join.append(b',"autosaved":true' if version.autosaved else b',"autosaved":false')
+    return [*join, b"}"]
 
 
 def render_version(instance: Instance, workflow: Workflow, version: Version) -> bytes:
     return b"".join(_version(instance, workflow, version))
 
 
-def _shared(instance: Instance, workflow: Workflow, *, people: bool) -> bytes:
+def _shared(instance: Instance, workflow: Workflow, *, project: bool) -> bytes:
     moment = workflow.shared_at or workflow.created
     entry: dict[str, Any] = {
         "updatedAt": moment,
@@ -94,7 +104,7 @@ def _shared(instance: Instance, workflow: Workflow, *, people: bool) -> bytes:
         "workflowId": workflow.id,
         "projectId": instance.owner.project_id,
     }
-    if people:
+    if project:
         entry["project"] = _project(instance)
     return orjson.dumps(entry)
 
@@ -116,12 +126,14 @@ def _project(instance: Instance) -> dict[str, Any]:
         "isPending": False,
     }
     relation = {**dates, "userId": owner.id, "projectId": owner.project_id, "user": user}
-    return {
+    project = {
         **dates,
         "id": owner.project_id,
         "name": f"{owner.first_name} {owner.last_name} <{owner.email}>",
         "type": "personal",
         "icon": None,
         "description": None,
-        "projectRelations": [relation],
     }
+    if instance.profile.strict:
+        return {**project, "customTelemetryTags": [], "creatorId": owner.id}
+    return {**project, "projectRelations": [relation]}

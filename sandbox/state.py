@@ -12,10 +12,11 @@ from typing import Any
 import orjson
 
 from .faults import Fault
+from .profiles import DEFAULT_PROFILE, PROFILES, Profile
 from .records import Call, Owner, Version, Workflow, new_id, now, starts
-from .schema import DEFAULT_PROFILE, PROFILES, Profile
+from .rules import bad_groups, bad_name, bad_structure, called_directly, cannot_publish, registers, webhooks_of
+from .shapes import IGNORED_SETTINGS
 
-KNOWN_PACKAGES = ("n8n-nodes-base.", "@n8n/n8n-nodes-langchain.")
 SETTING_DEFAULTS: Mapping[str, Any] = {"callerPolicy": "workflowsFromSameOwner", "availableInMCP": False}
 
 
@@ -39,6 +40,13 @@ class Instance:
     calls: list[Call] = field(default_factory=list)
     next_execution: int = 1
     next_fault: int = 1
+    data_tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: key -> what it may do; a key that is not named may do everything.
+    scopes: dict[str, list[str]] = field(default_factory=dict)
+    #: How many calls still see the former state after a publication; None: all, until `settle`.
+    publication_calls: int | None = 1
+    #: workflow -> how many calls are left until its triggers follow what is published; None: until `settle`.
+    pending: dict[str, int | None] = field(default_factory=dict)
 
     # Workflows --------------------------------------------------------------------------------------------------
 
@@ -47,13 +55,13 @@ class Instance:
     ) -> Workflow:
         """Store a new workflow from n8n's shape. Tags may be names or objects with a name; unknown ones are made."""
         moment = at or now()
-        nodes = [node if node.get("id") else {**node, "id": str(uuid.uuid4())} for node in raw.get("nodes") or []]
         workflow = Workflow(
             id=workflow_id or new_id(),
             name=str(raw.get("name") or ""),
-            nodes=orjson.dumps(nodes),
+            nodes=orjson.dumps(with_ids(raw.get("nodes") or [])),
             connections=orjson.dumps(raw.get("connections") or {}),
-            settings={**SETTING_DEFAULTS, **(raw.get("settings") or {})},
+            node_groups=orjson.dumps(raw.get("nodeGroups") or []),
+            settings=self._settings({} if self.profile.strict else SETTING_DEFAULTS, raw.get("settings") or {}),
             static_data=orjson.dumps(raw.get("staticData")),
             pin_data=orjson.dumps(raw.get("pinData")),
             meta=orjson.dumps(raw.get("meta")),
@@ -70,28 +78,75 @@ class Instance:
         workflow.remember()
         if active:
             self.activate(workflow)
+            self.settle(workflow)
         return workflow
+
+    def _settings(self, before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        ignored = IGNORED_SETTINGS if self.profile.strict else ()
+        taken_back = (("timezone", "DEFAULT"), ("executionTimeout", -1))
+        given = {key: value for key, value in given.items() if key not in ignored}
+        return {key: value for key, value in {**before, **given}.items() if (key, value) not in taken_back}
+
+    def refuses(self, workflow: Workflow | None, fields: Mapping[str, Any]) -> str | None:
+        """n8n's complaint about content that it does not store, or None. ``workflow``: what is there already."""
+        if self.profile.strict and (complaint := bad_name(fields["name"], new=workflow is None)):
+            return complaint
+        nodes = with_ids(fields["nodes"])
+        if self.profile.checks_structure and (complaint := bad_structure(nodes, fields["connections"])):
+            return complaint
+        if not self.profile.has_node_groups:
+            return None
+        kept = orjson.loads(workflow.node_groups) if workflow else []
+        return bad_groups(nodes, fields.get("nodeGroups", kept))
 
     def remove(self, workflow: Workflow) -> None:
         self.deactivate(workflow)
+        self.settle(workflow)
         del self.workflows[workflow.id]
         self.order.remove(workflow.id)
         self.executions = [run for run in self.executions if run["workflowId"] != workflow.id]
 
-    def change(self, workflow: Workflow, fields: Mapping[str, Any], *, publish: bool) -> str | None:
-        """Write new content, merging settings; n8n's complaint if an active workflow could not be kept active, or None.
+    def change(
+        self,
+        workflow: Workflow,
+        fields: Mapping[str, Any],
+        *,
+        publish: bool,
+        author: str = "",
+        autosaved: bool = False,
+    ) -> str | None:
+        """Write new content, merging settings; n8n's complaint if it could not be published, or None.
 
-        As n8n does it: content is written first, and where activation then fails the workflow stays behind inactive,
-        with the new content under the OLD version id.
+        As n8n does it, content is written first. Where publishing then fails, versions without drafts switch the
+        workflow off, with the new content under the OLD version id; the others keep it as a draft beside what runs.
         """
         before = workflow.version
-        nodes, connections = workflow.nodes, workflow.connections
+        nodes, connections, groups = workflow.nodes, workflow.connections, workflow.node_groups
+        self._store(workflow, fields)
+        same = (nodes, connections, groups) == (workflow.nodes, workflow.connections, workflow.node_groups)
+        workflow.updated = now()
+        if not (same and self.profile.has_drafts):
+            workflow.counter += 1
+            workflow.version = str(uuid.uuid4())
+        version = workflow.remember(author=author, autosaved=autosaved)
+        if workflow.live is None or not publish:
+            return None
+        complaint = cannot_publish(self, workflow, version)
+        if complaint is None:
+            self._go_live(workflow, version)
+            return None
+        if not self.profile.has_drafts:
+            self.deactivate(workflow)
+            workflow.version = before
+        return complaint
+
+    def _store(self, workflow: Workflow, fields: Mapping[str, Any]) -> None:
         if "nodes" in fields:
-            listed = [node if node.get("id") else {**node, "id": str(uuid.uuid4())} for node in fields["nodes"]]
-            workflow.nodes = orjson.dumps(listed)
+            workflow.nodes = orjson.dumps(with_ids(fields["nodes"]))
         if "connections" in fields:
             workflow.connections = orjson.dumps(fields["connections"])
-        for key, attribute in (("staticData", "static_data"), ("pinData", "pin_data"), ("meta", "meta")):
+        stored = {"staticData": "static_data", "pinData": "pin_data", "meta": "meta", "nodeGroups": "node_groups"}
+        for key, attribute in stored.items():
             if key in fields:
                 setattr(workflow, attribute, orjson.dumps(fields[key]))
         if "name" in fields:
@@ -99,50 +154,16 @@ class Instance:
         if "description" in fields:
             workflow.description = fields["description"]
         if "settings" in fields:
-            settings = {**workflow.settings, **fields["settings"]}
-            workflow.settings = {
-                key: value
-                for key, value in settings.items()
-                if (key, value) not in (("timezone", "DEFAULT"), ("executionTimeout", -1))
-            }
-        same = nodes == workflow.nodes and connections == workflow.connections
-        workflow.updated = now()
-        workflow.counter += 1
-        if not (same and self.profile.settings_edit_keeps_version):
-            workflow.version = str(uuid.uuid4())
-        version = workflow.remember()
-        if workflow.live is None or not publish:
-            return None
-        complaint = self.cannot_start(workflow)
-        if complaint is None:
-            self._go_live(workflow, version)
-            return None
-        self.deactivate(workflow)
-        workflow.version = before
-        return complaint
+            workflow.settings = self._settings(workflow.settings, fields["settings"])
 
     # Activation -------------------------------------------------------------------------------------------------
 
-    def cannot_start(self, workflow: Workflow) -> str | None:
-        """n8n's complaint about activating this workflow, or None."""
-        nodes = workflow.node_list()
-        known = (*KNOWN_PACKAGES, *(f"{package}." for package in self.packages))
-        for node in nodes:
-            if not str(node.get("type", "")).startswith(known):
-                return f"Unrecognized node type: {node.get('type')}"
-        if not any(starts(node) for node in nodes):
-            return (
-                f'Workflow "{workflow.name}" (ID: {workflow.id}) has no node to start the workflow'
-                " - at least one trigger, poller or webhook node is required"
-            )
-        return None
-
     def activate(self, workflow: Workflow, version_id: str | None = None) -> str | None:
-        """Make a workflow live; n8n's complaint, or None."""
-        if complaint := self.cannot_start(workflow):
+        """Publish a version, by default the newest content; n8n's complaint, or None."""
+        chosen = workflow.version_called(version_id) or workflow.remember()
+        if complaint := cannot_publish(self, workflow, chosen):
             return complaint
-        chosen = next((version for version in reversed(workflow.versions) if version.id == version_id), None)
-        self._go_live(workflow, chosen or Version(workflow.version, workflow.nodes, workflow.connections, now()))
+        self._go_live(workflow, chosen)
         return None
 
     def go_live(self, workflow: Workflow) -> None:
@@ -150,31 +171,77 @@ class Instance:
         self._go_live(workflow, Version(workflow.version, workflow.nodes, workflow.connections, now()))
 
     def _go_live(self, workflow: Workflow, version: Version) -> None:
-        self._unhook(workflow)
         workflow.live = version
         workflow.counter += 1
-        workflow.trigger_count = 0
-        for node in orjson.loads(version.nodes):
-            if not starts(node):
-                continue
-            workflow.trigger_count += 1
-            parameters = node.get("parameters") or {}
-            if str(node.get("type", "")).endswith(".webhook"):
-                path = str(parameters.get("path") or node.get("webhookId") or "").strip("/")
-                # The last to activate answers; the other stays active and is deaf.
-                self.webhooks[str(parameters.get("httpMethod", "GET")), path] = (workflow.id, node.get("name", ""))
+        self._follow(workflow)
 
     def deactivate(self, workflow: Workflow) -> None:
-        if workflow.live is not None:
-            workflow.counter += 1
+        if workflow.live is None:
+            return
+        workflow.counter += 1
         workflow.live = None
-        self._unhook(workflow)
+        self._follow(workflow)
 
-    def _unhook(self, workflow: Workflow) -> None:
+    def archive(self, workflow: Workflow, archived: bool) -> None:
+        """Put away or fetch back; what is put away is unpublished, and stays so."""
+        if archived:
+            self.deactivate(workflow)
+        if archived != workflow.archived and self.profile.strict:
+            workflow.version = str(uuid.uuid4())
+            workflow.remember()
+        workflow.archived = archived
+
+    # What runs follows what is published ------------------------------------------------------------------------
+
+    def _follow(self, workflow: Workflow) -> None:
+        if self.profile.publishes_later and self.publication_calls != 0:
+            self.pending[workflow.id] = self.publication_calls
+        else:
+            self.settle(workflow)
+
+    def tick(self) -> None:
+        """One call has come in: publications that are due take effect before it is answered."""
+        for identity, left in list(self.pending.items()):
+            if left is None:
+                continue
+            if left > 0:
+                self.pending[identity] = left - 1
+            else:
+                self.settle(self.workflows[identity])
+
+    def settle(self, workflow: Workflow) -> None:
+        """Let the triggers of a workflow follow what is published, now."""
+        self.pending.pop(workflow.id, None)
         for key in [key for key, (owner, _) in self.webhooks.items() if owner == workflow.id]:
             del self.webhooks[key]
+        workflow.running = None if workflow.deaf else workflow.live
+        if workflow.running is None:
+            return  # the count of triggers stays what it was
+        nodes = orjson.loads(workflow.running.nodes)
+        workflow.trigger_count = sum(starts(node) and registers(node) for node in nodes)
+        for method, path, name in webhooks_of(nodes):
+            # Before, the last to be published answers; since, the first does. The other is active, and deaf.
+            if not (self.profile.publishes_later and (method, path) in self.webhooks):
+                self.webhooks[method, path] = (workflow.id, name)
 
-    # Tags, executions -------------------------------------------------------------------------------------------
+    # Credentials, tags, executions ------------------------------------------------------------------------------
+
+    def add_credential(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Remember a credential: `{name, type, id?, test?: {status, message}}`; nobody keeps its secrets."""
+        moment = now()
+        record: dict[str, Any] = {
+            "id": raw.get("id") or new_id(),
+            "name": raw["name"],
+            "type": raw["type"],
+            "updatedAt": moment,
+            "createdAt": moment,
+            "isManaged": False,
+            "isGlobal": False,
+        }
+        if self.profile.strict:
+            record |= {"isResolvable": False, "resolvableAllowFallback": False, "resolverId": None}
+        self.credentials[record["id"]] = record | ({"test": raw["test"]} if raw.get("test") else {})
+        return record
 
     def tag_id(self, name: str) -> str:
         """The id of the tag with this name, made if there is none."""
@@ -197,6 +264,8 @@ class Instance:
     ) -> dict[str, Any]:
         """Record an execution, newest last."""
         moment = started or now()
+        workflow = self.workflows.get(workflow_id)
+        version = workflow and (workflow.running or workflow.live)
         record = {
             "id": str(self.next_execution),
             "finished": status == "success",
@@ -210,21 +279,28 @@ class Instance:
             "deletedAt": None,
             "workflowId": workflow_id,
             "waitTill": None,
+            "workflowVersionId": version.id if version else None,
         }
         self.next_execution += 1
         self.executions.append(record)
         return record
 
-    def missing_references(self, workflow: Workflow) -> list[str]:
-        """Credentials and called workflows that this instance does not have: such a workflow breaks at run time."""
-        missing = []
-        for node in orjson.loads(workflow.live.nodes if workflow.live else workflow.nodes):
-            for reference in (node.get("credentials") or {}).values():
-                if isinstance(reference, dict) and reference.get("id") not in self.credentials:
-                    missing.append(f"credential {reference.get('id')}")
-            called = (node.get("parameters") or {}).get("workflowId")
-            called = called.get("value") if isinstance(called, dict) else called
-            if str(node.get("type", "")).endswith(".executeWorkflow") and called and called not in self.workflows:
+    def missing_references(self, workflow: Workflow, nodes: bytes | None = None) -> list[str]:
+        """Of what runs, or of the given nodes: what this instance does not have, so that it breaks at run time.
+
+        Credentials that are not there, and called workflows that are not there or, since drafts, not published.
+        """
+        version = workflow.running or workflow.live
+        listed = orjson.loads(nodes or (version.nodes if version else workflow.nodes))
+        missing = [
+            f"credential {reference.get('id')}"
+            for node in listed
+            for reference in (node.get("credentials") or {}).values()
+            if isinstance(reference, dict) and reference.get("id") not in self.credentials
+        ]
+        for _, called in called_directly(listed):
+            other = self.workflows.get(called)
+            if other is None or (self.profile.has_drafts and not other.active and called != workflow.id):
                 missing.append(f"workflow {called}")
         return missing
 
@@ -232,6 +308,11 @@ class Instance:
 
     def tag_objects(self, ids: Iterable[str]) -> list[dict[str, Any]]:
         return [self.tags[tag_id] for tag_id in ids if tag_id in self.tags]
+
+
+def with_ids(nodes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Nodes as n8n stores them: each with an id."""
+    return [node if node.get("id") else {**node, "id": str(uuid.uuid4())} for node in nodes]
 
 
 class World:

@@ -55,9 +55,36 @@ class SandboxInstance:
         """One workflow as it is stored now; None if it is not there."""
         return next((item for item in self.state()["workflows"] if item["id"] == workflow_id), None)
 
-    def edit(self, workflow_id: str, *, draft: bool = False, **changes: Any) -> JSON:
-        """Somebody else edits a workflow (name=, nodes=, settings=, active=, tags=, ...); no arguments: some edit."""
-        return self._call("POST", f"/workflows/{workflow_id}/edit", {"changes": changes, "draft": draft})
+    def edit(self, workflow_id: str, *, draft: bool = False, author: str = "", **changes: Any) -> JSON:
+        """Somebody else edits a workflow (name=, nodes=, settings=, active=, archived=, tags=, ...).
+
+        No changes: some edit. ``draft``: saved as the editor saves, not published.
+        """
+        body = {"changes": changes, "draft": draft, "author": author}
+        return self._call("POST", f"/workflows/{workflow_id}/edit", body)
+
+    def archive(self, workflow_id: str, archived: bool = True) -> JSON:
+        return self.edit(workflow_id, archived=archived)
+
+    def make_deaf(self, workflow_id: str, deaf: bool = True) -> JSON:
+        """From now on its triggers fail to register, while n8n says that it is active."""
+        return self._call("POST", f"/workflows/{workflow_id}/edit", {"deaf": deaf})
+
+    def set_version(self, workflow_id: str, version_id: str | None = None, **facts: Any) -> JSON:
+        """author=, name=, description=, autosaved= of a version, by default of what is published."""
+        return self._call("POST", f"/workflows/{workflow_id}/version", {"version_id": version_id, **facts})
+
+    def publish_after(self, calls: int | None) -> None:
+        """How many calls still see the former state after a publication (2.40 and newer); None: until `settle`."""
+        self.change(publication_calls=calls)
+
+    def settle(self) -> None:
+        """Let what is published take effect now."""
+        self._call("POST", "/settle")
+
+    def limit_key(self, scopes: Sequence[str] | None) -> None:
+        """What the key may do; None: everything."""
+        self.change(scopes={} if scopes is None else {self.api_key: list(scopes)})
 
     def delete_workflow(self, workflow_id: str) -> JSON:
         return self._call("DELETE", f"/workflows/{workflow_id}")
@@ -88,7 +115,7 @@ class SandboxInstance:
         self._call("DELETE", "/calls")
 
     def change(self, **options: Any) -> JSON:
-        """api_keys=[...], profile="2.0", packages=[...]"""
+        """api_keys=[...], profile="2.0", packages=[...], scopes={key: [...]}, publication_calls=3"""
         return self._call("PATCH", "", options)
 
     def delete(self) -> None:

@@ -1,8 +1,8 @@
 """What is approved in an environment: the branch ``env/<slug>``, and the hashes that follow it.
 
-The branch holds ``workflows/<key>.json`` with the ids of its own environment inside, and ``references.json``: every id
-that was ever called in it, with its key. So what an approved content means stays clear when a workflow is recreated
-under another id.
+The branch holds ``workflows/<key>.json`` with the ids of its own environment inside, ``drafts/<key>.json`` where a
+draft beside it was approved as well, and ``references.json``: every id that was ever called in it, with its key. So
+what an approved content means stays clear when a workflow is recreated under another id.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from opsconsole.core.errors import OpsError
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows import identity
 from workflows.content import Fingerprint, dump, fingerprint, parse
+from workflows.facts import Facts, facts_of
+from workflows.identity import WITHDRAWN, Approval
 from workflows.models import Environment
 from workflows.references import references, rewrite
 
 from . import repository
-from .manifest import FOLDER, workflow_path
+from .manifest import DRAFTS, FOLDER, draft_in, draft_path, facts_in, workflow_path
 from .models import Snapshot
 
 if TYPE_CHECKING:
@@ -37,11 +39,22 @@ Scope = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A content that is in Git already: its blob, and what it is."""
+    """A content that is in Git already: its blob, and what it is; with the draft beside it, if there is one."""
 
     blob: str
     mark: Fingerprint
     active: bool
+    facts: Facts | None = None
+    draft_blob: str = ""
+    draft: Fingerprint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WithDraft:
+    """A portable content that runs, and the draft that its editor holds beside it."""
+
+    content: Mapping[str, Any]
+    draft: Mapping[str, Any] | None
 
 
 def in_git(environment: Environment) -> Outside:
@@ -54,7 +67,7 @@ def commit_canonical(
     run: Run | None,
     *,
     environment: Environment,
-    changes: Mapping[str, Mapping[str, Any] | Stored | None],
+    changes: Mapping[str, Mapping[str, Any] | WithDraft | Stored | None],
     message: str,
     trailers: Mapping[str, str] | None = None,
 ) -> str:
@@ -69,32 +82,52 @@ def commit_canonical(
         keys = identity.key_by_workflow_id(environment.pk)
     store = repository.store_for(environment.tenant_id)
     known = {**_references(store, environment), **keys}
-    hashes: dict[str, tuple[str | None, bool | None]] = {}
+    approvals: dict[str, Approval] = {}
     blobs: dict[str, bytes | str | None] = {}
     called: dict[str, str] = {}
     for key, content in changes.items():
+        blobs[draft_path(key)] = None
         if content is None:
-            hashes[key], blobs[key] = (None, None), None
+            approvals[key], blobs[workflow_path(key)] = WITHDRAWN, None
             continue
-        if isinstance(content, Stored):
-            mark, active, blobs[key] = content.mark, content.active, content.blob
+        stored = content if isinstance(content, Stored) else None
+        if stored is None:
+            pair = content if isinstance(content, WithDraft) else WithDraft(content, None)  # type: ignore[arg-type]
+            stored, written = _to_store(pair)
+            blobs |= {workflow_path(key): written[0], draft_path(key): written[1]}
         else:
-            mark, active, blobs[key] = fingerprint(content), bool(content.get("active")), dump(content)
-        hashes[key] = (mark.content_hash(known), active)
-        called |= {ref: known[ref] for ref in mark.workflow_refs if ref in known}
+            blobs[workflow_path(key)] = stored.blob
+            blobs[draft_path(key)] = stored.draft_blob or None
+        approvals[key] = Approval(
+            content_hash=stored.mark.content_hash(known),
+            active=stored.active,
+            draft_hash=stored.draft.content_hash(known) if stored.draft is not None else None,
+            facts=stored.facts,
+        )
+        called |= {ref: known[ref] for ref in stored.mark.workflow_refs if ref in known}
 
     def fill(writer: Writer) -> None:
-        for key, data in blobs.items():
+        for path, data in blobs.items():
             if data is None:
-                writer.remove(workflow_path(key))
+                writer.remove(path)
             elif isinstance(data, str):
-                writer.keep(workflow_path(key), data)
+                writer.keep(path, data)
             else:
-                writer.put(workflow_path(key), data)
+                writer.put(path, data)
 
     commit = _commit(run, store, environment, fill, called, message, trailers)
-    _approve(run, environment, hashes, commit)
+    _approve(run, environment, approvals, commit)
     return commit
+
+
+def _to_store(pair: WithDraft) -> tuple[Stored, tuple[bytes, bytes | None]]:
+    """What a content is, and the bytes of it and of its draft."""
+    content, draft = pair.content, pair.draft
+    mark, draft_mark = fingerprint(content), fingerprint(draft) if draft is not None else None
+    if draft_mark == mark:
+        draft = draft_mark = None
+    stored = Stored("", mark, bool(content.get("active")), facts_of(content), draft=draft_mark)
+    return stored, (dump(content), dump(draft) if draft is not None else None)
 
 
 def set_baseline(
@@ -115,40 +148,56 @@ def set_baseline(
     assert_no_scope("Git")
     store = repository.store_for(environment.tenant_id)
     entries = {str(e["key"]): e for e in entries_of(snapshot) if keys is None or e["key"] in keys}
-    hashes: dict[str, tuple[str | None, bool | None]] = {
-        key: (str(e["content_hash"]), bool(e.get("active"))) for key, e in entries.items()
-    }
+    approvals = {key: approval_of(entry) for key, entry in entries.items()}
     gone = set(keys or ()) - entries.keys()
-    hashes |= dict.fromkeys(gone, (None, None))
+    approvals |= dict.fromkeys(gone, WITHDRAWN)
     ids = {str(e["env_workflow_id"]): key for key, e in entries.items() if e.get("env_workflow_id")}
     called = {**references_of(snapshot), **ids}
 
     def fill(writer: Writer) -> None:
         if keys is None:
             writer.replace(FOLDER)
+            writer.replace(DRAFTS)
         for key, entry in entries.items():
             writer.keep(workflow_path(key), str(entry["blob"]))
+            if (draft := draft_in(entry)) is not None:
+                writer.keep(draft.path, draft.blob)
+            elif keys is not None:
+                writer.remove(draft_path(key))
         for key in gone:
             writer.remove(workflow_path(key))
+            writer.remove(draft_path(key))
 
     said = message or f"Approve {environment.name} as it was captured, {len(entries)} workflows"
     commit = _commit(run, store, environment, fill, called, said, {"Snapshot-Id": str(snapshot.pk), **(trailers or {})})
-    _approve(run, environment, hashes, commit, whole=keys is None)
+    _approve(run, environment, approvals, commit, whole=keys is None)
     return commit
 
 
-def canonical_content(environment: Environment, keys: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Approved contents by key, with the ids that workflows have in the environment *now*.
+def approval_of(entry: Mapping[str, Any]) -> Approval:
+    """What it means to approve an entry of a manifest."""
+    draft = draft_in(entry)
+    return Approval(
+        content_hash=str(entry["content_hash"]),
+        active=bool(entry.get("active")),
+        draft_hash=draft.content_hash if draft is not None else None,
+        facts=facts_in(entry),
+    )
+
+
+def canonical_content(
+    environment: Environment, keys: Iterable[str] | None = None, *, drafts: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Approved contents by key (with ``drafts``: approved drafts), with the ids that workflows have *now*.
 
     Keys that are not approved are not in the answer. Call outside any scope. Raises ``Missing`` where Git lost one.
     """
     assert_no_scope("Git")
     store = repository.store_for(environment.tenant_id)
-    tip = store.tip(environment.canonical_branch)
-    if tip is None:
-        return {}
-    blobs = canonical_blobs(environment)
+    blobs = canonical_blobs(environment, folder=DRAFTS if drafts else FOLDER)
     wanted = list(blobs) if keys is None else [key for key in dict.fromkeys(keys) if key in blobs]
+    if not wanted:
+        return {}
     with tenant_scope(environment.tenant_id):
         present = identity.workflow_id_by_key(environment.pk)
     origin = canonical_references(environment)
@@ -164,14 +213,14 @@ def canonical_content(environment: Environment, keys: Iterable[str] | None = Non
     return found
 
 
-def canonical_blobs(environment: Environment) -> dict[str, str]:
+def canonical_blobs(environment: Environment, *, folder: str = FOLDER) -> dict[str, str]:
     """Key → blob of everything approved. Call outside any scope."""
     store = repository.store_for(environment.tenant_id)
     tip = store.tip(environment.canonical_branch)
     if tip is None:
         return {}
-    tree = store.tree(tip, FOLDER)
-    return {path.removeprefix(f"{FOLDER}/").removesuffix(".json"): blob for path, blob in tree.items()}
+    tree = store.tree(tip, folder)
+    return {path.removeprefix(f"{folder}/").removesuffix(".json"): blob for path, blob in tree.items()}
 
 
 def canonical_references(environment: Environment) -> dict[str, str]:
@@ -228,14 +277,14 @@ def _scope(run: Run | None, environment: Environment) -> Scope:
 def _approve(
     run: Run | None,
     environment: Environment,
-    hashes: Mapping[str, tuple[str | None, bool | None]],
+    approvals: Mapping[str, Approval],
     commit: str,
     *,
     whole: bool = False,
 ) -> None:
     with _scope(run, environment)():
         identity.mark_approved(
-            tenant_id=environment.tenant_id, environment_id=environment.pk, hashes=hashes, whole=whole
+            tenant_id=environment.tenant_id, environment_id=environment.pk, approvals=approvals, whole=whole
         )
         Environment.objects.filter(pk=environment.pk).update(baseline_commit_sha=commit, updated_at=clock.now())
     environment.baseline_commit_sha = commit

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -31,7 +31,17 @@ from .beside import Beside
 from .canonical import in_git
 from .errors import CaptureFailed
 from .gathering import Gathered, gather
-from .manifest import FOLDER, build_manifest, dump_manifest, manifest_path, parse_manifest, workflow_path
+from .manifest import (
+    DRAFTS,
+    FOLDER,
+    Draft,
+    build_manifest,
+    draft_path,
+    dump_manifest,
+    manifest_path,
+    parse_manifest,
+    workflow_path,
+)
 from .models import Snapshot, SnapshotType
 from .page_memory import PageMemory, memory_path
 
@@ -130,6 +140,7 @@ class _Made:
 
     manifest: dict[str, Any] | None = None
     row: Snapshot | None = None
+    capabilities: dict[str, bool] | None = None
 
 
 def _tell(callback: hooks.Captured, run: Run, environment: Environment, snapshot: Snapshot) -> Any:
@@ -185,6 +196,7 @@ def _into_git(
                     check=run.check,
                     progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
                 )
+                made.capabilities = client.spec().capabilities()
         run.progress(len(gathered.seen), len(gathered.seen), "Recognising workflows")
         about = {
             "snapshot_id": snapshot_id,
@@ -228,7 +240,7 @@ def _record_and_commit(
             writer,
             environment=environment,
             snapshot_id=about["snapshot_id"],
-            paths={workflow_path(e["key"]): e["blob"] for e in entries},
+            paths=_paths(entries),
             manifest=dump_manifest(manifest),
             message=_message(environment, about["snapshot_type"], about["description"], len(entries)),
             asked_by=asked_by,
@@ -256,10 +268,6 @@ def _manifest(
 ) -> dict[str, Any]:
     entries = [_entry(gathered, ident, place) for ident, place in placed.items()]
     here = {ident: place.key for ident, place in placed.items()}
-    for entry in entries:
-        live = gathered.extras[entry["env_workflow_id"]].get("live")
-        if live is not None:
-            entry["live_content_hash"] = live.content_hash({**keys, **here})
     return build_manifest(
         **about,
         entries=entries,
@@ -269,12 +277,18 @@ def _manifest(
     )
 
 
+def _paths(entries: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Path to blob of every content, drafts included."""
+    paths = {workflow_path(e["key"]): e["blob"] for e in entries}
+    return paths | {e["draft"]["path"]: e["draft"]["blob"] for e in entries if "draft" in e}
+
+
 def _remembered(store: GitStore, writer: Writer, environment: Environment, snapshot_type: str) -> PageMemory:
     """What need not be read again. What somebody will rely on within minutes is read as a whole."""
     if snapshot_type in VERIFIED_TYPES:
         return PageMemory()
     memory = PageMemory.load(memory_path(store.path, environment.pk), base_url=environment.base_url)
-    memory.forget_without(writer.blobs_of(FOLDER))
+    memory.forget_without(writer.blobs_of(FOLDER) | writer.blobs_of(DRAFTS))
     return memory
 
 
@@ -310,6 +324,20 @@ def _entry(gathered: Gathered, ident: str, place: identity.Placed) -> dict[str, 
     }
     if seen.tags:
         entry["tags"] = list(seen.tags)
+    if seen.facts.archived:
+        entry["archived"] = True
+    entry["facts"] = seen.facts.to_json()
+    if seen.live is not None:
+        entry["live"] = seen.live.to_json()
+    if place.draft_hash is not None and "draft" in extra:
+        kept = Draft(
+            content_hash=place.draft_hash,
+            path=draft_path(place.key),
+            blob=extra["draft"]["blob"],
+            bytes=extra["draft"]["bytes"],
+            version_id=seen.version_id,
+        )
+        entry["draft"] = kept.to_json()
     for name in ("webhooks", "refs"):
         if name in extra:
             entry[name] = extra[name]
@@ -347,6 +375,7 @@ def _record(
             last_snapshot_id=snapshot_id,
             last_capture_error=None,
             updated_at=clock.now(),
+            **({"capabilities": made.capabilities} if made.capabilities else {}),
         )
     return {"snapshot_id": str(snapshot_id)}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from workflows import identity
-from workflows.content import ContentError, dump, fingerprint, live_portable, portable, warnings
+from workflows.content import ContentError, draft_of, dump, portable, warnings
 from workflows.n8n import PAGE_SIZES
 from workflows.n8n.errors import RemoteNotFound, TooLarge
 from workflows.references import webhook_address
@@ -124,8 +124,7 @@ def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str
         seen = identity.seen_workflow(raw, content)
         odd = warnings(content)[:20]
         addresses = sorted({a for a in map(webhook_address, content["nodes"]) if a})
-        live = live_portable(raw)
-        live_mark = fingerprint(live) if live is not None else None
+        draft = dump(draft_of(raw)) if seen.draft is not None else b""  # type: ignore[arg-type] # there is one then
     except (ContentError, TypeError, AttributeError, ValueError, RecursionError) as error:
         told = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
         gathered.unreadable.add(ident)
@@ -137,8 +136,8 @@ def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str
         extra["webhooks"] = addresses
     if seen.fingerprint.workflow_refs:
         extra["refs"] = list(dict.fromkeys(seen.fingerprint.workflow_refs))
-    if live_mark is not None:
-        extra["live"] = live_mark
+    if draft:
+        extra["draft"] = {"bytes": len(draft), "blob": put(draft) if put is not None else ""}
         findings.append(_finding("draft", "The editor holds a draft; n8n runs another version.", ident, seen.name))
     return Taken(seen, extra, tuple(findings))
 
@@ -166,8 +165,6 @@ def _ask_again(
         try:
             raw = client.get_workflow(ident)
         except RemoteNotFound:
-            continue
-        if raw.get("isArchived"):
             continue
         if (taken := _take(gathered, raw, put)) is not None:
             gathered.take(taken)

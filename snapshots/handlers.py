@@ -11,14 +11,14 @@ from operations.handlers import register
 from opsconsole.core.errors import OpsError
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
-from workflows.writes import failures
+from workflows.writes import Release, failures
 
 from . import care, preview, pushing, restore, services
 from .capture import capture_into
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .models import Snapshot, SnapshotType
 from .planning import Current, Options, Plan
-from .restore import RestoreReport, hash_differences
+from .restore import RestoreReport, fact_differences, hash_differences
 
 TURNED_BACK = "restore:turned-back"
 _TOOK_TOO_LONG = frozenset({"N8N_002", "N8N_003", "N8N_005", "N8N_006", "N8N_014", "N8N_018", "N8N_020"})
@@ -122,8 +122,10 @@ class Restore:
                     keys={item.key for item in plan.to_write},
                     expected={i.key: i.current.content_hash for i in plan.to_write if i.current is not None}
                     | {c.key: c.content_hash for c in plan.to_delete},
+                    expected_drafts={i.key: {i.current.draft_hash} for i in plan.to_write if i.current is not None},
                     delete={c.key: c.env_workflow_id for c in plan.to_delete},
                     credentials=plan.credentials,
+                    release=Release(name=f"Restored from the snapshot of {target.created_at:%Y-%m-%d %H:%M} UTC"),
                 )
                 return self._prove(run, environment, target, before, plan, report)
             except UnknownOutcome:
@@ -167,8 +169,8 @@ class Restore:
     def _plan(self, run: Run, environment: Environment, target: Snapshot, before: Snapshot, options: Options) -> Plan:
         """From two snapshots, so that it is the same after a crash; the verdict is a step, so that it is given once."""
         current = {str(e["key"]): Current.from_entry(e) for e in services.entries_of(before)}
-        listed = run.step("credentials", "Ask n8n for its credentials", lambda: _listed(environment))
-        plan = preview.plan_against(environment, target, current, options, listed=listed)
+        asked = run.step("credentials", "Ask n8n for its credentials", lambda: _asked(environment))
+        plan = preview.plan_against(environment, target, current, options, **asked)
         verdict = run.step(
             "plan",
             "Decide what to write",
@@ -204,6 +206,7 @@ class Restore:
         wanted: dict[str, str | None] = {key: w.content_hash for key, w in report.results.items() if w.content_hash}
         wanted |= dict.fromkeys((c.key for c in plan.to_delete), None)
         differing = hash_differences(after, wanted)
+        differing += fact_differences(after, [item.entry for item in plan.to_write], report.results)
         told = report.to_dict()
         told["skipped"] += [
             {"key": i.key, "name": i.name, "outcome": "skipped", "reason": i.action}
@@ -257,6 +260,8 @@ class Restore:
             self._not_now(run, environment, before, trouble)
         hashes = {str(e["key"]): str(e["content_hash"]) for e in services.entries_of(before)}
         differing = hash_differences(after, {key: hashes.get(key) for key in touched | report.rewired.keys()})
+        before_it = [e for e in services.entries_of(before) if str(e["key"]) in touched]
+        differing += fact_differences(after, before_it, report.results)
         details = {
             "status": "put_back" if not differing else "partly_put_back",
             "failed": [
@@ -303,9 +308,10 @@ class Restore:
         ) from trouble
 
 
-def _listed(environment: Environment) -> list[dict[str, Any]] | None:
+def _asked(environment: Environment) -> dict[str, Any]:
+    """What n8n offers, and its list of credentials where it gives one."""
     with client_for(environment) as client:
-        return preview.credentials_listed(client)
+        return {"listed": preview.credentials_listed(client), "offers": client.spec().capabilities()}
 
 
 def _derived(run: Run, name: str) -> uuid.UUID:

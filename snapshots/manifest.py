@@ -7,16 +7,63 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import orjson
 
 from opsconsole.core.errors import OpsError
-from workflows.content import NORMALIZATION_VERSION, Fingerprint
+from workflows.content import NORMALIZATION_VERSION, Fingerprint, LiveVersion
+from workflows.facts import Facts, loaded_facts
 
 from .errors import SnapshotUnreadable
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+"""2: the content of an entry is what runs, and a draft beside it is kept as well. 1: it was the draft, and what ran
+beside it was known by its hash only (``live_content_hash``)."""
 FINDINGS_KEPT = 500
 FOLDER = "workflows"
+DRAFTS = "drafts"
+
+
+class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A draft that holds something else than what runs: where its content is, and which."""
+
+    content_hash: str
+    blob: str
+    path: str
+    bytes: int = 0
+    version_id: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in an entry."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
+
+
+def draft_in(entry: Mapping[str, Any]) -> Draft | None:
+    """The draft of an entry, if one was captured beside what runs."""
+    stored = entry.get("draft")
+    return msgspec.convert(stored, Draft) if isinstance(stored, dict) else None
+
+
+def facts_in(entry: Mapping[str, Any]) -> Facts | None:
+    """The facts of an entry; None where it was captured before they were."""
+    return loaded_facts(entry.get("facts"))
+
+
+def live_in(entry: Mapping[str, Any]) -> LiveVersion | None:
+    """Which version ran when the entry was captured, where that n8n had versions."""
+    stored = entry.get("live")
+    return msgspec.convert(stored, LiveVersion) if isinstance(stored, dict) else None
+
+
+def ran_something_else(entry: Mapping[str, Any]) -> bool:
+    """Whether an old entry holds the draft only, though n8n ran another version whose content was not kept."""
+    return entry.get("live_content_hash") not in (None, entry.get("content_hash"))
+
+
+def draft_path(key: str) -> str:
+    """Where a workflow's draft lies in a tree."""
+    return f"{DRAFTS}/{key}.json"
 
 
 def workflow_path(key: str) -> str:

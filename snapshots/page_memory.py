@@ -15,15 +15,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
-from workflows.content import NORMALIZATION_VERSION, Fingerprint
+from workflows.content import NORMALIZATION_VERSION, Fingerprint, LiveVersion
+from workflows.facts import Facts
 from workflows.identity import SeenWorkflow
 from workflows.n8n import CachedPage
 
 logger = logging.getLogger(__name__)
 
-_MAKE = 1
+_MAKE = 2
 """Raised when what is remembered takes another shape."""
 
 
@@ -46,7 +48,7 @@ class PageMemory:
     def forget_without(self, blobs: frozenset[str]) -> None:
         """Forget each page of which a content is not among ``blobs``: it has to be read again."""
         for etag, workflows in list(self.taken.items()):
-            if any(one.extra["blob"] not in blobs for one in workflows):
+            if any(not blobs.issuperset(_blobs(one)) for one in workflows):
                 del self.taken[etag]
         self.pages = {address: page for address, page in self.pages.items() if page.etag in self.taken}
 
@@ -78,10 +80,15 @@ class PageMemory:
                 memory.taken[etag] = tuple(map(_unpacked, workflows))
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, msgspec.ValidationError) as error:
             logger.warning("what was remembered of an environment cannot be used, all is read: %s", error)
             return cls()
         return memory
+
+
+def _blobs(taken: Taken) -> tuple[str, ...]:
+    draft = taken.extra.get("draft")
+    return (taken.extra["blob"], draft["blob"]) if draft else (taken.extra["blob"],)
 
 
 def memory_path(store: os.PathLike[str], environment_id: uuid.UUID) -> Path:
@@ -94,9 +101,7 @@ def _mark(base_url: str) -> dict[str, Any]:
 
 
 def _packed(taken: Taken) -> list[Any]:
-    seen, extra = taken.seen, dict(taken.extra)
-    if "live" in extra:
-        extra["live"] = _marks(extra["live"])
+    seen = taken.seen
     return [
         seen.env_workflow_id,
         seen.name,
@@ -108,15 +113,17 @@ def _packed(taken: Taken) -> list[Any]:
         seen.node_count,
         seen.credentials,
         seen.node_types,
-        extra,
+        _marks(seen.draft) if seen.draft is not None else None,
+        seen.facts.to_json(),
+        seen.live.to_json() if seen.live is not None else None,
+        taken.extra,
         taken.findings,
     ]
 
 
 def _unpacked(row: Iterable[Any]) -> Taken:
-    ident, name, marks, active, tags, version_id, updated_at, nodes, credentials, types, extra, findings = row
-    if "live" in extra:
-        extra["live"] = _fingerprint(extra["live"])
+    ident, name, marks, active, tags, version_id, updated_at, nodes, credentials, types, *rest = row
+    draft, facts, live, extra, findings = rest
     seen = SeenWorkflow(
         env_workflow_id=ident,
         name=name,
@@ -128,6 +135,9 @@ def _unpacked(row: Iterable[Any]) -> Taken:
         node_count=nodes,
         credentials=[(kind, called, known_as) for kind, called, known_as in credentials],
         node_types=tuple(types),
+        draft=_fingerprint(draft) if draft else None,
+        facts=msgspec.convert(facts, Facts),
+        live=msgspec.convert(live, LiveVersion) if live else None,
     )
     return Taken(seen, extra, tuple(findings))
 

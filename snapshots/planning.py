@@ -10,8 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows.facts import Facts, changes
 from workflows.references import CredentialRef, Reference, references
 from workflows.writes import webhook_clashes
+
+from .manifest import draft_in, facts_in, ran_something_else
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,9 @@ class Current:
     active: bool
     webhooks: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    draft_hash: str | None = None
+    archived: bool = False
+    facts: Facts | None = None
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Current:
@@ -37,6 +43,9 @@ class Current:
             active=bool(entry.get("active")),
             webhooks=tuple(entry.get("webhooks") or ()),
             tags=tuple(entry.get("tags") or ()),
+            draft_hash=draft.content_hash if (draft := draft_in(entry)) is not None else None,
+            archived=bool(entry.get("archived")),
+            facts=facts_in(entry),
         )
 
 
@@ -84,7 +93,17 @@ class Planned:
             "active": bool(self.entry.get("active")),
             "current_active": current.active if current else None,
             "current_name": current.name if current else None,
+            "archived": bool(self.entry.get("archived")),
+            "current_archived": current.archived if current else None,
+            "has_draft": draft_in(self.entry) is not None,
+            "current_has_draft": bool(current and current.draft_hash),
+            "effects": self.effects,
         }
+
+    @property
+    def effects(self) -> list[str]:
+        """What would happen to it, fact by fact, for a person."""
+        return effects_of(self.entry, self.current) if self.action in ("new", "updated") else []
 
 
 @dataclass(slots=True)
@@ -177,12 +196,60 @@ def plan_restore(
 
 
 def _same(entry: Mapping[str, Any], there: Current) -> bool:
-    return (
-        bool(there.content_hash)
-        and entry.get("content_hash") == there.content_hash
-        and bool(entry.get("active")) == there.active
-        and set(entry.get("tags") or ()) == set(there.tags)
-    )
+    return bool(there.content_hash) and entry.get("content_hash") == there.content_hash and not effects_of(entry, there)
+
+
+def effects_of(entry: Mapping[str, Any], there: Current | None) -> list[str]:
+    """What bringing an entry back does beyond writing its content."""
+    draft, published, archived = draft_in(entry), bool(entry.get("active")), bool(entry.get("archived"))
+    if there is None:
+        told = ["It is published." if published else "It stays unpublished."]
+        return [*told, "It is archived again."] if archived else told
+    told = []
+    if entry.get("content_hash") != there.content_hash:
+        told.append("What runs is replaced." if published else "The content is replaced.")
+    if published != there.active:
+        told.append("It is published." if published else "It is unpublished.")
+    if archived != there.archived:
+        told.append("It is archived." if archived else "It is taken out of the archive.")
+    if (draft.content_hash if draft else None) != there.draft_hash:
+        told.append("The draft is put back." if draft else "The draft in the editor is discarded; it stays in Git.")
+    facts = facts_in(entry)
+    if facts is not None and there.facts is not None:
+        told += [change.sentence for change in changes(there.facts, facts) if change.kind != "archived"]
+    elif set(entry.get("tags") or ()) != set(there.tags):
+        told.append("The tags are put back.")
+    return told
+
+
+def check_facts(plan: Plan, offers: Mapping[str, bool]) -> None:
+    """Say what the instance cannot give back: residues as warnings, a refusal where nothing else is safe."""
+    for item in plan.to_write:
+        there, name = item.current, item.name or item.key
+        if there is not None and there.archived and not item.entry.get("archived") and not offers.get("unarchive"):
+            plan.problems.append(
+                {
+                    "code": "archived",
+                    "key": item.key,
+                    "message": f"“{name}” is archived in n8n, and this version cannot take it out by its API:"
+                    " unarchive it in n8n, or leave it out.",
+                }
+            )
+        if item.entry.get("archived") and not (there and there.archived) and not offers.get("archive"):
+            message = f"“{name}” was archived; this version of n8n does not archive by its API: it stays unpublished."
+            plan.warnings.append({"code": "not_archived", "key": item.key, "message": message})
+        if draft_in(item.entry) is not None and not offers.get("stage"):
+            message = (
+                f"To put the draft of “{name}” back, this n8n unpublishes it for a moment: calls meanwhile are lost."
+                if offers.get("activate_version")
+                else f"This n8n keeps no draft beside what runs: that of “{name}” stays in Git."
+            )
+            plan.warnings.append({"code": "draft", "key": item.key, "message": message})
+        if ran_something_else(item.entry):
+            message = (
+                f"The snapshot holds only the draft of “{name}”; what ran then was another version that was not kept."
+            )
+            plan.warnings.append({"code": "draft_only", "key": item.key, "message": message})
 
 
 def _check_webhooks(plan: Plan, current: Mapping[str, Current]) -> None:

@@ -12,6 +12,7 @@ from tenants.scope import tenant_scope
 from workflows import identity
 from workflows.content import ContentError, parse
 from workflows.gateway import client_for, environment_by_id
+from workflows.identity import SeenWorkflow
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
 from workflows.references import CredentialRef
@@ -21,7 +22,7 @@ from .errors import PreviewFailed, SnapshotUnreadable
 from .gathering import Gathered, gather
 from .manifest import key_map
 from .models import Snapshot
-from .planning import CredentialBook, Current, Options, Plan, check_references, plan_restore
+from .planning import CredentialBook, Current, Options, Plan, check_facts, check_references, plan_restore
 
 if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
@@ -58,7 +59,9 @@ def preview(
     try:
         with client_for(environment) as client:
             current = look(environment, client)
-            return plan_against(environment, snapshot, current, options, listed=credentials_listed(client))
+            offers = client.spec().capabilities()
+            listed = credentials_listed(client)
+            return plan_against(environment, snapshot, current, options, listed=listed, offers=offers)
     except N8nError as error:
         raise PreviewFailed(
             f"{environment.name} could not be read: {error.message}",
@@ -87,8 +90,18 @@ def _currents(gathered: Gathered, known: _Map) -> dict[str, Current]:
             active=seen.active,
             webhooks=tuple(gathered.extras[ident].get("webhooks") or ()),
             tags=tuple(seen.tags),
+            draft_hash=_draft_hash(seen, keys),
+            archived=seen.facts.archived,
+            facts=seen.facts,
         )
     return found
+
+
+def _draft_hash(seen: SeenWorkflow, keys: Mapping[str, str]) -> str | None:
+    if seen.draft is None:
+        return None
+    found = seen.draft.content_hash(keys)
+    return found if found != seen.fingerprint.content_hash(keys) else None
 
 
 def plan_against(
@@ -98,13 +111,16 @@ def plan_against(
     options: Options,
     *,
     listed: list[dict[str, Any]] | None,
+    offers: Mapping[str, bool],
 ) -> Plan:
-    """The plan, with everything that would dangle. ``listed`` is n8n's own list of credentials, where it has one."""
+    """The plan, with everything that would dangle. ``listed`` is n8n's own list of credentials, where it has one;
+    ``offers`` are the capabilities of the instance."""
     with tenant_scope(environment.tenant_id):
         known = _map(environment)
         book = credential_book(environment, snapshot, listed)
     entries = services.entries_of(snapshot)
     plan = plan_restore(entries=entries, current=current, options=options, ignored=known.ignored)
+    check_facts(plan, offers)
     chosen = {item.key for item in plan.to_write}
     contents: dict[str, bytes] = {}
     if chosen:

@@ -12,7 +12,7 @@ from workflows.identity import on_relinked
 from workflows.linking import Relinked
 from workflows.models import WorkflowEnvMap
 
-from .canonical import canonical_content, commit_canonical, in_git
+from .canonical import WithDraft, canonical_content, commit_canonical, in_git
 
 RELINK_KIND = "snapshots.relink"
 
@@ -46,10 +46,11 @@ class Relink:
             content = canonical_content(environment, [old]).get(old)
             if content is None:
                 return {"moved": False}
+            draft = canonical_content(environment, [old], drafts=True).get(old)
             commit = commit_canonical(
                 run,
                 environment=environment,
-                changes={old: None, new: content},
+                changes={old: None, new: WithDraft(content, draft)},
                 message=f"Link {old} to {new}",
             )
             return {"moved": True, "commit": commit}

@@ -16,7 +16,7 @@ from tenants.scope import assert_no_scope, platform_scope
 from workflows.models import Environment
 
 from .errors import CaptureFailed
-from .manifest import FOLDER, manifest_path, parse_manifest
+from .manifest import DRAFTS, FOLDER, manifest_path, parse_manifest
 from .store import GitStore, Person, Writer
 
 CONSOLE = Person("OpsConsole", "console@opsconsole.invalid")
@@ -98,6 +98,7 @@ def commit_snapshot(
     """
     author, trailers = asked_by
     writer.replace(FOLDER)
+    writer.replace(DRAFTS)
     for path, blob in paths.items():
         writer.keep(path, blob)
     writer.put(manifest_path(environment.pk, snapshot_id), manifest)

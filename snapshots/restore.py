@@ -8,22 +8,22 @@ and rewires everything that still called the old ones.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from operations.engine import Run
 from tenants.scope import assert_no_scope
 from workflows import identity
-from workflows.content import ContentError, dump, fingerprint, parse, portable
+from workflows.content import ContentError, Fingerprint, draft_of, dump, fingerprint, parse, portable
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
 from workflows.references import CredentialRef, references, rewrite
-from workflows.writes import Resolver, WriteItem, Written, created_before, failures, pending, perform
+from workflows.writes import Release, Resolver, WriteItem, Written, created_before, failures, pending, perform
 
 from . import services
-from .manifest import key_map
+from .manifest import draft_in, key_map, live_in
 from .models import Snapshot
 from .preview import preview
 from .starting import start_restore
@@ -75,6 +75,9 @@ class _Wanted:
     data: bytes
     active: bool
     tags: tuple[str, ...]
+    archived: bool = False
+    draft: bytes | None = None
+    live_version_id: str = ""
 
 
 def restore_into(
@@ -89,12 +92,21 @@ def restore_into(
     delete: Mapping[str, str] | None = None,
     credentials: Mapping[tuple[str, str], CredentialRef] | None = None,
     origin: Mapping[str, str] | None = None,
+    expected_drafts: Mapping[str, Collection[str | None]] | None = None,
+    drafts: Mapping[str, Mapping[str, Any]] | None = None,
+    release: Release = Release(),  # noqa: B008 - frozen
     tolerant: bool = False,
     concurrency: int = 8,
     client: N8nClient | None = None,
 ) -> RestoreReport:
     """Bring workflows of an environment back to the content of ``snapshot`` (or ``contents``, portable by key).
 
+    Each fact of a workflow comes back: what ran is published again, a draft (``drafts`` beside ``contents``) stands
+    beside it again, the archived are archived, the unpublished unpublished. Cursors of polling triggers stay as they
+    are in n8n. What the instance cannot do is in ``Written.left``.
+
+    ``expected_drafts`` says, by key, which drafts may be overwritten (None among them: that there is none); keys that
+    are not in it allow any. ``release`` is what n8n's own history says of what is published.
     ``expected`` says, by key, what may be overwritten: a content hash, several, or None for whatever is there. Keys
     that are not in it are overwritten whatever is there; without ``expected`` all are. What is already as wanted is
     left alone. ``delete`` (key → n8n id) removes workflows, under the same rule. ``origin`` maps ids inside the
@@ -106,7 +118,7 @@ def restore_into(
     """
     assert_no_scope("A restore")
     report = RestoreReport()
-    wanted = _wanted(snapshot, contents, keys)
+    wanted = _wanted(snapshot, contents, drafts or {}, keys)
     with run.fenced():
         places = _places(environment)
         keys_here = identity.key_by_workflow_id(environment.pk)
@@ -121,7 +133,8 @@ def restore_into(
     former = {p.env_workflow_id: key for key, p in places.items() if p.env_workflow_id}
     ids = {**(origins if snapshot is None or snapshot.environment_id == environment.pk else {}), **former, **keys_here}
     resolver = Resolver(ids)
-    items = [_item(w, places.get(w.key), creating, origins, targets, ids, credentials or {}, expected) for w in wanted]
+    making = _Making(creating, origins, targets, ids, credentials or {}, expected, expected_drafts or {}, release)
+    items = [making.item(w, places.get(w.key)) for w in wanted]
     items += _deletions(delete or {}, expected, {**{w.key: w.name for w in wanted}})
 
     def remember(made: Mapping[str, str]) -> None:
@@ -169,7 +182,10 @@ class _client:
 
 
 def _wanted(
-    snapshot: Snapshot | None, contents: Mapping[str, Mapping[str, Any]] | None, keys: Collection[str] | None
+    snapshot: Snapshot | None,
+    contents: Mapping[str, Mapping[str, Any]] | None,
+    drafts: Mapping[str, Mapping[str, Any]],
+    keys: Collection[str] | None,
 ) -> list[_Wanted]:
     if contents is not None:
         chosen = [key for key in contents if keys is None or key in keys]
@@ -180,11 +196,14 @@ def _wanted(
                 dump(contents[key]),
                 bool(contents[key].get("active")),
                 tuple(contents[key].get("tags") or ()),
+                bool(contents[key].get("archived")),
+                dump(drafts[key]) if key in drafts else None,
             )
             for key in sorted(chosen)
         ]
     if snapshot is None or (keys is not None and not keys):
         return []
+    kept = services.load_drafts(snapshot, keys)
     return [
         _Wanted(
             str(entry["key"]),
@@ -192,6 +211,9 @@ def _wanted(
             data,
             bool(entry.get("active")),
             tuple(entry.get("tags") or ()),
+            bool(entry.get("archived")),
+            kept.get(str(entry["key"])),
+            live.version_id if (live := live_in(entry)) is not None else "",
         )
         for entry, data in services.load_bytes(snapshot, keys)
     ]
@@ -212,49 +234,72 @@ def _origins(snapshot: Snapshot | None, keys_here: Mapping[str, str]) -> dict[st
     return {**keys_here, **manifest_keys}
 
 
-def _item(
-    wanted: _Wanted,
-    place: _Place | None,
-    creating: Collection[str],
-    origins: Mapping[str, str],
-    targets: Mapping[str, str],
-    ids: Mapping[str, str],
-    credentials: Mapping[tuple[str, str], CredentialRef],
-    expected: Mapping[str, str | Collection[str] | None] | None,
-) -> WriteItem:
-    content = parse(wanted.data)
-    moves = _moves(content, origins, targets)
-    stand_ins = {
-        (r.credential_type, r.value): credentials[r.credential_type, r.value]
-        for r in references(content)
-        if r.kind == "credential" and (r.credential_type, r.value) in credentials
-    }
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What is needed to turn what is wanted into items to be written."""
 
-    def load() -> dict[str, Any]:
-        found = parse(wanted.data)
-        if not moves and not stand_ins:
-            return found
-        return rewrite(found, workflow_ids=moves, credentials=stand_ins).content
+    creating: Collection[str]
+    origins: Mapping[str, str]
+    targets: Mapping[str, str]
+    ids: Mapping[str, str]
+    credentials: Mapping[tuple[str, str], CredentialRef]
+    expected: Mapping[str, str | Collection[str] | None] | None
+    expected_drafts: Mapping[str, Collection[str | None]]
+    release: Release
 
-    made = load()
-    mark = fingerprint(made)
-    needs = frozenset(key for key in creating if pending(key) in mark.workflow_refs)
-    is_new = wanted.key in creating
-    hashes = _allowed(wanted.key, expected)
-    return WriteItem(
-        key=wanted.key,
-        name=wanted.name,
-        title=f"{'Create' if is_new else 'Write'} {wanted.name or wanted.key}",
-        action="create" if is_new else "update",
-        env_workflow_id=place.env_workflow_id if place and place.env_workflow_id else None,
-        content=load,
-        wanted_hash=mark.content_hash({**ids, **{pending(key): key for key in needs}}),
-        expected_hash=hashes[0] if hashes else None,
-        also_expected=frozenset(hashes[1:]) if hashes else frozenset(),
-        active=wanted.active,
-        tags=wanted.tags,
-        needs=needs,
-    )
+    def item(self, wanted: _Wanted, place: _Place | None) -> WriteItem:
+        load = self._loader(wanted.data)
+        mark = fingerprint(load())
+        is_new = wanted.key in self.creating
+        hashes = _allowed(wanted.key, self.expected)
+        draft = self._loader(wanted.draft) if wanted.draft is not None else None
+        wanted_hash = self._hash(mark)
+        draft_hash = self._hash(fingerprint(draft())) if draft is not None else None
+        has_draft = draft is not None and draft_hash != wanted_hash
+        drafts: frozenset[str | None] | None = None
+        if wanted.key in self.expected_drafts:
+            drafts = frozenset(self.expected_drafts[wanted.key])
+        return WriteItem(
+            key=wanted.key,
+            name=wanted.name,
+            title=f"{'Create' if is_new else 'Write'} {wanted.name or wanted.key}",
+            action="create" if is_new else "update",
+            env_workflow_id=place.env_workflow_id if place and place.env_workflow_id else None,
+            content=load,
+            wanted_hash=wanted_hash,
+            expected_hash=hashes[0] if hashes else None,
+            also_expected=frozenset(hashes[1:]) if hashes else frozenset(),
+            active=wanted.active,
+            archived=wanted.archived,
+            tags=wanted.tags,
+            draft=draft if has_draft else None,
+            wanted_draft_hash=draft_hash if has_draft else None,
+            expected_drafts=drafts,
+            live_version_id=wanted.live_version_id if not is_new else "",
+            release=self.release,
+            needs=frozenset(key for key in self.creating if pending(key) in mark.workflow_refs),
+        )
+
+    def _loader(self, data: bytes) -> Callable[[], dict[str, Any]]:
+        content = parse(data)
+        moves = _moves(content, self.origins, self.targets)
+        stand_ins = {
+            (r.credential_type, r.value): self.credentials[r.credential_type, r.value]
+            for r in references(content)
+            if r.kind == "credential" and (r.credential_type, r.value) in self.credentials
+        }
+
+        def load() -> dict[str, Any]:
+            found = parse(data)
+            if not moves and not stand_ins:
+                return found
+            return rewrite(found, workflow_ids=moves, credentials=stand_ins).content
+
+        return load
+
+    def _hash(self, mark: Fingerprint) -> str:
+        waiting = {pending(key): key for key in self.creating if pending(key) in mark.workflow_refs}
+        return mark.content_hash({**self.ids, **waiting})
 
 
 def _moves(content: Mapping[str, Any], origins: Mapping[str, str], targets: Mapping[str, str]) -> dict[str, str]:
@@ -321,9 +366,11 @@ def _rewire(
     for caller in found:
         ident = caller["id"]
         try:
-            content = portable(client.get_workflow(ident))
+            raw = client.get_workflow(ident)
         except RemoteNotFound:
             continue
+        content, draft = portable(raw), draft_of(raw)
+        draft_hash = resolver.content_hash(draft) if draft is not None else None
         key = resolver.key_map().get(ident) or f"id:{ident}"
         value = resolver.hash_of(fingerprint(content))
         items.append(
@@ -336,6 +383,8 @@ def _rewire(
                 content=content,
                 expected_hash=value,
                 wanted_hash=value,
+                draft=draft if draft_hash != value else None,
+                wanted_draft_hash=draft_hash if draft_hash != value else None,
                 create_if_missing=False,
             )
         )
@@ -418,9 +467,22 @@ def put_back(
             snapshot=before,
             keys=wanted | recreated,
             expected=expected,
+            expected_drafts=_known_drafts(run, forward_prefix, entries),
             delete=delete,
             tolerant=tolerant,
         )
+
+
+def _known_drafts(
+    run: Run, forward_prefix: str, entries: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Collection[str | None]]:
+    """By key, the drafts that were there before or that our own finished writes have left; any, where one broke off."""
+    start = f"{forward_prefix}:write:"
+    left: dict[str, set[str | None]] = {}
+    for name, step in run.done_steps().items():
+        if name.startswith(start) and isinstance(step.result, dict):
+            left[name.removeprefix(start)] = {step.result.get("draft_hash") or None}
+    return {key: {*drafts, None, _draft_hash(entries[key])} for key, drafts in left.items() if key in entries}
 
 
 def hash_differences(snapshot: Snapshot, wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:
@@ -431,3 +493,34 @@ def hash_differences(snapshot: Snapshot, wanted: Mapping[str, str | None]) -> li
         for key, value in sorted(wanted.items())
         if entries.get(key) != value
     ]
+
+
+def fact_differences(
+    snapshot: Snapshot, wanted: Iterable[Mapping[str, Any]], written: Mapping[str, Written]
+) -> list[dict[str, Any]]:
+    """Where a snapshot does not hold the facts beside content that the entries in ``wanted`` have.
+
+    What a write has named as left undone (``Written.left``) is known already and not listed again.
+    """
+    there = {str(e["key"]): e for e in services.entries_of(snapshot)}
+    found = []
+    for entry in wanted:
+        key = str(entry["key"])
+        named = {str(left.get("path")) for left in written[key].left} if key in written else set()
+        for fact, read in _FACTS.items():
+            should, is_now = read(entry), read(there.get(key, {}))
+            if should != is_now and fact not in named:
+                found.append({"key": key, "fact": fact, "wanted": should, "found": is_now})
+    return found
+
+
+def _draft_hash(entry: Mapping[str, Any]) -> str | None:
+    draft = draft_in(entry)
+    return draft.content_hash if draft is not None else None
+
+
+_FACTS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "published": lambda entry: bool(entry.get("active")),
+    "archived": lambda entry: bool(entry.get("archived")),
+    "draft": _draft_hash,
+}

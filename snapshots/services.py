@@ -22,7 +22,7 @@ from . import rehashing, repository
 from .canonical import canonical_content, commit_canonical, set_baseline
 from .capture import capture_into, row_values
 from .errors import SnapshotDamaged, SnapshotUnreadable
-from .manifest import key_map, parse_manifest, problem, workflow_path
+from .manifest import Draft, draft_in, key_map, parse_manifest, problem, workflow_path
 from .models import Snapshot, SnapshotType
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "entries_of",
     "load_bytes",
     "load_content",
+    "load_drafts",
     "record_download",
     "recover",
     "references_of",
@@ -199,6 +200,26 @@ def load_bytes(snapshot: Snapshot, keys: Collection[str] | None = None) -> Itera
             yield entry, found[2]
 
 
+def load_drafts(snapshot: Snapshot, keys: Collection[str] | None = None) -> dict[str, bytes]:
+    """By key, the bytes of each draft that was captured beside what ran. Outside any scope; as ``load_bytes``."""
+    assert_no_scope("Git")
+    wanted = {str(e["key"]): draft for e in entries_of(snapshot) if (draft := draft_in(e)) is not None}
+    wanted = {key: draft for key, draft in wanted.items() if keys is None or key in keys}
+    if not wanted:
+        return {}
+    found: dict[str, bytes] = {}
+    with repository.store_for(snapshot.tenant_id).reader() as reader:
+        for key, draft in wanted.items():
+            read = reader.find(draft.blob)
+            if read is None:
+                raise SnapshotUnreadable(
+                    "The draft of a workflow is not in the Git store.",
+                    details={"snapshot_id": str(snapshot.pk), "key": key, "blob": draft.blob},
+                )
+            found[key] = read[2]
+    return found
+
+
 def load_content(
     snapshot: Snapshot, keys: Collection[str] | None = None
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -283,7 +304,26 @@ def _check_contents(
             # Hashes of an older normalisation cannot be made any more; there the blob's own name is the proof.
             if snapshot.hash_version == NORMALIZATION_VERSION and value != entry.get("content_hash"):
                 problems.append(problem(key, name, "The content is not the one that was captured.", code="SNAP_003"))
+            draft = draft_in(entry)
+            if draft is not None:
+                size += _check_draft(reader, draft, key, name, keys, problems)
     return size
+
+
+def _check_draft(
+    reader: Any, draft: Draft, key: str, name: str, keys: Mapping[str, str], problems: list[dict[str, str]]
+) -> int:
+    try:
+        found = reader.find(draft.blob)
+        if found is None:
+            problems.append(problem(key, name, "The draft is not in the Git store.", code="SNAP_002"))
+            return 0
+        if fingerprint(parse(found[2])).content_hash(keys) != draft.content_hash:
+            problems.append(problem(key, name, "The draft is not the one that was captured.", code="SNAP_003"))
+        return len(found[2])
+    except (SnapshotDamaged, ContentError) as error:
+        problems.append(problem(key, name, error))
+        return 0
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------

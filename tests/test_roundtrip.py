@@ -145,7 +145,7 @@ def _seeded(n8n: N8nClient) -> dict[str, dict[str, Any]]:
 
 def _meddle_and_settle(cast: Any, place: Place, n8n: N8nClient, made: dict[str, str]) -> None:
     for name in ("Content", "Switch", "Gone"):
-        n8n.activate(made[name])
+        n8n.publish(made[name])
     environment = _environment(cast.tenant, place)
     baseline = _snapshot(_drive(start_capture(**_in(environment), requested_by=None)))
     assert _drifted(environment) == []
@@ -153,9 +153,9 @@ def _meddle_and_settle(cast: Any, place: Place, n8n: N8nClient, made: dict[str, 
 
     n8n.update_workflow(made["Content"], _hook("Content", "2"))
     n8n.update_workflow(made["Settings"], {**_hook("Settings", "1"), "settings": {"executionTimeout": 60}})
-    n8n.deactivate(made["Switch"])
+    n8n.unpublish(made["Switch"])
     n8n.delete(made["Gone"])
-    n8n.activate(n8n.create_workflow(_hook("Appeared", "1")).id)
+    n8n.publish(n8n.create_workflow(_hook("Appeared", "1")).id)
     moved = _hook("Moved", "1")
     moved["nodes"][0]["position"] = [960, 480]
     n8n.update_workflow(made["Moved"], moved)

@@ -5,6 +5,10 @@ Pure Python without Django. Three views of one workflow, from widest to narrowes
 * *raw*: n8n's answer, with ids, versions and people's addresses;
 * *portable*: all that is needed to rebuild it exactly (`portable`, `dump`, `parse`);
 * *normalized*: behaviour only (`normalize`, `fingerprint`).
+
+From 2.0 on n8n runs a published version beside a draft that its editor saves every few seconds. *The* content of a
+workflow is what runs: the published version where there is one, else the draft. Where the two differ, the draft is a
+content of its own (`draft_of`).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from opsconsole.core.errors import OpsError
@@ -29,10 +34,13 @@ __all__ = [
     "PARSE_LIMIT",
     "ContentError",
     "Fingerprint",
+    "LiveVersion",
     "content_hash",
+    "draft_of",
     "dump",
     "fingerprint",
-    "live_portable",
+    "is_archived",
+    "live_version",
     "loads",
     "normalize",
     "parse",
@@ -59,14 +67,66 @@ class ContentError(OpsError):
     status = 422
 
 
+class LiveVersion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The version that n8n runs, as it tells of it: ``authors`` are names; ``published_at`` is ISO 8601."""
+
+    version_id: str
+    authors: str = ""
+    name: str = ""
+    published_at: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """As stored; what is empty is left out."""
+        found: dict[str, str] = msgspec.to_builtins(self)
+        return found
+
+
 def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is kept of n8n's answer `raw`; raises `ContentError` where that is no workflow.
+    """Return what is kept of n8n's answer `raw`: the content that runs, or the draft where nothing is published.
 
     Values are shared with `raw`, not copied. Ids, versions, counters and `shared` (people's addresses) stay behind.
+    Raises `ContentError` where it is no workflow.
     """
     if not isinstance(raw, Mapping):
         raise ContentError("A workflow is a JSON object; this is something else.")
-    nodes, connections, settings = raw.get("nodes"), raw.get("connections") or {}, raw.get("settings") or {}
+    return _portable(raw, _running(raw) or raw)
+
+
+def draft_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the draft as a portable workflow where it is another version than what runs, else None.
+
+    Two versions may hold the same; whether they do is for the caller to compare. Raises `ContentError`.
+    """
+    return _portable(raw, raw) if _running(raw) is not None else None
+
+
+def live_version(raw: Mapping[str, Any]) -> LiveVersion | None:
+    """Which version runs, where this n8n has versions and one is published."""
+    ident, version = raw.get("activeVersionId"), raw.get("activeVersion")
+    if not isinstance(ident, str) or not ident:
+        return None
+    told: Mapping[str, Any] = version if isinstance(version, dict) else {}
+    texts = {name: told[name] for name in ("authors", "name") if isinstance(told.get(name), str)}
+    at = told.get("createdAt")
+    return LiveVersion(version_id=ident, published_at=at if isinstance(at, str) else "", **texts)
+
+
+def is_archived(raw: Mapping[str, Any]) -> bool:
+    """Whether it lies in n8n's archive."""
+    return bool(raw.get("isArchived"))
+
+
+def _running(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The published version, where it is another one than the draft."""
+    active = raw.get("activeVersion")
+    if not isinstance(active, dict) or not isinstance(active.get("nodes"), list):
+        return None
+    return None if raw.get("activeVersionId") == raw.get("versionId") else active
+
+
+def _portable(raw: Mapping[str, Any], version: Mapping[str, Any]) -> dict[str, Any]:
+    """`version` holds what n8n keeps by version (nodes, connections, groups), `raw` all the rest."""
+    nodes, connections, settings = version.get("nodes"), version.get("connections") or {}, raw.get("settings") or {}
     if not isinstance(nodes, list):
         raise ContentError("The list of nodes is missing.")
     for number, node in enumerate(nodes):
@@ -94,25 +154,14 @@ def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("staticData", "pinData", "description"):
         if raw.get(key) not in (None, "", {}):
             out[key] = raw[key]
+    if version.get("nodeGroups"):
+        out["nodeGroups"] = version["nodeGroups"]
+    if raw.get("isArchived") or raw.get("archived"):
+        out["archived"] = True
+    folder = raw.get("parentFolderId") or raw.get("folder")
+    if isinstance(folder, str):
+        out["folder"] = folder
     return out
-
-
-def live_portable(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what is live, where n8n 2.x runs another version than the draft in `raw`.
-
-    None where they are one, and where what is live cannot be read.
-    """
-    active = raw.get("activeVersion")
-    if not isinstance(active, dict) or not isinstance(active.get("nodes"), list):
-        return None
-    if raw.get("activeVersionId") == raw.get("versionId"):
-        return None
-    try:
-        live = portable({**raw, "nodes": active["nodes"], "connections": active.get("connections") or {}})
-        fingerprint(live)
-    except ContentError:
-        return None
-    return live
 
 
 def _tag_name(tag: Any) -> str:

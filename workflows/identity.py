@@ -17,7 +17,8 @@ from django.db import connection
 
 from tenants.scope import tenant_scope
 
-from .content import Fingerprint, fingerprint, portable
+from .content import Fingerprint, LiveVersion, draft_of, fingerprint, live_version, portable
+from .facts import NO_FACTS, Facts, facts_of
 from .models import CanonicalWorkflow, KnownCredential, MapStatus, WorkflowEnvMap
 
 BATCH = 1000
@@ -26,7 +27,10 @@ LIVE = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.IGNORED)
 
 @dataclass(frozen=True, slots=True)
 class SeenWorkflow:
-    """One workflow as a capture found it. ``credentials`` are (type, name, id); ``node_types`` help to recognise it."""
+    """One workflow as a capture found it. ``credentials`` are (type, name, id); ``node_types`` help to recognise it.
+
+    ``fingerprint`` is of what runs, ``draft`` of the draft where that holds something else.
+    """
 
     env_workflow_id: str
     name: str
@@ -38,6 +42,9 @@ class SeenWorkflow:
     node_count: int = 0
     credentials: Sequence[tuple[str, str, str]] = ()
     node_types: Sequence[str] = ()
+    draft: Fingerprint | None = None
+    facts: Facts = NO_FACTS
+    live: LiveVersion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +58,15 @@ class Placed:
     comparable_hash: str
     status: str = MapStatus.LINKED
     is_new: bool = False
+    draft_hash: str | None = None
 
 
 def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = None) -> SeenWorkflow:
     """What ``record_seen`` needs of n8n's answer ``raw`` (``content``: its portable form, if made already)."""
     kept = content if content is not None else portable(raw)
+    mark = fingerprint(kept)
+    draft = draft_of(raw)
+    draft_mark = fingerprint(draft) if draft is not None else None
     credentials: list[tuple[str, str, str]] = []
     types: set[str] = set()
     for node in kept["nodes"]:
@@ -69,7 +80,7 @@ def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = No
     return SeenWorkflow(
         env_workflow_id=str(raw.get("id") or ""),
         name=kept["name"],
-        fingerprint=fingerprint(kept),
+        fingerprint=mark,
         active=bool(kept.get("active")),
         tags=tuple(kept.get("tags") or ()),
         version_id=str(raw.get("versionId") or ""),
@@ -77,6 +88,9 @@ def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = No
         node_count=len(kept["nodes"]),
         credentials=credentials,
         node_types=tuple(sorted(types)),
+        draft=draft_mark if draft_mark != mark else None,
+        facts=facts_of(kept),
+        live=live_version(raw),
     )
 
 
@@ -115,15 +129,16 @@ def lock_identities(tenant_id: uuid.UUID) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('identity:' || %s, 0))", [str(tenant_id)])
 
 
-def stored_fingerprint(of: Fingerprint, node_types: Iterable[str] = ()) -> dict[str, Any]:
-    """The JSON kept on a row, so that hashes can follow when a reference gets another key."""
-    return {
-        "v": of.version,
-        "body": of.body,
-        "refs": list(of.workflow_refs),
-        "creds": list(of.credential_names),
-        "types": sorted(set(node_types)),
-    }
+def stored_fingerprint(
+    of: Fingerprint, node_types: Iterable[str] = (), draft: Fingerprint | None = None
+) -> dict[str, Any]:
+    """The JSON kept on a row, so that hashes can follow when a reference gets another key; the draft's beside it."""
+    found = {**_stored(of), "types": sorted(set(node_types))}
+    return found if draft is None else {**found, "draft": _stored(draft)}
+
+
+def _stored(of: Fingerprint) -> dict[str, Any]:
+    return {"v": of.version, "body": of.body, "refs": list(of.workflow_refs), "creds": list(of.credential_names)}
 
 
 def loaded_fingerprint(stored: Mapping[str, Any] | None) -> Fingerprint | None:
@@ -175,6 +190,8 @@ def record_credentials(
 
 
 from .linking import (  # noqa: E402  (offered here: one door to identities)
+    WITHDRAWN,
+    Approval,
     bind,
     confirm,
     ignore,
@@ -189,6 +206,8 @@ from .linking import (  # noqa: E402  (offered here: one door to identities)
 
 __all__ = [
     "LIVE",
+    "WITHDRAWN",
+    "Approval",
     "Placed",
     "SeenWorkflow",
     "bind",

@@ -9,9 +9,11 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
+from psycopg.types.json import Jsonb
 
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound
@@ -19,10 +21,25 @@ from tenants.scope import tenant_scope
 
 from .content import suggest_key
 from .errors import DuplicateId, PlaceGone, PlaceTaken
+from .facts import Facts
 from .models import CanonicalWorkflow, MapStatus, WorkflowEnvMap
 
 #: What keys look like; ``suggest_key`` makes none else.
 KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,119}")
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What is approved of one workflow; ``content_hash`` None: it is no longer approved."""
+
+    content_hash: str | None = None
+    active: bool | None = None
+    draft_hash: str | None = None
+    facts: Facts | None = None
+
+
+#: No longer approved.
+WITHDRAWN = Approval()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +88,7 @@ def link(*, tenant_id: uuid.UUID, map_id: uuid.UUID, key: str) -> WorkflowEnvMap
             if other.git_content_hash and not place.git_content_hash:
                 place.git_content_hash, place.git_active = other.git_content_hash, other.git_active
                 place.git_fingerprint = other.git_fingerprint
+                place.git_draft_hash, place.git_facts = other.git_draft_hash, other.git_facts
             other.delete()
         return _move(place, canonical)
 
@@ -109,19 +127,15 @@ def restore_ignored(*, tenant_id: uuid.UUID, map_id: uuid.UUID) -> WorkflowEnvMa
 
 
 def mark_approved(
-    *,
-    tenant_id: uuid.UUID,
-    environment_id: uuid.UUID,
-    hashes: Mapping[str, tuple[str | None, bool | None]],
-    whole: bool = False,
+    *, tenant_id: uuid.UUID, environment_id: uuid.UUID, approvals: Mapping[str, Approval], whole: bool = False
 ) -> set[str]:
-    """Take down what ``env/<slug>`` holds now: key to (content hash, active); hash None: no longer approved.
+    """Take down what ``env/<slug>`` holds now, by key.
 
     With ``whole`` that is all of it: what is not named is no longer approved. Returns the keys that have no place in
     the environment (nothing was written for those). A missing workflow whose absence is approved becomes *deleted*.
     Rows that say so already are not written.
     """
-    if not hashes and not whole:
+    if not approvals and not whole:
         return set()
     with tenant_scope(tenant_id), connection.cursor() as cursor:
         _lock(tenant_id)
@@ -130,34 +144,58 @@ def mark_approved(
         no_mark = ExpressionWrapper(Q(git_fingerprint__isnull=True), output_field=BooleanField())
         rows = list(
             places.annotate(unmarked=no_mark).values_list(
-                "pk", "canonical_workflow_id", "git_content_hash", "git_active", "unmarked", "status"
+                "pk",
+                "canonical_workflow_id",
+                "git_content_hash",
+                "git_active",
+                "git_draft_hash",
+                "git_facts",
+                "unmarked",
+                "status",
             )
         )
         if whole:
             approved = {keys[of] for _, of, git_hash, *_ in rows if git_hash}
-            hashes = {**dict.fromkeys(approved - hashes.keys(), (None, None)), **hashes}
-        placed = {keys[of] for _, of, *_ in rows} & hashes.keys()
+            approvals = {**dict.fromkeys(approved - approvals.keys(), WITHDRAWN), **approvals}
+        placed = {keys[of] for _, of, *_ in rows} & approvals.keys()
+        stored = {key: _stored(approvals[key]) for key in placed}
         ids = {
             keys[of]: pk
-            for pk, of, git_hash, git_active, unmarked, status in rows
+            for pk, of, git_hash, git_active, git_draft, git_facts, unmarked, status in rows
             if keys[of] in placed
-            and ((git_hash, git_active) != hashes[keys[of]] or (unmarked if git_hash else status == MapStatus.MISSING))
+            and (
+                (git_hash, git_active, git_draft, git_facts) != stored[keys[of]]
+                or (unmarked if git_hash else status == MapStatus.MISSING)
+            )
         }
         if not ids:
-            return hashes.keys() - placed
+            return approvals.keys() - placed
+        values = [stored[key] for key in ids]
         # Joined on an array of primary keys: behind row security the planner guesses badly about anything cleverer.
         cursor.execute(
             "UPDATE workflow_env_map m SET git_content_hash = v.hash, git_active = v.active,"
+            " git_draft_hash = v.draft, git_facts = v.facts,"
             " git_fingerprint = CASE WHEN v.hash IS NULL THEN NULL WHEN m.env_content_hash = v.hash THEN m.fingerprint"
             "   WHEN m.git_content_hash = v.hash THEN m.git_fingerprint END,"
             " status = CASE WHEN v.hash IS NULL AND m.status = 'missing' THEN 'deleted' ELSE m.status END,"
             " updated_at = %s"
-            " FROM unnest(%s::uuid[], %s::text[], %s::boolean[]) AS v(id, hash, active) WHERE m.id = v.id"
-            " AND ((m.git_content_hash, m.git_active) IS DISTINCT FROM (v.hash, v.active)"
-            "   OR (v.hash IS NOT NULL AND m.git_fingerprint IS NULL) OR (v.hash IS NULL AND m.status = 'missing'))",
-            [clock.now(), list(ids.values()), [hashes[key][0] for key in ids], [hashes[key][1] for key in ids]],
+            " FROM unnest(%s::uuid[], %s::text[], %s::boolean[], %s::text[], %s::jsonb[])"
+            " AS v(id, hash, active, draft, facts) WHERE m.id = v.id",
+            [
+                clock.now(),
+                list(ids.values()),
+                [value[0] for value in values],
+                [value[1] for value in values],
+                [value[2] for value in values],
+                [Jsonb(value[3]) if value[3] is not None else None for value in values],
+            ],
         )
-        return hashes.keys() - placed
+        return approvals.keys() - placed
+
+
+def _stored(approval: Approval) -> tuple[str | None, bool | None, str | None, dict[str, Any] | None]:
+    facts = approval.facts.to_json() if approval.facts is not None else None
+    return approval.content_hash, approval.active, approval.draft_hash, facts
 
 
 def mark_deleted(*, tenant_id: uuid.UUID, environment_id: uuid.UUID, keys: Iterable[str]) -> int:
@@ -301,7 +339,14 @@ def rehash_callers(
             row.env_content_hash, row.comparable_hash = seen.content_hash(after), seen.comparable_hash(after)
         if approved is not None and approved.content_hash(before) == row.git_content_hash:
             row.git_content_hash = approved.content_hash(after)
+        draft = loaded_fingerprint((row.fingerprint or {}).get("draft"))
+        if draft is not None and row.env_draft_hash:
+            same = row.git_draft_hash == row.env_draft_hash
+            row.env_draft_hash = draft.content_hash(after)
+            row.git_draft_hash = row.env_draft_hash if same else row.git_draft_hash
     WorkflowEnvMap.objects.bulk_update(
-        rows, ["env_content_hash", "comparable_hash", "git_content_hash"], batch_size=500
+        rows,
+        ["env_content_hash", "comparable_hash", "git_content_hash", "env_draft_hash", "git_draft_hash"],
+        batch_size=500,
     )
     return len(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -12,6 +12,9 @@ from guardian.models import UserObjectPermissionBase
 
 from tenants.base import TenantModel
 from tenants.models import SLUG, Tenant, User
+
+if TYPE_CHECKING:
+    from .n8n.spec import Capability
 
 
 class EnvironmentKind(models.TextChoices):
@@ -46,6 +49,10 @@ class Environment(TenantModel):
     last_captured_at = models.DateTimeField(null=True, blank=True)
     last_snapshot_id = models.UUIDField(null=True, blank=True)
     last_capture_error = models.JSONField(null=True, blank=True)
+    capabilities = models.JSONField(null=True, blank=True, help_text="What its n8n offers, by meaning; null: unknown.")
+    learnt_settings = models.JSONField(
+        default=dict, blank=True, help_text="Settings that its n8n itself gives every workflow, with their values."
+    )
     baseline_commit_sha = models.CharField(max_length=64, blank=True, help_text="Tip of env/<slug> as last approved.")
 
     created_at = models.DateTimeField(auto_now_add=True)
@@ -67,6 +74,10 @@ class Environment(TenantModel):
     @property
     def is_production(self) -> bool:
         return self.kind == EnvironmentKind.PRODUCTION
+
+    def offers(self, capability: Capability) -> bool:
+        """Whether its n8n offered something when it was last asked; False where it never was."""
+        return bool((self.capabilities or {}).get(capability))
 
     @property
     def canonical_branch(self) -> str:
@@ -127,9 +138,11 @@ class MapStatus(models.TextChoices):
 class WorkflowEnvMap(TenantModel):
     """A canonical workflow in one environment.
 
-    ``git_content_hash`` is what is approved (branch ``env/<slug>``), ``env_content_hash`` what was last seen; they
-    differ where somebody changed the workflow behind our back. ``missing``: approved, but not seen at the last
-    capture; ``deleted``: taken away on purpose; ``unmapped``: seen, its identity not confirmed by a person yet.
+    ``git_…`` is what is approved (branch ``env/<slug>``), ``env_…`` what was last seen; they differ where somebody
+    changed the workflow behind our back. The content is what runs: the published version where there is one, else the
+    draft. ``…_draft_hash`` is set where the draft is another content than what runs; ``…_facts`` are ``facts.Facts``.
+    ``missing``: approved, but not seen at the last capture; ``deleted``: taken away on purpose; ``unmapped``: seen, its
+    identity not confirmed by a person yet.
     """
 
     # The database checks both with the tenant, and finds rows by the indexes below: once is enough for thousands.
@@ -143,6 +156,11 @@ class WorkflowEnvMap(TenantModel):
     status = models.CharField(max_length=16, choices=MapStatus.choices, default=MapStatus.LINKED)
     git_content_hash = models.CharField(max_length=64, null=True, blank=True)
     env_content_hash = models.CharField(max_length=64, null=True, blank=True)
+    git_draft_hash = models.CharField(max_length=64, null=True, blank=True)
+    env_draft_hash = models.CharField(max_length=64, null=True, blank=True)
+    git_facts = models.JSONField(null=True, blank=True)
+    env_facts = models.JSONField(null=True, blank=True)
+    live_version = models.JSONField(null=True, blank=True, help_text="Which version runs, and whose it is.")
     comparable_hash = models.CharField(
         max_length=64, null=True, blank=True, help_text="Of what was seen, credentials by type only."
     )
@@ -187,6 +205,16 @@ class WorkflowEnvMap(TenantModel):
         if self.status not in (MapStatus.MISSING, MapStatus.DELETED) and self.env_content_hash:
             moments.append(self.environment.last_captured_at)
         return max((moment for moment in moments if moment), default=None)
+
+    @property
+    def has_draft(self) -> bool:
+        """Whether the editor holds something else than what runs."""
+        return bool(self.env_draft_hash)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it lies in n8n's archive."""
+        return bool((self.env_facts or {}).get("archived"))
 
     @property
     def is_drifted(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
-NORMALIZATION_VERSION = 1
+NORMALIZATION_VERSION = 2
 
 STICKY = "n8n-nodes-base.stickyNote"
 

@@ -14,6 +14,7 @@ from tenants.scope import tenant_scope
 
 from . import bulk
 from .content import suggest_key
+from .facts import given_to_all, loaded_facts
 from .identity import (
     BATCH,
     LIVE,
@@ -30,6 +31,9 @@ _SEEN_FIELDS = (
     "env_workflow_id",
     "status",
     "env_content_hash",
+    "env_draft_hash",
+    "env_facts",
+    "live_version",
     "comparable_hash",
     "normalization_version",
     "fingerprint",
@@ -102,6 +106,8 @@ class _Recording:
         self.new_places: list[WorkflowEnvMap] = []
         self.undecided: set[str] = set()
         self.before: dict[uuid.UUID, tuple[Any, ...]] = {}
+        stored = (loaded_facts(p.env_facts) for p in self.places if p.status in LIVE)
+        self.facts_before = [facts for facts in stored if facts is not None]
 
     def decide(self) -> None:
         """Who each one is; nothing is written."""
@@ -127,6 +133,7 @@ class _Recording:
         )
         if self.complete:
             self._mark_gone()
+            self._learn()
         self._rename_canonicals()
         record_credentials(
             tenant_id=self.tenant_id,
@@ -222,9 +229,13 @@ class _Recording:
             elif place.status in (MapStatus.MISSING, MapStatus.DELETED):
                 place.status = MapStatus.LINKED
             place.env_content_hash = workflow.fingerprint.content_hash(key_of)
+            draft_hash = workflow.draft.content_hash(key_of) if workflow.draft is not None else None
+            place.env_draft_hash = draft_hash if draft_hash != place.env_content_hash else None
+            place.env_facts = workflow.facts.to_json()
+            place.live_version = workflow.live.to_json() if workflow.live is not None else None
             place.comparable_hash = workflow.fingerprint.comparable_hash(key_of)
             place.normalization_version = workflow.fingerprint.version
-            place.fingerprint = stored_fingerprint(workflow.fingerprint, workflow.node_types)
+            place.fingerprint = stored_fingerprint(workflow.fingerprint, workflow.node_types, workflow.draft)
             place.env_name = workflow.name[:500]
             place.env_active = workflow.active
             place.env_tags = sorted({tag[:120] for tag in workflow.tags})
@@ -235,6 +246,7 @@ class _Recording:
             if approves and place.pk in new:
                 place.git_content_hash, place.git_active = place.env_content_hash, place.env_active
                 place.git_fingerprint = place.fingerprint
+                place.git_draft_hash, place.git_facts = place.env_draft_hash, place.env_facts
             placed[ident] = Placed(
                 key=self.keys[place.canonical_workflow_id],
                 canonical_id=place.canonical_workflow_id,
@@ -243,6 +255,7 @@ class _Recording:
                 comparable_hash=place.comparable_hash,
                 status=str(place.status),
                 is_new=place.pk in new,
+                draft_hash=place.env_draft_hash,
             )
         return placed
 
@@ -255,6 +268,14 @@ class _Recording:
         ):
             WorkflowEnvMap.objects.filter(pk__in=rows).update(
                 status=status, last_seen_at=self.environment.last_captured_at, updated_at=clock.now()
+            )
+
+    def _learn(self) -> None:
+        """Settings that an upgrade of n8n gave every workflow are its defaults from now on, and nobody's change."""
+        learnt = given_to_all(self.facts_before, [workflow.facts for workflow in self.seen.values()])
+        if learnt:
+            Environment.objects.filter(pk=self.environment_id).update(
+                learnt_settings={**self.environment.learnt_settings, **learnt}, updated_at=clock.now()
             )
 
     def _rename_canonicals(self) -> None:

@@ -58,7 +58,7 @@ def test_a_promotions_writes_are_pairs_of_intent_and_outcome(world: World) -> No
         "promotion:canonical",
     }
     assert all([row.action for row in rows] == ["EFFECT_INTENDED", "EFFECT_DONE"] for rows in found.values())
-    assert [count for _, count in sent] == sorted({count for _, count in sent}) and sent[-1][1] == 4
+    assert [count for _, count in sent] == sorted(count for _, count in sent) and sent[-1][1] == 4
 
     there = world.by_name()
     written = {

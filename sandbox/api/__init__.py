@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sandbox.schema import Operation, Profile, components, first_error, operations, read_query
+from sandbox.checking import first_error, read_query
+from sandbox.schema import Operation, Profile, operations
+from sandbox.shapes import components
 from sandbox.state import Instance
 
-from . import about, credentials, executions, tags, workflows
+from . import about, credentials, data_tables, executions, tags, workflows
 from .calls import Answer, Handler, Request, message, reply
 from .executions import webhook
 
@@ -49,11 +51,16 @@ def handle(
     if isinstance(found, Answer):
         return found
     operation, params = found
-    if not key:
+    instance.tick()
+    newer = instance.profile.strict and not operation.older
+    if not key and not newer:
         return message(401, "'X-N8N-API-KEY' header required")
     if key not in instance.api_keys:
-        return message(401, "unauthorized")
-    values, complaint = read_query(query, operation)
+        return message(401, "Unauthorized" if newer else "unauthorized")
+    scopes = instance.scopes.get(key)
+    if operation.scope and scopes is not None and operation.scope not in scopes:
+        return message(403, "Forbidden")
+    values, complaint = read_query(query, dict(operation.query), newer=newer)
     if complaint:
         return message(400, complaint)
     if operation.body:
@@ -61,7 +68,8 @@ def handle(
             return message(415, f"unsupported media type {media or 'undefined'}")
         if body is not None or operation.body_required:
             schemas = components(instance.profile)
-            if complaint := first_error({} if body is None else body, schemas[operation.body], schemas):
+            given = {} if body is None else body
+            if complaint := first_error(given, schemas[operation.body], schemas, newer=newer):
                 return message(400, complaint)
     if operation.licence:
         return message(
@@ -69,7 +77,7 @@ def handle(
             f"Your license does not allow for {operation.licence}. To enable {operation.licence}, please upgrade to a"
             " license that supports this feature.",
         )
-    return HANDLERS[operation.handler](Request(instance, params, values, body))
+    return HANDLERS[operation.handler](Request(instance, params, values, body, scopes))
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -83,6 +91,7 @@ HANDLERS: Mapping[str, Handler] = {
         workflows.delete_workflow,
         workflows.activate_workflow,
         workflows.deactivate_workflow,
+        workflows.list_versions,
         workflows.archive_workflow,
         workflows.unarchive_workflow,
         workflows.transfer,
@@ -99,12 +108,28 @@ HANDLERS: Mapping[str, Handler] = {
         credentials.get_credential,
         credentials.patch_credential,
         credentials.delete_credential,
+        credentials.test_credential,
         executions.list_executions,
         executions.get_execution,
         executions.delete_execution,
+        executions.retry_execution,
+        executions.stop_execution,
+        data_tables.list_data_tables,
+        data_tables.create_data_table,
+        data_tables.get_data_table,
+        data_tables.update_data_table,
+        data_tables.delete_data_table,
+        data_tables.list_columns,
+        data_tables.create_column,
+        data_tables.delete_column,
+        data_tables.list_rows,
+        data_tables.insert_rows,
         about.list_users,
         about.licensed,
         about.source_control,
         about.audit,
+        about.discover,
+        about.insights,
+        about.list_packages,
     )
 }

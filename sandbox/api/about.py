@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox.records import starts
+from sandbox.schema import operations, spelt
 
 from .calls import Answer, Request, message, page_of, reply
 
@@ -21,6 +22,8 @@ def list_users(request: Request) -> Answer:
         "updatedAt": instance.created,
         "isPending": False,
     }
+    if request.instance.profile.strict:
+        user["mfaEnabled"] = False
     if request.query.get("includeRole"):
         user["role"] = "global:owner"
     return page_of(request, [user])
@@ -30,7 +33,60 @@ def licensed(request: Request) -> Answer:  # pragma: no cover - answered before 
     return message(403, "Your license does not allow for this.")
 
 
+def discover(request: Request) -> Answer:
+    """What the key may do, by resource."""
+    resources: dict[str, Any] = {}
+    scopes: list[str] = []
+    for plain, methods in operations(request.instance.profile).items():
+        for method, operation in methods.items():
+            if operation.scope and not request.may(operation.scope):
+                continue
+            name, _, verb = (operation.scope or plain.split("/")[1]).partition(":")
+            entry = resources.setdefault(name, {"operations": [], "endpoints": []})
+            if verb and verb not in entry["operations"]:
+                entry["operations"].append(verb)
+                scopes.append(f"{name}:{verb}")
+            path = f"/api/v1{spelt(request.instance.profile, plain)}"
+            entry["endpoints"].append({"method": method, "path": path, "operationId": operation.handler})
+    given = scopes if request.scopes is None else request.scopes
+    return reply({"data": {"scopes": given, "resources": resources, "specUrl": "/api/v1/openapi.yml"}})
+
+
+def insights(request: Request) -> Answer:
+    runs = request.instance.executions
+    failed = sum(run["status"] == "error" for run in runs)
+    ratio = round(failed / len(runs), 3) if runs else 0
+    values = {
+        "total": (len(runs), "count"),
+        "failed": (failed, "count"),
+        "failureRate": (ratio, "ratio"),
+        "timeSaved": (0, "minute"),
+        "averageRunTime": (0, "millisecond"),
+    }
+    return reply({name: {"value": value, "deviation": None, "unit": unit} for name, (value, unit) in values.items()})
+
+
+def list_packages(request: Request) -> Answer:
+    """Community packages, each with the node types it brings: `{name: version}` in the control API."""
+    moment = request.instance.created
+    listed = [
+        {
+            "packageName": name,
+            "installedVersion": "1.0.0",
+            "installedNodes": [],
+            "createdAt": moment,
+            "updatedAt": moment,
+        }
+        for name in request.instance.packages
+    ]
+    return reply(listed)
+
+
 def source_control(request: Request) -> Answer:
+    if request.instance.profile.strict:
+        feature = "feat:sourceControl"
+        words = f"Your license does not allow for {feature}. To enable {feature}, please upgrade to a license that"
+        return message(403, f"{words} supports this feature.")
     return reply({"status": "Error", "message": "Source Control feature is not licensed"}, 401)
 
 

@@ -21,6 +21,11 @@ class Request:
     params: dict[str, str]
     query: dict[str, Any]
     body: Any
+    #: What the key may do; None: everything.
+    scopes: list[str] | None = None
+
+    def may(self, scope: str) -> bool:
+        return self.scopes is None or scope in self.scopes
 
 
 @dataclass(slots=True)

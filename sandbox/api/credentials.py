@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.records import new_id, now
+from sandbox.records import now
 
 from .calls import NOT_FOUND, Answer, Request, message, page_of, reply
 
@@ -24,12 +24,15 @@ _LOOKS_LIKE_A_TYPE = re.compile(
 )
 
 
-def _schema_of(kind: str) -> dict[str, Any] | None:
+def _schema_of(kind: str, *, newer: bool) -> dict[str, Any] | None:
     if kind in CREDENTIAL_TYPES:
         names, required = CREDENTIAL_TYPES[kind]
-        properties = {
+        properties: dict[str, Any] = {
             name: {"type": "notice"} if name in ("notice", "useCustomAuth") else dict(_TEXT) for name in names
         }
+        if newer and kind.startswith("http"):
+            allowed = {"type": "string", "enum": ["all", "domains", "none"]}
+            properties = {**properties, "allowedHttpRequestDomains": allowed, "allowedDomains": dict(_TEXT)}
         return {"additionalProperties": False, "type": "object", "properties": properties, "required": list(required)}
     if _LOOKS_LIKE_A_TYPE.search(kind):
         return {"additionalProperties": True, "type": "object", "properties": {}, "required": []}
@@ -37,13 +40,13 @@ def _schema_of(kind: str) -> dict[str, Any] | None:
 
 
 def credential_schema(request: Request) -> Answer:
-    schema = _schema_of(request.params["credentialTypeName"])
+    schema = _schema_of(request.params["credentialTypeName"], newer=request.instance.profile.strict)
     return reply(schema) if schema else NOT_FOUND
 
 
 def create_credential(request: Request) -> Answer:
-    body = request.body
-    schema = _schema_of(body["type"])
+    instance, body = request.instance, request.body
+    schema = _schema_of(body["type"], newer=instance.profile.strict)
     if schema is None:
         return message(400, "req.body.type is not a known type")
     for name in body["data"]:
@@ -52,27 +55,30 @@ def create_credential(request: Request) -> Answer:
     for name in schema["required"]:
         if name not in body["data"]:
             return message(400, f'request.body.data requires property "{name}"')
-    moment = now()
-    record = {
-        "name": body["name"],
-        "type": body["type"],
-        "id": new_id(),
-        "updatedAt": moment,
-        "createdAt": moment,
-        "isManaged": False,
-        "isGlobal": False,
-    }
-    request.instance.credentials[record["id"]] = record
-    return reply(record)
+    if body.get("id") in instance.credentials:
+        return message(409, "A credential with this ID already exists")
+    return reply(instance.add_credential(body))
 
 
 def list_credentials(request: Request) -> Answer:
-    return page_of(request, list(request.instance.credentials.values()))
+    """The newest first, each with whose it is."""
+    owner = request.instance.owner
+    listed = []
+    for record in reversed(request.instance.credentials.values()):
+        dates = {"createdAt": record["createdAt"], "updatedAt": record["updatedAt"]}
+        name = f"{owner.first_name} {owner.last_name} <{owner.email}>"
+        shared = {"id": owner.project_id, "name": name, "role": "credential:owner", **dates}
+        listed.append({key: record[key] for key in ("id", "name", "type")} | dates | {"shared": [shared]})
+    return page_of(request, listed)
 
 
 def get_credential(request: Request) -> Answer:
     record = request.instance.credentials.get(request.params["id"])
-    return reply(record) if record else NOT_FOUND
+    return reply(_shown(record)) if record else message(404, "Credential not found")
+
+
+def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "test"}
 
 
 def patch_credential(request: Request) -> Answer:
@@ -81,9 +87,21 @@ def patch_credential(request: Request) -> Answer:
         return NOT_FOUND
     record |= {key: request.body[key] for key in ("name", "type") if key in request.body}
     record["updatedAt"] = now()
-    return reply(record)
+    return reply(_shown(record))
+
+
+def test_credential(request: Request) -> Answer:
+    """What the control API gave it as its outcome; n8n has no test for most types."""
+    record = request.instance.credentials.get(request.params["id"])
+    if record is None:
+        return message(404, f'Credential with ID "{request.params["id"]}" was not found.')
+    untested = {"status": "Error", "message": "No testing function found for this credential."}
+    return reply(record.get("test") or untested)
 
 
 def delete_credential(request: Request) -> Answer:
     record = request.instance.credentials.pop(request.params["id"], None)
-    return reply({key: value for key, value in record.items() if key != "id"}) if record else NOT_FOUND
+    if record is None:
+        return NOT_FOUND
+    shown = _shown(record)
+    return reply(shown if request.instance.profile.strict else {k: v for k, v in shown.items() if k != "id"})

@@ -6,11 +6,12 @@ from typing import Any
 
 import orjson
 
+from sandbox.records import now
 from sandbox.state import Instance
 
 from .calls import BAD_CURSOR, NOT_FOUND, Answer, Request, cursor_of, message, next_cursor, reply
 
-_SHORT = ("createdAt", "deletedAt")
+_SHORT = ("createdAt", "deletedAt", "workflowVersionId")
 
 
 def list_executions(request: Request) -> Answer:
@@ -25,6 +26,7 @@ def list_executions(request: Request) -> Answer:
         if (not last or int(run["id"]) < last)
         and query.get("status", run["status"]) == run["status"]
         and query.get("workflowId", run["workflowId"]) == run["workflowId"]
+        and query.get("startedAfter", "") <= run["startedAt"] <= query.get("startedBefore", "9")
     ]
     page = [{key: value for key, value in run.items() if key not in _SHORT} for run in wanted[:limit]]
     more = len(wanted) > limit
@@ -41,6 +43,8 @@ def get_execution(request: Request) -> Answer:
     run = _execution(request)
     if run is None:
         return NOT_FOUND
+    if not request.instance.profile.strict:
+        run = {key: value for key, value in run.items() if key != "workflowVersionId"}
     data = {"version": 1, "startData": {}, "resultData": {"runData": {}}} if request.query.get("includeData") else None
     return reply({**run, "data": data} if data else run)
 
@@ -55,20 +59,57 @@ def delete_execution(request: Request) -> Answer:
     return reply(run)
 
 
+def retry_execution(request: Request) -> Answer:
+    """Run it again: with the content of then, or with what is saved now."""
+    instance, newer = request.instance, request.instance.profile.strict
+    run = _execution(request)
+    if run is None:
+        return (
+            message(404, f'The execution with the ID "{request.params["id"]}" does not exist.') if newer else NOT_FOUND
+        )
+    if run["status"] == "success":
+        return message(409, "The execution succeeded, so it cannot be retried.")
+    workflow = instance.workflows[run["workflowId"]]
+    now_saved = workflow.nodes if (request.body or {}).get("loadWorkflow") else None
+    status = "error" if instance.missing_references(workflow, now_saved) else "success"
+    again = instance.run(workflow.id, status=status, mode="retry")
+    again["retryOf"] = run["id"]
+    if status == "success":
+        run["retrySuccessId"] = again["id"]
+    if now_saved is not None:
+        again["workflowVersionId"] = workflow.version
+    shown = ("id", "mode", "startedAt", "workflowId", "finished", "retryOf", "status")
+    return reply({key: again[key] for key in shown} | {"data": {"version": 1, "startData": {}, "resultData": {}}})
+
+
+def stop_execution(request: Request) -> Answer:
+    run = _execution(request)
+    if run is None:
+        return message(404, "Failed to find execution to stop")
+    if run["status"] not in ("running", "waiting"):
+        words = f"Only running or waiting executions can be stopped and {run['id']} is currently {run['status']}"
+        return message(409, words)
+    run |= {"status": "canceled", "finished": False, "stoppedAt": now()}
+    return reply({key: run[key] for key in ("mode", "startedAt", "stoppedAt", "finished", "status")})
+
+
 def webhook(instance: Instance, method: str, path: str) -> Answer:
     """What a production webhook answers, and the execution it leaves behind."""
+    instance.tick()
     owner = instance.webhooks.get((method, path))
     if owner is None:
-        others = [known for known, hooked in instance.webhooks if hooked == path]
+        others = sorted(known for known, hooked in instance.webhooks if hooked == path)
         if others:
-            text = f"This webhook is not registered for {method} requests. Did you mean to make a {others[0]} request?"
+            several = [", ".join(others[:-1]), others[-1]] if len(others) > 1 else others
+            text = f"This webhook is not registered for {method} requests. Did you mean to make a"
+            text += f" {' or '.join(several)} request?"
         else:
             text = f'The requested webhook "{method} {path}" is not registered.'
         return reply({"code": 404, "message": text}, 404)
     workflow = instance.workflows[owner[0]]
     node: dict[str, Any] = next(
-        (node for node in orjson.loads(workflow.live.nodes) if node.get("name") == owner[1])
-        if workflow.live
+        (node for node in orjson.loads(workflow.running.nodes) if node.get("name") == owner[1])
+        if workflow.running
         else iter(()),
         {},
     )

@@ -8,10 +8,16 @@ from typing import Any
 import orjson
 
 from sandbox.records import Workflow
-from sandbox.rendering import render, render_version
+from sandbox.rendering import LIVE, SHARED, TAGS, render, render_version, version_head
+from sandbox.rules import CONFLICT
 from sandbox.state import Instance
 
-from .calls import BAD_CURSOR, NOT_FOUND, Answer, Request, message, reply, window
+from .calls import BAD_CURSOR, NOT_FOUND, Answer, Request, message, page_of, reply, window
+
+#: What the replies to writes hold beside the workflow itself, by whether the profile is one of the strict ones.
+CREATED: dict[bool, frozenset[str]] = {False: frozenset(), True: frozenset({SHARED, TAGS, LIVE})}
+UPDATED = {False: frozenset({TAGS}), True: frozenset({TAGS, LIVE})}
+PUBLISHED, AGAIN, DELETED = frozenset({LIVE}), frozenset({SHARED, LIVE}), frozenset({SHARED})
 
 
 def _workflow(request: Request) -> Workflow | None:
@@ -46,8 +52,19 @@ def _wanted(instance: Instance, workflow: Workflow, query: Mapping[str, Any]) ->
 
 
 def create_workflow(request: Request) -> Answer:
-    workflow = request.instance.add(request.body)
-    return Answer(200, render(request.instance, workflow, shared=False, tags=False, live=False))
+    instance, body = request.instance, request.body
+    if complaint := instance.refuses(None, body):
+        return message(400, complaint)
+    if body.get("projectId") not in (None, instance.owner.project_id):
+        return message(404, "Project not found")
+    if refusal := _no_folder(body):
+        return refusal
+    return Answer(200, render(instance, instance.add(body), parts=CREATED[instance.profile.strict]))
+
+
+def _no_folder(body: Mapping[str, Any]) -> Answer | None:
+    folder = body.get("parentFolderId")
+    return message(404, f"Could not find the folder: {folder}") if folder else None
 
 
 def get_workflow(request: Request) -> Answer:
@@ -58,72 +75,124 @@ def get_workflow(request: Request) -> Answer:
 
 def get_version(request: Request) -> Answer:
     workflow = _workflow(request)
-    versions = workflow.versions if workflow else []
-    for version in reversed(versions):
-        if workflow and version.id == request.params["versionId"]:
-            return Answer(200, render_version(request.instance, workflow, version))
-    return message(404, "Version not found")
+    version = workflow.version_called(request.params["versionId"]) if workflow else None
+    if workflow is None or version is None:
+        return message(404, "Version not found")
+    return Answer(200, render_version(request.instance, workflow, version))
+
+
+def list_versions(request: Request) -> Answer:
+    """The newest first, without their content."""
+    if (workflow := _workflow(request)) is None:
+        return NOT_FOUND
+    return page_of(request, [version_head(request.instance, workflow, v) for v in reversed(workflow.versions)])
+
+
+def _unknown(request: Request, verb: str) -> Answer:
+    """There is no such workflow, as the call says it."""
+    if not request.instance.profile.strict:
+        return NOT_FOUND
+    if verb == "archive":
+        return message(404, "Workflow not found")
+    return message(404, f"You do not have permission to {verb} this workflow. Ask the owner to share it with you.")
+
+
+def _refused(complaint: str) -> Answer:
+    return message(409 if complaint == CONFLICT else 400, complaint)
 
 
 def update_workflow(request: Request) -> Answer:
+    instance, body = request.instance, request.body
     if (workflow := _workflow(request)) is None:
-        return NOT_FOUND
-    if complaint := request.instance.change(workflow, request.body, publish=True):
+        return _unknown(request, "update")
+    if workflow.archived and instance.profile.strict:
+        return message(400, "Cannot update an archived workflow.")
+    if complaint := instance.refuses(workflow, body):
         return message(400, complaint)
-    return Answer(200, render(request.instance, workflow, shared=False, live=False))
+    if refusal := _no_folder(body):
+        return refusal
+    publish = bool(request.query.get("publishIfActive", True))
+    allowed = not instance.profile.strict or request.may("workflow:activate")
+    if complaint := instance.change(workflow, body, publish=publish and allowed):
+        return _refused(complaint)
+    if workflow.active and publish and not allowed:
+        return reply(
+            {
+                "message": "Your change was saved as a draft. It wasn't published because this API key does not have"
+                " the workflow:activate scope.",
+                "reason": "insufficient_api_key_scope",
+                "versionId": workflow.version,
+            },
+            403,
+        )
+    return Answer(200, render(instance, workflow, parts=UPDATED[instance.profile.strict]))
 
 
 def delete_workflow(request: Request) -> Answer:
+    instance = request.instance
     if (workflow := _workflow(request)) is None:
         return NOT_FOUND
-    body = render(request.instance, workflow, tags=False, live=False)
-    request.instance.remove(workflow)
+    if instance.profile.publishes_later:
+        if workflow.active:
+            return message(409, "Cannot delete a published workflow. Unpublish it before deleting.")
+        if workflow.id in instance.pending:
+            return message(409, "Workflow is still being unpublished. Please try again in a few moments.")
+    body = render(instance, workflow, parts=DELETED)
+    instance.remove(workflow)
     return Answer(200, body)
 
 
 def activate_workflow(request: Request) -> Answer:
+    """`activate`, and since there is one `publish`: both take the id of a version."""
+    instance, body = request.instance, request.body or {}
     if (workflow := _workflow(request)) is None:
-        return NOT_FOUND
-    wanted = (request.body or {}).get("versionId") if request.instance.profile.activate_takes_version else None
-    if workflow.active and wanted is None:
-        return Answer(200, render(request.instance, workflow, tags=False))
-    if wanted is not None and all(version.id != wanted for version in workflow.versions):
-        return message(404, "Not Found")
-    if complaint := request.instance.activate(workflow, wanted):
-        return message(400, complaint)
-    return Answer(200, render(request.instance, workflow, shared=False, tags=False))
+        return _unknown(request, "activate")
+    if workflow.archived and instance.profile.strict:
+        return message(400, "Cannot activate an archived workflow.")
+    wanted = body.get("versionId") if instance.profile.has_drafts else None
+    if workflow.active and wanted is None and not instance.profile.strict:
+        return Answer(200, render(instance, workflow, parts=AGAIN))
+    if wanted is not None and workflow.version_called(wanted) is None:
+        return message(404, "Version not found" if instance.profile.strict else "Not Found")
+    if complaint := instance.activate(workflow, wanted):
+        return _refused(complaint)
+    if workflow.live and instance.profile.has_drafts:
+        workflow.live.name = body.get("name") or workflow.live.name
+        workflow.live.description = body.get("description") or workflow.live.description
+    return Answer(200, render(instance, workflow, parts=PUBLISHED))
 
 
 def deactivate_workflow(request: Request) -> Answer:
     if (workflow := _workflow(request)) is None:
-        return NOT_FOUND
+        return _unknown(request, "deactivate")
     request.instance.deactivate(workflow)
-    return Answer(200, render(request.instance, workflow, tags=False))
+    return Answer(200, render(request.instance, workflow, parts=AGAIN))
 
 
 def archive_workflow(request: Request) -> Answer:
-    if (workflow := _workflow(request)) is None:
-        return NOT_FOUND
-    request.instance.deactivate(workflow)
-    workflow.archived = True
-    return Answer(200, render(request.instance, workflow, tags=False))
+    return _put_away(request, archived=True)
 
 
 def unarchive_workflow(request: Request) -> Answer:
+    return _put_away(request, archived=False)
+
+
+def _put_away(request: Request, *, archived: bool) -> Answer:
     if (workflow := _workflow(request)) is None:
-        return NOT_FOUND
-    workflow.archived = False
-    return Answer(200, render(request.instance, workflow, tags=False))
+        return _unknown(request, "archive")
+    if request.instance.profile.strict and not archived and not workflow.archived:
+        return message(400, "Workflow is not archived.")
+    request.instance.archive(workflow, archived)
+    return Answer(200, render(request.instance, workflow, parts=AGAIN))
 
 
 def transfer(request: Request) -> Answer:
     project = request.body["destinationProjectId"]
     if request.params["id"] not in request.instance.workflows | request.instance.credentials:
         return NOT_FOUND
-    return message(
-        400,
-        f'Could not find project with the id "{project}". Make sure you have the permission to create workflows in it.',
-    )
+    words = f'Could not find project with the id "{project}".'
+    status = 404 if request.instance.profile.strict else 400
+    return message(status, f"{words} Make sure you have the permission to create workflows in it.")
 
 
 def get_workflow_tags(request: Request) -> Answer:

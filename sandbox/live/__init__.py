@@ -13,6 +13,7 @@ from .errors import LiveN8nError
 from .installs import environment, install, install_folder, installed
 from .instances import LiveInstance, LiveN8n, make_api_key, port_of
 from .versions import DEFAULT_VERSION, KNOWN, NEWEST, OLDEST
+from .wanted import missing, wanted_versions
 
 __all__ = [
     "DEFAULT_VERSION",
@@ -27,5 +28,7 @@ __all__ = [
     "install_folder",
     "installed",
     "make_api_key",
+    "missing",
     "port_of",
+    "wanted_versions",
 ]

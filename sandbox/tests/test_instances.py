@@ -8,8 +8,10 @@ import httpx
 import pytest
 import yaml
 
+from sandbox.checking import first_error
 from sandbox.generate import estate
-from sandbox.schema import PROFILES, first_error, openapi, workflow_schema
+from sandbox.schema import PROFILES, openapi
+from sandbox.shapes import workflow_schema
 from sandbox.testing import ROOT, SandboxInstance, SandboxServer
 
 HOOK = {

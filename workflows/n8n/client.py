@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote
 
 import httpx
@@ -23,6 +24,12 @@ __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
 
 _SPEC_AGE = 300.0
 _WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData", "description")
+_DELETE_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds between tries to delete what n8n is still unpublishing (measured on 2.41.1: up to about 2 s)."""
+_PRODUCTION = {"FORM": "/form/", "MCP": "/mcp/"}
+
+Listening = Literal["listening", "absent", "unknown"]
+"""Whether n8n answers at an address: it says so, it says that it does not, or nobody can tell from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ class N8nClient:
             base_url, api_key, policy=policy, limits=limits, transport=transport, headers=headers, sleep=sleep
         )
         self.base_url = self._http.base_url
+        self._sleep = sleep
         self._own_spec = transport is not None  # a test's transport shares nothing with others
         self._spec: Capabilities | None = None
 
@@ -175,7 +183,7 @@ class N8nClient:
 
     def list_credentials(self) -> list[dict[str, Any]] | None:
         """Return `{id, name, type}` of each credential, or None where this n8n does not list them."""
-        if not self.spec().has("get", "/credentials"):
+        if not self.spec().can("list_credentials"):
             return None
         try:
             found = self._all("/credentials")
@@ -191,41 +199,116 @@ class N8nClient:
 
     def create_workflow(self, content: Mapping[str, Any]) -> WriteResult:
         """Create a workflow, not active; n8n chooses its id."""
-        body, lost = self._body(content, self.spec().create_keys, None)
+        keys = self.spec().create_keys
+        body, lost = self._body(content, keys, None)
+        if "nodeGroups" in keys and content.get("nodeGroups"):
+            body["nodeGroups"] = content["nodeGroups"]
         made = WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), lost)
         if not made.id:
             raise errors.AmbiguousWrite("n8n's answer does not say which workflow it created.")
         return made
 
     def update_workflow(
-        self, workflow_id: str, content: Mapping[str, Any], *, current: Mapping[str, Any] | None = None
+        self,
+        workflow_id: str,
+        content: Mapping[str, Any],
+        *,
+        current: Mapping[str, Any] | None = None,
+        publish: bool = True,
     ) -> WriteResult:
         """Write `content` over a workflow, exactly.
 
         n8n merges settings, so each setting that `content` does not have is sent with its default: all of them, or
         with `current` (what is there now) those that are set there. Settings without a known default are reported.
+        With `publish` off the content becomes the draft beside what runs (only where the instance can `stage`); name
+        and settings have no versions and count at once.
         """
         there = (current.get("settings") or {}) if current is not None else dict.fromkeys(SETTING_DEFAULTS)
-        body, lost = self._body(content, self.spec().update_keys, there)
-        answer = self.call("PUT", f"/workflows/{_id(workflow_id)}", body=body)
+        spec = self.spec()
+        body, lost = self._body(content, spec.update_keys, there)
+        if "nodeGroups" in spec.update_keys:  # a group that is kept without its nodes is refused
+            body["nodeGroups"] = content.get("nodeGroups") or []
+        params = None if publish or not spec.can("stage") else {"publishIfActive": "false"}
+        answer = self.call("PUT", f"/workflows/{_id(workflow_id)}", body=body, params=params)
         return WriteResult(self._object(answer, wrote=True), lost)
 
-    def activate(self, workflow_id: str, *, version_id: str | None = None) -> dict[str, Any]:
-        """Activate; raises `Rejected` with n8n's words where it has no trigger."""
-        body = {"versionId": version_id} if version_id else None
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/activate", body=body), wrote=True)
+    def publish(
+        self, workflow_id: str, *, version_id: str | None = None, name: str = "", description: str = ""
+    ) -> dict[str, Any]:
+        """Let a version run (the draft, or `version_id`); raises `Rejected` with n8n's words where it will not.
 
-    def deactivate(self, workflow_id: str) -> dict[str, Any]:
-        """Deactivate."""
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/deactivate"), wrote=True)
+        `name` and `description` stand in n8n's own history where it takes them. What n8n answers proves nothing where
+        it publishes in the background: look afterwards.
+        """
+        spec = self.spec()
+        body: dict[str, str] = {}
+        if version_id and spec.can("activate_version"):
+            body["versionId"] = version_id
+        if not spec.can("publish"):
+            return self._object(
+                self.call("POST", f"/workflows/{_id(workflow_id)}/activate", body=body or None), wrote=True
+            )
+        body |= {key: value for key, value in (("name", name[:128]), ("description", description[:500])) if value}
+        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/publish", body=body), wrote=True)
+
+    def unpublish(self, workflow_id: str) -> dict[str, Any]:
+        """Let nothing of it run any more; the draft stays."""
+        word = "unpublish" if self.spec().can("unpublish") else "deactivate"
+        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/{word}"), wrote=True)
+
+    def archive(self, workflow_id: str) -> dict[str, Any]:
+        """Put it into n8n's archive, which also unpublishes it."""
+        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/archive"), wrote=True)
+
+    def unarchive(self, workflow_id: str) -> dict[str, Any]:
+        """Take it out of n8n's archive; it stays unpublished."""
+        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/unarchive"), wrote=True)
+
+    def listening(self, address: str) -> Listening:
+        """Whether n8n answers at a production address (`POST orders/new`, `FORM signup`, `MCP path`).
+
+        Asked by the browser's own question before a call to another site (OPTIONS with an Origin), which n8n answers
+        with the methods that are registered and which starts nothing (measured on 1.123.0 and 2.41.1). A proxy that
+        answers it itself gives itself away by naming methods for an address that nobody has.
+        """
+        methods, _, path = address.partition(" ")
+        path = _PRODUCTION.get(methods, "/webhook/") + path
+        found = self._methods_at(path)
+        if found is None:
+            return "unknown"
+        if found == {"OPTIONS"}:
+            return "absent"
+        if self._methods_at(f"/webhook/{uuid.uuid4()}") != {"OPTIONS"}:
+            return "unknown"
+        return "listening" if methods in _PRODUCTION or found & set(methods.split("|")) else "absent"
+
+    def _methods_at(self, path: str) -> set[str] | None:
+        try:
+            answer = self._http.call("OPTIONS", path, keyed=False, headers={"Origin": self.base_url})
+        except errors.N8nError:
+            return None
+        told = answer.headers.get("access-control-allow-methods", "")
+        return {word.strip().upper() for word in told.split(",") if word.strip()} or None
 
     def delete(self, workflow_id: str) -> bool:
-        """Delete for good. False where it was gone already."""
-        try:
-            self.call("DELETE", f"/workflows/{_id(workflow_id)}")
-        except errors.RemoteNotFound:
-            return False
-        return True
+        """Delete for good, published or not. False where it was gone already.
+
+        n8n refuses to delete what is published, and for some seconds what it is still unpublishing. Raises
+        `RemoteConflict` where it does not come to rest.
+        """
+        for wait in (*_DELETE_WAITS, None):
+            try:
+                self.call("DELETE", f"/workflows/{_id(workflow_id)}")
+                return True
+            except errors.RemoteNotFound:
+                return False
+            except errors.RemoteConflict:
+                if wait is None:
+                    raise
+            if self.get_workflow(workflow_id).get("active"):
+                self.unpublish(workflow_id)
+            self._sleep(wait)
+        raise AssertionError("unreachable")
 
     def tags(self) -> list[dict[str, Any]]:
         """Return all tags, `{id, name}`."""

@@ -119,6 +119,7 @@ class Http:
         body: Any = None,
         etag: str = "",
         keyed: bool = True,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Return the answer (2xx or 304); raises an `N8nError`, for a write of unknown outcome `AmbiguousWrite`.
 
@@ -130,9 +131,9 @@ class Http:
             self.base_url + path,
             params={k: v for k, v in (params or {}).items() if v not in (None, "")},
             content=None if body is None else _encode(body),
-            headers=self._headers(body is not None, etag, keyed),
+            headers={**self._headers(body is not None, etag, keyed), **(headers or {})},
         )
-        if method in ("GET", "HEAD"):
+        if method in ("GET", "HEAD", "OPTIONS"):
             return self._call(request, reading=True)
         with self._writing:
             support.refuse_ended()

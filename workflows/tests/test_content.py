@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from workflows.content import (
     ContentError,
     content_hash,
+    draft_of,
     dump,
     fingerprint,
-    live_portable,
+    live_version,
     normalize,
     parse,
     portable,
@@ -271,19 +272,37 @@ def test_odd_things_are_kept_and_told():
     assert parse(dump(content)) == content
 
 
-def test_what_is_live_is_told_from_the_draft():
+def test_the_content_is_what_runs_and_the_draft_stands_beside_it():
     raw = {
         "name": "a",
         "nodes": [],
         "connections": {},
+        "active": True,
         "versionId": "2",
         "activeVersionId": "1",
-        "activeVersion": {"nodes": [{"name": "n", "type": "t"}], "connections": {}},
+        "activeVersion": {
+            "nodes": [{"name": "n", "type": "t"}],
+            "connections": {},
+            "nodeGroups": [{"id": "g"}],
+            "authors": "Olive Owner",
+        },
     }
-    live = live_portable(raw)
-    assert live is not None
-    assert len(live["nodes"]) == 1
-    assert live_portable({**raw, "activeVersionId": "2"}) is None
+    assert [node["name"] for node in portable(raw)["nodes"]] == ["n"]
+    assert portable(raw)["nodeGroups"] == [{"id": "g"}]
+    assert draft_of(raw)["nodes"] == []
+    assert live_version(raw).authors == "Olive Owner"
+    same = {**raw, "activeVersionId": "2"}
+    assert draft_of(same) is None
+    assert portable(same)["nodes"] == []
+    unpublished = {**raw, "active": False, "activeVersionId": None, "activeVersion": None}
+    assert draft_of(unpublished) is None
+    assert live_version(unpublished) is None
+
+
+def test_a_draft_goes_through_git_with_the_facts_beside_it():
+    content = portable({"name": "a", "nodes": [], "isArchived": True, "tags": [{"name": "t"}], "settings": {"x": 1}})
+    assert parse(dump(content)) == content
+    assert content["archived"] is True
 
 
 @given(st.text(max_size=300), st.sets(st.text(alphabet="abc-0123456789", max_size=6)))

@@ -76,7 +76,7 @@ def approve(environment: Environment, placed: dict[str, identity.Placed]) -> Non
     identity.mark_approved(
         tenant_id=environment.tenant_id,
         environment_id=environment.pk,
-        hashes={p.key: (p.content_hash, False) for p in placed.values()},
+        approvals={p.key: identity.Approval(p.content_hash, False) for p in placed.values()},
     )
 
 
@@ -183,7 +183,7 @@ def test_approving_the_whole_takes_the_approval_of_what_is_not_named(cast: Any) 
     identity.mark_approved(
         tenant_id=dev.tenant_id,
         environment_id=dev.pk,
-        hashes={placed["1"].key: (placed["1"].content_hash, False)},
+        approvals={placed["1"].key: identity.Approval(placed["1"].content_hash, False)},
         whole=True,
     )
     with tenant_scope(dev.tenant_id):

@@ -159,7 +159,7 @@ def test_a_dropped_connection_is_read_again_and_never_written_again():
         assert client(port).get_workflow("a") == {"id": "a"}
     assert len(asked) == 2
     with server(None, OK) as (port, asked), pytest.raises(errors.AmbiguousWrite):
-        client(port).deactivate("a")
+        client(port).unpublish("a")
     assert len(asked) == 1
 
 

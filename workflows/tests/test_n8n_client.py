@@ -208,7 +208,7 @@ def test_a_write_that_certainly_did_not_happen_is_tried_again(failure):
         httpx.Response(200, text="<html>"),
     ],
 )
-@pytest.mark.parametrize("call", ["update", "create", "activate"])
+@pytest.mark.parametrize("call", ["update", "create", "publish"])
 def test_a_write_of_unknown_outcome_is_said_and_never_repeated(failure, call):
     fake = FakeN8n()
     fake.script = [failure]
@@ -216,7 +216,7 @@ def test_a_write_of_unknown_outcome_is_said_and_never_repeated(failure, call):
     actions = {
         "update": lambda: client.update_workflow("w1", content()),
         "create": lambda: client.create_workflow(content()),
-        "activate": lambda: client.activate("w1"),
+        "publish": lambda: client.publish("w1"),
     }
     with pytest.raises(errors.AmbiguousWrite):
         actions[call]()
@@ -402,5 +402,5 @@ def test_writes_wait_for_each_other_and_reads_do_not(allowed: int) -> None:
     )
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(client.get_workflow, "abcd"))
-        list(pool.map(client.activate, "abcdefgh"))
+        list(pool.map(client.publish, "abcdefgh"))
     assert most <= allowed

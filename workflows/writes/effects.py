@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from operations.effects import Effect, Looked, Outside
 from operations.errors import UnknownOutcome
 from opsconsole.core.errors import OpsError
-from workflows.n8n.errors import N8nError
 
-from .errors import NotActivated
 from .items import WriteItem, Written
+from .publishing import Archiver, DraftKeeper, Publisher
 from .resolver import Resolver
 from .writer import Writer
 
@@ -89,35 +88,73 @@ def _tolerant(
     return go_on
 
 
-def activation(
+def publishing(
+    client: N8nClient,
+    item: WriteItem,
+    written: Written,
+    *,
+    environment: Environment,
+    prefix: str,
+    resolver: Resolver,
+    tolerant: bool,
+) -> Effect:
+    """Let the new content run: ``<prefix>:activate:<key>``."""
+    publisher = Publisher(client, item, written, resolver)
+    intent = {"action": "publish", "key": item.key, "env_workflow_id": written.env_workflow_id}
+    intent |= {"version_id": written.staged} if written.staged else {}
+    return _after(
+        environment,
+        prefix,
+        "activate",
+        f"Publish {item.name or item.key}",
+        item,
+        publisher,
+        intent,
+        "publish",
+        tolerant,
+    )
+
+
+def keeping_draft(
+    client: N8nClient,
+    item: WriteItem,
+    written: Written,
+    *,
+    environment: Environment,
+    prefix: str,
+    resolver: Resolver,
+    tolerant: bool,
+) -> Effect:
+    """Bring the draft beside what runs into line: ``<prefix>:draft:<key>``."""
+    keeper = DraftKeeper(client, item, written, resolver)
+    intent = {"action": "draft", "key": item.key, "env_workflow_id": written.env_workflow_id}
+    intent |= {"wanted_hash": item.wanted_draft_hash} if item.wanted_draft_hash else {}
+    title = f"Put back the draft of {item.name or item.key}"
+    return _after(environment, prefix, "draft", title, item, keeper, intent, "", tolerant)
+
+
+def archiving(
     client: N8nClient, item: WriteItem, written: Written, *, environment: Environment, prefix: str, tolerant: bool
 ) -> Effect:
-    there = written.env_workflow_id
+    """Put a workflow into n8n's archive: ``<prefix>:archive:<key>``."""
+    archiver = Archiver(client, item, written)
+    intent = {"action": "archive", "key": item.key, "env_workflow_id": written.env_workflow_id}
+    title = f"Archive {item.name or item.key}"
+    return _after(environment, prefix, "archive", title, item, archiver, intent, "archive", tolerant)
 
-    def act() -> dict[str, Any]:
-        try:
-            client.activate(there)
-        except N8nError as error:
-            if getattr(error, "ambiguous", False):
-                raise
-            if not bool(client.get_workflow(there).get("active")):
-                raise NotActivated(
-                    f"“{item.name}” could not be switched on: {error.message}",
-                    details={"key": item.key, "env_workflow_id": there, "cause": error.to_dict()},
-                ) from error
-        if not bool(client.get_workflow(there).get("active")):
-            raise NotActivated(
-                f"n8n says that “{item.name}” was switched on, but it is not.",
-                details={"key": item.key, "env_workflow_id": there},
-            )
-        return Written(item.key, item.name, written.outcome, there, active=True).to_dict()
 
-    def look(_intent: dict[str, Any]) -> Looked:
-        if bool(client.get_workflow(there).get("active")):
-            return Looked.done(Written(item.key, item.name, written.outcome, there, active=True).to_dict())
-        return Looked.not_done()
-
-    intent = {"action": "activate", "key": item.key, "env_workflow_id": there}
-    acting = _tolerant(item, act, look, intent) if tolerant else act
-    said = to_n8n(environment, item.key, item.name, method="POST", path=f"/workflows/{there}/activate")
-    return Effect(f"{prefix}:activate:{item.key}", f"Switch on {item.name or item.key}", intent, acting, look, said)
+def _after(
+    environment: Environment,
+    prefix: str,
+    step: str,
+    title: str,
+    item: WriteItem,
+    actor: Publisher | DraftKeeper | Archiver,
+    intent: dict[str, Any],
+    word: str,
+    tolerant: bool,
+) -> Effect:
+    acting = _tolerant(item, actor.act, actor.look, intent) if tolerant else actor.act
+    path = f"/workflows/{intent['env_workflow_id']}" + (f"/{word}" if word else "")
+    said = to_n8n(environment, item.key, item.name, method="POST" if word else "PUT", path=path)
+    return Effect(f"{prefix}:{step}:{item.key}", title, intent, acting, actor.look, said)

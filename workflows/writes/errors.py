@@ -45,3 +45,12 @@ class NotActivated(OpsError):
     message = "The content was written, but n8n did not bring the workflow into the wanted state."
     recovery = "Open the workflow in n8n: a missing trigger or credential is the usual cause."
     status = 502
+
+
+class Archived(Conflict):
+    """The workflow lies in the archive, and this n8n does not take it out by its API."""
+
+    code = "WRITE_005"
+    title = "The workflow is archived in n8n"
+    message = "The workflow is archived in n8n, and this version of n8n cannot take it out by its API."
+    recovery = "Unarchive it in n8n (or delete it there), capture the environment, and decide again."

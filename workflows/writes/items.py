@@ -17,15 +17,31 @@ def pending(key: str) -> str:
     return PENDING + key
 
 
+Content = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What n8n's own history says of a version that is published."""
+
+    name: str = ""
+    description: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class WriteItem:
     """One workflow to be brought into a state.
 
-    ``content`` is portable and made for the target environment; references to workflows without an id there are
-    ``pending(key)``. It may be a function that loads it, so that thousands of items need no memory. ``expected_hash``
-    is what must be there now (None: whatever is there is replaced; ``also_expected`` are other hashes that are ours),
-    ``wanted_hash`` what must be there afterwards. ``active`` None leaves that as it is; so does ``tags`` None.
-    ``expected_active`` is whether it should be switched on now (None: either).
+    ``content`` is what is to run (or the only content, where nothing is published): portable and made for the target
+    environment; references to workflows without an id there are ``pending(key)``. It may be a function that loads it,
+    so that thousands of items need no memory. ``draft`` is what its editor is to hold beside that; None: the same.
+
+    ``expected_hash`` is what must be there now (None: whatever is there is replaced; ``also_expected`` are other
+    hashes that are ours), ``wanted_hash`` what must be there afterwards. ``expected_drafts`` are the drafts that may be
+    overwritten (None among them: that there is none); without it any may. ``active`` (published), ``archived`` and
+    ``tags`` None leave that as it is. ``expected_active`` is whether it should be published now (None: either).
+    ``live_version_id`` names a version of n8n's own history that is expected to hold the content.
+
     ``action`` is ``create``, ``update`` or ``delete``; an update of a workflow that is gone creates it anew
     unless ``create_if_missing`` is off.
     """
@@ -36,12 +52,18 @@ class WriteItem:
     action: str
     wanted_hash: str | None = None
     env_workflow_id: str | None = None
-    content: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None
+    content: Content | None = None
     active: bool | None = None
     expected_active: bool | None = None
+    archived: bool | None = None
     tags: Sequence[str] | None = None
     expected_hash: str | None = None
     also_expected: frozenset[str] = frozenset()
+    draft: Content | None = None
+    wanted_draft_hash: str | None = None
+    expected_drafts: frozenset[str | None] | None = None
+    live_version_id: str = ""
+    release: Release = Release()
     needs: frozenset[str] | None = None
     create_if_missing: bool = True
 
@@ -51,6 +73,10 @@ class WriteItem:
         if content is None:
             raise ValueError(f"{self.key}: nothing to write")
         return content
+
+    def load_draft(self) -> Mapping[str, Any] | None:
+        """The draft that is to stand beside what runs, read if need be."""
+        return self.draft() if callable(self.draft) else self.draft
 
     def needed_keys(self) -> frozenset[str]:
         """Keys of pending workflows that the content calls."""
@@ -63,6 +89,10 @@ class WriteItem:
     def expects(self, found: str) -> bool:
         """Whether ``found`` may be overwritten."""
         return self.expected_hash is None or found == self.expected_hash or found in self.also_expected
+
+    def expects_draft(self, found: str | None) -> bool:
+        """Whether the draft that is there now (None: none beside what runs) may be overwritten."""
+        return self.expected_drafts is None or found in self.expected_drafts
 
     def was_switched(self, active: bool) -> bool:
         """Whether somebody has switched it since, other than the write itself would."""
@@ -80,7 +110,12 @@ def pending_keys(content: Mapping[str, Any]) -> frozenset[str]:
 
 @dataclass(slots=True)
 class Written:
-    """What became of one item. ``outcome``: created, updated, skipped, deleted or failed."""
+    """What became of one item. ``outcome``: created, updated, skipped, deleted or failed.
+
+    ``version_id`` is the draft's, ``live_version_id`` that of what runs. ``staged`` is the version that waits as a
+    draft to be published, ``draft_hash`` the hash of the draft where that is not what runs. ``listening`` says of each
+    production address whether n8n answers there.
+    """
 
     key: str
     name: str
@@ -89,14 +124,18 @@ class Written:
     former_id: str = ""
     content_hash: str = ""
     version_id: str = ""
+    live_version_id: str = ""
+    staged: str = ""
+    draft_hash: str = ""
     active: bool | None = None
+    listening: dict[str, str] = field(default_factory=dict)
     left: list[dict[str, str]] = field(default_factory=list)
     error: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; what is empty is left out, except the outcome."""
         found = {name: getattr(self, name) for name in self.__slots__}
-        return {k: v for k, v in found.items() if v not in ("", [], None) or k in ("key", "name", "outcome")}
+        return {k: v for k, v in found.items() if v not in ("", [], {}, None) or k in ("key", "name", "outcome")}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Written:

@@ -13,8 +13,10 @@ from tenants.scope import tenant_scope
 from workflows.n8n.errors import N8nError
 from workflows.references import references
 
-from .effects import activation, write_effect, write_effects
-from .items import WriteItem, Written
+from .effects import archiving, keeping_draft, publishing, write_effect, write_effects
+from .errors import NotActivated
+from .items import WriteItem, Written, pending
+from .publishing import heard
 from .resolver import Resolver
 
 if TYPE_CHECKING:
@@ -27,8 +29,25 @@ CHUNK = 64
 
 def creation_levels(items: Sequence[WriteItem]) -> tuple[list[list[WriteItem]], set[str]]:
     """New workflows in levels, the called before the callers, and the keys that need a second write (circles)."""
-    waiting = {item.key: item for item in items}
-    needs = {key: item.needed_keys() & waiting.keys() for key, item in waiting.items()}
+    return _levels({item.key: item for item in items}, {item.key: item.needed_keys() for item in items})
+
+
+def called_first(items: Sequence[WriteItem], results: Mapping[str, Written]) -> list[list[WriteItem]]:
+    """Items in levels, the called before the callers: n8n 2 refuses to publish what calls something unpublished."""
+    by_id = {written.env_workflow_id: key for key, written in results.items()}
+    by_id |= {item.env_workflow_id: item.key for item in items if item.env_workflow_id}
+    by_id |= {pending(item.key): item.key for item in items}
+    calls = {
+        item.key: {by_id[r.value] for r in references(item.load()) if r.kind == "workflow" and r.value in by_id}
+        for item in items
+    }
+    return _levels({item.key: item for item in items}, calls)[0]
+
+
+def _levels(
+    waiting: dict[str, WriteItem], calls: Mapping[str, Collection[str]]
+) -> tuple[list[list[WriteItem]], set[str]]:
+    needs = {key: set(calls[key]) & waiting.keys() for key in waiting}
     levels: list[list[WriteItem]] = []
     again: set[str] = set()
     while waiting:
@@ -99,7 +118,9 @@ def perform(
     carry_out([i for i in items if i.action == "update"], "Writing workflows")
     where: Any = {"environment": environment, "prefix": prefix, "tolerant": tolerant}
     _relink(run, client, by_key, again, results, resolver=resolver, **where)
-    _switch_on(run, client, by_key, results, concurrency=concurrency, **where)
+    _publish(run, client, by_key, results, resolver=resolver, concurrency=concurrency, **where)
+    _keep_drafts(run, client, by_key, results, resolver=resolver, concurrency=concurrency, **where)
+    _archive(run, client, by_key, results, **where)
     carry_out([i for i in items if i.action == "delete"], "Deleting workflows")
     return results
 
@@ -152,19 +173,23 @@ def _relink(
             content=item.content,
             wanted_hash=item.wanted_hash,
             expected_hash=item.wanted_hash,
+            also_expected=frozenset({item.expected_hash}) if item.expected_hash else frozenset(),
             create_if_missing=False,
         )
         link: Any = {"environment": environment, "prefix": f"{prefix}:link", "tolerant": tolerant}
         effects.append(write_effect(client, second, resolver=resolver, **link))
-    if effects:
-        run.effects(effects, concurrency=CONCURRENCY, chunk=CHUNK)
+    answers = run.effects(effects, concurrency=CONCURRENCY, chunk=CHUNK) if effects else {}
+    for effect in effects:
+        after = Written.from_dict(answers[effect.name])
+        if after.staged:
+            results[after.key].staged, results[after.key].version_id = after.staged, after.version_id
 
 
 def _calls(item: WriteItem, ids: Collection[str]) -> bool:
     return any(r.kind == "workflow" and r.value in ids for r in references(item.load()))
 
 
-def _switch_on(
+def _publish(
     run: Run,
     client: N8nClient,
     by_key: Mapping[str, WriteItem],
@@ -172,27 +197,140 @@ def _switch_on(
     *,
     environment: Environment,
     prefix: str,
+    resolver: Resolver,
     concurrency: int,
     tolerant: bool,
 ) -> None:
-    effects, keys = [], []
+    """Cut over: everything that is to run and does not run yet, the called before their callers."""
+    wanted = [
+        item
+        for key, item in by_key.items()
+        if (written := results.get(key)) is not None
+        and written.outcome not in ("failed", "deleted")
+        and (written.staged or (item.active is True and not written.active))
+    ]
+    if not wanted:
+        return
+    where: Any = {"environment": environment, "prefix": prefix, "resolver": resolver, "tolerant": tolerant}
+    run.progress(0, len(wanted), "Publishing")
+    done = 0
+    for level in called_first(wanted, results):
+        before = done
+        answers = run.effects(
+            [publishing(client, item, results[item.key], **where) for item in level],
+            concurrency=concurrency,
+            chunk=CHUNK,
+            told=lambda count: run.progress(before + count, len(wanted), "Publishing"),  # noqa: B023 - called inside
+        )
+        for item in level:
+            _take_over(results[item.key], Written.from_dict(answers[f"{prefix}:activate:{item.key}"]))
+        done += len(level)
+    _listen(run, client, {item.key: item for item in wanted}, results, prefix=prefix, tolerant=tolerant)
+
+
+def _take_over(written: Written, after: Written) -> None:
+    """What a later step has found, in what is known of an item."""
+    if after.outcome == "failed":
+        written.outcome, written.error = "failed", after.error
+        return
+    written.active = after.active
+    written.content_hash = after.content_hash or written.content_hash
+    written.version_id = after.version_id or written.version_id
+    written.live_version_id, written.draft_hash = after.live_version_id, after.draft_hash
+    written.listening = after.listening or written.listening
+    written.left = [*written.left, *after.left]
+    if written.outcome == "skipped":
+        written.outcome = "updated"
+
+
+def _listen(
+    run: Run,
+    client: N8nClient,
+    items: Mapping[str, WriteItem],
+    results: dict[str, Written],
+    *,
+    prefix: str,
+    tolerant: bool,
+) -> None:
+    """n8n publishes in the background: an address that it says nobody has is a publishing that failed."""
+    addresses = {key: list(results[key].listening) for key in items if results[key].listening}
+    if not addresses:
+        return
+    found: dict[str, dict[str, str]] = run.step(
+        f"{prefix}:listening",
+        "Ask n8n which addresses answer",
+        lambda: heard(client, addresses, check=run.check),
+    )
+    for key, answers in found.items():
+        results[key].listening = answers
+        deaf = sorted(address for address, answer in answers.items() if answer == "absent")
+        if not deaf:
+            continue
+        error = NotActivated(
+            f"“{items[key].name}” was published, but n8n does not answer at {deaf[0]}.",
+            details={"key": key, "env_workflow_id": results[key].env_workflow_id, "addresses": deaf},
+        )
+        if not tolerant:
+            raise error
+        results[key].outcome, results[key].error = "failed", error.to_dict()
+
+
+def _keep_drafts(
+    run: Run,
+    client: N8nClient,
+    by_key: Mapping[str, WriteItem],
+    results: dict[str, Written],
+    *,
+    environment: Environment,
+    prefix: str,
+    resolver: Resolver,
+    concurrency: int,
+    tolerant: bool,
+) -> None:
+    where: Any = {"environment": environment, "prefix": prefix, "resolver": resolver, "tolerant": tolerant}
+    effects = []
     for key, item in by_key.items():
         written = results.get(key)
-        if written is None or item.active is not True or written.outcome in ("failed", "deleted"):
+        if written is None or written.outcome in ("failed", "deleted") or not written.active:
             continue
-        if written.active:
+        if any(left.get("path") == "draft" for left in written.left):
             continue
-        effects.append(activation(client, item, written, environment=environment, prefix=prefix, tolerant=tolerant))
-        keys.append(key)
+        if (written.draft_hash or None) != item.wanted_draft_hash and item.action != "create":
+            effects.append(keeping_draft(client, item, written, **where))
     if not effects:
         return
     answers = run.effects(effects, concurrency=concurrency, chunk=CHUNK)
-    for key in keys:
-        after = Written.from_dict(answers[f"{prefix}:activate:{key}"])
+    for effect in effects:
+        _take_over(results[effect.intent["key"]], Written.from_dict(answers[effect.name]))
+
+
+def _archive(
+    run: Run,
+    client: N8nClient,
+    by_key: Mapping[str, WriteItem],
+    results: dict[str, Written],
+    *,
+    environment: Environment,
+    prefix: str,
+    tolerant: bool,
+) -> None:
+    where: Any = {"environment": environment, "prefix": prefix, "tolerant": tolerant}
+    effects = [
+        archiving(client, item, results[key], **where)
+        for key, item in by_key.items()
+        if item.archived is True and key in results and results[key].outcome not in ("failed", "deleted")
+    ]
+    if not effects:
+        return
+    answers = run.effects(effects, concurrency=CONCURRENCY, chunk=CHUNK)
+    for effect in effects:
+        after = Written.from_dict(answers[effect.name])
+        key = effect.intent["key"]
         if after.outcome == "failed":
-            results[key].outcome, results[key].error = "failed", after.error
+            _take_over(results[key], after)
         else:
-            results[key].active = True
+            results[key].active = False
+            results[key].left = [*results[key].left, *after.left]
 
 
 def failures(run: Run, *, prefix: str) -> dict[str, dict[str, Any]]:

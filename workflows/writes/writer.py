@@ -1,4 +1,8 @@
-"""One workflow: read, compare, write, read back; and the look where nobody knows."""
+"""One workflow: read, compare, write, read back; and the look where nobody knows.
+
+Where the instance can save a draft beside what runs (``stage``), a published workflow is not touched here: its new
+content waits as a draft, and ``publishing`` lets it run. Elsewhere the write is live at once.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,10 @@ from workflows.content import ContentError, fingerprint, portable
 from workflows.n8n.client import WriteResult
 from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
 
-from .errors import EditedMeanwhile, HalfWritten, NotAsWritten
+from .errors import Archived, EditedMeanwhile, HalfWritten, NotAsWritten
 from .items import WriteItem, Written
 from .resolver import Resolver
+from .there import There, under
 
 if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
@@ -43,64 +48,163 @@ class Writer:
                 return self._update(raw).to_dict()
         return self._create().to_dict()
 
+    # -- what is there already ----------------------------------------------------------------------------------
+
     def _update(self, raw: Mapping[str, Any]) -> Written:
-        item, there = self.item, str(raw["id"])
-        self.before = portable(raw)
-        mark = fingerprint(self.before)
-        found = self.resolver.hash_of(mark)
-        settled = self.resolver.is_settled(mark)
-        active = bool(raw.get("active"))
-        if found == item.wanted_hash and settled:
-            left = self._set_tags(there, raw)
-            if item.active is False and active:
-                self._switch_off(there)
-                active = False
-            changed = active != bool(raw.get("active")) or (item.active is True and not active)
-            return self._written("updated" if changed else "skipped", raw, found, active, left=left)
-        if found != item.wanted_hash and not item.expects(found):
-            raise EditedMeanwhile(
-                f"“{item.name}” was changed in n8n by somebody else.",
-                details={
-                    "key": item.key,
-                    "env_workflow_id": there,
-                    "expected": item.expected_hash,
-                    "wanted": item.wanted_hash,
-                    "found": found,
-                    "version_id": raw.get("versionId"),
-                    "updated_at": raw.get("updatedAt"),
-                },
-            )
-        if found != item.wanted_hash and item.was_switched(active):
-            raise EditedMeanwhile(
-                f"“{item.name}” was switched {'on' if active else 'off'} in n8n by somebody else.",
-                details={"key": item.key, "env_workflow_id": there, "found": found, "switched": True, "active": active},
-            )
-        if item.active is False and active:
-            self._switch_off(there)
-        answer = self._put(there, self.resolver.settle(item.load()), raw, found)
-        left = [*answer.not_put_back, *self._set_tags(there, raw)]
-        return self._prove("updated", there, answer.workflow, left=left)
+        item = self.item
+        there = There.read(raw, self.resolver)
+        self.before = there.content
+        is_right = there.hash == item.wanted_hash and there.settled
+        if not is_right:
+            self._refuse_edited(there)
+            if there.published and self._can_go_back() and item.active is not False:
+                return self._go_back(there)
+            self._refuse_drafted(there)
+        there, changed = self._brought_out(there, is_right)
+        if is_right:
+            left = self._set_tags(there.id, raw)
+            changed |= item.active is True and not there.published
+            return self._written("updated" if changed else "skipped", there, left=left)
+        if there.published and self.client.spec().can("stage"):
+            return self._stage(there)
+        answer = self._put(there, self.resolver.settle(item.load()))
+        left = [*answer.not_put_back, *self._set_tags(there.id, raw)]
+        return self._prove("updated", there.id, answer.workflow, left=left)
 
-    def _put(self, there: str, content: Mapping[str, Any], raw: Mapping[str, Any], before: str) -> WriteResult:
-        """``PUT``, again where it certainly changed nothing: the same content twice is the same as once."""
-        for attempt in range(PUT_ATTEMPTS):
-            try:
-                return self.client.update_workflow(there, content, current=raw)
-            except AmbiguousWrite:
-                now = self.client.get_workflow(there)
-                mark = fingerprint(portable(now))
-                if self.resolver.hash_of(mark) == self.item.wanted_hash and self.resolver.is_settled(mark):
-                    return WriteResult(now)
-                if attempt == PUT_ATTEMPTS - 1 or self.resolver.hash_of(mark) != before:
-                    raise
-        raise AssertionError("unreachable")
+    def _refuse_edited(self, there: There) -> None:
+        """What is neither the old nor the new is somebody else's; so is a draft that nobody here has seen."""
+        item = self.item
+        details = {
+            "key": item.key,
+            "env_workflow_id": there.id,
+            "expected": item.expected_hash,
+            "wanted": item.wanted_hash,
+            "found": there.hash,
+            "version_id": there.version_id,
+            "updated_at": there.raw.get("updatedAt"),
+        }
+        if there.hash != item.wanted_hash and not item.expects(there.hash):
+            raise EditedMeanwhile(f"“{item.name}” was changed in n8n by somebody else.", details=details)
+        if there.hash != item.wanted_hash and item.was_switched(there.published):
+            raise EditedMeanwhile(
+                f"“{item.name}” was {'published' if there.published else 'unpublished'} in n8n by somebody else.",
+                details={**details, "switched": True, "active": there.published},
+            )
 
-    def _switch_off(self, there: str) -> None:
+    def _refuse_drafted(self, there: There) -> None:
+        """A draft that nobody here has seen is somebody's work, too."""
+        item = self.item
+        if not self._is_foreign_draft(there):
+            return
+        raise EditedMeanwhile(
+            f"Somebody is editing “{item.name}” in n8n: its draft is not the one that was looked at.",
+            details={
+                "key": item.key,
+                "env_workflow_id": there.id,
+                "wanted": item.wanted_hash,
+                "found": there.hash,
+                "draft": there.draft_hash,
+                "version_id": there.version_id,
+            },
+        )
+
+    def _is_foreign_draft(self, there: There) -> bool:
+        item = self.item
+        ours = (item.wanted_hash, item.wanted_draft_hash, self._hash_as_staged(there))
+        return not item.expects_draft(there.draft_hash) and there.draft_hash not in ours
+
+    def _can_go_back(self) -> bool:
+        return bool(self.item.live_version_id) and self.client.spec().can("stage")
+
+    def _go_back(self, there: There) -> Written:
+        """Nothing to write: n8n still has the version that ran, and ``publishing`` lets it run again.
+
+        A draft that somebody is working on stays as it is, and is named.
+        """
+        left = self._set_tags(there.id, there.raw)
+        if self._is_foreign_draft(there):
+            left.append({"path": "draft", "reason": "Somebody is editing it in n8n; their draft is left alone."})
+        written = self._written("updated", there, left=left)
+        written.staged = self.item.live_version_id
+        return written
+
+    def _hash_as_staged(self, there: There) -> str:
+        """The hash of the draft that our own write leaves while the old name and settings still count."""
+        return self.resolver.content_hash(under(self.resolver.settle(self.item.load()), there.content))
+
+    def _brought_out(self, there: There, is_right: bool) -> tuple[There, bool]:
+        """Out of the archive, and unpublished before its content changes, where that is wanted."""
+        item, changed = self.item, False
+        if there.archived and item.archived is not True and not (is_right and item.archived is None):
+            if not self.client.spec().can("unarchive"):
+                raise Archived(
+                    f"“{item.name}” is archived in n8n, and this version cannot take it out by its API.",
+                    details={"key": item.key, "env_workflow_id": there.id},
+                )
+            self.client.unarchive(there.id)
+            changed = True
+        if there.published and (item.active is False or item.archived is True):
+            self._unpublish(there.id)
+            changed = True
+        return (There.read(self.client.get_workflow(there.id), self.resolver) if changed else there), changed
+
+    def _unpublish(self, there: str) -> None:
         try:
-            self.client.deactivate(there)
+            self.client.unpublish(there)
         except N8nError:
             if bool(self.client.get_workflow(there).get("active")):
                 raise
+
+    def _stage(self, there: There) -> Written:
+        """The new content as a draft beside what runs; name and settings wait, since n8n would use them at once."""
+        wanted = self.resolver.settle(self.item.load())
+        left: list[dict[str, str]] = []
+        if not self._is_staged(there, wanted):
+            answer = self._put(there, under(wanted, there.content), publish=False)
+            left = answer.not_put_back
+        left += self._set_tags(there.id, there.raw)
+        now = There.read(self.client.get_workflow(there.id), self.resolver)
+        details = {"key": self.item.key, "env_workflow_id": there.id, "wanted": self.item.wanted_hash}
+        if now.hash != there.hash:
+            raise EditedMeanwhile(
+                f"What runs of “{self.item.name}” changed while its new version was being saved.",
+                details={**details, "found": now.hash},
+            )
+        if not self._is_staged(now, wanted):
+            found = self.resolver.content_hash(under(now.editor, wanted))
+            raise NotAsWritten(
+                f"n8n keeps the draft of “{self.item.name}” otherwise than it was written.",
+                details={**details, "found": now.hash, "draft": now.draft_hash, "staged": found},
+            )
+        written = self._written("updated", now, left=left)
+        written.staged = now.version_id
+        return written
+
+    def _is_staged(self, there: There, wanted: Mapping[str, Any]) -> bool:
+        mark = fingerprint(under(there.editor, wanted))
+        return self.resolver.hash_of(mark) == self.item.wanted_hash and self.resolver.is_settled(mark)
+
+    def _put(self, there: There, content: Mapping[str, Any], *, publish: bool = True) -> WriteResult:
+        """``PUT``, again where it certainly changed nothing: the same content twice is the same as once.
+
+        The cursors of polling triggers (static data) belong to what runs and never go back.
+        """
+        kept = {name: value for name, value in content.items() if name != "staticData"}
+        wanted = self.resolver.content_hash(content)
+        for attempt in range(PUT_ATTEMPTS):
+            try:
+                return self.client.update_workflow(there.id, kept, current=there.raw, publish=publish)
+            except AmbiguousWrite:
+                now = There.read(self.client.get_workflow(there.id), self.resolver)
+                if self.resolver.content_hash(now.editor) == wanted and self.resolver.is_settled(
+                    fingerprint(now.editor)
+                ):
+                    return WriteResult(dict(now.raw))
+                if attempt == PUT_ATTEMPTS - 1 or (now.hash, now.draft_hash) != (there.hash, there.draft_hash):
+                    raise
+        raise AssertionError("unreachable")
+
+    # -- what is new --------------------------------------------------------------------------------------------
 
     def _create(self) -> Written:
         item = self.item
@@ -116,41 +220,42 @@ class Writer:
             error.details |= {"key": item.key, "env_workflow_id": there, "outcome": "created"}
             raise
 
-    def _prove(self, outcome: str, there: str, answer: Mapping[str, Any], *, left: list[dict[str, str]]) -> Written:
+    def _prove(self, outcome: str, ident: str, answer: Mapping[str, Any], *, left: list[dict[str, str]]) -> Written:
         """Read back what is there and compare it with what is wanted."""
         item = self.item
-        raw = self.client.get_workflow(there)
-        found = self.resolver.content_hash(portable(raw))
-        if found == item.wanted_hash:
-            return self._written(outcome, raw, found, bool(raw.get("active")), left=left)
+        there = There.read(self.client.get_workflow(ident), self.resolver)
+        if there.hash == item.wanted_hash:
+            return self._written(outcome, there, left=left)
         details = {
             "key": item.key,
-            "env_workflow_id": there,
+            "env_workflow_id": ident,
             "wanted": item.wanted_hash,
-            "found": found,
-            "version_id": raw.get("versionId"),
+            "found": there.hash,
+            "version_id": there.version_id,
             "outcome": outcome,
         }
-        ours, now = answer.get("versionId"), raw.get("versionId")
+        ours, now = answer.get("versionId"), there.raw.get("versionId")
         if ours and now and ours != now:
             raise EditedMeanwhile(f"“{item.name}” was edited in n8n while it was being written.", details=details)
         raise NotAsWritten(f"n8n keeps “{item.name}” otherwise than it was written.", details=details)
 
     def _delete(self) -> Written:
         item = self.item
-        there = item.env_workflow_id or ""
-        done = Written(item.key, item.name, "deleted", there, version_id="", active=None)
+        ident = item.env_workflow_id or ""
+        done = Written(item.key, item.name, "deleted", ident, version_id="", active=None)
         try:
-            raw = self.client.get_workflow(there)
+            raw = self.client.get_workflow(ident)
         except RemoteNotFound:
             return done
         found = self.resolver.content_hash(portable(raw))
         if not item.expects(found):
             raise EditedMeanwhile(
                 f"“{item.name}” was edited in n8n, so it is not deleted.",
-                details={"key": item.key, "env_workflow_id": there, "expected": item.expected_hash, "found": found},
+                details={"key": item.key, "env_workflow_id": ident, "expected": item.expected_hash, "found": found},
             )
-        self.client.delete(there)
+        if raw.get("active"):
+            self._unpublish(ident)
+        self.client.delete(ident)
         return done
 
     def _set_tags(self, there: str, raw: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -167,13 +272,21 @@ class Writer:
             return [{"path": "tags", "reason": error.message}]
         return []
 
-    def _written(
-        self, outcome: str, raw: Mapping[str, Any], found: str, active: bool, *, left: list[dict[str, str]]
-    ) -> Written:
-        item, there = self.item, str(raw["id"])
-        former = item.env_workflow_id if item.env_workflow_id and item.env_workflow_id != there else ""
+    def _written(self, outcome: str, there: There, *, left: list[dict[str, str]]) -> Written:
+        item = self.item
+        former = item.env_workflow_id if item.env_workflow_id and item.env_workflow_id != there.id else ""
         return Written(
-            item.key, item.name, outcome, there, former or "", found, str(raw.get("versionId") or ""), active, left
+            item.key,
+            item.name,
+            outcome,
+            there.id,
+            former or "",
+            there.hash,
+            there.version_id,
+            live_version_id=there.live_version_id,
+            draft_hash=there.draft_hash or "",
+            active=there.published,
+            left=left,
         )
 
     # -- looking, when nobody knows ------------------------------------------------------------------------------
@@ -192,25 +305,26 @@ class Writer:
                 raw = self.client.get_workflow(item.env_workflow_id)
             except RemoteNotFound:
                 return self._look_for_new() if item.create_if_missing else Looked.not_done()
-            present = portable(raw)
-            mark = fingerprint(present)
-            found = self.resolver.hash_of(mark)
-            if found == item.wanted_hash and self.resolver.is_settled(mark):
-                # Tags and switching off belong to the same step: carried through again, they change nothing twice.
-                written = self._update(raw)
-                written.outcome = "updated"
-                return Looked.done(written.to_dict())
-            if found == item.wanted_hash or item.expects(found):
-                return Looked.not_done()
-            if self.before is not None and is_mixture(present, self.before, self.resolver.settle(item.load())):
-                raise HalfWritten(
-                    details={"key": item.key, "env_workflow_id": item.env_workflow_id, "found": found, "created": False}
-                )
-            return Looked.unknown(
-                key=item.key, expected=item.expected_hash, wanted=item.wanted_hash, found=found,
-                version_id=raw.get("versionId"), updated_at=raw.get("updatedAt"),
-            )  # fmt: skip
+            return self._look_at(There.read(raw, self.resolver))
         return self._look_for_new()
+
+    def _look_at(self, there: There) -> Looked:
+        item = self.item
+        if there.hash == item.wanted_hash and there.settled:
+            # Tags and switching off belong to the same step: carried through again, they change nothing twice.
+            written = self._update(there.raw)
+            written.outcome = "updated"
+            return Looked.done(written.to_dict())
+        if there.hash == item.wanted_hash or item.expects(there.hash):
+            return Looked.not_done()
+        if self.before is not None and is_mixture(there.content, self.before, self.resolver.settle(item.load())):
+            raise HalfWritten(
+                details={"key": item.key, "env_workflow_id": there.id, "found": there.hash, "created": False}
+            )
+        return Looked.unknown(
+            key=item.key, expected=item.expected_hash, wanted=item.wanted_hash, found=there.hash,
+            version_id=there.raw.get("versionId"), updated_at=there.raw.get("updatedAt"),
+        )  # fmt: skip
 
     def _look_for_new(self) -> Looked:
         """Find the workflow whose creation got no answer: the name, the content, and nobody's so far."""
@@ -229,7 +343,7 @@ class Writer:
             if self.resolver.claim(there):
                 self.resolver.learn(item.key, there, former=item.env_workflow_id)
                 left = self._set_tags(there, raw)
-                return Looked.done(self._written("created", raw, found, bool(raw.get("active")), left=left).to_dict())
+                return Looked.done(self._written("created", There.read(raw, self.resolver), left=left).to_dict())
         for there, found in halves:
             if self.resolver.claim(there):
                 raise HalfWritten(details={"key": item.key, "env_workflow_id": there, "found": found, "created": True})

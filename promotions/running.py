@@ -1,0 +1,71 @@
+"""What must run so that something else can: from n8n 2 on a called workflow runs only where it is published. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflows.models import Environment
+
+from .sides import Facts
+
+
+def needs_published_callees(target: Environment) -> bool:
+    """Whether this n8n publishes versions: then a called workflow or error handler must be published to run."""
+    return target.offers("activate_version")
+
+
+def publish_called(facts: Facts, items: list[dict[str, Any]], may_run: Mapping[str, bool]) -> list[dict[str, Any]]:
+    """Let what is called by something that runs run as well; what cannot be in this plan is returned as dangling.
+
+    ``may_run`` says of each item whether n8n would publish it. Items are changed in place: their ``active``, and a
+    warning that says why.
+    """
+    if not needs_published_callees(facts.target.environment):
+        return []
+    by_key = {item["key"]: item for item in items}
+    dangling: dict[str, dict[str, Any]] = {}
+    todo = [item for item in items if item["active"]]
+    while todo:
+        caller = todo.pop()
+        for used in caller["workflows"]:
+            key = used["key"]
+            if key is None or key == caller["key"] or used["path"] == "settings.callerIds":
+                continue
+            called = by_key.get(key)
+            if called is not None:
+                if not called["active"] and may_run.get(key):
+                    _let_run(called, caller)
+                    todo.append(called)
+                continue
+            place = facts.target.places.get(key)
+            if place is not None and not place.active and key not in dangling:
+                dangling[key] = _not_running(facts, caller, used, place.name or key)
+    return list(dangling.values())
+
+
+def _let_run(called: dict[str, Any], caller: Mapping[str, Any]) -> None:
+    called["active"] = True
+    if called["action"] == "unchanged":
+        called["action"] = "update"
+    message = f"It is published as well: “{caller['name']}” calls it, and this n8n runs only what is published."
+    called["warnings"] = [w for w in called["warnings"] if w["code"] != "starts_inactive"]
+    called["warnings"].append({"code": "must_run", "message": message, "node": ""})
+
+
+def _not_running(facts: Facts, caller: Mapping[str, Any], used: Mapping[str, Any], name: str) -> dict[str, Any]:
+    target = facts.target.environment.name
+    return {
+        "workflow_key": caller["key"],
+        "workflow_name": caller["name"],
+        "kind": "workflow",
+        "node": used["node"],
+        "path": used["path"],
+        "value": used["source_id"],
+        "label": name,
+        "credential_type": "",
+        "key": used["key"],
+        "reason": "not_published",
+        "message": f"“{caller['name']}” calls “{name}”, which is not published in {target} and so would not run: add it"
+        " to this promotion, or publish it there.",
+    }

@@ -1,0 +1,207 @@
+"""What n8n refuses by the content of a workflow, in its own words; the shape is checked before (`checking.py`)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from .records import Version, Workflow, starts
+
+if TYPE_CHECKING:
+    from .state import Instance
+
+_CRON = re.compile(r"([-*/,\d?LW#A-Z]+\s+){4,5}[-*/,\d?LW#A-Z]+")
+JSON = dict[str, Any]
+Node = Mapping[str, Any]
+KNOWN_PACKAGES = ("n8n-nodes-base.", "@n8n/n8n-nodes-langchain.")
+LONGEST_NAME = 128
+#: The one refusal that is a 409: another workflow's webhook is registered there. Two that are published at once pass.
+CONFLICT = "There is a conflict with one of the webhooks."
+_STARTED_BY_OTHERS = (".executeWorkflowTrigger", ".errorTrigger")
+#: Parameters without which publishing is refused, of the kinds that tests use.
+_NEEDED: Mapping[str, tuple[str, ...]] = {"n8n-nodes-base.httpRequest": ("url",)}
+
+
+def bad_name(name: str, *, new: bool) -> str | None:
+    """n8n's complaint; a workflow that is there already may lose its name."""
+    if (1 if new else 0) <= len(name) <= LONGEST_NAME:
+        return None
+    return f"Workflow name must be 1 to {LONGEST_NAME} characters long."
+
+
+def bad_structure(nodes: Sequence[Node], connections: Mapping[str, Any]) -> str | None:
+    """n8n's complaint about nodes and connections that do not fit together, or None."""
+    issues = [*_bad_nodes(nodes), *_bad_connections({node.get("name") for node in nodes}, connections)]
+    return f"Workflow structure is invalid. {'; '.join(issues)}" if issues else None
+
+
+def _bad_nodes(nodes: Sequence[Node]) -> Iterator[str]:
+    broken = False
+    for index, node in enumerate(nodes):
+        for key in ("name", "type", "position"):
+            if key not in node:
+                broken = True
+                yield f"nodes[{index}].{key} (invalid_type): Required"
+        if node.get("name") == "":
+            broken = True
+            yield f"nodes[{index}].name (too_small): String must contain at least 1 character(s)"
+    if broken:
+        return
+    names: set[str] = set()
+    ids: dict[Any, str] = {}
+    for index, node in enumerate(nodes):
+        name, ident = node["name"], node.get("id")
+        if ident in ids:
+            yield (
+                f'nodes[{index}].id (duplicate_node_id): Nodes "{ids[ident]}" and "{name}" share the node ID "{ident}"'
+            )
+        if name in names:
+            yield f'nodes[{index}].name (duplicate_node_name): Duplicate node name "{name}"'
+        names.add(name)
+        ids.setdefault(ident, name)
+
+
+def _bad_connections(names: set[Any], connections: Mapping[str, Any]) -> Iterator[str]:
+    for source, kinds in connections.items():
+        if source not in names:
+            yield (
+                f"connections.{source} (unknown_connection_source): Connection source"
+                f' "{source}" does not reference an existing node'
+            )
+            continue
+        for kind, outputs in (kinds if isinstance(kinds, dict) else {}).items():
+            for out, targets in enumerate(outputs or ()):
+                for index, target in enumerate(targets or ()):
+                    if target.get("node") not in names:
+                        yield (
+                            f"connections.{source}.{kind}[{out}][{index}].node (unknown_connection_target): Connection"
+                            f' target "{target.get("node")}" does not reference an existing node'
+                        )
+
+
+def bad_groups(nodes: Sequence[Node], groups: Sequence[JSON]) -> str | None:
+    """n8n's complaint about node groups, or None."""
+    by_id = {node.get("id"): node for node in nodes}
+    twice = [ident for ident, count in Counter(group["id"] for group in groups).items() if count > 1]
+    if twice:
+        return f'Duplicate node group ID "{twice[0]}".'
+    owners: dict[str, str] = {}
+    for group in groups:
+        name = group["name"]
+        if not group["nodeIds"]:
+            return f'Group "{name}" has no members.'
+        for ident in group["nodeIds"]:
+            if ident not in by_id:
+                return f'Group "{name}" references node ID "{ident}" that does not exist in the workflow.'
+            if ident in owners:
+                return f'Node "{by_id[ident]["name"]}" belongs to multiple groups: "{owners[ident]}" and "{name}".'
+            owners[ident] = name
+        triggers = [by_id[ident]["name"] for ident in group["nodeIds"] if _is_trigger(by_id[ident])]
+        if triggers:
+            return f'Node group "{name}" cannot contain trigger nodes: {", ".join(triggers)}.'
+    return None
+
+
+def _is_trigger(node: Node) -> bool:
+    return starts(node) or str(node.get("type", "")).endswith("Trigger")
+
+
+def cannot_publish(instance: Instance, workflow: Workflow, version: Version) -> str | None:
+    """n8n's complaint about publishing this version, or None."""
+    nodes = orjson.loads(version.nodes)
+    known = (*KNOWN_PACKAGES, *(f"{package}." for package in instance.packages))
+    for node in nodes:
+        if not str(node.get("type", "")).startswith(known):
+            return f"Unrecognized node type: {node.get('type')}"
+    profile = instance.profile
+    if not any(starts(node) or (profile.has_drafts and _started_by_others(node)) for node in nodes):
+        return _nothing_starts(workflow, newer=profile.has_drafts)
+    if profile.strict and (complaint := _unfinished(nodes)):
+        return complaint
+    if profile.callees_first and (complaint := _unpublished_callee(instance, workflow, nodes)):
+        return complaint
+    if profile.publishes_later and _path_is_taken(instance, workflow, nodes):
+        return CONFLICT
+    return None
+
+
+def registers(node: Node) -> bool:
+    """Whether a trigger comes to run: a schedule that is none does not, and n8n says nothing."""
+    rules = ((node.get("parameters") or {}).get("rule") or {}).get("interval") or ()
+    expressions = [rule.get("expression", "") for rule in rules if rule.get("field") == "cronExpression"]
+    return all(_CRON.fullmatch(expression.strip()) for expression in expressions)
+
+
+def webhooks_of(nodes: Sequence[JSON]) -> Iterator[tuple[str, str, str]]:
+    """Method, path and the node's name of each webhook that these nodes register."""
+    for node in nodes:
+        if not starts(node) or not str(node.get("type", "")).endswith(".webhook"):
+            continue
+        parameters = node.get("parameters") or {}
+        methods = parameters.get("httpMethod", "GET")
+        for method in methods if isinstance(methods, list) else [methods]:
+            yield str(method), str(parameters.get("path") or node.get("webhookId") or "").strip("/"), str(node["name"])
+
+
+def _path_is_taken(instance: Instance, workflow: Workflow, nodes: Sequence[JSON]) -> bool:
+    wanted = [(method, path) for method, path, _ in webhooks_of(nodes)]
+    others = {place for place, (owner, _) in instance.webhooks.items() if owner != workflow.id}
+    return len(set(wanted)) < len(wanted) or bool(others & set(wanted))
+
+
+def _started_by_others(node: JSON) -> bool:
+    return not node.get("disabled") and str(node.get("type", "")).endswith(_STARTED_BY_OTHERS)
+
+
+def _nothing_starts(workflow: Workflow, *, newer: bool) -> str:
+    if newer:
+        return (
+            "Workflow cannot be activated because it has no trigger node."
+            " At least one trigger, webhook, or polling node is required."
+        )
+    return (
+        f'Workflow "{workflow.name}" (ID: {workflow.id}) has no node to start the workflow'
+        " - at least one trigger, poller or webhook node is required"
+    )
+
+
+def _unfinished(nodes: Sequence[JSON]) -> str | None:
+    found = {}
+    for node in nodes:
+        needed = () if node.get("disabled") else _NEEDED.get(str(node.get("type")), ())
+        missing = [name for name in needed if not (node.get("parameters") or {}).get(name)]
+        if missing:
+            found[node["name"]] = ", ".join(missing)
+    if not found:
+        return None
+    count = f"{len(found)} node{'s' if len(found) > 1 else ''}"
+    issues = [f'Node "{name}":\n  - Missing or invalid required parameters: {words}' for name, words in found.items()]
+    return "\n\n".join([f"Cannot publish workflow: {count} have configuration issues:", *issues])
+
+
+def called_directly(nodes: Sequence[JSON]) -> Iterator[tuple[str, str]]:
+    """Name of the calling node and id of the called workflow; expressions and disabled nodes are not looked at."""
+    for node in nodes:
+        called = (node.get("parameters") or {}).get("workflowId")
+        called = called.get("value") if isinstance(called, dict) else called
+        if node.get("disabled") or not str(node.get("type", "")).endswith(".executeWorkflow"):
+            continue
+        if called and not str(called).startswith("="):
+            yield str(node.get("name")), str(called)
+
+
+def _unpublished_callee(instance: Instance, workflow: Workflow, nodes: Sequence[JSON]) -> str | None:
+    for name, called in called_directly(nodes):
+        other = instance.workflows.get(called)
+        if called == workflow.id or (other and other.active):
+            continue
+        title = f' ("{other.name}")' if other else ""
+        return (
+            f'Cannot publish workflow: Node "{name}" references workflow {called}{title} which is not published.'
+            " Please publish all referenced sub-workflows first."
+        )
+    return None

@@ -1,0 +1,267 @@
+"""What comes once every content is in its place: versions go live, drafts stand beside them, the archive takes its own.
+
+Each is an effect with an intent before and a look after. Publishing the same version twice is the same as once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from operations.effects import Looked
+from workflows.n8n.errors import N8nError
+from workflows.references import webhook_address
+
+from .errors import EditedMeanwhile, NotActivated
+from .items import WriteItem, Written
+from .resolver import Resolver
+from .there import There, framed_alike, under
+
+if TYPE_CHECKING:
+    from workflows.n8n.client import N8nClient
+
+LOOKS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+"""Seconds before each look whether n8n has taken a version over."""
+LISTENING_LOOKS = (0.0, 0.25, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 8.0, 8.0)
+"""Seconds before each look whether an address answers; healthy ones took 0.7 to 4.3 s on 2.41.1."""
+
+
+class Publisher:
+    """Lets one item's content run."""
+
+    def __init__(
+        self,
+        client: N8nClient,
+        item: WriteItem,
+        written: Written,
+        resolver: Resolver,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.client, self.item, self.written, self.resolver = client, item, written, resolver
+        self.id = written.env_workflow_id
+        self._sleep = sleep
+
+    def act(self) -> dict[str, Any]:
+        now = self._read()
+        if not self._is_live(now):
+            self._publish(now)
+            now = self._settled_down()
+        if not self._is_live(now):
+            raise NotActivated(
+                f"n8n says that “{self.item.name}” was published, but it is not.",
+                details={"key": self.item.key, "env_workflow_id": self.id, "found": now.hash},
+            )
+        return self._done(now).to_dict()
+
+    def look(self, _intent: dict[str, Any]) -> Looked:
+        now = self._read()
+        return Looked.done(self._done(now).to_dict()) if self._is_live(now) else Looked.not_done()
+
+    def _read(self) -> There:
+        return There.read(self.client.get_workflow(self.id), self.resolver)
+
+    def _is_live(self, there: There) -> bool:
+        return there.published and there.hash == self.item.wanted_hash
+
+    def _publish(self, now: There) -> None:
+        if self.item.live_version_id and self.client.spec().can("publish"):
+            if self._publish_former(now):
+                return
+            now = self._stage_anew()
+        elif self.written.staged and self.written.staged != now.version_id:
+            raise EditedMeanwhile(
+                f"“{self.item.name}” was edited in n8n between the saving and the publishing of its new version.",
+                details={"key": self.item.key, "env_workflow_id": self.id, "version_id": now.version_id},
+            )
+        self._call(now.version_id or None)
+        self._name_and_settings(now)
+
+    def _publish_former(self, now: There) -> bool:
+        """The very version that ran before, where n8n still has it and it still holds what is wanted."""
+        release = self.item.release
+        try:
+            self.client.publish(
+                self.id, version_id=self.item.live_version_id, name=release.name, description=release.description
+            )
+        except N8nError as error:
+            if getattr(error, "ambiguous", False):
+                raise
+            return False
+        self._name_and_settings(now)
+        return self._is_live(self._settled_down())
+
+    def _stage_anew(self) -> There:
+        """n8n no longer has the version that ran (it forgets old ones): its content becomes the draft."""
+        now = self._read()
+        if any(left.get("path") == "draft" for left in self.written.left):
+            raise EditedMeanwhile(
+                f"n8n no longer has the version of “{self.item.name}” that ran, and somebody is editing its draft.",
+                details={"key": self.item.key, "env_workflow_id": self.id, "version_id": now.version_id},
+            )
+        content = under(self.resolver.settle(self.item.load()), now.content)
+        content.pop("staticData", None)
+        self.client.update_workflow(self.id, content, current=now.raw, publish=False)
+        return self._read()
+
+    def _call(self, version_id: str | None) -> None:
+        release = self.item.release
+        try:
+            self.client.publish(self.id, version_id=version_id, name=release.name, description=release.description)
+        except N8nError as error:
+            if getattr(error, "ambiguous", False):
+                raise
+            if not self._is_live(self._read()):
+                raise NotActivated(
+                    f"“{self.item.name}” could not be published: {error.message}",
+                    details={"key": self.item.key, "env_workflow_id": self.id, "cause": error.to_dict()},
+                ) from error
+
+    def _name_and_settings(self, before: There) -> None:
+        """They have no versions: what was held back while the new version waited is written right after it."""
+        wanted = self.resolver.settle(self.item.load())
+        if framed_alike(before.content, wanted):
+            return
+        now = self.client.get_workflow(self.id)
+        content = under(There.read(now, self.resolver).editor, wanted)
+        content.pop("staticData", None)
+        self.client.update_workflow(self.id, content, current=now, publish=False)
+
+    def _settled_down(self) -> There:
+        for wait in LOOKS:
+            self._sleep(wait)
+            now = self._read()
+            if self._is_live(now):
+                break
+        return now
+
+    def _done(self, there: There) -> Written:
+        return Written(
+            self.item.key,
+            self.item.name,
+            self.written.outcome,
+            self.id,
+            content_hash=there.hash,
+            version_id=there.version_id,
+            live_version_id=there.live_version_id,
+            draft_hash=there.draft_hash or "",
+            active=True,
+            listening=dict.fromkeys(addresses_of(there.content), "unknown"),
+        )
+
+
+class DraftKeeper:
+    """Puts the draft of one item beside what runs, or takes a foreign one away; what runs stays as it is."""
+
+    def __init__(self, client: N8nClient, item: WriteItem, written: Written, resolver: Resolver) -> None:
+        self.client, self.item, self.written, self.resolver = client, item, written, resolver
+
+    def act(self) -> dict[str, Any]:
+        there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
+        if not self._is_kept(there):
+            if not self.item.expects_draft(there.draft_hash) and there.draft_hash != (self.written.draft_hash or None):
+                raise EditedMeanwhile(
+                    f"Somebody is editing “{self.item.name}” in n8n: its draft is left alone.",
+                    details={"key": self.item.key, "env_workflow_id": there.id, "draft": there.draft_hash},
+                )
+            left = self._put(there)
+            there = There.read(self.client.get_workflow(there.id), self.resolver)
+            if not self._is_kept(there) and not left:
+                left = [{"path": "draft", "reason": "n8n keeps the draft otherwise than it was written."}]
+        else:
+            left = []
+        return Written(
+            self.item.key,
+            self.item.name,
+            "updated",
+            there.id,
+            content_hash=there.hash,
+            version_id=there.version_id,
+            live_version_id=there.live_version_id,
+            draft_hash=there.draft_hash or "",
+            active=there.published,
+            left=left,
+        ).to_dict()
+
+    def look(self, _intent: dict[str, Any]) -> Looked:
+        there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
+        if there.published == bool(self.written.active) and self._is_kept(there):
+            return Looked.done(self.act())
+        return Looked.not_done()
+
+    def _is_kept(self, there: There) -> bool:
+        return there.draft_hash == self.item.wanted_draft_hash
+
+    def _put(self, there: There) -> list[dict[str, str]]:
+        wanted = self.item.load_draft()
+        content = self.resolver.settle(wanted) if wanted is not None else dict(there.content)
+        content = {name: value for name, value in under(content, there.content).items() if name != "staticData"}
+        spec = self.client.spec()
+        if spec.can("stage"):
+            return self.client.update_workflow(there.id, content, current=there.raw, publish=False).not_put_back
+        if wanted is None:
+            return self.client.update_workflow(there.id, content, current=there.raw).not_put_back
+        if not spec.can("activate_version") or not there.live_version_id:
+            return [{"path": "draft", "reason": "This version of n8n keeps no draft beside what runs."}]
+        # A write to a published workflow is live at once here: better nothing runs for a moment than a draft.
+        self.client.unpublish(there.id)
+        try:
+            return self.client.update_workflow(there.id, content, current=there.raw).not_put_back
+        finally:
+            self.client.publish(there.id, version_id=there.live_version_id)
+
+
+class Archiver:
+    """Puts one item into n8n's archive."""
+
+    def __init__(self, client: N8nClient, item: WriteItem, written: Written) -> None:
+        self.client, self.item, self.written = client, item, written
+
+    def act(self) -> dict[str, Any]:
+        raw = self.client.get_workflow(self.written.env_workflow_id)
+        left: list[dict[str, str]] = []
+        if not raw.get("isArchived"):
+            if self.client.spec().can("archive"):
+                self.client.archive(self.written.env_workflow_id)
+            else:
+                left = [{"path": "archived", "reason": "This version of n8n does not archive by its API."}]
+        return Written(
+            self.item.key, self.item.name, "updated", self.written.env_workflow_id, active=False, left=left
+        ).to_dict()
+
+    def look(self, _intent: dict[str, Any]) -> Looked:
+        raw = self.client.get_workflow(self.written.env_workflow_id)
+        return Looked.done(self.act()) if raw.get("isArchived") else Looked.not_done()
+
+
+def heard(
+    client: N8nClient,
+    addresses: Mapping[str, Iterable[str]],
+    *,
+    check: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, dict[str, str]]:
+    """For the production addresses of each published workflow (by key): whether n8n answers there.
+
+    Waits for those that do not answer yet, all together, for about half a minute at most.
+    """
+    waiting = {(key, address) for key, listed in addresses.items() for address in listed}
+    found: dict[str, dict[str, str]] = {}
+    for wait in LISTENING_LOOKS:
+        if not waiting:
+            break
+        sleep(wait)
+        check()
+        for key, address in sorted(waiting):
+            answer = client.listening(address)
+            found.setdefault(key, {})[address] = answer
+            if answer != "absent":
+                waiting.discard((key, address))
+    return found
+
+
+def addresses_of(content: Mapping[str, Any]) -> list[str]:
+    """The production addresses of a workflow that can be asked about; one with a part that varies cannot."""
+    found = {address for node in content["nodes"] if (address := webhook_address(node))}
+    return sorted(address for address in found if ":" not in address)
