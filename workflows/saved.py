@@ -38,16 +38,21 @@ _FILTER_KEYS = frozenset({"combinator", "conditions", "options"})
 
 def as_saved(kind: str, type_version: Any, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters without what the editor adds and drops by itself; the same object where that is nothing."""
-    dropped = [name for name in COLLECTIONS & parameters.keys() if parameters[name] == {}]
+    dropped = [name for name in parameters if name in COLLECTIONS and parameters[name] == {}]
     if dropped and kind in _OTHERWISE:
         dropped = []
-    if kind == _HTTP_REQUEST and _number(type_version) >= 3:
-        used = parameters.get("authentication")
-        dropped += [name for name, way in _SHOWN_WITH if name in parameters and used != way]
     if kind in _CONDITIONAL:
         changed = {name: found for name, value in parameters.items() if (found := _filters(value, 0)) is not value}
         parameters = {**parameters, **changed} if changed else parameters
-    return {name: value for name, value in parameters.items() if name not in dropped} if dropped else parameters
+    elif kind == _HTTP_REQUEST and _number(type_version) >= 3:
+        used = parameters.get("authentication")
+        dropped += [name for name, way in _SHOWN_WITH if name in parameters and used != way]
+    if not dropped:
+        return parameters
+    kept = dict(parameters)
+    for name in dropped:
+        del kept[name]
+    return kept
 
 
 def _filters(value: Any, depth: int) -> Any:
