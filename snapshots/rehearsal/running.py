@@ -122,9 +122,7 @@ class Rehearsing:
         target, origin = rules.version_of(to), rules.version_of(self.environment.n8n_version or "")
         crosses = target is not None and target[0] >= 2 and (origin is None or origin[0] < 2)
         if origin is None:
-            self.notes.append(
-                "The environment does not tell its version: rules of 2.0 are applied as if it were older."
-            )
+            self.notes.append("The environment does not tell its version: what 2.0 changed is looked for.")
         estate = rules.Estate(crosses_2=crosses)
         kinds: dict[tuple[str, str], None] = {}
         for place, entry in self._places("Looking at the snapshot"):
@@ -150,7 +148,12 @@ class Rehearsing:
 
     def _awakened(self, tried: Iterable[Rehearsed]) -> str:
         count = sum(any(f.rule == "awakened" for f in w.findings) for w in tried)
-        return f"The upgrade itself would set {count} workflows running that are off now." if count else ""
+        what = "a workflow" if count == 1 else f"{count} workflows"
+        return (
+            f"The upgrade itself would set {what} running that {'is' if count == 1 else 'are'} off now."
+            if count
+            else ""
+        )
 
     def _places(self, doing: str) -> Iterable[tuple[rules.Place, Mapping[str, Any]]]:
         total = self.snapshot.workflow_count or 0
