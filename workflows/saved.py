@@ -1,6 +1,6 @@
 """What n8n's editor does to parameters when a workflow is opened and saved without a change. Pure.
 
-On opening it fills in what a node's type has as defaults, on saving it leaves out what equals a default or is not shown.
+On opening it fills in what a node type has as defaults, on saving it leaves out what equals a default or is not shown.
 Which that is only the catalogue of node types tells, and n8n hands that to people who have signed in, never to an API
 key. So only what holds for every node type is taken as meaning nothing, checked against the catalogues of 1.123.0,
 2.0.3 and 2.41.1 and with n8n's own functions over 400 real workflows. Whatever else vanishes is a difference: a value
