@@ -31,6 +31,7 @@ from workflows.models import Environment, WorkflowEnvMap
 
 from . import hooks, repository
 from .canonical import canonical_blobs, canonical_references
+from .manifest import DRAFTS, draft_in
 from .models import Snapshot
 
 if TYPE_CHECKING:
@@ -122,7 +123,20 @@ class _Row:
     version: int
     git: str | None
     env: str | None
+    git_draft: str | None
+    env_draft: str | None
     types: list[str]
+
+
+@dataclass(slots=True)
+class _Contents:
+    """By key: what is approved, what was seen, the drafts beside both, and of which what runs is not known."""
+
+    approved: dict[str, Made]
+    seen: dict[str, Made]
+    approved_drafts: dict[str, Made]
+    seen_drafts: dict[str, Made]
+    unknown: set[str]
 
 
 @dataclass(slots=True)
@@ -146,9 +160,9 @@ def rehash(run: Run, environment: Environment) -> dict[str, Any]:
         if not rows:
             break
         report = _Report()
-        approved, seen, unknown = _contents(run, environment, rows)
+        contents = _contents(run, environment, rows)
         with run.fenced():
-            _change_over(environment, rows, approved, seen, unknown, report)
+            _change_over(environment, rows, contents, report)
     return {
         "version": NORMALIZATION_VERSION,
         "rehashed": report.rehashed,
@@ -167,16 +181,18 @@ def _rows(environment: Environment) -> list[_Row]:
             "normalization_version",
             "git_content_hash",
             "env_content_hash",
+            "git_draft_hash",
+            "env_draft_hash",
             "fingerprint__types",
         )
     )
-    return [_Row(pk, key, version, git, env, list(types or ())) for pk, key, version, git, env, types in values]
+    return [
+        _Row(pk, key, version, git, env, git_draft, env_draft, list(types or ()))
+        for pk, key, version, git, env, git_draft, env_draft, types in values
+    ]
 
 
-def _contents(
-    run: Run, environment: Environment, rows: Sequence[_Row]
-) -> tuple[dict[str, Made], dict[str, Made], set[str]]:
-    """By key: what is approved, what was seen, and of which what runs is not known."""
+def _contents(run: Run, environment: Environment, rows: Sequence[_Row]) -> _Contents:
     store = repository.store_for(environment.tenant_id)
     wanted = {row.key for row in rows}
     with run.fenced():
@@ -184,15 +200,23 @@ def _contents(
         keys = identity.key_by_workflow_id(environment.pk)
     marks: dict[str, Fingerprint | None] = {}
     approved_blobs = {key: blob for key, blob in canonical_blobs(environment).items() if key in wanted}
+    approved_drafts = {k: blob for k, blob in canonical_blobs(environment, folder=DRAFTS).items() if k in wanted}
     entries = {str(e["key"]): e for e in (snapshot.workflows if snapshot is not None else ()) if e.get("key") in wanted}
     # What ran beside a draft was not stored before: its hash of the new kind is told by the next capture.
     unknown = {key for key, e in entries.items() if "live_content_hash" in e and "draft" not in e}
-    blobs = [*approved_blobs.values(), *(str(e.get("blob") or "") for e in entries.values())]
-    _read(run, store, list(dict.fromkeys(filter(None, blobs))), marks)
-    types = {row.key: row.types for row in rows}
-    approved = _made(approved_blobs, marks, canonical_references(environment), types)
     seen_blobs = {key: str(e.get("blob") or "") for key, e in entries.items() if key not in unknown}
-    return approved, _made(seen_blobs, marks, keys, types), unknown
+    seen_drafts = {key: draft.blob for key, e in entries.items() if (draft := draft_in(e)) is not None}
+    every = (approved_blobs, approved_drafts, seen_blobs, seen_drafts)
+    _read(run, store, list(dict.fromkeys(blob for blobs in every for blob in blobs.values() if blob)), marks)
+    types = {row.key: row.types for row in rows}
+    origin = canonical_references(environment)
+    return _Contents(
+        approved=_made(approved_blobs, marks, origin, types),
+        seen=_made(seen_blobs, marks, keys, types),
+        approved_drafts=_made(approved_drafts, marks, origin, types),
+        seen_drafts=_made(seen_drafts, marks, keys, types),
+        unknown=unknown,
+    )
 
 
 def _read(run: Run, store: GitStore, blobs: Sequence[str], marks: dict[str, Fingerprint | None]) -> None:
@@ -224,20 +248,14 @@ def _made(
     return found
 
 
-def _change_over(
-    environment: Environment,
-    rows: Sequence[_Row],
-    approved: Mapping[str, Made],
-    seen: Mapping[str, Made],
-    unknown: set[str],
-    report: _Report,
-) -> None:
+def _change_over(environment: Environment, rows: Sequence[_Row], contents: _Contents, report: _Report) -> None:
     """Write all hashes of an environment. A row that a capture has changed meanwhile is left for the next round."""
     identity.lock_identities(environment.tenant_id)
     moves: list[hooks.Rehashed] = []
     values: list[dict[str, Any]] = []
     for row in rows:
-        git, env = approved.get(row.key), seen.get(row.key)
+        git, env = contents.approved.get(row.key), contents.seen.get(row.key)
+        git_draft, env_draft = contents.approved_drafts.get(row.key), contents.seen_drafts.get(row.key)
         git_hash = (git.content_hash if git is not None else row.git) if row.git else None
         env_hash = (env.content_hash if env is not None else row.env) if row.env else None
         if row.git and git is None:
@@ -245,7 +263,7 @@ def _change_over(
         if row.env and env is None and row.env == row.git:
             # It was as approved, by the old hash: that is no drift, and the next capture tells the rest.
             env_hash = git_hash
-        if row.key in unknown:
+        if row.key in contents.unknown:
             report.unknown.append(row.key)
         values.append(
             {
@@ -255,6 +273,8 @@ def _change_over(
                 "old_env": row.env,
                 "git": git_hash,
                 "env": env_hash,
+                "git_draft": git_draft.content_hash if git_draft is not None and row.git_draft else row.git_draft,
+                "env_draft": env_draft.content_hash if env_draft is not None and row.env_draft else row.env_draft,
                 "comparable": env.comparable_hash if env is not None else None,
                 "mark": env.stored if env is not None else None,
                 "git_mark": git.stored if git is not None else None,
@@ -270,11 +290,12 @@ def _change_over(
 
 _WRITE = """
 UPDATE workflow_env_map m SET git_content_hash = v.git, env_content_hash = v.env,
+  git_draft_hash = v.git_draft, env_draft_hash = v.env_draft,
   comparable_hash = coalesce(v.comparable, m.comparable_hash), fingerprint = coalesce(v.mark, m.fingerprint),
   git_fingerprint = CASE WHEN v.git IS NULL THEN NULL ELSE v.git_mark END,
   normalization_version = %s, updated_at = %s
 FROM jsonb_to_recordset(%s::jsonb) AS v(id uuid, version int, old_git text, old_env text, git text, env text,
-  comparable text, mark jsonb, git_mark jsonb)
+  git_draft text, env_draft text, comparable text, mark jsonb, git_mark jsonb)
 WHERE m.id = v.id AND m.normalization_version = v.version
   AND m.git_content_hash IS NOT DISTINCT FROM v.old_git AND m.env_content_hash IS NOT DISTINCT FROM v.old_env
 RETURNING m.id

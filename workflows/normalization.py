@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
+from .saved import as_saved
+
 NORMALIZATION_VERSION = 2
 
 STICKY = "n8n-nodes-base.stickyNote"
@@ -244,7 +246,7 @@ def _node(node: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: Cr
         "name": get("name") or "",
         "type": kind,
         "typeVersion": get("typeVersion") or 1,
-        "parameters": get("parameters") or {},
+        "parameters": as_saved(kind, get("typeVersion"), get("parameters") or {}),
     }
     if kind in _REFERRING:
         out["parameters"] = _referring(node, out["parameters"], workflow_ref, credential_ref)

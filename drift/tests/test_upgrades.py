@@ -133,7 +133,7 @@ def test_it_is_explained_again_at_each_look_and_no_longer_after_an_edit(estate: 
     estate.check()
     edited = next(i for i in estate.incidents() if i.workflow_env_map.env_name == "Callee")
     assert edited.upgrade_id is None
-    assert edited.severity == "medium", "as any edit of what does not run"
+    assert edited.severity == "critical", "as any edit of what runs in production"
 
 
 def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_breaks(estate: Place) -> None:
@@ -175,7 +175,7 @@ def test_an_upgrade_that_changes_nothing_is_noticed_without_a_capture(estate: Pl
     estate.check()
     found = event(estate)
     assert (found.by_n8n, found.by_people, found.changes) == (0, 0, [])
-    assert found.to_version == "2.15 or later"
+    assert found.to_version == "2.20 or later"
 
 
 def test_what_was_edited_before_the_upgrade_stays_an_edit(estate: Place) -> None:

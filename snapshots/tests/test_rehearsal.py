@@ -259,7 +259,7 @@ def test_the_pages_start_it_and_show_what_it_found(
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("2.41.1", (2, 41, 1)), ("1.123.0", (1, 123, 0)), ("2.35 or later", (2, 35, 0)), ("not told", None), ("", None)],
+    [("2.41.1", (2, 41, 1)), ("1.123.0", (1, 123, 0)), ("2.35 or later", (2, 35, 0)), ("unknown", None), ("", None)],
 )
 def test_versions_are_read(text: str, expected: Any) -> None:
     assert rules.version_of(text) == expected

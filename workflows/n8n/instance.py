@@ -60,7 +60,7 @@ class InstanceMark(msgspec.Struct, frozen=True, kw_only=True):
         """The version in words: exact, at least, or not known."""
         if self.version:
             return self.version
-        return f"{self.at_least} or later" if self.at_least else "not told"
+        return f"{self.at_least} or later" if self.at_least else "unknown"
 
     def to_dict(self) -> dict[str, Any]:
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
