@@ -69,7 +69,7 @@ class Retry:
     def _taken_down(
         self, run: Run, environment: Environment, client: N8nClient, outcome: dict[str, Any]
     ) -> dict[str, str]:
-        """The new execution at once, so that pages show it, and its status: 1.123.0 answers *running* of one that ended.
+        """The new execution at once, so that pages show it, and its status: 1.123.0 calls one that ended *running*.
 
         The next reading would as well.
         """
