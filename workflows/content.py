@@ -69,18 +69,19 @@ class ContentError(OpsError):
 
 
 class LiveVersion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The version that n8n runs, as it tells of it: ``authors`` are names; ``published_at`` is ISO 8601."""
+    """The version that n8n runs, as it tells of it: ``authors`` are names; ``saved_at`` is when its content
+    was saved (ISO 8601)."""
 
     version_id: str
     authors: str = ""
     name: str = ""
-    published_at: str = ""
+    saved_at: str = ""
 
     @property
-    def published(self) -> datetime | None:
-        """``published_at`` as a moment, where n8n told one that can be read."""
+    def saved(self) -> datetime | None:
+        """``saved_at`` as a moment, where n8n told one that can be read."""
         try:
-            return datetime.fromisoformat(self.published_at)
+            return datetime.fromisoformat(self.saved_at)
         except ValueError:
             return None
 
@@ -117,7 +118,7 @@ def live_version(raw: Mapping[str, Any]) -> LiveVersion | None:
     told: Mapping[str, Any] = version if isinstance(version, dict) else {}
     texts = {name: told[name] for name in ("authors", "name") if isinstance(told.get(name), str)}
     at = told.get("createdAt")
-    return LiveVersion(version_id=ident, published_at=at if isinstance(at, str) else "", **texts)
+    return LiveVersion(version_id=ident, saved_at=at if isinstance(at, str) else "", **texts)
 
 
 def is_archived(raw: Mapping[str, Any]) -> bool:
