@@ -60,7 +60,7 @@ class StillDrifted(Conflict):
 
 
 class SeenMeanwhile(Conflict):
-    """``details``: expected and found (hashes), and whether it was switched on or off."""
+    """``details``: expected and found (hashes), and whether it was published or unpublished."""
 
     code = "DRIFT_007"
     title = "Edited meanwhile"

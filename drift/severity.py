@@ -8,7 +8,7 @@ what happened                                base
 ===========================================  ========
 a workflow that was active disappeared       high
 an inactive workflow disappeared             medium
-switched on or off                           high
+published or unpublished                     high
 an active workflow appeared                  high
 an inactive workflow appeared                low
 content changed                              medium

@@ -295,12 +295,21 @@ def _settle_all(
 _EFFECTS = {
     ("stabilize", DriftKind.MODIFIED): "Its approved content is written back; the edit is kept in a safety snapshot.",
     ("stabilize", DriftKind.REMOVED): "It is created anew with its approved content, under a new id.",
-    ("stabilize", DriftKind.ADDED): "It is switched off or deleted, as chosen below; a safety snapshot keeps it.",
-    ("stabilize", DriftKind.ACTIVATION): "It is switched back.",
+    ("stabilize", DriftKind.ADDED): "It is unpublished or deleted, as chosen below; a safety snapshot keeps it.",
+    ("stabilize", DriftKind.ACTIVATION): "It is published or unpublished as approved.",
+    ("stabilize", DriftKind.ARCHIVED): "It is archived or unarchived as approved.",
+    (
+        "stabilize",
+        DriftKind.DRAFT,
+    ): "The draft in the editor is replaced by what is approved; a safety snapshot keeps it.",
+    ("stabilize", DriftKind.DETAILS): "Tags and settings are put back as approved.",
     ("reconcile", DriftKind.MODIFIED): "What is there now becomes what is approved; n8n is not touched.",
     ("reconcile", DriftKind.REMOVED): "It is no longer approved; n8n is not touched.",
     ("reconcile", DriftKind.ADDED): "It becomes approved as it is; n8n is not touched.",
-    ("reconcile", DriftKind.ACTIVATION): "Its being switched on or off becomes approved; n8n is not touched.",
+    ("reconcile", DriftKind.ACTIVATION): "Its being published or unpublished becomes approved; n8n is not touched.",
+    ("reconcile", DriftKind.ARCHIVED): "Its being archived or not becomes approved; n8n is not touched.",
+    ("reconcile", DriftKind.DRAFT): "The draft becomes approved beside what runs; n8n is not touched.",
+    ("reconcile", DriftKind.DETAILS): "Tags and settings become approved as they are; n8n is not touched.",
 }
 
 

@@ -60,10 +60,10 @@ def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
 
 def _activation(before: bool | None, after: bool) -> str:
     if before is None:
-        return "active" if after else "inactive"
+        return "published" if after else "unpublished"
     if before == after:
-        return "stays active" if after else "stays inactive"
-    return "is switched on" if after else "is switched off"
+        return "stays published" if after else "stays unpublished"
+    return "is published" if after else "is unpublished"
 
 
 def gate_rows(gates: list[Gate]) -> list[dict[str, Any]]:

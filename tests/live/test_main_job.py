@@ -257,3 +257,53 @@ def test_cursors_of_pollers_never_go_back(world: LiveWorld) -> None:
 def last_snapshot(world: LiveWorld) -> Snapshot:
     with tenant_scope(world.tenant_id):
         return Snapshot.objects.filter(environment=world.production).latest("created_at")
+
+
+@pytest.mark.newest_n8n
+def test_an_n8n_killed_while_it_publishes_keeps_nothing_of_a_failed_promotion(
+    world: LiveWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill -9 amid 40 publishings, then a start on the same data: all of it, or nothing of it."""
+    for number in range(40):
+        world.here.make(flow(f"Many {number:02}", hook(f"many-{number}"), says("x")), published=True)
+    world.capture()
+    chosen = world.approved(*(world.key(f"Many {number:02}") for number in range(40)), active="copy")
+    killing = Killing(world.there.instance, after=15)
+    monkeypatch.setattr(n8n_http.Http, "_exchange", killing.exchange)
+    operation = world.start(chosen)
+    world.drive(operation, tries=1)
+    assert killing.done, "it was killed in the middle"
+    world.there.instance.restart()
+    world.drive(operation, tries=20, patient=True)
+    done = world.fresh(chosen)
+    assert done.status in ("COMPLETED", "FAILED"), done.status
+    if done.status == "COMPLETED":
+        assert sorted(raw["active"] for raw in world.there.all().values()) == [True] * 40
+        assert all(world.there.answers(f"many-{number}", (200, {"from": "x"})) for number in range(40))
+    else:
+        outcome = done.execution_result["rollback_result"]
+        assert outcome["status"] == "success", (outcome["edited_by_others"], outcome["proof"], outcome.get("cause"))
+        assert world.there.all() == {}
+
+
+class Killing:
+    """Kills one n8n at the k-th publishing."""
+
+    def __init__(self, instance: Any, *, after: int) -> None:
+        self.instance, self.after, self.count, self.done = instance, after, 0, False
+        self.port = httpx.URL(instance.base_url).port
+        self.real = n8n_http.Http._exchange
+
+    @property
+    def exchange(self) -> Any:
+        killing = self
+
+        def exchange(http: Any, request: httpx.Request, until: float) -> Any:
+            if request.url.port == killing.port and request.url.path.endswith("/publish"):
+                killing.count += 1
+                if killing.count == killing.after:
+                    killing.instance.kill()
+                    killing.done = True
+            return killing.real(http, request, until)
+
+        return exchange

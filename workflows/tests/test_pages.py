@@ -229,7 +229,7 @@ def test_a_switch_and_what_nobody_approved_are_drift(cast: Any) -> None:
         found = selectors.matrix()
         why = {row.workflow.name: row.cells[0].why for row in found.rows}
         assert found.counts["drifted"] == selectors.environment_counts()[dev.pk]["drifted"] == 3
-    assert why["Switched off"] == "switched off since it was approved"
+    assert why["Switched off"] == "unpublished since it was approved"
     assert why["New"] == "appeared; nobody approved it"
 
 

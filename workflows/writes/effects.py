@@ -110,7 +110,7 @@ def publishing(
         item,
         publisher,
         intent,
-        "publish",
+        "publish" if client.spec().can("publish") else "activate",
         tolerant,
     )
 

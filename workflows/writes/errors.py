@@ -41,8 +41,8 @@ class NotActivated(OpsError):
     """The content is there, but the workflow is not in the state (active, inactive) that was asked for."""
 
     code = "WRITE_003"
-    title = "The workflow could not be switched on"
-    message = "The content was written, but n8n did not bring the workflow into the wanted state."
+    title = "The workflow could not be published"
+    message = "The content was written, but n8n does not run it."
     recovery = "Open the workflow in n8n: a missing trigger or credential is the usual cause."
     status = 502
 
