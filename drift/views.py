@@ -301,7 +301,7 @@ _EFFECTS = {
     (
         "stabilize",
         DriftKind.DRAFT,
-    ): "The draft in the editor is replaced by what is approved; a safety snapshot keeps it.",
+    ): "The draft gives way to what is approved; a safety snapshot keeps it.",
     ("stabilize", DriftKind.DETAILS): "Tags and settings are put back as approved.",
     ("reconcile", DriftKind.MODIFIED): "What is there now becomes what is approved; n8n is not touched.",
     ("reconcile", DriftKind.REMOVED): "It is no longer approved; n8n is not touched.",
