@@ -130,7 +130,7 @@ def describe(
         "env_draft_hash": finding.env_draft,
         "details": [{"name": c.name, "before": c.before, "after": c.after} for c in finding.details],
         # Who it was, as n8n tells; a draft has no author until it is published.
-        "by": {"authors": live.authors, "version_id": live.version_id, "at": live.published_at}
+        "by": {"authors": live.authors, "version_id": live.version_id, "at": live.saved_at}
         if (live := finding.live) is not None and finding.kind == DriftKind.MODIFIED
         else None,
         # What could not be read is described anew at the next look.

@@ -242,8 +242,8 @@ def _findings(row: WorkflowEnvMap, defaults: Mapping[str, Any]) -> list[Finding]
     if archived:
         found.append(make(str(DriftKind.ARCHIVED), *hashes, details=archived))
     if row.git_draft_hash != row.env_draft_hash:
-        drafts = {"git_draft": row.git_draft_hash, "env_draft": row.env_draft_hash}
-        found.append(make(str(DriftKind.DRAFT), *hashes, **drafts))
+        drafts = make(str(DriftKind.DRAFT), *hashes, git_draft=row.git_draft_hash, env_draft=row.env_draft_hash)
+        found.append(drafts)
     if details:
         found.append(make(str(DriftKind.DETAILS), *hashes, details=details))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from operations.engine import Run
@@ -23,7 +23,7 @@ from . import contents
 from .describing import signature
 from .errors import MoreHasDrifted, NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
 from .models import DriftAspect, DriftKind, IncidentState
-from .settling import Job, aspects_by_key, conclude, places_of, refused, settle, standing_ids, take_down, what
+from .settling import Item, Job, aspects_by_key, conclude, places_of, refused, settle, standing_ids, take_down, what
 
 
 def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _plan(job: Job) -> dict[str, Any]:
             continue
         gone = row.status in (MapStatus.MISSING, MapStatus.DELETED)
         found = None if gone else row.env_content_hash
-        action = {"map_id": item.map_id, "env_workflow_id": row.env_workflow_id, "expected": found}
+        action: dict[str, Any] = {"map_id": item.map_id, "env_workflow_id": row.env_workflow_id, "expected": found}
         if item.kind == DriftKind.ADDED:
             if row.git_content_hash is not None or gone:
                 actions[item.key] = {**action, "do": "nothing"}
@@ -92,14 +92,8 @@ def _plan(job: Job) -> dict[str, Any]:
         if not as_approved and DriftAspect.WORKFLOW not in chosen[item.key] and not gone:
             failed.append(item.failure(MoreHasDrifted()))
             continue
-        drafted = DriftAspect.DRAFT in chosen[item.key] or row.env_draft_hash in (None, row.git_draft_hash)
-        if item.kind == DriftKind.DRAFT and row.env_draft_hash not in (item.expected_draft, row.git_draft_hash):
-            drafted = False
-        if not drafted and not force:
-            details = {"expected_draft": item.expected_draft, "draft": row.env_draft_hash}
-            failed.append(
-                item.failure(SeenMeanwhile("Its draft in n8n is not the one that was looked at.", details=details))
-            )
+        if not force and (refusal := _draft_refusal(item, row, chosen[item.key])) is not None:
+            failed.append(item.failure(refusal))
             continue
         action["draft"] = row.env_draft_hash
         switched = not gone and item.was_switched(bool(row.env_active)) and bool(row.env_active) != bool(row.git_active)
@@ -109,6 +103,21 @@ def _plan(job: Job) -> dict[str, Any]:
             continue
         actions[item.key] = action
     return {"failed": failed, "actions": actions}
+
+
+def _draft_refusal(item: Item, row: WorkflowEnvMap, chosen: Collection[str]) -> OpsError | None:
+    """A draft that nobody chose to put back is somebody's work; so is one that was edited since it was looked at."""
+    if row.env_draft_hash in (None, row.git_draft_hash):
+        return None
+    if DriftAspect.DRAFT not in chosen:
+        return MoreHasDrifted(
+            "Its editor holds a draft that would be lost.",
+            recovery="Choose the incident about the draft as well, or publish or discard the draft in n8n first.",
+        )
+    if item.kind == DriftKind.DRAFT and row.env_draft_hash != item.expected_draft:
+        draft = {"expected_draft": item.expected_draft, "draft": row.env_draft_hash}
+        return SeenMeanwhile("Its draft in n8n is not the one that was looked at.", details=draft)
+    return None
 
 
 def _write(job: Job, actions: Mapping[str, Mapping[str, Any]], snapshot_id: uuid.UUID) -> RestoreReport:

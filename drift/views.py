@@ -148,7 +148,8 @@ def _compared(found: DriftIncident, view: str, keys: dict[str, str]) -> dict[str
     """Both sides from Git, for the overlay. Outside any scope."""
     place = found.workflow_env_map
     key = place.canonical_workflow.key
-    before, after = contents.both(place.environment, found.snapshot_id, [key])
+    read = contents.both_drafts if found.kind == DriftKind.DRAFT else contents.both
+    before, after = read(place.environment, found.snapshot_id, [key])
     left = before.get(key) if found.kind != DriftKind.ADDED else None
     right = after.get(key) if found.kind != DriftKind.REMOVED else None
     if left is None and right is None:

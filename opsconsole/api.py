@@ -24,6 +24,7 @@ from snapshots.rehearsal.rest import router as rehearsals_router
 from snapshots.rest import router as snapshots_router
 from tenants.api import BearerToken
 from tenants.rest import router as tenants_router
+from workflows.executions.rest import router as executions_router
 from workflows.rest import router as workflows_router
 
 
@@ -96,6 +97,7 @@ api.add_router("", tenants_router, tags=["tenants"])
 api.add_router("", operations_router, tags=["jobs"])
 api.add_router("", audit_router, tags=["trail"])
 api.add_router("", workflows_router, tags=["environments"])
+api.add_router("", executions_router, tags=["executions"])
 api.add_router("", drift_router, tags=["drift"])
 api.add_router("", upgrades_router, tags=["drift"])
 api.add_router("", snapshots_router, tags=["snapshots and restores"])

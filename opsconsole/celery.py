@@ -56,6 +56,7 @@ app.conf.update(
         "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_copied": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_hashes": {"queue": "control", "routing_key": "control"},
+        "workflows.tasks.keep_executions_read": {"queue": "control", "routing_key": "control"},
     },
     beat_schedule={
         "drift-schedules": {
@@ -70,6 +71,11 @@ app.conf.update(
         },
         "git-remotes": {"task": "snapshots.tasks.keep_copied", "schedule": 30.0, "options": {"expires": 30.0}},
         "hashes": {"task": "snapshots.tasks.keep_hashes", "schedule": 60.0, "options": {"expires": 60.0}},
+        "executions": {
+            "task": "workflows.tasks.keep_executions_read",
+            "schedule": 20.0,
+            "options": {"expires": 20.0},
+        },
         "reap": {
             "task": "operations.tasks.reap",
             "schedule": settings.REAPER_INTERVAL_SECONDS,

@@ -307,6 +307,10 @@ N8N_ALLOW_HTTP = env("OPSCONSOLE_N8N_ALLOW_HTTP", "0" if PRODUCTION else "1") ==
 # An n8n on SQLite loses writes that overlap; where all instances have PostgreSQL, 8 is quicker.
 N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 1)
 
+# n8n's executions: how long they are kept, and how often each environment is asked (0: only when a person asks).
+EXECUTION_DAYS = env_int("OPSCONSOLE_EXECUTION_DAYS", 7)
+EXECUTIONS_EVERY_SECONDS = env_int("OPSCONSOLE_EXECUTIONS_EVERY_SECONDS", 0 if MODE == "test" else 300)
+
 SANDBOX_URL = env("SANDBOX_URL")
 SANDBOX_CONTROL_TOKEN = env("SANDBOX_CONTROL_TOKEN")
 

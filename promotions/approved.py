@@ -104,7 +104,7 @@ class Approved:
                     source.setdefault(used["key"], _place(used["key"], used["source_id"]))
                     if used["target_id"] != pending(used["key"]):
                         target.setdefault(used["key"], _place(used["key"], used["target_id"]))
-            for used in item["credentials"]:
+            for used in (*item["credentials"], *item.get("data_tables", ())):
                 if used["target_id"]:
                     found = (used["target_id"], used["target_name"])
                     mapped[used["type"], used["source_name"]] = found
@@ -115,6 +115,7 @@ class Approved:
             target=Side(self.target, target, None),
             mapped=mapped,
             mapped_by_id=by_id,
+            prunes=bool(self.plan["options"].get("repair")),
         )
 
 

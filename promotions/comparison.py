@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from tenants.scope import assert_no_scope
+from tenants.scope import assert_no_scope, tenant_scope
+from workflows.content import Fingerprint
+from workflows.identity import loaded_fingerprint
+from workflows.models import WorkflowEnvMap
 
 from . import material
 from .mapping import keys_in_target, map_workflow, target_ids
@@ -33,10 +37,13 @@ class Row:
     source_active: bool | None
     target_active: bool | None
     node_count: int
+    source_has_draft: bool = False
 
     @property
     def can_be_promoted(self) -> bool:
-        return self.state in ("only_in_source", "differs") and not self.ignored
+        """Whether there is something to promote: another version, or a draft that somebody may choose."""
+        changed = self.state in ("only_in_source", "differs") or (self.state == "equal" and self.source_has_draft)
+        return changed and not self.ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ def compare(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UUID)
     facts = load_facts(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
     facts.source.captured()
     facts.target.captured()
-    wanted = _wanted_hashes(facts, _undecided(facts))
+    undecided = _undecided(facts)
+    wanted = _wanted_hashes(facts, undecided, _marks(tenant_id, source_id, undecided))
     keys = {*facts.source.places, *facts.target.places}
     rows = [_row(key, facts.source.places.get(key), facts.target.places.get(key), wanted.get(key)) for key in keys]
     rows.sort(key=lambda row: (row.name.casefold(), row.key))
@@ -81,7 +89,7 @@ def compare(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UUID)
 
 
 def _undecided(facts: Facts) -> list[str]:
-    """Keys whose content must be read: all but the credentials' names is equal, or a mapping renames some."""
+    """Keys of which only the credentials and data tables may differ: these are mapped to tell."""
     renames = facts.renames
     found = []
     for key, here in facts.source.places.items():
@@ -95,16 +103,44 @@ def _undecided(facts: Facts) -> list[str]:
     return found
 
 
-def _wanted_hashes(facts: Facts, keys: list[str]) -> dict[str, str]:
+def _marks(tenant_id: uuid.UUID, environment_id: uuid.UUID, keys: list[str]) -> dict[str, Fingerprint]:
+    """The fingerprint of each of these workflows in an environment as it was seen last, by key."""
+    if not keys:
+        return {}
+    with tenant_scope(tenant_id):
+        rows = WorkflowEnvMap.objects.filter(
+            environment_id=environment_id, canonical_workflow__key__in=keys
+        ).values_list("canonical_workflow__key", "fingerprint")
+        found = {key: loaded_fingerprint(stored) for key, stored in rows}
+    return {key: mark for key, mark in found.items() if mark is not None}
+
+
+def _wanted_hashes(facts: Facts, keys: list[str], marks: Mapping[str, Fingerprint]) -> dict[str, str]:
+    """What each would be in the target. Fingerprints tell; only one of an older make needs its content."""
     if not keys:
         return {}
     nothing: frozenset[str] = frozenset()
-    workflow_ids, target_keys = target_ids(facts, nothing), keys_in_target(facts, nothing)
-    loaded = material.load(facts.source.captured(), keys)
-    return {
-        key: map_workflow(content, facts=facts, workflow_ids=workflow_ids, keys=target_keys).wanted_hash
-        for key, (_entry, content) in loaded.items()
-    }
+    found = {}
+    for key in keys:
+        mark = marks.get(key)
+        if mark is not None and len(mark.credential_types) == len(mark.credential_ids) == len(mark.credential_names):
+            found[key] = _mapped(mark, facts).content_hash(facts.source.key_by_id)
+    rest = [key for key in keys if key not in found]
+    if rest:
+        workflow_ids, target_keys = target_ids(facts, nothing), keys_in_target(facts, nothing)
+        for key, (_entry, content) in material.load(facts.source.captured(), rest).items():
+            found[key] = map_workflow(content, facts=facts, workflow_ids=workflow_ids, keys=target_keys).wanted_hash
+    return found
+
+
+def _mapped(mark: Fingerprint, facts: Facts) -> Fingerprint:
+    """The fingerprint with the target's credentials and data tables in the places of the source's."""
+    names, ids = [], []
+    for kind, name, ident in zip(mark.credential_types, mark.credential_names, mark.credential_ids, strict=True):
+        target = facts.resolve(kind, name, ident).target
+        names.append(target.name if target else name)
+        ids.append(target.id if target else ident)
+    return replace(mark, credential_names=tuple(names), credential_ids=tuple(ids))
 
 
 def _row(key: str, here: Place | None, there: Place | None, wanted: str | None) -> Row:
@@ -130,6 +166,7 @@ def _row(key: str, here: Place | None, there: Place | None, wanted: str | None) 
         source_active=here.active if here else None,
         target_active=there.active if there else None,
         node_count=shown.node_count,
+        source_has_draft=bool(here and here.draft_hash),
     )
 
 

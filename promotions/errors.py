@@ -112,3 +112,24 @@ class NotConfirmed(Invalid):
     title = "Not confirmed"
     message = "The name typed is not the name of the target environment."
     recovery = "Type the environment's name exactly as it is shown."
+
+
+class ScopesLacking(Conflict):
+    code = "PROMO_015"
+    title = "The API key may not do it"
+    message = "The API key of the target lacks what the plan needs."
+    recovery = "Create a key with the named scopes in n8n of the target, enter it in the environment, then plan again."
+
+
+class SecretsLacking(Conflict):
+    code = "PROMO_016"
+    title = "A credential has no secret yet"
+    message = "A credential of the target was made as a stub, and nobody has entered its secret."
+    recovery = "Open the credential in n8n, enter the secret, then test it or say that it is entered."
+
+
+class NotOffered(Conflict):
+    code = "PROMO_017"
+    title = "Nothing to prepare"
+    message = "The plan offers nothing of that kind."
+    recovery = "Plan again, and choose among what is offered beside each missing reference."

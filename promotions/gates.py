@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,11 +13,20 @@ from operations.models import OPEN, Operation
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
-from workflows.models import CredentialMapping, Environment, MapStatus, WorkflowEnvMap
+from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.normalization import NORMALIZATION_VERSION
 
 from . import material
-from .errors import ApprovalNeeded, Dangling, DriftBlocks, NothingToPromote, PlanStale, TargetLocked
+from .errors import (
+    ApprovalNeeded,
+    Dangling,
+    DriftBlocks,
+    NothingToPromote,
+    PlanStale,
+    ScopesLacking,
+    SecretsLacking,
+    TargetLocked,
+)
 from .models import Promotion, PromotionStatus
 from .options import Options, SourceVersion
 from .planning import plan_hash
@@ -62,9 +72,26 @@ def references_gate(plan: Mapping[str, Any]) -> Gate:
         error = NothingToPromote()
         return Gate("references", title, "blocked", error.message, error=error)
     used = sum(len(i["credentials"]) + len(i["workflows"]) for i in plan["items"])
+    if not all(plan.get("reached", {}).values()):
+        unasked = " and ".join(plan[side]["name"] for side, reached in plan["reached"].items() if not reached)
+        why = f"{unasked} could not be asked what it has; the plan goes by what was seen last. Plan again to ask anew."
+        return Gate("references", title, "warn", why)
     return Gate(
         "references", title, "open", f"All {used} references lead somewhere in the target." if used else "None."
     )
+
+
+def scopes_gate(plan: Mapping[str, Any]) -> Gate:
+    """The target's API key may do all that the plan does, as far as the instance tells."""
+    title, found = "API key", plan.get("scopes") or {"known": False, "missing": []}
+    if found["missing"]:
+        first = found["missing"][0]
+        names = ", ".join(m["scope"] for m in found["missing"])
+        error = ScopesLacking(f"The API key of the target lacks {names}. {first['effect']}", details=found)
+        return Gate("scopes", title, "blocked", error.message, found["missing"], error)
+    if not found["known"]:
+        return Gate("scopes", title, "open", "This n8n does not tell what its key may do.")
+    return Gate("scopes", title, "open", "The key may do all of it.")
 
 
 def drift_gate(promotion: Promotion, target: Environment) -> Gate:
@@ -89,6 +116,43 @@ def lock_gate(tenant_id: uuid.UUID, target: Environment, *, own: uuid.UUID | Non
     message = f"“{holder.title}” holds {target.name}."
     details = {"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status}
     return Gate("lock", "Lock", "blocked", message, [details], TargetLocked(message, details=details))
+
+
+def credentials_gate(promotion: Promotion, target: Environment) -> Gate:
+    """The credentials that are pointed at hold their secrets, as far as anybody has looked."""
+    title = "Credentials"
+    items = (promotion.plan or EMPTY_PLAN)["items"]
+    used = {c["target_id"] for i in items for c in i["credentials"] if c["target_id"] and c.get("in_use", True)}
+    if not used:
+        return Gate("credentials", title, "open", "None is needed.")
+    with tenant_scope(promotion.tenant_id):
+        rows = list(KnownCredential.objects.filter(environment_id=target.pk, credential_id__in=used))
+    empty = [row for row in rows if row.needs_secret and row.test_state != "proven"]
+    facts = [
+        {
+            "id": row.credential_id,
+            "name": row.name,
+            "type": row.credential_type,
+            "state": "needs_secret" if row in empty else row.test_state or "not_tested",
+            "message": row.test_message,
+        }
+        for row in rows
+    ]
+    if empty:
+        names = ", ".join(f"“{row.name}”" for row in empty[:5])
+        error = SecretsLacking(
+            f"Made as a stub, without its secret: {names}. Enter it in n8n of {target.name}.",
+            details={"credentials": facts},
+        )
+        return Gate("credentials", title, "blocked", error.message, facts, error)
+    failing = [row for row in rows if row.test_state == "failing"]
+    if failing:
+        text = f"n8n's own test of “{failing[0].name}” fails: {failing[0].test_message}"
+        return Gate("credentials", title, "warn", text, facts)
+    states = Counter(fact["state"] for fact in facts)
+    words = {"proven": "proven by n8n's test", "untestable": "not testable", "not_tested": "not tested"}
+    told = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
+    return Gate("credentials", title, "open", f"{told}." if told else "Entered by hand.", facts)
 
 
 def freshness_gate(promotion: Promotion, source: Environment, target: Environment) -> Gate:
@@ -166,13 +230,16 @@ def remapped_since(promotion: Promotion, plan: Mapping[str, Any]) -> list[dict[s
         rows = CredentialMapping.objects.filter(
             source_environment_id=promotion.source_environment_id, target_environment_id=promotion.target_environment_id
         ).values_list("credential_type", "source_name", "source_credential_id", "target_credential_id")
-        by_name = {(kind, name): target for kind, name, _, target in rows}
+        by_name = {(kind, name): target for kind, name, ident, target in rows if not ident}
+        carried = {(kind, name): target for kind, name, ident, target in rows if ident}
         by_id = {(kind, ident): target for kind, _, ident, target in rows if ident}
     changed: dict[tuple[str, str], dict[str, Any]] = {}
     for item in plan.get("items", []):
-        for used in item["credentials"] if item["action"] != "unchanged" else ():
+        for used in (*item["credentials"], *item.get("data_tables", ())) if item["action"] != "unchanged" else ():
             kind, name = used["type"], used["source_name"]
             now = by_id.get((kind, used["source_id"])) or by_name.get((kind, name))
+            if now is None and used["how"] == "mapping":
+                now = carried.get((kind, name))
             if now != used["target_id"] and (now is not None or used["how"] == "mapping"):
                 changed[kind, name] = {"type": kind, "name": name, "planned": used["target_id"], "now": now}
     return list(changed.values())
@@ -201,6 +268,8 @@ def all_gates(promotion: Promotion, source: Environment, target: Environment) ->
     """Every gate in the order in which they are met. Reads the database only."""
     return [
         references_gate(promotion.plan or EMPTY_PLAN),
+        scopes_gate(promotion.plan or EMPTY_PLAN),
+        credentials_gate(promotion, target),
         freshness_gate(promotion, source, target),
         drift_gate(promotion, target),
         lock_gate(promotion.tenant_id, target, own=promotion.operation_id),
@@ -225,5 +294,5 @@ def first_refusal(gates: list[Gate]) -> OpsError | None:
 
 def options_of(promotion: Promotion) -> Options:
     """The choices stored on the row."""
-    chosen = ("active", "version", "include_required", "require_approval")
+    chosen = ("active", "version", "include_required", "require_approval", "repair")
     return Options.read({k: v for k, v in promotion.options.items() if k in chosen})

@@ -8,6 +8,8 @@ from operations.engine import Run
 from operations.handlers import register
 
 from .execution import Execution
+from .models import Promotion
+from .preparing import Preparing, prove_credentials
 from .reverting import Reverting
 
 
@@ -29,3 +31,31 @@ class RollBackPromotion:
 
     def run(self, run: Run) -> dict[str, Any]:
         return Reverting(run).carry_out()
+
+
+@register
+class PreparePromotion:
+    """What the target lacks and a plan offers to make. Parameters: ``promotion_id, offers, rows``."""
+
+    kind: ClassVar[str] = "promotions.prepare"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        promotion = _promotion(run)
+        return Preparing(run, promotion.source_environment, promotion.target_environment).carry_out()
+
+
+@register
+class TestCredentials:
+    """n8n's own test of the credentials that a plan points to. Parameters: ``promotion_id, credentials``."""
+
+    kind: ClassVar[str] = "promotions.test_credentials"
+
+    def run(self, run: Run) -> dict[str, Any]:
+        target = _promotion(run).target_environment
+        return prove_credentials(run, target, run.params["credentials"])
+
+
+def _promotion(run: Run) -> Promotion:
+    with run.fenced():
+        rows = Promotion.objects.select_related("source_environment", "target_environment")
+        return rows.get(pk=run.params["promotion_id"])

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.content import fingerprint
+from workflows.normalization import DATA_TABLE
 from workflows.references import CredentialRef, Reference, references, rewrite
+from workflows.structure import repaired
 from workflows.writes import pending
 
+from .needs import listed as _listed
+from .needs import missing_table as _missing_table
 from .sides import Facts
 
 #: Left behind: the target's own run-time state, and test data of whoever built the workflow.
@@ -21,7 +25,7 @@ class Mapped:
     """A workflow rewritten for the target.
 
     ``content`` calls workflows that are yet to be created by their ``pending`` id. ``dangling`` stops the promotion;
-    ``loose`` (names in ``callerIds``) does not.
+    ``loose`` (names in ``callerIds``) does not, nor ``unused``: what the workflow runs without.
     """
 
     content: dict[str, Any]
@@ -30,6 +34,8 @@ class Mapped:
     workflows: list[dict[str, Any]]
     dangling: list[dict[str, Any]] = field(default_factory=list)
     loose: list[dict[str, Any]] = field(default_factory=list)
+    unused: list[dict[str, Any]] = field(default_factory=list)
+    data_tables: list[dict[str, Any]] = field(default_factory=list)
     webhooks: list[str] = field(default_factory=list)
 
 
@@ -54,11 +60,13 @@ def map_workflow(
     content: Mapping[str, Any], *, facts: Facts, workflow_ids: Mapping[str, str], keys: Mapping[str, str]
 ) -> Mapped:
     """Rewrite one workflow; ``workflow_ids`` from ``target_ids``, ``keys`` from ``keys_in_target``."""
+    if facts.prunes:
+        content = repaired(content)
     refs = references(content)
     credentials: dict[tuple[str, str], CredentialRef] = {}
     told: dict[tuple[str, str, str], dict[str, Any]] = {}
     for ref in refs:
-        if ref.kind != "credential":
+        if ref.kind not in ("credential", "data_table"):
             continue
         resolved = facts.resolve(ref.credential_type, ref.name, ref.value)
         told[ref.credential_type, ref.name, ref.value] = {
@@ -69,6 +77,7 @@ def map_workflow(
             "target_id": resolved.target.id if resolved.target else None,
             "how": resolved.how,
             "verified": resolved.verified,
+            "in_use": ref.in_use or told.get((ref.credential_type, ref.name, ref.value), {}).get("in_use", False),
         }
         if resolved.target is not None:
             # By id where there is one: two credentials of one name must not be taken for each other.
@@ -79,7 +88,8 @@ def map_workflow(
     return Mapped(
         content=rewritten.content,
         wanted_hash=fingerprint(rewritten.content).content_hash(keys),
-        credentials=list(told.values()),
+        credentials=[one for one in told.values() if one["type"] != DATA_TABLE],
+        data_tables=[one for one in told.values() if one["type"] == DATA_TABLE],
         workflows=[
             {
                 "node": ref.node,
@@ -91,8 +101,17 @@ def map_workflow(
             for ref in refs
             if ref.kind == "workflow"
         ],
-        dangling=[_dangling(ref, facts, source_keys) for ref in rewritten.dangling if not _is_loose(ref)],
+        dangling=[
+            _dangling(ref, facts, source_keys)
+            for ref in rewritten.dangling
+            if ref.in_use and ref.sure and not _is_loose(ref)
+        ],
         loose=[_dangling(ref, facts, source_keys) for ref in rewritten.dangling if _is_loose(ref)],
+        unused=[
+            {**_dangling(ref, facts, source_keys), "sure": ref.sure}
+            for ref in rewritten.dangling
+            if not (ref.in_use and ref.sure) and not _is_loose(ref)
+        ],
         webhooks=[ref.value for ref in refs if ref.kind == "webhook"],
     )
 
@@ -116,16 +135,20 @@ def _dangling(ref: Reference, facts: Facts, source_keys: Mapping[str, str]) -> d
     target = facts.target.environment.name
     if ref.kind == "credential":
         how = facts.resolve(ref.credential_type, ref.name, ref.value).how
-        why = (
-            f"{target} has several credentials of that name"
-            if how == "ambiguous"
-            else f"{target} is not known to have it"
-        )
-        label = ref.name or ref.value or "unnamed"
+        names = facts.source_names.get((ref.credential_type, ref.value)) or (ref.name,)
+        why = {
+            "ambiguous": f"{target} has several credentials of that name",
+            "several_names": f"nodes call it {_listed(names)}, and {target} has a credential of more than one of these",
+            "gone": f"the one that it is mapped to is not in {target} any more",
+        }.get(how, f"{target} is not known to have it")
+        label = names[0] or ref.value or "unnamed"
+        found |= {"label": label, "stored_name": ref.name}
         return found | {
             "reason": how,
             "message": f"{where} uses the credential “{label}” ({ref.credential_type}): {why}.",
         }
+    if ref.kind == "data_table":
+        return found | _missing_table(ref, facts)
     key = source_keys.get(ref.value)
     if key is None:
         message = (

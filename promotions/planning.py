@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from workflows.normalization import NORMALIZATION_VERSION, STICKY
 from workflows.references import references
 from workflows.writes import webhook_clashes
 
+from . import needs
 from .mapping import Mapped, keys_in_target, map_workflow, target_ids
 from .options import ActivePolicy, Options, SourceVersion
 from .running import needs_published_callees, publish_called
@@ -52,7 +54,14 @@ def can_be_active(content: Mapping[str, Any], *, called_count: bool = False) -> 
 
 
 def build_plan(
-    facts: Facts, *, keys: Sequence[str], options: Options, load_source: Load, listening: Listening, now: datetime
+    facts: Facts,
+    *,
+    keys: Sequence[str],
+    options: Options,
+    load_source: Load,
+    listening: Listening,
+    now: datetime,
+    reached: tuple[bool, bool] = (True, True),
 ) -> dict[str, Any]:
     """Compute the plan for ``keys``, to which required sub-workflows are added if the options say so.
 
@@ -66,6 +75,8 @@ def build_plan(
     selected = sorted({*contents} & {*chosen, *added})
     creating = frozenset(key for key in selected if key not in facts.target.places)
     workflow_ids, target_keys = target_ids(facts, creating), keys_in_target(facts, creating)
+    facts = replace(facts, prunes=options.repair)
+    named = {p.env_workflow_id: f"the workflow “{p.name}”" for p in facts.source.places.values()}
     items, dangling, mapped_by_key = [], [], {}
     called_count = needs_published_callees(facts.target.environment)
     may_run = {key: can_be_active(contents[key][1], called_count=called_count) for key in selected}
@@ -76,8 +87,12 @@ def build_plan(
         item = _item(facts, key, entry, content, mapped, options, may_run=may_run[key])
         item["added_for"] = sorted(required[key]) if key in required and key in added and key not in chosen else []
         items.append(item)
-        dangling += [{"workflow_key": key, "workflow_name": item["name"], **found} for found in mapped.dangling]
+        verdict = needs.judge(content, mapped, facts, hosts=facts.hosts, ids=named)
+        item["needs"], item["warnings"] = verdict.needs, (item["warnings"] + verdict.warnings)[:WARNINGS_SHOWN]
+        lacking = (*mapped.dangling, *verdict.dangling)
+        dangling += [{"workflow_key": key, "workflow_name": item["name"], **found} for found in lacking]
     dangling += publish_called(facts, items, may_run)
+    needs.complete_offers(dangling, facts)
     _warn_of_clashes(facts, items, mapped_by_key, listening)
     source, target = facts.source.captured(), facts.target.captured()
     plan: dict[str, Any] = {
@@ -88,6 +103,8 @@ def build_plan(
         "options": options.to_dict(),
         "items": _in_order(items),
         "dangling": dangling,
+        "scopes": needs.scope_facts(facts.around_target, items),
+        "reached": {"source": reached[0], "target": reached[1]},
         "unknown_keys": unknown,
         "missing_contents": sorted(set(chosen) - set(contents)),
         "proposed": [
@@ -208,6 +225,7 @@ def _item(
         "tags": sorted(there.tags if there else content.get("tags") or ()),
         "credentials": mapped.credentials,
         "workflows": mapped.workflows,
+        "data_tables": mapped.data_tables,
         "depends_on": sorted({w["key"] for w in mapped.workflows if w["key"] and w["key"] != key}),
         "webhooks": mapped.webhooks,
         "node_count": here.node_count,

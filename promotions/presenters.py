@@ -108,16 +108,56 @@ def _wrote(promotion: Promotion) -> bool:
     return back is None or back.get("status") != "success"
 
 
+KIND_TITLES = {
+    "credential": "Credentials",
+    "workflow": "Workflows",
+    "data_table": "Data tables",
+    "variable": "Variables",
+    "package": "Community packages",
+    "structure": "n8n's own rules",
+}
+
+
 def dangling_groups(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Dangling references, one line each thing that is missing, with who needs it."""
+    """Dangling references, one line each thing that is missing, with who needs it; by kind, credentials first.
+
+    ``title`` is set on the first of each kind.
+    """
     groups: dict[tuple[str, ...], dict[str, Any]] = {}
     for found in plan.get("dangling", []):
-        value = found["label"] or found["value"] if found["kind"] == "credential" else found["value"]
-        ident = (found["kind"], found["credential_type"], value)
+        value = found["value"] or found["label"]
+        if found["kind"] == "structure":
+            value = found["message"]
+        ident = (found["kind"], found["credential_type"], value, found["reason"])
         group = groups.setdefault(ident, {**found, "needed_by": []})
         if found["workflow_name"] not in group["needed_by"]:
             group["needed_by"].append(found["workflow_name"])
-    return list(groups.values())
+    order = list(KIND_TITLES)
+    rows = sorted(groups.values(), key=lambda row: order.index(row["kind"]) if row["kind"] in order else len(order))
+    before = ""
+    for row in rows:
+        row["title"] = KIND_TITLES.get(row["kind"], "Other") if row["kind"] != before else ""
+        before = row["kind"]
+    return rows
+
+
+def offered(plan: dict[str, Any]) -> dict[str, Any]:
+    """What can be made in the target at once: how many of which, and whether connections can be pruned."""
+    offers = [found["offer"] for found in plan.get("dangling", []) if found.get("offer")]
+    made = {offer["id"]: offer["do"] for offer in offers if offer["do"] != "repair"}
+    words = {
+        "create_credential": ("credential stub", "credential stubs"),
+        "create_data_table": ("data table", "data tables"),
+        "create_columns": ("set of columns", "sets of columns"),
+    }
+    counts = [(sum(do == name for do in made.values()), *word) for name, word in words.items()]
+    told = [f"{count} {one if count == 1 else many}" for count, one, many in counts if count]
+    return {
+        "ids": list(made),
+        "text": " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told),
+        "tables": any(do == "create_data_table" for do in made.values()),
+        "repair": any(offer["do"] == "repair" for offer in offers),
+    }
 
 
 def blocked_by_drift(compared: Comparison) -> dict[str, Any]:

@@ -57,6 +57,13 @@ class RollbackIn(Schema):
     reason: str = ""
 
 
+class PrepareIn(Schema):
+    """``offers``: ids of what the plan offers (``dangling[].offer.id``); left out, all. ``rows``: copy rows as well."""
+
+    offers: list[str] | None = None
+    rows: bool = False
+
+
 @router.get("/promotions/compare", summary="Two environments side by side, and what blocks a promotion")
 def compare(request: HttpRequest, source_env_id: uuid.UUID, target_env_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Environment, source_env_id)
@@ -143,6 +150,53 @@ def replan(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     require_operate(visit, promotion.target_environment)
     done = services.replan(tenant_id=visit.tenant.pk, promotion_id=promotion_id, by=caller(request))
     return {"promotion": selectors.promotion_row(done)}
+
+
+@router.post("/promotions/{promotion_id}/repair", summary="Plan again without connections that lead nowhere")
+def repair(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
+    visit, promotion = _found(request, promotion_id)
+    require_operate(visit, promotion.target_environment)
+    done = services.repair(tenant_id=visit.tenant.pk, promotion_id=promotion_id, by=caller(request))
+    return {"promotion": selectors.promotion_row(done)}
+
+
+@router.post(
+    "/promotions/{promotion_id}/prepare",
+    response={200: Any, 202: Any},
+    summary="Create in the target what the plan offers: credential stubs, data tables, columns",
+)
+def prepare(
+    request: HttpRequest, promotion_id: uuid.UUID, payload: PrepareIn | None = None, wait: float = DEFAULT_WAIT_SECONDS
+) -> Any:
+    visit, promotion = _found(request, promotion_id)
+    require_operate(visit, promotion.target_environment)
+    told = payload or PrepareIn()
+    operation = services.prepare(
+        tenant_id=visit.tenant.pk,
+        promotion_id=promotion_id,
+        by=caller(request),
+        chosen=told.offers,
+        rows=told.rows,
+        idempotency_key=request.headers.get("Idempotency-Key") or None,
+    )
+    return _answer(visit, promotion_id, operation, wait)
+
+
+@router.post(
+    "/promotions/{promotion_id}/test-credentials",
+    response={200: Any, 202: Any},
+    summary="Let n8n test the credentials that the plan needs",
+)
+def test_credentials(request: HttpRequest, promotion_id: uuid.UUID, wait: float = DEFAULT_WAIT_SECONDS) -> Any:
+    visit, promotion = _found(request, promotion_id)
+    require_operate(visit, promotion.target_environment)
+    operation = services.start_credential_tests(
+        tenant_id=visit.tenant.pk,
+        promotion_id=promotion_id,
+        by=caller(request),
+        idempotency_key=request.headers.get("Idempotency-Key") or None,
+    )
+    return _answer(visit, promotion_id, operation, wait)
 
 
 @router.post("/promotions/{promotion_id}/approve", summary="Approve the frozen plan")

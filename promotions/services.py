@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from .errors import (
     ApprovalNeeded,
     NotConfirmed,
     NothingToPromote,
+    NotOffered,
     PlanStale,
     SelfApproval,
     TargetLocked,
@@ -34,8 +36,9 @@ from .errors import (
 from .models import Promotion, PromotionStatus
 from .options import Options
 from .planning import build_plan, essence, plan_hash
+from .preparing import offers_of, used_credentials
 from .settling import settle_promotion
-from .sides import load_facts
+from .sides import load_facts, look_around, types_seen
 
 __all__ = [
     "Comparison",
@@ -45,15 +48,20 @@ __all__ = [
     "create",
     "execute",
     "get_promotion",
+    "prepare",
     "preview_plan",
     "reject",
+    "repair",
     "replan",
     "rollback",
+    "start_credential_tests",
     "submit",
 ]
 
 EXECUTE = "promotions.execute"
 ROLLBACK = "promotions.rollback"
+PREPARE = "promotions.prepare"
+TEST_CREDENTIALS = "promotions.test_credentials"
 KEYS_AT_ONCE = 5000
 PLANNABLE = (PromotionStatus.DRAFT, PromotionStatus.PENDING_APPROVAL, PromotionStatus.APPROVED)
 STOPPED = (PromotionStatus.FAILED, PromotionStatus.CANCELLED)
@@ -101,7 +109,12 @@ def preview_plan(
     assert_no_scope("Planning a promotion")
     if len(keys) > KEYS_AT_ONCE:
         raise Invalid(f"At most {KEYS_AT_ONCE} workflows can be promoted at once.", details={"given": len(keys)})
-    facts = load_facts(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
+    sides = {"tenant_id": tenant_id, "source_id": source_id, "target_id": target_id}
+    reached = look_around(**sides)
+    facts = load_facts(**sides)
+    if facts.around_target.packages is None:
+        seen = types_seen(tenant_id=tenant_id, environment_id=target_id)
+        facts = replace(facts, target_types=seen)
     source, target = facts.source.captured(), facts.target.captured()
     chosen = options or Options()
     plan = build_plan(
@@ -111,6 +124,7 @@ def preview_plan(
         load_source=material.loader(source, chosen.version),
         listening=lambda: material.listening(target),
         now=clock.now(),
+        reached=reached,
     )
     # What is hashed is what the database gives back: JSON, not Python's tuples.
     return orjson.loads(orjson.dumps(plan, default=str))  # type: ignore[no-any-return]
@@ -179,6 +193,71 @@ def replan(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
     return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
 
 
+def repair(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
+    """Plan again without what n8n refuses and nothing needs (see ``workflows.structure``)."""
+    promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+    if not can_try_again(promotion):
+        _require_state(promotion, PLANNABLE, "planned again")
+    with tenant_scope(tenant_id):
+        row = _locked(promotion_id)
+        row.options = {**row.options, "repair": True}
+        row.save(update_fields=["options"])
+    return replan(tenant_id=tenant_id, promotion_id=promotion_id, by=by)
+
+
+def prepare(
+    *,
+    tenant_id: uuid.UUID,
+    promotion_id: uuid.UUID,
+    by: User,
+    chosen: Sequence[str] | None = None,
+    rows: bool = False,
+    idempotency_key: str | None = None,
+) -> Operation:
+    """Make in the target what the plan offers to make: the ``chosen`` offers (``needs.offer_id``), or all.
+
+    ``rows`` copies the rows of data tables that are created. Plan again once it has ended. Raises ``NotOffered``,
+    ``WrongState``, ``TargetLocked``.
+    """
+    promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+    if not can_try_again(promotion):
+        _require_state(promotion, PLANNABLE, "prepared")
+    known = _known_operation(promotion, PREPARE, idempotency_key)
+    if known is not None:
+        return known
+    offered = offers_of(promotion.plan or gates.EMPTY_PLAN)
+    wanted = list(offered) if chosen is None else [ident for ident in chosen if ident in offered]
+    if not wanted or (chosen is not None and len(wanted) < len(set(chosen))):
+        raise NotOffered(details={"offered": sorted(offered)})
+    params = {"offers": [offered[ident] for ident in wanted], "rows": rows}
+    target = promotion.target_environment
+    with tenant_scope(tenant_id):
+        row = _locked(promotion_id)
+        return _start(row, target, PREPARE, f"Prepare {target.name} for {row.name}", params, by, idempotency_key)
+
+
+def start_credential_tests(
+    *, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User, idempotency_key: str | None = None
+) -> Operation:
+    """Let n8n of the target test every credential that the plan needs; the gate shows the results."""
+    promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+    used = used_credentials(promotion.plan or gates.EMPTY_PLAN)
+    if not used:
+        raise NotOffered("The plan needs no credential.")
+    with tenant_scope(tenant_id):
+        return operations.start(
+            tenant_id=tenant_id,
+            kind=TEST_CREDENTIALS,
+            title=f"Test {len(used)} credential{'s' if len(used) != 1 else ''} of {promotion.target_environment.name}",
+            params={"promotion_id": str(promotion_id), "credentials": used},
+            requested_by=by,
+            idempotency_key=idempotency_key,
+            environment_id=promotion.target_environment_id,
+            subject_type="promotion",
+            subject_id=promotion.pk,
+        )
+
+
 def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
     """Freeze the plan. It then waits for approval, or is ready where none is needed.
 
@@ -197,7 +276,7 @@ def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
     if promotion.plan and essence(fresh) != essence(promotion.plan) and not promotion.plan["dangling"]:
         _store_plan(tenant_id, promotion_id, fresh)
         raise PlanStale("The plan changed since you looked at it; the new one is shown.")
-    refusal = gates.references_gate(fresh).error
+    refusal = gates.first_refusal([gates.references_gate(fresh), gates.scopes_gate(fresh)])
     if refusal is not None:
         raise refusal
     with tenant_scope(tenant_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -17,13 +17,17 @@ from opsconsole.core.paging import decode, encode
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
+from workflows import surroundings
 from workflows.credentials import save_mapping
 from workflows.models import Environment, KnownCredential
+from workflows.normalization import DATA_TABLE
 from workflows.permissions import may_operate, require_approve, require_operate
 
 from . import gates, presenters, selectors, services
 from .models import Promotion, PromotionStatus
-from .options import ActivePolicy
+from .options import ActivePolicy, SourceVersion
+from .preparing import secret_entered
+from .runs import runs_since
 
 ROWS_ON_A_PAGE = 100
 SHOWN_STATES = ("only_in_source", "differs")
@@ -65,6 +69,8 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
         "target": target,
         "policies": ActivePolicy.choices,
         "active": request.POST.get("active") or ActivePolicy.KEEP.value,
+        "versions": SourceVersion.choices,
+        "version": request.POST.get("version") or SourceVersion.PUBLISHED.value,
         "require_approval": request.POST.get("require_approval") == "1",
         "chosen": _chosen(request),
         "name": request.POST.get("name", ""),
@@ -118,6 +124,7 @@ def _create(request: HttpRequest, visit: Visit, source: Environment, target: Env
         description=request.POST.get("description", ""),
         options={
             "active": request.POST.get("active") or ActivePolicy.KEEP.value,
+            "version": request.POST.get("version") or SourceVersion.PUBLISHED.value,
             "require_approval": request.POST.get("require_approval") == "1",
         },
     )
@@ -180,9 +187,8 @@ def credential_map(request: HttpRequest, visit: Visit) -> HttpResponse:
     chosen = request.POST.get("target_credential", "")
     entered = request.POST.get("target_credential_id", "").strip()
     with tenant_scope(visit.tenant.pk):
-        known = KnownCredential.objects.filter(
-            environment_id=target.pk, credential_type=kind, credential_id=entered or chosen
-        ).first()
+        offered = _known_credentials(promotion, {kind}).get(kind, [])
+    known = next((choice for choice in offered if choice.credential_id == (entered or chosen)), None)
     if known is None and not entered:
         raise Invalid("Choose a credential of the target, or enter its id.")
     save_mapping(
@@ -229,7 +235,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
         )
         plan = promotion.plan or gates.EMPTY_PLAN
         dangling = presenters.dangling_groups(plan) if services.is_plannable(promotion) else []
-        known = _known_credentials(promotion, {d["credential_type"] for d in dangling if d["kind"] == "credential"})
+        known = _known_credentials(promotion, {d["credential_type"] for d in dangling if d["credential_type"]})
         watched = rollback if rollback is not None and rollback.is_open else operation
         steps = list(watched.steps.order_by("-position")[:12]) if watched is not None else []
         return {
@@ -239,6 +245,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "items_total": len(plan["items"]),
             "gates": presenters.gate_rows(found),
             "powers": presenters.powers(visit, promotion, found, rollback),
+            "runs": runs_since(promotion),
             "operation": watched,
             "watching": bool(watched and watched.is_open),
             "stopping": bool(watched and watched.is_open and watched.cancel_requested_at),
@@ -247,6 +254,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "rollback": rollback,
             "result": promotion.execution_result or {},
             "dangling": [{**d, "choices": known.get(d["credential_type"], [])} for d in dangling],
+            "offered": presenters.offered(plan) if services.is_plannable(promotion) else {},
             "warnings": sum(len(item["warnings"]) for item in plan["items"]),
             "active_word": dict(ActivePolicy.choices).get(promotion.options.get("active", ""), ""),
             "is_over": promotion.status not in services.PLANNABLE and promotion.status != PromotionStatus.RUNNING,
@@ -254,15 +262,25 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
         }
 
 
-def _known_credentials(promotion: Promotion, types: set[str]) -> dict[str, list[KnownCredential]]:
+class Choice(NamedTuple):
+    """A credential or data table of the target that may be chosen."""
+
+    credential_id: str
+    name: str
+
+
+def _known_credentials(promotion: Promotion, types: set[str]) -> dict[str, list[Choice]]:
     if not types:
         return {}
     rows = KnownCredential.objects.filter(
-        environment_id=promotion.target_environment_id, credential_type__in=types
+        environment_id=promotion.target_environment_id, credential_type__in=types, is_gone=False
     ).order_by("name")[:500]
-    found: dict[str, list[KnownCredential]] = {}
+    found: dict[str, list[Choice]] = {}
     for row in rows:
-        found.setdefault(row.credential_type, []).append(row)
+        found.setdefault(row.credential_type, []).append(Choice(row.credential_id, row.name))
+    if DATA_TABLE in types:
+        around = surroundings.stored(promotion.tenant_id, promotion.target_environment_id)
+        found[DATA_TABLE] = [Choice(table.id, table.name) for table in around.data_tables or ()]
     return found
 
 
@@ -285,6 +303,37 @@ def _replan(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
     require_operate(visit, promotion.target_environment)
     services.replan(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
     return "Planned again from the latest captures."
+
+
+def _repair(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    services.repair(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
+    return "Planned again without what leads nowhere."
+
+
+def _prepare(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    services.prepare(
+        tenant_id=visit.tenant.pk,
+        promotion_id=promotion.pk,
+        by=visit.user,
+        chosen=request.POST.getlist("offer") or None,
+        rows=request.POST.get("rows") == "1",
+    )
+    return f"Preparing {promotion.target_environment.name}. Plan again when the job has ended."
+
+
+def _test_credentials(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    services.start_credential_tests(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
+    return "n8n tests the credentials; the gate shows the results."
+
+
+def _secret_entered(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    with tenant_scope(visit.tenant.pk):
+        secret_entered(environment=promotion.target_environment, credential_id=request.POST.get("credential", ""))
+    return "Noted: its secret is entered."
 
 
 def _approve(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
@@ -341,6 +390,10 @@ def _rollback(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
 ACTIONS: dict[str, Callable[[HttpRequest, Visit, Promotion], str]] = {
     "submit": _submit,
     "replan": _replan,
+    "repair": _repair,
+    "prepare": _prepare,
+    "test_credentials": _test_credentials,
+    "secret_entered": _secret_entered,
     "approve": _approve,
     "reject": _reject,
     "execute": _execute,

@@ -83,7 +83,7 @@ def _bad_connections(names: set[Any], connections: Mapping[str, Any]) -> Iterato
                         )
 
 
-def bad_groups(nodes: Sequence[Node], groups: Sequence[JSON]) -> str | None:
+def bad_groups(nodes: Sequence[Node], groups: Sequence[JSON], connections: Mapping[str, Any]) -> str | None:
     """n8n's complaint about node groups, or None."""
     by_id = {node.get("id"): node for node in nodes}
     twice = [ident for ident, count in Counter(group["id"] for group in groups).items() if count > 1]
@@ -103,7 +103,32 @@ def bad_groups(nodes: Sequence[Node], groups: Sequence[JSON]) -> str | None:
         triggers = [by_id[ident]["name"] for ident in group["nodeIds"] if _is_trigger(by_id[ident])]
         if triggers:
             return f'Node group "{name}" cannot contain trigger nodes: {", ".join(triggers)}.'
+        if complaint := _not_one_piece([by_id[ident]["name"] for ident in group["nodeIds"]], connections):
+            words = f'Node group "{name}" must form a single connected subgraph with a single entry and exit'
+            return f"{words} ({complaint})."
     return None
+
+
+def _edges(connections: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for source, kinds in connections.items():
+        for outputs in kinds.values():
+            for targets in outputs or ():
+                for target in targets or ():
+                    yield source, target["node"]
+
+
+def _not_one_piece(members: Sequence[str], connections: Mapping[str, Any]) -> str | None:
+    """Why a group has more than one way in. The ways out are not looked at here, as they are by n8n."""
+    inside = {target for source, target in _edges(connections) if source in members and target in members}
+    outside = {target for source, target in _edges(connections) if source not in members and target in members}
+    roots = [name for name in members if name not in inside]
+    for name in members:
+        if name in outside and name in inside:
+            return f'input edge to non-root node: "{name}"'
+    entered = [name for name in roots if name in outside]
+    if len(entered) > 1:
+        return f"multiple input nodes: {', '.join(f'{chr(34)}{name}{chr(34)}' for name in entered)}"
+    return f'no path from "{roots[0]}" to "{roots[1]}"' if len(roots) > 1 else None
 
 
 def _is_trigger(node: Node) -> bool:
@@ -120,7 +145,7 @@ def cannot_publish(instance: Instance, workflow: Workflow, version: Version) -> 
     profile = instance.profile
     if not any(starts(node) or (profile.has_drafts and _started_by_others(node)) for node in nodes):
         return _nothing_starts(workflow, newer=profile.has_drafts)
-    if profile.strict and (complaint := _unfinished(nodes)):
+    if profile.strict and (complaint := _unfinished(nodes, orjson.loads(version.connections))):
         return complaint
     if profile.callees_first and (complaint := _unpublished_callee(instance, workflow, nodes)):
         return complaint
@@ -169,10 +194,13 @@ def _nothing_starts(workflow: Workflow, *, newer: bool) -> str:
     )
 
 
-def _unfinished(nodes: Sequence[JSON]) -> str | None:
+def _unfinished(nodes: Sequence[JSON], connections: Mapping[str, Any]) -> str | None:
+    """Parameters that a node lacks; nodes that nothing leads to are not looked at."""
+    reached = {target for _, target in _edges(connections)}
     found = {}
     for node in nodes:
-        needed = () if node.get("disabled") else _NEEDED.get(str(node.get("type")), ())
+        looked_at = node.get("name") in reached and not node.get("disabled")
+        needed = _NEEDED.get(str(node.get("type")), ()) if looked_at else ()
         missing = [name for name in needed if not (node.get("parameters") or {}).get(name)]
         if missing:
             found[node["name"]] = ", ".join(missing)

@@ -97,7 +97,7 @@ class Instance:
         if not self.profile.has_node_groups:
             return None
         kept = orjson.loads(workflow.node_groups) if workflow else []
-        return bad_groups(nodes, fields.get("nodeGroups", kept))
+        return bad_groups(nodes, fields.get("nodeGroups", kept), fields["connections"])
 
     def remove(self, workflow: Workflow) -> None:
         self.deactivate(workflow)
@@ -118,7 +118,8 @@ class Instance:
         """Write new content, merging settings; n8n's complaint if it could not be published, or None.
 
         As n8n does it, content is written first. Where publishing then fails, versions without drafts switch the
-        workflow off, with the new content under the OLD version id; the others keep it as a draft beside what runs.
+        workflow off, with the new content under the OLD version id; the first with drafts run the refused content, and
+        webhooks fail; the newest keep it as a draft beside what runs.
         """
         before = workflow.version
         nodes, connections, groups = workflow.nodes, workflow.connections, workflow.node_groups
@@ -138,6 +139,8 @@ class Instance:
         if not self.profile.has_drafts:
             self.deactivate(workflow)
             workflow.version = before
+        elif not self.profile.strict:
+            workflow.live = workflow.running = version
         return complaint
 
     def _store(self, workflow: Workflow, fields: Mapping[str, Any]) -> None:

@@ -183,7 +183,7 @@ def _into_git(
     with run.fenced():
         keys = identity.key_by_workflow_id(environment.pk)
     with repository.failures_named(), store.writer(environment.seen_branch) as writer:
-        memory = None
+        memory, listed = None, None
         if gathered is None:
             known = _known_ids(run, environment)
             memory = _remembered(store, writer, environment, snapshot_type)
@@ -196,6 +196,7 @@ def _into_git(
                     check=run.check,
                     progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
                 )
+                listed = _credentials_listed(client)
                 made.capabilities = client.spec().capabilities()
         run.progress(len(gathered.seen), len(gathered.seen), "Recognising workflows")
         about = {
@@ -211,9 +212,27 @@ def _into_git(
         # What is remembered too early is forgotten: pages whose contents no commit holds are read again.
         path = memory_path(store.path, environment.pk)
         remember = partial(memory.save, path, base_url=environment.base_url) if memory is not None else None
+        if listed is not None:
+            # Before the workflows: the names that nodes keep of credentials are only hints then.
+            with run.fenced():
+                identity.record_listed_credentials(
+                    tenant_id=environment.tenant_id,
+                    environment_id=environment.pk,
+                    listed=listed,
+                    seen_at=gathered.looked_at,
+                )
         commit, manifest = _record_and_commit(run, writer, environment, gathered, keys, about, remember)
     made.manifest = manifest
     return _facts(commit, manifest)
+
+
+def _credentials_listed(client: N8nClient) -> list[dict[str, Any]] | None:
+    """n8n's own list of credentials; a capture does not fail for the lack of it."""
+    try:
+        return client.list_credentials()
+    except N8nError as error:
+        logger.info("the credentials could not be listed: %s", error.code)
+        return None
 
 
 def _record_and_commit(

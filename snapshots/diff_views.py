@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -16,6 +20,8 @@ from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows import selectors
+from workflows.content import LiveVersion, parse
+from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
 from workflows.presenters import diff_context, graph_svg
 
@@ -37,11 +43,14 @@ class Side:
 
 
 def load_side(visit: Visit, spec: str, key: str, *, other: str = "") -> Side:
-    """What ``spec`` names: ``<env>`` as last seen, ``git:<env>`` as approved, ``snapshot:<id>``. Outside any scope.
+    """What ``spec`` names: ``<env>`` as last seen, ``draft:<env>`` as its editor held it then, ``git:<env>`` as
+    approved, ``snapshot:<id>``, ``snapshot-draft:<id>``. Outside any scope.
 
     ``git`` alone means what is approved in the environment that the other side names.
     """
     kind, _, name = spec.partition(":")
+    if kind in ("draft", "snapshot-draft") and name:
+        return _draft_side(visit, spec, key)
     if kind == "snapshot" and name:
         snapshot = services.snapshot_by_id(visit.tenant.pk, name)
         label = f"{snapshot.environment.name}, {snapshot.get_snapshot_type_display().lower()} {_moment(snapshot)}"
@@ -56,6 +65,21 @@ def load_side(visit: Visit, spec: str, key: str, *, other: str = "") -> Side:
         return Side(spec, f"{environment.name}, never captured")
     snapshot = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
     return _from_snapshot(snapshot, key, spec, f"{environment.name}, seen {_moment(snapshot)}")
+
+
+def _draft_side(visit: Visit, spec: str, key: str) -> Side:
+    """The draft beside what runs; where there is none, the editor held what ran."""
+    kind, _, name = spec.partition(":")
+    snapshot_id = _environment(visit, name).last_snapshot_id if kind == "draft" else name
+    if snapshot_id is None:
+        return Side(spec, f"{name}, never captured")
+    snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
+    label = f"{snapshot.environment.name}, draft {_moment(snapshot)}"
+    data = services.load_drafts(snapshot, {key}).get(key)
+    if data is None:
+        return _from_snapshot(snapshot, key, spec, label)
+    keys = key_map(services.entries_of(snapshot), services.references_of(snapshot))
+    return Side(spec, label, parse(data), keys)
 
 
 def _moment(snapshot: Snapshot) -> str:
@@ -98,6 +122,7 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         before_keys=left.keys,
         after_keys=right.keys,
         view=request.GET.get("view", "graph"),
+        across=_place(left.spec) != _place(right.spec),
     )
     with tenant_scope(visit.tenant.pk):
         choices = _choices(row)
@@ -114,6 +139,10 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     return render(request, "workflows/diff.html", context)
 
 
+def _place(spec: str) -> str:
+    return spec.removeprefix("git:").removeprefix("draft:")
+
+
 def _specs(request: HttpRequest, row: selectors.Row) -> tuple[str, str]:
     here = [cell.environment.slug for cell in row.cells if cell.place is not None]
     left = request.GET.get("left", "")[:80] or (here[0] if here else "")
@@ -127,6 +156,8 @@ def _choices(row: selectors.Row) -> list[tuple[str, str]]:
     found = []
     for cell in row.cells:
         found.append((cell.environment.slug, f"{cell.environment.name}, last seen"))
+        if cell.place is not None and cell.place.has_draft:
+            found.append((f"draft:{cell.environment.slug}", f"{cell.environment.name}, draft"))
         found.append((f"git:{cell.environment.slug}", f"{cell.environment.name}, approved"))
     ids = [cell.environment.pk for cell in row.cells]
     snapshots = Snapshot.objects.filter(environment_id__in=ids).select_related("environment").defer("workflows")
@@ -167,9 +198,41 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
             "graph": graph_svg(content, found.name or found.key) if content is not None else "",
             "node_count": len(content["nodes"]) if content is not None else 0,
             "history": _history(found, [cell.environment.pk for cell in here]),
+            "versions": _versions(found, shown.environment) if shown is not None else [],
+            "runs": of_workflow(here, shown),
             "nav_section": "tenant-home",
         }
         return render(request, "workflows/workflow.html", context)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSeen:
+    """A version that ran in an environment, as captures saw it: whose it is by n8n's word, and since when."""
+
+    version: LiveVersion
+    first_seen_at: datetime
+    snapshot_id: uuid.UUID
+
+
+_VERSIONS_SQL = """
+SELECT id, created_at, entry->'live' FROM (
+  SELECT id, created_at, jsonb_path_query_first(workflows, '$[*] ? (@.key == $key)', %s::jsonb) AS entry
+  FROM snapshots WHERE environment_id = %s ORDER BY created_at DESC LIMIT %s) s
+WHERE entry->'live' IS NOT NULL ORDER BY created_at
+"""
+
+
+def _versions(workflow: CanonicalWorkflow, environment: Environment) -> list[VersionSeen]:
+    """The versions that ran there, newest first, each at the capture that saw it first."""
+    with connection.cursor() as cursor:
+        asked = json.dumps({"key": workflow.key})
+        cursor.execute(_VERSIONS_SQL, [asked, environment.pk, SNAPSHOTS_SHOWN * 2])
+        rows = cursor.fetchall()
+    found: dict[str, VersionSeen] = {}
+    for snapshot_id, created_at, live in rows:
+        version = msgspec.convert(json.loads(live) if isinstance(live, str) else live, LiveVersion)
+        found.setdefault(version.version_id, VersionSeen(version, created_at, snapshot_id))
+    return list(reversed(found.values()))
 
 
 def _history(workflow: CanonicalWorkflow, environment_ids: list[uuid.UUID]) -> list[Snapshot]:

@@ -25,7 +25,7 @@ from workflows.n8n import CachedPage
 
 logger = logging.getLogger(__name__)
 
-_MAKE = 2
+_MAKE = 3
 """Raised when what is remembered takes another shape."""
 
 
@@ -143,9 +143,9 @@ def _unpacked(row: Iterable[Any]) -> Taken:
 
 
 def _marks(of: Fingerprint) -> list[Any]:
-    return [of.version, of.body, of.workflow_refs, of.credential_names]
+    return [of.version, of.body, of.workflow_refs, of.credential_names, of.credential_ids, of.credential_types]
 
 
 def _fingerprint(marks: Iterable[Any]) -> Fingerprint:
-    version, body, refs, names = marks
-    return Fingerprint(version, body, tuple(refs), tuple(names))
+    version, body, *places = marks
+    return Fingerprint(version, body, *map(tuple, places))

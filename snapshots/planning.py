@@ -311,6 +311,8 @@ def check_references(
                 _check_call(plan, item, reference, origin, present, creating, going)
             elif reference.kind == "credential":
                 _check_credential(plan, item, reference, book, same_environment)
+            elif reference.kind == "data_table" and not same_environment:
+                _check_table(plan, item, reference, book)
 
 
 def _told(item: Planned, reference: Reference, code: str, message: str, **more: Any) -> dict[str, Any]:
@@ -346,10 +348,26 @@ def _check_call(
         plan.problems.append(_told(item, reference, "workflow_missing", message, needs=key))
 
 
+def _check_table(plan: Plan, item: Planned, reference: Reference, book: CredentialBook) -> None:
+    """A data table of another environment: the one that is mapped, or the only one of the same name."""
+    by_id = (reference.credential_type, reference.value)
+    named = book.by_name.get((reference.credential_type, reference.name), ())
+    if by_id in book.mapped:
+        plan.credentials[by_id] = book.mapped[by_id]
+    elif len(named) == 1:
+        plan.credentials[by_id] = CredentialRef(id=named[0], name=reference.name)
+    elif reference.in_use:
+        label = reference.name or reference.value
+        message = f"“{reference.node}” of “{item.name}” uses the data table “{label}”, which is not known to be here."
+        plan.warnings.append(_told(item, reference, "data_table_missing", message))
+
+
 def _check_credential(
     plan: Plan, item: Planned, reference: Reference, book: CredentialBook, same_environment: bool
 ) -> None:
     kind, by_id = reference.credential_type, (reference.credential_type, reference.value)
+    if not reference.in_use:
+        return
     mapped = book.mapped.get(by_id) or book.mapped.get((kind, reference.name))
     if mapped is not None:
         plan.credentials[by_id] = mapped

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
-from workflows import identity
+from workflows import identity, surroundings
 from workflows.content import ContentError, parse
 from workflows.gateway import client_for, environment_by_id
 from workflows.identity import SeenWorkflow
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
+from workflows.normalization import DATA_TABLE
 from workflows.references import CredentialRef
 
 from . import services
@@ -163,10 +164,12 @@ def credential_book(
         rows = [(c["type"], c["name"], c["id"]) for c in listed]
     else:
         rows = list(
-            KnownCredential.objects.filter(environment_id=environment.pk).values_list(
+            KnownCredential.objects.filter(environment_id=environment.pk, is_gone=False).values_list(
                 "credential_type", "name", "credential_id"
             )
         )
+    around = surroundings.stored(environment.tenant_id, environment.pk)
+    rows += [(DATA_TABLE, table.name, table.id) for table in around.data_tables or ()]
     by_name: dict[tuple[str, str], tuple[str, ...]] = {}
     for kind, name, ident in rows:
         by_name[kind, name] = (*by_name.get((kind, name), ()), ident)
@@ -176,9 +179,9 @@ def credential_book(
             source_environment_id=snapshot.environment_id, target_environment_id=environment.pk
         ):
             target = CredentialRef(id=m.target_credential_id, name=m.target_name)
-            mapped[m.credential_type, m.source_name] = target
             if m.source_credential_id:
                 mapped[m.credential_type, m.source_credential_id] = target
+            mapped.setdefault((m.credential_type, m.source_name), target)
     return CredentialBook(
         ids=frozenset((kind, ident) for kind, _, ident in rows),
         by_name=by_name,

@@ -286,7 +286,7 @@ class _Making:
         stand_ins = {
             (r.credential_type, r.value): self.credentials[r.credential_type, r.value]
             for r in references(content)
-            if r.kind == "credential" and (r.credential_type, r.value) in self.credentials
+            if r.kind in ("credential", "data_table") and (r.credential_type, r.value) in self.credentials
         }
 
         def load() -> dict[str, Any]:

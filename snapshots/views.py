@@ -268,6 +268,7 @@ def _one(
             before_keys=before_keys,
             after_keys=after_keys,
             view=view,
+            across=right is not None and right.environment_id != left.environment_id,
         ),
         "key": key,
         "name": name,

@@ -2,7 +2,8 @@
 And drift of every kind: found, put back or approved, and a snapshot restored over it.
 
 Against the sandbox always (with generated workflows where the folder of real ones is missing), and against real n8n
-instances with ``--n8n=live`` or OPSCONSOLE_LIVE_N8N=1. What n8n itself adds to a workflow must not count as drift.
+instances with ``--n8n=live`` or OPSCONSOLE_LIVE_N8N=1 (the oldest and the newest version).
+What n8n itself adds to a workflow must not count as drift.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from operations import engine
 from operations.models import Operation
 from opsconsole.core import crypto
 from sandbox.generate import estate
+from sandbox.live import LiveN8n
 from sandbox.testing import SandboxServer
 from snapshots.models import Snapshot
 from snapshots.services import start_capture, verify_snapshot
@@ -69,15 +71,8 @@ def sandboxes() -> Iterator[tuple[Place, Place]]:
 
 
 @pytest.fixture(scope="module")
-def real_instances(request: pytest.FixtureRequest) -> Iterator[tuple[Place, Place]]:
-    from sandbox.live import LiveN8n, install_folder, installed
-
-    required = "1" in (os.environ.get("OPSCONSOLE_LIVE_N8N"), os.environ.get("OPSCONSOLE_REQUIRE_N8N"))
-    if request.config.getoption("--n8n") != "live" and not required:
-        pytest.skip("real n8n only with --n8n=live")
-    if not installed(install_folder()):
-        pytest.fail("a real n8n was asked for and none is installed: run script/n8n install")
-    with LiveN8n(2) as instances:
+def real_instances(n8n_version: str) -> Iterator[tuple[Place, Place]]:
+    with LiveN8n(2, version=n8n_version) as instances:
         yield tuple(Place(i.base_url, i.api_key) for i in instances)  # type: ignore[misc]
 
 
@@ -102,7 +97,8 @@ def _there_and_back(tenant: Any, origin: Place, empty: Place) -> None:
     assert _drifted(environment) == []
 
     _move(environment, empty)
-    restored = _drive(start_restore(**_in(environment), snapshot_id=first.pk, requested_by=None))
+    # Nobody has the credentials that these workflows name; an n8n that lists its own lets the console see that.
+    restored = _drive(start_restore(**_in(environment), snapshot_id=first.pk, requested_by=None, skip_validation=True))
     assert restored.result["counts"]["created"] == len(workflows)
     assert restored.result["proof"]["equal"] is True
 

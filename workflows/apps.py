@@ -16,6 +16,7 @@ class WorkflowsConfig(AppConfig):
             access,
             handlers,  # noqa: F401  (registers the kinds of work)
         )
+        from .executions import handlers as execution_handlers  # noqa: F401
         from .leaving import forget_environment_grants
         from .shell import environment_chips
 

@@ -17,8 +17,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -68,12 +69,21 @@ class ContentError(OpsError):
 
 
 class LiveVersion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The version that n8n runs, as it tells of it: ``authors`` are names; ``published_at`` is ISO 8601."""
+    """The version that n8n runs, as it tells of it: ``authors`` are names; ``saved_at`` is when its content
+    was saved (ISO 8601)."""
 
     version_id: str
     authors: str = ""
     name: str = ""
-    published_at: str = ""
+    saved_at: str = ""
+
+    @property
+    def saved(self) -> datetime | None:
+        """``saved_at`` as a moment, where n8n told one that can be read."""
+        try:
+            return datetime.fromisoformat(self.saved_at)
+        except ValueError:
+            return None
 
     def to_json(self) -> dict[str, str]:
         """As stored; what is empty is left out."""
@@ -108,7 +118,7 @@ def live_version(raw: Mapping[str, Any]) -> LiveVersion | None:
     told: Mapping[str, Any] = version if isinstance(version, dict) else {}
     texts = {name: told[name] for name in ("authors", "name") if isinstance(told.get(name), str)}
     at = told.get("createdAt")
-    return LiveVersion(version_id=ident, published_at=at if isinstance(at, str) else "", **texts)
+    return LiveVersion(version_id=ident, saved_at=at if isinstance(at, str) else "", **texts)
 
 
 def is_archived(raw: Mapping[str, Any]) -> bool:
@@ -231,26 +241,43 @@ def parse(data: bytes, *, limit: int = PARSE_LIMIT) -> dict[str, Any]:
 class Fingerprint:
     """A hash of behaviour in which references are still open.
 
-    `body` covers all but the references; `workflow_refs` are ids in the environment the workflow comes from and
-    `credential_names` the names there, both in the order of their places.
+    `body` covers all but the references; `workflow_refs` are ids in the environment the workflow comes from.
+    `credential_names`, `credential_ids` and `credential_types` are those of credentials and data tables there; all in
+    the order of their places. An id is empty where the workflow does not hold one.
     """
 
     version: int
     body: str
     workflow_refs: tuple[str, ...]
     credential_names: tuple[str, ...] = ()
+    credential_ids: tuple[str, ...] = ()
+    credential_types: tuple[str, ...] = ()
 
     def content_hash(self, key_by_workflow_id: Mapping[str, str] | None = None) -> str:
-        """64 hex digits. Equal where behaviour is equal and references lead to the same workflows and credentials."""
-        return self._hash(key_by_workflow_id or {}, self.credential_names)
+        """64 hex digits. Equal where behaviour is equal and references lead to the same workflows and credentials.
+
+        Credentials go by their ids: n8n rewrites the names that a node keeps of them whenever it saves one.
+        """
+        return self._hash(key_by_workflow_id or {}, self._own())
 
     def comparable_hash(self, key_by_workflow_id: Mapping[str, str] | None = None) -> str:
         """As `content_hash`, with credentials by their type only: equal across environments."""
         return self._hash(key_by_workflow_id or {}, None)
 
+    def named_hash(self, key_by_workflow_id: Mapping[str, str] | None = None) -> str:
+        """As `content_hash`, with credentials by the names that nodes keep of them."""
+        return self._hash(key_by_workflow_id or {}, self.credential_names)
+
     def missing(self, key_by_workflow_id: Mapping[str, str]) -> list[str]:
         """Ids of workflows that are referred to and not in the mapping."""
         return [ref for ref in dict.fromkeys(self.workflow_refs) if ref not in key_by_workflow_id]
+
+    def _own(self) -> tuple[str, ...]:
+        if self.version < 2:
+            return self.credential_names
+        return tuple(
+            f"id:{i}" if i else f"name:{n}" for n, i in zip(self.credential_names, self.credential_ids, strict=True)
+        )
 
     def _hash(self, keys: Mapping[str, str], credentials: tuple[str, ...] | None) -> str:
         refs = [f"key:{keys[ref]}" if ref in keys else f"missing:{ref}" for ref in self.workflow_refs]
@@ -264,13 +291,17 @@ def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
     """
     refs: list[str] = []
     names: list[str] = []
+    ids: list[str] = []
+    kinds: list[str] = []
 
     def workflow_ref(ref: str) -> dict[str, int]:
         refs.append(ref)
         return {"$workflow": len(refs) - 1}
 
-    def credential_ref(_kind: str, name: str) -> int:
+    def credential_ref(kind: str, name: str, ident: str) -> int:
+        kinds.append(kind)
         names.append(name)
+        ids.append(ident)
         return 0
 
     try:
@@ -283,7 +314,8 @@ def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
         raise ContentError("A part of it does not have the shape that it has in a workflow.") from exc
     except RecursionError as exc:
         raise ContentError("It is nested too deeply.") from exc
-    return Fingerprint(NORMALIZATION_VERSION, hashlib.sha256(data).hexdigest(), tuple(refs), tuple(names))
+    digest = hashlib.sha256(data).hexdigest()
+    return Fingerprint(NORMALIZATION_VERSION, digest, tuple(refs), tuple(names), tuple(ids), tuple(kinds))
 
 
 def content_hash(content: Mapping[str, Any], key_by_workflow_id: Mapping[str, str] | None = None) -> str:
@@ -291,11 +323,16 @@ def content_hash(content: Mapping[str, Any], key_by_workflow_id: Mapping[str, st
     return fingerprint(content).content_hash(key_by_workflow_id)
 
 
-def normalize(content: Mapping[str, Any], key_by_workflow_id: Mapping[str, str] | None = None) -> dict[str, Any]:
+def normalize(
+    content: Mapping[str, Any],
+    key_by_workflow_id: Mapping[str, str] | None = None,
+    *,
+    called: Callable[[str, str, str], str] = lambda _kind, name, _id: name,
+) -> dict[str, Any]:
     """Return behaviour only, as plain data: `name`, `nodes` (by name), `connections`, `settings`.
 
     References to workflows are `{"$workflow": n}` in the order of their places; with a mapping, `key:<key>` or
-    `missing:<id>` instead. Credentials are `{type: name}`.
+    `missing:<id>` instead. Credentials are `{type: name}`, or what `called(type, name, id)` makes of them.
     """
     count = 0
 
@@ -306,7 +343,7 @@ def normalize(content: Mapping[str, Any], key_by_workflow_id: Mapping[str, str] 
         count += 1
         return {"$workflow": count - 1}
 
-    return tidy(view(content, workflow_ref, lambda _kind, name: name))
+    return tidy(view(content, workflow_ref, called))
 
 
 def warnings(content: Mapping[str, Any]) -> list[dict[str, str]]:

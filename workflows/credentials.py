@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from opsconsole.core import clock
 from opsconsole.core.errors import NotFound
@@ -34,6 +35,8 @@ class CredentialRow:
     suggestion: KnownCredential | None = None
     choices: list[KnownCredential] = field(default_factory=list)
     namesakes: int = 0
+    also_named: list[str] = field(default_factory=list)
+    is_gone: bool = False
 
     @property
     def state(self) -> str:
@@ -48,33 +51,39 @@ def credential_rows(
     *, source_environment_id: uuid.UUID, target_environment_id: uuid.UUID, limit: int = SHOWN
 ) -> list[CredentialRow]:
     """The source's credentials, those without a stand-in first. Needs the tenant's scope; three queries."""
-    known = list(
-        KnownCredential.objects.filter(environment_id=source_environment_id).order_by("credential_type", "name")[:limit]
-    )
+    here = KnownCredential.objects.filter(environment_id=source_environment_id).exclude(is_gone=True, uses=0)
+    known = list(here.order_by("credential_type", "name")[:limit])
     choices: dict[str, list[KnownCredential]] = defaultdict(list)
-    target = KnownCredential.objects.filter(environment_id=target_environment_id)
+    target = KnownCredential.objects.filter(environment_id=target_environment_id, is_gone=False)
     for credential in target.order_by("name")[: limit * 4]:
         choices[credential.credential_type].append(credential)
-    mapped = {
-        (m.credential_type, m.source_name): m
-        for m in CredentialMapping.objects.filter(
-            source_environment_id=source_environment_id, target_environment_id=target_environment_id
-        )
-    }
+    mappings = CredentialMapping.objects.filter(
+        source_environment_id=source_environment_id, target_environment_id=target_environment_id
+    )
+    mapped, by_name = {}, {}
+    for mapping in mappings:
+        if mapping.source_credential_id:
+            mapped[mapping.credential_type, mapping.source_credential_id] = mapping
+        else:
+            by_name[mapping.credential_type, mapping.source_name] = mapping
     rows = []
     for credential in known:
         offered = choices[credential.credential_type]
-        alike = [c for c in offered if same_name(c.name) == same_name(credential.name)]
+        called = {same_name(name) for name in (credential.name, *credential.also_named)}
+        alike = [c for c in offered if same_name(c.name) in called]
         rows.append(
             CredentialRow(
                 credential_type=credential.credential_type,
                 name=credential.name,
                 credential_id=credential.credential_id,
                 uses=credential.uses,
-                mapping=mapped.get((credential.credential_type, credential.name)),
+                mapping=mapped.get((credential.credential_type, credential.credential_id))
+                or by_name.get((credential.credential_type, credential.name)),
                 suggestion=alike[0] if len(alike) == 1 else None,
                 choices=offered,
                 namesakes=len(alike),
+                also_named=list(credential.also_named),
+                is_gone=credential.is_gone,
             )
         )
     order = {"open": 0, "ambiguous": 1, "suggested": 2, "mapped": 3}
@@ -93,7 +102,10 @@ def save_mapping(
     target_credential_id: str,
     by: User | None,
 ) -> CredentialMapping:
-    """Make or replace the stand-in of one credential. Raises ``MappingInvalid`` or ``NotFound``."""
+    """Make or replace the stand-in of one credential, known by its id, or by its name where no id is given.
+
+    Raises ``MappingInvalid`` or ``NotFound``.
+    """
     values = {
         "credential_type": credential_type.strip(),
         "source_name": source_name,
@@ -111,14 +123,18 @@ def save_mapping(
         wanted = {source_environment_id, target_environment_id}
         if Environment.objects.filter(pk__in=wanted).count() != len(wanted):
             raise NotFound
+        identity = source_credential_id.strip()[:64]
+        known_by: dict[str, Any] = {"source_credential_id": identity} | (
+            {} if identity else {"source_name": source_name}
+        )
         mapping, _ = CredentialMapping.objects.update_or_create(
             tenant_id=tenant_id,
             source_environment_id=source_environment_id,
             target_environment_id=target_environment_id,
             credential_type=values["credential_type"],
-            source_name=source_name,
+            **known_by,
             defaults={
-                "source_credential_id": source_credential_id[:64],
+                "source_name": source_name,
                 "target_name": values["target_name"],
                 "target_credential_id": values["target_credential_id"],
                 "created_by": by,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .content import fingerprint, normalize
+from .credential_labels import credential_labels
 from .diff_nodes import match, node_changed, node_gone, node_new
 from .diff_values import ABSENT, RANK, Change, Part, Severity, text_of
 from .normalization import STICKY
@@ -67,15 +68,22 @@ def diff_workflows(
     *,
     before_keys: Mapping[str, str] | None = None,
     after_keys: Mapping[str, str] | None = None,
+    across: bool = False,
 ) -> WorkflowDiff:
     """Compare two portable workflows; None stands for 'does not exist'.
+
+    With ``across`` they come from two environments: credentials, whose ids differ there, go by name then.
 
     The mappings (workflow id to canonical key) belong to the environment of each side. With them, a reference to the
     same canonical workflow is no change whatever its ids; the result is empty if and only if the hashes are equal.
     """
     if before is None or after is None:
         return _one_sided(before, after)
-    old, new = normalize(before, before_keys or {}), normalize(after, after_keys or {})
+    called = (lambda _kind, name, _id: name) if across else credential_labels(before, after)
+    old, new = (
+        normalize(before, before_keys or {}, called=called),
+        normalize(after, after_keys or {}, called=called),
+    )
     changes: list[Change] = []
     if old["name"] != new["name"]:
         sentence = f"The workflow was renamed from “{old['name']}” to “{new['name']}”."
@@ -91,7 +99,13 @@ def diff_workflows(
     changes += _connections(old["connections"], new["connections"], {a["name"]: b["name"] for a, b in pairs}, ids)
     changes += _settings(old["settings"], new["settings"])
     changed = any(c.behaviour for c in changes)
-    if not changed and fingerprint(before).content_hash(before_keys) != fingerprint(after).content_hash(after_keys):
+    marks = fingerprint(before), fingerprint(after)
+    hashes = (
+        (marks[0].named_hash(before_keys), marks[1].named_hash(after_keys))
+        if across
+        else (marks[0].content_hash(before_keys), marks[1].content_hash(after_keys))
+    )
+    if not changed and hashes[0] != hashes[1]:
         sentence = "The content differs in a way that has no name of its own; compare the JSON."
         changes.append(Change("changed", "other", "Content", sentence, severity="medium"))
         changed = True

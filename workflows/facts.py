@@ -87,14 +87,11 @@ def loaded_facts(stored: Any) -> Facts | None:
 
 def changes(before: Facts, after: Facts, *, defaults: Mapping[str, Any] | None = None) -> list[FactChange]:
     """What differs. A setting that only one side has, with the instance's learnt default as its value, does not."""
-    found = [
-        FactChange(kind, kind, was, now)
-        for kind, was, now in (
-            ("archived", before.archived, after.archived),
-            ("tags", sorted(before.tags), sorted(after.tags)),
-        )
-        if was != now
-    ]
+    found = []
+    if before.archived != after.archived:
+        found.append(FactChange("archived", "archived", before.archived, after.archived))
+    if sorted(before.tags) != sorted(after.tags):
+        found.append(FactChange("tags", "tags", sorted(before.tags), sorted(after.tags)))
     for kind, was, now in (
         ("description", before.description, after.description),
         ("folder", before.folder, after.folder),

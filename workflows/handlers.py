@@ -9,6 +9,7 @@ from operations.handlers import register
 from opsconsole.core import crypto
 
 from . import gateway, services
+from .surroundings import refresh
 
 
 @register
@@ -35,6 +36,8 @@ class TestConnection:
         report = run.step("check", f"Look at {environment.base_url}", look)
         with run.fenced():
             services.store_connection_report(environment_id=environment.pk, report=report, key_token=token)
+        if report.get("ok"):
+            run.step("around", f"Look around {environment.name}", lambda: {"reached": refresh(environment).reached})
         fault = next((check for check in report.get("checks", ()) if check.get("state") == "failed"), None)
         return {
             "ok": bool(report.get("ok")),

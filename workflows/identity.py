@@ -138,14 +138,24 @@ def stored_fingerprint(
 
 
 def _stored(of: Fingerprint) -> dict[str, Any]:
-    return {"v": of.version, "body": of.body, "refs": list(of.workflow_refs), "creds": list(of.credential_names)}
+    return {
+        "v": of.version,
+        "body": of.body,
+        "refs": list(of.workflow_refs),
+        "creds": list(of.credential_names),
+        "cred_ids": list(of.credential_ids),
+        "cred_types": list(of.credential_types),
+    }
 
 
 def loaded_fingerprint(stored: Mapping[str, Any] | None) -> Fingerprint | None:
     """The fingerprint behind ``stored_fingerprint``'s JSON, or None."""
     if not stored:
         return None
-    return Fingerprint(stored["v"], stored["body"], tuple(stored["refs"]), tuple(stored["creds"]))
+    names = tuple(stored["creds"])
+    ids = tuple(stored["cred_ids"]) if "cred_ids" in stored else ("",) * len(names)
+    kinds = tuple(stored.get("cred_types") or ())
+    return Fingerprint(stored["v"], stored["body"], tuple(stored["refs"]), names, ids, kinds)
 
 
 def record_credentials(
@@ -159,12 +169,20 @@ def record_credentials(
 ) -> int:
     """Take down which credentials were met (type, name, id), once per use; how many different ones.
 
-    n8n renames lazily: where one id comes under several names, the most used name is kept.
+    n8n renames lazily: where one id comes under several names, the most used name is kept, unless the instance's own
+    list has told it; the others are kept beside it.
     """
     names: dict[tuple[str, str], Counter[str]] = {}
     for kind, name, ident in used:
         names.setdefault((kind[:120], ident[:64]), Counter())[name[:200]] += 1
     with tenant_scope(tenant_id):
+        here = KnownCredential.objects.filter(environment_id=environment_id)
+        told = {
+            (kind, ident): name
+            for kind, ident, name in here.filter(source="listed").values_list(
+                "credential_type", "credential_id", "name"
+            )
+        }
         if complete and source == "seen":
             KnownCredential.objects.filter(environment_id=environment_id, uses__gt=0).update(uses=0)
         KnownCredential.objects.bulk_create(
@@ -174,7 +192,8 @@ def record_credentials(
                     environment_id=environment_id,
                     credential_type=kind,
                     credential_id=ident,
-                    name=counts.most_common(1)[0][0],
+                    name=told.get((kind, ident)) or counts.most_common(1)[0][0],
+                    also_named=[] if (kind, ident) in told else [n for n, _ in counts.most_common()[1:9]],
                     source=source,
                     uses=counts.total() if source == "seen" else 0,
                     last_seen_at=seen_at,
@@ -184,9 +203,46 @@ def record_credentials(
             batch_size=BATCH,
             update_conflicts=True,
             unique_fields=["environment", "credential_type", "credential_id"],
-            update_fields=["name", "last_seen_at", *(["uses"] if source == "seen" else ["source"])],
+            update_fields=["name", "also_named", "last_seen_at", *(["uses"] if source == "seen" else ["source"])],
         )
     return len(names)
+
+
+def record_listed_credentials(
+    *, tenant_id: uuid.UUID, environment_id: uuid.UUID, listed: Iterable[Mapping[str, Any]], seen_at: datetime
+) -> None:
+    """Take down the instance's own list (``{id, name, type}`` each): what is not on it is gone."""
+    rows = {(str(c["type"])[:120], str(c["id"])[:64]): str(c["name"]).replace("\0", "")[:200] for c in listed}
+    with tenant_scope(tenant_id):
+        here = KnownCredential.objects.filter(environment_id=environment_id)
+        found = list(here.values_list("pk", "credential_type", "credential_id", "name", "source", "is_gone"))
+        as_told = {
+            (kind, ident)
+            for _, kind, ident, name, source, is_gone in found
+            if source == "listed" and not is_gone and rows.get((kind, ident)) == name
+        }
+        gone = [pk for pk, kind, ident, *_, is_gone in found if (kind, ident) not in rows and not is_gone]
+        if gone:
+            here.filter(pk__in=gone).update(is_gone=True)
+        KnownCredential.objects.bulk_create(
+            [
+                KnownCredential(
+                    tenant_id=tenant_id,
+                    environment_id=environment_id,
+                    credential_type=kind,
+                    credential_id=ident,
+                    name=name,
+                    source="listed",
+                    last_seen_at=seen_at,
+                )
+                for (kind, ident), name in rows.items()
+                if (kind, ident) not in as_told
+            ],
+            batch_size=BATCH,
+            update_conflicts=True,
+            unique_fields=["environment", "credential_type", "credential_id"],
+            update_fields=["name", "also_named", "source", "is_gone", "last_seen_at"],
+        )
 
 
 from .linking import (  # noqa: E402  (offered here: one door to identities)
@@ -220,6 +276,7 @@ __all__ = [
     "mark_deleted",
     "on_relinked",
     "record_credentials",
+    "record_listed_credentials",
     "restore_ignored",
     "seen_workflow",
     "separate",

@@ -16,9 +16,11 @@ from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
 from . import credentials as stand_ins
-from . import identity, selectors
+from . import identity, selectors, surroundings
+from .around_pairs import groups
 from .forms import CredentialForm
-from .models import Environment, MapStatus, WorkflowEnvMap
+from .models import CredentialMapping, Environment, MapStatus, WorkflowEnvMap
+from .normalization import DATA_TABLE
 from .permissions import may_operate, require_operate
 from .views import is_partial
 
@@ -123,7 +125,15 @@ def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 def _stand_ins(visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
     rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
+    mapped = {
+        m.source_credential_id: (m.target_credential_id, m.target_name)
+        for m in CredentialMapping.objects.filter(
+            source_environment=source, target_environment=target, credential_type=DATA_TABLE
+        )
+    }
+    around = [surroundings.stored(visit.tenant.pk, side.pk) for side in (source, target)]
     return {
+        "groups": groups(around[0], around[1], mapped),
         "target": target,
         "rows": rows,
         "suggested": sum(row.state == "suggested" for row in rows),

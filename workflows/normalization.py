@@ -6,6 +6,8 @@ a new `NORMALIZATION_VERSION`. Hashes of different versions are never equal and 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
@@ -21,9 +23,34 @@ WORKFLOW_CALLERS = frozenset(
         "n8n-nodes-base.executeWorkflow",
         "@n8n/n8n-nodes-langchain.toolWorkflow",
         "@n8n/n8n-nodes-langchain.retrieverWorkflow",
+        "n8n-nodes-base.executeWorkflowTool",
+        "n8n-nodes-base.n8n",
+        "n8n-nodes-base.n8nTool",
     }
 )
 """Types of nodes whose `parameters.workflowId` names another workflow."""
+
+N8N_NODES = frozenset({"n8n-nodes-base.n8n", "n8n-nodes-base.n8nTool"})
+"""They speak to the API of an n8n, which may be another one."""
+
+DATA_TABLE_NODES = frozenset(
+    {
+        "n8n-nodes-base.dataTable",
+        "n8n-nodes-base.dataTableTool",
+        "n8n-nodes-base.evaluation",
+        "n8n-nodes-base.evaluationTrigger",
+    }
+)
+"""Types of nodes whose `parameters.dataTableId` names a data table."""
+
+DATA_TABLE = "dataTable"
+"""What stands for a credential's type where a data table is meant."""
+
+_REFERRING = WORKFLOW_CALLERS | DATA_TABLE_NODES
+
+# An expression that is nothing but a word: `={{ "abc" }}`, `={{ 12 }}`, `=abc`; ids yet to be given hold a colon.
+_LITERAL = re.compile(r"""=\s*(?:\{\{\s*(?:(["'`])([\w:-]+)\1|(\d+))\s*;?\s*\}\}|([\w:-]+))\s*""")
+_IN_ADDRESS = re.compile(r"/workflow/([\w:-]+)")
 
 SETTING_DEFAULTS: Mapping[str, Any] = {
     "executionOrder": "v0",
@@ -62,7 +89,7 @@ _ADDRESSED_BY_WEBHOOK_ID = (
 )
 
 WorkflowRef = Callable[[str], Any]
-CredentialRef = Callable[[str, str], Any]
+CredentialRef = Callable[[str, str, str], Any]
 
 
 def is_workflow_id(value: object) -> bool:
@@ -72,17 +99,99 @@ def is_workflow_id(value: object) -> bool:
     )
 
 
+def id_span(value: object) -> tuple[str, int, int] | None:
+    """The id that a parameter holds, and where in its text: plain, or as an expression that is a literal.
+
+    None for nothing, and for expressions that are worked out at run time.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value), 0, len(str(value))
+    if not isinstance(value, str) or not value.strip():
+        return None
+    if not value.startswith("="):
+        found = value.strip()
+        start = value.index(found)
+        return found, start, start + len(found)
+    literal = _LITERAL.fullmatch(value)
+    if literal is None or literal.lastindex is None:
+        return None
+    group = literal.lastindex
+    return literal[group], literal.start(group), literal.end(group)
+
+
+def place_of_call(node: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The path below `parameters` at which `node` names a workflow that it calls or asks for, or None."""
+    kind, parameters = node.get("type"), node.get("parameters")
+    if kind not in WORKFLOW_CALLERS or not isinstance(parameters, dict):
+        return None
+    if kind in N8N_NODES:
+        resource = parameters.get("resource", "workflow")
+        path = ("filters", "workflowId") if resource == "execution" else ("workflowId",)
+        if resource not in ("workflow", "execution") or not isinstance(parameters.get(path[0]), dict | str | int):
+            return None
+    elif parameters.get("source", "database") != "database":
+        return None
+    else:
+        path = ("workflowId",)
+    holder = parameters if len(path) == 1 else parameters[path[0]]
+    return path if isinstance(holder, dict) else None
+
+
 def called_workflow(node: Mapping[str, Any]) -> str | None:
     """The id of the workflow which `node` calls, if it names one."""
-    if node.get("type") not in WORKFLOW_CALLERS:
+    path = place_of_call(node)
+    if path is None:
         return None
+    value: Any = node["parameters"]
+    for part in path:
+        value = value.get(part)
+    found = locator_span(value)
+    return found[0] if found else None
+
+
+def locator_span(value: Any) -> tuple[str, int, int] | None:
+    """As `id_span`, of a resource locator (`{__rl, mode, value}`) or a plain value."""
+    if not isinstance(value, dict):
+        return id_span(value)
+    inside = value.get("value")
+    if value.get("mode") == "url" and isinstance(inside, str):
+        match = _IN_ADDRESS.search(inside)
+        return (match[1], match.start(1), match.end(1)) if match else None
+    return id_span(inside)
+
+
+def embedded_workflow(node: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The workflow that a caller carries as JSON in its own parameters, or None where there is none to be read."""
     parameters = node.get("parameters")
-    if not isinstance(parameters, dict) or parameters.get("source", "database") != "database":
+    if not isinstance(parameters, dict) or parameters.get("source") != "parameter":
         return None
-    value = parameters.get("workflowId")
-    if isinstance(value, dict):
-        value = value.get("value")
-    return str(value).strip() if is_workflow_id(value) else None
+    found = parameters.get("workflowJson")
+    if isinstance(found, str):
+        try:
+            found = json.loads(found.removeprefix("="))
+        except (ValueError, RecursionError):
+            return None
+    nodes = found.get("nodes") if isinstance(found, dict) else None
+    if not isinstance(nodes, list) or not all(map(_is_node, nodes)):
+        return None
+    return found
+
+
+def _is_node(node: Any) -> bool:
+    return isinstance(node, dict) and all(isinstance(node.get(k) or {}, dict) for k in ("parameters", "credentials"))
+
+
+def data_table(node: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Id and remembered name of the data table which `node` uses by id; None where it goes by name, or by nothing."""
+    parameters = node.get("parameters")
+    if node.get("type") not in DATA_TABLE_NODES or not isinstance(parameters, dict):
+        return None
+    locator = parameters.get("dataTableId")
+    if isinstance(locator, dict) and locator.get("mode") == "name":
+        return None
+    found = locator_span(locator)
+    label = locator.get("cachedResultName") if isinstance(locator, dict) else None
+    return (found[0], label if isinstance(label, str) else "") if found else None
 
 
 def caller_ids(settings: Mapping[str, Any]) -> list[str]:
@@ -96,8 +205,8 @@ def caller_ids(settings: Mapping[str, Any]) -> list[str]:
 def view(portable: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: CredentialRef) -> dict[str, Any]:
     """Return the behaviour of `portable`, sharing its values (nothing is copied that is not changed).
 
-    `workflow_ref(id)` and `credential_ref(type, name)` are called in a fixed order (nodes by name, then settings)
-    and give what stands in the place of a reference.
+    `workflow_ref(id)` and `credential_ref(type, name, id)` are called in a fixed order (nodes by name, then settings)
+    and give what stands in the place of a reference. A data table goes by the latter, as type `DATA_TABLE`.
     """
     nodes = [n for n in portable.get("nodes") or () if n.get("type") != STICKY]
     names = [n.get("name") for n in nodes]
@@ -139,13 +248,42 @@ def _node(node: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: Cr
         "typeVersion": get("typeVersion") or 1,
         "parameters": as_saved(kind, get("typeVersion"), get("parameters") or {}),
     }
-    if kind in WORKFLOW_CALLERS:
-        called = called_workflow(node)
-        if called is not None:
-            out["parameters"] = {**out["parameters"], "workflowId": workflow_ref(called)}
+    if kind in _REFERRING:
+        out["parameters"] = _referring(node, out["parameters"], workflow_ref, credential_ref)
     if not _SELDOM.isdisjoint(node):
         _add_seldom(node, out, credential_ref)
     return out
+
+
+def _referring(
+    node: Mapping[str, Any], parameters: dict[str, Any], workflow_ref: WorkflowRef, credential_ref: CredentialRef
+) -> dict[str, Any]:
+    """The parameters of a node that may refer to a workflow or a data table, with what stands for these."""
+    table = data_table(node)
+    if table is not None:
+        return {**parameters, "dataTableId": {"$table": credential_ref(DATA_TABLE, table[1], table[0])}}
+    called = called_workflow(node)
+    if called is not None:
+        path = place_of_call(node) or ("workflowId",)
+        if len(path) == 1:
+            return {**parameters, path[0]: workflow_ref(called)}
+        return {**parameters, path[0]: {**parameters[path[0]], path[1]: workflow_ref(called)}}
+    embedded = embedded_workflow(node)
+    if embedded is None:
+        return parameters
+    nodes = []
+    for inner in embedded["nodes"]:
+        kept = dict(inner)
+        if inner.get("type") in _REFERRING:
+            kept["parameters"] = _referring(inner, inner.get("parameters") or {}, workflow_ref, credential_ref)
+        if inner.get("credentials"):
+            kept["credentials"] = _credentials(inner["credentials"], credential_ref)
+        nodes.append(kept)
+    return {**parameters, "workflowJson": {**embedded, "nodes": nodes}}
+
+
+def _credentials(credentials: Mapping[str, Any], credential_ref: CredentialRef) -> dict[str, Any]:
+    return {key: credential_ref(key, *credential_name_id(credentials[key])) for key in sorted(credentials)}
 
 
 def _add_seldom(node: Mapping[str, Any], out: dict[str, Any], credential_ref: CredentialRef) -> None:
@@ -164,18 +302,17 @@ def _add_seldom(node: Mapping[str, Any], out: dict[str, Any], credential_ref: Cr
         out["onError"] = on_error
     credentials = get("credentials")
     if credentials:
-        out["credentials"] = {
-            key: credential_ref(key, _credential_name(credentials[key])) for key in sorted(credentials)
-        }
+        out["credentials"] = _credentials(credentials, credential_ref)
     webhook = get("webhookId")
     if webhook and out["type"] in _ADDRESSED_BY_WEBHOOK_ID and not _fixed_path(out["parameters"]):
         out["webhookId"] = webhook
 
 
-def _credential_name(value: Any) -> str:
+def credential_name_id(value: Any) -> tuple[str, str]:
+    """The name and the id that a node keeps of a credential; either may be empty."""
     if isinstance(value, dict):
-        return str(value.get("name") or "")
-    return value if isinstance(value, str) else ""
+        return str(value.get("name") or ""), str(value.get("id") or "")
+    return value if isinstance(value, str) else "", ""
 
 
 def _fixed_path(parameters: Mapping[str, Any]) -> bool:

@@ -25,13 +25,14 @@ def diff_context(
     before_keys: Mapping[str, str] | None = None,
     after_keys: Mapping[str, str] | None = None,
     view: str = "graph",
+    across: bool = False,
 ) -> dict[str, Any]:
     """The context of ``workflows/_diff.html``: two portable workflows, None for 'does not exist'.
 
     ``view`` is graph (overlay beside the list of changes), raw (both sides as JSON) or behaviour (both sides as they
-    are compared). The graph is drawn only for the first.
+    are compared). The graph is drawn only for the first. ``across``: the sides are two environments.
     """
-    diff = diff_workflows(before, after, before_keys=before_keys, after_keys=after_keys)
+    diff = diff_workflows(before, after, before_keys=before_keys, after_keys=after_keys, across=across)
     context: dict[str, Any] = {
         "diff": diff,
         "left_label": left_label,

@@ -16,8 +16,9 @@ from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.scope import tenant_scope
 
-from . import live, selectors, services
-from .models import Environment, environment_row
+from . import live, selectors, services, surroundings
+from .credentials import SHOWN
+from .models import Environment, KnownCredential, environment_row
 from .permissions import require_operate
 
 router = Router()
@@ -141,6 +142,32 @@ def test_connection(request: HttpRequest, environment_id: uuid.UUID, wait: float
             "report": environment.connection_report if not operation.is_open else None,
         },
     )
+
+
+@router.get("/environments/{environment_id}/surroundings", summary="Data tables, variables, packages and credentials")
+def get_surroundings(request: HttpRequest, environment_id: uuid.UUID) -> dict[str, Any]:
+    """As last seen. Of variables only the names are told, of credentials never a secret."""
+    visit = visit_for_object(request, Environment, environment_id)
+    with tenant_scope(visit.tenant.pk):
+        around = surroundings.stored(visit.tenant.pk, selectors.environment_or_404(environment_id).pk)
+        known = KnownCredential.objects.filter(environment_id=environment_id).order_by("credential_type", "name", "pk")
+        rows = [
+            {
+                "id": row.credential_id,
+                "name": row.name,
+                "type": row.credential_type,
+                "also_named": row.also_named,
+                "known_from": row.source,
+                "uses": row.uses,
+                "is_gone": row.is_gone,
+                "needs_secret": row.needs_secret,
+                "test": row.test_state or "not_tested",
+            }
+            for row in known[:SHOWN]
+        ]
+    found = around.to_dict()
+    found["variables"] = None if around.variables is None else [v.key for v in around.variables]
+    return {"surroundings": found, "credentials": rows}
 
 
 @router.get("/environments/{environment_id}/workflows", summary="The workflows as they are now, asked of n8n")

@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q
@@ -16,6 +16,9 @@ from opsconsole.core.errors import NotFound
 from opsconsole.core.paging import Page, by_name
 
 from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
+
+if TYPE_CHECKING:
+    from .executions.presenting import RunNote
 
 STALE_AFTER = timedelta(hours=24)
 ROWS_AT_MOST = 100
@@ -79,6 +82,7 @@ class Cell:
     place: WorkflowEnvMap | None = None
     previous: Environment | None = None
     notes: tuple[str, ...] = ()
+    runs: RunNote | None = None
 
     @property
     def query(self) -> str:
@@ -175,7 +179,11 @@ def _cell(
     if place.status == MapStatus.UNMAPPED:
         notes.append("not confirmed")
     if place.env_active is False and state != "inactive":
-        notes.append("inactive")
+        notes.append("not published")
+    if place.has_draft:
+        notes.append("draft")
+    if place.is_archived:
+        notes.append("archived")
     if unknown:
         return Cell(environment, "unknown", f"{unknown}; was {why} when last seen", place, before, tuple(notes))
     return Cell(environment, state, why, place, before, tuple(notes))
@@ -189,13 +197,13 @@ def _known_state(
     if place.is_drifted:
         return "drifted", "changed since it was approved"
     if place.is_switched:
-        return "drifted", f"switched {'on' if place.env_active else 'off'} since it was approved"
+        return "drifted", f"{'published' if place.env_active else 'unpublished'} since it was approved"
     if place.git_content_hash is None and place.env_content_hash and environment.baseline_commit_sha:
         return "drifted", "appeared; nobody approved it"
     if previous and place.comparable_hash != previous[1].comparable_hash:
         return "differs", f"another version than {previous[0].name}"
     if place.env_active is False:
-        return "inactive", "as approved, switched off"
+        return "inactive", "as approved, archived" if place.is_archived else "as approved, not published"
     return "in_sync", "as approved"
 
 
@@ -303,6 +311,9 @@ def workflow_dict(place: WorkflowEnvMap) -> dict[str, Any]:
         "drifted": place.is_drifted,
         "node_count": place.node_count,
         "tags": place.env_tags,
+        "archived": place.is_archived,
+        "draft": place.has_draft,
+        "live_version": place.live_version,
         "updated_at": place.content_changed_at,
         "last_seen_at": place.seen_at,
     }

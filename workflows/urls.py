@@ -1,6 +1,6 @@
 """Addresses of the matrix, environments, identities and credentials."""
 
-from django.urls import path
+from django.urls import include, path
 
 from . import access_views, mapping_views, views
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("environments/<uuid:pk>/edit/", views.environment_edit, name="environment-edit"),
     path("environments/<uuid:pk>/archive/", views.environment_archive, name="environment-archive"),
     path("environments/<uuid:pk>/test/", views.environment_test, name="environment-test"),
+    path("environments/<uuid:pk>/executions/", include("workflows.executions.urls")),
     path("environments/<uuid:pk>/mapping/", mapping_views.mapping, name="environment-mapping"),
     path("members/<uuid:user_id>/", access_views.member_access, name="member-access"),
     path("credentials/", mapping_views.credentials, name="credentials"),

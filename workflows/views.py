@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,9 +17,10 @@ from opsconsole.core.errors import Conflict, Invalid
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
-from . import selectors, services
+from . import selectors, services, surroundings
 from .access import only_in
 from .access_views import WORDS
+from .executions.presenting import of_environment, with_runs
 from .forms import EnvironmentForm
 from .models import Environment, EnvironmentKind
 from .permissions import may_operate, require_operate
@@ -54,6 +56,7 @@ def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The tenant's home: every workflow in every environment."""
     q, state = request.GET.get("q", "")[:200], request.GET.get("state", "")
     found = selectors.matrix(q=q, state=state, cursor=request.GET.get("cursor", ""), limit=_limit(request))
+    found = replace(found, rows=with_runs(found.rows))
     context = {
         "matrix": found,
         "environments": found.columns,
@@ -135,8 +138,10 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "report": found.connection_report or {},
         "steps": report_steps(found.connection_report),
         "capabilities": capabilities(found.connection_report),
+        "around": surroundings.stored(visit.tenant.pk, pk),
         "test": test,
         "testing": bool(test and test.is_open),
+        **of_environment(found),
         "schedule": schedule,
         "recent": Operation.objects.filter(environment_id=pk).defer("params", "result").order_by("-created_at")[:8],
         "may_manage": manage,

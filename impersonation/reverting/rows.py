@@ -111,7 +111,8 @@ class CredentialStandIn(RowReverter):
 
     def twin(self, change: Change) -> Row | None:
         was = change.before or {}
-        names = ("source_environment_id", "target_environment_id", "credential_type", "source_name")
+        known_by = "source_credential_id" if was.get("source_credential_id") else "source_name"
+        names = ("source_environment_id", "target_environment_id", "credential_type", known_by)
         found = CredentialMapping.objects.filter(**{name: was.get(name) for name in names}).first()
         return rows_now(self.name, [str(found.pk)]).get(str(found.pk)) if found else None
 
@@ -305,6 +306,7 @@ ROWS: dict[str, RowReverter] = {
         Kept("snapshots", "A snapshot is a record of how it was; it changes nothing."),
         Kept("canonical_workflows", "A key stays reserved: Git's history knows it."),
         Kept("known_credentials", "A note of what was seen; it changes nothing."),
+        Kept("environment_surroundings", "A note of what was seen; it changes nothing."),
         Incidents(),
         *(Elsewhere(table, _MEMBERS) for table in ("users", "memberships", "tenant_grants", "environment_grants")),
         Elsewhere("api_tokens", "Revoke the token on its page."),

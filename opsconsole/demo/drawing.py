@@ -304,4 +304,5 @@ def memory(name: str) -> Node:
 
 
 def tool(name: str, key: str, description: str) -> Node:
-    return Node(name, f"{AI}toolWorkflow", 2, {"description": description}, calls=key)
+    called = re.sub(r"\W+", "_", name.lower())
+    return Node(name, f"{AI}toolWorkflow", 2, {"name": called, "description": description}, calls=key)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Protocol
 
 import httpx
+import yaml
+
+from opsconsole.core import clock
 
 from .catalogue import CREDENTIALS, NAMES
 from .drawing import JSON, Flow, short_id
 
 Change = Callable[[JSON], None]
+CONFLICT = 409
+DELETE_LIMIT_SECONDS = 20.0
 
 
 class Site(Protocol):
@@ -76,9 +84,7 @@ class SandboxSite:
             for f in flows
         ]
         self._call("POST", "/seed", {"workflows": made, "keep_ids": True})
-        runs = [{"workflow_id": m["id"], "count": 6} for m in made if m["active"]]
-        runs += [{"workflow_id": m["id"], "status": "error"} for m in made[::7] if m["active"]]
-        self._call("POST", "/executions", runs)
+        self._call("POST", "/executions", _runs([m["id"] for m in made if m["active"]]))
 
     def edit(self, key: str, change: Change) -> None:
         stored = next(w for w in self._call("GET", "/state")["workflows"] if w["id"] == self.id_of(key))
@@ -103,6 +109,23 @@ class SandboxSite:
     def revoke_key(self) -> None:
         """The key that the console holds is no longer good."""
         self._call("PATCH", "", {"api_keys": ["revoked-and-replaced"]})
+
+
+def _runs(workflow_ids: Sequence[str]) -> list[JSON]:
+    """Three days of executions, the oldest first; one workflow in seven fails now and then, the first at the end."""
+    now, found = clock.now(), []
+    for hours in range(72, 0, -6):
+        for number, ident in enumerate(workflow_ids):
+            began = now - timedelta(hours=hours, minutes=-2 * number)
+            took = timedelta(milliseconds=180 + 97 * ((number * 7 + hours) % 40))
+            failed = number % 7 == 0 and (hours % 24 == 0 or (number == 0 and hours == 6))
+            times = {"started": _as_n8n(began), "stopped": _as_n8n(began + took)}
+            found.append({"workflow_id": ident, "status": "error" if failed else "success", **times})
+    return found
+
+
+def _as_n8n(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class N8nSite:
@@ -138,8 +161,15 @@ class N8nSite:
             for name in wanted:
                 tags[name] = tags.get(name) or self._call("POST", "/tags", {"name": name})["id"]
             self._call("PUT", f"/workflows/{made['id']}/tags", [{"id": tags[name]} for name in wanted])
-            if active:
+            # Since 2.0 what is called must be published to run; before, it could not be.
+            if active or (self._publishes_called() and _is_called(raw)):
                 self._call("POST", f"/workflows/{made['id']}/activate")
+
+    @cache  # noqa: B019 - as long as the site itself
+    def _publishes_called(self) -> bool:
+        """Whether `activate` takes a version: the mark of an n8n that keeps drafts."""
+        paths = yaml.safe_load(self._http.get("/openapi.yml").text)["paths"]
+        return any("requestBody" in item["post"] for path, item in paths.items() if path.endswith("/activate"))
 
     def _credential(self, kind: str) -> JSON:
         if kind not in self._credentials:
@@ -160,7 +190,13 @@ class N8nSite:
         self._call("POST", f"/workflows/{self.id_of(key)}/{'activate' if active else 'deactivate'}")
 
     def remove(self, key: str) -> None:
-        self._call("DELETE", f"/workflows/{self.id_of(key)}")
+        """Newer n8n deletes nothing that is published, nor for some seconds what was."""
+        path = f"/workflows/{self.id_of(key)}"
+        self._call("POST", f"{path}/deactivate")
+        deadline = time.monotonic() + DELETE_LIMIT_SECONDS
+        while (answer := self._http.delete(path)).status_code == CONFLICT and time.monotonic() < deadline:
+            time.sleep(0.25)
+        answer.raise_for_status()
 
     def fault(self, **spec: Any) -> None:
         raise NotImplementedError("A real n8n has no faults on call.")
@@ -178,6 +214,12 @@ SECRETS: Mapping[str, JSON] = {
     "openAiApi": {"apiKey": "demo", "headerName": "", "headerValue": ""},
     "hubspotAppToken": {"appToken": "demo"},
 }
+
+
+def _is_called(raw: JSON) -> bool:
+    """Whether other workflows, or n8n itself after a failure, start this one."""
+    kinds = {n["type"].rpartition(".")[2] for n in raw["nodes"]}
+    return bool(kinds & {"executeWorkflowTrigger", "errorTrigger"})
 
 
 # -- edits ------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from operations import engine
 from operations import services as operations
 from opsconsole.core import clock, context
 from opsconsole.core import support as reading
+from opsconsole.core.errors import OpsError
 from reports import services as reports
 from reports.definitions import Report, report_named, settle
 from reports.models import Format, Frequency
@@ -21,6 +22,7 @@ from snapshots import services as snapshots
 from tenants.models import Tenant, User
 from tenants.scope import tenant_scope
 from workflows import services
+from workflows.executions import collecting
 from workflows.models import Environment
 
 from .catalogue import FLOWS, LATER
@@ -64,6 +66,7 @@ class Story:
         self.leave_jobs()
         self.support_session()
         self.reports()
+        self.executions()
 
     # -- chapters -----------------------------------------------------------------------------------------------------
 
@@ -329,6 +332,12 @@ class Story:
             self._report(review, self.tenant, owner)
         with as_person(self.people["compliance"]):
             self._report(report_named("impersonation-sessions"), None, self.people["compliance"])
+
+    def executions(self) -> None:
+        """What ran: read once now, and by the console itself from then on."""
+        for environment in (self.dev, self.staging, self.production):
+            with contextlib.suppress(OpsError):
+                collecting.collect(environment)
 
     def _report(self, report: Report, tenant: Tenant | None, by: User) -> None:
         asked = settle(as_of=clock.now())

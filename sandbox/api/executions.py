@@ -107,12 +107,10 @@ def webhook(instance: Instance, method: str, path: str) -> Answer:
             text = f'The requested webhook "{method} {path}" is not registered.'
         return reply({"code": 404, "message": text}, 404)
     workflow = instance.workflows[owner[0]]
-    node: dict[str, Any] = next(
-        (node for node in orjson.loads(workflow.running.nodes) if node.get("name") == owner[1])
-        if workflow.running
-        else iter(()),
-        {},
-    )
+    nodes: list[dict[str, Any]] = orjson.loads(workflow.running.nodes) if workflow.running else []
+    node = next((node for node in nodes if node.get("name") == owner[1]), None)
+    if node is None:
+        return reply({"code": 0, "message": "Cannot read properties of null (reading 'disabled')"}, 500)
     guarded = (node.get("parameters") or {}).get("authentication", "none") != "none"
     references = (node.get("credentials") or {}).values()
     if guarded and not any(ref.get("id") in instance.credentials for ref in references if isinstance(ref, dict)):

@@ -151,7 +151,9 @@ def install(version: str = DEFAULT_VERSION) -> Path:
         _adopt_former_layout(folder)
         if not _unpacked(folder):
             _unpack(recipe, folder)
-        _compile_driver(recipe, folder)
+        # One after the other: the second takes what the first has compiled.
+        with _locked(folder.parent / "driver"):
+            _compile_driver(recipe, folder)
     if not installed(folder):
         raise LiveN8nError(f"npm reported success, but {folder} holds no usable n8n. Delete the folder and try again.")
     return folder

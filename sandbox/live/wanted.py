@@ -7,16 +7,16 @@ import os
 from .installs import install_folder, installed
 from .versions import KNOWN, NEWEST, OLDEST
 
-ASKED = "OPSCONSOLE_LIVE_N8N"
+ASKED, REQUIRED = "OPSCONSOLE_LIVE_N8N", "OPSCONSOLE_REQUIRE_N8N"
 
 
 def wanted_versions(option: str = "") -> list[str]:
     """Nothing unless asked; the oldest and the newest for ``1`` (or ``--n8n=live``); else ``all``, or a list."""
     text = os.environ.get(ASKED, "")
-    if text in ("", "0") and option in ("live", "both"):
-        text = "1"
     if text in ("", "0"):
-        return []
+        if option not in ("live", "both") and os.environ.get(REQUIRED) != "1":
+            return []
+        text = "1"
     if text == "1":
         return [OLDEST, NEWEST]
     return list(KNOWN) if text == "all" else [version.strip() for version in text.split(",")]

@@ -13,7 +13,7 @@ import pytest
 
 from opsconsole.demo.catalogue import CREDENTIALS, FLOWS, NAMES
 from opsconsole.demo.drawing import short_id
-from sandbox.live import LiveInstance, LiveN8n, install_folder, installed
+from sandbox.live import LiveInstance, LiveN8n
 from tests.running import ROOT
 
 from .driving import PATIENCE_MS, Visitor
@@ -30,13 +30,8 @@ JSON = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def instances() -> Iterator[list[LiveInstance]]:
-    required = os.environ.get("OPSCONSOLE_REQUIRE_N8N") == "1"
-    if not required and os.environ.get("OPSCONSOLE_LIVE_N8N") != "1":
-        pytest.skip("real n8n instances are asked for with OPSCONSOLE_LIVE_N8N=1")
-    if not installed(install_folder()):
-        pytest.fail("a real n8n was asked for and none is installed: run script/n8n install")
-    with LiveN8n(3) as running:
+def instances(n8n_version: str) -> Iterator[list[LiveInstance]]:
+    with LiveN8n(3, version=n8n_version) as running:
         yield running
 
 
@@ -139,7 +134,7 @@ def test_the_main_line_on_real_n8n(
     for name in (first, second):
         production.create(hook(name, "{}"), active=True)
 
-    slug = make_tenant("Real instances")
+    slug = make_tenant(f"Real instances {instances[0].version}")
     owner, approver = visit("owner", tenant=slug), visit("approver", tenant=slug)
     kinds = {"dev": ("Development", dev), "staging": ("Staging", staging), "production": ("Production", production)}
     for kind, (name, instance) in kinds.items():

@@ -147,7 +147,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for version in wanted_versions(metafunc.config.getoption("--n8n")):
         # One that nobody has said anything about is asked everything, and says so.
         if profile_of(version) in {*profiles, ""}:
-            answerers.append(pytest.param(f"live-{version}", marks=pytest.mark.live_n8n))
+            # One worker asks a real one everything, so that it is started once.
+            group = pytest.mark.xdist_group(f"contract-{version}")
+            answerers.append(pytest.param(f"live-{version}", marks=[pytest.mark.live_n8n, group]))
     metafunc.parametrize("n8n", answerers, indirect=True, scope="session")
 
 

@@ -45,7 +45,8 @@ class Rules:
     callees_must_be_published: bool = False
     subworkflows_are_published: bool = False
     publishes_later: bool = False
-    refused_put_keeps_what_runs: bool = False
+    #: What a PUT does that is written and then refused: "switches off", "breaks" or "keeps" what runs.
+    refused_put: str = "switches off"
     taken_webhook_is_refused: bool = False
     has_drafts: bool = False
     stages: bool = False
@@ -61,7 +62,7 @@ _DRAFTS = replace(
     identical_put_keeps_version=True,
     has_drafts=True,
     subworkflows_are_published=True,
-    refused_put_keeps_what_runs=True,
+    refused_put="breaks",
 )
 _NEWEST = replace(
     _DRAFTS,
@@ -83,6 +84,7 @@ _NEWEST = replace(
     names_people_in_workflows=False,
     callees_must_be_published=True,
     publishes_later=True,
+    refused_put="keeps",
     taken_webhook_is_refused=True,
     stages=True,
     unknown_project=(404, ""),

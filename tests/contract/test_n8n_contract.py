@@ -358,10 +358,16 @@ def test_put_that_cannot_be_published_is_a_400_and_has_written_all_the_same(n8n:
     after = n8n.get(made["id"])
     assert after["name"] == "Renamed"
     assert [node["type"] for node in after["nodes"]] == ["n8n-nodes-base.manualTrigger"]
-    if n8n.rules.refused_put_keeps_what_runs:
+    if n8n.rules.refused_put == "keeps":
         assert (after["active"], after["activeVersionId"]) == (True, before["versionId"])
         assert after["versionId"] != before["versionId"]
         assert n8n.answers(path)
+    elif n8n.rules.refused_put == "breaks":
+        assert after["active"] is True
+        assert after["activeVersionId"] == after["versionId"] != before["versionId"], "published, though refused"
+        assert n8n.answers(path, 500)
+        n8n.activate(made["id"], versionId=before["versionId"])
+        assert n8n.answers(path), "the way back"
     else:
         assert (after["active"], after["activeVersionId"]) == (False, None)
         assert after["versionId"] == before["versionId"], "new content under the old version id"

@@ -160,13 +160,14 @@ def test_a_put_that_may_not_be_published_is_kept_as_a_draft(newest: Target) -> N
     assert newest.put(made["id"], hook, caller_of(sub["id"]), query="?publishIfActive=false").status_code == 200
 
 
-def test_a_required_parameter_that_is_missing_stops_publishing(newest: Target) -> None:
-    made = newest.create(webhook(), node("Ask", "httpRequest", 4.2, options={}))
+def test_a_required_parameter_that_is_missing_stops_publishing_where_the_node_is_reached(newest: Target) -> None:
+    hook, ask = webhook(), node("Ask", "httpRequest", 4.2, options={})
+    made = newest.create(hook, ask, connections=chain(hook, ask))
     words = 'Cannot publish workflow: 1 node have configuration issues:\n\nNode "Ask":\n'
-    assert error(newest.post(made["id"], "publish")) == (
-        400,
-        f"{words}  - Missing or invalid required parameters: url",
-    )
+    expected = f"{words}  - Missing or invalid required parameters: url"
+    assert error(newest.post(made["id"], "publish")) == (400, expected)
+    newest.put(made["id"], hook, ask)
+    assert newest.post(made["id"], "publish").status_code == 200
 
 
 def test_two_that_are_published_at_once_share_a_path_and_only_the_first_answers(newest: Target) -> None:
@@ -320,7 +321,10 @@ def test_groups_of_nodes_are_kept_and_guard_their_members(newest: Target) -> Non
     assert made["nodeGroups"] == [group]
     lost = f'Group "Group" references node ID "{STEP["id"]}" that does not exist in the workflow.'
     assert error(newest.put(made["id"], manual())) == (400, lost)
-    assert newest.put(made["id"], *nodes).status_code == 200
+    apart = newest.put(made["id"], *nodes)
+    words = 'Node group "Group" must form a single connected subgraph with a single entry and exit'
+    assert error(apart) == (400, f'{words} (no path from "Step" to "Other").')
+    assert newest.put(made["id"], *nodes, connections=chain(*nodes)).status_code == 200
     assert newest.get(made["id"])["nodeGroups"] == [group], "left out, they stay"
     assert newest.put(made["id"], manual(), nodeGroups=[]).json()["nodeGroups"] == []
 

@@ -45,6 +45,8 @@ OBJECTS = {
     "operation_id": "background_jobs",
     "operation": "background_jobs",
     "resource_id": "snapshots",
+    "workflow_id": "canonical_workflows",
+    "execution_ids": "executions",
     "run_id": "report_runs",
     "session_id": "platform_impersonation_sessions",
     "session": "platform_impersonation_sessions",

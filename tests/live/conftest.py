@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from promotions import material
-from sandbox.live import NEWEST, OLDEST, LiveN8n, install_folder, installed
+from sandbox.live import NEWEST, LiveN8n, missing, wanted_versions
 from tests.live.world import LiveWorld, Site, make_world
 
-WANTED = "1" in (os.environ.get("OPSCONSOLE_LIVE_N8N"), os.environ.get("OPSCONSOLE_REQUIRE_N8N"))
-NEW_ONLY = pytest.mark.parametrize("pair", [NEWEST], indirect=True, scope="session")
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One round for each version that was asked for; a test marked ``newest_n8n`` has only that one."""
+    if "pair" not in metafunc.fixturenames:
+        return
+    wanted = wanted_versions(metafunc.config.getoption("--n8n"))
+    if metafunc.definition.get_closest_marker("newest_n8n"):
+        wanted = [version for version in wanted if version == NEWEST]
+    metafunc.parametrize("pair", wanted, indirect=True, scope="session")
 
 
-@pytest.fixture(scope="session", params=[OLDEST, NEWEST])
+@pytest.fixture(scope="session")
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Site, Site]]:
     """Two instances of one version."""
-    if request.config.getoption("--n8n") not in ("live", "both") and not WANTED:
-        pytest.skip("real n8n only with --n8n=live")
-    if not installed(install_folder(request.param)):
-        pytest.fail(f"n8n {request.param} was asked for and is not installed: script/n8n install --all")
+    if why := missing(request.param):
+        pytest.fail(why)
     with LiveN8n(2, version=request.param) as (here, there):
         yield Site(here), Site(there)
 

@@ -13,7 +13,6 @@ from sandbox.live import NEWEST
 from snapshots.models import Snapshot
 from snapshots.restore import start_restore
 from tenants.scope import tenant_scope
-from tests.live.conftest import NEW_ONLY
 from tests.live.world import LiveWorld, called, calls, flow, hook, says
 from workflows.n8n import http as n8n_http
 
@@ -95,7 +94,7 @@ def rolled_back(world: LiveWorld, promotion: Promotion) -> None:
     assert world.fresh(promotion).status == "ROLLED_BACK"
 
 
-@NEW_ONLY
+@pytest.mark.newest_n8n
 @pytest.mark.parametrize("answered", [True, False], ids=["answer lost", "never sent"])
 def test_a_failure_at_every_write_leaves_production_as_it_ran(
     world: LiveWorld, monkeypatch: pytest.MonkeyPatch, answered: bool
@@ -163,7 +162,7 @@ class Breaking:
         return exchange
 
 
-@NEW_ONLY
+@pytest.mark.newest_n8n
 def test_a_restore_gives_back_what_ran_the_draft_and_the_archived(world: LiveWorld) -> None:
     site = world.there
     drafted = site.make(flow("Drafted", hook("drafted"), says("live")), published=True)
@@ -193,7 +192,7 @@ def test_a_restore_gives_back_what_ran_the_draft_and_the_archived(world: LiveWor
     assert site.answers("kept", (200, {"from": "kept"}))
 
 
-@NEW_ONLY
+@pytest.mark.newest_n8n
 def test_the_published_version_is_promoted_and_a_draft_only_where_it_is_chosen(world: LiveWorld) -> None:
     ident = world.here.make(flow("Front", hook("front"), says("live")), published=True)
     world.here.draft(ident, "draft")
@@ -207,7 +206,7 @@ def test_the_published_version_is_promoted_and_a_draft_only_where_it_is_chosen(w
     assert any(version["name"] == done.name for version in history), "n8n's own history carries the promotion's name"
 
 
-@NEW_ONLY
+@pytest.mark.newest_n8n
 def test_a_draft_in_production_outlives_a_promotion_that_failed(world: LiveWorld, monkeypatch: Any) -> None:
     ident = world.here.make(flow("Front", hook("front"), says("old")), published=True)
     promote(world, "Front", active="copy")

@@ -17,6 +17,7 @@ from .address import AddressPolicy
 from .client import N8nClient
 from .http import Limits
 from .instance import read_version
+from .scopes import missing_scopes, read_scopes
 from .spec import Capabilities
 
 State = Literal["ok", "failed", "warning", "skipped"]
@@ -45,6 +46,7 @@ class ConnectionReport:
     api_version: str = ""
     latency_ms: float | None = None
     capabilities: dict[str, bool] = field(default_factory=dict)
+    missing_scopes: tuple[dict[str, str], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -164,7 +166,7 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
     latency = round((time.monotonic() - started) * 1000, 1)
     report.add("n8n", "ok", "It answers as n8n's public API does.")
     report.add("key", "ok", "The API key is accepted and may list workflows.")
-    _scopes(client, spec, report)
+    lacking = _scopes(client, spec, report)
     can = _capabilities(spec)
     if spec.known:
         report.add("version", "ok", f"It publishes what it can do (API {spec.api_version or 'without a number'}).")
@@ -176,7 +178,11 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
             "Nothing has to be done. With /api/v1/openapi.yml reachable, newer functions are used as well.",
         )
     return report.finish(
-        api_version=spec.api_version, latency_ms=latency, capabilities=can, version=read_version(client)
+        api_version=spec.api_version,
+        latency_ms=latency,
+        capabilities=can,
+        version=read_version(client),
+        missing_scopes=lacking,
     )
 
 
@@ -193,8 +199,24 @@ def _reached(report: _Report, scheme: str) -> None:
         )
 
 
-def _scopes(client: N8nClient, spec: Capabilities, report: _Report) -> None:
-    """Look at the other calls that are needed; each is a read."""
+def _scopes(client: N8nClient, spec: Capabilities, report: _Report) -> tuple[dict[str, str], ...]:
+    """Ask what the key may do; where n8n does not tell, look at the other calls that are needed. Each is a read."""
+    told = _told_scopes(client, spec)
+    if told is not None:
+        report.add("licence", "ok", "Nothing that is needed is held back by the licence.")
+        missing = missing_scopes(told)
+        if not missing:
+            report.add("scope", "ok", "The API key may do all that is used here.")
+            return ()
+        effects = " ".join(f"{one.scope}: {one.effect}" for one in missing)
+        report.add(
+            "scope",
+            "warning",
+            f"The API key lacks {len(missing)} scope{'s' if len(missing) != 1 else ''}. {effects}",
+            "Create a key with these scopes in n8n, and enter it here; without them the rest works.",
+            errors.ScopeMissing.code,
+        )
+        return tuple({"scope": one.scope, "effect": one.effect} for one in missing)
     lacking = []
     report.add("licence", "ok", "Nothing that is needed is held back by the licence.")
     for path, what in (("/tags", "tags"), ("/executions", "executions")):
@@ -216,6 +238,16 @@ def _scopes(client: N8nClient, spec: Capabilities, report: _Report) -> None:
         )
     else:
         report.add("scope", "ok", "The API key may read workflows, tags and executions.")
+    return ()
+
+
+def _told_scopes(client: N8nClient, spec: Capabilities) -> tuple[str, ...] | None:
+    if not spec.can("discover"):
+        return None
+    try:
+        return read_scopes(client)
+    except errors.N8nError:
+        return None
 
 
 def _capabilities(spec: Capabilities) -> dict[str, bool]:

@@ -195,6 +195,10 @@ class N8nClient:
         """Return n8n's own risk report. It changes nothing there, though it is a POST."""
         return self._object(self.call("POST", "/audit", body={}))
 
+    def get_execution(self, number: int) -> dict[str, Any]:
+        """Return one execution without its data; raises `RemoteNotFound`."""
+        return self._object(self.call("GET", f"/executions/{number}", params={"includeData": "false"}))
+
     # Writing
 
     def create_workflow(self, content: Mapping[str, Any]) -> WriteResult:
@@ -331,6 +335,19 @@ class N8nClient:
         if not isinstance(present, list):
             raise errors.NotAnApi("The list of tags does not look like n8n's.")
         return [str(t.get("name")) for t in present if isinstance(t, dict)]
+
+    def retry_execution(self, number: int) -> dict[str, Any]:
+        """Run a failed execution again, with the workflow as it is saved now; returns the new execution.
+
+        n8n answers when the run has ended, so a long one ends in `AmbiguousWrite`: look for it by `retryOf`. Raises
+        `RemoteConflict` for one that cannot be retried, in n8n's words.
+        """
+        answer = self.call("POST", f"/executions/{number}/retry", body={"loadWorkflow": True})
+        return self._object(answer, wrote=True)
+
+    def all_of(self, path: str) -> list[dict[str, Any]]:
+        """Return every row of a list that pages by cursor."""
+        return self._all(path)
 
     # Helpers
 

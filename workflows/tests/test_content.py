@@ -116,7 +116,7 @@ def test_what_n8n_adds_or_moves_is_no_change():
     }
     for node in after["nodes"]:
         node |= {"id": "other-" + node["id"], "position": [9, 9], "notes": "n", "retryOnFail": False, "newField": 1}
-    after["nodes"][1]["credentials"]["httpHeaderAuth"]["id"] = "elsewhere"
+    after["nodes"][1]["credentials"]["httpHeaderAuth"]["name"] = "Renamed in n8n"
     after["nodes"][0]["webhookId"] = "another"
     after["nodes"][3]["parameters"]["content"] = "bye"
     after["nodes"].reverse()
@@ -134,7 +134,7 @@ def test_what_n8n_adds_or_moves_is_no_change():
         lambda w: w["nodes"][1].update(typeVersion=4.1),
         lambda w: w["nodes"][1].update(disabled=True),
         lambda w: w["nodes"][1].update(onError="continueRegularOutput"),
-        lambda w: w["nodes"][1]["credentials"]["httpHeaderAuth"].update(name="Pay too"),
+        lambda w: w["nodes"][1]["credentials"]["httpHeaderAuth"].update(id="another"),
         lambda w: w["nodes"][2]["parameters"]["workflowId"].update(value="sub-2"),
         lambda w: w["settings"].update(executionTimeout=5),
         lambda w: w["settings"].pop("executionOrder"),

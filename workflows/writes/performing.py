@@ -295,7 +295,7 @@ def _keep_drafts(
             continue
         if any(left.get("path") == "draft" for left in written.left):
             continue
-        if (written.draft_hash or None) != item.wanted_draft_hash and item.action != "create":
+        if (written.draft_hash or None) != item.wanted_draft_hash:
             effects.append(keeping_draft(client, item, written, **where))
     if not effects:
         return

@@ -135,7 +135,7 @@ class Writer:
     def _brought_out(self, there: There, is_right: bool) -> tuple[There, bool]:
         """Out of the archive, and unpublished before its content changes, where that is wanted."""
         item, changed = self.item, False
-        if there.archived and item.archived is not True and not (is_right and item.archived is None):
+        if there.archived and (not is_right or item.archived is False):  # n8n writes nothing into its archive
             if not self.client.spec().can("unarchive"):
                 raise Archived(
                     f"“{item.name}” is archived in n8n, and this version cannot take it out by its API.",

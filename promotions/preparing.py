@@ -1,0 +1,270 @@
+"""Makes what the target lacks: stubs of credentials, data tables, columns. Each with intent and result, then proven.
+
+A stub holds no secret: a person enters it in n8n, and until then the gate says so. Rows of a data table are copied only
+when asked, into a table that this very job made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from operations.effects import Effect, Looked
+from operations.engine import Run
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from workflows import credentials, surroundings
+from workflows.gateway import client_for
+from workflows.models import Environment, KnownCredential
+from workflows.n8n import N8nClient, errors
+from workflows.writes.effects import to_n8n
+
+from .needs import COLUMNS, STUB, TABLE
+
+ROWS_AT_ONCE = 100
+ROWS_AT_MOST = 10_000
+_PLACEHOLDERS: Mapping[str, Any] = {"number": 0, "integer": 0, "boolean": False}
+
+
+def offers_of(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the plan offers to make in the target, once each, by its id."""
+    found: dict[str, dict[str, Any]] = {}
+    for gap in plan["dangling"]:
+        offer = gap.get("offer")
+        if offer and offer["do"] in (STUB, TABLE, COLUMNS):
+            known = found.setdefault(offer["id"], {**offer, "sources": []})
+            source = {"id": gap["value"], "name": gap["label"]}
+            if source not in known["sources"]:
+                known["sources"].append(source)
+    return found
+
+
+class Preparing:
+    """One run of it. Parameters: ``promotion_id``, ``offers`` (as ``offers_of`` gives them), ``rows``."""
+
+    def __init__(self, run: Run, source: Environment, target: Environment) -> None:
+        self.run, self.source, self.target = run, source, target
+
+    def carry_out(self) -> dict[str, Any]:
+        offers, made = list(self.run.params["offers"]), []
+        with client_for(self.target) as client:
+            for offer in offers:
+                made.append(_MAKERS[offer["do"]](self, client, offer))
+                if offer["do"] == TABLE and self.run.params.get("rows"):
+                    made.append(self._rows(client, offer, made[-1]["id"]))
+        self.run.step("look", f"Look at {self.target.name} again", self._look)
+        worklist = [row for row in made if row.get("needs_secret")]
+        return {"made": made, "worklist": worklist}
+
+    def _look(self) -> dict[str, Any]:
+        return {"reached": surroundings.refresh(self.target).reached}
+
+    def _effect(
+        self, name: str, title: str, path: str, act: Callable[[], Any], look: Callable[[dict[str, Any]], Looked]
+    ) -> dict[str, Any]:
+        said = to_n8n(self.target, "", title, method="POST", path=path)
+        found: dict[str, Any] = self.run.effect(Effect(name[:200], title, {"path": path}, act, look, said))
+        return found
+
+    def stub(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
+        """A credential of the right type and name without its secrets, standing in for the source's."""
+        kind, name = str(offer["type"]), str(offer["name"])
+
+        def there() -> dict[str, Any] | None:
+            listed = client.list_credentials() or []
+            return next((c for c in listed if c["type"] == kind and c["name"] == name), None)
+
+        def act() -> dict[str, Any]:
+            data = placeholder(client.call("GET", f"/credentials/schema/{quote(kind, safe='')}").json())
+            raw = client.call("POST", "/credentials", body={"name": name, "type": kind, "data": data}).json()
+            return self._stub_row(kind, name, str(raw["id"]))
+
+        def look(_intent: dict[str, Any]) -> Looked:
+            if not client.spec().can("list_credentials"):
+                return Looked.unknown(message="This n8n does not list credentials; look whether the stub is there.")
+            found = there()
+            return Looked.done(self._stub_row(kind, name, found["id"])) if found else Looked.not_done()
+
+        title = f"Create the credential “{name}” without its secret"
+        made = self._effect(f"stub:{kind}:{name}", title, "/credentials", act, look)
+        with self.run.fenced():
+            KnownCredential.objects.update_or_create(
+                tenant_id=self.target.tenant_id,
+                environment_id=self.target.pk,
+                credential_type=kind,
+                credential_id=made["id"],
+                defaults={"name": name, "source": "listed", "needs_secret": True, "last_seen_at": clock.now()},
+            )
+            for source in offer["sources"]:
+                credentials.save_mapping(
+                    tenant_id=self.target.tenant_id,
+                    source_environment_id=self.source.pk,
+                    target_environment_id=self.target.pk,
+                    credential_type=kind,
+                    source_name=source["name"],
+                    source_credential_id=source["id"],
+                    target_name=name,
+                    target_credential_id=made["id"],
+                    by=self.run.operation.requested_by,
+                )
+        return made
+
+    def _stub_row(self, kind: str, name: str, ident: str) -> dict[str, Any]:
+        url = f"{self.target.base_url}/home/credentials/{ident}"
+        return {"do": STUB, "id": ident, "name": name, "type": kind, "needs_secret": True, "url": url}
+
+    def table(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
+        """A data table of the source's name and columns."""
+        name = str(offer["name"])
+
+        def row(ident: str) -> dict[str, Any]:
+            return {"do": TABLE, "id": ident, "name": name}
+
+        def act() -> dict[str, Any]:
+            body = {"name": name, "columns": list(offer["columns"])}
+            return row(str(client.call("POST", "/data-tables", body=body).json()["id"]))
+
+        def look(_intent: dict[str, Any]) -> Looked:
+            found = [t for t in client.all_of("/data-tables") if t.get("name") == name]
+            return Looked.done(row(str(found[0]["id"]))) if found else Looked.not_done()
+
+        return self._effect(f"table:{name}", f"Create the data table “{name}”", "/data-tables", act, look)
+
+    def columns(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns that a data table of the target lacks."""
+        ident, name = str(offer["table_id"]), str(offer["name"])
+        path = f"/data-tables/{quote(ident, safe='')}/columns"
+        for column in offer["columns"]:
+
+            def act(column: Mapping[str, Any] = column) -> dict[str, Any]:
+                client.call("POST", path, body={"name": column["name"], "type": column["type"]})
+                return {"column": column["name"]}
+
+            def look(_intent: dict[str, Any], column: Mapping[str, Any] = column) -> Looked:
+                names = [c.get("name") for c in client.call("GET", path).json()]
+                return Looked.done({"column": column["name"]}) if column["name"] in names else Looked.not_done()
+
+            title = f"Add the column “{column['name']}” to “{name}”"
+            self._effect(f"column:{ident}:{column['name']}", title, path, act, look)
+        return {"do": COLUMNS, "id": ident, "name": name, "columns": [c["name"] for c in offer["columns"]]}
+
+    def _rows(self, client: N8nClient, offer: Mapping[str, Any], target_id: str) -> dict[str, Any]:
+        """The rows of a table that was just made, from the source."""
+        name, path = str(offer["name"]), f"/data-tables/{quote(target_id, safe='')}/rows"
+        source_id = self._source_table(name, offer)
+
+        def act() -> dict[str, Any]:
+            count = 0
+            with client_for(self.source) as other:
+                for batch in _row_batches(other, source_id):
+                    self.run.check()
+                    client.call("POST", path, body={"data": batch})
+                    count += len(batch)
+            return {"do": "copy_rows", "id": target_id, "name": name, "rows": count}
+
+        def look(_intent: dict[str, Any]) -> Looked:
+            body = client.call("GET", path, params={"limit": 1}).json()
+            if not body.get("data"):
+                return Looked.not_done()
+            return Looked.unknown(message="Some rows are there; look whether all are.")
+
+        return self._effect(f"rows:{target_id}", f"Copy the rows of “{name}”", path, act, look)
+
+    def _source_table(self, name: str, offer: Mapping[str, Any]) -> str:
+        here = surroundings.stored(self.source.tenant_id, self.source.pk)
+        known = [here.table(source["id"]) for source in offer["sources"]]
+        found = next((table for table in known if table), None) or here.table_named(name)
+        if found is None:
+            raise errors.RemoteNotFound(f"{self.source.name} does not list the data table “{name}”.")
+        return found.id
+
+
+_MAKERS: Mapping[str, Callable[[Preparing, N8nClient, Mapping[str, Any]], dict[str, Any]]] = {
+    STUB: Preparing.stub,
+    TABLE: Preparing.table,
+    COLUMNS: Preparing.columns,
+}
+
+
+def placeholder(schema: Any) -> dict[str, Any]:
+    """The least data with which n8n takes a credential of this type: every required field, empty."""
+    properties = schema.get("properties") or {} if isinstance(schema, dict) else {}
+    found = {}
+    for name in schema.get("required") or () if isinstance(schema, dict) else ():
+        told = properties.get(name) or {}
+        found[name] = told["enum"][0] if told.get("enum") else _PLACEHOLDERS.get(str(told.get("type")), "")
+    return found
+
+
+def _row_batches(client: N8nClient, table_id: str) -> Iterable[list[dict[str, Any]]]:
+    cursor, seen = None, 0
+    while seen < ROWS_AT_MOST:
+        params = {"limit": ROWS_AT_ONCE, "cursor": cursor}
+        body = client.call("GET", f"/data-tables/{quote(table_id, safe='')}/rows", params=params).json()
+        rows = [
+            {key: value for key, value in row.items() if key not in ("id", "createdAt", "updatedAt")}
+            for row in body.get("data") or ()
+        ]
+        if rows:
+            yield rows
+        seen, cursor = seen + len(rows), body.get("nextCursor")
+        if not cursor or not rows:
+            return
+    raise OpsError(
+        f"The data table has more than {ROWS_AT_MOST:,} rows; the first {ROWS_AT_MOST:,} were copied.",
+        recovery="Export the rest in n8n of the source, and import it in the target.",
+    )
+
+
+def prove_credentials(run: Run, target: Environment, used: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Let n8n test each of ``used`` (``{id, name, type}``) and keep what it says.
+
+    ``state``: proven, failing, untestable (n8n has no test for the type) or not_tested (no answer).
+    """
+    found = []
+    with client_for(target) as client:
+        offered = client.spec().can("test_credential")
+        for one in used:
+            run.check()
+            state, message = _tested(client, str(one["id"])) if offered else ("not_tested", "This n8n tests none.")
+            found.append({**one, "state": state, "message": message})
+            with run.fenced():
+                KnownCredential.objects.filter(
+                    environment_id=target.pk, credential_type=one["type"], credential_id=one["id"]
+                ).update(
+                    test_state="" if state == "not_tested" else state,
+                    test_message=message[:300],
+                    tested_at=clock.now(),
+                    **({"needs_secret": False} if state == "proven" else {}),
+                )
+    return {"credentials": found}
+
+
+def _tested(client: N8nClient, ident: str) -> tuple[str, str]:
+    try:
+        body = client.call("POST", f"/credentials/{quote(ident, safe='')}/test").json()
+    except errors.N8nError as error:
+        return "not_tested", error.message
+    status, message = str(body.get("status") or ""), str(body.get("message") or "")
+    if status.upper() == "OK":
+        return "proven", message
+    return ("untestable" if "no testing function" in message.lower() else "failing"), message
+
+
+def used_credentials(plan: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The target's credentials that the plan points to and needs, once each."""
+    found = {
+        (c["type"], c["target_id"]): {"id": c["target_id"], "name": c["target_name"], "type": c["type"]}
+        for item in plan["items"]
+        for c in item["credentials"]
+        if c["target_id"] and c.get("in_use", True)
+    }
+    return list(found.values())
+
+
+def secret_entered(*, environment: Environment, credential_id: str) -> int:
+    """A person says that the secret of a stub is entered in n8n. Needs the tenant's scope; how many rows it was."""
+    return KnownCredential.objects.filter(
+        environment_id=environment.pk, credential_id=credential_id, needs_secret=True
+    ).update(needs_secret=False)

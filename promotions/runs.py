@@ -1,0 +1,17 @@
+"""Whether what was promoted runs: executions before and after."""
+
+from __future__ import annotations
+
+from workflows.executions.counting import Comparison, before_and_after
+
+from .models import Promotion, PromotionStatus
+
+
+def runs_since(promotion: Promotion) -> Comparison | None:
+    """The promoted workflows in the target before and after; None unless it was carried out. In the tenant's scope."""
+    began, ended = promotion.started_at, promotion.ended_at
+    if promotion.status != PromotionStatus.COMPLETED or began is None or ended is None:
+        return None
+    items = (promotion.plan or {}).get("items", ())
+    keys = [item["key"] for item in items if item.get("key") and item.get("action") != "unchanged"]
+    return before_and_after(promotion.target_environment, keys, began=began, ended=ended)

@@ -1,0 +1,32 @@
+"""What credentials are called where two versions of a workflow of one environment are laid side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .references import references
+
+
+def credential_labels(before: Mapping[str, Any], after: Mapping[str, Any]) -> Callable[[str, str, str], str]:
+    """A name for each credential that is equal if and only if the id is: ``(type, name, id) -> label``.
+
+    A node keeps an old name of a renamed credential, and two credentials may bear one name.
+    """
+    names: dict[tuple[str, str], str] = {}
+    for content in (before, after):
+        for found in references(content):
+            if found.kind in ("credential", "data_table") and found.value:
+                names[found.credential_type, found.value] = found.name or names.get(
+                    (found.credential_type, found.value), ""
+                )
+    bearers: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for (kind, ident), name in names.items():
+        bearers[kind, name].add(ident)
+
+    def label(kind: str, name: str, ident: str) -> str:
+        known = names.get((kind, ident), name) if ident else name
+        return f"{known} ({ident})" if ident and len(bearers[kind, known]) > 1 else known or ident
+
+    return label

@@ -1,0 +1,35 @@
+"""What can go wrong around executions."""
+
+from __future__ import annotations
+
+from opsconsole.core.errors import Invalid, OpsError
+
+
+class RetryUnsupported(OpsError):
+    code = "EXEC_001"
+    title = "This n8n cannot retry executions"
+    message = "The public API of this n8n has no call that retries an execution."
+    recovery = "Open the execution in n8n and retry it there, or upgrade n8n."
+    status = 409
+
+
+class NothingToRetry(Invalid):
+    code = "EXEC_002"
+    title = "Nothing to retry"
+    message = "None of these executions failed and waits for a retry."
+    recovery = "Look at the list: they may have been retried already."
+
+
+class TooManyToRetry(Invalid):
+    code = "EXEC_003"
+    title = "Too many at once"
+    message = "More executions would be retried than one job takes."
+    recovery = "Choose a later moment or one workflow, and retry the rest afterwards."
+
+
+class RetryUnfinished(OpsError):
+    code = "EXEC_004"
+    title = "Not every execution was retried"
+    message = "n8n refused to retry some of the executions."
+    recovery = "Each is listed in the job's result with n8n's own words."
+    status = 502

@@ -1,0 +1,178 @@
+"""What pages show of executions. Needs the tenant's scope where it asks for rows."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from workflows.models import Environment, Execution, ExecutionFeed, MapStatus, WorkflowEnvMap
+
+from . import counting, selectors
+from .statuses import FAILED, OPEN
+
+if TYPE_CHECKING:
+    from workflows.selectors import Cell, Row
+
+#: n8n's status to the mark that is drawn and the word that is read.
+LOOKS = {
+    "success": ("succeeded", "Succeeded"),
+    "error": ("failed", "Failed"),
+    "crashed": ("failed", "Crashed"),
+    "canceled": ("cancelled", "Canceled"),
+    "running": ("running", "Running"),
+    "waiting": ("pending", "Waiting"),
+    "new": ("queued", "Queued"),
+}
+STATUSES = (
+    ("", "Every status"),
+    ("failed", "Failed or crashed"),
+    ("success", "Succeeded"),
+    ("open", "Not ended"),
+    ("canceled", "Canceled"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One execution in a list. ``retry`` is its last retry, ``may_retry`` whether it can be chosen."""
+
+    execution: Execution
+    name: str
+    key: str
+    mark: str
+    word: str
+    url: str
+    retry: Execution | None
+    may_retry: bool
+
+    @property
+    def seconds(self) -> float | None:
+        duration = self.execution.duration_ms
+        return duration / 1000 if duration is not None else None
+
+
+def lines_of(environment: Environment, executions: Sequence[Execution]) -> list[Line]:
+    """Executions with their names and retries; two queries."""
+    places = selectors.names_of(environment.pk, [execution.env_workflow_id for execution in executions])
+    failed = [execution.number for execution in executions if execution.status in FAILED]
+    retries = selectors.retried(environment.pk, failed) if failed else {}
+    return [_line(environment, one, places.get(one.env_workflow_id), retries.get(one.number)) for one in executions]
+
+
+def _line(
+    environment: Environment, execution: Execution, place: WorkflowEnvMap | None, retry: Execution | None
+) -> Line:
+    mark, word = LOOKS.get(execution.status, ("unknown", execution.status.capitalize() or "Unknown"))
+    settled = retry is not None and retry.status in ("success", *OPEN)
+    return Line(
+        execution,
+        place.env_name if place else "",
+        place.canonical_workflow.key if place else "",
+        mark,
+        word,
+        url_in_n8n(environment, execution),
+        retry,
+        execution.status in FAILED and not settled,
+    )
+
+
+def url_in_n8n(environment: Environment, execution: Execution) -> str:
+    """Where n8n's editor shows the execution; '' where the workflow is not known."""
+    if not execution.env_workflow_id:
+        return ""
+    base = environment.base_url.rstrip("/")
+    return f"{base}/workflow/{execution.env_workflow_id}/executions/{execution.env_execution_id}"
+
+
+_HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
+
+
+# -- the matrix -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote:
+    """What a cell of the matrix says of whether the workflow runs."""
+
+    word: str
+    title: str
+    failing: bool = False
+
+
+def with_runs(rows: Sequence[Row]) -> list[Row]:
+    """The matrix's rows, each cell with a note on whether its workflow runs. Two queries."""
+    places = [cell.place for row in rows for cell in row.cells if cell.place is not None and cell.place.env_workflow_id]
+    states = counting.states_of([(place.environment_id, place.env_workflow_id) for place in places])
+    read = set(ExecutionFeed.objects.exclude(read_at=None).values_list("environment_id", flat=True))
+    return [replace(row, cells=[replace(cell, runs=_note(cell, states, read)) for cell in row.cells]) for row in rows]
+
+
+def _note(cell: Cell, states: dict[counting.Place, counting.State], read: set[uuid.UUID]) -> RunNote | None:
+    place = cell.place
+    if place is None or not place.env_workflow_id or place.environment_id not in read:
+        return None
+    state = states.get((place.environment_id, place.env_workflow_id))
+    if state is None:
+        expected = place.env_active and place.status in _HERE
+        return RunNote("no run known", "No execution of the last days is known") if expected else None
+    failures = f"; {state.failed_day} failed in the last 24 hours" if state.failed_day else ""
+    if state.failing:
+        return RunNote("failing", f"The last execution failed{failures}", failing=True)
+    # What is switched off may have been called, or have run before.
+    return RunNote("runs" if place.env_active else "ran", f"The last execution succeeded{failures}")
+
+
+# -- one workflow -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """How a workflow runs in one environment."""
+
+    environment: Environment
+    stats: counting.Stats
+    is_read: bool
+
+    @property
+    def p50_seconds(self) -> float | None:
+        return self.stats.p50_ms / 1000 if self.stats.p50_ms is not None else None
+
+    @property
+    def p95_seconds(self) -> float | None:
+        return self.stats.p95_ms / 1000 if self.stats.p95_ms is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class OfWorkflow:
+    """The section *Executions* of a workflow's page: each environment, and one of them more closely."""
+
+    places: list[InPlace]
+    shown: Environment | None
+    lines: list[Line]
+    versions: list[counting.OfVersion]
+    workflow_id: str = ""
+
+
+def of_workflow(cells: Sequence[Cell], shown: Cell | None) -> OfWorkflow:
+    """What the page of a workflow shows of its executions. Six queries at most."""
+    here = [(cell.environment, cell.place) for cell in cells if cell.place is not None and cell.place.env_workflow_id]
+    stats = counting.stats_of([(environment.pk, place.env_workflow_id) for environment, place in here]) if here else {}
+    read = set(ExecutionFeed.objects.exclude(read_at=None).values_list("environment_id", flat=True))
+    places = [
+        InPlace(environment, stats[environment.pk, place.env_workflow_id], environment.pk in read)
+        for environment, place in here
+    ]
+    if shown is None or shown.place is None or not shown.place.env_workflow_id:
+        return OfWorkflow(places, None, [], [])
+    environment, ident = shown.environment, shown.place.env_workflow_id
+    newest = selectors.page(environment_id=environment.pk, workflow_ids=[ident], limit=selectors.SHOWN_OF_A_WORKFLOW)
+    total = stats[environment.pk, ident].week
+    versions = counting.versions_of(environment, ident, total=total) if total.runs else []
+    return OfWorkflow(places, environment, lines_of(environment, newest.rows), versions, ident)
+
+
+def of_environment(environment: Environment) -> dict[str, Any]:
+    """The figures of an environment's page: ``{day, reading}``."""
+    return {"day": counting.totals(environment.pk), "reading": selectors.reading(environment.pk)}

@@ -1,0 +1,93 @@
+"""Executions over REST."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest
+from ninja import Router, Schema, Status
+
+from operations.rest import http_status, wait_for
+from operations.selectors import operation_row
+from opsconsole.core.paging import clamp, one_of
+from tenants.api import caller, visit_for_object
+from tenants.scope import tenant_scope
+from workflows.models import Environment
+from workflows.permissions import require_operate
+from workflows.selectors import environment_or_404
+
+from . import counting, selectors, services
+from .statuses import FILTERS
+
+router = Router()
+
+
+class RetryIn(Schema):
+    """What to retry in an environment: chosen executions (``id`` or n8n's ``execution_id``), or all that began
+    ``since`` and have no retry that succeeded or is under way; ``workflow_id`` (n8n's id, key or name) narrows down."""
+
+    environment_id: uuid.UUID
+    execution_ids: list[str] | str = []
+    since: datetime | None = None
+    workflow_id: str = ""
+
+
+@router.get("/executions", summary="Executions of an environment, newest first")
+def list_executions(
+    request: HttpRequest,
+    environment_id: uuid.UUID,
+    workflow_id: str = "",
+    status: str = "",
+    since: datetime | None = None,
+    limit: int = 50,
+    cursor: str = "",
+) -> dict[str, Any]:
+    """As last read of n8n, see ``reading``. ``workflow_id`` is n8n's id, the key or a part of the name; ``status`` one
+    of n8n's words, ``failed`` (error or crashed) or ``open`` (not ended)."""
+    visit = visit_for_object(request, Environment, environment_id)
+    one_of("status", status, FILTERS)
+    with tenant_scope(visit.tenant.pk):
+        named = selectors.workflow_ids_named(environment_id, workflow_id) if workflow_id.strip() else None
+        page = selectors.page(
+            environment_id=environment_id,
+            status=status,
+            workflow_ids=named,
+            since=_aware(since),
+            cursor=cursor,
+            limit=clamp(limit),
+        )
+        places = selectors.names_of(environment_id, [row.env_workflow_id for row in page.rows])
+        day = counting.totals(environment_id)
+        return {
+            "executions": [selectors.execution_row(row, places.get(row.env_workflow_id)) for row in page.rows],
+            "last_24_hours": {"runs": day.count.runs, "failed": day.count.failed, "error_rate": day.count.error_rate},
+            "reading": selectors.reading_row(selectors.reading(environment_id)),
+            "next_cursor": page.next_cursor or None,
+        }
+
+
+@router.post("/executions/retry", response={200: Any, 202: Any}, summary="Retry failed executions through n8n")
+def retry_executions(request: HttpRequest, payload: RetryIn, wait: float = 0) -> Any:
+    """n8n runs them again with the workflow as it is saved now. Not harmless: what they do, they do once more."""
+    visit = visit_for_object(request, Environment, payload.environment_id)
+    with tenant_scope(visit.tenant.pk):
+        environment = environment_or_404(payload.environment_id)
+    require_operate(visit, environment)
+    operation = services.start_retry(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment.pk,
+        requested_by=caller(request),
+        executions=[payload.execution_ids] if isinstance(payload.execution_ids, str) else payload.execution_ids,
+        since=_aware(payload.since),
+        workflow=payload.workflow_id,
+        idempotency_key=request.headers.get("Idempotency-Key"),
+    )
+    if wait:
+        operation = wait_for(operation, wait)
+    return Status(http_status(operation), {"operation": operation_row(operation)})
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

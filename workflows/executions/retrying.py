@@ -1,0 +1,161 @@
+"""One retry of a failed execution: an effect on n8n that must not happen twice by mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from operations.effects import Effect, Looked, Outside
+from operations.errors import TryAgain
+from opsconsole.core import clock
+from workflows.models import Environment
+from workflows.n8n import errors as n8n_errors
+
+from .reading import Run, rows_of, run_of
+
+if TYPE_CHECKING:
+    from workflows.n8n import N8nClient
+
+#: A retry that n8n took in stands in its list at once; one that is not there after this long was never begun.
+CERTAIN_AFTER = timedelta(seconds=60)
+LOOKED_THROUGH_PAGES = 8
+LOOKED_AT_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An execution to be retried. ``after`` is the highest number known before: a retry of it has a higher one."""
+
+    number: int
+    workflow_id: str
+    workflow_name: str
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of it: ``retried`` (as execution ``retry``, which ended or is in ``status``) or ``refused``."""
+
+    outcome: str
+    number: int
+    workflow_id: str
+    retry: int | None = None
+    status: str = ""
+    error: dict[str, Any] | None = None
+
+    @classmethod
+    def retried(cls, wanted: Wanted, run: Run) -> Outcome:
+        return cls("retried", wanted.number, wanted.workflow_id, run.number, run.status)
+
+    @classmethod
+    def refused(cls, wanted: Wanted, code: str, message: str) -> Outcome:
+        error = {"code": code, "message": message}
+        return cls("refused", wanted.number, wanted.workflow_id, error=error)
+
+
+def effect_of(environment: Environment, client: N8nClient, wanted: Wanted) -> Effect:
+    """The retry as an effect with intent and result (an ``Outcome`` as JSON)."""
+    retry = _Retry(client, wanted)
+    return Effect(
+        name=f"retry:{wanted.number}",
+        title=f"Retry execution {wanted.number} of {wanted.workflow_name or wanted.workflow_id or 'a workflow'}",
+        intent={**asdict(wanted), "begun_at": clock.now().isoformat()},
+        act=retry.act,
+        look=retry.look,
+        outside=Outside(
+            "n8n",
+            "environments",
+            environment.pk,
+            f"{environment.name}: {wanted.workflow_name or wanted.workflow_id}"[:200],
+            {
+                "method": "POST",
+                "path": f"/executions/{wanted.number}/retry",
+                "workflow_id": wanted.workflow_id,
+            },
+        ),
+    )
+
+
+class _Retry:
+    def __init__(self, client: N8nClient, wanted: Wanted) -> None:
+        self.client, self.wanted = client, wanted
+
+    def act(self) -> dict[str, Any]:
+        if refusal := self._draft_in_the_way():
+            return asdict(refusal)
+        try:
+            answer = self.client.retry_execution(self.wanted.number)
+        except (n8n_errors.RemoteConflict, n8n_errors.RemoteNotFound, n8n_errors.Rejected) as error:
+            return asdict(Outcome.refused(self.wanted, error.code, str(error.details.get("n8n") or error.message)))
+        except n8n_errors.AmbiguousWrite as error:
+            if not _n8n_gave_up(error):
+                raise
+            # n8n has answered, so it has done what it was going to do: either the retry is there or it is not.
+            found = self._find(self.wanted.after)
+            words = f"n8n met a fault of its own: {_cause(error).details.get('n8n')}"
+            done = Outcome.retried(self.wanted, found) if found else None
+            return asdict(done or Outcome.refused(self.wanted, _cause(error).code, words))
+        run = run_of(answer, now=clock.now())
+        if run is None or run.number <= self.wanted.after:
+            raise n8n_errors.AmbiguousWrite("n8n's answer does not say which execution it began.")
+        return asdict(Outcome.retried(self.wanted, run))
+
+    def look(self, intent: dict[str, Any]) -> Looked:
+        """Whether a retry of the execution was begun since the intent. Raises ``TryAgain`` while that is open."""
+        found = self._find(int(intent.get("after") or 0))
+        if found is not None:
+            return Looked.done(asdict(Outcome.retried(self.wanted, found)))
+        if clock.now() - datetime.fromisoformat(intent["begun_at"]) < CERTAIN_AFTER:
+            raise TryAgain(
+                f"Whether execution {self.wanted.number} was retried is not certain yet; n8n is looked at again."
+            )
+        return Looked.not_done()
+
+    def _draft_in_the_way(self) -> Outcome | None:
+        """From 2.0 on n8n retries with the saved draft, also where another version is published (2.41.1)."""
+        try:
+            raw = self.client.get_workflow(self.wanted.workflow_id)
+        except n8n_errors.RemoteNotFound as error:
+            return Outcome.refused(self.wanted, error.code, "The workflow is no longer in n8n.")
+        live = raw.get("activeVersionId")
+        if live and live != raw.get("versionId"):
+            return Outcome.refused(
+                self.wanted,
+                "EXEC_006",
+                "The workflow has a draft that is not published, and n8n would retry with the draft."
+                " Publish or discard it first.",
+            )
+        return None
+
+    def _find(self, after: int) -> Run | None:
+        """The newest execution above ``after`` that says it repeats this one."""
+        for run in self._since(after):
+            if run.retry_of == self.wanted.number and run.number > after:
+                return run
+        return None
+
+    def _since(self, after: int) -> Iterator[Run]:
+        """The workflow's executions above ``after``: those running, then the others, the newest first."""
+        for status in ("running", None):
+            cursor: str | None = None
+            for _ in range(LOOKED_THROUGH_PAGES):
+                raw, cursor = self.client.executions(
+                    limit=LOOKED_AT_ROWS, cursor=cursor, workflow_id=self.wanted.workflow_id, status=status
+                )
+                rows = rows_of(raw, at_most=LOOKED_AT_ROWS, now=clock.now())
+                yield from sorted(rows.runs, key=lambda run: -run.number)
+                if cursor is None or rows.lowest is None or rows.lowest <= after:
+                    break
+
+
+def _cause(error: n8n_errors.AmbiguousWrite) -> n8n_errors.N8nError:
+    cause = error.__cause__
+    return cause if isinstance(cause, n8n_errors.N8nError) else error
+
+
+def _n8n_gave_up(error: n8n_errors.AmbiguousWrite) -> bool:
+    """Whether n8n itself answered that it failed, and not a proxy behind which it may still be at work."""
+    details = _cause(error).details
+    return details.get("status") == 500 and bool(details.get("n8n"))

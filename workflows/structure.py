@@ -1,0 +1,110 @@
+"""n8n's own rules of what a workflow may look like, looked at before it is written, and what can safely be mended.
+
+The rules are those of n8n's structure check (measured on 2.41.1); an older n8n takes such a workflow and runs around
+the fault.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LONGEST_NAME = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that n8n refuses. ``repairable``: taking it away changes nothing that runs."""
+
+    code: str
+    message: str
+    node: str = ""
+    repairable: bool = False
+
+
+def structure_faults(content: Mapping[str, Any]) -> list[Fault]:
+    """What n8n's structure check would refuse about a portable workflow."""
+    faults: list[Fault] = []
+    length = len(str(content.get("name") or ""))
+    if not 1 <= length <= LONGEST_NAME:
+        what = "no name" if length == 0 else f"a name of {length} characters"
+        faults.append(Fault("name_length", f"It has {what}; n8n takes 1 to {LONGEST_NAME}."))
+    nodes = content.get("nodes") or ()
+    names: set[str] = set()
+    ids: dict[str, str] = {}
+    for node in nodes:
+        name, ident = str(node.get("name") or ""), str(node.get("id") or "")
+        if not name:
+            faults.append(Fault("node_without_name", "A node has no name."))
+        elif name in names:
+            faults.append(Fault("duplicate_node", f"Two nodes are called “{name}”.", name))
+        names.add(name)
+        if ident and ident in ids:
+            faults.append(Fault("duplicate_node_id", f"“{ids[ident]}” and “{name}” have one node id.", name, True))
+        ids.setdefault(ident, name)
+    for source, target in _links(content.get("connections") or {}):
+        if source not in names:
+            message = f"A connection starts at “{source}”, which is not a node of this workflow."
+            faults.append(Fault("dangling_connection", message, source, True))
+        elif target is not None and target not in names:
+            message = f"“{source}” leads to “{target}”, which is not a node of this workflow."
+            faults.append(Fault("dangling_connection", message, source, True))
+    for group in content.get("nodeGroups") or ():
+        missing = set(group.get("nodeIds") or ()) - ids.keys() if isinstance(group, dict) else set()
+        if missing:
+            message = f"The group “{group.get('name')}” holds a node that is not in this workflow."
+            faults.append(Fault("dangling_group", message, "", True))
+    return list(dict.fromkeys(faults))
+
+
+def _links(connections: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    for source, kinds in connections.items():
+        yield source, None
+        for outputs in kinds.values() if isinstance(kinds, dict) else ():
+            for links in outputs if isinstance(outputs, list) else ():
+                for link in links if isinstance(links, list) else ():
+                    yield source, str(link.get("node")) if isinstance(link, dict) else ""
+
+
+def repaired(content: Mapping[str, Any]) -> dict[str, Any]:
+    """``content`` without what n8n refuses and nothing needs; equal where there is no such thing.
+
+    Connections from and to nodes that are not there go, a second node of one id gets an id of its own, and groups
+    lose nodes that are not there.
+    """
+    names = {str(n.get("name") or "") for n in content.get("nodes") or ()}
+    seen: set[str] = set()
+    nodes = []
+    for number, node in enumerate(content.get("nodes") or ()):
+        ident = str(node.get("id") or "")
+        if ident and ident in seen:
+            node = {**node, "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{ident}:{number}"))}
+        seen.add(str(node.get("id") or ""))
+        nodes.append(node)
+    out = {**content, "nodes": nodes, "connections": _kept(content.get("connections") or {}, names)}
+    if content.get("nodeGroups"):
+        groups = [
+            {**g, "nodeIds": [i for i in g.get("nodeIds") or () if i in seen]} if isinstance(g, dict) else g
+            for g in content["nodeGroups"]
+        ]
+        out["nodeGroups"] = [g for g in groups if not isinstance(g, dict) or g["nodeIds"]]
+    return out
+
+
+def _kept(connections: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    def there(link: Any) -> bool:
+        return isinstance(link, dict) and str(link.get("node")) in names
+
+    return {
+        source: {
+            kind: [
+                [link for link in links if there(link)] if isinstance(links, list) else links
+                for links in (outputs if isinstance(outputs, list) else ())
+            ]
+            for kind, outputs in kinds.items()
+        }
+        for source, kinds in connections.items()
+        if source in names and isinstance(kinds, dict)
+    }

@@ -1,0 +1,212 @@
+"""What an instance has around its workflows: data tables, variables, packages, and what the API key may do.
+
+Read off n8n by whoever plans or tests a connection, and kept per environment, so that pages and comparisons need not
+ask again. What cannot be looked at is None, and ``why`` says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+
+from .n8n import errors
+from .n8n.scopes import read_scopes
+
+if TYPE_CHECKING:
+    from .models import Environment
+    from .n8n import N8nClient
+    from .n8n.spec import Capability
+
+_Read = TypeVar("_Read")
+
+ITEMS_KEPT = 2000
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column of a data table; ``type`` in n8n's words (string, number, boolean, date)."""
+
+    name: str
+    type: str
+
+
+class DataTable(msgspec.Struct, frozen=True):
+    """A data table of an instance."""
+
+    id: str
+    name: str
+    columns: tuple[Column, ...] = ()
+
+
+class Variable(msgspec.Struct, frozen=True):
+    """A variable: its value is not kept, only a digest to compare by."""
+
+    key: str
+    digest: str
+
+
+class Package(msgspec.Struct, frozen=True):
+    """An installed community package and the types of node in it."""
+
+    name: str
+    version: str
+    node_types: tuple[str, ...] = ()
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """All of it, as of ``read_at``. ``scopes`` None: the instance does not tell what the key may do."""
+
+    data_tables: tuple[DataTable, ...] | None = None
+    variables: tuple[Variable, ...] | None = None
+    packages: tuple[Package, ...] | None = None
+    scopes: tuple[str, ...] | None = None
+    lists_credentials: bool = False
+    creates_credentials: bool = False
+    checks_structure: bool = False
+    why: dict[str, str] = {}
+    read_at: datetime | None = None
+    reached: bool = True
+
+    def table_named(self, name: str) -> DataTable | None:
+        """The data table of exactly this name, if there is one and only one."""
+        found = [table for table in self.data_tables or () if table.name == name]
+        return found[0] if len(found) == 1 else None
+
+    def table(self, ident: str) -> DataTable | None:
+        """The data table of this id."""
+        return next((table for table in self.data_tables or () if table.id == ident), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any] | None) -> Surroundings:
+        """From JSON; of another make, or nothing: as if nothing were known."""
+        try:
+            return msgspec.convert(data or {}, cls)
+        except msgspec.ValidationError:
+            return cls()
+
+
+def read_surroundings(client: N8nClient) -> Surroundings:
+    """Ask an instance, by what its own contract offers; a part that fails is None. Raises only where it is not reached.
+
+    At most five calls, some of which page.
+    """
+    spec = client.spec()
+    why: dict[str, str] = {}
+
+    def ask(kind: str, capability: Capability, read: Callable[[], _Read]) -> _Read | None:
+        if not spec.can(capability):
+            why[kind] = "This n8n does not list them."
+            return None
+        try:
+            return read()
+        except errors.NotLicensed:
+            why[kind] = "Not on this plan: n8n lists them with a licence only."
+        except errors.ScopeMissing:
+            why[kind] = "The API key may not list them."
+        except (errors.Unreachable, errors.Unauthorized):
+            raise
+        except (errors.N8nError, TypeError, ValueError, AttributeError, KeyError):
+            why[kind] = "n8n's answer could not be used."
+        return None
+
+    return Surroundings(
+        data_tables=ask("data_tables", "data_tables", lambda: _tables(client)),
+        variables=ask("variables", "variables", lambda: _variables(client)),
+        packages=ask("packages", "community_packages", lambda: _packages(client)),
+        scopes=ask("scopes", "discover", lambda: read_scopes(client)),
+        lists_credentials=spec.can("list_credentials"),
+        creates_credentials=spec.can("create_credential"),
+        # The structure check came before node groups, and every n8n that takes these has it.
+        checks_structure="nodeGroups" in spec.update_keys,
+        why=why,
+        read_at=clock.now(),
+    )
+
+
+def _tables(client: N8nClient) -> tuple[DataTable, ...]:
+    return tuple(data_table_of(raw) for raw in client.all_of("/data-tables")[:ITEMS_KEPT])
+
+
+def data_table_of(raw: Mapping[str, Any]) -> DataTable:
+    """n8n's answer as a table."""
+    ordered = sorted(raw.get("columns") or (), key=lambda column: column.get("index") or 0)
+    columns = tuple(Column(str(c["name"]), str(c.get("type") or "string")) for c in ordered)
+    return DataTable(str(raw["id"]), str(raw.get("name") or ""), columns)
+
+
+def _variables(client: N8nClient) -> tuple[Variable, ...]:
+    return tuple(
+        Variable(str(raw["key"]), hashlib.sha256(str(raw.get("value", "")).encode()).hexdigest()[:16])
+        for raw in client.all_of("/variables")[:ITEMS_KEPT]
+    )
+
+
+def _packages(client: N8nClient) -> tuple[Package, ...]:
+    body = client.call("GET", "/community-packages").json()
+    rows = body.get("data", []) if isinstance(body, dict) else body
+    return tuple(
+        Package(
+            str(raw["packageName"]),
+            str(raw.get("installedVersion") or ""),
+            tuple(str(n.get("type") or n.get("name")) for n in raw.get("installedNodes") or ()),
+        )
+        for raw in rows[:ITEMS_KEPT]
+    )
+
+
+def refresh(environment: Environment) -> Surroundings:
+    """Look around an environment and keep what was seen, its credentials too. Call outside any scope.
+
+    An instance that cannot be asked now leaves what was known as it is, with ``reached`` False.
+    """
+    from .gateway import quick_client_for
+
+    try:
+        with quick_client_for(environment) as client:
+            found = read_surroundings(client)
+            listed = client.list_credentials()
+    except OpsError:
+        return msgspec.structs.replace(stored(environment.tenant_id, environment.pk), reached=False)
+    keep(environment, found, listed)
+    return found
+
+
+def keep(environment: Environment, found: Surroundings | None, listed: list[dict[str, Any]] | None) -> None:
+    """Store what was seen; either part may be left out."""
+    from tenants.scope import tenant_scope
+
+    from .identity import record_listed_credentials
+    from .models import EnvironmentSurroundings
+
+    with tenant_scope(environment.tenant_id):
+        if found is not None:
+            EnvironmentSurroundings.objects.update_or_create(
+                tenant_id=environment.tenant_id, environment_id=environment.pk, defaults={"seen": found.to_dict()}
+            )
+        if listed is not None:
+            record_listed_credentials(
+                tenant_id=environment.tenant_id, environment_id=environment.pk, listed=listed, seen_at=clock.now()
+            )
+
+
+def stored(tenant_id: uuid.UUID, environment_id: uuid.UUID) -> Surroundings:
+    """What was seen last; nothing is known where nobody looked."""
+    from tenants.scope import tenant_scope
+
+    from .models import EnvironmentSurroundings
+
+    with tenant_scope(tenant_id):
+        row = EnvironmentSurroundings.objects.filter(environment_id=environment_id).values_list("seen", flat=True)
+        return Surroundings.from_dict(row.first())

@@ -1,0 +1,28 @@
+"""Celery's doors: one call each. Arguments are ids; running one twice does no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+
+from celery import shared_task
+from django.conf import settings
+
+from opsconsole.core.errors import OpsError
+
+from .executions import collecting, services
+from .gateway import environment_by_id
+
+
+@shared_task(name="workflows.tasks.keep_executions_read")
+def keep_executions_read() -> None:
+    """Every few seconds: environments whose executions are due to be read get a reader."""
+    if settings.EXECUTIONS_EVERY_SECONDS > 0:
+        services.wake_due()
+
+
+@shared_task(name="workflows.tasks.read_executions")
+def read_executions(tenant_id: str, environment_id: str) -> None:
+    """One round in one environment. What goes wrong stands on its feed, with when it is tried again."""
+    with contextlib.suppress(OpsError):
+        collecting.collect(environment_by_id(uuid.UUID(tenant_id), environment_id))
