@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from opsconsole.core.admin import ConsoleAdmin
 
-from .models import DriftIncident, DriftMemory, DriftPolicy, DriftScheduler
+from .models import DriftIncident, DriftMemory, DriftPolicy, DriftScheduler, N8nInstance, N8nUpgrade
 
 
 @admin.register(DriftIncident)
@@ -38,3 +38,21 @@ class DriftMemoryAdmin(ConsoleAdmin):
     list_display = ("environment", "tenant", "updated_at")
     list_select_related = ("environment", "tenant")
     exclude = ("pages",)
+
+
+@admin.register(N8nUpgrade)
+class N8nUpgradeAdmin(ConsoleAdmin):
+    list_display = ("noticed_at", "tenant", "environment", "from_version", "to_version", "by_n8n", "by_people")
+    search_fields = ("id", "tenant__name", "environment__name")
+    list_select_related = ("tenant", "environment")
+    # Thousands of changes would not help anybody in a text area; the console's page has them.
+    exclude = ("changes",)
+
+    def view_on_site(self, obj: N8nUpgrade) -> str:
+        return f"/t/{obj.tenant.slug}/drift/upgrades/{obj.pk}/"
+
+
+@admin.register(N8nInstance)
+class N8nInstanceAdmin(ConsoleAdmin):
+    list_display = ("environment", "tenant", "seen_at")
+    list_select_related = ("environment", "tenant")

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from opsconsole.core.admin import ConsoleAdmin
 
-from .models import Snapshot
+from .models import Rehearsal, Snapshot
 
 
 @admin.register(Snapshot)
@@ -25,3 +25,14 @@ class SnapshotAdmin(ConsoleAdmin):
 
     def view_on_site(self, obj: Snapshot) -> str:
         return f"/t/{obj.tenant.slug}/snapshots/{obj.pk}/"
+
+
+@admin.register(Rehearsal)
+class RehearsalAdmin(ConsoleAdmin):
+    list_display = ("created_at", "tenant", "environment", "version", "finished_at")
+    search_fields = ("id", "version", "tenant__name", "environment__name")
+    list_select_related = ("tenant", "environment")
+    exclude = ("report",)
+
+    def view_on_site(self, obj: Rehearsal) -> str:
+        return f"/t/{obj.tenant.slug}/rehearsals/{obj.pk}/"

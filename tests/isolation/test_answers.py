@@ -98,6 +98,7 @@ NAMED = {
     "snapshots": "snapshots",
     "promotions": "promotions",
     "drift": "drift_incidents",
+    "rehearsals": "n8n_rehearsals",
     "jobs": "background_jobs",
     "tokens": "api_tokens",
     "workflows": "canonical_workflows",

@@ -39,6 +39,8 @@ OBJECTS = {
     "target_environment_id": "environments",
     "snapshot_id": "snapshots",
     "incident_id": "drift_incidents",
+    "upgrade_id": "n8n_upgrades",
+    "rehearsal_id": "n8n_rehearsals",
     "promotion_id": "promotions",
     "operation_id": "background_jobs",
     "operation": "background_jobs",
