@@ -10,9 +10,12 @@ from .models import (
     CanonicalWorkflow,
     CredentialMapping,
     Environment,
+    EnvironmentSurroundings,
     EnvironmentUserObjectPermission,
     Execution,
+    ExecutionFeed,
     KnownCredential,
+    LiveSpan,
     WorkflowEnvMap,
 )
 
@@ -63,4 +66,22 @@ class EnvironmentGrantAdmin(ConsoleAdmin):
 class ExecutionAdmin(ConsoleAdmin):
     list_display = ("env_execution_id", "environment", "status", "started_at")
     list_filter = ("status",)
+    list_select_related = ("environment",)
+
+
+@admin.register(ExecutionFeed)
+class ExecutionFeedAdmin(ConsoleAdmin):
+    list_display = ("environment", "newest", "settled", "failures", "read_at", "next_at")
+    list_select_related = ("environment",)
+
+
+@admin.register(LiveSpan)
+class LiveSpanAdmin(ConsoleAdmin):
+    list_display = ("environment", "env_workflow_id", "version_id", "content_hash")
+    list_select_related = ("environment",)
+
+
+@admin.register(EnvironmentSurroundings)
+class EnvironmentSurroundingsAdmin(ConsoleAdmin):
+    list_display = ("environment", "updated_at")
     list_select_related = ("environment",)
