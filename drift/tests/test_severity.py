@@ -69,6 +69,6 @@ def test_production_is_never_judged_milder_than_staging_nor_staging_than_develop
 def test_touching_more_is_never_milder_and_a_mere_draft_never_graver(case: dict[str, Any], environment: str) -> None:
     plain = grade(environment_kind=environment, **{**case, "touches": set()})
     whole = grade(environment_kind=environment, **case)
-    draft = grade(environment_kind=environment, draft_only=True, **case)
+    draft = grade(environment_kind=environment, **{**case, "kind": "draft"})
     assert plain.rank <= whole.rank
     assert draft.rank <= whole.rank

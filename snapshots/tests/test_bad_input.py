@@ -252,7 +252,7 @@ def test_what_is_no_workflow_is_noted_and_the_others_go_on(
     unreadable = {
         f["env_workflow_id"]: f["message"] for f in snapshot.verification["findings"] if f["code"] == "unreadable"
     }
-    assert {"2", "3", "4", "6", "7", "8"} == set(unreadable) and all(unreadable.values())
+    assert {"2", "3", "4", "6", "7", "8", "11"} == set(unreadable) and all(unreadable.values())
     assert {row["id"] for row in listed if not row["readable"]} == set(unreadable), "n8n's list of this moment"
     page = unescape(signed_in(live_cast.viewer).get(f"/t/acme/snapshots/{snapshot.pk}/").content.decode())
     assert "Nodes in words" in page and unreadable["2"] in page

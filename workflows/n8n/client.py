@@ -24,8 +24,9 @@ __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
 
 _SPEC_AGE = 300.0
 _WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData", "description")
-_DELETE_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
-"""Seconds between tries to delete what n8n is still unpublishing (measured on 2.41.1: up to about 2 s)."""
+_DELETE_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0, *(8.0,) * 17)
+"""Seconds between tries to delete what n8n is still unpublishing. Measured on 2.41.1: 2 s at most; but what an n8n was
+publishing when it was killed is held by its own lease of two minutes."""
 _PRODUCTION = {"FORM": "/form/", "MCP": "/mcp/"}
 
 Listening = Literal["listening", "absent", "unknown"]
@@ -298,7 +299,7 @@ class N8nClient:
         """Delete for good, published or not. False where it was gone already.
 
         n8n refuses to delete what is published, and for some seconds what it is still unpublishing. Raises
-        `RemoteConflict` where it does not come to rest.
+        `StillUnpublishing` where it does not come to rest within two and a half minutes.
         """
         for wait in (*_DELETE_WAITS, None):
             try:
@@ -306,9 +307,9 @@ class N8nClient:
                 return True
             except errors.RemoteNotFound:
                 return False
-            except errors.RemoteConflict:
+            except errors.RemoteConflict as conflict:
                 if wait is None:
-                    raise
+                    raise errors.StillUnpublishing(details=conflict.details) from conflict
             if self.get_workflow(workflow_id).get("active"):
                 self.unpublish(workflow_id)
             self._sleep(wait)

@@ -170,3 +170,12 @@ class AmbiguousWrite(N8nError):
     message = "The connection failed after the write was sent; n8n may have carried it out or not."
     recovery = "Read the workflow from n8n and compare it before writing again."
     ambiguous: ClassVar[bool] = True
+
+
+class StillUnpublishing(N8nError):
+    code = "N8N_021"
+    title = "n8n is still unpublishing it"
+    message = "n8n has not finished unpublishing the workflow, and deletes nothing before that."
+    recovery = "Try again in some minutes; if it stays so, restart n8n and look at its log."
+    status = 409
+    transient = True
