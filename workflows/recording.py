@@ -33,6 +33,7 @@ _SEEN_FIELDS = (
     "env_content_hash",
     "env_draft_hash",
     "env_facts",
+    "git_facts",
     "live_version",
     "comparable_hash",
     "normalization_version",
@@ -232,6 +233,9 @@ class _Recording:
             draft_hash = workflow.draft.content_hash(key_of) if workflow.draft is not None else None
             place.env_draft_hash = draft_hash if draft_hash != place.env_content_hash else None
             place.env_facts = workflow.facts.to_json()
+            if place.git_facts is None and place.git_content_hash is not None:
+                # Approved before facts were kept: what is there at the first look is what was approved.
+                place.git_facts = place.env_facts
             place.live_version = workflow.live.to_json() if workflow.live is not None else None
             place.comparable_hash = workflow.fingerprint.comparable_hash(key_of)
             place.normalization_version = workflow.fingerprint.version
