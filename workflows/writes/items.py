@@ -114,7 +114,8 @@ class Written:
 
     ``version_id`` is the draft's, ``live_version_id`` that of what runs. ``staged`` is the version that waits as a
     draft to be published, ``draft_hash`` the hash of the draft where that is not what runs. ``listening`` says of each
-    production address whether n8n answers there.
+    production address whether n8n answers there. ``holds_back``: name and settings wait for the publishing;
+    ``leaves_draft`` is the draft that our own publishing will leave in the editor.
     """
 
     key: str
@@ -126,7 +127,9 @@ class Written:
     version_id: str = ""
     live_version_id: str = ""
     staged: str = ""
+    holds_back: bool = False
     draft_hash: str = ""
+    leaves_draft: str = ""
     active: bool | None = None
     listening: dict[str, str] = field(default_factory=dict)
     left: list[dict[str, str]] = field(default_factory=list)
@@ -135,6 +138,7 @@ class Written:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; what is empty is left out, except the outcome."""
         found = {name: getattr(self, name) for name in self.__slots__}
+        found["holds_back"] = self.holds_back or None
         return {k: v for k, v in found.items() if v not in ("", [], {}, None) or k in ("key", "name", "outcome")}
 
     @classmethod

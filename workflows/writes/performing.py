@@ -183,6 +183,7 @@ def _relink(
         after = Written.from_dict(answers[effect.name])
         if after.staged:
             results[after.key].staged, results[after.key].version_id = after.staged, after.version_id
+            results[after.key].holds_back = after.holds_back or results[after.key].holds_back
 
 
 def _calls(item: WriteItem, ids: Collection[str]) -> bool:

@@ -44,8 +44,12 @@ class Publisher:
         self._sleep = sleep
 
     def act(self) -> dict[str, Any]:
-        now = self._read()
-        if not self._is_live(now):
+        if self.written.staged and not self.item.live_version_id:
+            self._call(self.written.staged)  # the very version that was read back and hashed
+            if self.written.holds_back:
+                self._name_and_settings()
+            now = self._settled_down()
+        elif not self._is_live(now := self._read()):
             self._publish(now)
             now = self._settled_down()
         if not self._is_live(now):
@@ -67,18 +71,13 @@ class Publisher:
 
     def _publish(self, now: There) -> None:
         if self.item.live_version_id and self.client.spec().can("publish"):
-            if self._publish_former(now):
+            if self._publish_former():
                 return
             now = self._stage_anew()
-        elif self.written.staged and self.written.staged != now.version_id:
-            raise EditedMeanwhile(
-                f"“{self.item.name}” was edited in n8n between the saving and the publishing of its new version.",
-                details={"key": self.item.key, "env_workflow_id": self.id, "version_id": now.version_id},
-            )
         self._call(now.version_id or None)
-        self._name_and_settings(now)
+        self._name_and_settings()
 
-    def _publish_former(self, now: There) -> bool:
+    def _publish_former(self) -> bool:
         """The very version that ran before, where n8n still has it and it still holds what is wanted."""
         release = self.item.release
         try:
@@ -89,7 +88,7 @@ class Publisher:
             if getattr(error, "ambiguous", False):
                 raise
             return False
-        self._name_and_settings(now)
+        self._name_and_settings()
         return self._is_live(self._settled_down())
 
     def _stage_anew(self) -> There:
@@ -118,15 +117,14 @@ class Publisher:
                     details={"key": self.item.key, "env_workflow_id": self.id, "cause": error.to_dict()},
                 ) from error
 
-    def _name_and_settings(self, before: There) -> None:
+    def _name_and_settings(self) -> None:
         """They have no versions: what was held back while the new version waited is written right after it."""
-        wanted = self.resolver.settle(self.item.load())
-        if framed_alike(before.content, wanted):
+        wanted, now = self.resolver.settle(self.item.load()), self._read()
+        if framed_alike(now.content, wanted):
             return
-        now = self.client.get_workflow(self.id)
-        content = under(There.read(now, self.resolver).editor, wanted)
+        content = under(now.editor, wanted)
         content.pop("staticData", None)
-        self.client.update_workflow(self.id, content, current=now, publish=False)
+        self.client.update_workflow(self.id, content, current=now.raw, publish=False)
 
     def _settled_down(self) -> There:
         for wait in LOOKS:
@@ -159,18 +157,15 @@ class DraftKeeper:
 
     def act(self) -> dict[str, Any]:
         there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
+        left: list[dict[str, str]] = []
         if not self._is_kept(there):
-            if not self.item.expects_draft(there.draft_hash) and there.draft_hash != (self.written.draft_hash or None):
-                raise EditedMeanwhile(
-                    f"Somebody is editing “{self.item.name}” in n8n: its draft is left alone.",
-                    details={"key": self.item.key, "env_workflow_id": there.id, "draft": there.draft_hash},
-                )
-            left = self._put(there)
-            there = There.read(self.client.get_workflow(there.id), self.resolver)
-            if not self._is_kept(there) and not left:
-                left = [{"path": "draft", "reason": "n8n keeps the draft otherwise than it was written."}]
-        else:
-            left = []
+            if self._is_foreign(there):
+                left = [{"path": "draft", "reason": "Somebody is editing it in n8n; their draft is left alone."}]
+            else:
+                left = self._put(there)
+                there = There.read(self.client.get_workflow(there.id), self.resolver)
+                if not self._is_kept(there) and not left:
+                    left = [{"path": "draft", "reason": "n8n keeps the draft otherwise than it was written."}]
         return Written(
             self.item.key,
             self.item.name,
@@ -189,6 +184,11 @@ class DraftKeeper:
         if there.published == bool(self.written.active) and self._is_kept(there):
             return Looked.done(self.act())
         return Looked.not_done()
+
+    def _is_foreign(self, there: There) -> bool:
+        """Whether the draft is neither one that may go nor one that our own publishing has left."""
+        ours = (self.item.wanted_hash, self.written.leaves_draft or None)
+        return not self.item.expects_draft(there.draft_hash) and there.draft_hash not in ours
 
     def _is_kept(self, there: There) -> bool:
         return there.draft_hash == self.item.wanted_draft_hash

@@ -17,7 +17,7 @@ from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
 from .errors import Archived, EditedMeanwhile, HalfWritten, NotAsWritten
 from .items import WriteItem, Written
 from .resolver import Resolver
-from .there import There, under
+from .there import There, framed_alike, under
 
 if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
@@ -126,6 +126,8 @@ class Writer:
             left.append({"path": "draft", "reason": "Somebody is editing it in n8n; their draft is left alone."})
         written = self._written("updated", there, left=left)
         written.staged = self.item.live_version_id
+        wanted = self.resolver.settle(self.item.load())
+        written.leaves_draft = self.resolver.content_hash(under(there.editor, wanted))
         return written
 
     def _hash_as_staged(self, there: There) -> str:
@@ -177,7 +179,7 @@ class Writer:
                 details={**details, "found": now.hash, "draft": now.draft_hash, "staged": found},
             )
         written = self._written("updated", now, left=left)
-        written.staged = now.version_id
+        written.staged, written.holds_back = now.version_id, not framed_alike(there.content, wanted)
         return written
 
     def _is_staged(self, there: There, wanted: Mapping[str, Any]) -> bool:
