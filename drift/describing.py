@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Finding:
             return signature(self.kind, self.git_draft, self.env_draft, self.is_active)
         if self.kind in (DriftKind.DETAILS, DriftKind.ARCHIVED):
             told = [[change.name, change.before, change.after] for change in self.details]
-            return signature(self.kind, None, orjson.dumps(told).decode(), self.is_active)
+            return signature(self.kind, None, json.dumps(told, sort_keys=True), self.is_active)
         return signature(self.kind, self.git_hash, self.env_hash, self.is_active)
 
     @property

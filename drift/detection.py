@@ -211,7 +211,7 @@ def _apart(first: str, second: str) -> Q:
     return (
         Q(**{f"{first}__isnull": True, f"{second}__isnull": False})
         | Q(**{f"{first}__isnull": False, f"{second}__isnull": True})
-        | ~Q(**{first: F(second)})
+        | Q(**{f"{first}__isnull": False, f"{second}__isnull": False}) & ~Q(**{first: F(second)})
     )
 
 

@@ -9,11 +9,10 @@ convenience: without it everything is looked at.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-
-import orjson
 
 from snapshots.manifest import draft_in
 from snapshots.models import Snapshot
@@ -71,7 +70,8 @@ def row_digest(
 ) -> str:
     """A digest of what a row says was seen; equal to that of the same workflow looked at again."""
     told = [stored, name, bool(active), facts]
-    return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    # PostgreSQL gives a number like 1e20 back as an integer that only Python's own writer takes.
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class Known(NamedTuple):

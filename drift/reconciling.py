@@ -24,7 +24,19 @@ from workflows.n8n.errors import RemoteNotFound
 from . import hooks
 from .errors import ReconcileFailed, SeenMeanwhile, WrongState
 from .models import DriftAspect, DriftIncident, DriftKind, IncidentState
-from .settling import Item, Job, aspects_by_key, conclude, places_of, refused, settle, standing_ids, take_down, what
+from .settling import (
+    Item,
+    Job,
+    aspects_by_key,
+    conclude,
+    places_of,
+    refused,
+    settle,
+    standing_facts,
+    standing_ids,
+    take_down,
+    what,
+)
 
 
 def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
@@ -127,26 +139,25 @@ def _commit(job: Job, read: dict[str, WithDraft]) -> dict[str, Any]:
 def _changes(job: Job, items: Sequence[Item], read: Mapping[str, WithDraft]) -> dict[str, WithDraft | None]:
     """What becomes approved: of each workflow only the aspects that were chosen, the rest as it is approved now."""
     chosen = aspects_by_key(items)
-    partly = [key for key, aspects in chosen.items() if DriftAspect.WORKFLOW not in aspects]
-    contents = canonical_content(job.environment, partly) if partly else {}
-    drafts = canonical_content(job.environment, partly, drafts=True) if partly else {}
+    known = [item.key for item in items if item.kind not in (DriftKind.ADDED, DriftKind.REMOVED)]
+    contents = canonical_content(job.environment, known) if known else {}
+    drafts = canonical_content(job.environment, known, drafts=True) if known else {}
     changes: dict[str, WithDraft | None] = {}
     for item in items:
         if item.kind == DriftKind.REMOVED:
             changes[item.key] = None
             continue
-        seen = read[item.key]
-        if item.key not in contents:
+        seen, approved, aspects = read[item.key], contents.get(item.key), chosen[item.key]
+        if approved is None:
             changes[item.key] = seen
             continue
-        aspects = chosen[item.key]
-        content = dict(contents[item.key])
+        content = dict(seen.content if DriftAspect.WORKFLOW in aspects else approved)
+        content = with_details(content, seen.content if DriftAspect.DETAILS in aspects else approved)
+        archive = seen.content if DriftAspect.ARCHIVE in aspects else approved
+        content = {**without(content, ("archived",)), **only(archive, ("archived",))}
         if DriftAspect.ARCHIVE in aspects:
-            content = {**without(content, ("archived",)), **only(seen.content, ("archived", "active"))}
-        if DriftAspect.DETAILS in aspects:
-            content = with_details(content, seen.content)
-        draft = seen.draft if DriftAspect.DRAFT in aspects else drafts.get(item.key)
-        changes[item.key] = WithDraft(content, draft)
+            content |= only(seen.content, ("active",))
+        changes[item.key] = WithDraft(content, seen.draft if DriftAspect.DRAFT in aspects else drafts.get(item.key))
     return changes
 
 
@@ -158,7 +169,8 @@ def _equal(job: Job) -> dict[str, Any]:
         row = rows[item.map_id]
         seen = None if item.kind == DriftKind.REMOVED else row.env_content_hash
         wrong = item.aspect == DriftAspect.WORKFLOW and row.git_content_hash != seen
-        if wrong or (item.kind == DriftKind.DRAFT and row.git_draft_hash != row.env_draft_hash):
+        wrong |= item.kind == DriftKind.DRAFT and row.git_draft_hash != row.env_draft_hash
+        if wrong or standing_facts(row, item.aspect, job.environment):
             details = {"approved": row.git_content_hash, "found": seen}
             failed.append(item.failure(SeenMeanwhile(details=details)))
     return {"failed": failed}

@@ -171,7 +171,7 @@ def close(
 
 def _still_drifts(incident: DriftIncident) -> bool:
     environment = incident.workflow_env_map.environment
-    return any(f.map_id == incident.workflow_env_map_id for f in findings_of(environment))
+    return any(f.place == (incident.workflow_env_map_id, incident.aspect) for f in findings_of(environment))
 
 
 def stabilize(

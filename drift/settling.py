@@ -15,13 +15,14 @@ from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
+from workflows.facts import FactChange, changes, loaded_facts
 from workflows.identity import seen_workflow
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.recording import record_seen
 
 from . import policies, states
 from .errors import Overdue
-from .models import ACTIVE, DriftIncident, IncidentState, aspect_of
+from .models import ACTIVE, DriftAspect, DriftIncident, IncidentState, aspect_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,15 @@ def aspects_by_key(items: Sequence[Item]) -> dict[str, set[str]]:
     for item in items:
         found.setdefault(item.key, set()).add(item.aspect)
     return found
+
+
+def standing_facts(row: WorkflowEnvMap, aspect: str, environment: Environment) -> list[FactChange]:
+    """What of an aspect still differs from what is approved, though it was settled; for archive and details only."""
+    approved, seen = loaded_facts(row.git_facts), loaded_facts(row.env_facts)
+    if approved is None or seen is None or aspect not in (DriftAspect.ARCHIVE, DriftAspect.DETAILS):
+        return []
+    found = changes(approved, seen, defaults=environment.learnt_settings)
+    return [change for change in found if (change.kind == "archived") == (aspect == DriftAspect.ARCHIVE)]
 
 
 def standing_ids(items: Sequence[Item]) -> set[str]:

@@ -23,7 +23,19 @@ from . import contents
 from .describing import signature
 from .errors import MoreHasDrifted, NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
 from .models import DriftAspect, DriftKind, IncidentState
-from .settling import Item, Job, aspects_by_key, conclude, places_of, refused, settle, standing_ids, take_down, what
+from .settling import (
+    Item,
+    Job,
+    aspects_by_key,
+    conclude,
+    places_of,
+    refused,
+    settle,
+    standing_facts,
+    standing_ids,
+    take_down,
+    what,
+)
 
 
 def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
@@ -102,7 +114,14 @@ def _plan(job: Job) -> dict[str, Any]:
             failed.append(item.failure(SeenMeanwhile(details=details)))
             continue
         actions[item.key] = action
-    return {"failed": failed, "actions": actions}
+    # A workflow is written whole: where one of its incidents is refused, the others wait as well.
+    causes = {str(failure["key"]): failure for failure in failed}
+    refused_ids = {str(failure["incident_id"]) for failure in failed}
+    for item in job.items:
+        if item.key in causes and item.id not in refused_ids:
+            cause = {k: v for k, v in causes[item.key].items() if k not in ("incident_id", "key", "name")}
+            failed.append(item.failure(cause))
+    return {"failed": failed, "actions": {key: a for key, a in actions.items() if key not in causes}}
 
 
 def _draft_refusal(item: Item, row: WorkflowEnvMap, chosen: Collection[str]) -> OpsError | None:
@@ -185,6 +204,9 @@ def _prove(job: Job, actions: Mapping[str, Mapping[str, Any]], report: RestoreRe
         if action == "restore" and wrong:
             details = {"approved": row.git_content_hash, "found": hashes.get(item.key)}
             failed.append(item.failure(SeenMeanwhile(details=details)))
+        elif action == "restore" and (standing := standing_facts(row, item.aspect, job.environment)):
+            names = ", ".join(change.name for change in standing)
+            failed.append(item.failure(StabilizeFailed(f"n8n did not take back: {names}.")))
         elif action == "deactivate" and row.env_active:
             failed.append(item.failure(StabilizeFailed("The workflow is still active.")))
     return {"failed": failed, "hashes": hashes}

@@ -15,7 +15,8 @@ from operations.models import Operation
 from opsconsole.core import clock
 from opsconsole.core.errors import NotFound
 from snapshots import repository
-from snapshots.manifest import FOLDER, workflow_path
+from snapshots.canonical import WithDraft
+from snapshots.manifest import DRAFTS, FOLDER, draft_path, workflow_path
 from snapshots.services import commit_canonical
 from snapshots.store import GitStore
 from tenants.models import User
@@ -86,7 +87,13 @@ def carry_out(run: Run, environment: Environment) -> dict[str, Any]:
 
 
 def _approved(store: GitStore, commit: str | None) -> dict[str, str]:
-    return store.tree(commit, FOLDER) if commit else {}
+    """Path to blob of every content and every draft."""
+    return {**store.tree(commit, FOLDER), **store.tree(commit, DRAFTS)} if commit else {}
+
+
+def _pair(tree: Mapping[str, str], key: str) -> list[str | None]:
+    """The blobs of what runs and of the draft beside it."""
+    return [tree.get(workflow_path(key)), tree.get(draft_path(key))]
 
 
 def _judge(run: Run, environment: Environment, sha: str, settled: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,29 +103,33 @@ def _judge(run: Run, environment: Environment, sha: str, settled: Mapping[str, A
         parents = store.commit_info(sha).parents
         left, before = _approved(store, sha), _approved(store, parents[0] if parents else None)
         now = _approved(store, store.tip(environment.canonical_branch))
-    back: dict[str, str | None] = {}
+    back: dict[str, list[str | None]] = {}
     conflicts = []
     for key, row in sorted(settled.items()):
-        path = workflow_path(key)
         # Switched on or off: the content holds it, so the blobs differ.
-        if now.get(path) not in (left.get(path), before.get(path)) and not run.params.get("force"):
+        present, earlier = _pair(now, key), _pair(before, key)
+        if present not in (_pair(left, key), earlier) and not run.params.get("force"):
             conflicts.append({"key": key, "name": row["name"]})
-        elif now.get(path) != before.get(path):
-            back[key] = before.get(path)
+        elif present != earlier:
+            back[key] = earlier
     return {"back": back, "conflicts": conflicts}
 
 
 def _commit(run: Run, environment: Environment, sha: str, judged: Mapping[str, Any]) -> dict[str, Any]:
     store = repository.store_for(environment.tenant_id)
-    back: dict[str, str | None] = judged["back"]
-    blobs = [blob for blob in back.values() if blob]
+    # A job judged before drafts were kept has a single blob.
+    back = {key: pair if isinstance(pair, list) else [pair, None] for key, pair in judged["back"].items()}
+    blobs = list(dict.fromkeys(blob for pair in back.values() for blob in pair if blob))
     with repository.failures_named():
         contents = {blob: parse(data) for blob, (_, data) in zip(blobs, store.read_blobs(blobs), strict=True)}
     what = next(iter(back)) if len(back) == 1 else f"{len(back)} workflows"
     commit = commit_canonical(
         run,
         environment=environment,
-        changes={key: contents[blob] if blob else None for key, blob in back.items()},
+        changes={
+            key: WithDraft(contents[blob], contents[draft] if draft else None) if blob else None
+            for key, (blob, draft) in back.items()
+        },
         message=f"Take back the reconcile of {what} in {environment.name}",
         trailers={"Takes-Back": sha},
     )

@@ -238,7 +238,8 @@ class Undoing:
         for name, state, result, error, intent in rows:
             key = str((intent or {}).get("key") or name.partition("write:")[2])
             seen = found.setdefault(key, {**_UNTOUCHED, "begun": True, "done": True, "drafts": []})
-            seen["drafts"] += [(result or {}).get("draft_hash")]
+            if ":write:" in name:  # a later step may have seen somebody else's
+                seen["drafts"] += [(result or {}).get("draft_hash")]
             details = (error or {}).get("details") or {}
             seen["done"] &= state == StepState.DONE
             seen["id"] = seen["id"] or (result or {}).get("env_workflow_id") or details.get("env_workflow_id") or ""
@@ -277,7 +278,7 @@ class Undoing:
             delete={row["key"]: row["env_workflow_id"] for row in rows if row["action"] == "create"},
             prefix=prefix,
             expected={row["key"]: row["found_hash"] for row in rows},
-            expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if row["action"] == "update"},
+            expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if "draft_hash" in row},
             release=Release(f"Before {self.execution.promotion.name}", "Put back after a promotion that failed."),
             tolerant=tolerant,
             client=client,

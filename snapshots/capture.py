@@ -11,7 +11,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -120,6 +120,16 @@ def capture_into(
             lambda: {"commit": set_baseline(run, environment=environment, snapshot=snapshot)},
             outside=in_git(environment),
         )
+    if made.approved_as_drafts:
+        # A console of before took the draft for the workflow: what runs beside it is as approved as ever.
+        run.step(
+            f"{step}:drafts",
+            "Take what runs beside approved drafts as approved",
+            lambda: {
+                "commit": set_baseline(run, environment=environment, snapshot=snapshot, keys=made.approved_as_drafts)
+            },
+            outside=in_git(environment),
+        )
     if verify if verify is not None else snapshot_type in VERIFIED_TYPES:
         run.step(
             f"{step}:verify",
@@ -141,6 +151,7 @@ class _Made:
     manifest: dict[str, Any] | None = None
     row: Snapshot | None = None
     capabilities: dict[str, bool] | None = None
+    approved_as_drafts: list[str] = field(default_factory=list)
 
 
 def _tell(callback: hooks.Captured, run: Run, environment: Environment, snapshot: Snapshot) -> Any:
@@ -221,7 +232,7 @@ def _into_git(
                     listed=listed,
                     seen_at=gathered.looked_at,
                 )
-        commit, manifest = _record_and_commit(run, writer, environment, gathered, keys, about, remember)
+        commit, manifest = _record_and_commit(run, writer, environment, gathered, keys, about, remember, made)
     made.manifest = manifest
     return _facts(commit, manifest)
 
@@ -243,6 +254,7 @@ def _record_and_commit(
     keys: Mapping[str, str],
     about: Mapping[str, Any],
     remember: Callable[[], None] | None,
+    made: _Made,
 ) -> tuple[str, dict[str, Any]]:
     """Write the rows and, beside them, the commit, which becomes visible after them: its sha and its manifest.
 
@@ -270,7 +282,7 @@ def _record_and_commit(
 
     with Beside() as beside:
         with run.fenced():
-            record_seen(
+            placed = record_seen(
                 tenant_id=environment.tenant_id,
                 environment_id=environment.pk,
                 seen=list(gathered.seen.values()),
@@ -279,6 +291,7 @@ def _record_and_commit(
                 is_baseline=gathered.complete and not environment.baseline_commit_sha,
                 decided=lambda placed: beside.begin(partial(commit, placed)),
             )
+        made.approved_as_drafts = sorted(place.key for place in placed.values() if place.was_approved_as_draft)
         return beside.finish()
 
 

@@ -20,7 +20,18 @@ from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
 from workflows.references import CredentialRef, references, rewrite
-from workflows.writes import Release, Resolver, WriteItem, Written, created_before, failures, pending, perform
+from workflows.writes import (
+    Archived,
+    EditedMeanwhile,
+    Release,
+    Resolver,
+    WriteItem,
+    Written,
+    created_before,
+    failures,
+    pending,
+    perform,
+)
 
 from . import services
 from .manifest import draft_in, key_map, live_in
@@ -135,7 +146,7 @@ def restore_into(
     resolver = Resolver(ids)
     making = _Making(creating, origins, targets, ids, credentials or {}, expected, expected_drafts or {}, release)
     items = [making.item(w, places.get(w.key)) for w in wanted]
-    items += _deletions(delete or {}, expected, {**{w.key: w.name for w in wanted}})
+    items += _deletions(delete or {}, expected, expected_drafts or {}, {w.key: w.name for w in wanted})
 
     def remember(made: Mapping[str, str]) -> None:
         with run.fenced():
@@ -323,7 +334,10 @@ def _allowed(key: str, expected: Mapping[str, str | Collection[str] | None] | No
 
 
 def _deletions(
-    delete: Mapping[str, str], expected: Mapping[str, str | Collection[str] | None] | None, names: Mapping[str, str]
+    delete: Mapping[str, str],
+    expected: Mapping[str, str | Collection[str] | None] | None,
+    expected_drafts: Mapping[str, Collection[str | None]],
+    names: Mapping[str, str],
 ) -> list[WriteItem]:
     items = []
     for key, ident in sorted(delete.items()):
@@ -338,6 +352,7 @@ def _deletions(
                 env_workflow_id=ident,
                 expected_hash=hashes[0] if hashes else None,
                 also_expected=frozenset(hashes[1:]) if hashes else frozenset(),
+                expected_drafts=frozenset(expected_drafts[key]) if key in expected_drafts else None,
             )
         )
     return items
@@ -385,6 +400,7 @@ def _rewire(
                 wanted_hash=value,
                 draft=draft if draft_hash != value else None,
                 wanted_draft_hash=draft_hash if draft_hash != value else None,
+                expected_drafts=frozenset({draft_hash if draft_hash != value else None}),
                 create_if_missing=False,
             )
         )
@@ -473,16 +489,25 @@ def put_back(
         )
 
 
+_REFUSED_UNTOUCHED = frozenset({EditedMeanwhile.code, Archived.code})
+"""Failures that come before anything is written."""
+
+
 def _known_drafts(
     run: Run, forward_prefix: str, entries: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Collection[str | None]]:
     """By key, the drafts that were there before or that our own finished writes have left; any, where one broke off."""
-    start = f"{forward_prefix}:write:"
-    left: dict[str, set[str | None]] = {}
-    for name, step in run.done_steps().items():
-        if name.startswith(start) and isinstance(step.result, dict):
-            left[name.removeprefix(start)] = {step.result.get("draft_hash") or None}
-    return {key: {*drafts, None, _draft_hash(entries[key])} for key, drafts in left.items() if key in entries}
+    start, done = f"{forward_prefix}:write:", run.done_steps()
+    faults = failures(run, prefix=forward_prefix)
+    known: dict[str, Collection[str | None]] = {}
+    for key, entry in entries.items():
+        result = done[f"{start}{key}"].result if f"{start}{key}" in done else None
+        if isinstance(result, dict):
+            ours = {result.get("draft_hash") or None, result.get("leaves_draft") or None}
+            known[key] = {None, _draft_hash(entry), *(ours if result.get("staged") else ())}
+        elif not run.was_begun(f"{start}{key}") or (faults.get(key) or {}).get("code") in _REFUSED_UNTOUCHED:
+            known[key] = {None, _draft_hash(entry)}
+    return known
 
 
 def hash_differences(snapshot: Snapshot, wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:

@@ -66,13 +66,17 @@ def facts_of(content: Mapping[str, Any]) -> Facts:
     """The facts of a portable workflow."""
     description, folder = content.get("description"), content.get("folder")
     settings = content.get("settings") or {}
-    return Facts(
+    found = Facts(
         archived=bool(content.get("archived")),
         tags=tuple(content.get("tags") or ()),
         description=description if isinstance(description, str) else None,
         folder=folder if isinstance(folder, str) else None,
         settings={str(k): v for k, v in settings.items() if k not in SETTING_DEFAULTS and v is not None},
     )
+    written = msgspec.json.encode(found)
+    if b"\\u0000" not in written:
+        return found
+    return msgspec.json.decode(written.replace(b"\\u0000", b"\\ufffd"), type=Facts)
 
 
 def loaded_facts(stored: Any) -> Facts | None:

@@ -20,6 +20,7 @@ from tenants.scope import tenant_scope
 from .content import Fingerprint, LiveVersion, draft_of, fingerprint, live_version, portable
 from .facts import NO_FACTS, Facts, facts_of
 from .models import CanonicalWorkflow, KnownCredential, MapStatus, WorkflowEnvMap
+from .names import without_nul
 
 BATCH = 1000
 LIVE = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.IGNORED)
@@ -49,7 +50,10 @@ class SeenWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a seen workflow belongs. ``content_hash`` has its references resolved to keys."""
+    """Where a seen workflow belongs. ``content_hash`` has its references resolved to keys.
+
+    ``was_approved_as_draft``: approved by a console that took the draft for the workflow, and the draft is still that.
+    """
 
     key: str
     canonical_id: uuid.UUID
@@ -59,6 +63,7 @@ class Placed:
     status: str = MapStatus.LINKED
     is_new: bool = False
     draft_hash: str | None = None
+    was_approved_as_draft: bool = False
 
 
 def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = None) -> SeenWorkflow:
@@ -79,10 +84,10 @@ def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = No
     updated = raw.get("updatedAt")
     return SeenWorkflow(
         env_workflow_id=str(raw.get("id") or ""),
-        name=kept["name"],
+        name=without_nul(kept["name"]),
         fingerprint=mark,
         active=bool(kept.get("active")),
-        tags=tuple(kept.get("tags") or ()),
+        tags=tuple(map(without_nul, kept.get("tags") or ())),
         version_id=str(raw.get("versionId") or ""),
         updated_at=_moment(updated) if isinstance(updated, str) else None,
         node_count=len(kept["nodes"]),

@@ -11,6 +11,11 @@ KEY_LIMIT = 80
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|git)", re.ASCII)
 
 
+def without_nul(text: str) -> str:
+    """Text that PostgreSQL takes: U+0000 becomes a sign that can be seen."""
+    return text.replace("\0", "\ufffd")
+
+
 def suggest_key(name: str, taken: Container[str] = ()) -> str:
     """Return a key for a workflow called `name`: `[a-z0-9-]`, at most 80 characters, not in `taken`.
 

@@ -233,7 +233,9 @@ class _Recording:
             draft_hash = workflow.draft.content_hash(key_of) if workflow.draft is not None else None
             place.env_draft_hash = draft_hash if draft_hash != place.env_content_hash else None
             place.env_facts = workflow.facts.to_json()
-            if place.git_facts is None and place.git_content_hash is not None:
+            first_look = place.git_facts is None and place.git_content_hash is not None
+            as_draft = first_look and draft_hash is not None and draft_hash == place.git_content_hash
+            if first_look:
                 # Approved before facts were kept: what is there at the first look is what was approved.
                 place.git_facts = place.env_facts
             place.live_version = workflow.live.to_json() if workflow.live is not None else None
@@ -260,6 +262,7 @@ class _Recording:
                 status=str(place.status),
                 is_new=place.pk in new,
                 draft_hash=place.env_draft_hash,
+                was_approved_as_draft=as_draft,
             )
         return placed
 

@@ -67,13 +67,19 @@ class Publisher:
         return There.read(self.client.get_workflow(self.id), self.resolver)
 
     def _is_live(self, there: There) -> bool:
-        return there.published and there.hash == self.item.wanted_hash
+        """What runs is what is wanted, and calls what is there now."""
+        return there.published and there.hash == self.item.wanted_hash and there.settled
 
     def _publish(self, now: There) -> None:
         if self.item.live_version_id and self.client.spec().can("publish"):
             if self._publish_former():
                 return
             now = self._stage_anew()
+        elif now.hash != self.item.wanted_hash:
+            raise EditedMeanwhile(
+                f"“{self.item.name}” was edited in n8n before it could be published.",
+                details={"key": self.item.key, "env_workflow_id": self.id, "found": now.hash},
+            )
         self._call(now.version_id or None)
         self._name_and_settings()
 
@@ -94,7 +100,9 @@ class Publisher:
     def _stage_anew(self) -> There:
         """n8n no longer has the version that ran (it forgets old ones): its content becomes the draft."""
         now = self._read()
-        if any(left.get("path") == "draft" for left in self.written.left):
+        ours = (self.item.wanted_hash, self.item.wanted_draft_hash, self.written.leaves_draft or None)
+        is_foreign = not self.item.expects_draft(now.draft_hash) and now.draft_hash not in ours
+        if is_foreign or any(left.get("path") == "draft" for left in self.written.left):
             raise EditedMeanwhile(
                 f"n8n no longer has the version of “{self.item.name}” that ran, and somebody is editing its draft.",
                 details={"key": self.item.key, "env_workflow_id": self.id, "version_id": now.version_id},
@@ -157,6 +165,8 @@ class DraftKeeper:
 
     def act(self) -> dict[str, Any]:
         there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
+        if self.written.active and not there.published:
+            there = self._carry_on(there)
         left: list[dict[str, str]] = []
         if not self._is_kept(there):
             if self._is_foreign(there):
@@ -202,14 +212,25 @@ class DraftKeeper:
             return self.client.update_workflow(there.id, content, current=there.raw, publish=False).not_put_back
         if wanted is None:
             return self.client.update_workflow(there.id, content, current=there.raw).not_put_back
-        if not spec.can("activate_version") or not there.live_version_id:
+        version_id = self.written.live_version_id
+        if not spec.can("activate_version") or not version_id:
             return [{"path": "draft", "reason": "This version of n8n keeps no draft beside what runs."}]
         # A write to a published workflow is live at once here: better nothing runs for a moment than a draft.
         self.client.unpublish(there.id)
         try:
             return self.client.update_workflow(there.id, content, current=there.raw).not_put_back
         finally:
-            self.client.publish(there.id, version_id=there.live_version_id)
+            self.client.publish(there.id, version_id=version_id)
+
+    def _carry_on(self, there: There) -> There:
+        """It was broken off while nothing ran: the draft, if it is not there yet, and then what ran, again."""
+        wanted = self.item.load_draft()
+        if wanted is not None and there.hash != self.item.wanted_draft_hash:
+            content = under(self.resolver.settle(wanted), there.content)
+            content.pop("staticData", None)
+            self.client.update_workflow(there.id, content, current=there.raw)
+        self.client.publish(there.id, version_id=self.written.live_version_id or None)
+        return There.read(self.client.get_workflow(there.id), self.resolver)
 
 
 class Archiver:

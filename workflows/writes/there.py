@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +64,16 @@ class There:
         )
 
 
-def framed_alike(content: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether name and settings of ``content`` mean what those of ``wanted`` mean; settings that only n8n itself gave
-    are left out."""
+def framed_alike(
+    content: Mapping[str, Any], wanted: Mapping[str, Any], *, taken: Collection[str] | None = None
+) -> bool:
+    """Whether name and settings of ``content`` mean what those of ``wanted`` mean. Settings that only n8n itself gave
+    are left out, and those that it does not take (``taken``: all that it does)."""
     framed = under(content, wanted)
     if fingerprint(framed) != fingerprint(content):
         return False
     has, should = facts_of(content).settings, facts_of(framed).settings
-    return all(has.get(name) == value for name, value in should.items())
+    return all(has.get(name) == value for name, value in should.items() if taken is None or name in taken)
 
 
 def under(content: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
 
 PUT_ATTEMPTS = 3
+_LEFT_ALONE = {"path": "draft", "reason": "Somebody is editing it in n8n; their draft is left alone."}
 
 
 class Writer:
@@ -54,15 +55,21 @@ class Writer:
         item = self.item
         there = There.read(raw, self.resolver)
         self.before = there.content
-        is_right = there.hash == item.wanted_hash and there.settled
+        is_right = self._is_right(there)
+        ends_unpublished = there.published and (item.active is False or item.archived is True)
         if not is_right:
             self._refuse_edited(there)
-            if there.published and self._can_go_back() and item.active is not False:
+            if there.published and self._can_go_back() and not ends_unpublished:
                 return self._go_back(there)
+        if not is_right or ends_unpublished:
             self._refuse_drafted(there)
         there, changed = self._brought_out(there, is_right)
+        if changed:
+            is_right = self._is_right(there)  # unpublished, the draft is the content
         if is_right:
             left = self._set_tags(there.id, raw)
+            if there.published and self._is_foreign_draft(there):
+                left.append(_LEFT_ALONE)
             changed |= item.active is True and not there.published
             return self._written("updated" if changed else "skipped", there, left=left)
         if there.published and self.client.spec().can("stage"):
@@ -70,6 +77,12 @@ class Writer:
         answer = self._put(there, self.resolver.settle(item.load()))
         left = [*answer.not_put_back, *self._set_tags(there.id, raw)]
         return self._prove("updated", there.id, answer.workflow, left=left)
+
+    def _is_right(self, there: There) -> bool:
+        """Whether there is nothing to write: the content, what it calls, and settings that no hash holds."""
+        if there.hash != self.item.wanted_hash or not there.settled:
+            return False
+        return framed_alike(there.content, self.item.load(), taken=self.client.spec().settings)
 
     def _refuse_edited(self, there: There) -> None:
         """What is neither the old nor the new is somebody else's; so is a draft that nobody here has seen."""
@@ -114,7 +127,10 @@ class Writer:
         return not item.expects_draft(there.draft_hash) and there.draft_hash not in ours
 
     def _can_go_back(self) -> bool:
-        return bool(self.item.live_version_id) and self.client.spec().can("stage")
+        """Whether n8n may still have the very version, and all that it calls lives where it did then."""
+        if not self.item.live_version_id or not self.client.spec().can("stage"):
+            return False
+        return self.resolver.is_settled(fingerprint(self.item.load()))
 
     def _go_back(self, there: There) -> Written:
         """Nothing to write: n8n still has the version that ran, and ``publishing`` lets it run again.
@@ -123,7 +139,7 @@ class Writer:
         """
         left = self._set_tags(there.id, there.raw)
         if self._is_foreign_draft(there):
-            left.append({"path": "draft", "reason": "Somebody is editing it in n8n; their draft is left alone."})
+            left.append(_LEFT_ALONE)
         written = self._written("updated", there, left=left)
         written.staged = self.item.live_version_id
         wanted = self.resolver.settle(self.item.load())
@@ -249,8 +265,9 @@ class Writer:
             raw = self.client.get_workflow(ident)
         except RemoteNotFound:
             return done
-        found = self.resolver.content_hash(portable(raw))
-        if not item.expects(found):
+        there = There.read(raw, self.resolver)
+        found = there.hash
+        if not item.expects(found) or not item.expects_draft(there.draft_hash):
             raise EditedMeanwhile(
                 f"“{item.name}” was edited in n8n, so it is not deleted.",
                 details={"key": item.key, "env_workflow_id": ident, "expected": item.expected_hash, "found": found},
