@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -61,6 +61,21 @@ def listening(snapshot: Snapshot) -> dict[str, list[str]]:
     with tenant_scope(snapshot.tenant_id):
         entries = Snapshot.objects.values_list("workflows", flat=True).get(pk=snapshot.pk)
     return {str(e["key"]): list(e["webhooks"]) for e in entries if e.get("active") and e.get("webhooks")}
+
+
+def callers(snapshot: Snapshot, besides: Collection[str]) -> dict[str, list[str]]:
+    """By the key of what is called: names of the active workflows in a snapshot that call it, ``besides`` left out."""
+    with tenant_scope(snapshot.tenant_id):
+        entries = Snapshot.objects.values_list("workflows", flat=True).get(pk=snapshot.pk)
+    key_by_id = {str(e.get("env_workflow_id")): str(e["key"]) for e in entries}
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        if not entry.get("active") or entry["key"] in besides:
+            continue
+        for ref in entry.get("refs") or ():
+            if (called := key_by_id.get(str(ref))) not in (None, entry["key"]):
+                found.setdefault(str(called), []).append(str(entry.get("name") or entry["key"]))
+    return found
 
 
 def blocking_incidents(

@@ -22,7 +22,7 @@ from workflows.writes import webhook_clashes
 from . import needs
 from .mapping import Mapped, keys_in_target, map_workflow, target_ids
 from .options import ActivePolicy, Options, SourceVersion
-from .running import needs_published_callees, publish_called
+from .running import Callers, keep_called, needs_published_callees, publish_called
 from .sides import Facts, Place
 
 PLAN_VERSION = 2
@@ -60,6 +60,7 @@ def build_plan(
     options: Options,
     load_source: Load,
     listening: Listening,
+    callers: Callers,
     now: datetime,
     reached: tuple[bool, bool] = (True, True),
 ) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def build_plan(
         item["needs"], item["warnings"] = verdict.needs, (item["warnings"] + verdict.warnings)[:WARNINGS_SHOWN]
         lacking = (*mapped.dangling, *verdict.dangling)
         dangling += [{"workflow_key": key, "workflow_name": item["name"], **found} for found in lacking]
+    keep_called(facts, items, may_run, callers)
     dangling += publish_called(facts, items, may_run)
     needs.complete_offers(dangling, facts)
     _warn_of_clashes(facts, items, mapped_by_key, listening)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflows.models import Environment
@@ -13,6 +13,22 @@ from .sides import Facts
 def needs_published_callees(target: Environment) -> bool:
     """Whether this n8n publishes versions: then a called workflow or error handler must be published to run."""
     return target.offers("activate_version")
+
+
+Callers = Callable[[], Mapping[str, list[str]]]
+"""Names of the workflows that run in the target, by the key of what they call."""
+
+
+def keep_called(facts: Facts, items: list[dict[str, Any]], may_run: Mapping[str, bool], callers: Callers) -> None:
+    """A called workflow that runs is never switched off while something outside the plan calls it."""
+    ending = [item for item in items if item["target"] and item["target"]["active"] and not item["active"]]
+    if not ending or not needs_published_callees(facts.target.environment):
+        return
+    called = callers()
+    for item in ending:
+        names = called.get(item["key"])
+        if names and may_run.get(item["key"]):
+            _let_run(item, {"name": names[0]})
 
 
 def publish_called(facts: Facts, items: list[dict[str, Any]], may_run: Mapping[str, bool]) -> list[dict[str, Any]]:

@@ -123,6 +123,7 @@ def preview_plan(
         options=chosen,
         load_source=material.loader(source, chosen.version),
         listening=lambda: material.listening(target),
+        callers=lambda: material.callers(target, set(keys)),
         now=clock.now(),
         reached=reached,
     )
