@@ -17,14 +17,14 @@ from .driving import Visitor
 #: Not pages: files, streams, parts that are fetched into pages, answers to forms, and Django's own admin.
 NO_PAGES = re.compile(
     r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|download|manifest|raw|retry|cancel|give-up|/test|archive"
-    r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|theme|create|credential|service-accounts|people/\*/\*)/?$"
+    r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|theme|create|credential|service-accounts|people/\*/\*|/csv)/?$"
 )
 STARTS = {
     "owner": ["/", "/t/larkfield/", "/t/harrow-freight/", "/t/quillstone/", "/t/larkfield/promotions/new/"],
     "admin": ["/", "/styleguide", "/platform/jobs/", "/platform/tenants/", "/platform/people/"],
 }
 #: A page of what the demo does not have: a session of the one who looks.
-NOT_IN_THE_DEMO = {"/platform/support/mine"}
+NOT_IN_THE_DEMO = {"/platform/support/mine", "/t/*/drift/upgrades/*", "/t/*/rehearsals/*"}
 MOST = 90
 LOOKS = [(1280, "light"), (390, "light"), (1280, "dark"), (390, "dark")]
 
