@@ -17,6 +17,7 @@ from opsconsole.core.errors import NotFound
 from tenants.scope import tenant_scope
 from workflows import identity
 from workflows.errors import PlaceTaken
+from workflows.facts import Facts
 from workflows.models import CanonicalWorkflow, Environment, KnownCredential, WorkflowEnvMap
 from workflows.recording import record_seen
 
@@ -76,7 +77,7 @@ def approve(environment: Environment, placed: dict[str, identity.Placed]) -> Non
     identity.mark_approved(
         tenant_id=environment.tenant_id,
         environment_id=environment.pk,
-        approvals={p.key: identity.Approval(p.content_hash, False) for p in placed.values()},
+        approvals={p.key: identity.Approval(p.content_hash, False, facts=Facts()) for p in placed.values()},
     )
 
 
