@@ -126,7 +126,7 @@ def statements(size: Size) -> list[tuple[str, dict[str, str], str]]:
         ("workflow_env_map", {
             "id": PLACE, "env_workflow_id": WORKFLOW_ID,
             "status": "CASE WHEN (w + t) %% 50 IN (0, 10) THEN 'unmapped' WHEN (w + t) %% 51 = 0 THEN 'missing' ELSE 'linked' END",
-            "git_content_hash": APPROVED_HASH, "env_content_hash": SEEN_HASH, "comparable_hash": SEEN_HASH, "normalization_version": "1",
+            "git_content_hash": APPROVED_HASH, "env_content_hash": SEEN_HASH, "comparable_hash": SEEN_HASH, "normalization_version": "2",
             "env_name": WORKFLOW_NAME, "env_active": "w %% 3 = 0", "git_active": "w %% 3 = 0", "env_tags": "'{}'", "env_version_id": "''",
             "node_count": "12", "content_changed_at": created, "last_seen_at": NOW, "created_at": created, "updated_at": created,
             "canonical_workflow_id": CANONICAL, "environment_id": ENVIRONMENT, "tenant_id": TENANT,

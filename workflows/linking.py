@@ -19,7 +19,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound
 from tenants.scope import tenant_scope
 
-from .content import suggest_key
+from .content import NORMALIZATION_VERSION, suggest_key
 from .errors import DuplicateId, PlaceGone, PlaceTaken
 from .facts import Facts
 from .models import CanonicalWorkflow, MapStatus, WorkflowEnvMap
@@ -254,7 +254,10 @@ def bind(*, tenant_id: uuid.UUID, environment_id: uuid.UUID, ids: Mapping[str, s
             place = present.get(canonical_id)
             if place is None:
                 place = WorkflowEnvMap(
-                    tenant_id=tenant_id, environment_id=environment_id, canonical_workflow_id=canonical_id
+                    tenant_id=tenant_id,
+                    environment_id=environment_id,
+                    canonical_workflow_id=canonical_id,
+                    normalization_version=NORMALIZATION_VERSION,
                 )
                 fresh.append(place)
             else:
