@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from operations.handlers import boundary_observers
 from promotions.tests.conftest import _environment
 from promotions.tests.world import World, calls, flow, node
 from sandbox.testing import SandboxInstance, SandboxServer
@@ -21,6 +22,7 @@ def versions(live_cast: Any, sandbox_server: SandboxServer, no_drift: list[Any])
     staging = _environment(live_cast, source, "Staging", "staging", 1)
     production = _environment(live_cast, target, "Production", "production", 2)
     yield World(live_cast, staging, production, source, target)
+    boundary_observers.clear()
     source.delete()
     target.delete()
 
@@ -94,7 +96,6 @@ def test_a_draft_that_is_begun_while_a_promotion_publishes_is_left_alone(version
     publish(versions.target, there)
     versions.capture()
     chosen = versions.approved("front")
-    from operations.handlers import boundary_observers
 
     def autosave(step: str, *_more: Any) -> None:
         if "activate" in str(step):
@@ -106,3 +107,4 @@ def test_a_draft_that_is_begun_while_a_promotion_publishes_is_left_alone(version
     assert done.status == "COMPLETED", done.execution_result
     front = versions.by_name()["Front"]
     assert text_that_runs(front) == "new"
+    assert next(n["parameters"]["value"] for n in front["nodes"] if n["name"] == "Set") == "mine"
