@@ -1,16 +1,22 @@
 """What n8n's editor does to parameters when a workflow is opened and saved without a change. Pure.
 
-On opening it fills in what a node type has as defaults, on saving it leaves out what equals a default or is not shown.
-Which that is only the catalogue of node types tells, and n8n hands that to people who have signed in, never to an API
-key. So only what holds for every node type is taken as meaning nothing, checked against the catalogues of 1.123.0,
-2.0.3 and 2.41.1 and with n8n's own functions over 400 real workflows. Whatever else vanishes is a difference: a value
-that is lost and a default that is left out look alike from here.
+On opening it fills in what a node type has as defaults, on saving it leaves out what equals a default or is not shown;
+a run sees a default that was left out as if it stood there. n8n hands its catalogue of node types to people who have
+signed in, never to an API key, so the defaults are read off its packages (`script/n8n defaults`): those that are the
+same wherever a node type defines the parameter, in the oldest and the newest n8n that is supported. Whatever else
+vanishes is a difference: of a node type that is not n8n's own, or of a default that depends on the rest, a value that
+is lost and a default that is left out look alike from here.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+_NODE_DEFAULTS = Path(__file__).with_name("node_defaults.json")
 
 #: Names that are a collection with the default ``{}`` in every node type that has them.
 COLLECTIONS = frozenset(
@@ -41,6 +47,9 @@ def as_saved(kind: str, type_version: Any, parameters: Mapping[str, Any]) -> Map
     dropped = [name for name in parameters if name in COLLECTIONS and parameters[name] == {}]
     if dropped and kind in _OTHERWISE:
         dropped = []
+    defaults = node_defaults().get(kind)
+    if defaults is not None:
+        dropped += [name for name, value in parameters.items() if name in defaults and _same(value, defaults[name])]
     if kind in _CONDITIONAL:
         changed = {name: found for name, value in parameters.items() if (found := _filters(value, 0)) is not value}
         parameters = {**parameters, **changed} if changed else parameters
@@ -51,8 +60,20 @@ def as_saved(kind: str, type_version: Any, parameters: Mapping[str, Any]) -> Map
         return parameters
     kept = dict(parameters)
     for name in dropped:
-        del kept[name]
+        kept.pop(name, None)
     return kept
+
+
+@cache
+def node_defaults() -> Mapping[str, Mapping[str, Any]]:
+    """By node type and parameter, what an absent one means."""
+    found: dict[str, dict[str, Any]] = json.loads(_NODE_DEFAULTS.read_bytes())
+    return found
+
+
+def _same(value: Any, default: Any) -> bool:
+    # To Python true is 1.
+    return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
 def _filters(value: Any, depth: int) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from . import scratch
+from .defaults import node_defaults
 from .errors import LiveN8nError
 from .installs import install, install_folder, installed, node_folder
 from .instances import (
@@ -24,7 +25,7 @@ from .instances import (
     port_of,
     write_private,
 )
-from .versions import DEFAULT_VERSION, KNOWN, OLDEST, numbers, recipe_of
+from .versions import DEFAULT_VERSION, KNOWN, NEWEST, OLDEST, numbers, recipe_of
 
 FIRST_PORT = 5701
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("stop", help="stop what `start` began")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("versions", help="say which versions are known and which are installed")
+    commands.add_parser("defaults", help="print what node parameters default to, for workflows/node_defaults.json")
     one = commands.add_parser("scratch", help="one isolated instance, until standard input closes")
     one.add_argument("--version", default=DEFAULT_VERSION)
     one.add_argument("--data", type=Path, required=True, help="its folder")
@@ -180,6 +182,8 @@ def main(words: list[str] | None = None) -> int:
             command_stop()
         elif arguments.command == "versions":
             command_versions()
+        elif arguments.command == "defaults":
+            sys.stdout.write(node_defaults([OLDEST, NEWEST]))
         elif arguments.command == "scratch":
             scratch.run(arguments.version, arguments.data.resolve(), arguments.port)
         else:

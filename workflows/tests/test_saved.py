@@ -36,6 +36,9 @@ def condition(**options: Any) -> dict[str, Any]:
         (IF, condition(), condition(version=1)),
         (IF, {"rules": {"values": [condition()]}}, {"rules": {"values": [condition(version=1)]}}),
         (SLACK, {"b": 1, "a": 2.0}, {"a": 2, "b": 1}),
+        (SLACK, {"channel": "", "text": "a"}, {"text": "a"}),
+        (HTTP, {"sendBody": False, "method": "POST"}, {"method": "POST"}),
+        ("@n8n/n8n-nodes-langchain.agent", {"hasOutputParser": False}, {}),
     ],
 )
 def test_what_the_editor_does_by_itself_is_no_difference(kind: str, before: Any, after: Any) -> None:
@@ -46,7 +49,10 @@ def test_what_the_editor_does_by_itself_is_no_difference(kind: str, before: Any,
     ("kind", "before", "after"),
     [
         (HTTP, {"method": "POST"}, {}),
-        (SLACK, {"channel": ""}, {}),
+        (SLACK, {"channel": "general"}, {}),
+        (HTTP, {"sendBody": True}, {}),
+        (HTTP, {"sendBody": 0}, {}),
+        ("community.thing", {"channel": ""}, {}),
         (SLACK, {"options": {"mrkdwn": False}}, {"options": {}}),
         (SLACK, {"options": {"mrkdwn": False}}, {}),
         (HTTP, {"authentication": "genericCredentialType", "genericAuthType": "a"}, {"authentication": "x"}),
