@@ -14,7 +14,8 @@ import pytest
 from sandbox.testing import SandboxServer
 from tests.running import ROOT, Running, running_console
 
-from .driving import FLAGS, PASSWORD, Visitor
+from .chromium import FLAGS, browser_path
+from .driving import PASSWORD, Visitor
 
 HERE = Path(__file__).parent
 
@@ -50,9 +51,9 @@ def browser() -> Iterator[Any]:
     """Debian's Chromium. Without one the tests are skipped, unless OPSCONSOLE_REQUIRE_BROWSER=1."""
     from playwright.sync_api import sync_playwright
 
-    path = os.environ.get("CHROMIUM") or "/usr/bin/chromium"
+    path = browser_path()
     if not Path(path).exists():
-        why = f"There is no browser at {path}; install chromium or set CHROMIUM."
+        why = f"There is no browser at {path}; install chromium-headless-shell or set CHROMIUM."
         if os.environ.get("OPSCONSOLE_REQUIRE_BROWSER") == "1":
             pytest.fail(why)
         pytest.skip(why)

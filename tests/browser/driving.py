@@ -7,17 +7,8 @@ from typing import Any, ClassVar
 
 from opsconsole.demo.people import PASSWORD, PEOPLE
 
-__all__ = ["FLAGS", "PASSWORD", "Visitor"]
+__all__ = ["PASSWORD", "Visitor"]
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-]
 #: Long work in a test never takes longer; a failure says what was waited for.
 PATIENCE_MS = 90_000
 

@@ -22,14 +22,8 @@ from urllib.parse import urljoin, urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from .chromium import FLAGS, browser_path
+
 WIDTHS = {1280: 900, 390: 844}
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LOGIN = "/account/login/"
@@ -58,11 +52,6 @@ def signature(path: str) -> str:
     if len(known) > 3 and known[0] == "t":
         known[3] = ":id"
     return "/" + "/".join(known)
-
-
-def launch() -> str:
-    """Return the browser's path: $CHROMIUM, or Debian's Chromium."""
-    return os.environ.get("CHROMIUM") or "/usr/bin/chromium"
 
 
 def sign_in(page: Page, base: str, email: str, password: str) -> None:
@@ -177,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = options(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=launch(), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
         context = browser.new_context()
         page = context.new_page()
         public = [] if asked.page else [LOGIN]

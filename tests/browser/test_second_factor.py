@@ -12,7 +12,7 @@ from tests.running import Running
 
 from .driving import Visitor
 from .factors import add_authenticator, code_of, enrol_app, enter_code
-from .test_pages import LOOKS, look
+from .test_pages import look_at
 
 HOME = re.compile(r"^https?://[^/]+/(\?.*)?$")
 
@@ -20,7 +20,7 @@ HOME = re.compile(r"^https?://[^/]+/(\?.*)?$")
 def looks_fine(visitor: Visitor) -> None:
     """No violation, no page wider than its window, in every width and theme; then as it was."""
     size = visitor.page.viewport_size
-    wrong = [f"[{theme} {width}] {what}" for width, theme in LOOKS for what in look(visitor.page, width, theme)]
+    wrong = look_at(visitor.page)
     visitor.page.set_viewport_size(size)
     visitor.page.emulate_media(color_scheme="light", reduced_motion="reduce")
     assert not wrong, f"{visitor.page.url}: " + "\n".join(wrong)
