@@ -9,12 +9,12 @@ from tenants.models import Tenant, User
 
 from .catalogue import FLOWS
 from .doing import Doer
-from .sites import Control, SandboxSite, parameter, setting
+from .sites import NEWEST, OLDEST, Control, SandboxSite, parameter, setting
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``state``: calm, drifting, unreachable, new (never captured)."""
+    """``state``: calm, drifting, unreachable, upgraded (since the first capture), new (never captured)."""
 
     name: str
     slug: str
@@ -30,7 +30,9 @@ TENANTS = (
     ),
     Plan("Juniper Clinics", "juniper-clinics", "drifting", (("Test", "staging"), ("Live", "production")), 1, 10),
     Plan("Tannery Row Coffee", "tannery-row", "calm", (("Production", "production"),), 3, 7),
-    Plan("Osprey Ridge Energy", "osprey-ridge", "calm", (("Development", "dev"), ("Production", "production")), 5, 11),
+    Plan(
+        "Osprey Ridge Energy", "osprey-ridge", "upgraded", (("Development", "dev"), ("Production", "production")), 5, 11
+    ),
     Plan("Quillstone Legal", "quillstone", "new", (("Production", "production"),), 2, 8),
 )
 
@@ -45,7 +47,9 @@ def build(plan: Plan, tenant: Tenant, people: Mapping[str, User], control: Contr
     site = None
     environment = None
     for name, kind in plan.environments:
-        site = SandboxSite(control, f"{plan.slug}-{kind}", profile="2.0" if plan.slug == "osprey-ridge" else "1.123")
+        site = SandboxSite(
+            control, f"{plan.slug}-{kind}", profile=OLDEST if plan.state in ("upgraded", "unreachable") else NEWEST
+        )
         site.seed(flows)
         environment = owner.add_environment(name, kind, site)
         if plan.state != "new":
@@ -56,6 +60,9 @@ def build(plan: Plan, tenant: Tenant, people: Mapping[str, User], control: Contr
         site.edit(flows[-1].key, setting(executionTimeout=600))
         site.edit("fraud-check", parameter("Score the payment", "url", "https://api.larkfield.example/risk/v2/score"))
         site.switch(next(f.key for f in flows if f.active), False)
+        operator.check(environment)
+    if plan.state == "upgraded":
+        site.upgrade(NEWEST)
         operator.check(environment)
     if plan.state == "unreachable":
         # Also after a restart of the sandbox, which forgets faults, this instance lets nobody in.

@@ -19,6 +19,8 @@ from .drawing import JSON, Flow, short_id
 
 Change = Callable[[JSON], None]
 CONFLICT = 409
+#: Profiles of the sandbox: what a new user installs today, and the last that keeps no drafts.
+NEWEST, OLDEST = "2.41", "1.123"
 DELETE_LIMIT_SECONDS = 20.0
 
 
@@ -30,7 +32,7 @@ class Site(Protocol):
     has_faults: bool
 
     def seed(self, flows: Sequence[Flow], *, credentials: Sequence[str] = ()) -> None: ...
-    def edit(self, key: str, change: Change) -> None: ...
+    def edit(self, key: str, change: Change, *, author: str = "") -> None: ...
     def switch(self, key: str, active: bool) -> None: ...
     def remove(self, key: str) -> None: ...
     def id_of(self, key: str) -> str: ...
@@ -61,8 +63,8 @@ class SandboxSite:
 
     has_faults = True
 
-    def __init__(self, control: Control, name: str, *, profile: str = "1.123") -> None:
-        self._control, self._name = control, name
+    def __init__(self, control: Control, name: str, *, profile: str = NEWEST) -> None:
+        self._control, self._name, self._profile = control, name, profile
         made = control.call("POST", "/instances", {"name": name, "profile": profile, "replace": True})
         self.base_url, self.api_key = f"{control.url}/{name}", made["api_key"]
 
@@ -83,16 +85,30 @@ class SandboxSite:
             {"id": self.id_of(f.key)} | f.render(workflow_id=self.id_of, credential=self._credential, names=NAMES)
             for f in flows
         ]
+        if self._profile != OLDEST:
+            # Since 2.0 what is called must be published to run.
+            made = [raw | {"active": raw["active"] or _is_called(raw)} for raw in made]
         self._call("POST", "/seed", {"workflows": made, "keep_ids": True})
         self._call("POST", "/executions", _runs([m["id"] for m in made if m["active"]]))
 
-    def edit(self, key: str, change: Change) -> None:
+    def edit(self, key: str, change: Change, *, author: str = "", draft: bool = False) -> None:
+        """What is saved is published too, unless it is left as a ``draft`` beside what runs."""
         stored = next(w for w in self._call("GET", "/state")["workflows"] if w["id"] == self.id_of(key))
         raw = copy.deepcopy(stored)
         change(raw)
         fields = ("name", "nodes", "connections", "settings", "pinData")
         changes = {field: raw[field] for field in fields if raw.get(field) != stored.get(field)}
-        self._call("POST", f"/workflows/{stored['id']}/edit", {"changes": changes})
+        self._call("POST", f"/workflows/{stored['id']}/edit", {"changes": changes, "author": author, "draft": draft})
+
+    def archive(self, key: str) -> None:
+        self._call("POST", f"/workflows/{self.id_of(key)}/edit", {"changes": {"archived": True}})
+
+    def upgrade(self, profile: str) -> None:
+        """Another n8n, and what its migration to 2.0 does to workflows that others can call."""
+        self._call("PATCH", "", {"profile": profile})
+        for raw in self._call("GET", "/state")["workflows"]:
+            if not raw["active"] and _is_called(raw):
+                self._call("POST", f"/workflows/{raw['id']}/edit", {"changes": {"active": True}})
 
     def switch(self, key: str, active: bool) -> None:
         self._call("POST", f"/workflows/{self.id_of(key)}/edit", {"changes": {"active": active}})
@@ -180,7 +196,8 @@ class N8nSite:
             self._credentials[kind] = {"id": ident, "name": CREDENTIALS[kind]}
         return self._credentials[kind]
 
-    def edit(self, key: str, change: Change) -> None:
+    def edit(self, key: str, change: Change, *, author: str = "") -> None:
+        """n8n knows the author by the key."""
         raw = self._call("GET", f"/workflows/{self.id_of(key)}")
         change(raw)
         body = {name: raw[name] for name in ("name", "nodes", "connections", "settings")}

@@ -28,7 +28,7 @@ from workflows.models import Environment
 from .catalogue import FLOWS, LATER
 from .doing import Doer, as_person
 from .drawing import BASE, Flow
-from .sites import Site, both, insert_after, last_node, parameter, setting
+from .sites import SandboxSite, Site, both, insert_after, last_node, parameter, setting
 
 STOCK_CHECK = {
     "id": "6d0d3f0e-7d5b-4a55-9d53-3f1c0c5a7b11",
@@ -235,6 +235,11 @@ class Story:
         site.seed(
             [Flow("uptime-watch-copy", "Uptime watch (copy)", copy.nodes, copy.wires, active=False, tags=("platform",))]
         )
+        if isinstance(site, SandboxSite):
+            # The editor saves by itself: somebody left off in the middle of an idea, and put another one away.
+            half_done = parameter("Look", "query", "select balance, expires_at from gift_cards where code = $1 and")
+            site.edit("gift-cards", half_done, author="Maya Okafor", draft=True)
+            site.archive("newsletter")
         self.operator.check(self.production)
         self.operator.acknowledge(
             self.production, ["shipping-labels"], "The carrier told us; a promotion is on its way."

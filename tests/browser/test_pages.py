@@ -20,11 +20,18 @@ NO_PAGES = re.compile(
     r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|theme|create|credential|service-accounts|people/\*/\*|/csv)/?$"
 )
 STARTS = {
-    "owner": ["/", "/t/larkfield/", "/t/harrow-freight/", "/t/quillstone/", "/t/larkfield/promotions/new/"],
+    "owner": [
+        "/",
+        "/t/larkfield/",
+        "/t/harrow-freight/",
+        "/t/quillstone/",
+        "/t/osprey-ridge/drift/upgrades/",
+        "/t/larkfield/promotions/new/",
+    ],
     "admin": ["/", "/styleguide", "/platform/jobs/", "/platform/tenants/", "/platform/people/"],
 }
 #: A page of what the demo does not have: a session of the one who looks.
-NOT_IN_THE_DEMO = {"/platform/support/mine", "/t/*/drift/upgrades/*", "/t/*/rehearsals/*"}
+NOT_IN_THE_DEMO = {"/platform/support/mine", "/t/*/rehearsals/*"}
 MOST = 90
 LOOKS = [(1280, "light"), (390, "light"), (1280, "dark"), (390, "dark")]
 #: Each width and each theme once: what axe says of a colour has nothing to do with the width.

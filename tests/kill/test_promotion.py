@@ -103,7 +103,7 @@ class Plays:
             connections.close_all()
 
     def of(self, kill_at: str | None, *, refused: bool = False) -> Ending:
-        return self._futures[kill_at, refused].result(timeout=280)
+        return self._futures[kill_at, refused].result(timeout=560)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)

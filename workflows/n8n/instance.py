@@ -57,10 +57,12 @@ class InstanceMark(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def told(self) -> str:
-        """The version in words: exact, at least, or not known."""
+        """The version in words: exact, at least, at most, or not known."""
         if self.version:
             return self.version
-        return f"{self.at_least} or later" if self.at_least else "unknown"
+        if self.at_least:
+            return f"{self.at_least} or later"
+        return f"before {_SINCE[-1][1]}" if self.fingerprint else "unknown"
 
     def to_dict(self) -> dict[str, Any]:
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
