@@ -134,7 +134,14 @@ def keeping_draft(
 
 
 def archiving(
-    client: N8nClient, item: WriteItem, written: Written, *, environment: Environment, prefix: str, tolerant: bool
+    client: N8nClient,
+    item: WriteItem,
+    written: Written,
+    *,
+    environment: Environment,
+    prefix: str,
+    resolver: Resolver,
+    tolerant: bool,
 ) -> Effect:
     """Put a workflow into n8n's archive: ``<prefix>:archive:<key>``."""
     archiver = Archiver(client, item, written)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import Effect
@@ -79,50 +80,213 @@ def perform(
     of creations, so that the caller can put the new ids on record before anything else. Raises the first failure
     (``EditedMeanwhile``, ``NotAsWritten``, ``NotActivated``, ``N8nError``, ``UnknownOutcome``) unless ``tolerant``.
     """
-    results: dict[str, Written] = {}
-    by_key = {item.key: item for item in items}
-    total, done = len(items), 0
-    # Whoever looks for a creation that got no answer must not take another's of the same name and content.
-    for written in created_before(run, prefix):
-        resolver.learn(written.key, written.env_workflow_id, former=written.former_id)
-    if run.is_cancelled:
-        _look_back(
-            run,
-            write_effects(client, items, environment=environment, prefix=prefix, resolver=resolver, tolerant=tolerant),
-        )
-        run.check()
+    work = _Performing(
+        run=run,
+        client=client,
+        items={item.key: item for item in items},
+        environment=environment,
+        prefix=prefix,
+        resolver=resolver,
+        concurrency=concurrency,
+        tolerant=tolerant,
+        on_created=on_created,
+    )
+    return work.carry_out()
 
-    def carry_out(batch: Sequence[WriteItem], note: str) -> None:
-        nonlocal done
-        before = done
-        answers = run.effects(
-            write_effects(client, batch, environment=environment, prefix=prefix, resolver=resolver, tolerant=tolerant),
-            concurrency=concurrency,
-            chunk=CHUNK,
-            told=lambda count: run.progress(before + count, total, note),
-        )
-        made: dict[str, str] = {}
-        for item in batch:
-            written = results[item.key] = Written.from_dict(answers[f"{prefix}:write:{item.key}"])
+
+@dataclass(slots=True)
+class _Performing:
+    """One run of it: what its phases share, and what is known of each item so far."""
+
+    run: Run
+    client: N8nClient
+    items: Mapping[str, WriteItem]
+    environment: Environment
+    prefix: str
+    resolver: Resolver
+    concurrency: int
+    tolerant: bool
+    on_created: Callable[[Mapping[str, str]], None] | None
+    results: dict[str, Written] = field(default_factory=dict)
+
+    def carry_out(self) -> dict[str, Written]:
+        """Phase after phase; see the module's head."""
+        # Whoever looks for a creation that got no answer must not take another's of the same name and content.
+        for written in created_before(self.run, self.prefix):
+            self.resolver.learn(written.key, written.env_workflow_id, former=written.former_id)
+        if self.run.is_cancelled:
+            _look_back(self.run, write_effects(self.client, list(self.items.values()), **self._where))
+            self.run.check()
+        levels, again = creation_levels(self._of("create"))
+        for level in levels:
+            self._write(level, "Creating workflows")
+        self._write(self._of("update"), "Writing workflows")
+        self._relink(again)
+        self._publish()
+        self._keep_drafts()
+        self._archive()
+        self._write(self._of("delete"), "Deleting workflows")
+        return self.results
+
+    @property
+    def _where(self) -> Any:
+        """What every effect is told."""
+        return {
+            "environment": self.environment,
+            "prefix": self.prefix,
+            "resolver": self.resolver,
+            "tolerant": self.tolerant,
+        }
+
+    def _of(self, action: str) -> list[WriteItem]:
+        return [item for item in self.items.values() if item.action == action]
+
+    def _in_place(self) -> Iterator[tuple[WriteItem, Written]]:
+        """The items whose content was written, or stood there already, with what is known of each."""
+        for key, item in self.items.items():
+            written = self.results.get(key)
+            if written is not None and written.outcome not in ("failed", "deleted"):
+                yield item, written
+
+    def _answers(
+        self, effects: Sequence[Effect], *, told: Callable[[int], None] = lambda _count: None
+    ) -> Iterator[tuple[str, Written]]:
+        """Carry effects out; what each has found, by the key of its item."""
+        answers = self.run.effects(effects, concurrency=self.concurrency, chunk=CHUNK, told=told) if effects else {}
+        for effect in effects:
+            yield effect.intent["key"], Written.from_dict(answers[effect.name])
+
+    def _write(self, batch: Sequence[WriteItem], note: str) -> None:
+        before, made = len(self.results), {}
+        effects = write_effects(self.client, batch, **self._where)
+        for key, written in self._answers(
+            effects, told=lambda count: self.run.progress(before + count, len(self.items), note)
+        ):
+            self.results[key] = written
             if written.outcome == "created":
-                resolver.learn(item.key, written.env_workflow_id, former=written.former_id or item.env_workflow_id)
-                made[item.key] = written.env_workflow_id
-        done += len(batch)
-        if made and on_created is not None:
-            on_created(made)
+                former = written.former_id or self.items[key].env_workflow_id
+                self.resolver.learn(key, written.env_workflow_id, former=former)
+                made[key] = written.env_workflow_id
+        if made and self.on_created is not None:
+            self.on_created(made)
 
-    creates = [i for i in items if i.action == "create"]
-    levels, again = creation_levels(creates)
-    for level in levels:
-        carry_out(level, "Creating workflows")
-    carry_out([i for i in items if i.action == "update"], "Writing workflows")
-    where: Any = {"environment": environment, "prefix": prefix, "tolerant": tolerant}
-    _relink(run, client, by_key, again, results, resolver=resolver, **where)
-    _publish(run, client, by_key, results, resolver=resolver, concurrency=concurrency, **where)
-    _keep_drafts(run, client, by_key, results, resolver=resolver, concurrency=concurrency, **where)
-    _archive(run, client, by_key, results, **where)
-    carry_out([i for i in items if i.action == "delete"], "Deleting workflows")
-    return results
+    def _relink(self, again: Collection[str]) -> None:
+        """Second writes: members of a circle, and callers of what turned out to be gone and was created anew."""
+        moved = {w.former_id for w in self.results.values() if w.outcome == "created" and w.former_id}
+        effects = [
+            write_effect(self.client, _second(item, written), **{**self._where, "prefix": f"{self.prefix}:link"})
+            for item, written in self._in_place()
+            if item.key in again or (moved and _calls(item, moved))
+        ]
+        for key, after in self._answers(effects):
+            if after.staged:
+                written = self.results[key]
+                written.staged, written.version_id = after.staged, after.version_id
+                written.holds_back = after.holds_back or written.holds_back
+
+    def _publish(self) -> None:
+        """Cut over: everything that is to run and does not run yet, the called before their callers."""
+        wanted = [
+            item for item, written in self._in_place() if written.staged or (item.active is True and not written.active)
+        ]
+        if not wanted:
+            return
+        self.run.progress(0, len(wanted), "Publishing")
+        done = 0
+        for level in called_first(wanted, self.results):
+            effects = [publishing(self.client, item, self.results[item.key], **self._where) for item in level]
+            for key, after in self._answers(
+                effects,
+                told=lambda count, before=done: self.run.progress(before + count, len(wanted), "Publishing"),  # type: ignore[misc]
+            ):
+                _take_over(self.results[key], after)
+            done += len(level)
+        self._listen(wanted)
+
+    def _listen(self, items: Sequence[WriteItem]) -> None:
+        """n8n publishes in the background: an address that it says nobody has is a publishing that failed."""
+        addresses = {i.key: list(self.results[i.key].listening) for i in items if self.results[i.key].listening}
+        if not addresses:
+            return
+        found: dict[str, dict[str, str]] = self.run.step(
+            f"{self.prefix}:listening",
+            "Ask n8n which addresses answer",
+            lambda: heard(self.client, addresses, check=self.run.check),
+        )
+        for key, answers in found.items():
+            written = self.results[key]
+            written.listening = answers
+            deaf = sorted(address for address, answer in answers.items() if answer == "absent")
+            if not deaf:
+                continue
+            error = NotActivated(
+                f"“{self.items[key].name}” was published, but n8n does not answer at {deaf[0]}.",
+                details={"key": key, "env_workflow_id": written.env_workflow_id, "addresses": deaf},
+            )
+            if not self.tolerant:
+                raise error
+            written.outcome, written.error = "failed", error.to_dict()
+
+    def _keep_drafts(self) -> None:
+        """Beside what runs stands the draft that is wanted there, or none."""
+        effects = [
+            keeping_draft(self.client, item, written, **self._where)
+            for item, written in self._in_place()
+            if written.active
+            and (written.draft_hash or None) != item.wanted_draft_hash
+            and not any(left.get("path") == "draft" for left in written.left)
+        ]
+        for key, after in self._answers(effects):
+            _take_over(self.results[key], after)
+
+    def _archive(self) -> None:
+        """What belongs into the archive goes there."""
+        effects = [
+            archiving(self.client, item, written, **self._where)
+            for item, written in self._in_place()
+            if item.archived is True
+        ]
+        for key, after in self._answers(effects):
+            written = self.results[key]
+            if after.outcome == "failed":
+                _take_over(written, after)
+            else:
+                written.active, written.left = False, [*written.left, *after.left]
+
+
+def _second(item: WriteItem, written: Written) -> WriteItem:
+    """The write that connects an item with what it calls, once that is there."""
+    return WriteItem(
+        key=item.key,
+        name=item.name,
+        title=f"Connect {item.name or item.key} with what it calls",
+        action="update",
+        env_workflow_id=written.env_workflow_id,
+        content=item.content,
+        wanted_hash=item.wanted_hash,
+        expected_hash=item.wanted_hash,
+        also_expected=frozenset({item.expected_hash}) if item.expected_hash else frozenset(),
+        create_if_missing=False,
+    )
+
+
+def _calls(item: WriteItem, ids: Collection[str]) -> bool:
+    return any(r.kind == "workflow" and r.value in ids for r in references(item.load()))
+
+
+def _take_over(written: Written, after: Written) -> None:
+    """What a later step has found, in what is known of an item."""
+    if after.outcome == "failed":
+        written.outcome, written.error = "failed", after.error
+        return
+    written.active = after.active
+    written.content_hash = after.content_hash or written.content_hash
+    written.version_id = after.version_id or written.version_id
+    written.live_version_id, written.draft_hash = after.live_version_id, after.draft_hash
+    written.listening = after.listening or written.listening
+    written.left = [*written.left, *after.left]
+    if written.outcome == "skipped":
+        written.outcome = "updated"
 
 
 def _look_back(run: Run, effects: Sequence[Effect]) -> None:
@@ -141,197 +305,6 @@ def created_before(run: Run, prefix: str) -> list[Written]:
     done = (step.result for name, step in run.done_steps().items() if name.startswith(f"{prefix}:write:"))
     found = [Written.from_dict(result) for result in done if isinstance(result, dict)]
     return [written for written in found if written.outcome == "created"]
-
-
-def _relink(
-    run: Run,
-    client: N8nClient,
-    by_key: Mapping[str, WriteItem],
-    again: Collection[str],
-    results: Mapping[str, Written],
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    tolerant: bool,
-) -> None:
-    """Second writes: members of a circle, and callers of what turned out to be gone and was created anew."""
-    moved = {w.former_id for w in results.values() if w.outcome == "created" and w.former_id}
-    effects = []
-    for key, item in by_key.items():
-        written = results.get(key)
-        if written is None or written.outcome == "failed" or item.action == "delete":
-            continue
-        if key not in again and not (moved and _calls(item, moved)):
-            continue
-        second = WriteItem(
-            key=key,
-            name=item.name,
-            title=f"Connect {item.name or key} with what it calls",
-            action="update",
-            env_workflow_id=written.env_workflow_id,
-            content=item.content,
-            wanted_hash=item.wanted_hash,
-            expected_hash=item.wanted_hash,
-            also_expected=frozenset({item.expected_hash}) if item.expected_hash else frozenset(),
-            create_if_missing=False,
-        )
-        link: Any = {"environment": environment, "prefix": f"{prefix}:link", "tolerant": tolerant}
-        effects.append(write_effect(client, second, resolver=resolver, **link))
-    answers = run.effects(effects, concurrency=CONCURRENCY, chunk=CHUNK) if effects else {}
-    for effect in effects:
-        after = Written.from_dict(answers[effect.name])
-        if after.staged:
-            results[after.key].staged, results[after.key].version_id = after.staged, after.version_id
-            results[after.key].holds_back = after.holds_back or results[after.key].holds_back
-
-
-def _calls(item: WriteItem, ids: Collection[str]) -> bool:
-    return any(r.kind == "workflow" and r.value in ids for r in references(item.load()))
-
-
-def _publish(
-    run: Run,
-    client: N8nClient,
-    by_key: Mapping[str, WriteItem],
-    results: dict[str, Written],
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    concurrency: int,
-    tolerant: bool,
-) -> None:
-    """Cut over: everything that is to run and does not run yet, the called before their callers."""
-    wanted = [
-        item
-        for key, item in by_key.items()
-        if (written := results.get(key)) is not None
-        and written.outcome not in ("failed", "deleted")
-        and (written.staged or (item.active is True and not written.active))
-    ]
-    if not wanted:
-        return
-    where: Any = {"environment": environment, "prefix": prefix, "resolver": resolver, "tolerant": tolerant}
-    run.progress(0, len(wanted), "Publishing")
-    done = 0
-    for level in called_first(wanted, results):
-        before = done
-        answers = run.effects(
-            [publishing(client, item, results[item.key], **where) for item in level],
-            concurrency=concurrency,
-            chunk=CHUNK,
-            told=lambda count: run.progress(before + count, len(wanted), "Publishing"),  # noqa: B023 - called inside
-        )
-        for item in level:
-            _take_over(results[item.key], Written.from_dict(answers[f"{prefix}:activate:{item.key}"]))
-        done += len(level)
-    _listen(run, client, {item.key: item for item in wanted}, results, prefix=prefix, tolerant=tolerant)
-
-
-def _take_over(written: Written, after: Written) -> None:
-    """What a later step has found, in what is known of an item."""
-    if after.outcome == "failed":
-        written.outcome, written.error = "failed", after.error
-        return
-    written.active = after.active
-    written.content_hash = after.content_hash or written.content_hash
-    written.version_id = after.version_id or written.version_id
-    written.live_version_id, written.draft_hash = after.live_version_id, after.draft_hash
-    written.listening = after.listening or written.listening
-    written.left = [*written.left, *after.left]
-    if written.outcome == "skipped":
-        written.outcome = "updated"
-
-
-def _listen(
-    run: Run,
-    client: N8nClient,
-    items: Mapping[str, WriteItem],
-    results: dict[str, Written],
-    *,
-    prefix: str,
-    tolerant: bool,
-) -> None:
-    """n8n publishes in the background: an address that it says nobody has is a publishing that failed."""
-    addresses = {key: list(results[key].listening) for key in items if results[key].listening}
-    if not addresses:
-        return
-    found: dict[str, dict[str, str]] = run.step(
-        f"{prefix}:listening",
-        "Ask n8n which addresses answer",
-        lambda: heard(client, addresses, check=run.check),
-    )
-    for key, answers in found.items():
-        results[key].listening = answers
-        deaf = sorted(address for address, answer in answers.items() if answer == "absent")
-        if not deaf:
-            continue
-        error = NotActivated(
-            f"“{items[key].name}” was published, but n8n does not answer at {deaf[0]}.",
-            details={"key": key, "env_workflow_id": results[key].env_workflow_id, "addresses": deaf},
-        )
-        if not tolerant:
-            raise error
-        results[key].outcome, results[key].error = "failed", error.to_dict()
-
-
-def _keep_drafts(
-    run: Run,
-    client: N8nClient,
-    by_key: Mapping[str, WriteItem],
-    results: dict[str, Written],
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    concurrency: int,
-    tolerant: bool,
-) -> None:
-    where: Any = {"environment": environment, "prefix": prefix, "resolver": resolver, "tolerant": tolerant}
-    effects = []
-    for key, item in by_key.items():
-        written = results.get(key)
-        if written is None or written.outcome in ("failed", "deleted") or not written.active:
-            continue
-        if any(left.get("path") == "draft" for left in written.left):
-            continue
-        if (written.draft_hash or None) != item.wanted_draft_hash:
-            effects.append(keeping_draft(client, item, written, **where))
-    if not effects:
-        return
-    answers = run.effects(effects, concurrency=concurrency, chunk=CHUNK)
-    for effect in effects:
-        _take_over(results[effect.intent["key"]], Written.from_dict(answers[effect.name]))
-
-
-def _archive(
-    run: Run,
-    client: N8nClient,
-    by_key: Mapping[str, WriteItem],
-    results: dict[str, Written],
-    *,
-    environment: Environment,
-    prefix: str,
-    tolerant: bool,
-) -> None:
-    where: Any = {"environment": environment, "prefix": prefix, "tolerant": tolerant}
-    effects = [
-        archiving(client, item, results[key], **where)
-        for key, item in by_key.items()
-        if item.archived is True and key in results and results[key].outcome not in ("failed", "deleted")
-    ]
-    if not effects:
-        return
-    answers = run.effects(effects, concurrency=CONCURRENCY, chunk=CHUNK)
-    for effect in effects:
-        after = Written.from_dict(answers[effect.name])
-        key = effect.intent["key"]
-        if after.outcome == "failed":
-            _take_over(results[key], after)
-        else:
-            results[key].active = False
-            results[key].left = [*results[key].left, *after.left]
 
 
 def failures(run: Run, *, prefix: str) -> dict[str, dict[str, Any]]:
