@@ -6,7 +6,7 @@ Every step is durable and may be begun again. Names, in order (stable: tests kil
 ``pre:…``                      the snapshot before, read back from Git (``snapshots.capture``)
 ``promotion:live``             gates again on what that snapshot saw: the live target is what the plan expects
 ``promotion:places``           where the workflows to be created are recorded now, to be put back on failure
-``promote:write:<key>`` …      the writes (``workflows.writes``; also ``promote:link:…`` and ``promote:activate:…``)
+``promote:write:<key>`` …      the writes (``workflows.writes``; also ``…:link:…``, ``…:activate:…``, ``…:rest:…``)
 ``promotion:verify``           every workflow of the target read back and compared
 ``promotion:canonical``        the approved branch moves: from here on there is no way back but a rollback
 ``post:…``                     the snapshot after

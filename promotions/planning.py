@@ -16,7 +16,7 @@ from workflows.facts import Facts as WorkflowFacts
 from workflows.facts import changes, facts_of
 from workflows.models import MapStatus
 from workflows.normalization import NORMALIZATION_VERSION, STICKY
-from workflows.references import references
+from workflows.references import STARTED_BY_OTHERS, references
 from workflows.writes import webhook_clashes
 
 from . import needs
@@ -35,7 +35,6 @@ Listening = Callable[[], Mapping[str, list[str]]]
 
 _STARTERS = frozenset({"n8n-nodes-base.webhook", "n8n-nodes-base.cron", "n8n-nodes-base.interval"})
 _NO_STARTERS = frozenset({"n8n-nodes-base.manualTrigger", "n8n-nodes-base.evaluationTrigger"})
-_CALLED = frozenset({"n8n-nodes-base.errorTrigger", "n8n-nodes-base.executeWorkflowTrigger"})
 WARNINGS_SHOWN = 20
 
 
@@ -46,7 +45,7 @@ def can_be_active(content: Mapping[str, Any], *, called_count: bool = False) -> 
     """
     for node in content.get("nodes") or ():
         kind = str(node.get("type") or "")
-        if node.get("disabled") or kind in _NO_STARTERS or (kind in _CALLED and not called_count):
+        if node.get("disabled") or kind in _NO_STARTERS or (kind in STARTED_BY_OTHERS and not called_count):
             continue
         if kind in _STARTERS or kind.lower().endswith(("trigger", "emailreadimap", "rssfeedreadtrigger")):
             return True

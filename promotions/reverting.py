@@ -4,7 +4,8 @@ Steps, in order (stable): ``rollback:look``, ``safety:…`` (a snapshot of how i
 (``snapshots.restore``), ``rollback:prove``, ``rollback:canonical``, ``after:…``, ``rollback:finish``.
 
 Without ``force`` a workflow that somebody has changed since stops it before anything is written, and so does one that
-calls what would be deleted. With ``force`` what is there at the look may be overwritten; an edit made after the look
+calls what would be deleted. What others call keeps running, with its old content, though it was not published before:
+the look and the proof name it. With ``force`` what is there at the look may be overwritten; an edit made after the look
 still is not.
 """
 
@@ -27,8 +28,11 @@ from workflows.models import Environment
 from workflows.n8n.client import N8nClient
 from workflows.writes import Release, Resolver
 
+from . import material
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion, PromotionStatus
+from .planning import can_be_active
+from .running import kept_for, kept_published, stays_published, told_kept
 from .settling import snapshot_id_for
 from .target import Reading, differences, draft_hash_in, read_target
 
@@ -71,7 +75,7 @@ class Reverting:
                 proof = self.run.step("rollback:prove", "Prove it by hash", lambda: self._prove(client, pre, rows))
                 if proof["not_as_before"]:
                     return self._fail(rows, proof)
-                commit = self._approve_old(pre)
+                commit = self._approve_old(pre, rows)
                 after = self._after()
                 return self._finish(rows, proof, commit, after)
 
@@ -115,7 +119,32 @@ class Reverting:
             raise RollbackRefused(
                 f"“{first['name']}” calls “{first['calls']}”, which would be deleted.", details={"callers": callers}
             )
-        return {"rows": rows, "overwritten_edits": edited[:LISTED]}
+        return {"rows": rows, "overwritten_edits": edited[:LISTED], "kept_published": self._keep_called(reading, rows)}
+
+    def _keep_called(self, reading: Reading, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of what would be switched off while others call it: it is kept published. Raises where it cannot be."""
+        assert self.pre is not None  # noqa: S101 - looked at before
+        before = {str(e["key"]): e for e in self.pre.workflows}
+        ending = {
+            row["env_workflow_id"]: row
+            for row in rows
+            if (entry := before.get(row["key"])) is not None
+            and (live := reading.workflows.get(row["env_workflow_id"])) is not None
+            and live.active
+            and not entry.get("active")
+        }
+        callers = kept_for(self.target, reading, ending, {row["env_workflow_id"] for row in rows})
+        contents = material.load(self.pre, [ending[there]["key"] for there in callers])
+        for there, names in callers.items():
+            row = ending[there]
+            if can_be_active(contents[row["key"]][1], called_count=True):
+                row["kept_for"] = names[:LISTED]
+            elif not self.force:
+                raise RollbackRefused(
+                    f"“{names[0]}” calls “{row['name']}”, which n8n would not run as it was before.",
+                    details={"callers": [{"name": name, "calls": row["name"]} for name in names[:LISTED]]},
+                )
+        return told_kept(rows)
 
     def _callers_left_behind(
         self, reading: Reading, rows: list[dict[str, Any]], before: Mapping[str, str]
@@ -127,7 +156,7 @@ class Reverting:
             {"env_workflow_id": there, "name": live.name, "calls": going[ref]}
             for there, live in reading.workflows.items()
             if there not in touched
-            for ref in dict.fromkeys(live.mark.workflow_refs)
+            for ref in live.calls
             if ref in going
         ][:LISTED]
 
@@ -167,6 +196,7 @@ class Reverting:
             prefix="rollback",
             expected={row["key"]: row["found_hash"] for row in rows if row["found_hash"]},
             expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if "draft_hash" in row},
+            keep_published=kept_published(rows),
             release=Release(f"Before {self.promotion.name}", "Rolled back."),
             tolerant=True,
             client=client,
@@ -177,10 +207,11 @@ class Reverting:
         resolver = self._resolver()
         ids = resolver.key_map()
         reading = read_target(self.run, client)
-        keys = {row["key"] for row in rows}
+        keys, kept = {row["key"] for row in rows}, kept_published(rows)
         entries = []
         for entry in pre.workflows:
             if entry["key"] in keys:
+                entry = stays_published(entry) if entry["key"] in kept else entry
                 now = next((t for t, key in ids.items() if key == entry["key"] and t in reading.workflows), None)
                 entries.append({**entry, "env_workflow_id": now or entry["env_workflow_id"]})
         concerned = {str(e["env_workflow_id"]) for e in entries} | {row["env_workflow_id"] for row in rows}
@@ -191,10 +222,11 @@ class Reverting:
             "equal": equal,
             "deleted": sum(row["key"] not in {str(e["key"]) for e in pre.workflows} for row in rows),
             "not_as_before": [d.to_dict() for d in wrong[:LISTED]],
+            "kept_published": told_kept(rows),
             "proven_at": clock.now().isoformat(),
         }
 
-    def _approve_old(self, pre: Snapshot) -> str | None:
+    def _approve_old(self, pre: Snapshot, rows: list[dict[str, Any]]) -> str | None:
         """The approved branch holds again what it holds in the snapshot, for the touched workflows."""
         from snapshots.services import set_baseline
 
@@ -204,6 +236,7 @@ class Reverting:
                 environment=self.target,
                 snapshot=pre,
                 keys=list(self.items),
+                published=kept_published(rows),
                 message=f"Roll back {self.promotion.name}",
                 trailers={"Promotion-Id": str(self.promotion.pk), "Operation-Id": str(self.run.operation.pk)},
             )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from workflows.models import Environment
 
 from .sides import Facts
+from .target import Reading
 
 
 def needs_published_callees(target: Environment) -> bool:
@@ -58,6 +59,49 @@ def publish_called(facts: Facts, items: list[dict[str, Any]], may_run: Mapping[s
             if place is not None and not place.active and key not in dangling:
                 dangling[key] = _not_running(facts, caller, used, place.name or key)
     return list(dangling.values())
+
+
+def kept_for(
+    target: Environment,
+    reading: Reading,
+    ending: Iterable[str],
+    touched: Collection[str],
+    *,
+    before: Collection[tuple[str, str]] = (),
+) -> dict[str, list[str]]:
+    """Which of those that a way back would unpublish (``ending``, n8n ids) must run on: names of who calls them.
+
+    Counted is what runs and is not put back itself (``touched``). ``before`` are calls (caller, called) that led
+    nowhere before, and may do so again.
+    """
+    if not needs_published_callees(target):
+        return {}
+    going, found = set(ending), dict[str, list[str]]()
+    for there, live in reading.workflows.items():
+        for called in live.calls if live.active and there not in touched else ():
+            if called in going and (there, called) not in before:
+                found.setdefault(called, []).append(live.name)
+    return found
+
+
+def calls_of_running(manifest: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Caller and called, n8n ids, of what ran in a snapshot."""
+    return {(str(e["env_workflow_id"]), ref) for e in manifest if e.get("active") for ref in e.get("refs") or ()}
+
+
+def kept_published(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Of the rows of a look: by key, who calls what is kept published."""
+    return {row["key"]: row["kept_for"] for row in rows if row.get("kept_for")}
+
+
+def told_kept(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a proof says of them."""
+    return [{"key": r["key"], "name": r["name"], "called_by": r["kept_for"]} for r in rows if r.get("kept_for")]
+
+
+def stays_published(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of a manifest as a way back leaves it where others call the workflow."""
+    return {**entry, "active": True, "archived": False}
 
 
 def _let_run(called: dict[str, Any], caller: Mapping[str, Any]) -> None:

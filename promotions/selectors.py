@@ -9,8 +9,11 @@ from django.db.models import Q
 
 from operations.models import Operation
 from opsconsole.core.paging import Page, by_time
+from workflows.identity import LIVE
+from workflows.models import WorkflowEnvMap
 
 from .models import Promotion, PromotionStatus
+from .running import needs_published_callees
 from .settling import settle_promotion
 
 FILTERS: dict[str, tuple[str, Q]] = {
@@ -76,6 +79,25 @@ def open_rollback(promotion: Promotion) -> Operation | None:
         .order_by("-created_at")
         .first()
     )
+
+
+def kept_published(promotion: Promotion) -> list[dict[str, Any]]:
+    """What rolling back would leave published, as far as was seen last: ``{name, called_by}``. In the tenant's scope.
+
+    The promotion had it published, and something that runs and was not promoted calls it.
+    """
+    items = [item for item in (promotion.plan or {}).get("items", ()) if item["target"]]
+    ending = {i["target"]["env_workflow_id"]: i["name"] for i in items if i["active"] and not i["target"]["active"]}
+    if not ending or not needs_published_callees(promotion.target_environment):
+        return []
+    running = WorkflowEnvMap.objects.filter(
+        environment_id=promotion.target_environment_id, env_active=True, status__in=LIVE
+    ).exclude(canonical_workflow__key__in=[item["key"] for item in items])
+    return [
+        {"name": name, "called_by": callers}
+        for there, name in ending.items()
+        if (callers := list(running.filter(fingerprint__refs__contains=[there]).values_list("env_name", flat=True)[:5]))
+    ]
 
 
 def promotion_row(promotion: Promotion, *, whole: bool = True) -> dict[str, Any]:

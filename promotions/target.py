@@ -11,12 +11,13 @@ from snapshots.capture import Gathered
 from snapshots.manifest import draft_in
 from workflows.content import ContentError, Fingerprint, draft_of, fingerprint, is_archived, portable
 from workflows.n8n.client import N8nClient
+from workflows.references import called_workflows
 from workflows.writes import Resolver
 
 
 @dataclass(slots=True)
 class Live:
-    """One workflow as it is now; ``content`` only where it was asked for."""
+    """One workflow as it is now; ``content`` only where it was asked for. ``calls``: n8n ids of what it calls."""
 
     env_workflow_id: str
     name: str
@@ -26,6 +27,7 @@ class Live:
     draft: Fingerprint | None = None
     draft_content: dict[str, Any] | None = None
     archived: bool = False
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ def read_target(
             draft_mark if draft_mark != mark else None,
             draft if wanted else None,
             is_archived(raw),
+            tuple(called_workflows(content)) if mark.workflow_refs else (),
         )
     return reading
 

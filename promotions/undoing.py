@@ -5,7 +5,8 @@ Steps, in order: ``undo:decide`` (the decision is durable: a crash resumes here 
 the promotion had created deleted; ``undo:rest:…`` where the first pass met an edit), ``undo:places``,
 ``undo:prove``, ``undo:canonical`` (only where that had been begun), ``undo:finish``.
 
-What somebody else has edited meanwhile is not touched: it is named, and the outcome is *partial*.
+What somebody else has edited meanwhile is not touched: it is named, and the outcome is *partial*. What others have
+come to call meanwhile keeps running, with its old content: the look and the proof name it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from .endings import error_again, told_error
 from .errors import RollbackFailed
 from .judging import FOREIGN, GONE, OLD, OURS, is_mixture, judge
 from .models import PromotionStatus
+from .planning import can_be_active
+from .running import calls_of_running, kept_for, kept_published, stays_published, told_kept
 from .target import Live, Reading, differences, read_target
 
 if TYPE_CHECKING:
@@ -108,10 +111,10 @@ class Undoing:
             proof = self.run.step(
                 "undo:prove", "Prove that the target is as before", lambda: self._prove(client, resolver, pre, rows)
             )
-        self._disapprove(pre)
+        self._disapprove(pre, rows)
         return self._finish(error, self._outcome(rows, proof))
 
-    def _disapprove(self, pre: Snapshot) -> None:
+    def _disapprove(self, pre: Snapshot, rows: list[dict[str, Any]]) -> None:
         """Move the approved branch back where it may have moved; a broken Git store does not undo the proof."""
         with self.run.fenced():
             begun = OperationStep.objects.filter(
@@ -129,6 +132,7 @@ class Undoing:
                     environment=self.execution.target,
                     snapshot=pre,
                     keys=list(self.execution.items),
+                    published=kept_published(rows),
                     message=f"Take back {self.execution.promotion.name}",
                     trailers=self.execution.trailers(),
                 )
@@ -157,7 +161,29 @@ class Undoing:
             self._look_at(item, reading, resolver, steps.get(key, _UNTOUCHED), contents, known)
             for key, item in execution.items.items()
         ]
-        return {"rows": rows, "looked_at": clock.now().isoformat()}
+        self._keep_called(reading, rows)
+        return {"rows": rows, "kept_published": told_kept(rows), "looked_at": clock.now().isoformat()}
+
+    def _keep_called(self, reading: Reading, rows: list[dict[str, Any]]) -> None:
+        """What others have come to call since, and the way back would switch off, is kept published."""
+        ending = {
+            row["env_workflow_id"]: row
+            for row in rows
+            if row["verdict"] == OURS
+            and (there := self.execution.items[row["key"]]["target"])
+            and not there["active"]
+            and reading.workflows[row["env_workflow_id"]].active
+        }
+        if not ending:
+            return
+        with self.run.fenced():
+            pre = Snapshot.objects.get(pk=self.execution.pre_id)
+        touched, before = {row["env_workflow_id"] for row in rows}, calls_of_running(pre.workflows)
+        callers = kept_for(self.execution.target, reading, ending, touched, before=before)
+        contents = material.load(pre, [ending[there]["key"] for there in callers])
+        for there, names in callers.items():
+            if can_be_active(contents[ending[there]["key"]][1], called_count=True):
+                ending[there]["kept_for"] = names[:LISTED]
 
     def _look_at(
         self,
@@ -229,7 +255,7 @@ class Undoing:
         with self.run.fenced():
             rows = list(
                 OperationStep.objects.filter(
-                    operation_id=self.run.operation.pk, name__regex=r"^promote:(link:)?(write|activate|draft):"
+                    operation_id=self.run.operation.pk, name__regex=r"^promote:(link:)?(write|activate|rest|draft):"
                 )
                 .exclude(state=StepState.SKIPPED)
                 .values_list("name", "state", "result", "error", "intent")
@@ -279,6 +305,7 @@ class Undoing:
             prefix=prefix,
             expected={row["key"]: row["found_hash"] for row in rows},
             expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if "draft_hash" in row},
+            keep_published=kept_published(rows),
             release=Release(f"Before {self.execution.promotion.name}", "Put back after a promotion that failed."),
             tolerant=tolerant,
             client=client,
@@ -304,7 +331,9 @@ class Undoing:
     ) -> dict[str, Any]:
         """Every workflow of the target against the snapshot before, by hash and by being active."""
         reading = read_target(self.run, client)
-        equal, found = differences(reading, pre.workflows, resolver)
+        kept = kept_published(rows)
+        wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in pre.workflows]
+        equal, found = differences(reading, wanted, resolver)
         ours = {i["target"]["env_workflow_id"] for i in self.execution.items.values() if i["target"]}
         ours |= {row["env_workflow_id"] for row in rows if row["env_workflow_id"]}
         concerned = [d.to_dict() for d in found if d.env_workflow_id in ours or d.key in self.execution.items]
@@ -315,6 +344,7 @@ class Undoing:
             "equal": equal,
             "not_as_before": concerned[:LISTED],
             "changed_elsewhere": elsewhere[:LISTED],
+            "kept_published": told_kept(rows),
             "proven_at": clock.now().isoformat(),
         }
 

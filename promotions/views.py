@@ -236,6 +236,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
         plan = promotion.plan or gates.EMPTY_PLAN
         dangling = presenters.dangling_groups(plan) if services.is_plannable(promotion) else []
         known = _known_credentials(promotion, {d["credential_type"] for d in dangling if d["credential_type"]})
+        powers = presenters.powers(visit, promotion, found, rollback)
         watched = rollback if rollback is not None and rollback.is_open else operation
         steps = list(watched.steps.order_by("-position")[:12]) if watched is not None else []
         return {
@@ -244,7 +245,8 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "items": presenters.item_rows(visit, promotion),
             "items_total": len(plan["items"]),
             "gates": presenters.gate_rows(found),
-            "powers": presenters.powers(visit, promotion, found, rollback),
+            "powers": powers,
+            "kept_published": selectors.kept_published(promotion) if powers["rollback"] else [],
             "runs": runs_since(promotion),
             "operation": watched,
             "watching": bool(watched and watched.is_open),

@@ -8,9 +8,10 @@ what an approved content means stays clear when a workflow is recreated under an
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from operations.effects import Outside
@@ -20,7 +21,7 @@ from opsconsole.core.errors import OpsError
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows import identity
 from workflows.content import Fingerprint, dump, fingerprint, parse
-from workflows.facts import Facts, facts_of
+from workflows.facts import Facts, facts_of, without
 from workflows.identity import WITHDRAWN, Approval
 from workflows.models import Environment
 from workflows.references import references, rewrite
@@ -136,12 +137,14 @@ def set_baseline(
     environment: Environment,
     snapshot: Snapshot,
     keys: Collection[str] | None = None,
+    published: Collection[str] = (),
     message: str = "",
     trailers: Mapping[str, str] | None = None,
 ) -> str:
     """Approve what a snapshot of this environment holds (all of it, or ``keys``); the commit's sha.
 
-    With all of it, what is not in the snapshot is no longer approved. Call outside any scope.
+    With all of it, what is not in the snapshot is no longer approved. ``published`` are keys of workflows that are
+    approved as published though they were not in the snapshot. Call outside any scope.
     """
     from .services import entries_of, references_of
 
@@ -149,6 +152,9 @@ def set_baseline(
     store = repository.store_for(environment.tenant_id)
     entries = {str(e["key"]): e for e in entries_of(snapshot) if keys is None or e["key"] in keys}
     approvals = {key: approval_of(entry) for key, entry in entries.items()}
+    running = {key: str(entries[key]["blob"]) for key in published if key in entries}
+    approvals |= {key: _as_published(approvals[key]) for key in running}
+    contents = dict(zip(running, store.read_blobs(list(running.values())), strict=True))
     gone = set(keys or ()) - entries.keys()
     approvals |= dict.fromkeys(gone, WITHDRAWN)
     ids = {str(e["env_workflow_id"]): key for key, e in entries.items() if e.get("env_workflow_id")}
@@ -159,7 +165,10 @@ def set_baseline(
             writer.replace(FOLDER)
             writer.replace(DRAFTS)
         for key, entry in entries.items():
-            writer.keep(workflow_path(key), str(entry["blob"]))
+            if key in contents:
+                writer.put(workflow_path(key), _published(contents[key][1]))
+            else:
+                writer.keep(workflow_path(key), str(entry["blob"]))
             if (draft := draft_in(entry)) is not None:
                 writer.keep(draft.path, draft.blob)
             elif keys is not None:
@@ -172,6 +181,16 @@ def set_baseline(
     commit = _commit(run, store, environment, fill, called, said, {"Snapshot-Id": str(snapshot.pk), **(trailers or {})})
     _approve(run, environment, approvals, commit, whole=keys is None)
     return commit
+
+
+def _as_published(approval: Approval) -> Approval:
+    facts = msgspec.structs.replace(approval.facts, archived=False) if approval.facts is not None else None
+    return replace(approval, active=True, facts=facts)
+
+
+def _published(data: bytes) -> bytes:
+    """The bytes of a content, published and not archived."""
+    return dump({**without(parse(data), ("archived",)), "active": True})
 
 
 def approval_of(entry: Mapping[str, Any]) -> Approval:

@@ -9,7 +9,7 @@ and rewires everything that still called the old ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from operations.engine import Run
@@ -105,6 +105,7 @@ def restore_into(
     origin: Mapping[str, str] | None = None,
     expected_drafts: Mapping[str, Collection[str | None]] | None = None,
     drafts: Mapping[str, Mapping[str, Any]] | None = None,
+    keep_published: Collection[str] = (),
     release: Release = Release(),  # noqa: B008 - frozen
     tolerant: bool = False,
     concurrency: int = 8,
@@ -114,7 +115,8 @@ def restore_into(
 
     Each fact of a workflow comes back: what ran is published again, a draft (``drafts`` beside ``contents``) stands
     beside it again, the archived are archived, the unpublished unpublished. Cursors of polling triggers stay as they
-    are in n8n. What the instance cannot do is in ``Written.left``.
+    are in n8n. What the instance cannot do is in ``Written.left``. Of what others call (``keep_published``, keys) the
+    old content comes back and runs, whatever was published then.
 
     ``expected_drafts`` says, by key, which drafts may be overwritten (None among them: that there is none); keys that
     are not in it allow any. ``release`` is what n8n's own history says of what is published.
@@ -129,7 +131,10 @@ def restore_into(
     """
     assert_no_scope("A restore")
     report = RestoreReport()
-    wanted = _wanted(snapshot, contents, drafts or {}, keys)
+    wanted = [
+        replace(found, active=True, archived=False) if found.key in keep_published else found
+        for found in _wanted(snapshot, contents, drafts or {}, keys)
+    ]
     with run.fenced():
         places = _places(environment)
         keys_here = identity.key_by_workflow_id(environment.pk)

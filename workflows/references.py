@@ -23,6 +23,9 @@ from .normalization import (
 
 Kind = Literal["credential", "workflow", "webhook", "data_table"]
 
+STARTED_BY_OTHERS = frozenset({"n8n-nodes-base.errorTrigger", "n8n-nodes-base.executeWorkflowTrigger"})
+"""Triggers that another workflow sets off: by calling, or by failing."""
+
 _WEBHOOKS = {
     "n8n-nodes-base.webhook": "webhook",
     "n8n-nodes-base.formTrigger": "form",
@@ -163,6 +166,17 @@ def credentials_in_use(node: Mapping[str, Any]) -> frozenset[str] | None:
 
 def _certificates(parameters: Mapping[str, Any]) -> frozenset[str]:
     return frozenset({"httpSslAuth"}) if parameters.get("provideSslCertificates") else frozenset()
+
+
+def can_be_called(content: Mapping[str, Any]) -> bool:
+    """Whether another workflow can set it off."""
+    return any(n.get("type") in STARTED_BY_OTHERS and not n.get("disabled") for n in content.get("nodes") or ())
+
+
+def called_workflows(content: Mapping[str, Any]) -> list[str]:
+    """Ids of the workflows that it calls, or that take its failures; not of those that may call it."""
+    found = (r.value for r in references(content) if r.kind == "workflow" and r.path != "settings.callerIds")
+    return list(dict.fromkeys(found))
 
 
 def webhook_address(node: Mapping[str, Any]) -> str | None:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from operations.handlers import boundary_observers
+from promotions import selectors, services
 from promotions.tests.conftest import _environment
 from promotions.tests.world import World, calls, flow, node
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.models import Snapshot
 from snapshots.restore import start_restore
 from tenants.scope import tenant_scope
+from workflows.models import WorkflowEnvMap
 
 
 @pytest.fixture
@@ -108,3 +110,156 @@ def test_a_draft_that_is_begun_while_a_promotion_publishes_is_left_alone(version
     front = versions.by_name()["Front"]
     assert text_that_runs(front) == "new"
     assert next(n["parameters"]["value"] for n in front["nodes"] if n["name"] == "Set") == "mine"
+
+
+def switches(instance: SandboxInstance, ids: dict[str, str]) -> list[str]:
+    """What was published, unpublished and deleted, in its order."""
+    names = {ident: name for name, ident in ids.items()}
+    found = []
+    for call in instance.calls():
+        _, _, ident, *verb = call["path"].removeprefix("/api/v1").split("/") if "/workflows/" in call["path"] else "---"
+        if ident in names and (call["method"] == "DELETE" or (verb and verb[0] in ("publish", "unpublish"))):
+            found.append(f"{verb[0] if verb else 'delete'} {names[ident]}")
+    return found
+
+
+def roll_back(world: World, promotion: Any) -> Any:
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
+    return (world.fresh(promotion).execution_result or {})["manual_rollback"]
+
+
+def uncoupled(world: World) -> dict[str, str]:
+    """In the target Main calls Sub and both run; in the source Main no longer calls it, and Sub rests."""
+    ids, there = estate(world.target, "old"), estate(world.source, "new")
+    world.capture()
+    alone = flow("Main", node("Alone"))
+    world.source.edit(there["Main"], nodes=alone["nodes"], connections=alone["connections"])
+    world.source.edit(there["Sub"], active=False)
+    world.source.settle()
+    world.capture(world.staging)
+    world.target.clear_calls()
+    return ids
+
+
+def test_what_is_called_is_unpublished_once_its_callers_have_been_cut_over(versions: World) -> None:
+    ids = uncoupled(versions)
+    done = versions.carry_out(versions.approved("main", "sub", active="copy"))
+    assert done.status == "COMPLETED", done.execution_result
+    assert switches(versions.target, ids) == ["publish Main", "unpublish Sub"]
+    sub = versions.by_name()["Sub"]
+    assert sub["active"] is False
+    assert next(n["parameters"]["value"] for n in sub["nodes"] if n["name"] == "Set") == "new"
+
+
+def test_where_all_is_unpublished_the_callers_go_first(versions: World) -> None:
+    estate(versions.source, "new")
+    ids = estate(versions.target, "old")
+    versions.capture()
+    versions.target.clear_calls()
+    done = versions.carry_out(versions.approved("main", "sub", active="inactive"))
+    assert done.status == "COMPLETED", done.execution_result
+    assert switches(versions.target, ids) == ["unpublish Main", "unpublish Sub"]
+
+
+def test_what_is_deleted_is_deleted_after_its_callers(versions: World) -> None:
+    called = versions.source.seed([called_flow("A called one", "new")])[0]["id"]
+    caller = versions.source.seed([flow("Zulu", calls("Call", called))])[0]["id"]
+    publish(versions.source, called, caller)
+    versions.capture()
+    done = versions.carry_out(versions.approved("zulu", active="copy"))
+    assert done.status == "COMPLETED", done.execution_result
+    ids = {name: raw["id"] for name, raw in versions.by_name().items()}
+    versions.target.clear_calls()
+    roll_back(versions, done)
+    assert versions.by_name() == {}
+    gone = switches(versions.target, ids)
+    assert gone.index("delete Zulu") < gone.index("unpublish A called one") < gone.index("delete A called one")
+
+
+def test_a_crash_at_any_boundary_while_something_waits_to_be_unpublished(versions: World) -> None:
+    ids = uncoupled(versions)
+    promotion = versions.approved("main", "sub", active="copy")
+    operation = versions.start(promotion)
+    met: list[str] = []
+
+    def observe(name: str) -> None:
+        if name.startswith("promote") and name not in met:
+            met.append(name)
+            raise SystemExit(f"killed at {name}")
+
+    boundary_observers.append(observe)
+    for _ in range(60):
+        try:
+            if versions.drive(operation, tries=1, patient=True) in ("COMPLETED", "FAILED", "PARKED"):
+                break
+        except SystemExit:
+            continue
+    done = versions.fresh(promotion)
+    assert any("promote:rest:sub" in name for name in met)
+    assert done.status == "COMPLETED", done.execution_result
+    order = list(dict.fromkeys(switches(versions.target, ids)))
+    assert order == ["publish Main", "unpublish Sub"]
+    assert versions.by_name()["Sub"]["active"] is False
+
+
+def resting_sub(world: World) -> dict[str, str]:
+    """Sub runs in the source and rests in the target, where nothing calls it yet."""
+    publish(world.source, world.source.seed([called_flow("Sub", "new")])[0]["id"])
+    ids = {"Sub": world.target.seed([called_flow("Sub", "old")])[0]["id"]}
+    world.capture()
+    return ids
+
+
+def call_it(world: World, ids: dict[str, str]) -> None:
+    """Somebody makes a workflow in the target that calls Sub, and publishes it."""
+    ids["Later"] = world.target.seed([flow("Later", calls("Call", ids["Sub"]))])[0]["id"]
+    publish(world.target, ids["Later"])
+
+
+def test_a_rollback_keeps_published_what_others_call_and_says_so(versions: World) -> None:
+    ids = resting_sub(versions)
+    done = versions.carry_out(versions.approved("sub", active="copy"))
+    assert done.status == "COMPLETED", done.execution_result
+    call_it(versions, ids)
+    versions.capture(versions.production)
+    with tenant_scope(versions.tenant_id):
+        assert selectors.kept_published(done) == [{"name": "Sub", "called_by": ["Later"]}]
+    record = roll_back(versions, done)
+    sub = versions.by_name()["Sub"]
+    assert (sub["active"], text_that_runs(sub)) == (True, "old")
+    assert record["proof"]["kept_published"] == [{"key": "sub", "name": "Sub", "called_by": ["Later"]}]
+    assert record["proof"]["not_as_before"] == []
+    versions.capture(versions.production)
+    with tenant_scope(versions.tenant_id):
+        row = WorkflowEnvMap.objects.get(environment=versions.production, env_name="Sub")
+    assert (row.git_active, row.env_active) == (True, True), "it is approved as it runs"
+    assert row.git_content_hash == row.env_content_hash
+
+
+def test_a_rollback_switches_off_what_nobody_calls(versions: World) -> None:
+    resting_sub(versions)
+    done = versions.carry_out(versions.approved("sub", active="copy"))
+    record = roll_back(versions, done)
+    assert versions.by_name()["Sub"]["active"] is False
+    assert record["proof"]["kept_published"] == []
+
+
+def test_a_promotion_that_is_put_back_keeps_published_what_others_have_come_to_call(versions: World) -> None:
+    ids = resting_sub(versions)
+    promotion = versions.approved("sub", active="copy")
+
+    def call_and_cancel(step: str) -> None:
+        if step == "promote:activate:sub:after-result":
+            boundary_observers.clear()
+            call_it(versions, ids)
+            services.cancel(tenant_id=versions.tenant_id, promotion_id=promotion.pk, by=versions.cast.operator)
+
+    boundary_observers.append(call_and_cancel)
+    done = versions.carry_out(promotion)
+    assert done.status == "CANCELLED", done.execution_result
+    sub = versions.by_name()["Sub"]
+    assert (sub["active"], text_that_runs(sub)) == (True, "old")
+    back = (done.execution_result or {})["rollback_result"]
+    assert back["status"] == "success"
+    assert back["proof"]["kept_published"] == [{"key": "sub", "name": "Sub", "called_by": ["Later"]}]

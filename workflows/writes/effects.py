@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import Effect, Looked, Outside
@@ -115,6 +116,24 @@ def publishing(
     )
 
 
+def resting(
+    client: N8nClient,
+    item: WriteItem,
+    written: Written,
+    *,
+    environment: Environment,
+    prefix: str,
+    resolver: Resolver,
+    tolerant: bool,
+) -> Effect:
+    """Unpublish what others may have called, and bring its content there: ``<prefix>:rest:<key>``."""
+    writer = Writer(client, replace(item, create_if_missing=False), resolver, resting=True)
+    intent = {"action": "rest", "key": item.key, "env_workflow_id": written.env_workflow_id}
+    word = "unpublish" if client.spec().can("unpublish") else "deactivate"
+    title = f"Unpublish {item.name or item.key}"
+    return _after(environment, prefix, "rest", title, item, writer, intent, word, tolerant)
+
+
 def keeping_draft(
     client: N8nClient,
     item: WriteItem,
@@ -156,7 +175,7 @@ def _after(
     step: str,
     title: str,
     item: WriteItem,
-    actor: Publisher | DraftKeeper | Archiver,
+    actor: Publisher | Writer | DraftKeeper | Archiver,
     intent: dict[str, Any],
     word: str,
     tolerant: bool,

@@ -115,7 +115,8 @@ class Written:
     ``version_id`` is the draft's, ``live_version_id`` that of what runs. ``staged`` is the version that waits as a
     draft to be published, ``draft_hash`` the hash of the draft where that is not what runs. ``listening`` says of each
     production address whether n8n answers there. ``holds_back``: name and settings wait for the publishing;
-    ``leaves_draft`` is the draft that our own publishing will leave in the editor.
+    ``leaves_draft`` is the draft that our own publishing will leave in the editor. ``rests``: it is to be unpublished,
+    and waits until what calls it has been cut over; ``calls`` are the ids that what runs of it calls.
     """
 
     key: str
@@ -130,6 +131,8 @@ class Written:
     holds_back: bool = False
     draft_hash: str = ""
     leaves_draft: str = ""
+    rests: bool = False
+    calls: list[str] = field(default_factory=list)
     active: bool | None = None
     listening: dict[str, str] = field(default_factory=dict)
     left: list[dict[str, str]] = field(default_factory=list)
@@ -138,7 +141,7 @@ class Written:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; what is empty is left out, except the outcome."""
         found = {name: getattr(self, name) for name in self.__slots__}
-        found["holds_back"] = self.holds_back or None
+        found |= {"holds_back": self.holds_back or None, "rests": self.rests or None}
         return {k: v for k, v in found.items() if v not in ("", [], {}, None) or k in ("key", "name", "outcome")}
 
     @classmethod

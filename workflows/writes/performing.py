@@ -11,10 +11,11 @@ from operations.engine import Run
 from operations.errors import TryAgain
 from operations.models import OperationStep, StepState
 from tenants.scope import tenant_scope
+from workflows.content import ContentError, portable
 from workflows.n8n.errors import N8nError
 from workflows.references import references
 
-from .effects import archiving, keeping_draft, publishing, write_effect, write_effects
+from .effects import archiving, keeping_draft, publishing, resting, write_effect, write_effects
 from .errors import NotActivated
 from .items import WriteItem, Written, pending
 from .publishing import heard
@@ -123,9 +124,10 @@ class _Performing:
         self._write(self._of("update"), "Writing workflows")
         self._relink(again)
         self._publish()
+        self._rest()
         self._keep_drafts()
         self._archive()
-        self._write(self._of("delete"), "Deleting workflows")
+        self._delete()
         return self.results
 
     @property
@@ -187,7 +189,9 @@ class _Performing:
     def _publish(self) -> None:
         """Cut over: everything that is to run and does not run yet, the called before their callers."""
         wanted = [
-            item for item, written in self._in_place() if written.staged or (item.active is True and not written.active)
+            item
+            for item, written in self._in_place()
+            if not written.rests and (written.staged or (item.active is True and not written.active))
         ]
         if not wanted:
             return
@@ -227,6 +231,16 @@ class _Performing:
                 raise error
             written.outcome, written.error = "failed", error.to_dict()
 
+    def _rest(self) -> None:
+        """Unpublish what others called until now, the callers before the called."""
+        waiting = {item.key: item for item, written in self._in_place() if written.rests}
+        by_id = {self.results[key].env_workflow_id: key for key in waiting}
+        calls = {key: {by_id[ident] for ident in self.results[key].calls if ident in by_id} for key in waiting}
+        for level in reversed(_levels(waiting, calls)[0]):
+            effects = [resting(self.client, item, self.results[item.key], **self._where) for item in level]
+            for key, after in self._answers(effects):
+                _take_over(self.results[key], after)
+
     def _keep_drafts(self) -> None:
         """Beside what runs stands the draft that is wanted there, or none."""
         effects = [
@@ -252,6 +266,25 @@ class _Performing:
                 _take_over(written, after)
             else:
                 written.active, written.left = False, [*written.left, *after.left]
+
+    def _delete(self) -> None:
+        """What is to go goes, the callers before the called."""
+        waiting = {item.key: item for item in self._of("delete")}
+        calls = self._calls_among(waiting) if len(waiting) > 1 else dict.fromkeys(waiting, ())
+        for level in reversed(_levels(waiting, calls)[0]):
+            self._write(level, "Deleting workflows")
+
+    def _calls_among(self, items: Mapping[str, WriteItem]) -> dict[str, Collection[str]]:
+        """By key, which of the items each calls as it runs now; one that cannot be read calls nothing."""
+        by_id = {item.env_workflow_id: key for key, item in items.items()}
+        found: dict[str, Collection[str]] = {}
+        for key, item in items.items():
+            try:
+                called = references(portable(self.client.get_workflow(item.env_workflow_id or "")))
+            except (N8nError, ContentError):
+                called = []
+            found[key] = {by_id[r.value] for r in called if r.kind == "workflow" and r.value in by_id}
+        return found
 
 
 def _second(item: WriteItem, written: Written) -> WriteItem:

@@ -13,6 +13,7 @@ from operations.effects import Looked
 from workflows.content import ContentError, fingerprint, portable
 from workflows.n8n.client import WriteResult
 from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
+from workflows.references import can_be_called
 
 from .errors import Archived, EditedMeanwhile, HalfWritten, NotAsWritten
 from .items import WriteItem, Written
@@ -27,12 +28,13 @@ _LEFT_ALONE = {"path": "draft", "reason": "Somebody is editing it in n8n; their 
 
 
 class Writer:
-    """Carries out one item's content."""
+    """Carries out one item's content. ``resting``: what called it has been cut over, so that it may be unpublished."""
 
-    def __init__(self, client: N8nClient, item: WriteItem, resolver: Resolver) -> None:
+    def __init__(self, client: N8nClient, item: WriteItem, resolver: Resolver, *, resting: bool = False) -> None:
         self.client = client
         self.item = item
         self.resolver = resolver
+        self.resting = resting
         self.before: Mapping[str, Any] | None = None
 
     def act(self) -> dict[str, Any]:
@@ -63,6 +65,8 @@ class Writer:
                 return self._go_back(there)
         if not is_right or ends_unpublished:
             self._refuse_drafted(there)
+        if ends_unpublished and self._is_waited_for(there):
+            return self._rest_later(there, is_right)
         there, changed = self._brought_out(there, is_right)
         if changed:
             is_right = self._is_right(there)  # unpublished, the draft is the content
@@ -77,6 +81,17 @@ class Writer:
         answer = self._put(there, self.resolver.settle(item.load()))
         left = [*answer.not_put_back, *self._set_tags(there.id, raw)]
         return self._prove("updated", there.id, answer.workflow, left=left)
+
+    def _is_waited_for(self, there: There) -> bool:
+        """Whether something may call it that is still to be cut over: this n8n runs only what is published."""
+        return not self.resting and self.client.spec().can("activate_version") and can_be_called(there.content)
+
+    def _rest_later(self, there: There, is_right: bool) -> Written:
+        """It runs on for now; where the instance can do that, its new content is saved and proven already."""
+        can_wait = not is_right and not there.archived and self.client.spec().can("stage")
+        written = self._stage(there) if can_wait else self._written("updated", there, left=[])
+        written.rests, written.calls = True, list(dict.fromkeys(there.mark.workflow_refs))
+        return written
 
     def _is_right(self, there: There) -> bool:
         """Whether there is nothing to write: the content, what it calls, and settings that no hash holds."""
