@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from operations.engine import Run
 from tenants.scope import assert_no_scope
 from workflows import identity
-from workflows.content import ContentError, Fingerprint, draft_of, dump, fingerprint, parse, portable
+from workflows.content import Fingerprint, dump, fingerprint, parse
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
-from workflows.n8n.errors import RemoteNotFound
 from workflows.references import CredentialRef, references, rewrite
 from workflows.writes import (
     Archived,
@@ -37,6 +36,7 @@ from . import services
 from .manifest import draft_in, key_map, live_in
 from .models import Snapshot
 from .preview import preview
+from .rewiring import rewire, rewired_by
 from .starting import start_restore
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def restore_into(
         )
         if resolver.moved:
             done = {w.env_workflow_id for w in report.results.values()}
-            report.rewired = _rewire(run, connected, environment, resolver, done, prefix=prefix, tolerant=tolerant)
+            report.rewired = rewire(run, connected, environment, resolver, done, prefix=prefix, tolerant=tolerant)
     gone = [w.key for w in report.results.values() if w.outcome == "deleted"]
     if gone:
         with run.fenced():
@@ -363,77 +363,6 @@ def _deletions(
     return items
 
 
-# -- callers of what has a new id -------------------------------------------------------------------------------------
-
-
-def _rewire(
-    run: Run,
-    client: N8nClient,
-    environment: Environment,
-    resolver: Resolver,
-    done: Collection[str],
-    *,
-    prefix: str,
-    tolerant: bool,
-) -> dict[str, Written]:
-    """Let every other workflow that still calls a former id call the present one."""
-    found = run.step(
-        f"{prefix}:callers",
-        "Look for workflows that call what has a new id now",
-        lambda: _callers(client, set(resolver.moved), done),
-    )
-    items = []
-    for caller in found:
-        ident = caller["id"]
-        try:
-            raw = client.get_workflow(ident)
-        except RemoteNotFound:
-            continue
-        content, draft = portable(raw), draft_of(raw)
-        draft_hash = resolver.content_hash(draft) if draft is not None else None
-        key = resolver.key_map().get(ident) or f"id:{ident}"
-        value = resolver.hash_of(fingerprint(content))
-        items.append(
-            WriteItem(
-                key=key,
-                name=caller["name"],
-                title=f"Let {caller['name'] or key} call what was recreated",
-                action="update",
-                env_workflow_id=ident,
-                content=content,
-                expected_hash=value,
-                wanted_hash=value,
-                draft=draft if draft_hash != value else None,
-                wanted_draft_hash=draft_hash if draft_hash != value else None,
-                expected_drafts=frozenset({draft_hash if draft_hash != value else None}),
-                create_if_missing=False,
-            )
-        )
-    return perform(
-        run,
-        client,
-        items,
-        environment=environment,
-        prefix=f"{prefix}:rewire",
-        resolver=resolver,
-        tolerant=tolerant,
-    )
-
-
-def _callers(client: N8nClient, former: set[str], done: Collection[str]) -> list[dict[str, str]]:
-    callers = []
-    for raw in client.iter_workflows():
-        if raw["id"] in done:
-            continue
-        try:
-            called = [r.value for r in references(portable(raw)) if r.kind == "workflow"]
-        except (ContentError, TypeError):  # a broken one calls nothing that could be told
-            continue
-        if not former.isdisjoint(called):
-            callers.append({"id": raw["id"], "name": str(raw.get("name") or "")})
-    return callers
-
-
 # -- putting back -----------------------------------------------------------------------------------------------------
 
 
@@ -464,11 +393,7 @@ def put_back(
             halves.setdefault(key, set()).add(str(details["found"]))
         if (details.get("created") or details.get("outcome") == "created") and details.get("env_workflow_id"):
             created.setdefault(key, str(details["env_workflow_id"]))
-    rewired = {
-        name.removeprefix(f"{forward_prefix}:rewire:write:")
-        for name in run.done_steps()
-        if name.startswith(f"{forward_prefix}:rewire:write:")
-    }
+    rewired = rewired_by(run, forward_prefix)
     wanted = {key for key in {*keys, *rewired} if key in entries and key not in created}
     expected: dict[str, Collection[str]] = {}
     for key in {*wanted, *created}:

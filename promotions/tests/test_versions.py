@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from operations import services as operations
 from operations.handlers import boundary_observers
+from operations.models import Operation
 from promotions import selectors, services
 from promotions.tests.conftest import _environment
 from promotions.tests.world import World, calls, flow, node
@@ -68,28 +71,91 @@ def test_a_called_workflow_that_runs_is_never_switched_off(versions: World, poli
     assert ("must_run" in codes) is (policy == "inactive")
 
 
-def test_what_runs_of_a_caller_follows_what_was_recreated(versions: World) -> None:
-    ids = estate(versions.target, "old")
-    versions.target.edit(ids["Main"], draft=True, nodes=flow("Main", calls("Call", ids["Sub"]), node("Mine"))["nodes"])
-    versions.capture(versions.production)
-    with tenant_scope(versions.tenant_id):
-        snapshot = Snapshot.objects.get(environment=versions.production)
-    versions.target.delete_workflow(ids["Sub"])
+def recreated(world: World) -> tuple[dict[str, str], Operation]:
+    """Main runs, and holds somebody's draft; what it calls was deleted, and is about to be restored."""
+    ids = estate(world.target, "old")
+    world.target.edit(ids["Main"], draft=True, nodes=flow("Main", calls("Call", ids["Sub"]), node("Mine"))["nodes"])
+    world.capture(world.production)
+    with tenant_scope(world.tenant_id):
+        snapshot = Snapshot.objects.get(environment=world.production)
+    world.target.delete_workflow(ids["Sub"])
     operation = start_restore(
-        tenant_id=versions.tenant_id,
-        environment_id=versions.production.pk,
+        tenant_id=world.tenant_id,
+        environment_id=world.production.pk,
         snapshot_id=snapshot.pk,
         keys=["sub"],
         requested_by=None,
     )
+    return ids, operation
+
+
+def called_by(version: dict[str, Any]) -> str:
+    call = next(n for n in version["nodes"] if n["name"] == "Call")
+    return str(call["parameters"]["workflowId"]["value"])
+
+
+def the_draft_is_theirs(main: dict[str, Any]) -> None:
+    assert any(n["name"] == "Mine" for n in main["nodes"]), "the draft is still somebody's work"
+    assert not any(n["name"] == "Mine" for n in main["activeVersion"]["nodes"])
+
+
+def test_what_runs_of_a_caller_follows_what_was_recreated(versions: World) -> None:
+    _ids, operation = recreated(versions)
     assert versions.drive(operation) == "COMPLETED", versions.failure(operation.pk)
     now = versions.by_name()
     assert now["Sub"]["active"] is True
-    for held in (now["Main"]["activeVersion"], now["Main"]):
-        call = next(n for n in held["nodes"] if n["name"] == "Call")
-        assert call["parameters"]["workflowId"]["value"] == now["Sub"]["id"]
-    assert any(n["name"] == "Mine" for n in now["Main"]["nodes"]), "the draft is still somebody's work"
-    assert not any(n["name"] == "Mine" for n in now["Main"]["activeVersion"]["nodes"])
+    assert called_by(now["Main"]) == called_by(now["Main"]["activeVersion"]) == now["Sub"]["id"]
+    the_draft_is_theirs(now["Main"])
+
+
+def test_a_worker_killed_anywhere_while_it_rewires_forgets_no_draft(versions: World) -> None:
+    _ids, operation = recreated(versions)
+    met: list[str] = []
+
+    def die(name: str) -> None:
+        if name.startswith(("restore:calling", "restore:rewire")) and name not in met:
+            met.append(name)
+            raise SystemExit(f"killed at {name}")
+
+    boundary_observers.append(die)
+    for _ in range(60):
+        with contextlib.suppress(SystemExit):
+            if versions.drive(operation, tries=1, patient=True) in ("COMPLETED", "FAILED", "PARKED"):
+                break
+    assert len(met) > 15, met
+    with tenant_scope(versions.tenant_id):
+        operation.refresh_from_db()
+    assert operation.status == "COMPLETED", operation.error_details
+    now = versions.by_name()
+    assert called_by(now["Main"]) == called_by(now["Main"]["activeVersion"]) == now["Sub"]["id"]
+    the_draft_is_theirs(now["Main"])
+
+
+@pytest.mark.parametrize("verb", ["PUT", "POST"])
+def test_a_caller_that_n8n_does_not_let_be_rewired_keeps_its_draft(versions: World, verb: str) -> None:
+    """Refused before its new content waits in the editor, or after."""
+    ids, operation = recreated(versions)
+    versions.target.fault(kind="status", status=400, method=verb, path=f"/workflows/{ids['Main']}", times=1)
+    assert versions.drive(operation) == "FAILED"
+    main = versions.by_name()["Main"]
+    the_draft_is_theirs(main)
+    assert main["active"] is True
+
+
+def test_cancelled_after_a_kill_a_half_rewired_caller_gets_its_draft_back(versions: World) -> None:
+    _ids, operation = recreated(versions)
+
+    def die(name: str) -> None:
+        if name == "restore:rewire:write:main:after-effect":
+            boundary_observers.clear()
+            raise SystemExit
+
+    boundary_observers.append(die)
+    with pytest.raises(SystemExit):
+        versions.drive(operation, tries=1)
+    operations.cancel(tenant_id=versions.tenant_id, operation_id=operation.pk, by=versions.cast.operator)
+    assert versions.drive(operation) == "CANCELLED", versions.failure(operation.pk)
+    the_draft_is_theirs(versions.by_name()["Main"])
 
 
 def test_a_draft_that_is_begun_while_a_promotion_publishes_is_left_alone(versions: World) -> None:

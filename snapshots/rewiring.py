@@ -1,0 +1,130 @@
+"""Callers of what was created anew: every other workflow that still calls a former id is made to call the present one.
+
+A rewired caller goes through the editor: its new content is a draft there for a moment, or for as long as a killed
+worker is away. So what callers hold is put into Git before any of them is written, drafts included, with the hashes in
+the step: whoever goes on gives back what was there, not what the worker before has left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from operations.engine import Run
+from workflows.content import ContentError, draft_of, dump, fingerprint, parse, portable
+from workflows.models import Environment
+from workflows.references import references
+from workflows.writes import Resolver, WriteItem, Written, perform
+
+from . import repository
+from .store.names import encode_component
+
+if TYPE_CHECKING:
+    from workflows.n8n.client import N8nClient
+
+    from .store import Writer
+
+FOLDER = "callers"
+"""Where the contents of callers lie in a tree of the branch of what was seen; those of the last job that had any."""
+
+
+def rewire(
+    run: Run,
+    client: N8nClient,
+    environment: Environment,
+    resolver: Resolver,
+    done: Collection[str],
+    *,
+    prefix: str,
+    tolerant: bool,
+) -> dict[str, Written]:
+    """Rewire what calls a former id and is not among the n8n ids that were written already (``done``).
+
+    One that somebody has edited since it was looked at is not overwritten: ``EditedMeanwhile``.
+    """
+    found = run.step(
+        f"{prefix}:calling",
+        "Look for workflows that call what has a new id now",
+        lambda: _look(run, client, environment, resolver, done),
+    )
+    return perform(
+        run,
+        client,
+        _items(environment, found),
+        environment=environment,
+        prefix=f"{prefix}:rewire",
+        resolver=resolver,
+        tolerant=tolerant,
+    )
+
+
+def rewired_by(run: Run, prefix: str) -> set[str]:
+    """Keys of the callers whose rewiring was begun under ``prefix``, ended or not."""
+    step = run.done_steps().get(f"{prefix}:calling")
+    found: list[dict[str, Any]] = (step.result or []) if step is not None else []
+    names = {str(row["key"]): f"{prefix}:rewire:write:{row['key']}" for row in found}
+    return {key for key, name in names.items() if name in run.done_steps() or run.was_begun(name)}
+
+
+def _look(
+    run: Run, client: N8nClient, environment: Environment, resolver: Resolver, done: Collection[str]
+) -> list[dict[str, Any]]:
+    """Find the callers and keep what they hold. Contents go into Git, hashes and the names of blobs into the step."""
+    former, keys, callers = set(resolver.moved), resolver.key_map(), []
+    store = repository.store_for(environment.tenant_id)
+    with repository.failures_named(), store.writer(environment.seen_branch) as writer:
+        writer.replace(FOLDER)
+        for raw in client.iter_workflows():
+            run.check()
+            try:
+                content, draft = portable(raw), draft_of(raw)
+                called = {r.value for r in references(content) if r.kind == "workflow"}
+            except (ContentError, TypeError):  # a broken one calls nothing that could be told
+                continue
+            if raw["id"] not in done and not former.isdisjoint(called):
+                key = keys.get(raw["id"]) or f"id:{raw['id']}"
+                callers.append({"id": raw["id"], "key": key} | _kept(writer, raw["id"], resolver, content, draft))
+        if callers:
+            author, origin = repository.people(run)
+            writer.commit(
+                message=f"Keep {len(callers)} callers in {environment.name} before they are rewired",
+                author=author,
+                trailers={"Environment": environment.slug, **origin},
+                guard=run.check,
+            )
+    return callers
+
+
+def _kept(
+    writer: Writer, ident: str, resolver: Resolver, content: Mapping[str, Any], draft: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    path, value = f"{FOLDER}/{encode_component(ident)}", resolver.hash_of(fingerprint(content))
+    draft_hash = resolver.content_hash(draft) if draft is not None else value
+    kept = {"name": content["name"], "hash": value, "blob": writer.put(f"{path}.json", dump(content))}
+    if draft is None or draft_hash == value:
+        return kept
+    return kept | {"draft_hash": draft_hash, "draft_blob": writer.put(f"{path}.draft.json", dump(draft))}
+
+
+def _items(environment: Environment, callers: Collection[Mapping[str, Any]]) -> list[WriteItem]:
+    store = repository.store_for(environment.tenant_id)
+    wanted = [row[name] for row in callers for name in ("blob", "draft_blob") if name in row]
+    data = dict(store.read_blobs(dict.fromkeys(wanted))) if wanted else {}
+    return [
+        WriteItem(
+            key=row["key"],
+            name=row["name"],
+            title=f"Let {row['name'] or row['key']} call what was recreated",
+            action="update",
+            env_workflow_id=row["id"],
+            content=parse(data[row["blob"]]),
+            expected_hash=row["hash"],
+            wanted_hash=row["hash"],
+            draft=parse(data[row["draft_blob"]]) if "draft_blob" in row else None,
+            wanted_draft_hash=row.get("draft_hash"),
+            # None: while the new content waits in the editor, it means the same as what runs.
+            expected_drafts=frozenset({row.get("draft_hash"), None}),
+            create_if_missing=False,
+        )
+        for row in callers
+    ]
