@@ -26,7 +26,8 @@ SENTENCES_KEPT = 40
 class Finding:
     """One aspect of a workflow that is not as approved. Hashes are None where there is nothing on that side.
 
-    ``git_draft`` and ``env_draft`` are hashes of drafts beside what runs; ``details`` are the facts that changed.
+    ``git_draft`` and ``env_draft`` are hashes of drafts beside what runs; ``details`` are the facts that changed, and
+    ``env_facts`` all of them as seen.
     ``live`` says which version runs and whose it is.
     """
 
@@ -41,6 +42,7 @@ class Finding:
     git_draft: str | None = None
     env_draft: str | None = None
     details: tuple[FactChange, ...] = ()
+    env_facts: Mapping[str, Any] | None = None
     live: LiveVersion | None = None
 
     @property
@@ -129,6 +131,7 @@ def describe(
         "reasons": list(judged.reasons),
         "git_draft_hash": finding.git_draft,
         "env_draft_hash": finding.env_draft,
+        "env_facts": dict(finding.env_facts) if finding.env_facts is not None else None,
         "details": [{"name": c.name, "before": c.before, "after": c.after} for c in finding.details],
         # Who it was, as n8n tells; a draft has no author until it is published.
         "by": {"authors": live.authors, "version_id": live.version_id, "at": live.saved_at}

@@ -240,12 +240,12 @@ def _findings(row: WorkflowEnvMap, defaults: Mapping[str, Any]) -> list[Finding]
     elif was_active != is_active and not archived:
         found.append(make(str(DriftKind.ACTIVATION), *hashes))
     if archived:
-        found.append(make(str(DriftKind.ARCHIVED), *hashes, details=archived))
+        found.append(make(str(DriftKind.ARCHIVED), *hashes, details=archived, env_facts=row.env_facts))
     if row.git_draft_hash != row.env_draft_hash:
         drafts = make(str(DriftKind.DRAFT), *hashes, git_draft=row.git_draft_hash, env_draft=row.env_draft_hash)
         found.append(drafts)
     if details:
-        found.append(make(str(DriftKind.DETAILS), *hashes, details=details))
+        found.append(make(str(DriftKind.DETAILS), *hashes, details=details, env_facts=row.env_facts))
     return found
 
 

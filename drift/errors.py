@@ -60,7 +60,8 @@ class StillDrifted(Conflict):
 
 
 class SeenMeanwhile(Conflict):
-    """``details``: expected and found (hashes), and whether it was published or unpublished."""
+    """``details``: expected and found (hashes), whether it was published or unpublished, and ``moved``: the names of
+    details that are no longer as they were looked at."""
 
     code = "DRIFT_007"
     title = "Edited meanwhile"

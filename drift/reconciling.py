@@ -14,7 +14,7 @@ from snapshots.canonical import WithDraft, canonical_content, in_git
 from snapshots.rehashing import ensure_current
 from snapshots.services import commit_canonical
 from workflows.content import draft_of, fingerprint, portable
-from workflows.facts import only, with_details, without
+from workflows.facts import facts_of, only, with_details, without
 from workflows.gateway import client_for
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
@@ -87,8 +87,10 @@ def _read(job: Job, into: dict[str, WithDraft]) -> dict[str, Any]:
                 draft = draft_of(raw)
                 draft_hash = fingerprint(draft).content_hash(keys) if draft is not None else None
                 switched |= (draft_hash if draft_hash != value else None) != item.expected_draft
-            if switched or value != item.expected_hash:
-                details = {"expected": item.expected_hash, "found": value, "switched": switched}
+            moved = item.moved(facts_of(portable(raw)), job.environment) if raw is not None else []
+            if switched or moved or value != item.expected_hash:
+                details: dict[str, Any] = {"expected": item.expected_hash, "found": value, "switched": switched}
+                details |= {"moved": [change.name for change in moved]} if moved else {}
                 failed.append(item.failure(SeenMeanwhile(details=details)))
             elif raw is not None:
                 raws[item.key] = raw

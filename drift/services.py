@@ -340,6 +340,8 @@ def _described(row: DriftIncident) -> dict[str, Any]:
         "expected_hash": (row.drift_snapshot.get("env_content_hash") or row.drifted_hash) or None,
         "expected_active": row.drift_snapshot.get("is_active"),
         "expected_draft": row.drift_snapshot.get("env_draft_hash"),
+        # Of incidents that were found before facts were kept with them, what was seen last.
+        "expected_facts": row.drift_snapshot.get("env_facts") or place.env_facts,
     }
 
 

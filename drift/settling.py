@@ -15,7 +15,7 @@ from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
-from workflows.facts import FactChange, changes, loaded_facts
+from workflows.facts import FactChange, Facts, changes, loaded_facts
 from workflows.identity import seen_workflow
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.recording import record_seen
@@ -27,8 +27,8 @@ from .models import ACTIVE, DriftAspect, DriftIncident, IncidentState, aspect_of
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One incident as the person saw it: with which content (``expected_hash``), whether it was published, and, where
-    the draft is what drifted, with which draft."""
+    """One incident as the person saw it: with which content (``expected_hash``), whether it was published, with which
+    facts, and, where the draft is what drifted, with which draft."""
 
     id: str
     map_id: str
@@ -38,6 +38,7 @@ class Item:
     expected_hash: str | None = None
     expected_active: bool | None = None
     expected_draft: str | None = None
+    expected_facts: dict[str, Any] | None = None
 
     @property
     def aspect(self) -> str:
@@ -47,6 +48,10 @@ class Item:
     def was_switched(self, active: bool) -> bool:
         """Whether somebody has switched it since it was looked at."""
         return self.expected_active is not None and self.expected_active != active
+
+    def moved(self, present: Facts | None, environment: Environment) -> list[FactChange]:
+        """Where the facts that are to be settled are no longer those that were looked at."""
+        return facts_apart(loaded_facts(self.expected_facts), present, self.aspect, environment)
 
     def failure(self, error: OpsError | Mapping[str, Any]) -> dict[str, Any]:
         """A line of the list of failures."""
@@ -95,10 +100,14 @@ def aspects_by_key(items: Sequence[Item]) -> dict[str, set[str]]:
 
 def standing_facts(row: WorkflowEnvMap, aspect: str, environment: Environment) -> list[FactChange]:
     """What of an aspect still differs from what is approved, though it was settled; for archive and details only."""
-    approved, seen = loaded_facts(row.git_facts), loaded_facts(row.env_facts)
-    if approved is None or seen is None or aspect not in (DriftAspect.ARCHIVE, DriftAspect.DETAILS):
+    return facts_apart(loaded_facts(row.git_facts), loaded_facts(row.env_facts), aspect, environment)
+
+
+def facts_apart(first: Facts | None, second: Facts | None, aspect: str, environment: Environment) -> list[FactChange]:
+    """Where two lots of facts differ in what an aspect is about; nothing for contents and drafts."""
+    if first is None or second is None or aspect not in (DriftAspect.ARCHIVE, DriftAspect.DETAILS):
         return []
-    found = changes(approved, seen, defaults=environment.learnt_settings)
+    found = changes(first, second, defaults=environment.learnt_settings)
     return [change for change in found if (change.kind == "archived") == (aspect == DriftAspect.ARCHIVE)]
 
 

@@ -14,6 +14,7 @@ from snapshots.capture import capture_into
 from snapshots.models import SnapshotType
 from snapshots.restore import RestoreReport, restore_into
 from snapshots.services import canonical_content
+from workflows.facts import loaded_facts
 from workflows.gateway import client_for
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
@@ -109,8 +110,11 @@ def _plan(job: Job) -> dict[str, Any]:
             continue
         action["draft"] = row.env_draft_hash
         switched = not gone and item.was_switched(bool(row.env_active)) and bool(row.env_active) != bool(row.git_active)
-        if (switched or (found != item.expected_hash and not as_approved)) and not force:
-            details = {"expected": item.expected_hash, "found": found, "switched": switched}
+        moved = item.moved(loaded_facts(row.env_facts), job.environment) if not gone else []
+        moved = moved if standing_facts(row, item.aspect, job.environment) else []  # put back by hand: nothing to lose
+        if (switched or moved or (found != item.expected_hash and not as_approved)) and not force:
+            details: dict[str, Any] = {"expected": item.expected_hash, "found": found, "switched": switched}
+            details |= {"moved": [change.name for change in moved]} if moved else {}
             failed.append(item.failure(SeenMeanwhile(details=details)))
             continue
         actions[item.key] = action

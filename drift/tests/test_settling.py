@@ -100,6 +100,35 @@ def test_a_switch_made_meanwhile_is_neither_undone_nor_approved(place: Any, sett
     assert settle(place, place.incident()).status == "COMPLETED"
 
 
+@pytest.mark.parametrize("settle", [stabilize, reconcile])
+@pytest.mark.parametrize(
+    ("seen", "then"),
+    [
+        ({"tags": ["one"]}, {"tags": ["one", "slipped in"]}),
+        ({"tags": ["one"]}, {"settings": {"timeSavedMode": "dynamic"}}),
+    ],
+)
+def test_details_that_moved_since_they_were_looked_at_are_neither_approved_nor_undone(
+    make_place: Any, settle: Any, seen: dict[str, Any], then: dict[str, Any]
+) -> None:
+    place = make_place(profile="2.41")
+    place.seed(workflow("Orders", active=True, settings={"timeSavedMode": "fixed"}))
+    place.capture()
+    incident = drifted(place, **seen)
+    assert incident.kind == "details"
+    place.n8n.clear_calls()
+    before = place.row("Orders").git_facts
+    place.edit("Orders", **then)
+    refused = settle(place, incident)
+    assert refused.status == "FAILED", refused.result
+    cause = refused.error_details["details"]["cause"]
+    assert (cause["code"], cause["details"]["moved"]) == ("DRIFT_007", [*then] if "tags" in then else ["timeSavedMode"])
+    assert place.row("Orders").git_facts == before
+    assert place.n8n.calls(method="PUT") == []
+    place.check()
+    assert settle(place, place.incident(incident_state__in=["OPEN", "ACKNOWLEDGED"])).status == "COMPLETED"
+
+
 def test_a_workflow_that_was_put_back_by_hand_needs_no_write(place: Any) -> None:
     before = place.there("Orders")
     incident = drifted(place)
