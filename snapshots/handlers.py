@@ -18,7 +18,8 @@ from .capture import capture_into
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .models import Snapshot, SnapshotType
 from .planning import Current, Options, Plan
-from .restore import RestoreReport, fact_differences, hash_differences
+from .proving import prove
+from .restore import RestoreReport
 
 TURNED_BACK = "restore:turned-back"
 _TOOK_TOO_LONG = frozenset({"N8N_002", "N8N_003", "N8N_005", "N8N_006", "N8N_014", "N8N_018", "N8N_020"})
@@ -205,8 +206,8 @@ class Restore:
             )
         wanted: dict[str, str | None] = {key: w.content_hash for key, w in report.results.items() if w.content_hash}
         wanted |= dict.fromkeys((c.key for c in plan.to_delete), None)
-        differing = hash_differences(after, wanted)
-        differing += fact_differences(after, [item.entry for item in plan.to_write], report.results)
+        entries = [item.entry for item in plan.to_write]
+        proof = prove(after, wanted, entries, report.results, learnt=environment.learnt_settings)
         told = report.to_dict()
         told["skipped"] += [
             {"key": i.key, "name": i.name, "outcome": "skipped", "reason": i.action}
@@ -215,10 +216,10 @@ class Restore:
         told["counts"]["skipped"] = len(told["skipped"])
         return {
             "dry_run": False,
-            "status": "restored" if not differing else "restored_and_edited_since",
+            "status": "restored" if proof.equal else "restored_and_edited_since",
             **told,
             "warnings": plan.warnings[:200],
-            "proof": {"equal": not differing, "compared": len(wanted), "differing": differing[:200]},
+            "proof": proof.to_dict(),
             "snapshot_id": str(target.pk),
             "pre_snapshot_id": str(before.pk),
             "post_snapshot_id": str(after.pk),
@@ -259,21 +260,21 @@ class Restore:
         except OpsError as trouble:
             self._not_now(run, environment, before, trouble)
         hashes = {str(e["key"]): str(e["content_hash"]) for e in services.entries_of(before)}
-        differing = hash_differences(after, {key: hashes.get(key) for key in touched | report.rewired.keys()})
+        wanted = {key: hashes.get(key) for key in touched | report.rewired.keys()}
         before_it = [e for e in services.entries_of(before) if str(e["key"]) in touched]
-        differing += fact_differences(after, before_it, report.results)
+        proof = prove(after, wanted, before_it, report.results, learnt=environment.learnt_settings)
         details = {
-            "status": "put_back" if not differing else "partly_put_back",
+            "status": "put_back" if proof.equal else "partly_put_back",
             "failed": [
                 {"key": key, "outcome": "failed", "error": error} for key, error in sorted(cause["failed"].items())
             ],
             "put_back": report.to_dict(),
-            "proof": {"equal": not differing, "differing": differing[:200]},
+            "proof": proof.to_dict(),
             "cause": cause["error"],
             "pre_snapshot_id": str(before.pk),
             "post_snapshot_id": str(after.pk),
         }
-        if differing or report.failed:
+        if not proof.equal or report.failed:
             raise PutBackFailed(details=details)
         if cause["cancelled"]:
             raise Cancelled

@@ -440,42 +440,6 @@ def _known_drafts(
     return known
 
 
-def hash_differences(snapshot: Snapshot, wanted: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    """Where a snapshot does not hold the hashes that are wanted (None: the workflow should not be there)."""
-    entries: dict[str, str] = {str(e["key"]): str(e.get("content_hash")) for e in services.entries_of(snapshot)}
-    return [
-        {"key": key, "wanted": value, "found": entries.get(key)}
-        for key, value in sorted(wanted.items())
-        if entries.get(key) != value
-    ]
-
-
-def fact_differences(
-    snapshot: Snapshot, wanted: Iterable[Mapping[str, Any]], written: Mapping[str, Written]
-) -> list[dict[str, Any]]:
-    """Where a snapshot does not hold the facts beside content that the entries in ``wanted`` have.
-
-    What a write has named as left undone (``Written.left``) is known already and not listed again.
-    """
-    there = {str(e["key"]): e for e in services.entries_of(snapshot)}
-    found = []
-    for entry in wanted:
-        key = str(entry["key"])
-        named = {str(left.get("path")) for left in written[key].left} if key in written else set()
-        for fact, read in _FACTS.items():
-            should, is_now = read(entry), read(there.get(key, {}))
-            if should != is_now and fact not in named:
-                found.append({"key": key, "fact": fact, "wanted": should, "found": is_now})
-    return found
-
-
 def _draft_hash(entry: Mapping[str, Any]) -> str | None:
     draft = draft_in(entry)
     return draft.content_hash if draft is not None else None
-
-
-_FACTS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "published": lambda entry: bool(entry.get("active")),
-    "archived": lambda entry: bool(entry.get("archived")),
-    "draft": _draft_hash,
-}

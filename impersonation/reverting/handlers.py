@@ -21,7 +21,8 @@ from opsconsole.core.errors import OpsError
 from snapshots import services as snapshots
 from snapshots.capture import capture_into
 from snapshots.models import SnapshotType
-from snapshots.restore import hash_differences, restore_into
+from snapshots.proving import prove
+from snapshots.restore import restore_into
 from tenants.scope import platform_scope
 from workflows.gateway import environment_by_id
 
@@ -139,13 +140,14 @@ class PutBack:
             raise OpsError(
                 f"“{broken[0]['name'] or broken[0]['key']}” could not be put back.", details={"failed": broken[:50]}
             )
-        differing = hash_differences(
-            after, {key: was.get(key) for key in judged["back"] if key not in {row["key"] for row in edited}}
-        )
+        ours = judged["back"].keys() - {row["key"] for row in edited}
+        entries = [entry for entry in snapshots.entries_of(target) if entry["key"] in ours]
+        hashes = {key: was.get(key) for key in ours}
+        proof = prove(after, hashes, entries, report.results, learnt=environment.learnt_settings)
         return {
             "put_back": sorted({*keys, *delete} - {row["key"] for row in edited}),
             "conflicts": [*judged["conflicts"], *edited],
-            "proof": {"equal": not differing, "differing": differing[:50]},
+            "proof": proof.to_dict(),
             "snapshot_id": str(target.pk),
             "pre_snapshot_id": str(safety.pk),
             "post_snapshot_id": str(after.pk),

@@ -66,7 +66,7 @@ def test_a_restore_brings_everything_back(capture: Any, restore: Any, n8n: Any) 
     done = restore(snapshot)
     assert done.status == "COMPLETED", (done.error_code, done.error_message, done.error_details)
     assert done.result["status"] == "restored"
-    assert done.result["proof"] == {"equal": True, "compared": 3, "differing": []}
+    assert done.result["proof"] == {"equal": True, "compared": 3, "differing": [], "left": []}
     assert [w["key"] for w in done.result["created"]] == ["stock"]
     assert sorted(w["key"] for w in done.result["updated"]) == ["invoices", "orders"]
     now = behaviour(n8n)

@@ -103,6 +103,11 @@ class Capabilities:
             return capability in ("activate", "deactivate", "list_executions", "audit")
         return any(self.has(method, path) for method, path in _CALLS[capability])
 
+    def takes(self, path: str) -> bool:
+        """Whether an update takes the part of a workflow at ``path``: ``description``, ``settings.timezone``."""
+        part, _, name = path.partition(".")
+        return name in self.settings if part == "settings" and name else path in self.update_keys
+
     def capabilities(self) -> dict[str, bool]:
         """Every capability with whether it is there, for a person to read."""
         return {name: self.can(name) for name in get_args(Capability)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,3 +147,11 @@ class Written:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Written:
         return cls(**{k: v for k, v in data.items() if k in cls.__slots__})
+
+
+def named_once(left: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """What could not be put back, each path with the first of its reasons."""
+    found: dict[str, dict[str, str]] = {}
+    for row in left:
+        found.setdefault(row["path"], dict(row))
+    return list(found.values())

@@ -17,7 +17,7 @@ from workflows.references import references
 
 from .effects import archiving, keeping_draft, publishing, resting, write_effect, write_effects
 from .errors import NotActivated
-from .items import WriteItem, Written, pending
+from .items import WriteItem, Written, named_once, pending
 from .publishing import heard
 from .resolver import Resolver
 
@@ -317,7 +317,7 @@ def _take_over(written: Written, after: Written) -> None:
     written.version_id = after.version_id or written.version_id
     written.live_version_id, written.draft_hash = after.live_version_id, after.draft_hash
     written.listening = after.listening or written.listening
-    written.left = [*written.left, *after.left]
+    written.left = named_once([*written.left, *after.left])
     if written.outcome == "skipped":
         written.outcome = "updated"
 

@@ -16,7 +16,7 @@ from workflows.references import webhook_address
 from .errors import EditedMeanwhile, NotActivated
 from .items import WriteItem, Written
 from .resolver import Resolver
-from .there import There, framed_alike, under
+from .there import There, framed_alike, residues, under
 
 if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
@@ -128,7 +128,7 @@ class Publisher:
     def _name_and_settings(self) -> None:
         """They have no versions: what was held back while the new version waited is written right after it."""
         wanted, now = self.resolver.settle(self.item.load()), self._read()
-        if framed_alike(now.content, wanted):
+        if framed_alike(now.content, wanted, self.client.spec()):
             return
         content = under(now.editor, wanted)
         content.pop("staticData", None)
@@ -153,6 +153,7 @@ class Publisher:
             live_version_id=there.live_version_id,
             draft_hash=there.draft_hash or "",
             active=True,
+            left=residues(there.content, self.item.load(), self.client.spec()),
             listening=dict.fromkeys(addresses_of(there.content), "unknown"),
         )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from workflows.content import Fingerprint, draft_of, fingerprint, is_archived, portable
-from workflows.facts import facts_of
+from workflows.facts import facts_of, only, without
+from workflows.n8n.spec import Capabilities
 
 from .resolver import Resolver
 
@@ -64,18 +65,30 @@ class There:
         )
 
 
-def framed_alike(
-    content: Mapping[str, Any], wanted: Mapping[str, Any], *, taken: Collection[str] | None = None
-) -> bool:
-    """Whether name and settings of ``content`` mean what those of ``wanted`` mean. Settings that only n8n itself gave
-    are left out, and those that it does not take (``taken``: all that it does)."""
-    framed = under(content, wanted)
-    if fingerprint(framed) != fingerprint(content):
+def framed_alike(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Capabilities) -> bool:
+    """Whether what n8n keeps without versions is in ``content`` as in ``wanted``, as far as this n8n takes it.
+
+    Settings that only n8n itself gave are left out.
+    """
+    if fingerprint(under(content, wanted)) != fingerprint(content):
         return False
-    has, should = facts_of(content).settings, facts_of(framed).settings
-    return all(has.get(name) == value for name, value in should.items() if taken is None or name in taken)
+    return not any(spec.takes(path) for path in _unlike(content, wanted))
+
+
+def residues(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Capabilities) -> list[dict[str, str]]:
+    """What no hash holds and stands in ``content`` otherwise than it is wanted, each with why."""
+    taken, refused = "n8n keeps it otherwise than it was written.", "This version of n8n does not take it."
+    return [{"path": path, "reason": taken if spec.takes(path) else refused} for path in _unlike(content, wanted)]
+
+
+def _unlike(content: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Paths of wanted facts that n8n keeps without versions, where ``content`` does not have them so."""
+    has, should = facts_of(content), facts_of(under(content, wanted))
+    found = [f"settings.{name}" for name, value in should.settings.items() if has.settings.get(name) != value]
+    return found if should.description in (None, has.description) else [*found, "description"]
 
 
 def under(content: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` with the name and the settings of ``wanted``: n8n keeps those two without versions."""
-    return {**content, "name": wanted.get("name") or "", "settings": wanted.get("settings") or {}}
+    """``content`` with the name, the settings and the description of ``wanted``: n8n keeps them without versions."""
+    framed = {**without(content, ("description",)), **only(wanted, ("description",))}
+    return {**framed, "name": wanted.get("name") or "", "settings": wanted.get("settings") or {}}

@@ -16,9 +16,9 @@ from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
 from workflows.references import can_be_called
 
 from .errors import Archived, EditedMeanwhile, HalfWritten, NotAsWritten
-from .items import WriteItem, Written
+from .items import WriteItem, Written, named_once
 from .resolver import Resolver
-from .there import There, framed_alike, under
+from .there import There, framed_alike, residues, under
 
 if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
@@ -71,7 +71,7 @@ class Writer:
         if changed:
             is_right = self._is_right(there)  # unpublished, the draft is the content
         if is_right:
-            left = self._set_tags(there.id, raw)
+            left = [*residues(there.content, item.load(), self.client.spec()), *self._set_tags(there.id, raw)]
             if there.published and self._is_foreign_draft(there):
                 left.append(_LEFT_ALONE)
             changed |= item.active is True and not there.published
@@ -97,7 +97,7 @@ class Writer:
         """Whether there is nothing to write: the content, what it calls, and settings that no hash holds."""
         if there.hash != self.item.wanted_hash or not there.settled:
             return False
-        return framed_alike(there.content, self.item.load(), taken=self.client.spec().settings)
+        return framed_alike(there.content, self.item.load(), self.client.spec())
 
     def _refuse_edited(self, there: There) -> None:
         """What is neither the old nor the new is somebody else's; so is a draft that nobody here has seen."""
@@ -210,7 +210,7 @@ class Writer:
                 details={**details, "found": now.hash, "draft": now.draft_hash, "staged": found},
             )
         written = self._written("updated", now, left=left)
-        written.staged, written.holds_back = now.version_id, not framed_alike(there.content, wanted)
+        written.staged, written.holds_back = now.version_id, not framed_alike(there.content, wanted, self.client.spec())
         return written
 
     def _is_staged(self, there: There, wanted: Mapping[str, Any]) -> bool:
@@ -258,7 +258,8 @@ class Writer:
         item = self.item
         there = There.read(self.client.get_workflow(ident), self.resolver)
         if there.hash == item.wanted_hash:
-            return self._written(outcome, there, left=left)
+            more = residues(there.content, item.load(), self.client.spec())
+            return self._written(outcome, there, left=named_once([*left, *more]))
         details = {
             "key": item.key,
             "env_workflow_id": ident,

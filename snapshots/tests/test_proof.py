@@ -1,0 +1,122 @@
+"""The proof of a restore speaks of every fact: what is not as it was, and what could not be put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from operations.handlers import boundary_observers
+from operations.models import Operation
+from sandbox.testing import SandboxServer
+from snapshots.models import Snapshot
+from snapshots.services import start_capture
+from snapshots.starting import start_restore
+from tenants.scope import tenant_scope
+
+from .conftest import make_environment, workflow
+
+JSON = dict[str, Any]
+
+
+class Place:
+    """One environment with one workflow, captured; and what a restore of that says."""
+
+    def __init__(self, cast: Any, n8n: Any, run_operations: Any, *, before: JSON | None = None) -> None:
+        self.cast, self.n8n, self.run_operations = cast, n8n, run_operations
+        self.environment = make_environment(cast.tenant, n8n)
+        self.id = n8n.seed([workflow("Orders")])[0]["id"]
+        if before:
+            n8n.edit(self.id, **before)
+        operation = start_capture(tenant_id=cast.tenant.pk, environment_id=self.environment.pk, requested_by=None)
+        run_operations(cast.tenant)
+        with tenant_scope(cast.tenant.pk):
+            self.snapshot = Snapshot.objects.get(pk=operation.subject_id)
+
+    def restore(self) -> JSON:
+        operation = start_restore(
+            tenant_id=self.cast.tenant.pk,
+            environment_id=self.environment.pk,
+            snapshot_id=self.snapshot.pk,
+            requested_by=None,
+        )
+        self.run_operations(self.cast.tenant)
+        with tenant_scope(self.cast.tenant.pk):
+            done = Operation.objects.get(pk=operation.pk)
+        assert done.status == "COMPLETED", done.error_details
+        return dict(done.result)
+
+
+@pytest.fixture
+def make(live_cast: Any, sandbox_server: SandboxServer, run_operations: Any) -> Any:
+    made = []
+
+    def place(profile: str = "2.41", **options: Any) -> Place:
+        made.append(sandbox_server.control.create(profile=profile))
+        return Place(live_cast, made[-1], run_operations, **options)
+
+    yield place
+    boundary_observers.clear()
+    for instance in made:
+        instance.delete()
+
+
+def facts(rows: list[JSON]) -> list[str]:
+    return [row["fact"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("before", "meddling"),
+    [
+        ({"tags": ["one"]}, {"tags": ["two"]}),
+        ({"settings": {"timeSavedMode": "fixed"}}, {"settings": {"timeSavedMode": "dynamic"}}),
+        ({"archived": True}, {"archived": False}),
+    ],
+)
+def test_a_fact_that_comes_back_is_proven(make: Callable[..., Place], before: JSON, meddling: JSON) -> None:
+    place = make(before=before)
+    place.n8n.edit(place.id, **meddling)
+    result = place.restore()
+    assert result["status"] == "restored"
+    assert result["proof"] == {"equal": True, "compared": 1, "differing": [], "left": []}
+
+
+def test_tags_that_n8n_does_not_take_are_named_in_the_proof(make: Callable[..., Place]) -> None:
+    place = make(before={"tags": ["one"]})
+    place.n8n.edit(place.id, tags=["two"])
+    place.n8n.fault(kind="status", status=400, method="PUT", path="/tags$", times=9)
+    proof = place.restore()["proof"]
+    assert proof["equal"] is True
+    assert [(row["name"], row["fact"]) for row in proof["left"]] == [("Orders", "tags")]
+    assert proof["left"][0]["reason"]
+
+
+def test_a_setting_that_was_not_there_then_is_named(make: Callable[..., Place]) -> None:
+    place = make()
+    place.n8n.edit(place.id, settings={"timeSavedMode": "fixed"})
+    proof = place.restore()["proof"]
+    assert facts(proof["left"]) == ["settings.timeSavedMode"]
+    assert proof["differing"] == []
+
+
+def test_an_archive_that_the_api_does_not_reach_is_named(make: Callable[..., Place]) -> None:
+    place = make("2.8", before={"archived": True})
+    place.n8n.archive(place.id, False)
+    proof = place.restore()["proof"]
+    assert facts(proof["left"]) == ["archived"]
+
+
+def test_what_somebody_changes_before_the_proof_is_not_called_equal(make: Callable[..., Place]) -> None:
+    place = make(before={"tags": ["one"]})
+    place.n8n.edit(place.id, tags=["two"])
+
+    def meddle(name: str) -> None:
+        if name == "after:git:before-intent":
+            place.n8n.edit(place.id, tags=["three"])
+
+    boundary_observers.append(meddle)
+    result = place.restore()
+    assert result["status"] == "restored_and_edited_since"
+    (row,) = result["proof"]["differing"]
+    assert (row["fact"], row["wanted"], row["found"]) == ("tags", ["one"], ["three"])
