@@ -31,6 +31,8 @@ def rehashed(environment: Environment, places: Sequence[Rehashed]) -> None:
 
 
 def _changes(row: DriftIncident, place: Rehashed) -> dict[str, Any]:
+    if row.aspect == DriftAspect.DRAFT:
+        return _draft_changes(row, place)
     snapshot = row.drift_snapshot
     git, env = snapshot.get("git_content_hash"), snapshot.get("env_content_hash")
     if git != place.old_git or (env != place.old_env and row.kind != DriftKind.REMOVED):
@@ -45,6 +47,27 @@ def _changes(row: DriftIncident, place: Rehashed) -> dict[str, Any]:
         if snapshot.get(name) == before:
             told[name] = after
     return {"drift_snapshot": told, "drifted_hash": new_env or ""}
+
+
+def _draft_changes(row: DriftIncident, place: Rehashed) -> dict[str, Any]:
+    """An incident about a draft is told by the hashes of drafts; those of what runs stand beside them."""
+    snapshot = row.drift_snapshot
+    drafts = snapshot.get("git_draft_hash"), snapshot.get("env_draft_hash")
+    told = {**snapshot}
+    for name, old, new in (
+        ("git_content_hash", place.old_git, place.new_git),
+        ("env_content_hash", place.old_env, place.new_env),
+    ):
+        if snapshot.get(name) == old:
+            told[name] = new
+    if drafts != (place.old_git_draft, place.old_env_draft):
+        return {"drift_snapshot": told}
+    told |= {"git_draft_hash": place.new_git_draft, "env_draft_hash": place.new_env_draft}
+    active = bool(snapshot.get("is_active"))
+    before = signature(row.kind, *drafts, active)
+    after = signature(row.kind, place.new_git_draft, place.new_env_draft, active)
+    told |= {name: after for name in ("signature", "tolerates") if snapshot.get(name) == before}
+    return {"drift_snapshot": told, "drifted_hash": place.new_env_draft or ""}
 
 
 def _upgrades(environment: Environment, places: Sequence[Rehashed]) -> None:

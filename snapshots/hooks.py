@@ -35,7 +35,8 @@ def captured_callbacks() -> list[tuple[str, Captured]]:
 
 @dataclass(frozen=True, slots=True)
 class Rehashed:
-    """A place whose hashes are of a new normalisation now: what is approved (git) and what was seen (env)."""
+    """A place whose hashes are of a new normalisation now: what is approved (git) and what was seen (env), and the
+    drafts beside both."""
 
     map_id: uuid.UUID
     key: str
@@ -43,6 +44,10 @@ class Rehashed:
     new_git: str | None
     old_env: str | None
     new_env: str | None
+    old_git_draft: str | None = None
+    new_git_draft: str | None = None
+    old_env_draft: str | None = None
+    new_env_draft: str | None = None
 
 
 RehashedCallback = Callable[["Environment", Sequence[Rehashed]], None]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import orjson
 from django.db import connection
 from django.db.models import Exists, OuterRef
@@ -263,6 +264,8 @@ def _change_over(environment: Environment, rows: Sequence[_Row], contents: _Cont
         if row.env and env is None and row.env == row.git:
             # It was as approved, by the old hash: that is no drift, and the next capture tells the rest.
             env_hash = git_hash
+        git_draft_hash = _beside(git_draft, git_hash, row.git_draft)
+        env_draft_hash = _beside(env_draft, env_hash, row.env_draft)
         if row.key in contents.unknown:
             report.unknown.append(row.key)
         values.append(
@@ -273,19 +276,27 @@ def _change_over(environment: Environment, rows: Sequence[_Row], contents: _Cont
                 "old_env": row.env,
                 "git": git_hash,
                 "env": env_hash,
-                "git_draft": git_draft.content_hash if git_draft is not None and row.git_draft else row.git_draft,
-                "env_draft": env_draft.content_hash if env_draft is not None and row.env_draft else row.env_draft,
+                "git_draft": git_draft_hash,
+                "env_draft": env_draft_hash,
                 "comparable": env.comparable_hash if env is not None else None,
                 "mark": env.stored if env is not None else None,
                 "git_mark": git.stored if git is not None else None,
             }
         )
-        moves.append(hooks.Rehashed(row.pk, row.key, row.git, git_hash, row.env, env_hash))
+        drafts = (row.git_draft, git_draft_hash, row.env_draft, env_draft_hash)
+        moves.append(hooks.Rehashed(row.pk, row.key, row.git, git_hash, row.env, env_hash, *drafts))
     written = _write(values)
     report.rehashed += len(written)
     done = [move for move in moves if move.map_id in written]
     for _name, callback in hooks.rehashed_callbacks():
         callback(environment, done)
+
+
+def _beside(draft: Made | None, content_hash: str | None, before: str | None) -> str | None:
+    """The hash of a draft, where it still holds something else than what it stands beside."""
+    if draft is None or before is None:
+        return before
+    return draft.content_hash if draft.content_hash != content_hash else None
 
 
 _WRITE = """
@@ -334,16 +345,26 @@ def current_entries(
     found = []
     with store.reader() as reader:
         for entry in entries:
-            found.append({**entry, **_anew(reader, str(entry.get("blob") or ""), keys)})
+            found.append(_entry_anew(reader, entry, keys))
     return found
 
 
-def _anew(reader: Any, blob: str, keys: Mapping[str, str]) -> dict[str, str]:
+def _entry_anew(reader: Any, entry: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+    anew, mark = dict(entry), _mark(reader, str(entry.get("blob") or ""))
+    if mark is not None:
+        anew |= {"content_hash": mark.content_hash(keys), "comparable_hash": mark.comparable_hash(keys)}
+    draft = draft_in(entry)
+    draft_mark = _mark(reader, draft.blob) if draft is not None else None
+    if draft is not None and draft_mark is not None:
+        del anew["draft"]
+        if (value := draft_mark.content_hash(keys)) != anew.get("content_hash"):
+            anew["draft"] = msgspec.structs.replace(draft, content_hash=value).to_json()
+    return anew
+
+
+def _mark(reader: Any, blob: str) -> Fingerprint | None:
     try:
         data = reader.find(blob) if blob else None
-        mark = fingerprint(parse(data[2])) if data is not None else None
+        return fingerprint(parse(data[2])) if data is not None else None
     except (ContentError, OpsError):
-        mark = None
-    if mark is None:
-        return {}
-    return {"content_hash": mark.content_hash(keys), "comparable_hash": mark.comparable_hash(keys)}
+        return None

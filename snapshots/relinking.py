@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
+
+from django.db.models import Q
 
 from operations import services as operations
 from operations.engine import Run
 from operations.handlers import register
+from opsconsole.core import clock
+from workflows.content import fingerprint
 from workflows.gateway import environment_by_id
 from workflows.identity import on_relinked
 from workflows.linking import Relinked
-from workflows.models import WorkflowEnvMap
+from workflows.models import Environment, WorkflowEnvMap
 
-from .canonical import WithDraft, canonical_content, commit_canonical, in_git
+from .canonical import WithDraft, canonical_content, canonical_references, commit_canonical, in_git
 
 RELINK_KIND = "snapshots.relink"
 
 
 @on_relinked
 def move_in_git(told: Relinked) -> None:
-    """Have the file moved once the link has committed; only what is approved has one."""
-    place = WorkflowEnvMap.objects.filter(pk=told.map_id, git_content_hash__isnull=False).exists()
-    if place:
+    """Have it done once the link has committed: only what is approved has a file, and approved drafts may call it."""
+    approved = Q(pk=told.map_id, git_content_hash__isnull=False)
+    drafted = Q(environment_id=told.environment_id, git_draft_hash__isnull=False)
+    if WorkflowEnvMap.objects.filter(approved | drafted).exists():
         operations.start(
             tenant_id=told.tenant_id,
             kind=RELINK_KIND,
@@ -34,7 +40,10 @@ def move_in_git(told: Relinked) -> None:
 
 @register
 class Relink:
-    """Moves one approved file to its new key. Begun again it finds the old file gone and does nothing."""
+    """Moves one approved file to its new key, and hashes approved drafts anew: some may call it.
+
+    Begun again it finds the old file gone and does nothing.
+    """
 
     kind: ClassVar[str] = RELINK_KIND
 
@@ -55,4 +64,30 @@ class Relink:
             )
             return {"moved": True, "commit": commit}
 
-        return dict(run.step("move", f"Move {old}.json to {new}.json", move, outside=in_git(environment)))
+        moved = dict(run.step("move", f"Move {old}.json to {new}.json", move, outside=in_git(environment)))
+        drafts = run.step("drafts", "Hash approved drafts anew", lambda: _drafts_anew(run, environment, {old: new}))
+        return moved | drafts
+
+
+def _drafts_anew(run: Run, environment: Environment, moved: Mapping[str, str]) -> dict[str, int]:
+    """What an approved draft calls has another key now: it means the same, and so must its hash.
+
+    Their fingerprints are kept nowhere but in Git. What somebody approves meanwhile is hashed by today's keys already.
+    """
+    with run.fenced():
+        rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk, git_draft_hash__isnull=False)
+        before = {
+            key: (pk, value) for pk, key, value in rows.values_list("pk", "canonical_workflow__key", "git_draft_hash")
+        }
+    known = {ident: moved.get(key, key) for ident, key in canonical_references(environment).items()}
+    drafts = canonical_content(environment, list(before), drafts=True)
+    hashes = {key: fingerprint(draft).content_hash(known) for key, draft in drafts.items()}
+    with run.fenced():
+        changed = sum(
+            WorkflowEnvMap.objects.filter(pk=pk, git_draft_hash=value).update(
+                git_draft_hash=hashes[key], updated_at=clock.now()
+            )
+            for key, (pk, value) in before.items()
+            if hashes.get(key, value) != value
+        )
+    return {"drafts": changed}

@@ -146,3 +146,19 @@ def place(make_place: Callable[..., Place]) -> Place:
     )
     assert production.capture().status == "COMPLETED"
     return production
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and the console compares workflows in another way."""
+    from snapshots import manifest, page_memory, rehashing
+    from snapshots import services as snapshot_services
+    from workflows import content, normalization
+
+    def apply() -> None:
+        old, following = normalization.view, content.NORMALIZATION_VERSION + 1
+        for module in (content, rehashing, snapshot_services, manifest, page_memory):
+            monkeypatch.setattr(module, "NORMALIZATION_VERSION", following)
+        monkeypatch.setattr(content, "view", lambda *a: {**old(*a), "newer": True})
+
+    return apply

@@ -145,25 +145,6 @@ def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_br
     assert "“Caller”" in refused.value.details["workflows"][0]["breaks"]
     (operation,) = services.stabilize(**asked, despite_upgrade=True)
     done = estate.drive(operation)
-    from workflows.models import WorkflowEnvMap
-
-    with tenant_scope(estate.tenant.pk):
-        for r in WorkflowEnvMap.objects.all():
-            print(
-                "ROW",
-                r.env_name,
-                r.normalization_version,
-                (r.git_content_hash or "")[:6],
-                (r.env_content_hash or "")[:6],
-            )
-    for i in estate.incidents():
-        print(
-            "INC",
-            i.workflow_env_map.env_name,
-            i.drifted_hash[:6],
-            {k: str(v)[:6] for k, v in i.drift_snapshot.items() if "hash" in k or k == "signature"},
-            i.drift_snapshot.get("last_failure", {}).get("details"),
-        )
     assert done.status == "COMPLETED", done.error_details
     assert estate.there("Callee")["active"] is False  # type: ignore[index]
 
@@ -211,22 +192,6 @@ def test_the_pages_show_one_event_and_approve_it(estate: Place, live_cast: Any) 
 # -- when the console's own way of comparing changes -------------------------------------------------------------------
 
 
-@pytest.fixture
-def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Call it, and the console compares workflows in another way."""
-    from snapshots import manifest, page_memory, rehashing
-    from snapshots import services as snapshot_services
-    from workflows import content, normalization
-
-    def apply() -> None:
-        old, following = normalization.view, content.NORMALIZATION_VERSION + 1
-        for module in (content, rehashing, snapshot_services, manifest, page_memory):
-            monkeypatch.setattr(module, "NORMALIZATION_VERSION", following)
-        monkeypatch.setattr(content, "view", lambda *a: {**old(*a), "newer": True})
-
-    return apply
-
-
 def test_no_drift_comes_of_another_way_of_comparing(estate: Place, newer: Callable[[], None]) -> None:
     """What stood stands, what was tolerated is tolerated, what n8n did is still n8n's; nothing else appears."""
     estate.edit("Orders", text="somebody's edit")
@@ -266,4 +231,27 @@ def test_no_drift_comes_of_another_way_of_comparing(estate: Place, newer: Callab
             {k: str(v)[:6] for k, v in i.drift_snapshot.items() if "hash" in k or k == "signature"},
             i.drift_snapshot.get("last_failure", {}).get("details"),
         )
+    assert done.status == "COMPLETED", done.error_details
+
+
+def test_a_draft_that_was_accepted_stays_accepted(make_place: Any, newer: Callable[[], None]) -> None:
+    place = make_place(profile="2.41")
+    place.seed(workflow("Orders", active=True), workflow("Invoices", active=True))
+    place.capture()
+    for name in ("Orders", "Invoices"):
+        place.n8n.edit(place.ids[name], draft=True, nodes=workflow(name, text="a draft")["nodes"])
+    place.check()
+    accepted, standing = sorted(place.incidents(kind="draft"), key=lambda i: i.workflow_env_map.env_name == "Invoices")
+    services.close(tenant_id=place.tenant.pk, incident_id=accepted.pk, resolution_type="accepted", by=None)  # type: ignore[arg-type]
+    newer()
+    place.check()
+    place.check()
+    now = {i.pk: i for i in place.incidents()}
+    assert now.keys() == {accepted.pk, standing.pk}, "what was accepted is not reported again"
+    assert (
+        now[standing.pk].is_active
+        and now[standing.pk].drift_snapshot["env_draft_hash"] == place.row("Invoices").env_draft_hash
+    )
+    (operation,) = services.reconcile(tenant_id=place.tenant.pk, incident_ids=[standing.pk], requested_by=None)
+    done = place.drive(operation)
     assert done.status == "COMPLETED", done.error_details
