@@ -123,6 +123,16 @@ class HashesBehind(Conflict):
     recovery = "Wait a minute: the job that makes them anew runs by itself. Then decide again."
 
 
+class DecidedBefore(Conflict):
+    code = "DRIFT_016"
+    title = "Decided under another way of comparing"
+    message = (
+        "The console was upgraded after this was decided, and compares workflows in another way now; nothing more was"
+        " changed."
+    )
+    recovery = "Check the environment for drift, look at the incident as it is described now, and decide again."
+
+
 class MoreHasDrifted(Conflict):
     code = "DRIFT_015"
     title = "More of this workflow has drifted"

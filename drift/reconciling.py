@@ -45,6 +45,8 @@ def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
     update_git = bool(run.params.get("update_git", True))
     read: dict[str, WithDraft] = {}
     ensure_current(run, environment, step="before")
+    if job.is_outdated and ("commit" if update_git else "read") not in run.done_steps():
+        raise job.refuse_outdated(ReconcileFailed)
     found = run.step("read", "Read the workflows and compare with what was looked at", lambda: _read(job, read))
     job.failed += found["failed"]
     commit = ""

@@ -15,6 +15,7 @@ from opsconsole.core.errors import Invalid, NotFound
 from snapshots.rehashing import is_behind
 from tenants.models import Membership, User
 from tenants.scope import tenant_scope
+from workflows.content import NORMALIZATION_VERSION
 from workflows.gateway import environment_by_id
 from workflows.models import Environment
 
@@ -307,6 +308,7 @@ def _start(
                 params={
                     "environment_id": str(environment_id),
                     "incidents": [_described(row) for row in group],
+                    "normalization_version": NORMALIZATION_VERSION,
                     **params,
                 },
                 requested_by=requested_by,

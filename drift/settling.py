@@ -15,13 +15,14 @@ from operations.engine import Run
 from operations.errors import UnknownOutcome
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
+from workflows.content import NORMALIZATION_VERSION
 from workflows.facts import FactChange, Facts, changes, loaded_facts
 from workflows.identity import seen_workflow
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.recording import record_seen
 
 from . import policies, states
-from .errors import Overdue
+from .errors import DecidedBefore, Overdue
 from .models import ACTIVE, DriftAspect, DriftIncident, IncidentState, aspect_of
 
 
@@ -74,6 +75,16 @@ class Job:
         names = set(Item.__slots__)
         items = [Item(**{k: v for k, v in given.items() if k in names}) for given in run.params["incidents"]]
         return cls(run, environment, items, str(run.params.get("comment") or ""))
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the hashes that were looked at cannot be compared with any that are made now."""
+        return self.run.params.get("normalization_version", NORMALIZATION_VERSION) != NORMALIZATION_VERSION
+
+    def refuse_outdated(self, failure: type[OpsError]) -> OpsError:
+        """The error for a job that was decided before the console compared as it does now."""
+        self.failed = [item.failure(DecidedBefore()) for item in self.items]
+        return refused(self, failure)
 
     def remaining(self) -> list[Item]:
         """The items that have not failed."""

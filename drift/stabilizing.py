@@ -11,9 +11,9 @@ from operations.errors import UnknownOutcome
 from opsconsole.core.errors import OpsError
 from snapshots.canonical import canonical_references
 from snapshots.capture import capture_into
-from snapshots.models import SnapshotType
+from snapshots.models import Snapshot, SnapshotType
 from snapshots.restore import RestoreReport, restore_into
-from snapshots.services import canonical_content
+from snapshots.services import canonical_content, moved_hashes
 from workflows.facts import loaded_facts
 from workflows.gateway import client_for
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
@@ -42,6 +42,8 @@ from .settling import (
 def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
     """Put workflows back to what is approved; see ``services.stabilize``."""
     job = Job.of(run, environment)
+    if job.is_outdated and "plan" not in run.done_steps():
+        raise job.refuse_outdated(StabilizeFailed)
     try:
         before = capture_into(
             run,
@@ -58,7 +60,7 @@ def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
         raise refused(job, StabilizeFailed, "No safety snapshot could be taken, so nothing was changed.") from error
     planned = run.step("plan", "Compare with what was looked at", lambda: _plan(job))
     job.failed += planned["failed"]
-    actions: dict[str, dict[str, Any]] = planned["actions"]
+    actions = _with_todays_hashes(planned["actions"], before)
     report = _write(job, actions, before.pk)
     by_key = {item.key: item for item in job.items}
     for written in report.failed:
@@ -126,6 +128,19 @@ def _plan(job: Job) -> dict[str, Any]:
             cause = {k: v for k, v in causes[item.key].items() if k not in ("incident_id", "key", "name")}
             failed.append(item.failure(cause))
     return {"failed": failed, "actions": {key: a for key, a in actions.items() if key not in causes}}
+
+
+def _with_todays_hashes(actions: Mapping[str, Mapping[str, Any]], before: Snapshot) -> dict[str, dict[str, Any]]:
+    """The plan as it is compared now: the console may have been upgraded since the safety snapshot was taken."""
+    moved = moved_hashes(before)
+    return {
+        key: {
+            **action,
+            "expected": moved.contents.get(action["expected"], action["expected"]),
+            **({"draft": moved.drafts.get(action["draft"], action["draft"])} if "draft" in action else {}),
+        }
+        for key, action in actions.items()
+    }
 
 
 def _draft_refusal(item: Item, row: WorkflowEnvMap, chosen: Collection[str]) -> OpsError | None:

@@ -13,7 +13,7 @@ from workflows.writes import Release, WriteItem, pending
 
 from . import material
 from .errors import PlanStale
-from .mapping import keys_in_target, map_workflow, target_ids
+from .mapping import Mapped, keys_in_target, map_workflow, target_ids
 from .options import SourceVersion
 from .sides import Facts, Place, Side
 
@@ -79,14 +79,21 @@ class Approved:
 
     def content_for(self, item: Mapping[str, Any], reader: material.Reader) -> dict[str, Any]:
         """What was approved, and nothing else: the pinned blob, mapped as the plan says, proven by the wanted hash."""
+        mapped = self._mapped(item, reader)
+        if mapped.wanted_hash != item["wanted_hash"]:
+            raise PlanStale(f"“{item['name']}” would not become what was approved.", details={"key": item["key"]})
+        return mapped.content
+
+    def hash_today(self, item: Mapping[str, Any], reader: material.Reader) -> str:
+        """What was approved, hashed as today: the pinned blob proves it, whatever the plan's hash was made of."""
+        return self._mapped(item, reader).wanted_hash
+
+    def _mapped(self, item: Mapping[str, Any], reader: material.Reader) -> Mapped:
         found = reader.get(item["key"])
         pinned = item["source"]["blob"]
         if found is None or (pinned and found[0].get("blob") not in (None, pinned)):
             raise PlanStale(f"The content of “{item['name']}” that was approved is not in Git any more.")
-        mapped = map_workflow(found[1], facts=self.facts, workflow_ids=self._there, keys=self._keys)
-        if mapped.wanted_hash != item["wanted_hash"]:
-            raise PlanStale(f"“{item['name']}” would not become what was approved.", details={"key": item["key"]})
-        return mapped.content
+        return map_workflow(found[1], facts=self.facts, workflow_ids=self._there, keys=self._keys)
 
     @cached_property
     def facts(self) -> Facts:

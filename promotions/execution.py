@@ -33,6 +33,7 @@ from snapshots.canonical import Stored, in_git
 from snapshots.capture import gathered_into_store
 from snapshots.gathering import Gathered
 from snapshots.models import Snapshot, SnapshotType
+from snapshots.services import entries_of
 from workflows import identity
 from workflows.gateway import client_for
 from workflows.identity import SeenWorkflow
@@ -45,6 +46,7 @@ from .approved import Approved
 from .endings import error_again, short, told_error
 from .errors import PlanStale, PreSnapshotFailed, WriteFailed
 from .models import Promotion, PromotionStatus
+from .outdated import is_outdated, refusal, with_todays_hashes
 from .settling import snapshot_id_for
 from .target import differences, draft_hash_in, reading_of
 
@@ -65,14 +67,16 @@ class Execution:
         self.source: Environment = self.promotion.source_environment
         self.target: Environment = self.promotion.target_environment
         self.plan: dict[str, Any] = self.promotion.plan or dict(gates.EMPTY_PLAN)
-        self.items: dict[str, dict[str, Any]] = {
-            item["key"]: item for item in self.plan["items"] if item["action"] != "unchanged"
-        }
-        self.approved = Approved(self.plan, self.items, self.source, self.target, self._release())
+        self._take(self.plan)
         self.pre_id = snapshot_id_for(run.operation.pk, "pre")
         self.post_id = snapshot_id_for(run.operation.pk, "post")
         self.gathered: Gathered | None = None
         self._kept = contextlib.ExitStack()
+
+    def _take(self, plan: dict[str, Any]) -> None:
+        self.plan = plan
+        self.items: dict[str, dict[str, Any]] = {i["key"]: i for i in plan["items"] if i["action"] != "unchanged"}
+        self.approved = Approved(plan, self.items, self.source, self.target, self._release())
 
     def _release(self) -> Release:
         """How n8n's own history names what this promotion publishes."""
@@ -96,10 +100,12 @@ class Execution:
         if ended is not None:
             return ended
         done = self.run.done_steps()
+        if "promotion:canonical" in done and "undo:decide" not in done:
+            return self._go_on_from_canonical()
+        if is_outdated(self.plan):
+            self._go_on_after_upgrade()
         if "undo:decide" in done:
             return Undoing(self).carry_out()
-        if "promotion:canonical" in done:
-            return self._go_on_from_canonical()
         failed = self.run.failed_step("promote:write:")
         if failed is not None:
             # It may have created a workflow that cannot be told from others: it is not done again, but put back.
@@ -128,6 +134,16 @@ class Execution:
             return Undoing(self, error).carry_out()
         with self.run.shielded(finishing=True):
             return self.finish(written, verification, commit)
+
+    def _go_on_after_upgrade(self) -> None:
+        """The console compares in another way than when the plan was made; see ``outdated``."""
+        if "promotion:places" not in self.run.done_steps():
+            error = refusal(self.plan)
+            self.refuse(error)
+            raise error
+        with self.run.fenced():
+            pre = Snapshot.objects.get(pk=self.pre_id)
+        self._take(with_todays_hashes(self.run, self.plan, self.approved, pre))
 
     def _go_on_from_canonical(self) -> dict[str, Any]:
         """A crash after the approved branch had moved: only the snapshot after and the result are missing."""
@@ -271,7 +287,7 @@ class Execution:
                 raise EditedMeanwhile(
                     f"Not as it was written a moment ago: {names}.", details={"wrong": wrong[:LISTED]}
                 )
-            equal, elsewhere = differences(reading, pre.workflows, resolver, leave_out=set(ids.values()))
+            equal, elsewhere = differences(reading, entries_of(pre), resolver, leave_out=set(ids.values()))
             return {
                 "workflows": rows,
                 "not_proven": _not_proven(rows),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from operations.engine import Run
@@ -22,7 +23,9 @@ from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from snapshots.canonical import in_git
 from snapshots.models import Snapshot, SnapshotType
+from snapshots.services import entries_of
 from workflows import identity
+from workflows.content import NORMALIZATION_VERSION
 from workflows.gateway import client_for
 from workflows.models import Environment
 from workflows.n8n.client import N8nClient
@@ -31,6 +34,7 @@ from workflows.writes import Release, Resolver
 from . import material
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion, PromotionStatus
+from .outdated import is_outdated
 from .planning import can_be_active
 from .running import kept_for, kept_published, stays_published, told_kept
 from .settling import snapshot_id_for
@@ -56,15 +60,18 @@ class Reverting:
         self.safety_id = snapshot_id_for(run.operation.pk, "safety")
         self.after_id = snapshot_id_for(run.operation.pk, "after")
 
+    @cached_property
+    def entries(self) -> list[dict[str, Any]]:
+        """What was there before, hashed as today. Outside any scope."""
+        return entries_of(self.pre) if self.pre is not None else []
+
     def carry_out(self) -> dict[str, Any]:
         """Put back, prove, move the approved branch back, record. Raises ``RollbackRefused`` or ``RollbackFailed``."""
         if self.pre is None:
             raise WrongState("The snapshot to roll back to is not one of the target environment.")
         pre = self.pre
         with client_for(self.target) as client:
-            looked = self.run.step(
-                "rollback:look", "See what is there now", lambda: self._look(client, self._resolver())
-            )
+            looked = self._looked(client)
             rows: list[dict[str, Any]] = looked["rows"]
             self._capture(
                 SnapshotType.PRE_RESTORE, f"Before rolling back “{self.promotion.name}”", "safety", self.safety_id
@@ -83,21 +90,47 @@ class Reverting:
         with self.run.fenced():
             return Resolver(identity.key_by_workflow_id(self.target.pk))
 
+    def _looked(self, client: N8nClient) -> dict[str, Any]:
+        """What is there now; looked at again where the console compares in another way since."""
+        name = "rollback:look"
+        before = self.run.done_steps().get(name)
+        if (
+            before is not None
+            and (before.result or {}).get("normalization", NORMALIZATION_VERSION) != NORMALIZATION_VERSION
+        ):
+            name = f"{name}:{NORMALIZATION_VERSION}"
+        return self.run.step(  # type: ignore[no-any-return]
+            name, "See what is there now", lambda: self._look(client, self._resolver())
+        )
+
+    def _left(self) -> dict[str, str]:
+        """By key, the hash of what the promotion has left. An outdated plan does not tell; the snapshot after does."""
+        plan = self.promotion.plan or {}
+        if not is_outdated(plan):
+            return {key: item["wanted_hash"] for key, item in self.items.items()}
+        with self.run.fenced():
+            ident = ((self.promotion.execution_result or {}).get("snapshot_ids") or {}).get("post_promotion")
+            post = Snapshot.objects.filter(pk=ident, environment_id=self.target.pk).first() if ident else None
+        if post is None and not self.force:
+            raise RollbackRefused(
+                "The console compares workflows in another way since, and no snapshot tells what this promotion left.",
+                recovery="Look at the workflows in n8n; roll back with force, or restore them from the snapshot.",
+            )
+        return {str(e["key"]): str(e["content_hash"]) for e in entries_of(post)} if post is not None else {}
+
     def _look(self, client: N8nClient, resolver: Resolver) -> dict[str, Any]:
         created = self._created_ids()
         reading = read_target(self.run, client)
-        entries = self.pre.workflows if self.pre else []
+        entries, left = self.entries, self._left()
         before = {str(e["key"]): str(e["content_hash"]) for e in entries}
         drafts = {str(e["key"]): draft_hash_in(e) for e in entries}
         rows, edited = [], []
         for key, item in self.items.items():
             there = created.get(key) if item["action"] == "create" else item["target"]["env_workflow_id"]
             found = reading.hash_of(there, resolver) if there else None
-            allowed = {
-                item["wanted_hash"],
-                before.get(key),
-                None if item["action"] == "create" else item["expected_hash"],
-            }
+            allowed = {left.get(key), before.get(key)}
+            if item["action"] != "create" and not is_outdated(self.promotion.plan or {}):
+                allowed.add(item["expected_hash"])
             row = {
                 "key": key,
                 "name": item["name"],
@@ -109,7 +142,7 @@ class Reverting:
             rows.append(row)
             has_draft = row["draft_hash"] not in (None, drafts.get(key))
             if has_draft or (found not in allowed and not (found is None and item["action"] == "create")):
-                edited.append(row | {"wanted_hash": item["wanted_hash"]})
+                edited.append(row | {"wanted_hash": left.get(key)})
         if edited and not self.force:
             names = ", ".join(f"“{row['name']}”" for row in edited[:3])
             raise RollbackRefused(f"Changed since the promotion: {names}.", details={"edited": edited[:LISTED]})
@@ -119,12 +152,18 @@ class Reverting:
             raise RollbackRefused(
                 f"“{first['name']}” calls “{first['calls']}”, which would be deleted.", details={"callers": callers}
             )
-        return {"rows": rows, "overwritten_edits": edited[:LISTED], "kept_published": self._keep_called(reading, rows)}
+        kept = self._keep_called(reading, rows)
+        return {
+            "rows": rows,
+            "overwritten_edits": edited[:LISTED],
+            "kept_published": kept,
+            "normalization": NORMALIZATION_VERSION,
+        }
 
     def _keep_called(self, reading: Reading, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows of what would be switched off while others call it: it is kept published. Raises where it cannot be."""
         assert self.pre is not None  # noqa: S101 - looked at before
-        before = {str(e["key"]): e for e in self.pre.workflows}
+        before = {str(e["key"]): e for e in self.entries}
         ending = {
             row["env_workflow_id"]: row
             for row in rows
@@ -182,7 +221,7 @@ class Reverting:
     def _restore(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> None:
         from snapshots.restore import restore_into
 
-        in_snapshot = {str(entry["key"]) for entry in pre.workflows}
+        in_snapshot = {str(entry["key"]) for entry in self.entries}
         restore_into(
             self.run,
             environment=self.target,
@@ -209,7 +248,7 @@ class Reverting:
         reading = read_target(self.run, client)
         keys, kept = {row["key"] for row in rows}, kept_published(rows)
         entries = []
-        for entry in pre.workflows:
+        for entry in self.entries:
             if entry["key"] in keys:
                 entry = stays_published(entry) if entry["key"] in kept else entry
                 now = next((t for t, key in ids.items() if key == entry["key"] and t in reading.workflows), None)
@@ -220,7 +259,7 @@ class Reverting:
         return {
             "snapshot_id": str(pre.pk),
             "equal": equal,
-            "deleted": sum(row["key"] not in {str(e["key"]) for e in pre.workflows} for row in rows),
+            "deleted": sum(row["key"] not in {str(e["key"]) for e in self.entries} for row in rows),
             "not_as_before": [d.to_dict() for d in wrong[:LISTED]],
             "kept_published": told_kept(rows),
             "proven_at": clock.now().isoformat(),

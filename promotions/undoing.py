@@ -20,6 +20,7 @@ from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
 from snapshots.canonical import in_git
 from snapshots.models import Snapshot
+from snapshots.services import entries_of
 from workflows import identity
 from workflows.gateway import client_for
 from workflows.models import MapStatus, WorkflowEnvMap
@@ -332,7 +333,7 @@ class Undoing:
         """Every workflow of the target against the snapshot before, by hash and by being active."""
         reading = read_target(self.run, client)
         kept = kept_published(rows)
-        wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in pre.workflows]
+        wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in entries_of(pre)]
         equal, found = differences(reading, wanted, resolver)
         ours = {i["target"]["env_workflow_id"] for i in self.execution.items.values() if i["target"]}
         ours |= {row["env_workflow_id"] for row in rows if row["env_workflow_id"]}

@@ -204,7 +204,7 @@ class Restore:
                 step="after",
                 snapshot_id=_derived(run, "after"),
             )
-        wanted: dict[str, str | None] = {key: w.content_hash for key, w in report.results.items() if w.content_hash}
+        wanted: dict[str, str | None] = {k: report.wanted[k] for k, w in report.results.items() if w.content_hash}
         wanted |= dict.fromkeys((c.key for c in plan.to_delete), None)
         entries = [item.entry for item in plan.to_write]
         proof = prove(after, wanted, entries, report.results, learnt=environment.learnt_settings)

@@ -47,11 +47,15 @@ __all__ = ["RestoreReport", "preview", "put_back", "restore_into", "start_restor
 
 @dataclass(slots=True)
 class RestoreReport:
-    """What became of each workflow, by key; ``rewired`` are callers that got a new id to call."""
+    """What became of each workflow, by key; ``rewired`` are callers that got a new id to call.
+
+    ``wanted`` are the hashes that were to be reached, made today: what a step says may be of an older normalisation.
+    """
 
     results: dict[str, Written] = field(default_factory=dict)
     rewired: dict[str, Written] = field(default_factory=dict)
     unreadable: list[dict[str, str]] = field(default_factory=list)
+    wanted: dict[str, str | None] = field(default_factory=dict)
 
     def of(self, outcome: str) -> list[Written]:
         return [w for _, w in sorted(self.results.items()) if w.outcome == outcome]
@@ -151,6 +155,7 @@ def restore_into(
     resolver = Resolver(ids)
     making = _Making(creating, origins, targets, ids, credentials or {}, expected, expected_drafts or {}, release)
     items = [making.item(w, places.get(w.key)) for w in wanted]
+    report.wanted = {item.key: item.wanted_hash for item in items}
     items += _deletions(delete or {}, expected, expected_drafts or {}, {w.key: w.name for w in wanted})
 
     def remember(made: Mapping[str, str]) -> None:

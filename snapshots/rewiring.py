@@ -1,8 +1,9 @@
 """Callers of what was created anew: every other workflow that still calls a former id is made to call the present one.
 
 A rewired caller goes through the editor: its new content is a draft there for a moment, or for as long as a killed
-worker is away. So what callers hold is put into Git before any of them is written, drafts included, with the hashes in
-the step: whoever goes on gives back what was there, not what the worker before has left.
+worker is away. So what callers hold is put into Git before any of them is written, drafts included, and the step names
+the blobs: whoever goes on gives back what was there, not what the worker before has left. Hashes are made of that when
+they are needed, so that they are of the normalisation of whoever compares.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from operations.engine import Run
-from workflows.content import ContentError, draft_of, dump, fingerprint, parse, portable
+from workflows.content import ContentError, draft_of, dump, parse, portable
 from workflows.models import Environment
 from workflows.references import references
 from workflows.writes import Resolver, WriteItem, Written, perform
@@ -50,7 +51,7 @@ def rewire(
     return perform(
         run,
         client,
-        _items(environment, found),
+        _items(environment, resolver, found),
         environment=environment,
         prefix=f"{prefix}:rewire",
         resolver=resolver,
@@ -83,7 +84,7 @@ def _look(
                 continue
             if raw["id"] not in done and not former.isdisjoint(called):
                 key = keys.get(raw["id"]) or f"id:{raw['id']}"
-                callers.append({"id": raw["id"], "key": key} | _kept(writer, raw["id"], resolver, content, draft))
+                callers.append({"id": raw["id"], "key": key} | _kept(writer, raw["id"], content, draft))
         if callers:
             author, origin = repository.people(run)
             writer.commit(
@@ -95,36 +96,40 @@ def _look(
     return callers
 
 
-def _kept(
-    writer: Writer, ident: str, resolver: Resolver, content: Mapping[str, Any], draft: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    path, value = f"{FOLDER}/{encode_component(ident)}", resolver.hash_of(fingerprint(content))
-    draft_hash = resolver.content_hash(draft) if draft is not None else value
-    kept = {"name": content["name"], "hash": value, "blob": writer.put(f"{path}.json", dump(content))}
-    if draft is None or draft_hash == value:
-        return kept
-    return kept | {"draft_hash": draft_hash, "draft_blob": writer.put(f"{path}.draft.json", dump(draft))}
+def _kept(writer: Writer, ident: str, content: Mapping[str, Any], draft: Mapping[str, Any] | None) -> dict[str, Any]:
+    path = f"{FOLDER}/{encode_component(ident)}"
+    kept = {"name": content["name"], "blob": writer.put(f"{path}.json", dump(content))}
+    return kept if draft is None else kept | {"draft_blob": writer.put(f"{path}.draft.json", dump(draft))}
 
 
-def _items(environment: Environment, callers: Collection[Mapping[str, Any]]) -> list[WriteItem]:
+def _items(environment: Environment, resolver: Resolver, callers: Collection[Mapping[str, Any]]) -> list[WriteItem]:
     store = repository.store_for(environment.tenant_id)
     wanted = [row[name] for row in callers for name in ("blob", "draft_blob") if name in row]
     data = dict(store.read_blobs(dict.fromkeys(wanted))) if wanted else {}
     return [
-        WriteItem(
-            key=row["key"],
-            name=row["name"],
-            title=f"Let {row['name'] or row['key']} call what was recreated",
-            action="update",
-            env_workflow_id=row["id"],
-            content=parse(data[row["blob"]]),
-            expected_hash=row["hash"],
-            wanted_hash=row["hash"],
-            draft=parse(data[row["draft_blob"]]) if "draft_blob" in row else None,
-            wanted_draft_hash=row.get("draft_hash"),
-            # None: while the new content waits in the editor, it means the same as what runs.
-            expected_drafts=frozenset({row.get("draft_hash"), None}),
-            create_if_missing=False,
-        )
+        _item(row, resolver, parse(data[row["blob"]]), parse(data[row["draft_blob"]]) if "draft_blob" in row else None)
         for row in callers
     ]
+
+
+def _item(
+    row: Mapping[str, Any], resolver: Resolver, content: Mapping[str, Any], draft: Mapping[str, Any] | None
+) -> WriteItem:
+    value = resolver.content_hash(content)
+    draft_hash = resolver.content_hash(draft) if draft is not None else value
+    has_draft = draft_hash != value
+    return WriteItem(
+        key=row["key"],
+        name=row["name"],
+        title=f"Let {row['name'] or row['key']} call what was recreated",
+        action="update",
+        env_workflow_id=row["id"],
+        content=content,
+        expected_hash=value,
+        wanted_hash=value,
+        draft=draft if has_draft else None,
+        wanted_draft_hash=draft_hash if has_draft else None,
+        # None: while the new content waits in the editor, it means the same as what runs.
+        expected_drafts=frozenset({draft_hash if has_draft else None, None}),
+        create_if_missing=False,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from audit.services import record_event
@@ -33,6 +34,7 @@ __all__ = [
     "load_bytes",
     "load_content",
     "load_drafts",
+    "moved_hashes",
     "record_download",
     "recover",
     "references_of",
@@ -144,6 +146,29 @@ def entries_of(snapshot: Snapshot) -> list[dict[str, Any]]:
     So it is for a snapshot of an older normalisation, whose hashes are made anew from Git.
     """
     return rehashing.current_entries(snapshot, _stored_entries(snapshot), lambda: references_of(snapshot))
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Hashes as a snapshot of an older normalisation has them → as they are made today, of contents and of drafts.
+
+    None for a draft that holds nothing else than what runs, as it is compared today.
+    """
+
+    contents: Mapping[str, str] = field(default_factory=dict)
+    drafts: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def moved_hashes(snapshot: Snapshot) -> Moved:
+    """What became of the hashes of a snapshot; empty for one of today's normalisation. Reads Git: outside any scope."""
+    if snapshot.hash_version == NORMALIZATION_VERSION:
+        return Moved()
+    contents, drafts = {}, {}
+    for then, now in zip(_stored_entries(snapshot), entries_of(snapshot), strict=True):
+        contents[str(then["content_hash"])] = str(now["content_hash"])
+        if (draft := draft_in(then)) is not None:
+            drafts[draft.content_hash] = after.content_hash if (after := draft_in(now)) is not None else None
+    return Moved(contents, drafts)
 
 
 def _stored_entries(snapshot: Snapshot) -> list[dict[str, Any]]:

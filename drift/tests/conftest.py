@@ -16,6 +16,7 @@ from opsconsole.core import crypto
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.services import start_capture
 from tenants.scope import tenant_scope
+from tests.comparing import compare_otherwise
 from workflows.models import Environment, WorkflowEnvMap
 
 JSON = dict[str, Any]
@@ -149,16 +150,6 @@ def place(make_place: Callable[..., Place]) -> Place:
 
 
 @pytest.fixture
-def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def newer(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Call it, and the console compares workflows in another way."""
-    from snapshots import manifest, page_memory, rehashing
-    from snapshots import services as snapshot_services
-    from workflows import content, normalization
-
-    def apply() -> None:
-        old, following = normalization.view, content.NORMALIZATION_VERSION + 1
-        for module in (content, rehashing, snapshot_services, manifest, page_memory):
-            monkeypatch.setattr(module, "NORMALIZATION_VERSION", following)
-        monkeypatch.setattr(content, "view", lambda *a: {**old(*a), "newer": True})
-
-    return apply
+    return lambda: compare_otherwise(monkeypatch)

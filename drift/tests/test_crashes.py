@@ -99,3 +99,46 @@ def test_an_edit_between_the_death_and_the_next_worker_is_not_approved(place: An
     assert engine.drive(operation_id=operation.pk, tenant_id=operation.tenant_id) == "FAILED"
     assert place.row("Orders").git_content_hash == before
     assert place.incident().is_active
+
+
+def _killed_at(place: Any, operation: Operation, wanted: str) -> None:
+    def observer(boundary: str) -> None:
+        if boundary == wanted:
+            handlers.boundary_observers.remove(observer)
+            raise Crash
+
+    handlers.boundary_observers.append(observer)
+    with pytest.raises(Crash):
+        engine.drive(operation_id=operation.pk, tenant_id=operation.tenant_id)
+    with tenant_scope(place.tenant.pk):
+        Operation.objects.filter(pk=operation.pk).update(lease_expires_at=clock.now() - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("boundary", ["plan:after-result", "stabilize:write:orders:after-result"])
+def test_a_stabilization_goes_on_after_an_upgrade_of_the_console(place: Any, newer: Any, boundary: str) -> None:
+    place.edit("Orders", text="changed")
+    place.check()
+    (operation,) = services.stabilize(tenant_id=place.tenant.pk, incident_ids=[place.incident().pk], requested_by=None)
+    _killed_at(place, operation, boundary)
+    newer()
+    done = place.drive(operation)
+    assert done.status == "COMPLETED", done.error_details
+    assert place.there("Orders")["nodes"][1]["parameters"] == {"value": "hello"}
+    assert place.incident().incident_state == "STABILIZED"
+
+
+@pytest.mark.parametrize("verb", ["reconcile", "stabilize"])
+def test_what_was_decided_before_an_upgrade_is_refused_by_name(place: Any, newer: Any, verb: str) -> None:
+    place.edit("Orders", text="changed")
+    place.check()
+    (operation,) = getattr(services, verb)(
+        tenant_id=place.tenant.pk, incident_ids=[place.incident().pk], requested_by=None
+    )
+    newer()
+    done = place.drive(operation)
+    assert done.status == "FAILED"
+    assert done.error_details["details"]["cause"]["code"] == "DRIFT_016"
+    assert place.there("Orders")["nodes"][1]["parameters"] == {"value": "changed"}
+    place.check()
+    again = getattr(services, verb)(tenant_id=place.tenant.pk, incident_ids=[place.incident().pk], requested_by=None)
+    assert place.drive(again[0]).status == "COMPLETED"

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from operations.models import Operation
-from snapshots import manifest, page_memory, rehashing, services
+from snapshots import rehashing, services
 from tenants.scope import tenant_scope
-from workflows import content, normalization
+from tests.comparing import compare_otherwise
+from workflows import content
 from workflows.models import WorkflowEnvMap
 
 from .conftest import caller, workflow
@@ -24,13 +25,7 @@ NEXT = content.NORMALIZATION_VERSION + 1
 def newer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Call it, and the console compares workflows in another way."""
 
-    def apply() -> None:
-        old = normalization.view
-        for module in (content, rehashing, services, manifest, page_memory):
-            monkeypatch.setattr(module, "NORMALIZATION_VERSION", NEXT)
-        monkeypatch.setattr(content, "view", lambda *a: {**old(*a), "newer": True})
-
-    yield apply
+    yield lambda: compare_otherwise(monkeypatch)
 
 
 def rows(environment: Any) -> list[WorkflowEnvMap]:
