@@ -38,8 +38,8 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
     """Change a workflow as another person would in the editor, past the public API.
 
     `change` has `changes` (any of name, nodes, connections, settings, staticData, pinData, description, active, tags;
-    settings are merged; also nodeGroups and archived), `draft` (true: what is live stays behind, as the editor saves),
-    `author` (who saved it: "First Last"), `deaf` (true: from now on its triggers fail to register, and n8n says
+    settings are merged; also nodeGroups, archived and folder), `draft` (true: what is live stays behind, as the editor
+    saves), `author` (who saved it: "First Last"), `deaf` (true: from now on its triggers fail to register, and n8n says
     nothing) or `delete`. Without any of them a parameter of the first node is given a new value, so that the behaviour
     differs.
     """
@@ -60,6 +60,7 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
             changes["settings"] = {"executionTimeout": 60 + workflow.counter}
     active, tags = changes.pop("active", None), changes.pop("tags", None)
     archived = changes.pop("archived", None)
+    workflow.folder = changes.pop("folder", workflow.folder)
     if changes:
         draft, author = bool(change.get("draft")), str(change.get("author") or "")
         instance.change(workflow, changes, publish=not draft, author=author, autosaved=draft)
@@ -141,7 +142,7 @@ class Control:
         return answer(describe(self._instance(request)))
 
     async def change(self, request: Request) -> Response:
-        """{api_keys?, profile?, packages?, scopes?: {key: [...]}, publication_calls?: number | null}
+        """{api_keys?, profile?, packages?, folders?: [...], scopes?: {key: [...]}, publication_calls?: number | null}
 
         Rotate keys, upgrade the instance, say what keys may do (one that is not named: everything), or how many calls
         still see the former state after a publication (null: all, until `settle`).
@@ -155,6 +156,7 @@ class Control:
         instance.packages = list(body.get("packages", instance.packages))
         if "scopes" in body:
             instance.scopes = {key: list(scopes) for key, scopes in body["scopes"].items()}
+        instance.folders = list(body.get("folders", instance.folders))
         if "publication_calls" in body:
             instance.publication_calls = body["publication_calls"]
         return answer(describe(instance))

@@ -52,6 +52,7 @@ def save(world: World, folder: Path) -> Path:
                 "publication_calls": instance.publication_calls,
                 "pending": instance.pending,
                 "data_tables": instance.data_tables,
+                "folders": instance.folders,
             }
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +100,10 @@ def load(world: World, folder: Path) -> bool:
             faults={item["id"]: Fault.parse(item, fault_id=item["id"]) for item in raw["faults"]},
             next_execution=raw["next_execution"],
             next_fault=raw["next_fault"],
-            **{name: raw[name] for name in ("scopes", "publication_calls", "pending", "data_tables") if name in raw},
+            **{
+                name: raw[name]
+                for name in ("scopes", "publication_calls", "pending", "data_tables", "folders")
+                if name in raw
+            },
         )
     return True

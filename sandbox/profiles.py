@@ -50,6 +50,11 @@ class Profile:
         return self.release >= (2, 20)
 
     @property
+    def lists_folders(self) -> bool:
+        """The list tells the folder of a workflow (assumed: that of 2.41 does not)."""
+        return self.has_folders and self.release < (2, 41)
+
+    @property
     def has_data_tables(self) -> bool:
         """Data tables and community packages (assumed: seen in 2.41)."""
         return self.release >= (2, 20)

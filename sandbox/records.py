@@ -89,6 +89,8 @@ class Workflow:
     tags: list[str] = field(default_factory=list)
     versions: list[Version] = field(default_factory=list)
     shared_at: str = ""
+    #: The id of the folder it lies in; empty: at the top.
+    folder: str = ""
 
     @property
     def active(self) -> bool:

@@ -52,7 +52,10 @@ def render(
     if not listed:
         put(f',"versionCounter":{workflow.counter}'.encode())
         if instance.profile.strict:
-            put(b',"sourceWorkflowId":null,"parentFolder":null')
+            put(b',"sourceWorkflowId":null')
+    if (instance.profile.strict and not listed) or (workflow.folder and instance.profile.lists_folders):
+        folder = {"id": workflow.folder, "name": workflow.folder} if workflow.folder else None
+        put(b',"parentFolder":' + orjson.dumps(folder))
     put(f',"triggerCount":{workflow.trigger_count}'.encode())
     if SHARED in parts:
         put(b',"shared":[' + _shared(instance, workflow, project=not listed) + b"]")

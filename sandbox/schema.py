@@ -42,7 +42,7 @@ _PAGE: tuple[tuple[str, Schema], ...] = (
     ("cursor", STRING),
 )
 _NO_PIN = (("excludePinnedData", BOOLEAN),)
-_VARIABLES, _PROJECTS, _FOLDERS = "feat:variables", "feat:projectRole:admin", "feat:folders"
+_VARIABLES, _PROJECTS, FOLDERS = "feat:variables", "feat:projectRole:admin", "feat:folders"
 Paths = dict[str, dict[str, Operation]]
 
 
@@ -216,8 +216,8 @@ def _around(profile: Profile) -> Paths:
         paths["/discover"] = {"GET": Operation("discover", "What this key may do")}
     if profile.has_folders:
         paths["/projects/{projectId}/folders"] = {
-            "GET": Operation("licensed", "List folders", "folder:list", licence=_FOLDERS),
-            "POST": Operation("licensed", "Create a folder", "folder:create", licence=_FOLDERS),
+            "GET": Operation("licensed", "List folders", "folder:list", licence=FOLDERS),
+            "POST": Operation("licensed", "Create a folder", "folder:create", licence=FOLDERS),
         }
         paths["/insights/summary"] = {"GET": Operation("insights", "Runs and failures", "insights:read")}
     return paths

@@ -41,6 +41,8 @@ class Instance:
     next_execution: int = 1
     next_fault: int = 1
     data_tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Ids of folders; an instance that has any has a licence for them.
+    folders: list[str] = field(default_factory=list)
     #: key -> what it may do; a key that is not named may do everything.
     scopes: dict[str, list[str]] = field(default_factory=dict)
     #: How many calls still see the former state after a publication; None: all, until `settle`.
@@ -66,6 +68,7 @@ class Instance:
             pin_data=orjson.dumps(raw.get("pinData")),
             meta=orjson.dumps(raw.get("meta")),
             description=raw.get("description"),
+            folder=raw.get("parentFolderId") or "",
             created=moment,
             updated=moment,
             shared_at=moment,
@@ -152,6 +155,8 @@ class Instance:
         for key, attribute in stored.items():
             if key in fields:
                 setattr(workflow, attribute, orjson.dumps(fields[key]))
+        if "parentFolderId" in fields:
+            workflow.folder = {"0": ""}.get(fields["parentFolderId"], fields["parentFolderId"]) or ""
         if "name" in fields:
             workflow.name = fields["name"]
         if "description" in fields:

@@ -312,7 +312,7 @@ class Restore:
 def _asked(environment: Environment) -> dict[str, Any]:
     """What n8n offers, and its list of credentials where it gives one."""
     with client_for(environment) as client:
-        return {"listed": preview.credentials_listed(client), "offers": client.spec().capabilities()}
+        return {"listed": preview.credentials_listed(client), "offers": preview.offered(client)}
 
 
 def _derived(run: Run, name: str) -> uuid.UUID:

@@ -238,6 +238,13 @@ def check_facts(plan: Plan, offers: Mapping[str, bool]) -> None:
         if item.entry.get("archived") and not (there and there.archived) and not offers.get("archive"):
             message = f"“{name}” was archived; this version of n8n does not archive by its API: it stays unpublished."
             plan.warnings.append({"code": "not_archived", "key": item.key, "message": message})
+        folder = facts.folder if (facts := facts_in(item.entry)) is not None else None
+        has = there.facts.folder if there is not None and there.facts is not None else None
+        if folder not in (None, has) and not offers.get("move_to_folder"):
+            message = (
+                f"“{name}” lay in another folder; this n8n, or its licence, moves nothing there: it stays where it is."
+            )
+            plan.warnings.append({"code": "folder", "key": item.key, "message": message})
         if draft_in(item.entry) is not None and not offers.get("stage"):
             message = (
                 f"To put the draft of “{name}” back, this n8n unpublishes it for a moment: calls meanwhile are lost."

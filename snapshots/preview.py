@@ -60,7 +60,7 @@ def preview(
     try:
         with client_for(environment) as client:
             current = look(environment, client)
-            offers = client.spec().capabilities()
+            offers = offered(client)
             listed = credentials_listed(client)
             return plan_against(environment, snapshot, current, options, listed=listed, offers=offers)
     except N8nError as error:
@@ -145,6 +145,11 @@ def plan_against(
         same_environment=snapshot.environment_id == environment.pk,
     )
     return plan
+
+
+def offered(client: N8nClient) -> dict[str, bool]:
+    """What the instance can do, as far as its licence lets it."""
+    return client.spec().capabilities() | {"move_to_folder": client.has_folders()}
 
 
 def credentials_listed(client: N8nClient) -> list[dict[str, Any]] | None:

@@ -33,7 +33,7 @@ from workflows.writes import (
 )
 
 from . import services
-from .manifest import draft_in, key_map, live_in
+from .manifest import draft_in, facts_in, key_map, live_in
 from .models import Snapshot
 from .preview import preview
 from .rewiring import rewire, rewired_by
@@ -93,6 +93,7 @@ class _Wanted:
     archived: bool = False
     draft: bytes | None = None
     live_version_id: str = ""
+    folder: str | None = None
 
 
 def restore_into(
@@ -151,9 +152,12 @@ def restore_into(
     targets = {key: place.env_workflow_id for key, place in places.items() if place.is_live}
     targets |= {key: pending(key) for key in creating}
     former = {p.env_workflow_id: key for key, p in places.items() if p.env_workflow_id}
-    ids = {**(origins if snapshot is None or snapshot.environment_id == environment.pk else {}), **former, **keys_here}
+    is_home = snapshot is None or snapshot.environment_id == environment.pk
+    ids = {**(origins if is_home else {}), **former, **keys_here}
     resolver = Resolver(ids)
-    making = _Making(creating, origins, targets, ids, credentials or {}, expected, expected_drafts or {}, release)
+    making = _Making(
+        creating, origins, targets, ids, credentials or {}, expected, expected_drafts or {}, release, is_home
+    )
     items = [making.item(w, places.get(w.key)) for w in wanted]
     report.wanted = {item.key: item.wanted_hash for item in items}
     items += _deletions(delete or {}, expected, expected_drafts or {}, {w.key: w.name for w in wanted})
@@ -219,6 +223,7 @@ def _wanted(
                 tuple(contents[key].get("tags") or ()),
                 bool(contents[key].get("archived")),
                 dump(drafts[key]) if key in drafts else None,
+                folder=contents[key].get("folder"),
             )
             for key in sorted(chosen)
         ]
@@ -235,6 +240,7 @@ def _wanted(
             bool(entry.get("archived")),
             kept.get(str(entry["key"])),
             live.version_id if (live := live_in(entry)) is not None else "",
+            facts.folder if (facts := facts_in(entry)) is not None else None,
         )
         for entry, data in services.load_bytes(snapshot, keys)
     ]
@@ -267,6 +273,8 @@ class _Making:
     expected: Mapping[str, str | Collection[str] | None] | None
     expected_drafts: Mapping[str, Collection[str | None]]
     release: Release
+    is_home: bool
+    """Whether the contents are of this very environment: the folders of another one are not here."""
 
     def item(self, wanted: _Wanted, place: _Place | None) -> WriteItem:
         load = self._loader(wanted.data)
@@ -293,6 +301,7 @@ class _Making:
             active=wanted.active,
             archived=wanted.archived,
             tags=wanted.tags,
+            folder=wanted.folder if self.is_home else None,
             draft=draft if has_draft else None,
             wanted_draft_hash=draft_hash if has_draft else None,
             expected_drafts=drafts,

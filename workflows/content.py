@@ -168,7 +168,8 @@ def _portable(raw: Mapping[str, Any], version: Mapping[str, Any]) -> dict[str, A
         out["nodeGroups"] = version["nodeGroups"]
     if raw.get("isArchived") or raw.get("archived"):
         out["archived"] = True
-    folder = raw.get("parentFolderId") or raw.get("folder")
+    parent = raw.get("parentFolder")
+    folder = raw.get("parentFolderId") or raw.get("folder") or (parent.get("id") if isinstance(parent, dict) else None)
     if isinstance(folder, str):
         out["folder"] = folder
     return out

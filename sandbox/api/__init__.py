@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from sandbox.checking import first_error, read_query
-from sandbox.schema import Operation, Profile, operations
+from sandbox.schema import FOLDERS, Operation, Profile, operations
 from sandbox.shapes import components
 from sandbox.state import Instance
 
@@ -71,7 +71,7 @@ def handle(
             given = {} if body is None else body
             if complaint := first_error(given, schemas[operation.body], schemas, newer=newer):
                 return message(400, complaint)
-    if operation.licence:
+    if operation.licence and not (operation.licence == FOLDERS and instance.folders):
         return message(
             403,
             f"Your license does not allow for {operation.licence}. To enable {operation.licence}, please upgrade to a"

@@ -29,8 +29,10 @@ def list_users(request: Request) -> Answer:
     return page_of(request, [user])
 
 
-def licensed(request: Request) -> Answer:  # pragma: no cover - answered before it is reached
-    return message(403, "Your license does not allow for this.")
+def licensed(request: Request) -> Answer:
+    """What a licence is needed for, where the instance has one: only for folders."""
+    folders = request.instance.folders
+    return reply({"count": len(folders), "data": [{"id": folder, "name": folder} for folder in folders]})
 
 
 def discover(request: Request) -> Answer:

@@ -57,14 +57,15 @@ def create_workflow(request: Request) -> Answer:
         return message(400, complaint)
     if body.get("projectId") not in (None, instance.owner.project_id):
         return message(404, "Project not found")
-    if refusal := _no_folder(body):
+    if refusal := _no_folder(instance, body):
         return refusal
     return Answer(200, render(instance, instance.add(body), parts=CREATED[instance.profile.strict]))
 
 
-def _no_folder(body: Mapping[str, Any]) -> Answer | None:
+def _no_folder(instance: Instance, body: Mapping[str, Any]) -> Answer | None:
     folder = body.get("parentFolderId")
-    return message(404, f"Could not find the folder: {folder}") if folder else None
+    known = folder in (None, "", "0", *instance.folders)
+    return None if known else message(404, f"Could not find the folder: {folder}")
 
 
 def get_workflow(request: Request) -> Answer:
@@ -109,7 +110,7 @@ def update_workflow(request: Request) -> Answer:
         return message(400, "Cannot update an archived workflow.")
     if complaint := instance.refuses(workflow, body):
         return message(400, complaint)
-    if refusal := _no_folder(body):
+    if refusal := _no_folder(instance, body):
         return refusal
     publish = bool(request.query.get("publishIfActive", True))
     allowed = not instance.profile.strict or request.may("workflow:activate")

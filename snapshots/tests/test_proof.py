@@ -11,6 +11,7 @@ from operations.handlers import boundary_observers
 from operations.models import Operation
 from sandbox.testing import SandboxServer
 from snapshots.models import Snapshot
+from snapshots.preview import preview
 from snapshots.services import start_capture
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
@@ -120,3 +121,38 @@ def test_what_somebody_changes_before_the_proof_is_not_called_equal(make: Callab
     assert result["status"] == "restored_and_edited_since"
     (row,) = result["proof"]["differing"]
     assert (row["fact"], row["wanted"], row["found"]) == ("tags", ["one"], ["three"])
+
+
+def in_folders(make: Callable[..., Place], profile: str) -> Place:
+    """Captured in one folder, moved into another since."""
+    place = make(profile, before={"folder": "one"})
+    place.n8n.change(folders=["one", "two"])
+    place.n8n.edit(place.id, folder="two")
+    return place
+
+
+def looked_at(place: Place) -> list[str]:
+    found = preview(
+        tenant_id=place.cast.tenant.pk, environment_id=place.environment.pk, snapshot_id=place.snapshot.pk
+    ).to_dict()
+    return [warning["code"] for warning in found["warnings"]]
+
+
+def test_a_workflow_goes_back_into_its_folder(make: Callable[..., Place]) -> None:
+    place = in_folders(make, "2.40")
+    assert looked_at(place) == []
+    assert place.restore()["proof"] == {"equal": True, "compared": 1, "differing": [], "left": []}
+    with place.n8n.client() as client:
+        assert client.get(f"/workflows/{place.id}").json()["parentFolder"]["id"] == "one"
+
+
+@pytest.mark.parametrize(("profile", "folders"), [("2.35", ["one", "two"]), ("2.40", [])])
+def test_a_folder_that_this_n8n_moves_nothing_into_is_named_before_and_after(
+    make: Callable[..., Place], profile: str, folders: list[str]
+) -> None:
+    """By its version, or by its licence."""
+    place = in_folders(make, profile)
+    place.n8n.change(folders=folders)
+    assert looked_at(place) == ["folder"]
+    result = place.restore()
+    assert (result["status"], facts(result["proof"]["left"])) == ("restored", ["folder"])

@@ -32,6 +32,7 @@ Capability = Literal[
     "test_credential",
     "data_tables",
     "folders",
+    "move_to_folder",
     "community_packages",
     "discover",
     "insights",
@@ -64,7 +65,8 @@ _CALLS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "retry_execution": (("post", "/executions/{}/retry"),),
     "audit": (("post", "/audit"),),
 }
-"""The spellings of each call; any one of them will do. `stage` and `activate_version` are read off parameters."""
+"""The spellings of each call; any one of them will do. `stage`, `activate_version` and `move_to_folder` are read
+off parameters and bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Capabilities:
         """Whether the instance offers what is meant, whatever its version calls it."""
         if capability == "stage":
             return self.saves_drafts and self.can("publish")
+        if capability == "move_to_folder":
+            return "parentFolderId" in self.update_keys
         if capability == "activate_version":
             return self.activates_versions or self.can("publish")
         if not self.known:

@@ -38,8 +38,9 @@ class WriteItem:
 
     ``expected_hash`` is what must be there now (None: whatever is there is replaced; ``also_expected`` are other
     hashes that are ours), ``wanted_hash`` what must be there afterwards. ``expected_drafts`` are the drafts that may be
-    overwritten (None among them: that there is none); without it any may. ``active`` (published), ``archived`` and
-    ``tags`` None leave that as it is. ``expected_active`` is whether it should be published now (None: either).
+    overwritten (None among them: that there is none); without it any may. ``active`` (published), ``archived``,
+    ``tags`` and ``folder`` (an id of this n8n) None leave that as it is. ``expected_active`` is whether it should be
+    published now (None: either).
     ``live_version_id`` names a version of n8n's own history that is expected to hold the content.
 
     ``action`` is ``create``, ``update`` or ``delete``; an update of a workflow that is gone creates it anew
@@ -57,6 +58,7 @@ class WriteItem:
     expected_active: bool | None = None
     archived: bool | None = None
     tags: Sequence[str] | None = None
+    folder: str | None = None
     expected_hash: str | None = None
     also_expected: frozenset[str] = frozenset()
     draft: Content | None = None

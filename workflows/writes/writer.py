@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import Looked
-from workflows.content import ContentError, fingerprint, portable
+from workflows.content import ContentError, draft_of, fingerprint, portable
 from workflows.n8n.client import WriteResult
 from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
 from workflows.references import can_be_called
@@ -71,7 +71,7 @@ class Writer:
         if changed:
             is_right = self._is_right(there)  # unpublished, the draft is the content
         if is_right:
-            left = [*residues(there.content, item.load(), self.client.spec()), *self._set_tags(there.id, raw)]
+            left = [*residues(there.content, item.load(), self.client.spec()), *self._place(there.id, raw)]
             if there.published and self._is_foreign_draft(there):
                 left.append(_LEFT_ALONE)
             changed |= item.active is True and not there.published
@@ -79,7 +79,7 @@ class Writer:
         if there.published and self.client.spec().can("stage"):
             return self._stage(there)
         answer = self._put(there, self.resolver.settle(item.load()))
-        left = [*answer.not_put_back, *self._set_tags(there.id, raw)]
+        left = [*answer.not_put_back, *self._place(there.id, raw)]
         return self._prove("updated", there.id, answer.workflow, left=left)
 
     def _is_waited_for(self, there: There) -> bool:
@@ -152,7 +152,7 @@ class Writer:
 
         A draft that somebody is working on stays as it is, and is named.
         """
-        left = self._set_tags(there.id, there.raw)
+        left = self._place(there.id, there.raw)
         if self._is_foreign_draft(there):
             left.append(_LEFT_ALONE)
         written = self._written("updated", there, left=left)
@@ -195,7 +195,7 @@ class Writer:
         if not self._is_staged(there, wanted):
             answer = self._put(there, under(wanted, there.content), publish=False)
             left = answer.not_put_back
-        left += self._set_tags(there.id, there.raw)
+        left += self._place(there.id, there.raw)
         now = There.read(self.client.get_workflow(there.id), self.resolver)
         details = {"key": self.item.key, "env_workflow_id": there.id, "wanted": self.item.wanted_hash}
         if now.hash != there.hash:
@@ -245,7 +245,7 @@ class Writer:
         answer = self.client.create_workflow(content)
         there = str(answer.workflow["id"])
         self.resolver.learn(item.key, there, former=item.env_workflow_id)
-        left = [*answer.not_put_back, *self._set_tags(there, answer.workflow)]
+        left = [*answer.not_put_back, *self._place(there, answer.workflow)]
         try:
             return self._prove("created", there, answer.workflow, left=left)
         except N8nError as error:
@@ -292,6 +292,25 @@ class Writer:
             self._unpublish(ident)
         self.client.delete(ident)
         return done
+
+    def _place(self, there: str, raw: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Bring into line where it stands among others; what fails is named."""
+        return [*self._set_tags(there, raw), *self._set_folder(there, raw)]
+
+    def _set_folder(self, there: str, raw: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Move it to its folder; a failure is reported and stops nothing, and what runs and the draft stay."""
+        wanted = self.item.folder
+        if wanted is None or portable(raw).get("folder") == wanted:
+            return []
+        if not self.client.spec().can("move_to_folder"):
+            return [{"path": "folder", "reason": "This version of n8n moves nothing into a folder by its API."}]
+        try:
+            now = self.client.get_workflow(there)
+            content = {k: v for k, v in (draft_of(now) or portable(now)).items() if k != "staticData"}
+            self.client.update_workflow(there, content, current=now, publish=False, folder=wanted)
+        except N8nError as error:
+            return [{"path": "folder", "reason": f"n8n does not move it there: {error.message}"}]
+        return []
 
     def _set_tags(self, there: str, raw: Mapping[str, Any]) -> list[dict[str, str]]:
         """Bring the tags into line; a failure is reported and stops nothing: tags change no behaviour."""
@@ -377,7 +396,7 @@ class Writer:
                 continue
             if self.resolver.claim(there):
                 self.resolver.learn(item.key, there, former=item.env_workflow_id)
-                left = self._set_tags(there, raw)
+                left = self._place(there, raw)
                 return Looked.done(self._written("created", There.read(raw, self.resolver), left=left).to_dict())
         for there, found in halves:
             if self.resolver.claim(there):
