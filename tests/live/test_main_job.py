@@ -96,6 +96,20 @@ def rolled_back(world: LiveWorld, promotion: Promotion) -> None:
 
 
 @pytest.mark.newest_n8n
+def test_what_others_have_come_to_call_outlives_a_rollback(world: LiveWorld) -> None:
+    inner = world.there.make(flow("Inner", called(), says("old")))
+    world.here.publish(world.here.make(flow("Inner", called(), says("new"))))
+    done = promote(world, "Inner", active="copy")
+    assert done.status == "COMPLETED", done.execution_result
+    world.there.make(flow("Later", hook("later"), calls(inner)), published=True)
+    assert world.there.answers("later", (200, {"from": "new"}))
+    rolled_back(world, done)
+    assert world.there.answers("later", (200, {"from": "old"}))
+    proof = (world.fresh(done).execution_result or {})["manual_rollback"]["proof"]
+    assert [(row["name"], row["called_by"]) for row in proof["kept_published"]] == [("Inner", ["Later"])]
+
+
+@pytest.mark.newest_n8n
 @pytest.mark.parametrize("answered", [True, False], ids=["answer lost", "never sent"])
 def test_a_failure_at_every_write_leaves_production_as_it_ran(
     world: LiveWorld, monkeypatch: pytest.MonkeyPatch, answered: bool
@@ -184,7 +198,7 @@ def test_a_restore_gives_back_what_ran_the_draft_and_the_archived(world: LiveWor
     assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
     with tenant_scope(world.tenant_id):
         operation.refresh_from_db()
-    assert operation.result["proof"] == {"equal": True, "compared": 3, "differing": []}
+    assert operation.result["proof"] == {"equal": True, "compared": 3, "differing": [], "left": []}
     assert site.text(drafted) == ("unfinished", "live")
     assert site.answers("drafted", (200, {"from": "live"}))
     now = site.all()

@@ -239,7 +239,9 @@ class _Performing:
         for level in reversed(_levels(waiting, calls)[0]):
             effects = [resting(self.client, item, self.results[item.key], **self._where) for item in level]
             for key, after in self._answers(effects):
-                _take_over(self.results[key], after)
+                written = self.results[key]
+                written.rests, written.calls = False, []
+                _take_over(written, after)
 
     def _keep_drafts(self) -> None:
         """Beside what runs stands the draft that is wanted there, or none."""
