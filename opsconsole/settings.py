@@ -310,6 +310,10 @@ N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 1)
 # n8n's executions: how long they are kept, and how often each environment is asked (0: only when a person asks).
 EXECUTION_DAYS = env_int("OPSCONSOLE_EXECUTION_DAYS", 7)
 EXECUTIONS_EVERY_SECONDS = env_int("OPSCONSOLE_EXECUTIONS_EVERY_SECONDS", 0 if MODE == "test" else 300)
+#: Environments whose executions are read at the same time: half of the workers, so that the others are people's.
+EXECUTION_READERS = env_int("OPSCONSOLE_EXECUTION_READERS", max(1, env_int("OPSCONSOLE_WORKERS", 2) // 2))
+#: In one environment; about 500 bytes each.
+EXECUTIONS_KEPT_AT_MOST = env_int("OPSCONSOLE_EXECUTIONS_KEPT_AT_MOST", 500_000)
 
 SANDBOX_URL = env("SANDBOX_URL")
 SANDBOX_CONTROL_TOKEN = env("SANDBOX_CONTROL_TOKEN")

@@ -22,6 +22,7 @@ from workflows.permissions import require_approve, require_operate
 
 from . import selectors, services
 from .models import Promotion, PromotionStatus
+from .permissions import require_prepare
 
 router = Router()
 
@@ -169,8 +170,8 @@ def prepare(
     request: HttpRequest, promotion_id: uuid.UUID, payload: PrepareIn | None = None, wait: float = DEFAULT_WAIT_SECONDS
 ) -> Any:
     visit, promotion = _found(request, promotion_id)
-    require_operate(visit, promotion.target_environment)
     told = payload or PrepareIn()
+    require_prepare(visit, promotion, rows=told.rows)
     operation = services.prepare(
         tenant_id=visit.tenant.pk,
         promotion_id=promotion_id,

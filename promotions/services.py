@@ -234,7 +234,10 @@ def prepare(
     target = promotion.target_environment
     with tenant_scope(tenant_id):
         row = _locked(promotion_id)
-        return _start(row, target, PREPARE, f"Prepare {target.name} for {row.name}", params, by, idempotency_key)
+        title = f"Prepare {target.name} for {row.name}"
+        if rows:
+            title += f", with rows out of {promotion.source_environment.name}"
+        return _start(row, target, PREPARE, title, params, by, idempotency_key)
 
 
 def start_credential_tests(

@@ -26,6 +26,7 @@ from workflows.permissions import may_operate, require_approve, require_operate
 from . import gates, presenters, selectors, services
 from .models import Promotion, PromotionStatus
 from .options import ActivePolicy, SourceVersion
+from .permissions import require_prepare
 from .preparing import secret_entered
 from .runs import runs_since
 
@@ -314,13 +315,14 @@ def _repair(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
 
 
 def _prepare(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
-    require_operate(visit, promotion.target_environment)
+    rows = request.POST.get("rows") == "1"
+    require_prepare(visit, promotion, rows=rows)
     services.prepare(
         tenant_id=visit.tenant.pk,
         promotion_id=promotion.pk,
         by=visit.user,
         chosen=request.POST.getlist("offer") or None,
-        rows=request.POST.get("rows") == "1",
+        rows=rows,
     )
     return f"Preparing {promotion.target_environment.name}. Plan again when the job has ended."
 

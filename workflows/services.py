@@ -12,7 +12,7 @@ from django.db.models import Max
 from django.utils.text import slugify
 
 from operations import services as operations
-from operations.models import OPEN, Operation, Schedule
+from operations.models import OPEN, Operation, OperationStatus, Schedule
 from opsconsole.core import clock, crypto
 from opsconsole.core.errors import NotFound
 from tenants.models import User
@@ -164,11 +164,19 @@ def start_test_connection(
     requested_by: User | None,
     idempotency_key: str | None = None,
 ) -> Operation:
-    """Test the connection step by step, as an operation; the report stays on the environment."""
+    """Test the connection step by step, as an operation; the report stays on the environment.
+
+    One that has not begun yet is the answer to everybody who asks meanwhile.
+    """
     with tenant_scope(tenant_id):
         environment = Environment.objects.filter(pk=environment_id, is_archived=False).first()
         if environment is None:
             raise NotFound
+        waiting = Operation.objects.filter(
+            kind=TEST_KIND, environment_id=environment.pk, status=OperationStatus.PENDING
+        ).first()
+        if waiting is not None and not idempotency_key:
+            return waiting
         return operations.start(
             tenant_id=tenant_id,
             kind=TEST_KIND,

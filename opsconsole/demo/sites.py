@@ -81,7 +81,7 @@ class SandboxSite:
         """Workflows and the credentials they use, with a few days of runs of the active ones."""
         kinds = {node.credential for flow in flows for node in flow.nodes if node.credential} | set(credentials)
         self._call("POST", "/credentials", [{**self._credential(kind), "type": kind} for kind in sorted(kinds)])
-        made = [
+        made: list[JSON] = [
             {"id": self.id_of(f.key)} | f.render(workflow_id=self.id_of, credential=self._credential, names=NAMES)
             for f in flows
         ]

@@ -12,6 +12,7 @@ every write checks), progress on record with each page, and another worker goes 
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,12 +26,13 @@ from django.db.models import F, Q
 
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
-from tenants.scope import tenant_scope
+from tenants.scope import platform_scope, tenant_scope
 from workflows.gateway import client_for
 from workflows.models import Environment, ExecutionFeed
 from workflows.n8n import errors as n8n_errors
 
 from . import storing, versions
+from .errors import OddExecutions
 from .reading import Rows, Run, rows_of, run_of
 from .statuses import FAILED
 
@@ -44,11 +46,17 @@ RUNNING_PAGES = 4
 LOOKED_AT_AGAIN = 50
 VERSIONS_ASKED = 20
 GAPS_AT_MOST = 8
+#: A round ends here, wherever it is, and an answer is waited for so long: together less than the lease.
+ROUND_SECONDS = 60.0
+ANSWER_SECONDS = 20.0
 LEASE_SECONDS = 120
 #: A page without data is some 80 KB.
 LARGEST_ANSWER_BYTES = 8 * 1024 * 1024
 LONGEST_PAUSE = timedelta(hours=1)
-ODD_CODE = "EXEC_005"
+
+
+class RoundOver(Exception):
+    """The round has taken as long as it may; what is left waits for the next."""
 
 
 class Overtaken(Exception):
@@ -107,16 +115,27 @@ def collect(environment: Environment) -> Round | None:
         return None
     with contextlib.suppress(Overtaken):
         try:
-            with client_for(environment, max_bytes=LARGEST_ANSWER_BYTES) as client:
+            with client_for(environment, max_bytes=LARGEST_ANSWER_BYTES, **_PATIENCE) as client:
                 return _Reader(environment, feed, client).read()
         except OpsError as error:
             _note_failure(environment, feed, error)
             raise
+        except Overtaken:
+            raise
+        except Exception:
+            # An answer that nobody thought of: the environment waits longer each time, and the fault is reported.
+            _note_failure(environment, feed, OddExecutions())
+            raise
     return None
+
+
+_PATIENCE = {"read": 15.0, "total_time": ANSWER_SECONDS, "attempts": 2}
 
 
 def _claim(environment: Environment) -> ExecutionFeed | None:
     feed, now = ensure_feed(environment), clock.now()
+    if _readers(now) >= settings.EXECUTION_READERS:
+        return None
     with tenant_scope(environment.tenant_id):
         free = Q(leased_until__isnull=True) | Q(leased_until__lt=now)
         claimed = ExecutionFeed.objects.filter(free, pk=feed.pk).update(
@@ -126,6 +145,12 @@ def _claim(environment: Environment) -> ExecutionFeed | None:
             return None
         feed.refresh_from_db()
         return feed
+
+
+def _readers(now: datetime) -> int:
+    """How many environments are being read: a slow n8n must leave workers to what people wait for."""
+    with platform_scope():
+        return ExecutionFeed.objects.filter(leased_until__gte=now).count()
 
 
 def _note_failure(environment: Environment, feed: ExecutionFeed, error: OpsError) -> None:
@@ -171,6 +196,7 @@ class _Reader:
     def __init__(self, environment: Environment, feed: ExecutionFeed, client: N8nClient) -> None:
         self.environment, self.feed, self.client = environment, feed, client
         self.began = clock.now()
+        self.until = time.monotonic() + ROUND_SECONDS
         self.oldest = oldest_kept(self.began)
         self.round = Round()
         self.gaps = [Gap(**gap) for gap in feed.gaps]
@@ -179,8 +205,17 @@ class _Reader:
 
     def read(self) -> Round:
         can_retry = self.client.spec().can("retry_execution")
+        slow = False
         with tenant_scope(self.environment.tenant_id):
             self.open_before = storing.open_ones(self.environment.pk)
+        try:
+            self._read_all()
+        except RoundOver:
+            slow = True
+            self.round.say(f"n8n took more than {ROUND_SECONDS:.0f} seconds; the rest waits for the next reading.")
+        return self._finish(can_retry, slow=slow)
+
+    def _read_all(self) -> None:
         running = self._sweep("running")
         self.open_before |= running
         if len(self.open_before) > LOOKED_AT_AGAIN:
@@ -189,11 +224,15 @@ class _Reader:
         self._read_gaps()
         self._look_again()
         self._ask_versions()
-        return self._finish(can_retry)
+
+    def _in_time(self) -> None:
+        if time.monotonic() > self.until:
+            raise RoundOver
 
     # -- pages --------------------------------------------------------------------------------------------------------
 
     def _ask(self, cursor: str, status: str = "") -> _Page:
+        self._in_time()
         raw, after = self.client.executions(limit=PAGE_ROWS, cursor=cursor or None, status=status or None)
         rows = rows_of(raw, at_most=PAGE_ROWS, now=clock.now())
         return _Page(rows, after if isinstance(after, str) and len(after) <= 4000 else "")
@@ -362,26 +401,33 @@ class _Reader:
                 save()
 
     def _one(self, number: int) -> Run | None:
+        self._in_time()
         run = run_of(self.client.get_execution(number), now=clock.now())
         return run if run is not None and run.number == number else None
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def _finish(self, can_retry: bool) -> Round:
+    def _finish(self, can_retry: bool, *, slow: bool) -> Round:
         self._merge_gaps()
-        now = clock.now()
+        now, pause = clock.now(), timedelta(seconds=max(60, settings.EXECUTIONS_EVERY_SECONDS))
+        # One that is slow again and again is asked less and less often.
+        failures = self.feed.failures + 1 if slow else 0
         with _held(self.environment, self.feed) as save:
             storing.link(self.environment.pk)
             self.round.forgotten = storing.forget(self.environment.pk, older_than=self.oldest)
+            over = storing.forget_most(self.environment.pk, keep=settings.EXECUTIONS_KEPT_AT_MOST)
+            if over:
+                self.round.say(f"More than {settings.EXECUTIONS_KEPT_AT_MOST:,} executions; the oldest are not kept.")
+            self.round.forgotten += over
             noted = versions.note(self.environment, noted_at=self.feed.versions_at)
             save(
                 gaps=[asdict(gap) for gap in self.gaps],
                 can_retry=can_retry,
-                trouble={"code": ODD_CODE, "message": " ".join(self.round.odd)} if self.round.odd else None,
-                failures=0,
+                trouble={"code": OddExecutions.code, "message": " ".join(self.round.odd)} if self.round.odd else None,
+                failures=failures,
                 read_at=now,
                 versions_at=noted,
-                next_at=now + timedelta(seconds=max(60, settings.EXECUTIONS_EVERY_SECONDS)),
+                next_at=now + min(pause * 2 ** min(failures, 6), max(pause, LONGEST_PAUSE)),
                 leased_until=None,
             )
         self.round.left = list(self.gaps)

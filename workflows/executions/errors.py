@@ -33,3 +33,11 @@ class RetryUnfinished(OpsError):
     message = "n8n refused to retry some of the executions."
     recovery = "Each is listed in the job's result with n8n's own words."
     status = 502
+
+
+class OddExecutions(OpsError):
+    code = "EXEC_005"
+    title = "The executions could not be read whole"
+    message = "n8n answered in a way that the console does not know."
+    recovery = "It is tried again by itself, less and less often. Look at n8n's log, and at the console's."
+    status = 502

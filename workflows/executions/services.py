@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 RETRY_KIND = "executions.retry"
 RETRIES_AT_MOST = 200
 STARTED_AT_ONCE = 200
+READ_AGAIN_AFTER = timedelta(seconds=20)
 
 
 def wake_due() -> int:
@@ -51,11 +52,13 @@ def wake_due() -> int:
 
 
 def read_soon(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> None:
-    """Have an environment's executions read now, as a person wishes."""
+    """Have an environment's executions read now, as a person wishes; what was read a moment ago is not read again."""
     support.refuse_reading_only("Reading n8n's executions")
     environment = environment_by_id(tenant_id, environment_id)
     _refuse_unreachable(environment)
     feed = collecting.ensure_feed(environment)
+    if feed.read_at is not None and clock.now() - feed.read_at < READ_AGAIN_AFTER:
+        return
     with tenant_scope(tenant_id):
         ExecutionFeed.objects.filter(pk=feed.pk).update(next_at=clock.now())
         transaction.on_commit(lambda: _wake(tenant_id, environment_id))

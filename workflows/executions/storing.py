@@ -16,7 +16,8 @@ from workflows.models import Environment, Execution
 from .reading import Run
 from .statuses import OPEN, UNKNOWN
 
-FORGOTTEN_AT_ONCE = 20_000
+#: More than a round can bring.
+FORGOTTEN_AT_ONCE = 30_000
 
 _STORE = """
 WITH written AS (
@@ -104,6 +105,17 @@ def forget(environment_id: uuid.UUID, *, older_than: datetime) -> int:
             [environment_id, older_than],
         )
     return forgotten
+
+
+def forget_most(environment_id: uuid.UUID, *, keep: int) -> int:
+    """Delete the oldest beyond ``keep``, a bounded number at a time; how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM executions WHERE id IN (SELECT id FROM executions WHERE environment_id = %s"
+            " ORDER BY number DESC OFFSET %s LIMIT %s)",
+            [environment_id, keep, FORGOTTEN_AT_ONCE],
+        )
+        return cursor.rowcount
 
 
 def link(environment_id: uuid.UUID) -> int:

@@ -1,0 +1,29 @@
+"""Who may do what a promotion alone does."""
+
+from __future__ import annotations
+
+from opsconsole.core.errors import Forbidden
+from tenants.pages import Visit
+from workflows.permissions import may_approve, require_operate
+
+from .gates import needs_approval
+from .models import Promotion, PromotionStatus
+
+
+def require_prepare(visit: Visit, promotion: Promotion, *, rows: bool) -> None:
+    """Raise ``Forbidden`` unless the visitor may make in the target what the plan offers.
+
+    Where a promotion needs an approval, so does what it makes beforehand: it is approved, or an approver does it.
+    Copying ``rows`` of data tables reads the source's data, which takes the right to operate the source.
+    """
+    target = promotion.target_environment
+    require_operate(visit, target)
+    if rows:
+        require_operate(visit, promotion.source_environment)
+    approved = promotion.status == PromotionStatus.APPROVED or not needs_approval(promotion, target)
+    if not approved and not may_approve(visit, target):
+        raise Forbidden(
+            f"Nothing is made in {target.name} before the promotion is approved.",
+            recovery="Ask for the approval first; or have an approver prepare the target.",
+            details={"needed": "approve_environment", "environment": target.slug},
+        )
