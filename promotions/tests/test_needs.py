@@ -13,16 +13,21 @@ from django.test import Client
 
 from operations.handlers import boundary_observers
 from opsconsole.core import crypto
+from opsconsole.core.errors import Forbidden
 from promotions import gates, needs, services
 from promotions.errors import NotOffered, SecretsLacking
 from promotions.mapping import map_workflow
+from promotions.models import Promotion, PromotionStatus
+from promotions.permissions import require_prepare
 from promotions.preparing import offers_of, placeholder
 from promotions.sides import Facts, Place, Side, load_facts
 from promotions.tests.world import World, calls, flow, node, uses
+from tenants.pages import open_visit
 from tenants.scope import tenant_scope
 from workflows import identity
 from workflows.credentials import save_mapping
 from workflows.models import Environment, EnvironmentSurroundings, KnownCredential
+from workflows.permissions import OPERATE_ENVIRONMENT, set_environment_grants
 from workflows.surroundings import Column, DataTable, Package, Surroundings, Variable
 
 
@@ -543,3 +548,23 @@ def test_a_missing_data_table_is_made_with_its_rows_and_pointed_to(
     finally:
         for instance in made:
             instance.delete()
+
+
+def test_production_is_prepared_by_approvers_until_it_is_approved(world: World) -> None:
+    """A stub or a table would be made in production behind the back of the approval that it needs."""
+    promotion = Promotion(source_environment=world.staging, target_environment=world.production)
+    operator = open_visit(user=world.cast.operator, tenant=world.cast.tenant)
+    with pytest.raises(Forbidden, match="before the promotion is approved"):
+        require_prepare(operator, promotion, rows=False)
+    require_prepare(open_visit(user=world.cast.owner, tenant=world.cast.tenant), promotion, rows=False)
+    promotion.status = PromotionStatus.APPROVED
+    require_prepare(operator, promotion, rows=False)
+
+
+def test_rows_of_the_source_are_for_those_who_may_operate_it(world: World) -> None:
+    promotion = Promotion(source_environment=world.production, target_environment=world.staging)
+    set_environment_grants(environment=world.staging, user=world.cast.viewer, grants={OPERATE_ENVIRONMENT})
+    visit = open_visit(user=world.cast.viewer, tenant=world.cast.tenant)
+    require_prepare(visit, promotion, rows=False)
+    with pytest.raises(Forbidden):
+        require_prepare(visit, promotion, rows=True)

@@ -593,7 +593,47 @@ def test_due_environments_get_a_reader_and_archived_ones_none(
     services.wake_due()
     assert woken == [], "it was read just now"
     services.read_soon(tenant_id=place.tenant.pk, environment_id=place.environment.pk)
+    assert woken == [], "nor again for somebody who presses the button at once"
+    with tenant_scope(place.tenant.pk):
+        ExecutionFeed.objects.update(read_at=clock.now() - services.READ_AGAIN_AFTER)
+    services.read_soon(tenant_id=place.tenant.pk, environment_id=place.environment.pk)
     assert woken == [str(place.environment.pk)]
+
+
+def test_a_slow_n8n_gives_the_worker_back_and_is_asked_less_often(
+    place: Place, small: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(rows=10)
+    place.runs(count=35)
+    monkeypatch.setattr(collecting, "ROUND_SECONDS", 0.0)
+    pauses = []
+    for _ in range(2):
+        found = place.read()
+        assert found.odd and "the rest waits" in found.odd[0]
+        pauses.append(place.feed.next_at - clock.now())
+    assert pauses[1] > pauses[0] > timedelta(seconds=90)
+    monkeypatch.undo()
+    while place.read().left:
+        pass
+    assert len(place.numbers()) == 35 and place.feed.failures == 0
+
+
+def test_readers_leave_workers_to_people(place: Place, make_place: Callable[..., Place], settings: Any) -> None:
+    settings.EXECUTION_READERS = 1
+    place.read()
+    with tenant_scope(place.tenant.pk):
+        ExecutionFeed.objects.update(leased_until=clock.now() + timedelta(seconds=30))
+    assert collecting.collect(make_place("other").environment) is None
+    with tenant_scope(place.tenant.pk):
+        ExecutionFeed.objects.update(leased_until=None)
+
+
+def test_an_environment_keeps_so_many_executions_and_no_more(place: Place, settings: Any) -> None:
+    settings.EXECUTIONS_KEPT_AT_MOST = 20
+    place.runs(count=30)
+    found = place.read()
+    assert found.forgotten == 10 and place.numbers() == list(range(11, 31))
+    assert "the oldest are not kept" in found.odd[0]
 
 
 def test_a_retry_through_the_sandbox_is_read_back(make_place: Callable[..., Place], live_cast: Any) -> None:
