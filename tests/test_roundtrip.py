@@ -9,10 +9,8 @@ What n8n itself adds to a workflow must not count as drift.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,12 +27,11 @@ from snapshots.models import Snapshot
 from snapshots.services import start_capture, verify_snapshot
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
+from tests.real import real_workflows
 from workflows.gateway import address_policy
 from workflows.models import Environment
 from workflows.n8n import N8nClient
 
-BESIDE = Path(__file__).resolve().parents[2] / "shared" / "workflows" / "n8n"
-REAL = Path(os.environ.get("OPSCONSOLE_REAL_WORKFLOWS") or BESIDE)
 GENERATED = 120
 #: One worker runs them all, so that the instances are started once.
 LIVE = pytest.mark.xdist_group("roundtrip")
@@ -59,9 +56,7 @@ class Place:
 
 def given() -> list[dict[str, Any]]:
     """The real workflows, or generated ones where there are none."""
-    if REAL.is_dir():
-        return [json.loads(path.read_bytes()) for path in sorted(REAL.glob("*.json"))]
-    return [workflow for _, workflow in estate(GENERATED, seed=4)]
+    return real_workflows() or [workflow for _, workflow in estate(GENERATED, seed=4)]
 
 
 @pytest.fixture

@@ -16,13 +16,14 @@ from opsconsole.core import crypto
 from promotions import gates, needs, services
 from promotions.errors import NotOffered, SecretsLacking
 from promotions.mapping import map_workflow
-from promotions.preparing import offers_of, placeholder
+from promotions.preparing import offers_of
 from promotions.sides import Facts, Place, Side, load_facts
 from promotions.tests.world import World, calls, flow, node, uses
 from tenants.scope import tenant_scope
 from workflows import identity
 from workflows.credentials import save_mapping
 from workflows.models import Environment, EnvironmentSurroundings, KnownCredential
+from workflows.stubs import placeholder
 from workflows.surroundings import Column, DataTable, Package, Surroundings, Variable
 
 
