@@ -198,13 +198,15 @@ class Restore:
             lambda: {
                 "counts": plan.to_dict()["counts"],
                 "problems": plan.problems[:200],
+                "concerned": len({problem.get("key") for problem in plan.problems}),
                 "warnings": plan.warnings[:200],
                 "left_out": [item.to_dict() for item in plan.of("left_out")],
                 "ignored": bool(plan.problems and options.skip_validation),
             },
         )
         if verdict["problems"] and not options.skip_validation:
-            raise RestoreRefused(details={"problems": verdict["problems"], "warnings": verdict["warnings"]})
+            told = {name: verdict.get(name) for name in ("problems", "concerned", "warnings")}
+            raise RestoreRefused(details=told)
         return plan
 
     def _make_stubs(self, run: Run, environment: Environment, plan: Plan) -> list[Stub]:

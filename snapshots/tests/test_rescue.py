@@ -262,3 +262,25 @@ def test_a_worker_that_dies_makes_no_second_stub(
         assert KnownCredential.objects.filter(needs_secret=True).count() == 1
     assert operation.status == "COMPLETED", operation.error_details
     assert len(empty.state()["credentials"]) == 1
+
+
+def test_the_page_offers_the_choices_and_lists_the_secrets_to_enter(
+    client: Any, live_cast: Any, capture: Any, rescue: Any, n8n: Any, empty: Any, environment: Environment
+) -> None:
+    n8n.seed([asking("Orders"), twice("Twice")])
+    snapshot = capture()
+    assert rescue(snapshot).status == "FAILED"
+    client.force_login(live_cast.owner)
+    page = f"/t/acme/snapshots/{snapshot.pk}/restore/"
+    said = client.get(page).content.decode()
+    assert "What speaks against it" in said and "Two nodes are called" in said
+    choices = {"overwrite_existing": "on", "stubs": "on", "leave_out": "on", "choice": "all"}
+    said = client.post(page, {**choices, "look": "1"}).content.decode()
+    assert "What speaks against it" not in said and writes(empty) == []
+    assert "Left out" in said and "Credentials to be created without their secrets" in said
+
+    assert rescue(snapshot, stubs=True, leave_out=True).status == "COMPLETED"
+    said = client.get(page).content.decode()
+    assert "Secrets to enter in n8n" in said and f"{empty.base_url}/home/credentials/old-id" in said
+    assert client.post(page, {"entered": "old-id"}).status_code == 302
+    assert "Secrets to enter in n8n" not in client.get(page).content.decode()
