@@ -218,8 +218,8 @@ class Restore:
                     ident = lost.known_by if lost.keeps_id else ""
                     stub = make_stub(run, client, environment, kind=lost.type, name=lost.name, ident=ident)
                     made.append(stub)
-                    if not lost.keeps_id:
-                        plan.credentials[lost.type, lost.known_by] = CredentialRef(stub.id, stub.name)
+                    meant = lost.also if lost.keeps_id else (lost.known_by, *lost.also)
+                    plan.credentials |= {(lost.type, known): CredentialRef(stub.id, stub.name) for known in meant}
         return made
 
     def _prove(

@@ -7,8 +7,8 @@ that is left out. A workflow that could not run is brought back unpublished (*he
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workflows.content import fingerprint
@@ -81,6 +81,7 @@ class _Looking:
     def __init__(self, plan: Plan, to: Target) -> None:
         self.plan, self.to = plan, to
         self._missing: list[tuple[Planned, Reference]] = []
+        self._by_name_alone: list[tuple[str, Reference]] = []
         self._to_make: list[tuple[str, Reference]] = []
         self._calls: dict[str, list[Reference]] = defaultdict(list)
 
@@ -112,6 +113,8 @@ class _Looking:
                 self._calls[item.key].append(reference)
             elif reference.kind == "credential" and reference.in_use:
                 self._credential(item, reference)
+            elif reference.kind == "credential":
+                self._unused(item, reference)
             elif reference.kind == "data_table" and not self.to.same_environment:
                 self._table(item, reference)
 
@@ -173,6 +176,17 @@ class _Looking:
         message = f"n8n does not say whether the credential “{reference.name}” ({kind}) is still there."
         plan.warnings.append(_told(item, reference, "credential_unproven", message, credential_type=kind))
 
+    def _unused(self, item: Planned, reference: Reference) -> None:
+        """n8n itself gives a lost reference the only credential of its type and name; so that is what is written."""
+        kind, book = reference.credential_type, self.to.book
+        if not book.listed or (kind, reference.value) in book.ids:
+            return
+        named = book.by_name.get((kind, reference.name), ())
+        if len(named) == 1:
+            self.plan.credentials[_known_by(reference)] = CredentialRef(id=named[0], name=reference.name)
+        elif not named:
+            self._by_name_alone.append((item.key, reference))
+
     def _stands_in(self, item: Planned, reference: Reference, ref: CredentialRef) -> None:
         self.plan.credentials[_known_by(reference)] = ref
         self._unready(item, reference, ref.id)
@@ -209,15 +223,20 @@ class _Looking:
         """Settle which stubs are needed by what is written: under the lost id, where it is free and can be had."""
         written = {item.key for item in self.plan.to_write}
         taken = {ident for _, ident in self.to.book.ids}
+        needed = [r for key, r in self._to_make if key in written and r.name]
         found: dict[tuple[str, str], Lost] = {}
-        for key, reference in self._to_make:
-            known_by = _known_by(reference)
-            if key not in written or known_by in found or not reference.name:
+        for reference in sorted(needed, key=lambda r: not r.value):
+            known_by, kind = _known_by(reference), reference.credential_type
+            if known_by in found or (not reference.value and _only(found.values(), reference)):
                 continue
             keeps = self.to.same_environment and self.to.chooses_ids and can_have(reference.value)
             keeps = keeps and reference.value not in taken
             taken.add(reference.value)
-            found[known_by] = Lost(reference.credential_type, reference.name, known_by[1], keeps)
+            found[known_by] = Lost(kind, reference.name, known_by[1], keeps)
+        for key, reference in [*self._to_make, *self._by_name_alone]:
+            known_by, lost = _known_by(reference), _only(found.values(), reference)
+            if key in written and known_by not in found and lost is not None and known_by[1] not in lost.also:
+                found[lost.type, lost.known_by] = replace(lost, also=(*lost.also, known_by[1]))
         self.plan.stubs = sorted(found.values(), key=lambda lost: (lost.type, lost.name, lost.known_by))
 
     def calls(self) -> None:
@@ -282,6 +301,12 @@ class _Looking:
         for item in self.plan.to_write:
             if item.held and item.is_done:
                 self.plan.change(item.key, action="unchanged")
+
+
+def _only(stubs: Iterable[Lost], reference: Reference) -> Lost | None:
+    """The stub that a type and a name alone lead to, if there is one and only one."""
+    alike = [lost for lost in stubs if (lost.type, lost.name) == (reference.credential_type, reference.name)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _keys_of(problem: Mapping[str, Any]) -> set[str]:

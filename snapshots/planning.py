@@ -153,13 +153,14 @@ class Planned:
 class Lost:
     """A credential to be made without its secret. ``known_by``: the id, or the name, that contents know it by.
 
-    ``keeps_id``: it gets the id that it had.
+    ``keeps_id``: it gets the id that it had. ``also``: what else is known by its type and name alone, and means it.
     """
 
     type: str
     name: str
     known_by: str
     keeps_id: bool
+    also: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -284,3 +284,18 @@ def test_the_page_offers_the_choices_and_lists_the_secrets_to_enter(
     assert "Secrets to enter in n8n" in said and f"{empty.base_url}/home/credentials/old-id" in said
     assert client.post(page, {"entered": "old-id"}).status_code == 302
     assert "Secrets to enter in n8n" not in client.get(page).content.decode()
+
+
+def test_what_a_switched_off_node_holds_becomes_what_n8n_would_make_of_it(
+    capture: Any, rescue: Any, n8n: Any, empty: Any
+) -> None:
+    """n8n gives a reference without a known id the only credential of its type and name, used or not."""
+    made = asking("Orders")
+    off = {**made["nodes"][-1], "id": "off", "name": "Off", "disabled": True, "credentials": {"slackApi": "Main"}}
+    made["nodes"].append(off)
+    n8n.seed([made])
+    done = rescue(capture(), stubs=True)
+    assert done.status == "COMPLETED", done.error_details
+    assert len(done.result["worklist"]) == 1
+    held = {node["name"]: node.get("credentials") for node in there(empty)["Orders"]["nodes"]}
+    assert held["Off"] == {"slackApi": {"id": "old-id", "name": "Main"}}
