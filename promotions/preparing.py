@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from operations.effects import Effect, Looked
 from operations.engine import Run
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
-from workflows import credentials, surroundings
+from workflows import credentials, stubs, surroundings
 from workflows.gateway import client_for
 from workflows.models import Environment, KnownCredential
 from workflows.n8n import N8nClient, errors
@@ -24,7 +26,6 @@ from .needs import COLUMNS, STUB, TABLE
 
 ROWS_AT_ONCE = 100
 ROWS_AT_MOST = 10_000
-_PLACEHOLDERS: Mapping[str, Any] = {"number": 0, "integer": 0, "boolean": False}
 
 
 def offers_of(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -70,32 +71,8 @@ class Preparing:
     def stub(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
         """A credential of the right type and name without its secrets, standing in for the source's."""
         kind, name = str(offer["type"]), str(offer["name"])
-
-        def there() -> dict[str, Any] | None:
-            listed = client.list_credentials() or []
-            return next((c for c in listed if c["type"] == kind and c["name"] == name), None)
-
-        def act() -> dict[str, Any]:
-            data = placeholder(client.call("GET", f"/credentials/schema/{quote(kind, safe='')}").json())
-            raw = client.call("POST", "/credentials", body={"name": name, "type": kind, "data": data}).json()
-            return self._stub_row(kind, name, str(raw["id"]))
-
-        def look(_intent: dict[str, Any]) -> Looked:
-            if not client.spec().can("list_credentials"):
-                return Looked.unknown(message="This n8n does not list credentials; look whether the stub is there.")
-            found = there()
-            return Looked.done(self._stub_row(kind, name, found["id"])) if found else Looked.not_done()
-
-        title = f"Create the credential “{name}” without its secret"
-        made = self._effect(f"stub:{kind}:{name}", title, "/credentials", act, look)
+        made = stubs.make_stub(self.run, client, self.target, kind=kind, name=name)
         with self.run.fenced():
-            KnownCredential.objects.update_or_create(
-                tenant_id=self.target.tenant_id,
-                environment_id=self.target.pk,
-                credential_type=kind,
-                credential_id=made["id"],
-                defaults={"name": name, "source": "listed", "needs_secret": True, "last_seen_at": clock.now()},
-            )
             for source in offer["sources"]:
                 credentials.save_mapping(
                     tenant_id=self.target.tenant_id,
@@ -105,14 +82,10 @@ class Preparing:
                     source_name=source["name"],
                     source_credential_id=source["id"],
                     target_name=name,
-                    target_credential_id=made["id"],
+                    target_credential_id=made.id,
                     by=self.run.operation.requested_by,
                 )
-        return made
-
-    def _stub_row(self, kind: str, name: str, ident: str) -> dict[str, Any]:
-        url = f"{self.target.base_url}/home/credentials/{ident}"
-        return {"do": STUB, "id": ident, "name": name, "type": kind, "needs_secret": True, "url": url}
+        return {"do": STUB, "needs_secret": True, **msgspec.to_builtins(made)}
 
     def table(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
         """A data table of the source's name and columns."""
@@ -187,16 +160,6 @@ _MAKERS: Mapping[str, Callable[[Preparing, N8nClient, Mapping[str, Any]], dict[s
 }
 
 
-def placeholder(schema: Any) -> dict[str, Any]:
-    """The least data with which n8n takes a credential of this type: every required field, empty."""
-    properties = schema.get("properties") or {} if isinstance(schema, dict) else {}
-    found = {}
-    for name in schema.get("required") or () if isinstance(schema, dict) else ():
-        told = properties.get(name) or {}
-        found[name] = told["enum"][0] if told.get("enum") else _PLACEHOLDERS.get(str(told.get("type")), "")
-    return found
-
-
 def _row_batches(client: N8nClient, table_id: str) -> Iterable[list[dict[str, Any]]]:
     cursor, seen = None, 0
     while seen < ROWS_AT_MOST:
@@ -261,10 +224,3 @@ def used_credentials(plan: Mapping[str, Any]) -> list[dict[str, str]]:
         if c["target_id"] and c.get("in_use", True)
     }
     return list(found.values())
-
-
-def secret_entered(*, environment: Environment, credential_id: str) -> int:
-    """A person says that the secret of a stub is entered in n8n. Needs the tenant's scope; how many rows it was."""
-    return KnownCredential.objects.filter(
-        environment_id=environment.pk, credential_id=credential_id, needs_secret=True
-    ).update(needs_secret=False)

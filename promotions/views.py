@@ -22,12 +22,12 @@ from workflows.credentials import save_mapping
 from workflows.models import Environment, KnownCredential
 from workflows.normalization import DATA_TABLE
 from workflows.permissions import may_operate, require_approve, require_operate
+from workflows.stubs import secret_entered
 
 from . import gates, presenters, selectors, services
 from .models import Promotion, PromotionStatus
 from .options import ActivePolicy, SourceVersion
 from .permissions import require_prepare
-from .preparing import secret_entered
 from .runs import runs_since
 
 ROWS_ON_A_PAGE = 100

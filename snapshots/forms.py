@@ -49,6 +49,21 @@ class RestoreForm(forms.Form):
         label="Delete workflows that the snapshot does not hold",
         help_text="They are in the snapshot taken before, but get new ids when they are brought back.",
     )
+    stubs = forms.BooleanField(
+        required=False,
+        label="Create missing credentials without their secrets",
+        help_text="Workflows that need them stay unpublished until you have entered the secrets in n8n.",
+    )
+    repair = forms.BooleanField(
+        required=False,
+        label="Take away what n8n refuses and nothing needs",
+        help_text="Connections to nodes that are not there: the workflow runs as well without them.",
+    )
+    leave_out = forms.BooleanField(
+        required=False,
+        label="Leave out what cannot be restored",
+        help_text="The rest is restored; what is left out is named. What n8n refuses to publish stays unpublished.",
+    )
     skip_validation = forms.BooleanField(
         required=False,
         label="Restore in spite of the problems listed",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any, ClassVar, NoReturn
+
+import msgspec
 
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted, TryAgain, UnknownOutcome
@@ -11,6 +14,8 @@ from operations.handlers import register
 from opsconsole.core.errors import OpsError
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
+from workflows.references import CredentialRef
+from workflows.stubs import Stub, make_stub
 from workflows.writes import Release, failures
 
 from . import care, preview, pushing, restore, services
@@ -115,6 +120,7 @@ class Restore:
             self._turn_back(run, failed.error)
         if TURNED_BACK not in run.done_steps():
             try:
+                stubs = self._make_stubs(run, environment, plan)
                 report = restore.restore_into(
                     run,
                     environment=environment,
@@ -126,9 +132,12 @@ class Restore:
                     expected_drafts={i.key: {i.current.draft_hash} for i in plan.to_write if i.current is not None},
                     delete={c.key: c.env_workflow_id for c in plan.to_delete},
                     credentials=plan.credentials,
+                    held=plan.held.keys(),
+                    may_rest={i.key for i in plan.of("new")} if options.leave_out else (),
+                    repair=options.repair,
                     release=Release(name=f"Restored from the snapshot of {target.created_at:%Y-%m-%d %H:%M} UTC"),
                 )
-                return self._prove(run, environment, target, before, plan, report)
+                return self._prove(run, environment, target, before, plan, report, stubs)
             except UnknownOutcome:
                 raise
             except (Cancelled, OpsError) as error:
@@ -148,6 +157,9 @@ class Restore:
                 keys=options.keys,
                 overwrite_existing=options.overwrite_existing,
                 delete_extra=options.delete_extra,
+                stubs=options.stubs,
+                repair=options.repair,
+                leave_out=options.leave_out,
             ).to_dict()
 
         found = run.step("preview", f"Compare the snapshot with {environment.name}", look)
@@ -160,6 +172,8 @@ class Restore:
                 {**w, "outcome": "skipped"} for w in [*found["unchanged_workflows"], *found["skipped_workflows"]]
             ],
             "failed": [],
+            "left_out": found["left_out_workflows"],
+            "stubs": found["stubs"],
             "deleted": [w for w in found["extra_workflows"] if w["effect"] == "deleted"],
             "problems": found["problems"],
             "warnings": found["warnings"],
@@ -171,20 +185,43 @@ class Restore:
         """From two snapshots, so that it is the same after a crash; the verdict is a step, so that it is given once."""
         current = {str(e["key"]): Current.from_entry(e) for e in services.entries_of(before)}
         asked = run.step("credentials", "Ask n8n for its credentials", lambda: _asked(environment))
-        plan = preview.plan_against(environment, target, current, options, **asked)
+
+        def lacks(kinds: Collection[str]) -> list[str]:
+            title = "Ask n8n which types of credential it has"
+            found: list[str] = run.step("types", title, lambda: _lacking(environment, kinds)) if kinds else []
+            return found
+
+        instance = msgspec.convert(asked, preview.Instance)
+        plan = preview.plan_against(environment, target, current, options, instance=instance, lacks=lacks)
         verdict = run.step(
             "plan",
             "Decide what to write",
             lambda: {
                 "counts": plan.to_dict()["counts"],
                 "problems": plan.problems[:200],
+                "concerned": len({problem.get("key") for problem in plan.problems}),
                 "warnings": plan.warnings[:200],
+                "left_out": [item.to_dict() for item in plan.of("left_out")],
                 "ignored": bool(plan.problems and options.skip_validation),
             },
         )
         if verdict["problems"] and not options.skip_validation:
-            raise RestoreRefused(details={"problems": verdict["problems"], "warnings": verdict["warnings"]})
+            told = {name: verdict.get(name) for name in ("problems", "concerned", "warnings")}
+            raise RestoreRefused(details=told)
         return plan
+
+    def _make_stubs(self, run: Run, environment: Environment, plan: Plan) -> list[Stub]:
+        """Credentials without their secrets for those that are missing; the contents point to them from here on."""
+        made = []
+        if plan.stubs:
+            with client_for(environment) as client:
+                for lost in plan.stubs:
+                    ident = lost.known_by if lost.keeps_id else ""
+                    stub = make_stub(run, client, environment, kind=lost.type, name=lost.name, ident=ident)
+                    made.append(stub)
+                    meant = lost.also if lost.keeps_id else (lost.known_by, *lost.also)
+                    plan.credentials |= {(lost.type, known): CredentialRef(stub.id, stub.name) for known in meant}
+        return made
 
     def _prove(
         self,
@@ -194,6 +231,7 @@ class Restore:
         before: Snapshot,
         plan: Plan,
         report: RestoreReport,
+        stubs: list[Stub],
     ) -> dict[str, Any]:
         with run.shielded(finishing=True):
             after = capture_into(
@@ -206,7 +244,7 @@ class Restore:
             )
         wanted: dict[str, str | None] = {k: report.wanted[k] for k, w in report.results.items() if w.content_hash}
         wanted |= dict.fromkeys((c.key for c in plan.to_delete), None)
-        entries = [item.entry for item in plan.to_write]
+        entries = [item.wanted for item in plan.to_write]
         proof = prove(after, wanted, entries, report.results, learnt=environment.learnt_settings)
         told = report.to_dict()
         told["skipped"] += [
@@ -218,6 +256,9 @@ class Restore:
             "dry_run": False,
             "status": "restored" if proof.equal else "restored_and_edited_since",
             **told,
+            "left_out": [item.to_dict() for item in plan.of("left_out")],
+            "unpublished": [*_held(plan), *_resting(report)],
+            "worklist": [{"needs_secret": True, **msgspec.to_builtins(stub)} for stub in dict.fromkeys(stubs)],
             "warnings": plan.warnings[:200],
             "proof": proof.to_dict(),
             "snapshot_id": str(target.pk),
@@ -310,9 +351,28 @@ class Restore:
 
 
 def _asked(environment: Environment) -> dict[str, Any]:
-    """What n8n offers, and its list of credentials where it gives one."""
+    """What n8n says of itself, as the record of a step."""
     with client_for(environment) as client:
-        return {"listed": preview.credentials_listed(client), "offers": preview.offered(client)}
+        return preview.Instance.ask(client).to_dict()
+
+
+def _lacking(environment: Environment, kinds: Collection[str]) -> list[str]:
+    with client_for(environment) as client:
+        return preview.lacking_types(client, kinds)
+
+
+def _held(plan: Plan) -> list[dict[str, str]]:
+    return [{"key": item.key, "name": item.name, "why": item.held} for item in plan.items if item.key in plan.held]
+
+
+def _resting(report: RestoreReport) -> list[dict[str, str]]:
+    """What n8n itself refused to publish."""
+    return [
+        {"key": written.key, "name": written.name, "why": left["reason"]}
+        for written in report.results.values()
+        for left in written.left
+        if left.get("path") == "published"
+    ]
 
 
 def _derived(run: Run, name: str) -> uuid.UUID:

@@ -6,12 +6,12 @@ the same plan, so a restore that is begun again after a crash goes on with the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workflows.facts import Facts, changes
-from workflows.references import CredentialRef, Reference, references
+from workflows.references import CredentialRef
 from workflows.writes import webhook_clashes
 
 from .manifest import draft_in, facts_in, ran_something_else
@@ -49,14 +49,25 @@ class Current:
         )
 
 
+SWITCHES = ("skip_validation", "stubs", "repair", "leave_out")
+"""Options that are off unless chosen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the person chose. ``keys`` None: every workflow of the snapshot."""
+    """What the person chose. ``keys`` None: every workflow of the snapshot.
+
+    ``stubs``: credentials that are missing are made without their secrets. ``repair``: what n8n refuses and nothing
+    needs is taken away. ``leave_out``: what cannot be restored is left out by name, and the rest is restored.
+    """
 
     keys: frozenset[str] | None = None
     overwrite_existing: bool = True
     delete_extra: bool = False
     skip_validation: bool = False
+    stubs: bool = False
+    repair: bool = False
+    leave_out: bool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
@@ -65,19 +76,35 @@ class Options:
             keys=frozenset(keys) if keys is not None else None,
             overwrite_existing=bool(params.get("overwrite_existing", True)),
             delete_extra=bool(params.get("delete_extra", False)),
-            skip_validation=bool(params.get("skip_validation", False)),
+            **{name: bool(params.get(name, False)) for name in SWITCHES},
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One workflow of the snapshot. ``action``: new, updated, unchanged or skipped (``overwrite_existing`` is off)."""
+    """One workflow of the snapshot.
+
+    ``action``: new, updated, unchanged, skipped (``overwrite_existing`` is off) or left_out (``why``). ``held`` says
+    why it is not published, though it was.
+    """
 
     key: str
     name: str
     action: str
     entry: Mapping[str, Any]
     current: Current | None
+    held: str = ""
+    why: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> Mapping[str, Any]:
+        """The entry as it is to be afterwards."""
+        # A draft stands beside what is published only; it stays in Git until then.
+        return {**self.entry, "active": False, "draft": None} if self.held else self.entry
+
+    @property
+    def label(self) -> str:
+        return self.name or self.key
 
     def to_dict(self) -> dict[str, Any]:
         """JSON for previews and reports."""
@@ -90,7 +117,7 @@ class Planned:
             "snapshot_workflow_id": self.entry.get("env_workflow_id"),
             "content_hash": self.entry.get("content_hash"),
             "current_hash": current.content_hash if current else None,
-            "active": bool(self.entry.get("active")),
+            "active": bool(self.wanted.get("active")),
             "current_active": current.active if current else None,
             "current_name": current.name if current else None,
             "archived": bool(self.entry.get("archived")),
@@ -98,12 +125,42 @@ class Planned:
             "has_draft": draft_in(self.entry) is not None,
             "current_has_draft": bool(current and current.draft_hash),
             "effects": self.effects,
+            "held": self.held,
+            "why": list(self.why),
         }
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is there already as it is wanted."""
+        there = self.current
+        return there is not None and _same(self.wanted, there)
+
+    @property
+    def only_content_differs(self) -> bool:
+        """Whether nothing would be done to it but to write its content."""
+        there = self.current
+        return there is not None and not effects_of({**self.wanted, "content_hash": there.content_hash}, there)
 
     @property
     def effects(self) -> list[str]:
         """What would happen to it, fact by fact, for a person."""
-        return effects_of(self.entry, self.current) if self.action in ("new", "updated") else []
+        if self.action not in ("new", "updated"):
+            return []
+        return [*effects_of(self.wanted, self.current), *([self.held] if self.held else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A credential to be made without its secret. ``known_by``: the id, or the name, that contents know it by.
+
+    ``keeps_id``: it gets the id that it had. ``also``: what else is known by its type and name alone, and means it.
+    """
+
+    type: str
+    name: str
+    known_by: str
+    keeps_id: bool
+    also: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -116,6 +173,7 @@ class Plan:
     problems: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     credentials: dict[tuple[str, str], CredentialRef] = field(default_factory=dict)
+    stubs: list[Lost] = field(default_factory=list)
     options: Options = field(default_factory=Options)
 
     def of(self, *actions: str) -> list[Planned]:
@@ -125,6 +183,15 @@ class Plan:
     @property
     def to_write(self) -> list[Planned]:
         return self.of("new", "updated")
+
+    @property
+    def held(self) -> dict[str, str]:
+        """By key, why a workflow that ran is brought back, or stays, unpublished."""
+        return {item.key: item.held for item in self.of("new", "updated", "unchanged") if item.held}
+
+    def change(self, key: str, **values: Any) -> None:
+        """Replace facts of one item."""
+        self.items = [replace(item, **values) if item.key == key else item for item in self.items]
 
     @property
     def to_delete(self) -> list[Current]:
@@ -137,6 +204,7 @@ class Plan:
             "updated_workflows": [i.to_dict() for i in self.of("updated")],
             "unchanged_workflows": [i.to_dict() for i in self.of("unchanged")],
             "skipped_workflows": [i.to_dict() for i in self.of("skipped")],
+            "left_out_workflows": [i.to_dict() for i in self.of("left_out")],
             "extra_workflows": [
                 {
                     "key": c.key,
@@ -150,6 +218,7 @@ class Plan:
         }
         return {
             **lists,
+            "stubs": [{"type": lost.type, "name": lost.name} for lost in self.stubs],
             "problems": self.problems,
             "warnings": self.warnings,
             "counts": {name.removesuffix("_workflows"): len(rows) for name, rows in lists.items()},
@@ -279,120 +348,3 @@ def _check_webhooks(plan: Plan, current: Mapping[str, Current]) -> None:
 
 def _in_snapshot(plan: Plan, key: str) -> bool:
     return any(item.key == key and item.entry.get("active") for item in plan.items)
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialBook:
-    """The credentials of the target. ``listed``: n8n itself gave the list, so what is not in it does not exist."""
-
-    ids: frozenset[tuple[str, str]]
-    by_name: Mapping[tuple[str, str], tuple[str, ...]]
-    listed: bool
-    mapped: Mapping[tuple[str, str], CredentialRef] = field(default_factory=dict)
-
-
-def check_references(
-    plan: Plan,
-    *,
-    load: Callable[[str], Mapping[str, Any]],
-    origin: Mapping[str, str],
-    present: Collection[str],
-    book: CredentialBook,
-    same_environment: bool,
-) -> None:
-    """Add to the plan what a workflow would call and not find; fill ``plan.credentials`` with what stands in.
-
-    ``origin`` maps ids in the contents to keys, ``present`` are the keys that live in the target now.
-    """
-    creating = {item.key for item in plan.of("new")}
-    going = {c.key for c in plan.to_delete}
-    for item in plan.to_write:
-        try:
-            content = load(item.key)
-        except LookupError:
-            message = f"The content of “{item.name or item.key}” cannot be read."
-            plan.problems.append({"code": "content_missing", "key": item.key, "message": message})
-            continue
-        for reference in references(content):
-            if reference.kind == "workflow":
-                _check_call(plan, item, reference, origin, present, creating, going)
-            elif reference.kind == "credential":
-                _check_credential(plan, item, reference, book, same_environment)
-            elif reference.kind == "data_table" and not same_environment:
-                _check_table(plan, item, reference, book)
-
-
-def _told(item: Planned, reference: Reference, code: str, message: str, **more: Any) -> dict[str, Any]:
-    return {
-        "code": code,
-        "key": item.key,
-        "workflow_name": item.name,
-        "node": reference.node,
-        "path": reference.path,
-        "value": reference.value,
-        "name": reference.name,
-        "message": message,
-        **more,
-    }
-
-
-def _check_call(
-    plan: Plan,
-    item: Planned,
-    reference: Reference,
-    origin: Mapping[str, str],
-    present: Collection[str],
-    creating: Collection[str],
-    going: Collection[str],
-) -> None:
-    key = origin.get(reference.value)
-    where = f"“{reference.node}” of “{item.name}”" if reference.node else f"a setting of “{item.name}”"
-    if key is None:
-        message = f"{where} calls a workflow that was missing already when the snapshot was taken."
-        plan.warnings.append(_told(item, reference, "workflow_was_missing", message))
-    elif key not in creating and (key not in present or key in going):
-        message = f"{where} calls “{key}”, which is not in the environment and is not being restored."
-        plan.problems.append(_told(item, reference, "workflow_missing", message, needs=key))
-
-
-def _check_table(plan: Plan, item: Planned, reference: Reference, book: CredentialBook) -> None:
-    """A data table of another environment: the one that is mapped, or the only one of the same name."""
-    by_id = (reference.credential_type, reference.value)
-    named = book.by_name.get((reference.credential_type, reference.name), ())
-    if by_id in book.mapped:
-        plan.credentials[by_id] = book.mapped[by_id]
-    elif len(named) == 1:
-        plan.credentials[by_id] = CredentialRef(id=named[0], name=reference.name)
-    elif reference.in_use:
-        label = reference.name or reference.value
-        message = f"“{reference.node}” of “{item.name}” uses the data table “{label}”, which is not known to be here."
-        plan.warnings.append(_told(item, reference, "data_table_missing", message))
-
-
-def _check_credential(
-    plan: Plan, item: Planned, reference: Reference, book: CredentialBook, same_environment: bool
-) -> None:
-    kind, by_id = reference.credential_type, (reference.credential_type, reference.value)
-    if not reference.in_use:
-        return
-    mapped = book.mapped.get(by_id) or book.mapped.get((kind, reference.name))
-    if mapped is not None:
-        plan.credentials[by_id] = mapped
-        return
-    if same_environment and by_id in book.ids:
-        return
-    named = book.by_name.get((kind, reference.name), ())
-    if len(named) == 1 and (book.listed or not same_environment):
-        plan.credentials[by_id] = CredentialRef(id=named[0], name=reference.name)
-        if same_environment:
-            message = f"The credential “{reference.name}” has another id now; the one of the same name is used."
-            plan.warnings.append(_told(item, reference, "credential_by_name", message, credential_type=kind))
-        return
-    if book.listed or not same_environment:
-        message = (
-            f"“{reference.node}” of “{item.name}” needs the credential “{reference.name}” ({kind}), which is missing."
-        )
-        plan.problems.append(_told(item, reference, "credential_missing", message, credential_type=kind))
-    else:
-        message = f"n8n does not say whether the credential “{reference.name}” ({kind}) is still there."
-        plan.warnings.append(_told(item, reference, "credential_unproven", message, credential_type=kind))

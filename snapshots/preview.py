@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
@@ -17,16 +19,44 @@ from workflows.models import CredentialMapping, Environment, KnownCredential, Ma
 from workflows.n8n.errors import N8nError
 from workflows.normalization import DATA_TABLE
 from workflows.references import CredentialRef
+from workflows.stubs import is_known, waiting_for_secrets
 
 from . import services
 from .errors import PreviewFailed, SnapshotUnreadable
 from .gathering import Gathered, gather
 from .manifest import key_map
 from .models import Snapshot
-from .planning import CredentialBook, Current, Options, Plan, check_facts, check_references, plan_restore
+from .needs import CredentialBook, Target, check_needs
+from .planning import Current, Options, Plan, check_facts, plan_restore
 
 if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """What an instance says of itself. ``listed``: its own list of credentials, where it has one (id, name, type).
+
+    ``offers`` are its capabilities.
+    """
+
+    listed: list[dict[str, str]] | None
+    offers: dict[str, bool]
+    checks_structure: bool = False
+
+    @classmethod
+    def ask(cls, client: N8nClient) -> Instance:
+        spec = client.spec()
+        return cls(_credentials_listed(client), offered(client), surroundings.checks_structure(spec))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
+
+
+def lacking_types(client: N8nClient, kinds: Collection[str]) -> list[str]:
+    """Those of some types of credential that an instance does not have."""
+    return [kind for kind in kinds if not is_known(client, kind)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +75,11 @@ def preview(
     keys: Collection[str] | None = None,
     overwrite_existing: bool = True,
     delete_extra: bool = False,
+    stubs: bool = False,
+    repair: bool = False,
+    leave_out: bool = False,
 ) -> Plan:
-    """Look at the environment now and compare. Call outside any scope.
+    """Look at the environment now and compare; the choices are those of ``Options``. Call outside any scope.
 
     Raises ``NotFound``, ``PreviewFailed`` (REST_001) where the environment cannot be read and ``SnapshotUnreadable``.
     """
@@ -56,13 +89,18 @@ def preview(
         keys=frozenset(keys) if keys is not None else None,
         overwrite_existing=overwrite_existing,
         delete_extra=delete_extra,
+        stubs=stubs,
+        repair=repair,
+        leave_out=leave_out,
     )
     try:
         with client_for(environment) as client:
             current = look(environment, client)
-            offers = offered(client)
-            listed = credentials_listed(client)
-            return plan_against(environment, snapshot, current, options, listed=listed, offers=offers)
+
+            def lacks(kinds: Collection[str]) -> list[str]:
+                return lacking_types(client, kinds)
+
+            return plan_against(environment, snapshot, current, options, instance=Instance.ask(client), lacks=lacks)
     except N8nError as error:
         raise PreviewFailed(
             f"{environment.name} could not be read: {error.message}",
@@ -111,22 +149,23 @@ def plan_against(
     current: Mapping[str, Current],
     options: Options,
     *,
-    listed: list[dict[str, Any]] | None,
-    offers: Mapping[str, bool],
+    instance: Instance,
+    lacks: Callable[[Collection[str]], Collection[str]],
 ) -> Plan:
-    """The plan, with everything that would dangle. ``listed`` is n8n's own list of credentials, where it has one;
-    ``offers`` are the capabilities of the instance."""
+    """The plan, with everything that would dangle. ``lacks`` names types of credential that the instance has not."""
     with tenant_scope(environment.tenant_id):
         known = _map(environment)
-        book = credential_book(environment, snapshot, listed)
+        book = credential_book(environment, snapshot, instance.listed)
     entries = services.entries_of(snapshot)
     plan = plan_restore(entries=entries, current=current, options=options, ignored=known.ignored)
-    check_facts(plan, offers)
+    check_facts(plan, instance.offers)
     chosen = {item.key for item in plan.to_write}
     contents: dict[str, bytes] = {}
+    drafts: dict[str, bytes] = {}
     if chosen:
         try:
             contents = {entry["key"]: data for entry, data in services.load_bytes(snapshot, chosen)}
+            drafts = services.load_drafts(snapshot, chosen)
         except SnapshotUnreadable as error:
             plan.problems.append({"code": error.code, "key": error.details.get("key", ""), "message": error.message})
 
@@ -136,14 +175,17 @@ def plan_against(
         except ContentError as error:
             raise LookupError(key) from error
 
-    check_references(
-        plan,
-        load=load,
+    target = Target(
         origin={**known.keys, **key_map(entries, services.references_of(snapshot))},
         present=current.keys(),
         book=book,
         same_environment=snapshot.environment_id == environment.pk,
+        checks_structure=instance.checks_structure,
+        creates_credentials=bool(instance.offers.get("create_credential")),
+        chooses_ids=bool(instance.offers.get("choose_credential_id")),
+        lacks=lacks,
     )
+    check_needs(plan, load=load, load_draft=lambda key: parse(drafts[key]) if key in drafts else None, to=target)
     return plan
 
 
@@ -152,7 +194,7 @@ def offered(client: N8nClient) -> dict[str, bool]:
     return client.spec().capabilities() | {"move_to_folder": client.has_folders()}
 
 
-def credentials_listed(client: N8nClient) -> list[dict[str, Any]] | None:
+def _credentials_listed(client: N8nClient) -> list[dict[str, Any]] | None:
     """n8n's list of credentials, or None where this version (or key) does not give it."""
     try:
         return client.list_credentials()
@@ -161,7 +203,7 @@ def credentials_listed(client: N8nClient) -> list[dict[str, Any]] | None:
 
 
 def credential_book(
-    environment: Environment, snapshot: Snapshot, listed: list[dict[str, Any]] | None
+    environment: Environment, snapshot: Snapshot, listed: list[dict[str, str]] | None
 ) -> CredentialBook:
     """The credentials that a restore may point to. Needs the tenant's scope."""
     rows: list[tuple[str, str, str]]
@@ -192,6 +234,7 @@ def credential_book(
         by_name=by_name,
         listed=listed is not None,
         mapped=mapped,
+        unready=frozenset((stub.type, stub.id) for stub in waiting_for_secrets(environment)),
     )
 
 

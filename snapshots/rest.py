@@ -43,13 +43,20 @@ class SnapshotIn(Schema):
 
 
 class RestoreIn(Schema):
-    """A restore. ``workflow_keys`` limits it to some workflows; ``delete_extra`` removes what the snapshot lacks."""
+    """A restore. ``workflow_keys`` limits it to some workflows; ``delete_extra`` removes what the snapshot lacks.
+
+    ``stubs`` makes missing credentials without their secrets, ``repair`` takes away what n8n refuses and nothing needs,
+    ``leave_out`` restores the rest where something cannot be restored, and names it.
+    """
 
     snapshot_id: uuid.UUID
     dry_run: bool = False
     overwrite_existing: bool = True
     skip_validation: bool = False
     delete_extra: bool = False
+    stubs: bool = False
+    repair: bool = False
+    leave_out: bool = False
     workflow_keys: list[str] | None = None
 
 
@@ -129,6 +136,9 @@ def preview_restore(
     snapshot_id: uuid.UUID,
     overwrite_existing: bool = True,
     delete_extra: bool = False,
+    stubs: bool = False,
+    repair: bool = False,
+    leave_out: bool = False,
 ) -> dict[str, Any]:
     visit = visit_for_object(request, Environment, environment_id)
     plan = preview(
@@ -137,6 +147,9 @@ def preview_restore(
         snapshot_id=snapshot_id,
         overwrite_existing=overwrite_existing,
         delete_extra=delete_extra,
+        stubs=stubs,
+        repair=repair,
+        leave_out=leave_out,
     )
     told = {"environment_id": str(environment_id), "snapshot_id": str(snapshot_id), **plan.to_dict()}
     return {"preview": told}
@@ -157,6 +170,9 @@ def execute_restore(
         overwrite_existing=payload.overwrite_existing,
         skip_validation=payload.skip_validation,
         delete_extra=payload.delete_extra,
+        stubs=payload.stubs,
+        repair=payload.repair,
+        leave_out=payload.leave_out,
         requested_by=caller(request),
     )
     operation = wait_for(operation, wait) if wait > 0 else operation

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from operations.engine import Run
-from tenants.scope import assert_no_scope
+from operations.models import OperationStep
+from tenants.scope import assert_no_scope, tenant_scope
 from workflows import identity
 from workflows.content import Fingerprint, dump, fingerprint, parse
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.references import CredentialRef, references, rewrite
+from workflows.structure import repaired
 from workflows.writes import (
     Archived,
     EditedMeanwhile,
@@ -112,6 +114,9 @@ def restore_into(
     drafts: Mapping[str, Mapping[str, Any]] | None = None,
     keep_published: Collection[str] = (),
     release: Release = Release(),  # noqa: B008 - frozen
+    held: Collection[str] = (),
+    may_rest: Collection[str] = (),
+    repair: bool = False,
     tolerant: bool = False,
     concurrency: int = 8,
     client: N8nClient | None = None,
@@ -128,7 +133,9 @@ def restore_into(
     ``expected`` says, by key, what may be overwritten: a content hash, several, or None for whatever is there. Keys
     that are not in it are overwritten whatever is there; without ``expected`` all are. What is already as wanted is
     left alone. ``delete`` (key → n8n id) removes workflows, under the same rule. ``origin`` maps ids inside the
-    contents to keys (by default: the snapshot's own, else the environment's). With ``tolerant`` a failure is reported
+    contents to keys (by default: the snapshot's own, else the environment's). Those in ``held`` are not published,
+    those in ``may_rest`` only if n8n agrees. With ``repair`` what n8n refuses and nothing needs is taken away
+    (``workflows.structure``). With ``tolerant`` a failure is reported
     in the result and the others go on; otherwise the first one is raised.
 
     Steps are named ``<prefix>:…``; safe to begin again. Call outside any scope. Raises what ``writes.perform`` raises
@@ -156,10 +163,20 @@ def restore_into(
     ids = {**(origins if is_home else {}), **former, **keys_here}
     resolver = Resolver(ids)
     making = _Making(
-        creating, origins, targets, ids, credentials or {}, expected, expected_drafts or {}, release, is_home
+        creating,
+        origins,
+        targets,
+        ids,
+        credentials or {},
+        expected,
+        expected_drafts or {},
+        release,
+        is_home,
+        repair,
     )
     items = [making.item(w, places.get(w.key)) for w in wanted]
     report.wanted = {item.key: item.wanted_hash for item in items}
+    items = [_unpublished(i) if i.key in held else replace(i, may_rest=i.key in may_rest) for i in items]
     items += _deletions(delete or {}, expected, expected_drafts or {}, {w.key: w.name for w in wanted})
 
     def remember(made: Mapping[str, str]) -> None:
@@ -246,6 +263,10 @@ def _wanted(
     ]
 
 
+def _unpublished(item: WriteItem) -> WriteItem:
+    return replace(item, active=False, draft=None, wanted_draft_hash=None)
+
+
 def _places(environment: Environment) -> dict[str, _Place]:
     live = {str(s) for s in identity.LIVE}
     rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk).values_list(
@@ -275,6 +296,7 @@ class _Making:
     release: Release
     is_home: bool
     """Whether the contents are of this very environment: the folders of another one are not here."""
+    repair: bool
 
     def item(self, wanted: _Wanted, place: _Place | None) -> WriteItem:
         load = self._loader(wanted.data)
@@ -311,21 +333,26 @@ class _Making:
         )
 
     def _loader(self, data: bytes) -> Callable[[], dict[str, Any]]:
-        content = parse(data)
+        content = self._parsed(data)
         moves = _moves(content, self.origins, self.targets)
         stand_ins = {
-            (r.credential_type, r.value): self.credentials[r.credential_type, r.value]
+            known_by: self.credentials[known_by]
             for r in references(content)
-            if r.kind in ("credential", "data_table") and (r.credential_type, r.value) in self.credentials
+            # Old ones are known by their name alone.
+            if r.kind in ("credential", "data_table")
+            and (known_by := (r.credential_type, r.value or r.name)) in self.credentials
         }
 
         def load() -> dict[str, Any]:
-            found = parse(data)
+            found = self._parsed(data)
             if not moves and not stand_ins:
                 return found
             return rewrite(found, workflow_ids=moves, credentials=stand_ins).content
 
         return load
+
+    def _parsed(self, data: bytes) -> dict[str, Any]:
+        return repaired(parse(data)) if self.repair else parse(data)
 
     def _hash(self, mark: Fingerprint) -> str:
         waiting = {pending(key): key for key in self.creating if pending(key) in mark.workflow_refs}
@@ -409,10 +436,11 @@ def put_back(
             created.setdefault(key, str(details["env_workflow_id"]))
     rewired = rewired_by(run, forward_prefix)
     wanted = {key for key in {*keys, *rewired} if key in entries and key not in created}
+    intended = _intended(run, forward_prefix)
     expected: dict[str, Collection[str]] = {}
     for key in {*wanted, *created}:
         hashes = written.get(key) or ()
-        allowed = {hashes} if isinstance(hashes, str) else set(hashes)
+        allowed = ({hashes} if isinstance(hashes, str) else set(hashes)) | intended.get(key, set())
         if key in entries:
             allowed.add(str(entries[key].get("content_hash") or ""))
         expected[key] = allowed | halves.get(key, set())
@@ -427,10 +455,21 @@ def put_back(
             snapshot=before,
             keys=wanted | recreated,
             expected=expected,
-            expected_drafts=_known_drafts(run, forward_prefix, entries),
+            expected_drafts=_known_drafts(run, forward_prefix, entries, intended),
             delete=delete,
             tolerant=tolerant,
         )
+
+
+def _intended(run: Run, forward_prefix: str) -> dict[str, set[str]]:
+    """By key, the hashes that our own writes were about to bring: mended, or with another credential, as on record."""
+    begun = OperationStep.objects.filter(operation_id=run.operation.pk, name__startswith=f"{forward_prefix}:")
+    found: dict[str, set[str]] = {}
+    with tenant_scope(run.tenant_id):
+        for intent in begun.values_list("intent", flat=True):
+            if isinstance(intent, dict) and intent.get("key") and intent.get("wanted_hash"):
+                found.setdefault(str(intent["key"]), set()).add(str(intent["wanted_hash"]))
+    return found
 
 
 _REFUSED_UNTOUCHED = frozenset({EditedMeanwhile.code, Archived.code})
@@ -438,7 +477,7 @@ _REFUSED_UNTOUCHED = frozenset({EditedMeanwhile.code, Archived.code})
 
 
 def _known_drafts(
-    run: Run, forward_prefix: str, entries: Mapping[str, Mapping[str, Any]]
+    run: Run, forward_prefix: str, entries: Mapping[str, Mapping[str, Any]], intended: Mapping[str, set[str]]
 ) -> dict[str, Collection[str | None]]:
     """By key, the drafts that were there before or that our own finished writes have left; any, where one broke off."""
     start, done = f"{forward_prefix}:write:", run.done_steps()
@@ -447,7 +486,8 @@ def _known_drafts(
     for key, entry in entries.items():
         result = done[f"{start}{key}"].result if f"{start}{key}" in done else None
         if isinstance(result, dict):
-            ours = {result.get("draft_hash") or None, result.get("leaves_draft") or None}
+            # What was about to be published may be the draft, where its own version could not be published.
+            ours = {result.get("draft_hash") or None, result.get("leaves_draft") or None, *intended.get(key, ())}
             known[key] = {None, _draft_hash(entry), *(ours if result.get("staged") else ())}
         elif not run.was_begun(f"{start}{key}") or (faults.get(key) or {}).get("code") in _REFUSED_UNTOUCHED:
             known[key] = {None, _draft_hash(entry)}

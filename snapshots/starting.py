@@ -29,11 +29,15 @@ def start_restore(
     overwrite_existing: bool = True,
     delete_extra: bool = False,
     skip_validation: bool = False,
+    stubs: bool = False,
+    repair: bool = False,
+    leave_out: bool = False,
     idempotency_key: str | None = None,
 ) -> Operation:
     """Start a restore of a snapshot (all of it, or ``keys``) into an environment.
 
-    A dry run holds no lock. Raises ``NotFound`` and ``EnvironmentLocked`` (with the job that holds the environment).
+    The choices are those of ``planning.Options``. A dry run holds no lock. Raises ``NotFound`` and
+    ``EnvironmentLocked`` (with the job that holds the environment).
     """
     environment = environment_by_id(tenant_id, environment_id)
     snapshot = services.snapshot_by_id(tenant_id, snapshot_id)
@@ -46,6 +50,9 @@ def start_restore(
         "overwrite_existing": overwrite_existing,
         "delete_extra": delete_extra,
         "skip_validation": skip_validation,
+        "stubs": stubs,
+        "repair": repair,
+        "leave_out": leave_out,
     }
     what = "everything" if chosen is None else f"{len(chosen)} workflow{'' if len(chosen) == 1 else 's'}"
     verb = "Try out the restore of" if dry_run else "Restore"

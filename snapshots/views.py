@@ -22,6 +22,7 @@ from tenants.scope import tenant_scope
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
 from workflows.presenters import diff_context
+from workflows.stubs import secret_entered, waiting_for_secrets
 
 from . import pushing, selectors, services
 from .canonical import canonical_blobs, canonical_content, canonical_references
@@ -286,13 +287,15 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     environment = found.environment
     require_operate(visit, environment)
     posted = request.method == "POST"
+    if posted and request.POST.get("entered"):
+        return _secret_entered(request, visit, found)
     form = RestoreForm(request.POST if posted else (request.GET if request.GET.get("asked") else None))
     valid = form.is_valid() if form.is_bound else False
     options = form.cleaned_data if valid else {"overwrite_existing": True, "delete_extra": False}
     ticked = request.POST.getlist("selected") if posted else []
     only_ticked = request.POST.get("choice") == "selected"
     refused: OpsError | None = None
-    if posted and valid:
+    if posted and valid and "look" not in request.POST:
         try:
             if environment.is_production and request.POST.get("typed", "").strip() != environment.name:
                 raise NotConfirmed
@@ -323,9 +326,14 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
             snapshot_id=found.pk,
             overwrite_existing=bool(options["overwrite_existing"]),
             delete_extra=bool(options["delete_extra"]),
+            stubs=bool(options.get("stubs")),
+            repair=bool(options.get("repair")),
+            leave_out=bool(options.get("leave_out")),
         ).to_dict()
     except PreviewFailed as error:
         failure = error
+    with tenant_scope(visit.tenant.pk):
+        waiting = waiting_for_secrets(environment)
     context = {
         "snapshot": found,
         "environment": environment,
@@ -335,6 +343,8 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "refused": refused,
         "changes": [*plan["new_workflows"], *plan["updated_workflows"]] if plan else [],
         "extra": plan["extra_workflows"][:LISTED] if plan else [],
+        "left_out": plan["left_out_workflows"][:LISTED] if plan else [],
+        "waiting": waiting,
         "problems": plan["problems"][:LISTED] if plan else [],
         "warnings": plan["warnings"][:LISTED] if plan else [],
         "chosen": set(ticked),
@@ -342,3 +352,12 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "nav_section": "snapshots",
     }
     return render(request, "snapshots/restore.html", context, status=refused.status if refused else 200)
+
+
+def _secret_entered(request: HttpRequest, visit: Visit, found: Snapshot) -> HttpResponse:
+    """A person has given a stub its secret in n8n: what waits for it is published by the next restore."""
+    with tenant_scope(visit.tenant.pk):
+        count = secret_entered(environment=found.environment, credential_id=request.POST["entered"][:64])
+    if count:
+        messages.success(request, "Noted. Restore once more: what waited for it is published then.")
+    return redirect("snapshot-restore", tenant_slug=visit.tenant.slug, pk=found.pk)

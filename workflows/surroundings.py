@@ -23,7 +23,7 @@ from .n8n.scopes import read_scopes
 if TYPE_CHECKING:
     from .models import Environment
     from .n8n import N8nClient
-    from .n8n.spec import Capability
+    from .n8n.spec import Capabilities, Capability
 
 _Read = TypeVar("_Read")
 
@@ -128,11 +128,18 @@ def read_surroundings(client: N8nClient) -> Surroundings:
         scopes=ask("scopes", "discover", lambda: read_scopes(client)),
         lists_credentials=spec.can("list_credentials"),
         creates_credentials=spec.can("create_credential"),
-        # The structure check came before node groups, and every n8n that takes these has it.
-        checks_structure="nodeGroups" in spec.update_keys,
+        checks_structure=checks_structure(spec),
         why=why,
         read_at=clock.now(),
     )
+
+
+def checks_structure(spec: Capabilities) -> bool:
+    """Whether an instance refuses content that does not fit together.
+
+    The structure check came before node groups, and every n8n that takes these has it.
+    """
+    return "nodeGroups" in spec.update_keys
 
 
 def _tables(client: N8nClient) -> tuple[DataTable, ...]:

@@ -19,7 +19,7 @@ from promotions.errors import NotOffered, SecretsLacking
 from promotions.mapping import map_workflow
 from promotions.models import Promotion, PromotionStatus
 from promotions.permissions import require_prepare
-from promotions.preparing import offers_of, placeholder
+from promotions.preparing import offers_of
 from promotions.sides import Facts, Place, Side, load_facts
 from promotions.tests.world import World, calls, flow, node, uses
 from tenants.pages import open_visit
@@ -28,6 +28,7 @@ from workflows import identity
 from workflows.credentials import save_mapping
 from workflows.models import Environment, EnvironmentSurroundings, KnownCredential
 from workflows.permissions import OPERATE_ENVIRONMENT, set_environment_grants
+from workflows.stubs import placeholder
 from workflows.surroundings import Column, DataTable, Package, Surroundings, Variable
 
 

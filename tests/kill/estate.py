@@ -17,26 +17,35 @@ def changed(number: int) -> str:
     return f"Changed {number:02d}"
 
 
+def says(text: str) -> dict[str, Any]:
+    """What a Set node puts out."""
+    return {"values": {"string": [{"name": "says", "value": text}]}}
+
+
 def seed_source(source: SandboxInstance) -> None:
     """Staging as it is to become."""
     helper = source.seed([flow("New helper")])[0]["id"]
     ping = source.seed([flow("New ping")])[0]["id"]
     pong = source.seed([flow("New pong", calls("Call ping", ping))])[0]["id"]
-    source.edit(ping, nodes=flow("New ping", calls("Call pong", pong))["nodes"])
+    closed = flow("New ping", calls("Call pong", pong))
+    source.edit(ping, nodes=closed["nodes"], connections=closed["connections"])
     source.seed([flow("New caller", calls("Call helper", helper))])
     source.seed([flow(f"New plain {n}", node(f"Plain {n}"), active=n <= 2) for n in range(1, 5)])
     source.seed(
-        [flow(changed(n), node("Set", parameters={"value": "new"}), active=_active_in_source(n)) for n in range(1, 13)]
+        [flow(changed(n), node("Set", parameters=says("new")), active=_active_in_source(n)) for n in range(1, 13)]
     )
 
 
 def seed_target(target: SandboxInstance) -> dict[str, str]:
-    """Production as it is: the twelve as they were, and three that nobody promotes. Ids by name."""
-    old = [
-        flow(changed(n), node("Set", parameters={"value": "old"}), active=_active_in_target(n)) for n in range(1, 13)
-    ]
+    """Production as it is. Ids by name."""
+    return {made["name"]: made["id"] for made in target.seed(old_workflows())}
+
+
+def old_workflows() -> list[dict[str, Any]]:
+    """What production holds: the twelve as they were, and three that nobody promotes."""
+    old = [flow(changed(n), node("Set", parameters=says("old")), active=_active_in_target(n)) for n in range(1, 13)]
     others: list[dict[str, Any]] = [flow("Other 1", active=True), flow("Other 2"), flow("Other 3", active=True)]
-    return {made["name"]: made["id"] for made in target.seed([*old, *others])}
+    return [*old, *others]
 
 
 def _active_in_source(number: int) -> bool:

@@ -134,9 +134,9 @@ class Site:
         live = raw.get("activeVersion")
         return _out(raw["nodes"]), _out(live["nodes"]) if live and raw["active"] else None
 
-    def call(self, path: str) -> tuple[int, Any]:
+    def call(self, path: str, **body: Any) -> tuple[int, Any]:
         """A production call, as a customer's system makes it."""
-        answer = httpx.post(f"{self.instance.base_url}/webhook/{path}", json={}, timeout=60)
+        answer = httpx.post(f"{self.instance.base_url}/webhook/{path}", json=body, timeout=60)
         try:
             return answer.status_code, answer.json()
         except json.JSONDecodeError:

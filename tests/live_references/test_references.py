@@ -14,13 +14,13 @@ from operations.models import Operation
 from opsconsole.core import crypto
 from promotions import services
 from promotions.errors import SecretsLacking
-from promotions.preparing import secret_entered
 from sandbox.live import NEWEST, LiveInstance, LiveN8n, install_folder, installed, make_api_key
 from snapshots.services import start_capture
 from tenants.scope import tenant_scope
 from workflows.gateway import address_policy
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n import check_connection
+from workflows.stubs import secret_entered
 from workflows.surroundings import stored
 
 pytestmark = [pytest.mark.live_n8n, pytest.mark.timeout(600)]

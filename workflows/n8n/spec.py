@@ -29,6 +29,7 @@ Capability = Literal[
     "version",
     "list_credentials",
     "create_credential",
+    "choose_credential_id",
     "test_credential",
     "data_tables",
     "folders",
@@ -65,8 +66,8 @@ _CALLS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "retry_execution": (("post", "/executions/{}/retry"),),
     "audit": (("post", "/audit"),),
 }
-"""The spellings of each call; any one of them will do. `stage`, `activate_version` and `move_to_folder` are read
-off parameters and bodies."""
+"""The spellings of each call; any one of them will do. `stage`, `activate_version`, `move_to_folder` and
+the choice of an id for a credential are read off parameters and bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Capabilities:
     known: bool = False
     saves_drafts: bool = False
     activates_versions: bool = False
+    chooses_credential_ids: bool = False
 
     def has(self, method: str, path: str) -> bool:
         """Whether the instance offers the call, however it names its path parameters.
@@ -101,6 +103,8 @@ class Capabilities:
             return self.saves_drafts and self.can("publish")
         if capability == "move_to_folder":
             return "parentFolderId" in self.update_keys
+        if capability == "choose_credential_id":
+            return self.chooses_credential_ids
         if capability == "activate_version":
             return self.activates_versions or self.can("publish")
         if not self.known:
@@ -155,6 +159,8 @@ class Capabilities:
             known=True,
             saves_drafts="publishIfActive" in reader.parameters(putting),
             activates_versions="versionId" in reader.body(activating),
+            chooses_credential_ids="id"
+            in reader.writable(reader.body(by_spelling.get("/credentials", {}).get("post"))),
         )
 
 

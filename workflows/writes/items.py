@@ -44,7 +44,7 @@ class WriteItem:
     ``live_version_id`` names a version of n8n's own history that is expected to hold the content.
 
     ``action`` is ``create``, ``update`` or ``delete``; an update of a workflow that is gone creates it anew
-    unless ``create_if_missing`` is off.
+    unless ``create_if_missing`` is off. ``may_rest``: it stays unpublished where n8n refuses to publish it.
     """
 
     key: str
@@ -68,6 +68,7 @@ class WriteItem:
     release: Release = Release()
     needs: frozenset[str] | None = None
     create_if_missing: bool = True
+    may_rest: bool = False
 
     def load(self) -> Mapping[str, Any]:
         """The content, read if need be."""

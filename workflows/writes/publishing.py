@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import Looked
-from workflows.n8n.errors import N8nError
+from workflows.n8n.errors import N8nError, Rejected
 from workflows.references import webhook_address
 
 from .errors import EditedMeanwhile, NotActivated
@@ -42,6 +43,7 @@ class Publisher:
         self.client, self.item, self.written, self.resolver = client, item, written, resolver
         self.id = written.env_workflow_id
         self._sleep = sleep
+        self._refused = ""
 
     def act(self) -> dict[str, Any]:
         if self.written.staged and not self.item.live_version_id:
@@ -52,6 +54,8 @@ class Publisher:
         elif not self._is_live(now := self._read()):
             self._publish(now)
             now = self._settled_down()
+        if self._refused:
+            return self._rests(now).to_dict()
         if not self._is_live(now):
             raise NotActivated(
                 f"n8n says that “{self.item.name}” was published, but it is not.",
@@ -119,11 +123,20 @@ class Publisher:
         except N8nError as error:
             if getattr(error, "ambiguous", False):
                 raise
-            if not self._is_live(self._read()):
+            if isinstance(error, Rejected) and self.item.may_rest and not self._read().published:
+                self._refused = error.message
+            elif not self._is_live(self._read()):
                 raise NotActivated(
                     f"“{self.item.name}” could not be published: {error.message}",
                     details={"key": self.item.key, "env_workflow_id": self.id, "cause": error.to_dict()},
                 ) from error
+
+    def _rests(self, there: There) -> Written:
+        """It stays as it was created: there, whole, and unpublished."""
+        left = [{"path": "published", "reason": self._refused}]
+        if self.item.wanted_draft_hash:
+            left.append({"path": "draft", "reason": "It stands beside what is published, and nothing is."})
+        return replace(self._done(there), active=False, listening={}, left=left)
 
     def _name_and_settings(self) -> None:
         """They have no versions: what was held back while the new version waited is written right after it."""

@@ -1,0 +1,123 @@
+"""Stubs of credentials: the right type and name, and no secret, which a person enters in n8n."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from operations.effects import Effect, Looked
+from operations.engine import Run
+from opsconsole.core import clock
+
+from .models import Environment, KnownCredential
+from .n8n import N8nClient
+from .n8n.errors import RemoteNotFound
+from .writes.effects import to_n8n
+
+_EMPTY: Mapping[str, Any] = {"number": 0, "integer": 0, "boolean": False}
+
+
+class Stub(msgspec.Struct, frozen=True):
+    """A credential that was made and waits for its secret; ``url`` is where n8n asks for it."""
+
+    id: str
+    name: str
+    type: str
+    url: str
+
+    @classmethod
+    def at(cls, environment: Environment, kind: str, name: str, ident: str) -> Stub:
+        """The stub with this id in an environment."""
+        return cls(ident, name, kind, f"{environment.base_url}/home/credentials/{ident}")
+
+
+def make_stub(run: Run, client: N8nClient, environment: Environment, *, kind: str, name: str, ident: str = "") -> Stub:
+    """Make it once, however often the job is begun again, and take down that its secret is missing.
+
+    ``ident`` is the id that it is to have, where the instance lets it be chosen; else n8n gives one.
+    """
+
+    def act() -> dict[str, Any]:
+        body = {"name": name, "type": kind, "data": placeholder(client.call("GET", _schema(kind)).json())}
+        body |= {"id": ident} if ident else {}
+        raw = client.call("POST", "/credentials", body=body).json()
+        return _told(Stub.at(environment, kind, name, str(raw["id"])))
+
+    def look(_intent: dict[str, Any]) -> Looked:
+        if not client.spec().can("list_credentials"):
+            return Looked.unknown(message="This n8n does not list credentials; look whether the stub is there.")
+        listed = client.list_credentials() or []
+        wanted = {"type": kind, **({"id": ident} if ident else {"name": name})}
+        found = next((c for c in listed if wanted.items() <= c.items()), None)
+        return Looked.done(_told(Stub.at(environment, kind, name, found["id"]))) if found else Looked.not_done()
+
+    title = f"Create the credential “{name}” without its secret"
+    said = to_n8n(environment, "", title, method="POST", path="/credentials")
+    effect = Effect(f"stub:{kind}:{ident or name}"[:200], title, {"path": "/credentials"}, act, look, said)
+    made = msgspec.convert(run.effect(effect), Stub)
+    with run.fenced():
+        KnownCredential.objects.update_or_create(
+            tenant_id=environment.tenant_id,
+            environment_id=environment.pk,
+            credential_type=kind,
+            credential_id=made.id,
+            defaults={
+                "name": name,
+                "source": "listed",
+                "is_gone": False,
+                "needs_secret": True,
+                "last_seen_at": clock.now(),
+            },
+        )
+    return made
+
+
+def _told(stub: Stub) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(stub)
+    return found
+
+
+def _schema(kind: str) -> str:
+    return f"/credentials/schema/{quote(kind, safe='')}"
+
+
+def can_have(ident: str) -> bool:
+    """Whether n8n takes this as the id of a credential."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,16}", ident) is not None
+
+
+def is_known(client: N8nClient, kind: str) -> bool:
+    """Whether this n8n has such a type of credential."""
+    try:
+        client.call("GET", _schema(kind))
+    except RemoteNotFound:
+        return False
+    return True
+
+
+def placeholder(schema: Any) -> dict[str, Any]:
+    """The least data with which n8n takes a credential of this type: every required field, empty."""
+    properties = schema.get("properties") or {} if isinstance(schema, dict) else {}
+    found = {}
+    for name in schema.get("required") or () if isinstance(schema, dict) else ():
+        told = properties.get(name) or {}
+        found[name] = told["enum"][0] if told.get("enum") else _EMPTY.get(str(told.get("type")), "")
+    return found
+
+
+def waiting_for_secrets(environment: Environment) -> list[Stub]:
+    """The stubs of an environment whose secrets nobody has entered. Needs the tenant's scope."""
+    rows = KnownCredential.objects.filter(environment_id=environment.pk, needs_secret=True, is_gone=False)
+    ordered = rows.order_by("name", "credential_type")[:500].values_list("credential_type", "name", "credential_id")
+    return [Stub.at(environment, kind, name, ident) for kind, name, ident in ordered]
+
+
+def secret_entered(*, environment: Environment, credential_id: str) -> int:
+    """A person says that the secret of a stub is entered in n8n. Needs the tenant's scope; how many rows it was."""
+    return KnownCredential.objects.filter(
+        environment_id=environment.pk, credential_id=credential_id, needs_secret=True
+    ).update(needs_secret=False)
