@@ -161,6 +161,9 @@ class WorkflowEnvMap(TenantModel):
     git_facts = models.JSONField(null=True, blank=True)
     env_facts = models.JSONField(null=True, blank=True)
     live_version = models.JSONField(null=True, blank=True, help_text="Which version runs, and whose it is.")
+    draft_version = models.JSONField(
+        null=True, blank=True, help_text="Which version the draft is, and whose, where n8n told it."
+    )
     comparable_hash = models.CharField(
         max_length=64, null=True, blank=True, help_text="Of what was seen, credentials by type only."
     )
@@ -210,6 +213,13 @@ class WorkflowEnvMap(TenantModel):
     def has_draft(self) -> bool:
         """Whether the editor holds something else than what runs."""
         return bool(self.env_draft_hash)
+
+    @property
+    def draft_authors(self) -> str:
+        """Who saved the draft, by n8n's word; '' where there is none or nobody was told."""
+        told = self.draft_version or {}
+        is_of_this = self.has_draft and told.get("version_id") == self.env_version_id
+        return str(told.get("authors") or "") if is_of_this else ""
 
     @property
     def is_archived(self) -> bool:
@@ -452,6 +462,10 @@ class WatchState(models.TextChoices):
     SUPERSEDED = "superseded", "No longer watched"
 
 
+#: What is still looked at: it may be proven late, or be mended in n8n.
+UNSETTLED = (WatchState.WATCHED, WatchState.BAD, WatchState.GIVEN_UP)
+
+
 class Telling(models.TextChoices):
     """Whether people have been told that a starter turned out bad."""
 
@@ -513,7 +527,11 @@ class StarterWatch(TenantModel):
                 fields=["tenant", "environment", "env_workflow_id", "-since"], name="starter_watches_workflow"
             ),
             models.Index(fields=["tenant", "operation_id"], name="starter_watches_operation"),
-            models.Index(fields=["next_look_at"], condition=Q(state="watched"), name="starter_watches_due"),
+            models.Index(
+                fields=["next_look_at"],
+                condition=Q(state__in=["watched", "bad", "given_up"]),
+                name="starter_watches_due",
+            ),
             models.Index(
                 fields=["tell_at"], condition=Q(telling__in=["waiting", "sending"]), name="starter_watches_telling"
             ),

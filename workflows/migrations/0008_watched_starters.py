@@ -124,7 +124,9 @@ class Migration(migrations.Migration):
                     ),
                     models.Index(fields=["tenant", "operation_id"], name="starter_watches_operation"),
                     models.Index(
-                        condition=models.Q(("state", "watched")), fields=["next_look_at"], name="starter_watches_due"
+                        condition=models.Q(("state__in", ["watched", "bad", "given_up"])),
+                        fields=["next_look_at"],
+                        name="starter_watches_due",
                     ),
                     models.Index(
                         condition=models.Q(("telling__in", ["waiting", "sending"])),

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
+from django.db.models import Value
+from django.db.models.functions import Concat, Left, Trim
 
 from opsconsole.core import clock
-from workflows.models import Environment, StarterKind, StarterWatch, WatchState
+from workflows.models import UNSETTLED, Environment, StarterKind, StarterWatch, WatchState
 
 from .starters import Starter, starters_of
 
@@ -91,16 +92,15 @@ def note(run: Run, environment: Environment, published: Iterable[WriteItem], res
 def _supersede(operation_id: uuid.UUID, environment_id: uuid.UUID, written: Mapping[str, str], now: datetime) -> None:
     """Whatever stood there before has been written over, switched off or deleted."""
     standing = StarterWatch.objects.filter(
-        environment_id=environment_id, env_workflow_id__in=written, state=WatchState.WATCHED
+        environment_id=environment_id, env_workflow_id__in=written, state__in=UNSETTLED
     )
     ours = [
         pk
         for pk, of, ident, version in standing.values_list("pk", "operation_id", "env_workflow_id", "version_id")
         if (of, version) == (operation_id, written[ident])  # noted by an earlier attempt
     ]
-    standing.exclude(Q(pk__in=ours)).update(
-        state=WatchState.SUPERSEDED, note="The console has written the workflow again since.", settled_at=now
-    )
+    note = Left(Trim(Concat("note", Value(" The console has written the workflow again since."))), 500)
+    standing.exclude(pk__in=ours).update(state=WatchState.SUPERSEDED, note=note, settled_at=now)
 
 
 def _row(one: Unproven, operation_id: uuid.UUID, environment: Environment, now: datetime) -> StarterWatch:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import Q
+
 from workflows.executions.statuses import FAILED
 from workflows.models import Environment, StarterKind, StarterWatch, Telling, WatchState
 
@@ -41,8 +43,7 @@ class Line:
     def mark(self) -> str:
         if self.runs_badly:
             return "warning"
-        silent = self.watch.state == WatchState.GIVEN_UP and self.watch.due_at is not None
-        return "failed" if silent else _MARKS[WatchState(self.watch.state)][0]
+        return "failed" if self.needs_a_person else _MARKS[WatchState(self.watch.state)][0]
 
     @property
     def word(self) -> str:
@@ -55,7 +56,9 @@ class Line:
 
     @property
     def needs_a_person(self) -> bool:
-        return self.watch.state == WatchState.BAD or bool(self.watch.telling)
+        """Whether it is bad: it does not start, or was never seen to run though it should have."""
+        silent = self.watch.state == WatchState.GIVEN_UP and self.watch.due_at is not None
+        return silent or self.watch.state == WatchState.BAD
 
     @property
     def told(self) -> str:
@@ -95,9 +98,11 @@ def of_operations(operation_ids: Collection[uuid.UUID]) -> Watched:
 
 
 def of_environment(environment: Environment) -> Watched:
-    """Those of an environment that are watched or turned out bad; what was proven or replaced needs no look."""
-    standing = (WatchState.WATCHED, WatchState.BAD, WatchState.GIVEN_UP)
-    rows = StarterWatch.objects.filter(environment_id=environment.pk, state__in=standing)
+    """Those of an environment that are watched or turned out bad; of the others nobody needs to know."""
+    silent = Q(state=WatchState.GIVEN_UP, due_at__isnull=False)
+    rows = StarterWatch.objects.filter(
+        silent | Q(state__in=(WatchState.WATCHED, WatchState.BAD)), environment_id=environment.pk
+    )
     return _shown(_newest(rows.select_related("environment")[: SHOWN * 5])[:SHOWN])
 
 

@@ -10,7 +10,7 @@ from django.db.models import Q
 from opsconsole.core import clock
 from tenants.scope import platform_scope
 from workflows.gateway import environment_by_id
-from workflows.models import StarterWatch, Telling, WatchState
+from workflows.models import StarterWatch, Telling
 
 from . import settling, telling
 
@@ -22,7 +22,7 @@ STARTED_AT_ONCE = 200
 def wake_due() -> int:
     """Have looked at what is due, in every tenant; in how many environments."""
     now = clock.now()
-    due = Q(state=WatchState.WATCHED, next_look_at__lte=now)
+    due = settling.due(now)
     untold = Q(telling=Telling.WAITING, tell_at__lte=now)
     untold |= Q(telling=Telling.SENDING, tell_at__lt=now - telling.SENDING_LASTS)
     with platform_scope():

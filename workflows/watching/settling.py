@@ -12,11 +12,10 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, OuterRef
-from django.utils.timezone import localtime
+from django.db.models import Exists, OuterRef, Q
 
 from operations.models import OPEN, Operation
 from opsconsole.core import clock
@@ -25,7 +24,7 @@ from tenants.scope import assert_no_scope, tenant_scope
 from workflows.executions import selectors as executions
 from workflows.executions.statuses import OPEN as NOT_ENDED
 from workflows.gateway import client_for
-from workflows.models import Environment, Execution, StarterKind, StarterWatch, Telling, WatchState
+from workflows.models import UNSETTLED, Environment, Execution, StarterKind, StarterWatch, Telling, WatchState
 from workflows.n8n.errors import N8nError, RemoteNotFound
 
 from .noting import TAKES_OVER
@@ -41,6 +40,7 @@ RUNS_OPENED = 5
 PAUSES = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 """Between looks: the first while it is new."""
 SELDOM = timedelta(hours=1)
+LOOKED_AT_AFTERWARDS = timedelta(days=7)
 REGISTERED_WITHIN = timedelta(minutes=1)
 """How long n8n may count no trigger: it tries several times, for some 20 s (measured on 2.41.1)."""
 UNREAD_AT_MOST = timedelta(days=1)
@@ -83,20 +83,21 @@ def settle(environment: Environment) -> int:
     return _conclude(environment, watched, verdicts, now)
 
 
+def due(now: datetime) -> Q:
+    """What is to be looked at now. What was found bad is looked at for a week more: it may run late, or be mended."""
+    lately = Q(state=WatchState.WATCHED) | Q(state__in=UNSETTLED, settled_at__gt=now - LOOKED_AT_AFTERWARDS)
+    return lately & Q(next_look_at__lte=now)
+
+
 def _claim(environment: Environment, now: datetime) -> list[StarterWatch]:
     """Those whose time has come, the next look put off: another worker that comes now takes others."""
     working = Operation.objects.filter(pk=OuterRef("operation_id"), status__in=OPEN)
     with tenant_scope(environment.tenant_id):
-        due = (
-            StarterWatch.objects.filter(
-                ~Exists(working), environment_id=environment.pk, state=WatchState.WATCHED, next_look_at__lte=now
-            )
-            .order_by("next_look_at")
-            .select_for_update(skip_locked=True)
-        )
-        found = list(due[:LOOKED_AT_ONCE])
+        waiting = StarterWatch.objects.filter(due(now), ~Exists(working), environment_id=environment.pk)
+        found = list(waiting.order_by("next_look_at").select_for_update(skip_locked=True)[:LOOKED_AT_ONCE])
         for watch in found:
-            watch.next_look_at = now + _pause(now - watch.since)
+            is_open = watch.state == WatchState.WATCHED
+            watch.next_look_at = now + (_pause(now - watch.since) if is_open else SELDOM)
         StarterWatch.objects.bulk_update(found, ["next_look_at"])
         return found
 
@@ -109,7 +110,7 @@ def _pause(age: timedelta) -> timedelta:
 
 
 def _by_rule(watch: StarterWatch) -> Verdict | None:
-    if not watch.fault:
+    if not watch.fault or watch.state != WatchState.WATCHED:
         return None
     return Verdict(WatchState.BAD, f"n8n says that it is published, but never starts it: {watch.fault}.", tell=True)
 
@@ -228,7 +229,7 @@ _NO_MATTER = {
 def _by_silence(
     watch: StarterWatch, runs: Sequence[Execution], reading: executions.Reading, now: datetime
 ) -> Verdict | None:
-    if now < watch.deadline:
+    if now < watch.deadline or watch.state != WatchState.WATCHED:
         return None
     if runs:  # of others, or of this one
         told = "Its workflow has run since, but n8n does not tell whether this started it."
@@ -247,7 +248,7 @@ def _by_silence(
 
 def moment(at: datetime) -> str:
     """A moment as mail and notes write it."""
-    return f"{localtime(at):%Y-%m-%d %H:%M} UTC"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
@@ -259,11 +260,14 @@ def _conclude(
     settled = 0
     with tenant_scope(environment.tenant_id):
         for watch in watched:
-            standing = StarterWatch.objects.filter(pk=watch.pk, state=WatchState.WATCHED)
+            standing = StarterWatch.objects.filter(pk=watch.pk, state=watch.state)
             found = verdicts.get(watch.pk)
-            if found is None:
+            if found is None or (found.state in UNSETTLED and watch.state != WatchState.WATCHED):
                 standing.update(asked_at=watch.asked_at)
                 continue
+            told = {"telling": Telling.WAITING, "tell_at": now} if found.tell else {}
+            if watch.telling == Telling.WAITING:  # mended before anybody was told
+                told = {"telling": Telling.NOBODY}
             settled += standing.update(
                 state=found.state,
                 note=found.note[:500],
@@ -271,7 +275,6 @@ def _conclude(
                 run_status=found.run.status if found.run else "",
                 settled_at=now,
                 asked_at=watch.asked_at,
-                telling=Telling.WAITING if found.tell else Telling.NOBODY,
-                tell_at=now if found.tell else None,
+                **told,
             )
     return settled
