@@ -96,6 +96,6 @@ def test_drift_of_a_draft_names_who_saved_it(world: LiveWorld) -> None:
     told = world.there.api("GET", f"/workflows/{ident}/history").json()["data"][0]
     with tenant_scope(world.tenant_id):
         place = WorkflowEnvMap.objects.get(environment=world.production, env_workflow_id=ident)
-        incident = DriftIncident.objects.get(environment=world.production, kind="draft")
+        incident = DriftIncident.objects.get(workflow_env_map=place, kind="draft")
     assert place.draft_authors == told["authors"] != ""
     assert incident.drift_snapshot["by"]["authors"] == told["authors"]

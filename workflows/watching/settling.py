@@ -25,7 +25,7 @@ from workflows.executions import selectors as executions
 from workflows.executions.statuses import OPEN as NOT_ENDED
 from workflows.gateway import client_for
 from workflows.models import UNSETTLED, Environment, Execution, StarterKind, StarterWatch, Telling, WatchState
-from workflows.n8n.errors import N8nError, RemoteNotFound
+from workflows.n8n.errors import RemoteNotFound, TooLarge
 
 from .noting import TAKES_OVER
 from .starters import MODES
@@ -45,8 +45,11 @@ REGISTERED_WITHIN = timedelta(minutes=1)
 """How long n8n may count no trigger: it tries several times, for some 20 s (measured on 2.41.1)."""
 UNREAD_AT_MOST = timedelta(days=1)
 """How long after its deadline a starter is still watched, because executions could not be read."""
-#: An answer without the data of large runs; whose answer is larger does not tell which starter it was.
+TAKEN_BACK_WITHIN = timedelta(minutes=5)
+TAKEN_BACK = "n8n published it and took that back: it says now that it is not published."
+#: A run whose answer is larger does not tell which starter it was.
 LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
+_PATIENCE: dict[str, Any] = {"max_bytes": LARGEST_ANSWER_BYTES, "read": 15.0, "total_time": 20.0, "attempts": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,35 +160,68 @@ def _by_asking(
     if not by_workflow:
         return found
     try:
-        with client_for(environment, max_bytes=LARGEST_ANSWER_BYTES) as client:
+        with client_for(environment, **_PATIENCE) as client:
+            asking = _Asking(client, now)
             for ident, of_one in by_workflow.items():
-                raw = _workflow(client, ident)
-                for watch in of_one:
-                    verdict = _by_state(watch, raw, now) or _by_address(client, watch)
-                    verdict = verdict or _by_its_runs(client, watch, runs[watch.pk])
-                    watch.asked_at = now
-                    if verdict is not None:
-                        found[watch.pk] = verdict
+                found |= asking.about(ident, [(watch, runs[watch.pk]) for watch in of_one])
     except OpsError as error:  # the environment's own page says what is wrong; the next look asks again
         logger.info("n8n could not be asked about what is watched", extra={"code": error.code})
     return found
 
 
-def _workflow(client: N8nClient, ident: str) -> dict[str, Any] | None:
-    try:
-        return client.get_workflow(ident)
-    except RemoteNotFound:
+class _Asking:
+    """One round of questions to one n8n."""
+
+    def __init__(self, client: N8nClient, now: datetime) -> None:
+        self.client, self.now = client, now
+        self.opened: dict[int, str] = {}
+
+    def about(self, ident: str, of_one: Sequence[tuple[StarterWatch, Sequence[Execution]]]) -> dict[uuid.UUID, Verdict]:
+        """What n8n says of the starters of one workflow. Raises ``N8nError`` where it says nothing."""
+        raw: dict[str, Any] | None = None
+        try:
+            raw = self.client.get_workflow(ident)
+        except TooLarge:
+            return {}
+        except RemoteNotFound:
+            pass
+        found = {}
+        for watch, runs in of_one:
+            verdict = _by_state(watch, raw, self.now) or self._by_address(watch) or self._by_its_runs(watch, runs)
+            watch.asked_at = self.now
+            if verdict is not None:
+                found[watch.pk] = verdict
+        return found
+
+    def _by_address(self, watch: StarterWatch) -> Verdict | None:
+        answer = self.client.listening(watch.address) if watch.address else "unknown"
+        if answer == "listening":
+            return Verdict(WatchState.PROVEN, f"n8n answers at {watch.address}.")
+        if answer == "absent":
+            return Verdict(WatchState.BAD, f"n8n does not answer at {watch.address}.", tell=True)
         return None
+
+    def _by_its_runs(self, watch: StarterWatch, runs: Sequence[Execution]) -> Verdict | None:
+        """Where several starters begin executions of one mode, n8n is asked which of them it was."""
+        if watch.is_alone:
+            return None
+        run = next((run for run in runs if self._starter_of(run.number) == watch.node), None)
+        return _proven_by(run) if run is not None else None
+
+    def _starter_of(self, number: int) -> str:
+        if number not in self.opened:
+            try:
+                self.opened[number] = self.client.started_by(number)
+            except (RemoteNotFound, TooLarge):
+                self.opened[number] = ""
+        return self.opened[number]
 
 
 def _by_state(watch: StarterWatch, raw: dict[str, Any] | None, now: datetime) -> Verdict | None:
     if raw is None:
         return Verdict(WatchState.SUPERSEDED, "The workflow was deleted in n8n since.")
     if not raw.get("active"):
-        if watch.asked_at is None and not raw.get("isArchived"):
-            told = "n8n published it and took that back: it says now that it is not published."
-            return Verdict(WatchState.BAD, told, tell=True)
-        return Verdict(WatchState.SUPERSEDED, "The workflow was unpublished in n8n since.")
+        return _by_not_being_published(watch, raw, now)
     running = str(raw.get("activeVersionId") or raw.get("versionId") or "")
     if watch.version_id and running and running != watch.version_id:
         return Verdict(WatchState.SUPERSEDED, "Another version was published in n8n since.")
@@ -194,26 +230,14 @@ def _by_state(watch: StarterWatch, raw: dict[str, Any] | None, now: datetime) ->
     return None
 
 
-def _by_address(client: N8nClient, watch: StarterWatch) -> Verdict | None:
-    answer = client.listening(watch.address) if watch.address else "unknown"
-    if answer == "listening":
-        return Verdict(WatchState.PROVEN, f"n8n answers at {watch.address}.")
-    if answer == "absent":
-        return Verdict(WatchState.BAD, f"n8n does not answer at {watch.address}.", tell=True)
-    return None
-
-
-def _by_its_runs(client: N8nClient, watch: StarterWatch, runs: Sequence[Execution]) -> Verdict | None:
-    """Where several starters begin executions of one mode, n8n is asked which of them it was."""
-    if watch.is_alone:
+def _by_not_being_published(watch: StarterWatch, raw: dict[str, Any], now: datetime) -> Verdict | None:
+    """n8n said that it is published; right after that only n8n itself takes it back, later a person."""
+    if watch.note == TAKEN_BACK:
         return None
-    for run in runs:
-        try:
-            if client.started_by(run.number) == watch.node:
-                return _proven_by(run)
-        except N8nError:  # forgotten since, or too large
-            continue
-    return None
+    at_once = watch.asked_at is None and now - watch.since < TAKEN_BACK_WITHIN
+    if at_once and not raw.get("isArchived"):
+        return Verdict(WatchState.BAD, TAKEN_BACK, tell=True)
+    return Verdict(WatchState.SUPERSEDED, "The workflow was unpublished in n8n since.")
 
 
 # -- silence ----------------------------------------------------------------------------------------------------------

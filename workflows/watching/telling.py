@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.core.mail import get_connection
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.urls import reverse
 
 from audit.mail import NOT_SENT, cause_of
@@ -124,22 +124,24 @@ def mail(news: News) -> str:
             connection.close()
     if not sent:
         raise NotTold("The mail server took nothing.")
-    return f"Told by mail: {', '.join(to)}."
+    unsent = "" if settings.SENDS_MAIL else " No mail server is set up, so the mail lies in a file on this machine."
+    return f"Told by mail: {', '.join(to)}.{unsent}"
 
 
 def recipients(environment: Environment, operation: Operation) -> list[str]:
     """Addresses of those who have to know, members of the tenant as they are now. Needs the tenant's scope."""
-    concerned = concerned_by(operation.pk) | {operation.requested_by_id}
+    concerned = {person for person in (*concerned_by(operation.pk), operation.requested_by_id) if person}
     here = EnvironmentUserObjectPermission.objects.filter(
         content_object=environment, permission__codename=OPERATE_ENVIRONMENT
     )
     members = Membership.objects.filter(
         Q(role__in=(TenantRole.OWNER, TenantRole.OPERATOR))
-        | Q(user_id__in=[person for person in concerned if person])
+        | Q(user_id__in=concerned)
         | Q(user_id__in=here.values("user_id"))
     )
     people = User.objects.filter(pk__in=members.values("user_id"), is_active=True, is_service=False)
-    return list(people.order_by("email").values_list("email", flat=True)[:MOST_PEOPLE])
+    nearest = Case(When(pk__in=concerned, then=0), default=1)
+    return list(people.order_by(nearest, "email").values_list("email", flat=True)[:MOST_PEOPLE])
 
 
 def _subject(news: News) -> str:
