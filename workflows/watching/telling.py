@@ -72,7 +72,7 @@ def _claim(environment: Environment) -> list[News]:
             telling=Telling.SENDING, tell_at=now, tell_attempt=F("tell_attempt") + 1
         )
     by_job: dict[uuid.UUID, list[StarterWatch]] = defaultdict(list)
-    for watch in found:
+    for watch in sorted(found, key=lambda watch: (watch.workflow_name, watch.node)):
         by_job[watch.operation_id].append(watch)
     return [
         News(environment, operation_id, tuple(watches), max(watch.tell_attempt for watch in watches) + 1)
