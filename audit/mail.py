@@ -22,6 +22,18 @@ from .services import record_event
 NOT_SENT = (ConnectionRefusedError, socket.gaierror, smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused)
 
 
+def cause_of(error: Exception) -> str:
+    """What the server or the system said, without what was sent to it."""
+    if isinstance(error, smtplib.SMTPResponseException):
+        said = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        return f"{error.smtp_code} {said}"[:200]
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, smtplib.SMTPException):
+        return (str(error) or type(error).__name__)[:200]
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
 class TrailedBackend(BaseEmailBackend):
     """Sends through ``settings.EMAIL_DELIVERY``. Call outside any scope, as for everything that leaves the console."""
 

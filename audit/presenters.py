@@ -38,6 +38,7 @@ SINGULAR = {
     "canonical_workflows": "workflow",
     "workflow_env_map": "workflow in an environment",
     "credential_mappings": "credential stand-in",
+    "starter_watches": "watched starter",
     "memberships": "member",
     "tenant_grants": "grant",
     "environment_grants": "grant on an environment",

@@ -28,6 +28,7 @@ RESOURCES = {
     "canonical_workflows": "Workflows",
     "workflow_env_map": "Workflows in environments",
     "credential_mappings": "Credential stand-ins",
+    "starter_watches": "Watched starters",
     "memberships": "Members",
     "tenant_grants": "Grants",
     "environment_grants": "Grants on environments",

@@ -28,7 +28,7 @@ class Finding:
 
     ``git_draft`` and ``env_draft`` are hashes of drafts beside what runs; ``details`` are the facts that changed, and
     ``env_facts`` all of them as seen.
-    ``live`` says which version runs and whose it is.
+    ``live`` says which version was seen and whose it is: the one that runs, or the draft's.
     """
 
     map_id: Any
@@ -133,9 +133,9 @@ def describe(
         "env_draft_hash": finding.env_draft,
         "env_facts": dict(finding.env_facts) if finding.env_facts is not None else None,
         "details": [{"name": c.name, "before": c.before, "after": c.after} for c in finding.details],
-        # Who it was, as n8n tells; a draft has no author until it is published.
+        # Who it was, as n8n tells.
         "by": {"authors": live.authors, "version_id": live.version_id, "at": live.saved_at}
-        if (live := finding.live) is not None and finding.kind == DriftKind.MODIFIED
+        if (live := finding.live) is not None
         else None,
         # What could not be read is described anew at the next look.
         "signature": "" if unread else finding.signature,

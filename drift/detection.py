@@ -242,8 +242,9 @@ def _findings(row: WorkflowEnvMap, defaults: Mapping[str, Any]) -> list[Finding]
     if archived:
         found.append(make(str(DriftKind.ARCHIVED), *hashes, details=archived, env_facts=row.env_facts))
     if row.git_draft_hash != row.env_draft_hash:
-        drafts = make(str(DriftKind.DRAFT), *hashes, git_draft=row.git_draft_hash, env_draft=row.env_draft_hash)
-        found.append(drafts)
+        saved = msgspec.convert(row.draft_version, LiveVersion) if row.draft_authors else None
+        drafts = (row.git_draft_hash, row.env_draft_hash)
+        found.append(make(str(DriftKind.DRAFT), *hashes, git_draft=drafts[0], env_draft=drafts[1], live=saved))
     if details:
         found.append(make(str(DriftKind.DETAILS), *hashes, details=details, env_facts=row.env_facts))
     return found

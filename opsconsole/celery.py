@@ -57,6 +57,7 @@ app.conf.update(
         "snapshots.tasks.keep_copied": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_hashes": {"queue": "control", "routing_key": "control"},
         "workflows.tasks.keep_executions_read": {"queue": "control", "routing_key": "control"},
+        "workflows.tasks.keep_watch": {"queue": "control", "routing_key": "control"},
     },
     beat_schedule={
         "drift-schedules": {
@@ -76,6 +77,7 @@ app.conf.update(
             "schedule": 20.0,
             "options": {"expires": 20.0},
         },
+        "watched-starters": {"task": "workflows.tasks.keep_watch", "schedule": 15.0, "options": {"expires": 15.0}},
         "reap": {
             "task": "operations.tasks.reap",
             "schedule": settings.REAPER_INTERVAL_SECONDS,

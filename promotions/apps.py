@@ -6,4 +6,5 @@ class PromotionsConfig(AppConfig):
     verbose_name = "Promotions"
 
     def ready(self) -> None:
-        from . import handlers, records  # noqa: F401 -- registers the kinds of work, and the record of reconciles
+        # Each registers what it defines: who is told, the kinds of work, the record of reconciles.
+        from . import concerned, handlers, records  # noqa: F401

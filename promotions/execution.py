@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -39,6 +39,7 @@ from workflows.gateway import client_for
 from workflows.identity import SeenWorkflow
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
+from workflows.watching.selectors import not_proven
 from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perform
 
 from . import gates
@@ -290,7 +291,7 @@ class Execution:
             equal, elsewhere = differences(reading, entries_of(pre), resolver, leave_out=set(ids.values()))
             return {
                 "workflows": rows,
-                "not_proven": _not_proven(rows),
+                "not_proven": self._not_proven(),
                 "promoted": len(rows),
                 "others_unchanged": equal,
                 "changed_elsewhere": [found.to_dict() for found in elsewhere[:LISTED]],
@@ -298,6 +299,11 @@ class Execution:
             }
 
         return self.run.step("promotion:verify", "Read everything back and compare", look)  # type: ignore[no-any-return]
+
+    def _not_proven(self) -> list[dict[str, Any]]:
+        """What runs by n8n's word alone; it is watched from the end on."""
+        with self.run.fenced():
+            return not_proven(self.run.operation.pk)[:LISTED]
 
     def approve_content(self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written]) -> str:
         """Move the approved branch to what was just proven to be there; its commit."""
@@ -431,13 +437,3 @@ def _stored(gathered: Gathered, seen: SeenWorkflow) -> Stored:
     extra = gathered.extras[seen.env_workflow_id]
     draft_blob = extra["draft"]["blob"] if "draft" in extra else ""
     return Stored(extra["blob"], seen.fingerprint, seen.active, seen.facts, draft_blob, seen.draft)
-
-
-def _not_proven(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What runs by n8n's word alone: addresses about which nobody could be asked, and starters without an address."""
-    found = []
-    for row in rows:
-        unknown = sorted(address for address, answer in row["listening"].items() if answer != "listening")
-        if row["active"] and (unknown or not row["listening"]):
-            found.append({"key": row["key"], "name": row["name"], "addresses": unknown})
-    return found[:LISTED]

@@ -120,8 +120,11 @@ def create(request: HttpRequest, payload: PromotionIn) -> Any:
 
 @router.get("/promotions/{promotion_id}", summary="One promotion with its plan and result")
 def get(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
-    _visit, promotion = _found(request, promotion_id)
-    return {"promotion": selectors.promotion_row(promotion)}
+    """``watched``: starters that could not be proven at once, and what became of them."""
+    visit, promotion = _found(request, promotion_id)
+    with tenant_scope(visit.tenant.pk):
+        watched = selectors.watched_rows(promotion)
+    return {"promotion": {**selectors.promotion_row(promotion), "watched": watched}}
 
 
 @router.post("/promotions/execute/{promotion_id}", response={200: Any, 202: Any}, summary="Carry a promotion out")

@@ -11,6 +11,7 @@ from operations.models import Operation
 from opsconsole.core.paging import Page, by_time
 from workflows.identity import LIVE
 from workflows.models import WorkflowEnvMap
+from workflows.watching.selectors import of_operations, watch_row
 
 from .models import Promotion, PromotionStatus
 from .running import needs_published_callees
@@ -129,3 +130,10 @@ def promotion_row(promotion: Promotion, *, whole: bool = True) -> dict[str, Any]
             "execution_result": promotion.execution_result,
         }
     return row
+
+
+def watched_rows(promotion: Promotion) -> list[dict[str, Any]]:
+    """What it, or its rollback, has published and could not prove at once. Needs the tenant's scope."""
+    rolled_back = open_rollback(promotion)
+    jobs = [promotion.operation_id, rolled_back.pk if rolled_back else None]
+    return [watch_row(line.watch) for line in of_operations([job for job in jobs if job]).lines]

@@ -23,6 +23,7 @@ from workflows.models import Environment, KnownCredential
 from workflows.normalization import DATA_TABLE
 from workflows.permissions import may_operate, require_approve, require_operate
 from workflows.stubs import secret_entered
+from workflows.watching.selectors import of_operations
 
 from . import gates, presenters, selectors, services
 from .models import Promotion, PromotionStatus
@@ -214,6 +215,8 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     if request.method == "POST":
         return _act(request, visit, pk)
     context = _detail(visit, pk)
+    if request.GET.get("part") == "watched":
+        return render(request, "promotions/promotion.html#watched", context)
     live = request.GET.get("part") == "live"
     if live and context["operation"] is not None and not context["watching"]:
         # It has ended: the whole page is another one now.
@@ -249,6 +252,8 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "powers": powers,
             "kept_published": selectors.kept_published(promotion) if powers["rollback"] else [],
             "runs": runs_since(promotion),
+            "watched": of_operations([one.pk for one in (operation, rollback) if one is not None]),
+            "watched_url": "?part=watched",
             "operation": watched,
             "watching": bool(watched and watched.is_open),
             "stopping": bool(watched and watched.is_open and watched.cancel_requested_at),

@@ -21,7 +21,7 @@ from django.core.mail import get_connection
 from django.db.models import F, Q
 from django.urls import reverse
 
-from audit.mail import NOT_SENT
+from audit.mail import NOT_SENT, cause_of
 from audit.services import record_event
 from opsconsole.core import clock, context
 from tenants.mail import TenantMessage
@@ -96,7 +96,7 @@ def send(run_id: uuid.UUID) -> str | None:
         return _not_now(run, "refused", error)
     except Exception as error:
         logger.exception("a report's mail is in an unknown state", extra={"report_run": str(run.pk)})
-        told = f"The connection to the {_server()} broke: {_cause(error)}. The mail may have left."
+        told = f"The connection to the {_server()} broke: {cause_of(error)}. The mail may have left."
         return _conclude(run, MailStatus.UNKNOWN, told)
     finally:
         with contextlib.suppress(Exception):
@@ -112,24 +112,12 @@ def send(run_id: uuid.UUID) -> str | None:
 def _not_now(run: ReportRun, what: str, error: Exception) -> str:
     """Nothing has left: later once more, unless this was the last try."""
     last = run.mail_attempt >= MAX_ATTEMPTS
-    told = f"The {_server()} {what}: {_cause(error)}."
+    told = f"The {_server()} {what}: {cause_of(error)}."
     return _conclude(run, MailStatus.FAILED if last else MailStatus.WAITING, told)
 
 
 def _server() -> str:
     return f"mail server {settings.EMAIL_HOST}:{settings.EMAIL_PORT}" if settings.EMAIL_HOST else "mail server"
-
-
-def _cause(error: Exception) -> str:
-    """What the server or the system said, without what was sent to it."""
-    if isinstance(error, smtplib.SMTPResponseException):
-        said = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
-        return f"{error.smtp_code} {said}"[:200]
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    if isinstance(error, smtplib.SMTPException):
-        return (str(error) or type(error).__name__)[:200]
-    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def _message(run: ReportRun, recipients: list[str]) -> TenantMessage:

@@ -168,7 +168,10 @@ async def _hang_up(scope: Scope) -> None:
 
 def _handle(instance: Instance, request: Request, path: str, body: bytes, *, parsed: Any = None) -> Answer:
     if path.startswith("/webhook/"):
-        return api.webhook(instance, request.method, path.removeprefix("/webhook/").strip("/"))
+        place = path.removeprefix("/webhook/").strip("/")
+        if request.method == "OPTIONS" and "origin" in request.headers:
+            return api.preflight(instance, place)
+        return api.webhook(instance, request.method, place)
     if path == "/api/v1/openapi.yml":
         return Answer(200, openapi(instance.profile), content_type="text/yaml; charset=utf-8")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower() or None

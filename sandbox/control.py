@@ -249,7 +249,7 @@ class Control:
         return answer([instance.add_credential(raw) for raw in await _json(request)], 201)
 
     async def executions(self, request: Request) -> Response:
-        """[{workflow_id, status?, mode?, started?, stopped?, count?}, ...]"""
+        """[{workflow_id, status?, mode?, started?, stopped?, node?, count?}, ...]"""
         instance, made = self._instance(request), []
         for raw in await _json(request):
             for _ in range(int(raw.get("count", 1))):
@@ -260,6 +260,7 @@ class Control:
                         mode=raw.get("mode", "trigger"),
                         started=raw.get("started"),
                         stopped=raw.get("stopped"),
+                        node=raw.get("node"),
                     )
                 )
         return answer({"count": len(made), "last_id": made[-1]["id"] if made else None}, 201)

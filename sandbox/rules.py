@@ -164,7 +164,12 @@ def registers(node: Node) -> bool:
 def webhooks_of(nodes: Sequence[JSON]) -> Iterator[tuple[str, str, str]]:
     """Method, path and the node's name of each webhook that these nodes register."""
     for node in nodes:
-        if not starts(node) or not str(node.get("type", "")).endswith(".webhook"):
+        kind = str(node.get("type", "")).rpartition(".")[2]
+        if not starts(node) or kind not in ("webhook", "chatTrigger"):
+            continue
+        if kind == "chatTrigger":
+            if node.get("webhookId"):
+                yield "POST", f"{node['webhookId']}/chat", str(node["name"])
             continue
         parameters = node.get("parameters") or {}
         methods = parameters.get("httpMethod", "GET")

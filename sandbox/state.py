@@ -269,8 +269,9 @@ class Instance:
         mode: str = "trigger",
         started: str | None = None,
         stopped: str | None = None,
+        node: str | None = None,
     ) -> dict[str, Any]:
-        """Record an execution, newest last."""
+        """Record an execution, newest last. ``node``: the one that began it."""
         moment = started or now()
         workflow = self.workflows.get(workflow_id)
         version = workflow and (workflow.running or workflow.live)
@@ -288,6 +289,7 @@ class Instance:
             "workflowId": workflow_id,
             "waitTill": None,
             "workflowVersionId": version.id if version else None,
+            "startedBy": node,
         }
         self.next_execution += 1
         self.executions.append(record)

@@ -94,7 +94,7 @@ class SandboxInstance:
         return self._call("POST", "/credentials", list(credentials))
 
     def add_executions(self, *runs: Mapping[str, Any]) -> JSON:
-        """Each `{workflow_id, status?, mode?, started?, stopped?, count?}`."""
+        """Each `{workflow_id, status?, mode?, started?, stopped?, node?, count?}`."""
         return self._call("POST", "/executions", list(runs))
 
     def fault(self, **spec: Any) -> JSON:

@@ -27,6 +27,7 @@ from workflows.n8n.errors import N8nError
 from workflows.recording import record_seen
 
 from . import hooks, rehashing, repository
+from .authors import name_drafts
 from .beside import Beside
 from .canonical import in_git
 from .errors import CaptureFailed
@@ -136,6 +137,7 @@ def capture_into(
             "Read every workflow back from Git",
             lambda: verify_snapshot(snapshot, run=run, raise_if_damaged=True),
         )
+    name_drafts(run, environment, step=step)
     for name, callback in hooks.captured_callbacks():
         tell = partial(_tell, callback, run, environment, snapshot)
         run.step(f"{step}:told:{name}", "Look at what was captured", tell)

@@ -24,6 +24,7 @@ from workflows.content import LiveVersion, parse
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
 from workflows.presenters import diff_context, graph_svg
+from workflows.watching.selectors import of_workflow as watched_of_workflow
 
 from . import canonical, services
 from .manifest import key_map
@@ -200,9 +201,14 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
             "history": _history(found, [cell.environment.pk for cell in here]),
             "versions": _versions(found, shown.environment) if shown is not None else [],
             "runs": of_workflow(here, shown),
+            "watched": watched_of_workflow(
+                [(cell.environment.pk, cell.place.env_workflow_id) for cell in here if cell.place is not None]
+            ),
+            "watched_url": "?part=watched",
             "nav_section": "tenant-home",
         }
-        return render(request, "workflows/workflow.html", context)
+        part = "#watched" if request.GET.get("part") == "watched" else ""
+        return render(request, f"workflows/workflow.html{part}", context)
 
 
 @dataclass(frozen=True, slots=True)

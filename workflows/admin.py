@@ -16,6 +16,7 @@ from .models import (
     ExecutionFeed,
     KnownCredential,
     LiveSpan,
+    StarterWatch,
     WorkflowEnvMap,
 )
 
@@ -84,4 +85,12 @@ class LiveSpanAdmin(ConsoleAdmin):
 @admin.register(EnvironmentSurroundings)
 class EnvironmentSurroundingsAdmin(ConsoleAdmin):
     list_display = ("environment", "updated_at")
+    list_select_related = ("environment",)
+
+
+@admin.register(StarterWatch)
+class StarterWatchAdmin(ConsoleAdmin):
+    list_display = ("workflow_name", "node", "environment", "kind", "state", "since", "deadline", "telling")
+    list_filter = ("state", "kind", "telling")
+    search_fields = ("workflow_key", "workflow_name", "env_workflow_id")
     list_select_related = ("environment",)

@@ -20,6 +20,7 @@ from . import live, selectors, services, surroundings
 from .credentials import SHOWN
 from .models import Environment, KnownCredential, environment_row
 from .permissions import require_operate
+from .watching import selectors as watching
 
 router = Router()
 
@@ -99,6 +100,16 @@ def get_environment(request: HttpRequest, environment_id: uuid.UUID) -> dict[str
         environment = selectors.environment_or_404(environment_id)
         counts = selectors.environment_counts().get(environment_id, {})
     return {"environment": _row(environment, counts) | {"connection_report": environment.connection_report}}
+
+
+@router.get("/environments/{environment_id}/watched", summary="What was published there and is not proven to start")
+def list_watched(request: HttpRequest, environment_id: uuid.UUID) -> dict[str, Any]:
+    """Starters that are watched, start nothing, or were never seen to run though they should have: of the last
+    publishing of each workflow, the gravest first, at most 100."""
+    visit = visit_for_object(request, Environment, environment_id)
+    with tenant_scope(visit.tenant.pk):
+        found = watching.of_environment(selectors.environment_or_404(environment_id))
+    return {"watched": [watching.watch_row(line.watch) for line in found.lines]}
 
 
 @router.patch("/environments/{environment_id}", summary="Change an environment")

@@ -314,6 +314,7 @@ def workflow_dict(place: WorkflowEnvMap) -> dict[str, Any]:
         "archived": place.is_archived,
         "draft": place.has_draft,
         "live_version": place.live_version,
+        "draft_authors": place.draft_authors or None,
         "updated_at": place.content_changed_at,
         "last_seen_at": place.seen_at,
     }

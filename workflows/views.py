@@ -25,6 +25,7 @@ from .forms import EnvironmentForm
 from .models import Environment, EnvironmentKind
 from .permissions import may_operate, require_operate
 from .presenters import capabilities, report_steps
+from .watching import selectors as watching
 
 PAGE_ROWS = 50
 LARGEST_PAGE = 100
@@ -142,6 +143,8 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "test": test,
         "testing": bool(test and test.is_open),
         **of_environment(found),
+        "watched": watching.of_environment(found),
+        "watched_url": "?part=watched",
         "schedule": schedule,
         "recent": Operation.objects.filter(environment_id=pk).defer("params", "result").order_by("-created_at")[:8],
         "may_manage": manage,
@@ -150,8 +153,9 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "why_not": "" if operate else "Your role does not allow work in this environment.",
         "nav_section": "environments",
     }
-    part = "workflows/environment.html#connection"
-    return render(request, part if is_partial(request) else "workflows/environment.html", context)
+    part = "watched" if request.GET.get("part") == "watched" else "connection"
+    whole = "workflows/environment.html"
+    return render(request, f"{whole}#{part}" if is_partial(request) else whole, context)
 
 
 @tenant_page(Grants.VIEW, methods=("POST",))

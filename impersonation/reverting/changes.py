@@ -19,7 +19,7 @@ from impersonation.models import ImpersonationSession
 #: The console's notes about its own work: nothing that anybody would want undone.
 BOOKKEEPING = (
     "background_jobs", "operation_steps", "requests", "drift_memory", "executions", "idempotency_keys",
-    "execution_feeds", "workflow_live_versions",
+    "execution_feeds", "workflow_live_versions", "starter_watches",
     "platform_impersonation_sessions", "support_requests", "user_sessions",
 )  # fmt: skip
 ENTRIES = 5000

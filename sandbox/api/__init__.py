@@ -14,9 +14,9 @@ from sandbox.state import Instance
 
 from . import about, credentials, data_tables, executions, tags, workflows
 from .calls import Answer, Handler, Request, message, reply
-from .executions import webhook
+from .executions import preflight, webhook
 
-__all__ = ["Answer", "find", "handle", "message", "reply", "webhook"]
+__all__ = ["Answer", "find", "handle", "message", "preflight", "reply", "webhook"]
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ from sandbox.state import Instance
 
 from .calls import BAD_CURSOR, NOT_FOUND, Answer, Request, cursor_of, message, next_cursor, reply
 
-_SHORT = ("createdAt", "deletedAt", "workflowVersionId")
+_SHORT = ("createdAt", "deletedAt", "workflowVersionId", "startedBy")
 
 
 def list_executions(request: Request) -> Answer:
@@ -43,10 +43,22 @@ def get_execution(request: Request) -> Answer:
     run = _execution(request)
     if run is None:
         return NOT_FOUND
-    if not request.instance.profile.strict:
-        run = {key: value for key, value in run.items() if key != "workflowVersionId"}
-    data = {"version": 1, "startData": {}, "resultData": {"runData": {}}} if request.query.get("includeData") else None
-    return reply({**run, "data": data} if data else run)
+    kept = {"startedBy"} if request.instance.profile.strict else {"startedBy", "workflowVersionId"}
+    shown = {key: value for key, value in run.items() if key not in kept}
+    if request.query.get("includeData") in (None, "false"):
+        return reply(shown)
+    return reply({**shown, "data": _data(request.instance, run)})
+
+
+def _data(instance: Instance, run: dict[str, Any]) -> dict[str, Any]:
+    """What n8n keeps of a run, no more of it than says which node began it; newer n8n names that node apart."""
+    node = run.get("startedBy")
+    data: dict[str, Any] = {"version": 1, "startData": {}, "resultData": {"runData": {}}}
+    if node:
+        data["resultData"]["runData"] = {node: [{"executionIndex": 0, "source": [], "executionTime": 0}]}
+        if instance.profile.strict:
+            data["executionData"] = {"runtimeData": {"version": 1, "source": "trigger", "triggerNode": {"name": node}}}
+    return data
 
 
 def delete_execution(request: Request) -> Answer:
@@ -56,7 +68,7 @@ def delete_execution(request: Request) -> Answer:
     if run["status"] == "running":
         return message(400, "Cannot delete a running execution")
     request.instance.executions.remove(run)
-    return reply(run)
+    return reply({key: value for key, value in run.items() if key != "startedBy"})
 
 
 def retry_execution(request: Request) -> Answer:
@@ -91,6 +103,13 @@ def stop_execution(request: Request) -> Answer:
         return message(409, words)
     run |= {"status": "canceled", "finished": False, "stoppedAt": now()}
     return reply({key: run[key] for key in ("mode", "startedAt", "stoppedAt", "finished", "status")})
+
+
+def preflight(instance: Instance, path: str) -> Answer:
+    """The browser's question before a call to another site: which methods are registered there. Nothing runs."""
+    instance.tick()
+    methods = sorted({"OPTIONS", *(method for method, hooked in instance.webhooks if hooked == path)})
+    return Answer(204, b"", headers=(("access-control-allow-methods", ", ".join(methods)),))
 
 
 def webhook(instance: Instance, method: str, path: str) -> Answer:

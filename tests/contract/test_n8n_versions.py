@@ -206,6 +206,20 @@ def test_a_request_with_another_method_tells_which_are_registered(n8n: Target) -
     assert error(nobody) == (404, 'The requested webhook "GET nobody" is not registered.')
 
 
+def test_the_question_of_browsers_tells_the_methods_and_starts_nothing(n8n: Target) -> None:
+    path = unique()
+    made = n8n.live(path)
+
+    def methods(asked: str) -> str:
+        answer = n8n.plain.request("OPTIONS", f"/webhook/{asked}", headers={"Origin": "https://elsewhere.example"})
+        return str(answer.headers["access-control-allow-methods"])
+
+    assert eventually(lambda: methods(path), lambda told: told != "OPTIONS") == "OPTIONS, POST"
+    assert methods("nobody") == "OPTIONS"
+    asked = n8n.api.get("/executions", params={"workflowId": made["id"]}).json()["data"]
+    assert [run["mode"] for run in asked].count("webhook") <= 1, "one call may have come from making it live"
+
+
 def test_several_methods_are_all_named(newest: Target) -> None:
     path = unique()
     hook = webhook(path)

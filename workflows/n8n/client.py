@@ -212,6 +212,15 @@ class N8nClient:
         """Return one execution without its data; raises `RemoteNotFound`."""
         return self._object(self.call("GET", f"/executions/{number}", params={"includeData": "false"}))
 
+    def started_by(self, number: int) -> str:
+        """The node by which an execution began; '' where n8n does not tell. Raises `RemoteNotFound`."""
+        raw = self._object(self.call("GET", f"/executions/{number}", params={"includeData": "true"}))
+        return _starting_node(raw.get("data"))
+
+    def history(self, workflow_id: str, *, limit: int = 1) -> list[dict[str, Any]]:
+        """Return the last versions that n8n keeps of a workflow, the newest first, without what they hold."""
+        return self._listed(self.call("GET", f"/workflows/{_id(workflow_id)}/history", params={"limit": limit}))[0]
+
     # Writing
 
     def create_workflow(self, content: Mapping[str, Any]) -> WriteResult:
@@ -413,6 +422,26 @@ class N8nClient:
         if wrote:
             raise errors.AmbiguousWrite("n8n's answer to the write cannot be read; it may have been carried out.")
         raise errors.NotAnApi("The answer does not look like n8n's.")
+
+
+def _starting_node(data: Any) -> str:
+    """From 2.x on n8n names the node; before, it is the one that nothing was given to."""
+
+    def inside(held: Any, *names: str) -> Any:
+        for name in names:
+            held = held.get(name) if isinstance(held, dict) else None
+        return held
+
+    named = inside(data, "executionData", "runtimeData", "triggerNode", "name")
+    if isinstance(named, str):
+        return named
+    ran = inside(data, "resultData", "runData")
+    first = [
+        name
+        for name, runs in (ran.items() if isinstance(ran, dict) else ())
+        if isinstance(runs, list) and runs and isinstance(runs[0], dict) and not runs[0].get("source")
+    ]
+    return first[0] if len(first) == 1 else ""
 
 
 def _id(workflow_id: str) -> str:

@@ -141,6 +141,11 @@ class Written:
     left: list[dict[str, str]] = field(default_factory=list)
     error: dict[str, Any] | None = None
 
+    @property
+    def was_written(self) -> bool:
+        """Whether something was changed there."""
+        return self.outcome in ("created", "updated", "deleted")
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; what is empty is left out, except the outcome."""
         found = {name: getattr(self, name) for name in self.__slots__}

@@ -14,6 +14,7 @@ from tenants.scope import tenant_scope
 from workflows.content import ContentError, portable
 from workflows.n8n.errors import N8nError
 from workflows.references import references
+from workflows.watching import noting
 
 from .effects import archiving, keeping_draft, publishing, resting, write_effect, write_effects
 from .errors import NotActivated
@@ -123,11 +124,12 @@ class _Performing:
             self._write(level, "Creating workflows")
         self._write(self._of("update"), "Writing workflows")
         self._relink(again)
-        self._publish()
+        published = self._publish()
         self._rest()
         self._keep_drafts()
         self._archive()
         self._delete()
+        self._watch(published)
         return self.results
 
     @property
@@ -186,15 +188,15 @@ class _Performing:
                 written.staged, written.version_id = after.staged, after.version_id
                 written.holds_back = after.holds_back or written.holds_back
 
-    def _publish(self) -> None:
-        """Cut over: everything that is to run and does not run yet, the called before their callers."""
+    def _publish(self) -> set[str]:
+        """Cut over: everything that is to run and does not run yet, the called before their callers. Their keys."""
         wanted = [
             item
             for item, written in self._in_place()
             if not written.rests and (written.staged or (item.active is True and not written.active))
         ]
         if not wanted:
-            return
+            return set()
         self.run.progress(0, len(wanted), "Publishing")
         done = 0
         for level in called_first(wanted, self.results):
@@ -206,6 +208,7 @@ class _Performing:
                 _take_over(self.results[key], after)
             done += len(level)
         self._listen(wanted)
+        return {item.key for item in wanted}
 
     def _listen(self, items: Sequence[WriteItem]) -> None:
         """n8n publishes in the background: an address that it says nobody has is a publishing that failed."""
@@ -275,6 +278,12 @@ class _Performing:
         calls = self._calls_among(waiting) if len(waiting) > 1 else dict.fromkeys(waiting, ())
         for level in reversed(_levels(waiting, calls)[0]):
             self._write(level, "Deleting workflows")
+
+    def _watch(self, published: set[str]) -> None:
+        """Note what was published and runs by n8n's word alone."""
+        if self.results and not self.client.spec().can("stage"):  # each write to what is published has published it
+            published |= {key for key, written in self.results.items() if written.active and written.was_written}
+        noting.note(self.run, self.environment, [self.items[key] for key in sorted(published)], self.results)
 
     def _calls_among(self, items: Mapping[str, WriteItem]) -> dict[str, Collection[str]]:
         """By key, which of the items each calls as it runs now; one that cannot be read calls nothing."""
