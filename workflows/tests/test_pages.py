@@ -239,6 +239,21 @@ def test_cells_say_what_is_known(cast: Any) -> None:
     assert all(row[1] in ("unknown", "unknown") for row in states(cast).values()), "unknown is never drawn as good"
 
 
+def test_drafts_and_archived_ones_can_be_filtered_and_are_named(cast: Any, signed_in: Any) -> None:
+    dev, _prod = estate(cast, 0)
+    approve(dev, capture(dev, raw("a", "Drafted"), raw("b", "Put away"), raw("c", "Plain")))
+    capture(dev, raw("a", "Drafted"), raw("b", "Put away"), raw("c", "Plain"))
+    with tenant_scope(cast.tenant.pk):
+        WorkflowEnvMap.objects.filter(env_name="Drafted").update(env_draft_hash="d" * 64)
+        WorkflowEnvMap.objects.filter(env_name="Put away").update(env_facts={"v": 1, "archived": True})
+        Environment.objects.filter(pk=dev.pk).update(last_captured_at=clock.now(), connection_status="ok")
+    assert set(states(cast, state="draft")) == {"Drafted"}
+    assert set(states(cast, state="archived")) == {"Put away"}
+    shown = signed_in().get(at(cast, "tenant-home")).content.decode()
+    assert "draft saved" in shown and "Not published" in shown
+    assert "Inactive" not in shown, "one word for one state"
+
+
 def test_a_switch_and_what_nobody_approved_are_drift(cast: Any) -> None:
     dev, _prod = estate(cast, 0)
     here = [raw("a", "Switched off"), raw("b", "Off"), raw("d", "Edited")]
