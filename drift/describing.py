@@ -153,6 +153,8 @@ def _unread(finding: Finding, before: Mapping[str, Any] | None, after: Mapping[s
 
 def _sentences(finding: Finding, diff: WorkflowDiff | None) -> list[str]:
     said = list(diff.sentences) if diff is not None else []
+    if finding.kind == DriftKind.ARCHIVED:
+        return [*(change.sentence for change in finding.details), *_archiving(finding)]
     if finding.details:
         return [change.sentence for change in finding.details]
     if finding.kind == DriftKind.ACTIVATION:
@@ -166,6 +168,15 @@ def _sentences(finding: Finding, diff: WorkflowDiff | None) -> list[str]:
             return ["The approved draft is gone; the editor holds what runs.", *said]
         return ["Only the draft in the editor differs; what runs is not touched by it.", *said]
     return said
+
+
+def _archiving(finding: Finding) -> list[str]:
+    """What came of it: n8n unpublishes what it archives, and does not publish it again when it comes back."""
+    if finding.was_active and not finding.is_active:
+        return ["It was published; now it does not run."]
+    if finding.was_active == finding.is_active:
+        return []
+    return ["It is published, which was not approved."]
 
 
 def _callers(diff: WorkflowDiff) -> set[str]:

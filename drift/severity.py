@@ -83,7 +83,11 @@ def grade(
     if environment_kind == "production":
         if live:
             level += 1
-            reasons.append("It is active in production: this is live traffic.")
+            reasons.append(
+                "It is published in production: this is live traffic."
+                if is_active
+                else "It ran in production, and no longer does."
+            )
         else:
             reasons.append("It is in production, but does not run.")
     elif environment_kind == "staging":
@@ -100,11 +104,11 @@ def _base(
 ) -> tuple[int, list[str]]:
     if kind == "removed":
         return (
-            (2, ["An approved workflow that was active is gone."])
+            (2, ["An approved workflow that was published is gone."])
             if was_active
             else (
                 1,
-                ["An approved workflow is gone; it was not active."],
+                ["An approved workflow is gone; it was not published."],
             )
         )
     if kind == "activation":
@@ -115,8 +119,8 @@ def _base(
         return 1, ["A setting changed that the console does not know yet: it may change how the workflow runs."]
     if kind == "added":
         if is_active:
-            return 2, ["A workflow that nobody approved is active."]
-        return 0, ["A workflow that nobody approved is there; it is not active."]
+            return 2, ["A workflow that nobody approved is published."]
+        return 0, ["A workflow that nobody approved is there; it is not published."]
     grave = [GRAVE[name] for name in GRAVE if name in touches]
     reasons = grave
     level = 2 if grave else 1

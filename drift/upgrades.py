@@ -73,6 +73,7 @@ def _notice(run: Run | None, environment: Environment, snapshot: Snapshot | None
     known = mark_from(row.mark) if row is not None else InstanceMark()
     with client_for(environment) as client:
         mark = read_mark(client, known)
+        offers = client.spec().capabilities()
     if row is None or not mark.is_another_than(known):
         _remember(run, environment, row, mark, known, snapshot)
         return None
@@ -94,6 +95,7 @@ def _notice(run: Run | None, environment: Environment, snapshot: Snapshot | None
             by_people=sum(change.made_by == "people" for change in changes),
         )
         _store(environment, mark, snapshot)
+        Environment.objects.filter(pk=environment.pk).update(capabilities=offers, updated_at=clock.now())
         return event.pk
 
 
@@ -122,8 +124,8 @@ def _store(environment: Environment, mark: InstanceMark, snapshot: Snapshot | No
     N8nInstance.objects.update_or_create(
         environment_id=environment.pk, defaults={"tenant_id": environment.tenant_id, **values}
     )
-    if mark.version and environment.n8n_version != mark.version:
-        Environment.objects.filter(pk=environment.pk).update(n8n_version=mark.version, updated_at=clock.now())
+    if mark.is_known and environment.n8n_version != mark.told:
+        Environment.objects.filter(pk=environment.pk).update(n8n_version=mark.told[:32], updated_at=clock.now())
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from operations.models import Operation
 from opsconsole.core.errors import Invalid, NotFound, OpsError
+from opsconsole.core.swaps import in_place_of_the_page
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
@@ -22,7 +23,7 @@ from workflows.permissions import may_operate, require_operate
 from workflows.presenters import diff_context
 from workflows.selectors import why_unknown
 
-from . import contents, policies, scheduling, selectors, services, upgrade_selectors
+from . import contents, policies, scheduling, selectors, services, upgrade_selectors, wording
 from .errors import MadeByUpgrade, NotConfirmed
 from .forms import PolicyForm, ScheduleForm
 from .models import DriftIncident, DriftKind, IncidentState, Severity
@@ -117,6 +118,10 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
             "incident": found,
             "row": selectors.incident_row(found, whole=True),
             "name": selectors.workflow_name(found),
+            "kind": wording.kind_word(found),
+            "stabilizing": wording.stabilizing(found),
+            "hashes": wording.hashes(found),
+            "proven": wording.proof(found),
             "environment": place.environment,
             "summary": found.drift_snapshot.get("diff_summary") or {},
             "stored": found.drift_snapshot.get("full_diff") or {},
@@ -136,12 +141,14 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
             "view": view,
             "nav_section": "drift",
         }
-        if _is_partial(request) and request.GET.get("part") == "live":
+        live = _is_partial(request) and request.GET.get("part") == "live"
+        if live and (operation is None or operation.is_open):
             return render(request, "drift/incident.html#live", context)
         keys = key_by_workflow_id(place.environment_id) if view in ("graph", "raw", "behaviour") else {}
     if view in ("graph", "raw", "behaviour"):
         context |= _compared(found, view, keys)
-    return render(request, "drift/incident.html", context)
+    answer = render(request, "drift/incident.html", context)
+    return in_place_of_the_page(answer) if live else answer
 
 
 def _compared(found: DriftIncident, view: str, keys: dict[str, str]) -> dict[str, Any]:
@@ -154,7 +161,7 @@ def _compared(found: DriftIncident, view: str, keys: dict[str, str]) -> dict[str
     right = after.get(key) if found.kind != DriftKind.REMOVED else None
     if left is None and right is None:
         return {"unreadable": True}
-    made = diff_context(left, right, "Approved", "Seen", before_keys=keys, after_keys=keys, view=view)
+    made = diff_context(left, right, *wording.sides(found), before_keys=keys, after_keys=keys, view=view)
     return {**made, "diff_query": "?"}
 
 
@@ -292,29 +299,27 @@ def _settle_all(
     return redirect("jobs", tenant_slug=slug)
 
 
-_EFFECTS = {
-    ("stabilize", DriftKind.MODIFIED): "Its approved content is written back; the edit is kept in a safety snapshot.",
-    ("stabilize", DriftKind.REMOVED): "It is created anew with its approved content, under a new id.",
-    ("stabilize", DriftKind.ADDED): "It is unpublished or deleted, as chosen below; a safety snapshot keeps it.",
-    ("stabilize", DriftKind.ACTIVATION): "It is published or unpublished as approved.",
-    ("stabilize", DriftKind.ARCHIVED): "It is archived or unarchived as approved.",
-    (
-        "stabilize",
-        DriftKind.DRAFT,
-    ): "The draft gives way to what is approved; a safety snapshot keeps it.",
-    ("stabilize", DriftKind.DETAILS): "Tags and settings are put back as approved.",
-    ("reconcile", DriftKind.MODIFIED): "What is there now becomes what is approved; n8n is not touched.",
-    ("reconcile", DriftKind.REMOVED): "It is no longer approved; n8n is not touched.",
-    ("reconcile", DriftKind.ADDED): "It becomes approved as it is; n8n is not touched.",
-    ("reconcile", DriftKind.ACTIVATION): "Its being published or unpublished becomes approved; n8n is not touched.",
-    ("reconcile", DriftKind.ARCHIVED): "Its being archived or not becomes approved; n8n is not touched.",
-    ("reconcile", DriftKind.DRAFT): "The draft becomes approved beside what runs; n8n is not touched.",
-    ("reconcile", DriftKind.DETAILS): "Tags and settings become approved as they are; n8n is not touched.",
+_RECONCILING = {
+    DriftKind.MODIFIED: "What is there now becomes what is approved; n8n is not touched.",
+    DriftKind.REMOVED: "It is no longer approved; n8n is not touched.",
+    DriftKind.ADDED: "It becomes approved as it is; n8n is not touched.",
+    DriftKind.ACTIVATION: "Its being published or unpublished becomes approved; n8n is not touched.",
+    DriftKind.ARCHIVED: "Its being archived or not becomes approved; n8n is not touched.",
+    DriftKind.DRAFT: "The draft becomes approved beside what runs; n8n is not touched.",
+    DriftKind.DETAILS: "Tags, folder and settings become approved as they are; n8n is not touched.",
 }
 
 
+def _told_effect(action: str, incident: DriftIncident) -> str:
+    if action == "stabilize":
+        return wording.stabilizing(incident)
+    if action == "reconcile":
+        return _RECONCILING[DriftKind(incident.kind)]
+    return "It is marked as looked into; nothing else changes."
+
+
 def _effect(action: str, incident: DriftIncident) -> dict[str, Any]:
-    effect = _EFFECTS.get((action, DriftKind(incident.kind)), "It is marked as looked into; nothing else changes.")
+    effect = _told_effect(action, incident)
     breaks = (incident.drift_snapshot.get("upgrade") or {}).get("breaks", "") if incident.upgrade_id else ""
     return {**_listed(incident), "effect": f"{effect} {breaks}" if action == "stabilize" and breaks else effect}
 

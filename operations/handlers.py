@@ -17,6 +17,8 @@ class Handler(Protocol):
     ``run`` is called from the top after every crash; what its steps have done already is answered from the rows. It
     returns the operation's result, or raises ``OpsError`` (failed), ``UnknownOutcome`` (parked) or lets
     ``Cancelled`` through after it has put things back.
+
+    A handler may name a ``result_template``, which shows its ``result`` to people; the job's page includes it.
     """
 
     kind: ClassVar[str]
@@ -35,6 +37,11 @@ def register(handler_class: type[Any]) -> type[Any]:
 
 def handler_for(kind: str) -> Handler | None:
     return _handlers.get(kind)
+
+
+def result_template(kind: str) -> str:
+    """The template that shows what jobs of a kind came to, or ''."""
+    return str(getattr(handler_for(kind), "result_template", ""))
 
 
 def known_kinds() -> list[str]:

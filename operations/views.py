@@ -21,6 +21,7 @@ from tenants.requests import person_of
 from tenants.scope import tenant_scope
 
 from . import events, presenters, selectors, services
+from .handlers import result_template
 from .models import Operation
 
 TABS = (("", "All"), ("open", "Open"), ("parked", "Parked"), ("failed", "Failed"), ("completed", "Completed"))
@@ -62,6 +63,7 @@ def job_context(operation: Operation, visit: Visit) -> dict[str, Any]:
         "steps": presenters.step_rows(steps),
         "hidden_steps": hidden,
         "pace": presenters.pace(operation),
+        "result_template": result_template(operation.kind) if operation.result else "",
         "subject_url": presenters.subject_url(operation, visit.tenant.slug),
         "may_operate": visit.may(Grants.OPERATE),
     }

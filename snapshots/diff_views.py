@@ -84,7 +84,7 @@ def _draft_side(visit: Visit, spec: str, key: str) -> Side:
 
 
 def _moment(snapshot: Snapshot) -> str:
-    return f"{snapshot.created_at:%Y-%m-%d %H:%M} UTC"
+    return f"{snapshot.created_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
@@ -179,7 +179,7 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     found, row = _workflow(visit, key)
     here = [cell for cell in row.cells if cell.place is not None]
     wanted = request.GET.get("environment", "")
-    shown = next((cell for cell in here if cell.environment.slug == wanted), here[0] if here else None)
+    shown = next((cell for cell in here if cell.environment.slug == wanted), _where_the_trouble_is(here))
     side, trouble = None, None
     if shown is not None:
         try:
@@ -209,6 +209,13 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         }
         part = "#watched" if request.GET.get("part") == "watched" else ""
         return render(request, f"workflows/workflow.html{part}", context)
+
+
+def _where_the_trouble_is(here: list[selectors.Cell]) -> selectors.Cell | None:
+    """The place to open: the last of the pipeline that drifts, else the last that holds a draft, else the first."""
+    drifting = [cell for cell in here if cell.state in ("drifted", "missing")]
+    drafted = [cell for cell in here if cell.place is not None and cell.place.has_draft]
+    return (drifting or drafted or here[:1] or [None])[-1]
 
 
 @dataclass(frozen=True, slots=True)

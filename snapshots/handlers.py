@@ -97,6 +97,7 @@ class Restore:
     """Bring an environment back to a snapshot: capture, write, prove; or put everything back."""
 
     kind: ClassVar[str] = "snapshots.restore"
+    result_template: ClassVar[str] = "snapshots/_restore_result.html"
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])

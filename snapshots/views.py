@@ -282,7 +282,7 @@ def _one(
 
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
 def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """See what a restore would do, choose, confirm."""
+    """See what a restore would do, choose, confirm. Ticked rows are restored alone; none ticked is everything."""
     found = services.snapshot_by_id(visit.tenant.pk, pk)
     environment = found.environment
     require_operate(visit, environment)
@@ -293,23 +293,21 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     valid = form.is_valid() if form.is_bound else False
     options = form.cleaned_data if valid else {"overwrite_existing": True, "delete_extra": False}
     ticked = request.POST.getlist("selected") if posted else []
-    only_ticked = request.POST.get("choice") == "selected"
+    dry_run = "dry_run" in request.POST
     refused: OpsError | None = None
     if posted and valid and "look" not in request.POST:
         try:
-            if environment.is_production and request.POST.get("typed", "").strip() != environment.name:
+            typed = request.POST.get("typed", "").strip()
+            if environment.is_production and typed != environment.name and not dry_run:
                 raise NotConfirmed
-            if only_ticked and not ticked:
-                raise Invalid(
-                    "No workflow is ticked.",
-                    recovery="Tick what is to be restored, or choose everything in the snapshot.",
-                )
+            if request.POST.get("choice") == "selected" and not ticked:  # as programs and older pages ask
+                raise Invalid("No workflow is ticked.", recovery="Tick what is to be restored.")
             operation = start_restore(
                 tenant_id=visit.tenant.pk,
                 environment_id=environment.pk,
                 snapshot_id=found.pk,
-                keys=ticked if only_ticked else None,
-                dry_run="dry_run" in request.POST,
+                keys=ticked or None,
+                dry_run=dry_run,
                 requested_by=visit.user,
                 **form.cleaned_data,
             )
@@ -334,10 +332,13 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         failure = error
     with tenant_scope(visit.tenant.pk):
         waiting = waiting_for_secrets(environment)
+    form = form if form.is_bound else RestoreForm()
+    if plan and not plan["problems"]:
+        del form.fields["skip_validation"]  # there is nothing to do it in spite of
     context = {
         "snapshot": found,
         "environment": environment,
-        "form": form if form.is_bound else RestoreForm(),
+        "form": form,
         "plan": plan,
         "failure": failure,
         "refused": refused,
@@ -348,7 +349,6 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "problems": plan["problems"][:LISTED] if plan else [],
         "warnings": plan["warnings"][:LISTED] if plan else [],
         "chosen": set(ticked),
-        "only_ticked": only_ticked,
         "nav_section": "snapshots",
     }
     return render(request, "snapshots/restore.html", context, status=refused.status if refused else 200)

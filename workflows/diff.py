@@ -269,9 +269,11 @@ def _state(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     changes = []
     a, b = bool(before.get("active")), bool(after.get("active"))
     if a != b:
-        sentence = f"The workflow was {'activated' if b else 'deactivated'}."
+        sentence = f"The workflow was {'published' if b else 'unpublished'}."
         part = Part("active", text_of(a, False), text_of(b, False))
-        changes.append(Change("changed", "active", "Active", sentence, severity="high", behaviour=False, parts=(part,)))
+        changes.append(
+            Change("changed", "active", "Published", sentence, severity="high", behaviour=False, parts=(part,))
+        )
     old, new = sorted(before.get("tags") or ()), sorted(after.get("tags") or ())
     if old != new:
         words = [f"+{t}" for t in new if t not in old] + [f"−{t}" for t in old if t not in new]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from django.utils.safestring import mark_safe
 
@@ -11,6 +12,10 @@ from .content import dump, normalize
 from .diff import WorkflowDiff, diff_workflows
 from .graph import render_diff_svg, render_svg
 from .masking import mask
+from .n8n.scopes import missing_scopes
+
+if TYPE_CHECKING:
+    from .models import Environment
 
 RAW_LIMIT = 400_000
 """Characters of raw JSON a page shows at most on one side."""
@@ -99,7 +104,70 @@ def report_steps(report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return steps
 
 
-def capabilities(report: Mapping[str, Any] | None) -> list[tuple[str, bool]]:
-    """What the instance can do, as (words, whether)."""
-    found = (report or {}).get("capabilities") or {}
-    return [(name.replace("_", " "), bool(value)) for name, value in sorted(found.items())]
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One thing that an n8n does or does not do for the console, and what comes of it."""
+
+    name: str
+    can: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """Abilities of one kind."""
+
+    title: str
+    rows: tuple[Ability, ...]
+
+
+_ABILITIES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Publishing",
+        (
+            ("stage", "Save a draft beside what runs", "Else every write to a published workflow is live at once."),
+            ("activate_version", "Publish a chosen version", "Else going back means writing the old content again."),
+            ("history", "History of versions", "Else nobody is named for a change."),
+            ("archive", "Archive", "Else archived workflows come back unpublished only."),
+            ("unarchive", "Take out of the archive", "Else that is done by hand in n8n."),
+            ("move_to_folder", "Move to a folder", "Else folders are compared, and not put back."),
+        ),
+    ),
+    (
+        "Around the workflows",
+        (
+            ("list_credentials", "List credentials", "Else they are learnt from the workflows that use them."),
+            ("create_credential", "Create credentials", "Else missing ones are created by hand in n8n."),
+            ("test_credential", "Test credentials", "Else a promotion does not know whether they work."),
+            ("data_tables", "Data tables", "Else they are not matched between environments."),
+            ("variables", "Variables", "Else they are not compared."),
+            ("community_packages", "Community nodes", "Else it is not known whether one is installed."),
+        ),
+    ),
+    (
+        "Executions",
+        (
+            ("list_executions", "List executions", "Else it cannot be shown whether workflows run."),
+            ("retry_execution", "Retry executions", "Else failed ones are tried again in n8n."),
+        ),
+    ),
+)
+
+
+def abilities(environment: Environment) -> list[Abilities]:
+    """What its n8n does, in n8n's words, as it was last asked by a capture or a test; [] where it never was."""
+    known = environment.capabilities or (environment.connection_report or {}).get("capabilities")
+    if not known:
+        return []
+    return [
+        Abilities(title, tuple(Ability(words, bool(known.get(name)), why) for name, words, why in rows))
+        for title, rows in _ABILITIES
+    ]
+
+
+def key_scopes(told: Collection[str] | None) -> list[Ability]:
+    """The scopes that the console uses, and whether the key has them; [] where n8n does not tell."""
+    if told is None:
+        return []
+    lacking = {one.scope for one in missing_scopes(told)}
+    return [Ability(one.scope, one.scope not in lacking, one.effect) for one in missing_scopes(())]

@@ -24,7 +24,7 @@ STALE_AFTER = timedelta(hours=24)
 ROWS_AT_MOST = 100
 SHOWN = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.MISSING)
 HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
-CELL_STATES = ("drifted", "differs", "missing", "inactive", "unmapped")
+CELL_STATES = ("drifted", "differs", "missing", "inactive", "draft", "archived", "unmapped")
 #: Not as approved, in the same sense as what drift detection finds: changed, switched, or never approved at all.
 DRIFTED = Q(status__in=HERE) & (
     (Q(git_content_hash__isnull=False) & ~Q(git_content_hash=F("env_content_hash")))
@@ -83,6 +83,13 @@ class Cell:
     previous: Environment | None = None
     notes: tuple[str, ...] = ()
     runs: RunNote | None = None
+
+    @property
+    def word(self) -> str:
+        """The word for the state where it is not that of the vocabulary."""
+        if self.state != "inactive" or self.place is None:
+            return ""
+        return "Archived" if self.place.is_archived else "Not published"
 
     @property
     def query(self) -> str:
@@ -178,12 +185,12 @@ def _cell(
     notes = []
     if place.status == MapStatus.UNMAPPED:
         notes.append("not confirmed")
-    if place.env_active is False and state != "inactive":
+    if state != "inactive" and place.is_archived:
+        notes.append("archived")
+    elif state != "inactive" and place.env_active is False:
         notes.append("not published")
     if place.has_draft:
-        notes.append("draft")
-    if place.is_archived:
-        notes.append("archived")
+        notes.append("draft saved")
     if unknown:
         return Cell(environment, "unknown", f"{unknown}; was {why} when last seen", place, before, tuple(notes))
     return Cell(environment, state, why, place, before, tuple(notes))
@@ -209,6 +216,7 @@ def _known_state(
 
 _LIVE_SQL = (
     "SELECT canonical_workflow_id, status, env_active, git_active, git_content_hash, env_content_hash, comparable_hash,"
+    " env_draft_hash, env_facts,"
     " environment_id IN (SELECT id FROM environments WHERE baseline_commit_sha <> '') AS has_baseline,"
     " lag(comparable_hash) OVER (PARTITION BY canonical_workflow_id, status IN ('linked', 'unmapped')"
     "   ORDER BY array_position(%s::uuid[], environment_id)) AS before"
@@ -222,6 +230,8 @@ _STATE_SQL = {
     "differs": "status <> 'missing' AND before <> comparable_hash",
     "missing": "status = 'missing'",
     "inactive": "status <> 'missing' AND NOT env_active",
+    "draft": "status <> 'missing' AND env_draft_hash <> ''",
+    "archived": "status <> 'missing' AND env_facts->>'archived' = 'true'",
     "unmapped": "status = 'unmapped'",
 }
 

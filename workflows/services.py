@@ -199,8 +199,9 @@ def store_connection_report(*, environment_id: uuid.UUID, report: Mapping[str, A
         "last_checked_at": clock.now(),
         "updated_at": clock.now(),
     }
-    version = report.get("version") or ""
-    if version:
+    if ok and report.get("capabilities"):
+        values["capabilities"] = report["capabilities"]
+    if version := report.get("version"):
         values["n8n_version"] = str(version)[:32]
     Environment.objects.filter(pk=environment_id, api_key_encrypted=key_token).update(**values)
 

@@ -14,6 +14,7 @@ from django.urls import NoReverseMatch, reverse
 
 from operations.models import Operation, Schedule
 from opsconsole.core.errors import Conflict, Invalid
+from opsconsole.core.swaps import in_place_of_the_page
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
@@ -24,7 +25,7 @@ from .executions.presenting import of_environment, with_runs
 from .forms import EnvironmentForm
 from .models import Environment, EnvironmentKind
 from .permissions import may_operate, require_operate
-from .presenters import capabilities, report_steps
+from .presenters import abilities, key_scopes, report_steps
 from .watching import selectors as watching
 
 PAGE_ROWS = 50
@@ -132,14 +133,16 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
     schedule = Schedule.objects.filter(name=services.capture_schedule_name(found), is_enabled=True).first()
     manage = visit.may(Grants.MANAGE_ENVIRONMENTS)
     operate = may_operate(visit, found)
+    around = surroundings.stored(visit.tenant.pk, pk)
     context = {
         "environment": found,
         "counts": selectors.environment_counts().get(pk, {}),
         "why": selectors.why_unknown(found),
         "report": found.connection_report or {},
         "steps": report_steps(found.connection_report),
-        "capabilities": capabilities(found.connection_report),
-        "around": surroundings.stored(visit.tenant.pk, pk),
+        "abilities": abilities(found),
+        "scopes": key_scopes(around.scopes),
+        "around": around,
         "test": test,
         "testing": bool(test and test.is_open),
         **of_environment(found),
@@ -153,9 +156,13 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "why_not": "" if operate else "Your role does not allow work in this environment.",
         "nav_section": "environments",
     }
-    part = "watched" if request.GET.get("part") == "watched" else "connection"
     whole = "workflows/environment.html"
-    return render(request, f"{whole}#{part}" if is_partial(request) else whole, context)
+    if is_partial(request) and request.GET.get("part") == "watched":
+        return render(request, f"{whole}#watched", context)
+    if is_partial(request) and context["testing"]:
+        return render(request, f"{whole}#connection", context)
+    answer = render(request, whole, context)
+    return in_place_of_the_page(answer) if is_partial(request) else answer
 
 
 @tenant_page(Grants.VIEW, methods=("POST",))

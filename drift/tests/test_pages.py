@@ -79,7 +79,7 @@ def test_every_page_answers_and_escapes(place: Any, incident: DriftIncident, liv
         assert answer.status_code == 200, path
         assert b"<script>alert" not in answer.content, path
     said = client.get(url(place, f"{incident.pk}/")).content.decode()
-    assert "Orders" in said and "It is active in production" in said
+    assert "Orders" in said and "It is published in production" in said
     assert "<svg" in client.get(url(place, f"{incident.pk}/?view=graph")).content.decode()
 
 
@@ -107,6 +107,46 @@ def test_a_partial_answers_htmx(place: Any, incident: DriftIncident, live_cast: 
     assert b"Stabilize" not in partial.content, "a viewer gets no buttons"
     live = client.get(url(place, f"{incident.pk}/?part=live"), headers={"HX-Request": "true"})
     assert live.content.strip().startswith(b'<div id="drift-live"')
+
+
+@pytest.mark.parametrize("action", ["stabilize", "reconcile"])
+def test_once_it_is_settled_the_whole_page_follows(
+    place: Any, incident: DriftIncident, live_cast: Any, action: str
+) -> None:
+    client = signed_in(live_cast.operator)
+    path = url(place, f"{incident.pk}/")
+    client.post(path, {"action": action, "comment": "as it should be", "typed": "Production"})
+    asked = {"HX-Request": "true"}
+    under_way = client.get(f"{path}?part=live", headers=asked)
+    assert "HX-Retarget" not in under_way
+    place.run_all()
+    over = client.get(f"{path}?part=live", headers=asked)
+    assert over["HX-Retarget"] == over["HX-Reselect"] == "#content"
+    told = over.content.decode()
+    assert 'id="acknowledge"' not in told and "Settle by" not in told and "Settled" in told
+
+
+def test_an_archiving_says_what_happened(place: Any, live_cast: Any) -> None:
+    place.n8n.archive(place.ids["Orders"])
+    place.check()
+    found = place.incident(kind="archived")
+    told = " ".join(signed_in(live_cast.operator).get(url(place, f"{found.pk}/")).content.decode().split())
+    assert "The workflow was archived." in told and "It was published; now it does not run." in told
+    assert "It ran in production, and no longer does." in told and "live traffic" not in told
+    assert "It is taken out of the archive and published: it runs again." in told
+    assert "Archived or unarchived" not in told and "No single change" not in told
+    assert "the same as approved" in told, "equal hashes are one, and explained"
+
+
+def test_a_draft_is_told_apart_from_what_runs(place: Any, live_cast: Any) -> None:
+    place.edit("Orders", text="unfinished", draft=True)
+    place.check()
+    found = place.incident(kind="draft")
+    client = signed_in(live_cast.operator)
+    told = " ".join(client.get(url(place, f"{found.pk}/")).content.decode().split())
+    assert "<dt>Draft</dt>" in told and "<dt>What runs</dt>" in told and "the same as approved" in told
+    both = client.get(url(place, f"{found.pk}/?view=graph")).content.decode()
+    assert "Published → Draft in the editor" in both
 
 
 def test_strangers_find_nothing(place: Any, incident: DriftIncident, live_cast: Any) -> None:

@@ -12,6 +12,7 @@ from drift import detection, services, upgrade_selectors
 from drift.errors import HashesBehind, MadeByUpgrade, NothingOfUpgrade
 from drift.models import N8nUpgrade
 from tenants.scope import tenant_scope
+from workflows.models import Environment
 
 from .conftest import Place, workflow
 
@@ -157,6 +158,10 @@ def test_an_upgrade_that_changes_nothing_is_noticed_without_a_capture(estate: Pl
     found = event(estate)
     assert (found.by_n8n, found.by_people, found.changes) == (0, 0, [])
     assert found.to_version == "2.20 or later"
+    with tenant_scope(estate.tenant.pk):
+        environment = Environment.objects.get(pk=estate.environment.pk)
+    assert environment.n8n_version == "2.20 or later", "one source: what the upgrade says, the environment says"
+    assert environment.offers("archive"), "what it can do is that of the n8n that was noticed"
 
 
 def test_what_was_edited_before_the_upgrade_stays_an_edit(estate: Place) -> None:

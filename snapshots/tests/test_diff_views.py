@@ -9,8 +9,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from snapshots import diff_views
 from tenants.tokens import create_token
-from workflows.models import Environment
+from workflows.models import Environment, WorkflowEnvMap
+from workflows.selectors import Cell
 
 from .conftest import workflow
 
@@ -45,6 +47,17 @@ def test_what_drifted_is_shown_beside_what_was_approved(
     assert answer.status_code == 200 and "example.org/new" in page and "example.org/a" in page
     assert "hunter2" not in page
     assert ("<svg" in page and "data-node" in page) or view != "graph"
+
+
+def test_a_page_opens_where_the_trouble_is() -> None:
+    def cell(slug: str, state: str, **place: Any) -> Cell:
+        return Cell(Environment(slug=slug), state, place=WorkflowEnvMap(**place))
+
+    fine, drafted = cell("dev", "in_sync"), cell("staging", "in_sync", env_draft_hash="d" * 64)
+    assert diff_views._where_the_trouble_is([fine, drafted, cell("prod", "drifted")]).environment.slug == "prod"  # type: ignore[union-attr]
+    assert diff_views._where_the_trouble_is([fine, drafted, cell("prod", "in_sync")]) is drafted
+    assert diff_views._where_the_trouble_is([fine, cell("prod", "in_sync")]) is fine
+    assert diff_views._where_the_trouble_is([]) is None
 
 
 def test_a_snapshot_can_be_a_side_and_an_unknown_one_is_not_there(

@@ -113,16 +113,35 @@ def test_a_restore_of_what_is_ticked_stays_one(
     snapshot = capture()
     for one in made:
         n8n.edit(one["id"], nodes=workflow(url="https://changed.example")["nodes"])
-    where, form = f"{base(live_cast)}/{snapshot.pk}/restore/", {"overwrite_existing": "on", "choice": "selected"}
+    where, form = f"{base(live_cast)}/{snapshot.pk}/restore/", {"overwrite_existing": "on"}
     refused = page.post(where, form | {"selected": "orders"})
-    assert refused.status_code == 422 and 'value="selected" checked' in refused.content.decode()
-    nothing = page.post(where, form | {"typed": "Production"})
+    shown = refused.content.decode()
+    assert refused.status_code == 422 and "Restore 1 workflow into Production" in " ".join(shown.split())
+    nothing = page.post(where, form | {"choice": "selected", "typed": "Production"})
     assert nothing.status_code == 422 and "No workflow is ticked" in nothing.content.decode()
     with tenant_scope(live_cast.tenant.pk):
         assert not Operation.objects.filter(kind="snapshots.restore").exists()
     assert page.post(where, form | {"typed": "Production", "selected": "orders"}).status_code == 302
     with tenant_scope(live_cast.tenant.pk):
         assert Operation.objects.get(kind="snapshots.restore").params["keys"] == ["orders"]
+
+
+def test_a_dry_run_asks_for_no_name_and_shows_what_would_happen(
+    page: Client, live_cast: Any, n8n: Any, environment: Environment, capture: Any, run_operations: Any
+) -> None:
+    made = n8n.seed([workflow("Orders", active=True), workflow("Invoices")])
+    snapshot = capture()
+    n8n.edit(made[0]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    where = f"{base(live_cast)}/{snapshot.pk}/restore/"
+    preview = page.get(where).content.decode()
+    assert "Restore in spite of" not in preview, "nothing speaks against it"
+    assert "compare/?with=now&amp;key=orders" in preview and "Published" in preview
+    started = page.post(where, {"overwrite_existing": "on", "dry_run": "1"})
+    assert started.status_code == 302, "nothing is written, so nothing is confirmed"
+    assert run_operations(live_cast.tenant) == ["COMPLETED"]
+    told = page.get(started["Location"]).content.decode()
+    assert "It would be restored. Nothing was written." in told and "What runs is replaced." in told
+    assert "<details open><summary>Result" not in told
 
 
 def test_a_capture_from_a_filtered_list_is_of_that_environment(

@@ -17,6 +17,9 @@ const refresh = (within) => {
       button.disabled = chosen < least || (most && chosen > most);
     }
   }
+  for (const said of all("[data-chosen]", within)) { // what the button acts on: "Restore # workflow into …"
+    said.textContent = chosen ? said.dataset.chosen.replace(/# (\w+)/, `${chosen} $1${chosen === 1 ? "" : "s"}`) : said.dataset.none;
+  }
   for (const head of all("[data-check-all]", within)) {
     head.checked = chosen > 0 && chosen === ticks.length;
     head.indeterminate = chosen > 0 && chosen < ticks.length;
@@ -46,6 +49,6 @@ document.addEventListener("change", ({ target }) => {
     refresh(scope(target));
   } else if (target.matches("[data-submit-on-change]")) target.form?.requestSubmit();
 });
-const refreshAll = () => { for (const bar of all("[data-selection]")) refresh(scope(bar)); };
+const refreshAll = () => { for (const bar of all("[data-selection], [data-chosen]")) refresh(scope(bar)); };
 document.addEventListener("htmx:afterSettle", refreshAll);
 addEventListener("pageshow", refreshAll);

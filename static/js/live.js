@@ -13,6 +13,8 @@ const wake = (url) => {
     const found = parts(url);
     if (!found.length) { drop(url); return; }
     if (document.hidden) return;
+    // What waits behind a request is lost when its answer takes the part's place: ask again after that.
+    if (found.some((part) => part.classList.contains("htmx-request"))) { wake(url); return; }
     for (const part of found) part.dispatchEvent(new CustomEvent("live", { bubbles: false }));
   }, 400);
 };

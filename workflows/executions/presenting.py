@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from workflows.models import Environment, Execution, ExecutionFeed, MapStatus, WorkflowEnvMap
@@ -99,6 +100,7 @@ class RunNote:
     word: str
     title: str
     failing: bool = False
+    at: datetime | None = None
 
 
 def with_runs(rows: Sequence[Row]) -> list[Row]:
@@ -119,9 +121,8 @@ def _note(cell: Cell, states: dict[counting.Place, counting.State], read: set[uu
         return RunNote("no run known", "No execution of the last days is known") if expected else None
     failures = f"; {state.failed_day} failed in the last 24 hours" if state.failed_day else ""
     if state.failing:
-        return RunNote("failing", f"The last execution failed{failures}", failing=True)
-    # What is switched off may have been called, or have run before.
-    return RunNote("runs" if place.env_active else "ran", f"The last execution succeeded{failures}")
+        return RunNote("failing", f"The last execution failed{failures}", failing=True, at=state.last_at)
+    return RunNote("last run", f"The last execution succeeded{failures}", at=state.last_at)
 
 
 # -- one workflow -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from . import errors
 from .address import AddressPolicy
 from .client import N8nClient
 from .http import Limits
-from .instance import read_version
+from .instance import read_mark
 from .scopes import missing_scopes, read_scopes
 from .spec import Capabilities
 
@@ -39,7 +39,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionReport:
-    """The steps in their order. `version` is n8n's where it says so, `latency_ms` that of one list call."""
+    """The steps in their order. `version` is n8n's, as near as it is told, `latency_ms` that of one list call."""
 
     checks: tuple[Check, ...]
     version: str = ""
@@ -181,7 +181,7 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
         api_version=spec.api_version,
         latency_ms=latency,
         capabilities=can,
-        version=read_version(client),
+        version=_version(client),
         missing_scopes=lacking,
     )
 
@@ -248,6 +248,15 @@ def _told_scopes(client: N8nClient, spec: Capabilities) -> tuple[str, ...] | Non
         return read_scopes(client)
     except errors.N8nError:
         return None
+
+
+def _version(client: N8nClient) -> str:
+    """The version as near as it is told; empty where nothing tells it."""
+    try:
+        mark = read_mark(client)
+    except errors.N8nError:
+        return ""
+    return mark.told if mark.is_known else ""
 
 
 def _capabilities(spec: Capabilities) -> dict[str, bool]:

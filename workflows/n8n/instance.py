@@ -64,6 +64,11 @@ class InstanceMark(msgspec.Struct, frozen=True, kw_only=True):
             return f"{self.at_least} or later"
         return f"before {_SINCE[-1][1]}" if self.fingerprint else "unknown"
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything tells its version."""
+        return bool(self.version or self.fingerprint)
+
     def to_dict(self) -> dict[str, Any]:
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
 

@@ -15,7 +15,7 @@ from django.urls import reverse
 from operations.models import Operation, Schedule
 from opsconsole.core import clock
 from tenants.scope import tenant_scope
-from workflows import credentials, identity, selectors, services
+from workflows import credentials, identity, selectors, services, surroundings
 from workflows.models import CredentialMapping, Environment, WorkflowEnvMap
 
 from .test_identity import approve, capture, make_environments, raw
@@ -142,6 +142,33 @@ def test_the_connection_report_stays_on_the_environment(cast: Any, signed_in: An
     assert "Reachable" in page and "Not looked at" in page
 
 
+def test_the_whole_page_follows_a_test_of_the_connection(cast: Any, signed_in: Any, run_operations: Any) -> None:
+    dev, _prod = estate(cast)
+    client, here = signed_in("operator"), at(cast, "environment", pk=dev.pk)
+    client.post(at(cast, "environment-test", pk=dev.pk))
+    assert "HX-Retarget" not in client.get(here, headers={"HX-Request": "true"})
+    run_operations(cast.tenant)
+    over = client.get(here, headers={"HX-Request": "true"})
+    assert over["HX-Retarget"] == over["HX-Reselect"] == "#content"
+    assert "Recent jobs" in over.content.decode() and "Pending" not in over.content.decode()
+
+
+def test_an_environment_says_what_its_n8n_can_do_and_why_it_matters(cast: Any, signed_in: Any) -> None:
+    dev, _prod = estate(cast)
+    with tenant_scope(cast.tenant.pk):
+        Environment.objects.filter(pk=dev.pk).update(
+            capabilities={"stage": False, "activate_version": True}, connection_report={"capabilities": {"stage": True}}
+        )
+    surroundings.keep(dev, surroundings.Surroundings(scopes=("workflow:list",)), None)
+    told = " ".join(signed_in("operator").get(at(cast, "environment", pk=dev.pk)).content.decode().split())
+    assert "Save a draft beside what runs" in told
+    assert "Else every write to a published workflow is live at once." in told, (
+        "a capture knows better than an old test"
+    )
+    assert "activate version" not in told
+    assert "<code>workflow:update</code> missing" in told and "<code>workflow:list</code>" in told
+
+
 def test_other_tenants_objects_are_not_there(cast: Any, signed_in: Any) -> None:
     dev, _prod = estate(cast)
     client = signed_in("stranger")
@@ -210,6 +237,21 @@ def test_cells_say_what_is_known(cast: Any) -> None:
     with tenant_scope(cast.tenant.pk):
         Environment.objects.filter(pk=prod.pk).update(last_capture_error={"code": "X"})
     assert all(row[1] in ("unknown", "unknown") for row in states(cast).values()), "unknown is never drawn as good"
+
+
+def test_drafts_and_archived_ones_can_be_filtered_and_are_named(cast: Any, signed_in: Any) -> None:
+    dev, _prod = estate(cast, 0)
+    approve(dev, capture(dev, raw("a", "Drafted"), raw("b", "Put away"), raw("c", "Plain")))
+    capture(dev, raw("a", "Drafted"), raw("b", "Put away"), raw("c", "Plain"))
+    with tenant_scope(cast.tenant.pk):
+        WorkflowEnvMap.objects.filter(env_name="Drafted").update(env_draft_hash="d" * 64)
+        WorkflowEnvMap.objects.filter(env_name="Put away").update(env_facts={"v": 1, "archived": True})
+        Environment.objects.filter(pk=dev.pk).update(last_captured_at=clock.now(), connection_status="ok")
+    assert set(states(cast, state="draft")) == {"Drafted"}
+    assert set(states(cast, state="archived")) == {"Put away"}
+    shown = signed_in().get(at(cast, "tenant-home")).content.decode()
+    assert "draft saved" in shown and "Not published" in shown
+    assert "Inactive" not in shown, "one word for one state"
 
 
 def test_a_switch_and_what_nobody_approved_are_drift(cast: Any) -> None:
