@@ -108,7 +108,8 @@ def _remember(
     snapshot: Snapshot | None,
 ) -> None:
     """Take down what is there; nothing is written where nothing is new."""
-    if row is not None and mark in (known, InstanceMark()) and (snapshot is None or row.snapshot_id == snapshot.pk):
+    nothing_new = mark in (known, InstanceMark()) and _says(environment, mark)
+    if row is not None and nothing_new and (snapshot is None or row.snapshot_id == snapshot.pk):
         return
     told = mark
     if known.version and not mark.version:
@@ -124,8 +125,13 @@ def _store(environment: Environment, mark: InstanceMark, snapshot: Snapshot | No
     N8nInstance.objects.update_or_create(
         environment_id=environment.pk, defaults={"tenant_id": environment.tenant_id, **values}
     )
-    if mark.is_known and environment.n8n_version != mark.told:
+    if not _says(environment, mark):
         Environment.objects.filter(pk=environment.pk).update(n8n_version=mark.told[:32], updated_at=clock.now())
+
+
+def _says(environment: Environment, mark: InstanceMark) -> bool:
+    """Whether the environment names the version that was noticed, as far as one was."""
+    return not mark.is_known or environment.n8n_version == mark.told
 
 
 @contextlib.contextmanager

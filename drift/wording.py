@@ -53,10 +53,11 @@ _STABILIZING = {
 def hashes(incident: DriftIncident) -> list[Row]:
     """Which hashes were compared: what runs, and the draft beside it where that is what drifted."""
     told = incident.drift_snapshot
-    runs = Row("What runs", str(told.get("git_content_hash") or ""), str(told.get("env_content_hash") or ""))
+    name = "What runs" if incident.kind == DriftKind.DRAFT else "Content"
+    content = Row(name, str(told.get("git_content_hash") or ""), str(told.get("env_content_hash") or ""))
     if incident.kind != DriftKind.DRAFT:
-        return [runs]
-    return [Row("Draft", str(told.get("git_draft_hash") or ""), str(told.get("env_draft_hash") or "")), runs]
+        return [content]
+    return [Row("Draft", str(told.get("git_draft_hash") or ""), str(told.get("env_draft_hash") or "")), content]
 
 
 def sides(incident: DriftIncident) -> tuple[str, str]:

@@ -54,16 +54,20 @@ def step_rows(steps: list[OperationStep]) -> list[dict[str, Any]]:
 def _facts(value: Any) -> str:
     """A line of the plain facts in a step's intent or result; long and nested values are left out."""
     if not isinstance(value, dict):
-        return "" if value in (None, "") else str(value)[:160]
-    shown = []
-    for name, fact in value.items():
-        if fact in (None, "", [], {}) or isinstance(fact, dict):
-            continue
-        text = f"{len(fact)}" if isinstance(fact, list) else str(fact)
-        if len(text) == 64 and text.isalnum():
-            text = text[:12]
-        shown.append(f"{name.replace('_', ' ')} {text[:80]}")
+        return f"{len(value)} in all" if isinstance(value, list) else str(value or "")[:160]
+    shown = [said for name, fact in value.items() if (said := _fact(name.replace("_", " "), fact))]
     return " · ".join(shown[:WORTH_SHOWING])
+
+
+def _fact(name: str, fact: Any) -> str:
+    if fact in (None, "", [], {}) or fact is False or isinstance(fact, dict):
+        return ""
+    if fact is True:
+        return name
+    if isinstance(fact, list):
+        return f"{len(fact)} {name}"
+    text = str(fact)
+    return f"{name} {text[:12] if len(text) == 64 and text.isalnum() else text[:80]}"
 
 
 def pace(operation: Operation) -> dict[str, Any]:

@@ -215,8 +215,8 @@ def _where_the_trouble_is(here: list[selectors.Cell]) -> selectors.Cell | None:
     """The place to open: the last of the pipeline that drifts, else the last that holds a draft, else the first."""
     drifting = [cell for cell in here if cell.state in ("drifted", "missing")]
     drafted = [cell for cell in here if cell.place is not None and cell.place.has_draft]
-    found = drifting or drafted or here[:1]
-    return found[-1] if found else None
+    chosen = drifting or drafted or here[:1]
+    return chosen[-1] if chosen else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
     manage = visit.may(Grants.MANAGE_ENVIRONMENTS)
     operate = may_operate(visit, found)
     around = surroundings.stored(visit.tenant.pk, pk)
+    scopes = key_scopes(around.scopes)
     context = {
         "environment": found,
         "counts": selectors.environment_counts().get(pk, {}),
@@ -141,7 +142,8 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "report": found.connection_report or {},
         "steps": report_steps(found.connection_report),
         "abilities": abilities(found),
-        "scopes": key_scopes(around.scopes),
+        "scopes": scopes,
+        "scopes_missing": any(not scope.can for scope in scopes),
         "around": around,
         "test": test,
         "testing": bool(test and test.is_open),
