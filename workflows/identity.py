@@ -20,7 +20,7 @@ from tenants.scope import tenant_scope
 from .content import Fingerprint, LiveVersion, draft_of, fingerprint, live_version, portable
 from .facts import NO_FACTS, Facts, facts_of
 from .models import CanonicalWorkflow, KnownCredential, MapStatus, WorkflowEnvMap
-from .names import without_nul
+from .names import storable
 
 BATCH = 1000
 LIVE = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.IGNORED)
@@ -84,10 +84,10 @@ def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = No
     updated = raw.get("updatedAt")
     return SeenWorkflow(
         env_workflow_id=str(raw.get("id") or ""),
-        name=without_nul(kept["name"]),
+        name=storable(kept["name"]),
         fingerprint=mark,
         active=bool(kept.get("active")),
-        tags=tuple(map(without_nul, kept.get("tags") or ())),
+        tags=tuple(map(storable, kept.get("tags") or ())),
         version_id=str(raw.get("versionId") or ""),
         updated_at=_moment(updated) if isinstance(updated, str) else None,
         node_count=len(kept["nodes"]),

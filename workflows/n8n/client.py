@@ -45,6 +45,15 @@ class WriteResult:
         return str(self.workflow.get("id") or "")
 
 
+_NO_CONTRACT = (
+    errors.NotAnApi,
+    errors.RemoteNotFound,
+    errors.Unauthorized,
+    errors.ScopeMissing,
+    errors.Rejected,
+    errors.TooLarge,
+)
+
 _specs: dict[str, tuple[float, str, Capabilities]] = {}
 _specs_lock = threading.Lock()
 
@@ -102,7 +111,7 @@ class N8nClient:
             answer = self.call("GET", "/openapi.yml", etag=kept[1] if kept else "", keyed=False)
             found = kept[2] if answer.status == 304 and kept else Capabilities.from_yaml(answer.body)
             etag = answer.etag or (kept[1] if kept else "")
-        except (errors.NotAnApi, errors.RemoteNotFound, errors.Unauthorized, errors.ScopeMissing, errors.Rejected):
+        except _NO_CONTRACT:
             found, etag = Capabilities.assumed(), ""
         self._spec = found
         if not self._own_spec:
