@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import F
 
 from opsconsole.core import clock, context, support
@@ -163,7 +163,9 @@ def _carry_out(run: Run) -> str | None:
         return _later(run, Unfinished(str(error)[:1000]))
     except Exception as error:
         logger.exception("operation met an unexpected failure", extra={"operation": str(run.operation.pk)})
-        return _later(run, OpsError(f"Unexpected: {type(error).__name__}: {error}"[:1000]))
+        # A database's own words hold the statement and rows of it: they are for the log alone.
+        words = "" if isinstance(error, DatabaseError) else f": {error}"
+        return _later(run, OpsError(f"Unexpected: {type(error).__name__}{words}"[:1000]))
     return _end(run, OperationStatus.COMPLETED, result=result)
 
 

@@ -17,6 +17,7 @@ from workflows import identity
 from workflows.content import ContentError, draft_of, dump, portable, warnings
 from workflows.n8n import PAGE_SIZES
 from workflows.n8n.errors import RemoteNotFound, TooLarge
+from workflows.names import storable
 from workflows.references import webhook_address
 
 from .manifest import FINDINGS_KEPT
@@ -116,14 +117,14 @@ def _take_all(
 
 def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str] | None) -> Taken | None:
     """What is kept of n8n's answer; None, and noted, where it cannot be read."""
-    ident = str(raw.get("id") or "")
+    ident = storable(str(raw.get("id") or ""))
     name = raw.get("name") if isinstance(raw.get("name"), str) else ""
     try:
         content = portable(raw)
         data = dump(content)
         seen = identity.seen_workflow(raw, content)
         odd = warnings(content)[:20]
-        addresses = sorted({a for a in map(webhook_address, content["nodes"]) if a})
+        addresses = sorted({storable(a) for a in map(webhook_address, content["nodes"]) if a})
         draft = dump(draft_of(raw)) if seen.draft is not None else b""  # type: ignore[arg-type] # there is one then
     except (ContentError, TypeError, AttributeError, ValueError, RecursionError) as error:
         told = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
@@ -144,7 +145,7 @@ def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str
 
 def _finding(code: str, message: str, workflow_id: str = "", name: str = "", node: str = "") -> dict[str, str]:
     found = {"code": code, "message": message, "env_workflow_id": workflow_id, "name": name, "node": node}
-    return {key: value for key, value in found.items() if value}
+    return {key: storable(value) for key, value in found.items() if value}
 
 
 def _ask_again(

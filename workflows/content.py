@@ -27,7 +27,7 @@ import orjson
 
 from opsconsole.core.errors import OpsError
 
-from .names import suggest_key
+from .names import storable, suggest_key
 from .normalization import NORMALIZATION_VERSION, STICKY, tidy, view
 
 __all__ = [
@@ -52,6 +52,10 @@ __all__ = [
 
 PARSE_LIMIT = 16 * 1024 * 1024
 """Bytes of one workflow that `parse` takes unless told otherwise."""
+
+VERSION_ID_LIMIT = 64
+_TOLD = 500
+"""Characters of what n8n tells about a version."""
 
 _COMPACT = orjson.OPT_SORT_KEYS
 _PRETTY = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
@@ -116,9 +120,10 @@ def live_version(raw: Mapping[str, Any]) -> LiveVersion | None:
     if not isinstance(ident, str) or not ident:
         return None
     told: Mapping[str, Any] = version if isinstance(version, dict) else {}
-    texts = {name: told[name] for name in ("authors", "name") if isinstance(told.get(name), str)}
+    texts = {name: storable(told[name])[:_TOLD] for name in ("authors", "name") if isinstance(told.get(name), str)}
     at = told.get("createdAt")
-    return LiveVersion(version_id=ident, saved_at=at if isinstance(at, str) else "", **texts)
+    saved_at = storable(at)[:_TOLD] if isinstance(at, str) else ""
+    return LiveVersion(version_id=storable(ident)[:VERSION_ID_LIMIT], saved_at=saved_at, **texts)
 
 
 def is_archived(raw: Mapping[str, Any]) -> bool:
@@ -296,13 +301,13 @@ def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
     kinds: list[str] = []
 
     def workflow_ref(ref: str) -> dict[str, int]:
-        refs.append(ref)
+        refs.append(storable(ref))
         return {"$workflow": len(refs) - 1}
 
     def credential_ref(kind: str, name: str, ident: str) -> int:
-        kinds.append(kind)
-        names.append(name)
-        ids.append(ident)
+        kinds.append(storable(kind))
+        names.append(storable(name))
+        ids.append(storable(ident))
         return 0
 
     try:

@@ -17,12 +17,22 @@ from django.db import connection
 
 from tenants.scope import tenant_scope
 
-from .content import Fingerprint, LiveVersion, draft_of, fingerprint, live_version, portable
+from .content import (
+    VERSION_ID_LIMIT,
+    ContentError,
+    Fingerprint,
+    LiveVersion,
+    draft_of,
+    fingerprint,
+    live_version,
+    portable,
+)
 from .facts import NO_FACTS, Facts, facts_of
 from .models import CanonicalWorkflow, KnownCredential, MapStatus, WorkflowEnvMap
-from .names import without_nul
+from .names import storable
 
 BATCH = 1000
+_LONGEST_ID = 64
 LIVE = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.IGNORED)
 
 
@@ -67,7 +77,12 @@ class Placed:
 
 
 def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = None) -> SeenWorkflow:
-    """What ``record_seen`` needs of n8n's answer ``raw`` (``content``: its portable form, if made already)."""
+    """What ``record_seen`` needs of n8n's answer ``raw`` (``content``: its portable form, if made already).
+
+    Raises `ContentError`.
+    """
+    if len(str(raw.get("id") or "")) > _LONGEST_ID:
+        raise ContentError("Its id is longer than any of n8n's.")
     kept = content if content is not None else portable(raw)
     mark = fingerprint(kept)
     draft = draft_of(raw)
@@ -75,20 +90,20 @@ def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = No
     credentials: list[tuple[str, str, str]] = []
     types: set[str] = set()
     for node in kept["nodes"]:
-        types.add(str(node.get("type") or ""))
+        types.add(storable(str(node.get("type") or "")))
         for kind, reference in (node.get("credentials") or {}).items():
-            if isinstance(reference, Mapping):
-                credentials.append((str(kind), str(reference.get("name") or ""), str(reference.get("id") or "")))
-            else:
-                credentials.append((str(kind), str(reference or ""), ""))
+            held = reference if isinstance(reference, Mapping) else {"name": reference}
+            told = (kind, held.get("name") or "", held.get("id") or "")
+            kind, named, ident = (storable(str(word)) for word in told)
+            credentials.append((kind, named, ident))
     updated = raw.get("updatedAt")
     return SeenWorkflow(
-        env_workflow_id=str(raw.get("id") or ""),
-        name=without_nul(kept["name"]),
+        env_workflow_id=storable(str(raw.get("id") or "")),
+        name=storable(kept["name"]),
         fingerprint=mark,
         active=bool(kept.get("active")),
-        tags=tuple(map(without_nul, kept.get("tags") or ())),
-        version_id=str(raw.get("versionId") or ""),
+        tags=tuple(map(storable, kept.get("tags") or ())),
+        version_id=storable(str(raw.get("versionId") or ""))[:VERSION_ID_LIMIT],
         updated_at=_moment(updated) if isinstance(updated, str) else None,
         node_count=len(kept["nodes"]),
         credentials=credentials,
@@ -217,7 +232,7 @@ def record_listed_credentials(
     *, tenant_id: uuid.UUID, environment_id: uuid.UUID, listed: Iterable[Mapping[str, Any]], seen_at: datetime
 ) -> None:
     """Take down the instance's own list (``{id, name, type}`` each): what is not on it is gone."""
-    rows = {(str(c["type"])[:120], str(c["id"])[:64]): str(c["name"]).replace("\0", "")[:200] for c in listed}
+    rows = {(str(c["type"])[:120], str(c["id"])[:64]): str(c["name"])[:200] for c in listed}
     with tenant_scope(tenant_id):
         here = KnownCredential.objects.filter(environment_id=environment_id)
         found = list(here.values_list("pk", "credential_type", "credential_id", "name", "source", "is_gone"))

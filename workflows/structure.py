@@ -51,12 +51,23 @@ def structure_faults(content: Mapping[str, Any]) -> list[Fault]:
         elif target is not None and target not in names:
             message = f"“{source}” leads to “{target}”, which is not a node of this workflow."
             faults.append(Fault("dangling_connection", message, source, True))
-    for group in content.get("nodeGroups") or ():
-        missing = set(group.get("nodeIds") or ()) - ids.keys() if isinstance(group, dict) else set()
-        if missing:
+    groups = content.get("nodeGroups") or []
+    if not _are_groups(groups):
+        faults.append(Fault("odd_group", "Its groups of nodes do not have the shape that n8n gives them."))
+        groups = []
+    for group in groups:
+        if set(group.get("nodeIds") or ()) - ids.keys():
             message = f"The group “{group.get('name')}” holds a node that is not in this workflow."
             faults.append(Fault("dangling_group", message, "", True))
     return list(dict.fromkeys(faults))
+
+
+def _are_groups(groups: Any) -> bool:
+    """Whether it is a list of groups, each of which holds the ids of its nodes."""
+    if not isinstance(groups, list):
+        return False
+    held = [group.get("nodeIds") or [] if isinstance(group, dict) else None for group in groups]
+    return all(isinstance(ids, list) and all(isinstance(one, str) for one in ids) for ids in held)
 
 
 def _links(connections: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -84,12 +95,10 @@ def repaired(content: Mapping[str, Any]) -> dict[str, Any]:
         seen.add(str(node.get("id") or ""))
         nodes.append(node)
     out = {**content, "nodes": nodes, "connections": _kept(content.get("connections") or {}, names)}
-    if content.get("nodeGroups"):
-        groups = [
-            {**g, "nodeIds": [i for i in g.get("nodeIds") or () if i in seen]} if isinstance(g, dict) else g
-            for g in content["nodeGroups"]
-        ]
-        out["nodeGroups"] = [g for g in groups if not isinstance(g, dict) or g["nodeIds"]]
+    groups = content.get("nodeGroups")
+    if groups and _are_groups(groups):  # others are a fault that a person has to look at
+        kept = [{**g, "nodeIds": [i for i in g.get("nodeIds") or () if i in seen]} for g in groups]
+        out["nodeGroups"] = [g for g in kept if g["nodeIds"]]
     return out
 
 

@@ -17,7 +17,7 @@ from workflows.normalization import SETTING_DEFAULTS
 from . import errors
 from .address import AddressPolicy
 from .http import API, Answer, Http, Limits
-from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page
+from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page, identified
 from .spec import Capabilities
 
 __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
@@ -27,6 +27,8 @@ _WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData",
 _DELETE_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0, *(8.0,) * 17)
 """Seconds between tries to delete what n8n is still unpublishing. Measured on 2.41.1: 2 s at most; but what an n8n was
 publishing when it was killed is held by its own lease of two minutes."""
+_PATH_SIGNS = "/:@!$&'()*+,;=~%"
+"""What stands in a path as it is; a percent sign too, for n8n's paths may be written with escapes already."""
 _PRODUCTION = {"FORM": "/form/", "MCP": "/mcp/"}
 
 Listening = Literal["listening", "absent", "unknown"]
@@ -44,6 +46,15 @@ class WriteResult:
     def id(self) -> str:
         return str(self.workflow.get("id") or "")
 
+
+_NO_CONTRACT = (
+    errors.NotAnApi,
+    errors.RemoteNotFound,
+    errors.Unauthorized,
+    errors.ScopeMissing,
+    errors.Rejected,
+    errors.TooLarge,
+)
 
 _specs: dict[str, tuple[float, str, Capabilities]] = {}
 _specs_lock = threading.Lock()
@@ -102,7 +113,7 @@ class N8nClient:
             answer = self.call("GET", "/openapi.yml", etag=kept[1] if kept else "", keyed=False)
             found = kept[2] if answer.status == 304 and kept else Capabilities.from_yaml(answer.body)
             etag = answer.etag or (kept[1] if kept else "")
-        except (errors.NotAnApi, errors.RemoteNotFound, errors.Unauthorized, errors.ScopeMissing, errors.Rejected):
+        except _NO_CONTRACT:
             found, etag = Capabilities.assumed(), ""
         self._spec = found
         if not self._own_spec:
@@ -156,7 +167,7 @@ class N8nClient:
 
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
-        found = self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"))
+        found = self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"), exact=True)
         if not found.get("id"):
             raise errors.NotAnApi("The answer does not look like a workflow of n8n's.")
         return found
@@ -301,7 +312,10 @@ class N8nClient:
         answers it itself gives itself away by naming methods for an address that nobody has.
         """
         methods, _, path = address.partition(" ")
-        path = _PRODUCTION.get(methods, "/webhook/") + path
+        try:
+            path = _PRODUCTION.get(methods, "/webhook/") + quote(path, safe=_PATH_SIGNS)
+        except UnicodeEncodeError:  # half an emoji: no request can carry it
+            return "unknown"
         found = self._methods_at(path)
         if found is None:
             return "unknown"
@@ -411,11 +425,11 @@ class N8nClient:
         return [i for i in items if isinstance(i, dict)], body.get("nextCursor") or None
 
     @staticmethod
-    def _object(answer: Answer, *, wrote: bool = False) -> dict[str, Any]:
+    def _object(answer: Answer, *, wrote: bool = False, exact: bool = False) -> dict[str, Any]:
         try:
-            body = answer.json()
+            body = answer.json(exact=exact or wrote)
             if isinstance(body, dict):
-                return body
+                return identified(body) if (exact or wrote) and body.get("id") else body
         except errors.NotAnApi:
             if not wrote:
                 raise
@@ -447,7 +461,10 @@ def _starting_node(data: Any) -> str:
 def _id(workflow_id: str) -> str:
     if not workflow_id:
         raise errors.RemoteNotFound("The workflow has no id in this environment.")
-    return quote(str(workflow_id), safe="")
+    try:
+        return quote(str(workflow_id), safe="")
+    except UnicodeEncodeError as exc:
+        raise errors.NotAsked() from exc
 
 
 def _nodes(

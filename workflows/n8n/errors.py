@@ -179,3 +179,13 @@ class StillUnpublishing(N8nError):
     recovery = "Try again in some minutes; if it stays so, restart n8n and look at its log."
     status = 409
     transient = True
+
+
+class NotAsked(N8nError):
+    """Nothing was sent."""
+
+    code = "N8N_022"
+    title = "This cannot be asked of n8n"
+    message = "A name, an id or a path holds what no request can carry, so n8n was not asked."
+    recovery = "Look in n8n for an address or a name with characters that cannot be seen, or of extreme length."
+    status = 422

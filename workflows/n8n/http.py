@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 import time
@@ -16,12 +17,15 @@ import tenacity
 
 from opsconsole.core import support
 from workflows.content import ContentError, loads
+from workflows.names import storable
 
 from . import errors
 from .address import AddressPolicy, PinnedTransport, deadline, is_this_machine
 
 API = "/api/v1"
 _WORDS = 600
+_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+"""How JSON spells them, in a search that costs nothing beside parsing; what else it finds is harmless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,21 @@ class Answer:
     def etag(self) -> str:
         return self.headers.get("etag", "")
 
-    def json(self) -> Any:
-        """The body as JSON; raises `NotAnApi` with what came instead."""
+    def json(self, *, exact: bool = False) -> Any:
+        """The body as JSON; raises `NotAnApi` with what came instead.
+
+        Texts in it can be stored: what PostgreSQL takes nowhere (U+0000, half an emoji) becomes a sign that can be
+        seen. With ``exact``, for a workflow, whose content is kept to the byte, they stay as they are.
+        """
+        found = self._parsed()
+        if exact or not _UNSTORABLE.search(self.body):
+            return found
+        try:
+            return tidied(found)
+        except RecursionError as exc:
+            raise errors.NotAnApi("The answer is nested too deeply.") from exc
+
+    def _parsed(self) -> Any:
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -126,13 +143,16 @@ class Http:
         Reads are tried again after transient failures; writes only where n8n did certainly not act. Writes wait for
         each other (``Limits.writes_at_once``).
         """
-        request = self._client.build_request(
-            method,
-            self.base_url + path,
-            params={k: v for k, v in (params or {}).items() if v not in (None, "")},
-            content=None if body is None else _encode(body),
-            headers={**self._headers(body is not None, etag, keyed), **(headers or {})},
-        )
+        try:
+            request = self._client.build_request(
+                method,
+                self.base_url + path,
+                params={k: v for k, v in (params or {}).items() if v not in (None, "")},
+                content=None if body is None else _encode(body),
+                headers={**self._headers(body is not None, etag, keyed), **(headers or {})},
+            )
+        except (httpx.InvalidURL, ValueError, TypeError, RecursionError) as exc:  # too long, or half an emoji in it
+            raise errors.NotAsked() from exc
         if method in ("GET", "HEAD", "OPTIONS"):
             return self._call(request, reading=True)
         with self._writing:
@@ -225,6 +245,17 @@ class Http:
         return Answer(response.status_code, response.headers, b"".join(chunks))
 
 
+def tidied(value: Any) -> Any:
+    """Parsed JSON with every text made storable, also those that are keys."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [tidied(one) for one in value]
+    if isinstance(value, dict):
+        return {storable(key): tidied(one) for key, one in value.items()}
+    return value
+
+
 def _encode(body: Any) -> bytes:
     try:
         return orjson.dumps(body)
@@ -273,8 +304,8 @@ def _named(exc: httpx.HTTPError) -> tuple[errors.N8nError, bool]:
 def _said(answer: Answer) -> str:
     """n8n's own words, where the body holds any."""
     try:
-        body = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
+        body = answer.json()
+    except errors.NotAnApi:
         return ""
     message = body.get("message") if isinstance(body, dict) else None
     return message[:_WORDS] if isinstance(message, str) else ""

@@ -21,6 +21,7 @@ import msgspec
 import orjson
 
 from workflows.content import ContentError, loads
+from workflows.names import storable
 
 from . import errors
 from .http import Answer
@@ -81,8 +82,16 @@ def _workflow(part: msgspec.Raw | dict[str, Any]) -> dict[str, Any]:
             found = loads(bytes(part))
         except ContentError as exc:
             raise errors.NotAnApi("A workflow in the list is not JSON.") from exc
-    found["id"] = str(found["id"])
-    return found
+    return identified(found)
+
+
+def identified(raw: dict[str, Any]) -> dict[str, Any]:
+    """A raw workflow with ids that can be stored; its content is left as it is."""
+    raw["id"] = storable(str(raw["id"]))
+    for name in ("versionId", "activeVersionId"):
+        if isinstance(raw.get(name), str):
+            raw[name] = storable(raw[name])
+    return raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,17 +255,17 @@ def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
         found, names = _LIST.decode(answer.body), _NAMES.decode(answer.body)
     except (msgspec.MsgspecError, RecursionError):
         return _parsed_at_once(answer)
-    return Rows(found.data), tuple(str(row.id) for row in names.data), found.nextCursor or None
+    return Rows(found.data), tuple(storable(str(row.id)) for row in names.data), found.nextCursor or None
 
 
 def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     """The same of a page with half an emoji in it, or what else only the patient parser takes."""
-    body = answer.json()
+    body = answer.json(exact=True)
     items = body.get("data") if isinstance(body, dict) else None
     if not isinstance(items, list) or any(not isinstance(w, dict) or not w.get("id") for w in items):
         raise errors.NotAnApi("The list of workflows does not look like n8n's.")
     for item in items:
-        item["id"] = str(item["id"])
+        identified(item)
     return Rows(items), tuple(item["id"] for item in items), body.get("nextCursor") or None
 
 

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import yaml
-
+from workflows.names import storable
 from workflows.normalization import SETTING_DEFAULTS
 
+from .document import DocumentError, read_document
 from .errors import NotAnApi
 
 _OLDEST_WRITE_KEYS = frozenset({"name", "nodes", "connections", "settings", "staticData"})
-_PARAMETER = re.compile(r"\{[^}]*\}")
+_PARAMETER = re.compile(r"\{[^{}]*\}")
+_LONGEST_WORD = 200
 
 Capability = Literal[
     "publish",
@@ -130,13 +131,15 @@ class Capabilities:
     def from_yaml(cls, data: bytes) -> Capabilities:
         """Read a contract; raises `NotAnApi` where it is none."""
         try:
-            document = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-        except (yaml.YAMLError, ValueError, RecursionError) as exc:
+            return cls._read(read_document(data))
+        except DocumentError as exc:
             raise NotAnApi("The instance's description of its API cannot be read.") from exc
-        if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
-            raise NotAnApi("The instance's description of its API is not one.")
-        paths = document["paths"]
-        by_spelling = {_spelt(str(path)): item for path, item in paths.items() if isinstance(item, dict)}
+        except (AttributeError, TypeError, ValueError, KeyError) as exc:  # a part of another shape than in a contract
+            raise NotAnApi("The instance's description of its API is not one.") from exc
+
+    @classmethod
+    def _read(cls, document: Any) -> Capabilities:
+        by_spelling = {_spelt(path): item for path, item in document["paths"].items() if isinstance(item, dict)}
         endpoints = {
             path: frozenset(m for m in item if m in ("get", "post", "put", "patch", "delete"))
             for path, item in by_spelling.items()
@@ -153,9 +156,9 @@ class Capabilities:
             endpoints=endpoints,
             create_keys=reader.writable(create) or _OLDEST_WRITE_KEYS,
             update_keys=reader.writable(update) or _OLDEST_WRITE_KEYS,
-            settings=settings or cls.assumed().settings,
+            settings={key: _setting(schema) for key, schema in settings.items()} or cls.assumed().settings,
             node_keys=reader.writable(node_properties) if node_properties and closed else None,
-            api_version=str((document.get("info") or {}).get("version") or ""),
+            api_version=_word((document.get("info") or {}).get("version")),
             known=True,
             saves_drafts="publishIfActive" in reader.parameters(putting),
             activates_versions="versionId" in reader.body(activating),
@@ -169,30 +172,57 @@ def _spelt(path: str) -> str:
     return _PARAMETER.sub("{}", path)
 
 
+def _setting(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is used of a setting's schema: the values that it may have, where they are told, and its default."""
+    enum = schema.get("enum")
+    return {key: value for key, value in schema.items() if key == "default"} | (
+        {"enum": enum} if isinstance(enum, list) else {}
+    )
+
+
+def _word(value: Any) -> str:
+    return storable(str(value or ""))[:_LONGEST_WORD]
+
+
 class _Reader:
+    """Looks at each part of a document once, however its parts refer to each other."""
+
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
+        self._targets: dict[str, dict[str, Any]] = {}
 
-    def resolve(self, schema: Any, depth: int = 0) -> dict[str, Any]:
+    def resolve(self, schema: Any) -> dict[str, Any]:
         """Follow `$ref`s inside the document; anything else is taken as open."""
-        if not isinstance(schema, dict) or depth > 16:
-            return {}
-        ref = schema.get("$ref")
-        if not isinstance(ref, str):
-            return schema
+        for _ in range(16):
+            if not isinstance(schema, dict):
+                return {}
+            ref = schema.get("$ref")
+            if not isinstance(ref, str):
+                return schema
+            if ref not in self._targets:
+                self._targets[ref] = self._target(ref)
+            schema = self._targets[ref]
+        return {}
+
+    def _target(self, ref: str) -> dict[str, Any]:
         target: Any = self._document
         for part in ref.removeprefix("#/").split("/"):
             target = target.get(part, {}) if isinstance(target, dict) else {}
-        return self.resolve(target, depth + 1)
+        return target if isinstance(target, dict) else {}
 
-    def properties(self, schema: Any, depth: int = 0) -> tuple[dict[str, dict[str, Any]], bool]:
+    def properties(self, schema: Any) -> tuple[dict[str, dict[str, Any]], bool]:
         """The properties of an object's schema, `allOf` included, and whether others are refused."""
-        schema = self.resolve(schema)
-        found = {str(k): self.resolve(v) for k, v in (schema.get("properties") or {}).items()}
-        closed = schema.get("additionalProperties") is False
-        for part in (schema.get("allOf") or ()) if depth < 8 else ():
-            more, also = self.properties(part, depth + 1)
-            found, closed = {**found, **more}, closed or also
+        found: dict[str, dict[str, Any]] = {}
+        closed = False
+        waiting, seen = [schema], set()
+        while waiting:
+            part = self.resolve(waiting.pop())
+            if id(part) in seen:
+                continue
+            seen.add(id(part))
+            found |= {name: self.resolve(value) for name, value in (part.get("properties") or {}).items()}
+            closed = closed or part.get("additionalProperties") is False
+            waiting += reversed(part.get("allOf") or ())
         return found, closed
 
     def body(self, operation: Any) -> dict[str, dict[str, Any]]:
@@ -205,7 +235,7 @@ class _Reader:
         """The names of the parameters in the query of a call."""
         listed = operation.get("parameters") if isinstance(operation, dict) else None
         found = (self.resolve(one) for one in listed or ())
-        return frozenset(str(one["name"]) for one in found if one.get("in") == "query" and "name" in one)
+        return frozenset(_word(one["name"]) for one in found if one.get("in") == "query" and "name" in one)
 
     @staticmethod
     def writable(properties: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
