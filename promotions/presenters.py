@@ -20,7 +20,7 @@ from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre
 ROWS_SHOWN = 200
 DIFFERENT = ("only_in_source", "differs")
 ACTION_MARKS = {"create": "added", "update": "differs", "unchanged": "in_sync"}
-GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending"}
+GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending", "unknown": "unknown"}
 
 
 def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
@@ -68,12 +68,15 @@ def powers(visit: Visit, promotion: Promotion, gates: list[Gate], rollback: Oper
     blocked = next((gate.why for gate in gates if gate.state in ("blocked", "waiting")), "")
     own = str(visit.user.pk) in {*(promotion.options.get("requesters") or ()), str(promotion.created_by_id)}
     rolling = rollback is not None and rollback.is_open
-    references_closed = next((gate.why for gate in gates if gate.name == "references" and gate.error), "")
+    # A lock goes by itself, and approval is what is asked for: the other gates stay red until a person acts.
+    red = [gate for gate in gates if gate.state == "blocked" and gate.name not in ("lock", "approval")]
+    closed = "; ".join(f"{gate.title}: {gate.why}" for gate in red)
     return {
         "operate": operate,
         "needs_approval": needs_approval(promotion, target),
         "submit": operate and status == PromotionStatus.DRAFT,
-        "submit_why_not": references_closed,
+        "submit_why_not": closed,
+        "red": red,
         "replan": operate and is_plannable(promotion),
         "decide": approve and status == PromotionStatus.PENDING_APPROVAL,
         "approve_why_not": "You asked for it: somebody else must approve." if own else "",

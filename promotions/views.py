@@ -338,7 +338,7 @@ def _prepare(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
         chosen=request.POST.getlist("offer") or None,
         rows=rows,
     )
-    return f"Preparing {promotion.target_environment.name}. Plan again when the job has ended."
+    return f"Preparing {promotion.target_environment.name}. When the job has ended, press “Plan again”."
 
 
 def _test_credentials(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:

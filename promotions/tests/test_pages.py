@@ -12,7 +12,7 @@ from django.test import Client
 from drift.models import DriftIncident
 from operations.models import Operation
 from opsconsole.core import clock
-from promotions import material
+from promotions import gates, material
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
@@ -215,7 +215,7 @@ def test_mapping_a_credential_where_it_is_missing(empty_world: World) -> None:
     operator = browser(world.cast.operator, world)
     address = f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/"
     page = operator.get(address)
-    assert b"References that would dangle" in page.content and b"Slack production" in page.content
+    assert b"Missing in the target" in page.content and b"Slack production" in page.content
     answer = operator.post(
         f"/t/{world.cast.tenant.slug}/promotions/credential/",
         {
@@ -227,7 +227,7 @@ def test_mapping_a_credential_where_it_is_missing(empty_world: World) -> None:
         },
     )
     assert answer.status_code == 302
-    assert b"References that would dangle" not in operator.get(address).content
+    assert b"Missing in the target" not in operator.get(address).content
     assert (world.fresh(promotion).plan or {})["dangling"] == []
 
 
@@ -345,3 +345,30 @@ def test_a_filter_that_is_none_is_refused(world: World) -> None:
 def test_an_address_that_is_none_answers_a_program_in_json(client: Client, db: None) -> None:
     assert client.get("/api/v1/nothing").json()["error"]["code"] == "NOT_FOUND"
     assert b"<html" in client.get("/nothing").content
+
+
+def test_what_nobody_has_tested_is_not_drawn_as_good(empty_world: World) -> None:
+    world = empty_world
+    world.source.seed([flow("Notify", uses("Tell", "Slack", "s1"))])
+    world.target.seed([flow("Seen", uses("Tell", "Slack", "p1"))])
+    world.capture()
+    promotion = world.draft("notify")
+    found = {g.name: g for g in gates.all_gates(promotion, world.staging, world.production)}
+    assert found["credentials"].state == "unknown" and "not tested" in found["credentials"].why
+
+
+def test_a_red_gate_is_named_where_approval_is_asked_for_and_given(
+    world: World, base: str, no_drift: list[dict[str, Any]]
+) -> None:
+    promotion = world.draft("billing")
+    address = f"{base}{promotion.pk}/"
+    operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
+    incident = {"id": "x", "workflow_key": "billing", "workflow_name": "Billing", "reason": "active_drift"}
+    no_drift.append(incident)
+    page = operator.get(address).content.decode()
+    assert re.search(r"<button[^>]* disabled[^>]*>Ask for approval", page) and "block promotions: Billing" in page
+    no_drift.clear()
+    operator.post(address, {"action": "submit"})
+    no_drift.append(incident)
+    dialog = approver.get(address).content.decode().split('id="approve"')[1].split("</dialog>")[0]
+    assert "It cannot run before this is settled" in dialog and "block promotions: Billing" in dialog
