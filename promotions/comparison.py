@@ -15,6 +15,7 @@ from workflows.models import WorkflowEnvMap
 
 from . import material
 from .mapping import keys_in_target, map_workflow, target_ids
+from .options import SourceVersion
 from .sides import Facts, Place, load_facts
 
 STATES = ("only_in_source", "only_in_target", "differs", "equal")
@@ -22,7 +23,10 @@ STATES = ("only_in_source", "only_in_target", "differs", "equal")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One workflow on both sides. ``source_hash`` is as in the source, ``wanted_hash`` after mapping (if computed)."""
+    """One workflow on both sides. ``source_hash`` is as in the source, ``wanted_hash`` after mapping (if computed).
+
+    ``is_draft``: the source's draft was compared. ``incidents`` are the target's standing ones.
+    """
 
     key: str
     name: str
@@ -38,12 +42,26 @@ class Row:
     target_active: bool | None
     node_count: int
     source_has_draft: bool = False
+    is_draft: bool = False
+    source_archived: bool = False
+    target_archived: bool = False
+    incidents: tuple[material.OpenIncident, ...] = ()
 
     @property
     def can_be_promoted(self) -> bool:
-        """Whether there is something to promote: another version, or a draft that somebody may choose."""
-        changed = self.state in ("only_in_source", "differs") or (self.state == "equal" and self.source_has_draft)
-        return changed and not self.ignored
+        """Whether there is something to promote in the version that was compared."""
+        return self.state in ("only_in_source", "differs") and not self.ignored
+
+    @property
+    def beside(self) -> list[str]:
+        """What sets the two apart beside their content: being published, being archived."""
+        if self.source_active is None or self.target_active is None:
+            return []
+        published = "published" if self.target_active else "unpublished"
+        archived = "archived" if self.target_archived else "not archived"
+        told = [(self.source_active != self.target_active, published)]
+        told.append((self.source_archived != self.target_archived, archived))
+        return [word for differs, word in told if differs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,10 @@ class Comparison:
     @property
     def counts(self) -> dict[str, int]:
         found = Counter(row.state for row in self.rows)
-        return {state: found[state] for state in STATES} | {"drifted": sum(row.target_drifted for row in self.rows)}
+        return {state: found[state] for state in STATES} | {
+            "drifted": sum(row.target_drifted for row in self.rows),
+            "drafts": sum(row.source_has_draft for row in self.rows),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         source, target = self.facts.source, self.facts.target
@@ -70,8 +91,12 @@ class Comparison:
         }
 
 
-def compare(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UUID) -> Comparison:
+def compare(
+    *, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UUID, version: str = SourceVersion.PUBLISHED
+) -> Comparison:
     """Compare what was last seen of two environments. Reads Git where hashes alone do not tell: outside any scope.
+
+    With ``version`` *draft*, the source's drafts count where it holds any: what promoting them would change.
 
     Raises ``NotFound``, ``Invalid`` (the same environment twice) or ``NeverCaptured`` (nothing to compare).
     """
@@ -79,10 +104,16 @@ def compare(*, tenant_id: uuid.UUID, source_id: uuid.UUID, target_id: uuid.UUID)
     facts = load_facts(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
     facts.source.captured()
     facts.target.captured()
-    undecided = _undecided(facts)
+    here, there = facts.source.places, facts.target.places
+    drafts = {key for key, place in here.items() if place.draft_hash} if version == SourceVersion.DRAFT else set()
+    undecided = [key for key in _undecided(facts) if key not in drafts]
     wanted = _wanted_hashes(facts, undecided, _marks(tenant_id, source_id, undecided))
-    keys = {*facts.source.places, *facts.target.places}
-    rows = [_row(key, facts.source.places.get(key), facts.target.places.get(key), wanted.get(key)) for key in keys]
+    wanted |= _mapped_hashes(facts, sorted(drafts & set(there)), SourceVersion.DRAFT)
+    incidents = material.open_incidents(tenant_id=tenant_id, environment_id=target_id)
+    rows = [
+        _row(key, here.get(key), there.get(key), wanted.get(key), key in drafts, tuple(incidents.get(key, ())))
+        for key in {*here, *there}
+    ]
     rows.sort(key=lambda row: (row.name.casefold(), row.key))
     blocking = material.blocking_incidents(tenant_id=tenant_id, environment_id=target_id, keys=None)
     return Comparison(facts=facts, rows=rows, blocking_drift_incidents=blocking)
@@ -119,18 +150,23 @@ def _wanted_hashes(facts: Facts, keys: list[str], marks: Mapping[str, Fingerprin
     """What each would be in the target. Fingerprints tell; only one of an older make needs its content."""
     if not keys:
         return {}
-    nothing: frozenset[str] = frozenset()
     found = {}
     for key in keys:
         mark = marks.get(key)
         if mark is not None and len(mark.credential_types) == len(mark.credential_ids) == len(mark.credential_names):
             found[key] = _mapped(mark, facts).content_hash(facts.source.key_by_id)
-    rest = [key for key in keys if key not in found]
-    if rest:
-        workflow_ids, target_keys = target_ids(facts, nothing), keys_in_target(facts, nothing)
-        for key, (_entry, content) in material.load(facts.source.captured(), rest).items():
-            found[key] = map_workflow(content, facts=facts, workflow_ids=workflow_ids, keys=target_keys).wanted_hash
-    return found
+    return found | _mapped_hashes(facts, [key for key in keys if key not in found], SourceVersion.PUBLISHED)
+
+
+def _mapped_hashes(facts: Facts, keys: list[str], version: str) -> dict[str, str]:
+    """What each would be in the target, by its content."""
+    if not keys:
+        return {}
+    workflow_ids, target_keys = target_ids(facts, frozenset()), keys_in_target(facts, frozenset())
+    return {
+        key: map_workflow(content, facts=facts, workflow_ids=workflow_ids, keys=target_keys).wanted_hash
+        for key, (_entry, content) in material.load(facts.source.captured(), keys, version).items()
+    }
 
 
 def _mapped(mark: Fingerprint, facts: Facts) -> Fingerprint:
@@ -143,30 +179,44 @@ def _mapped(mark: Fingerprint, facts: Facts) -> Fingerprint:
     return replace(mark, credential_names=tuple(names), credential_ids=tuple(ids))
 
 
-def _row(key: str, here: Place | None, there: Place | None, wanted: str | None) -> Row:
+def _row(
+    key: str,
+    here: Place | None,
+    there: Place | None,
+    wanted: str | None,
+    is_draft: bool,
+    incidents: tuple[material.OpenIncident, ...],
+) -> Row:
+    ours = (here.draft_hash if is_draft else here.content_hash) if here else None
     if here is None:
         state = "only_in_target"
     elif there is None:
         state = "only_in_source"
     else:
-        state = "equal" if (wanted or here.content_hash) == there.content_hash and there.content_hash else "differs"
+        same = (wanted or ours) == there.content_hash and there.content_hash
+        # What is archived there is taken out of the archive by a promotion.
+        state = "equal" if same and (here.is_archived or not there.is_archived) else "differs"
     shown = here or there
     assert shown is not None  # noqa: S101 -- the key came from one of the two
     return Row(
         key=key,
         name=shown.name,
         state=state,
-        target_drifted=bool(there and there.is_drifted),
+        target_drifted=bool(incidents or (there and there.is_drifted)),
         ignored=bool((here and here.is_ignored) or (there and there.is_ignored)),
         source_workflow_id=here.env_workflow_id if here else None,
         target_workflow_id=there.env_workflow_id if there else None,
-        source_hash=here.content_hash if here else None,
+        source_hash=ours,
         target_hash=there.content_hash if there else None,
         wanted_hash=wanted,
         source_active=here.active if here else None,
         target_active=there.active if there else None,
         node_count=shown.node_count,
         source_has_draft=bool(here and here.draft_hash),
+        is_draft=is_draft,
+        source_archived=bool(here and here.is_archived),
+        target_archived=bool(there and there.is_archived),
+        incidents=incidents,
     )
 
 

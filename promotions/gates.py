@@ -36,7 +36,10 @@ OLD_CAPTURE = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """``state`` is open, blocked, waiting or warn; ``error`` is what would be raised."""
+    """``state`` is open, unknown, blocked, waiting or warn; ``error`` is what would be raised.
+
+    *unknown* lets a promotion pass like *open* does, but nobody has looked, or could.
+    """
 
     name: str
     title: str
@@ -76,9 +79,7 @@ def references_gate(plan: Mapping[str, Any]) -> Gate:
         unasked = " and ".join(plan[side]["name"] for side, reached in plan["reached"].items() if not reached)
         why = f"{unasked} could not be asked what it has; the plan goes by what was seen last. Plan again to ask anew."
         return Gate("references", title, "warn", why)
-    return Gate(
-        "references", title, "open", f"All {used} references lead somewhere in the target." if used else "None."
-    )
+    return Gate("references", title, "open", "Every reference is mapped." if used else "None.")
 
 
 def scopes_gate(plan: Mapping[str, Any]) -> Gate:
@@ -90,7 +91,7 @@ def scopes_gate(plan: Mapping[str, Any]) -> Gate:
         error = ScopesLacking(f"The API key of the target lacks {names}. {first['effect']}", details=found)
         return Gate("scopes", title, "blocked", error.message, found["missing"], error)
     if not found["known"]:
-        return Gate("scopes", title, "open", "This n8n does not tell what its key may do.")
+        return Gate("scopes", title, "unknown", "This n8n does not tell what its key may do.")
     return Gate("scopes", title, "open", "The key may do all of it.")
 
 
@@ -152,7 +153,8 @@ def credentials_gate(promotion: Promotion, target: Environment) -> Gate:
     states = Counter(fact["state"] for fact in facts)
     words = {"proven": "proven by n8n's test", "untestable": "not testable", "not_tested": "not tested"}
     told = ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
-    return Gate("credentials", title, "open", f"{told}." if told else "Entered by hand.", facts)
+    state = "open" if facts and states["proven"] == len(used) else "unknown"
+    return Gate("credentials", title, state, f"{told}." if told else "Entered by hand.", facts)
 
 
 def freshness_gate(promotion: Promotion, source: Environment, target: Environment) -> Gate:

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from snapshots.manifest import draft_in
@@ -85,6 +86,34 @@ def blocking_incidents(
     from drift.services import blocking_incidents as ask
 
     return [_incident(found) for found in ask(tenant_id=tenant_id, environment_id=environment_id, keys=keys)]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIncident:
+    """A standing drift incident of a workflow, as a comparison shows it."""
+
+    id: str
+    kind: str
+    word: str
+    severity: str
+
+
+def open_incidents(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> dict[str, list[OpenIncident]]:
+    """Every standing incident of an environment by the workflow's key, whether it blocks or not."""
+    from drift.models import ACTIVE, DriftIncident
+
+    with tenant_scope(tenant_id):
+        rows = (
+            DriftIncident.objects.filter(workflow_env_map__environment_id=environment_id, incident_state__in=ACTIVE)
+            .select_related("workflow_env_map__canonical_workflow")
+            .only("kind", "severity", "workflow_env_map__canonical_workflow__key", "tenant_id")
+            .order_by("created_at", "pk")
+        )
+        found: dict[str, list[OpenIncident]] = {}
+        for row in rows:
+            one = OpenIncident(str(row.pk), row.kind, row.get_kind_display(), row.severity)
+            found.setdefault(row.workflow_env_map.canonical_workflow.key, []).append(one)
+    return found
 
 
 def _incident(found: Any) -> dict[str, Any]:

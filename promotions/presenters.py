@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlencode
-
-from django.urls import NoReverseMatch, reverse
 
 from operations.models import Operation
 from tenants.models import Grants
@@ -14,24 +11,16 @@ from tenants.pages import Visit
 from workflows.models import Environment
 from workflows.permissions import may_approve, may_operate
 
+from . import diffs
 from .comparison import Comparison, Row
 from .gates import Gate, needs_approval
 from .models import Promotion, PromotionStatus
 from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
 
 ROWS_SHOWN = 200
+DIFFERENT = ("only_in_source", "differs")
 ACTION_MARKS = {"create": "added", "update": "differs", "unchanged": "in_sync"}
-GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending"}
-
-
-def diff_url(visit: Visit, key: str, promotion: Promotion) -> str:
-    """The diff of one workflow between the two environments, or nothing where there is no such page."""
-    try:
-        base = reverse("workflow-diff", kwargs={"tenant_slug": visit.tenant.slug, "key": key})
-    except NoReverseMatch:
-        return ""
-    source, target = promotion.source_environment.slug, promotion.target_environment.slug
-    return f"{base}?{urlencode({'left': target, 'right': source})}"
+GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending", "unknown": "unknown"}
 
 
 def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
@@ -48,7 +37,7 @@ def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
                 **item,
                 "mark": ACTION_MARKS[item["action"]],
                 "word": {"create": "New", "update": "Changed", "unchanged": "Unchanged"}[item["action"]],
-                "diff_url": diff_url(visit, item["key"], promotion) if there else "",
+                "diff_url": diffs.of_item(visit.tenant.slug, promotion, item),
                 "activation": _activation(was_active, item["active"]),
                 "outcome": (outcomes.get(item["key"]) or {}).get("outcome", ""),
                 "proof": proofs.get(item["key"]),
@@ -79,12 +68,15 @@ def powers(visit: Visit, promotion: Promotion, gates: list[Gate], rollback: Oper
     blocked = next((gate.why for gate in gates if gate.state in ("blocked", "waiting")), "")
     own = str(visit.user.pk) in {*(promotion.options.get("requesters") or ()), str(promotion.created_by_id)}
     rolling = rollback is not None and rollback.is_open
-    references_closed = next((gate.why for gate in gates if gate.name == "references" and gate.error), "")
+    # A lock goes by itself, and approval is what is asked for: the other gates stay red until a person acts.
+    red = [gate for gate in gates if gate.state == "blocked" and gate.name not in ("lock", "approval")]
+    closed = "; ".join(f"{gate.title}: {gate.why}" for gate in red)
     return {
         "operate": operate,
         "needs_approval": needs_approval(promotion, target),
         "submit": operate and status == PromotionStatus.DRAFT,
-        "submit_why_not": references_closed,
+        "submit_why_not": closed,
+        "red": red,
         "replan": operate and is_plannable(promotion),
         "decide": approve and status == PromotionStatus.PENDING_APPROVAL,
         "approve_why_not": "You asked for it: somebody else must approve." if own else "",
@@ -162,11 +154,14 @@ def offered(plan: dict[str, Any]) -> dict[str, Any]:
 
 def blocked_by_drift(compared: Comparison) -> dict[str, Any]:
     """Drift that stands in the way: ``keys`` of the workflows that it holds back, with the ``names`` of those that
-    could go otherwise; or ``overdue``, the number of incidents past their time, which hold back all."""
+    could go otherwise and the number of the ``others``; or ``overdue``, the number of incidents past their time, which
+    hold back all."""
     found = compared.blocking_drift_incidents
     keys = {incident["workflow_key"] for incident in found}
     names = [row.name or row.key for row in compared.rows if row.can_be_promoted and row.key in keys]
-    return {"keys": keys, "names": names, "overdue": sum(one["reason"] == "ttl_expired" for one in found)}
+    others = sum(row.target_drifted and not row.can_be_promoted for row in compared.rows)
+    overdue = sum(one["reason"] == "ttl_expired" for one in found)
+    return {"keys": keys, "names": names, "others": others, "overdue": overdue}
 
 
 def compare_rows(
@@ -182,13 +177,12 @@ def compare_rows(
     shown = []
     for row in rows:
         mark, word = words[row.state]
-        url = ""
-        if row.state == "differs":
-            try:
-                base = reverse("workflow-diff", kwargs={"tenant_slug": visit.tenant.slug, "key": row.key})
-                url = f"{base}?{urlencode({'left': target.slug, 'right': source.slug})}"
-            except NoReverseMatch:
-                url = ""
+        if row.state == "equal" and row.beside:
+            mark = "differs"
+        different = row.state in DIFFERENT
+        url = diffs.of_row(visit.tenant.slug, row.key, source, target, draft=row.is_draft) if different else ""
+        if row.beside:
+            word = f"{'Same content' if row.state == 'equal' else word}, {' and '.join(row.beside)} in {target.name}"
         held = row.can_be_promoted and row.key in blocked
         shown.append({"row": row, "mark": mark, "word": word, "diff_url": url, "blocked": held})
     return shown

@@ -32,7 +32,6 @@ from .permissions import require_prepare
 from .runs import runs_since
 
 ROWS_ON_A_PAGE = 100
-SHOWN_STATES = ("only_in_source", "differs")
 
 
 @tenant_page(Grants.VIEW)
@@ -65,6 +64,7 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
     with tenant_scope(visit.tenant.pk):
         environments = list(Environment.objects.filter(is_archived=False))
     source, target = _pair(request, environments)
+    given = request.POST if request.method == "POST" else request.GET
     context: dict[str, Any] = {
         "environments": environments,
         "source": source,
@@ -72,7 +72,7 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
         "policies": ActivePolicy.choices,
         "active": request.POST.get("active") or ActivePolicy.KEEP.value,
         "versions": SourceVersion.choices,
-        "version": request.POST.get("version") or SourceVersion.PUBLISHED.value,
+        "version": _version(given.get("version", "")),
         "require_approval": request.POST.get("require_approval") == "1",
         "chosen": _chosen(request),
         "name": request.POST.get("name", ""),
@@ -90,9 +90,14 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
         else:
             messages.success(request, "Planned. Look at what will happen, then go on.")
             return redirect("promotion", tenant_slug=visit.tenant.slug, pk=promotion.pk)
-    context |= _comparison(request, visit, source, target)
+    context |= _comparison(request, visit, source, target, context["version"])
     status = 422 if "error" in context and request.method == "POST" else 200
-    return render(request, "promotions/new.html", context, status=status)
+    part = getattr(request, "htmx", False) and request.htmx.target == "choose"  # type: ignore[attr-defined]
+    return render(request, "promotions/new.html#choose" if part else "promotions/new.html", context, status=status)
+
+
+def _version(given: str) -> SourceVersion:
+    return SourceVersion.DRAFT if given == SourceVersion.DRAFT else SourceVersion.PUBLISHED
 
 
 def _pair(request: HttpRequest, environments: list[Environment]) -> tuple[Environment | None, Environment | None]:
@@ -132,10 +137,14 @@ def _create(request: HttpRequest, visit: Visit, source: Environment, target: Env
     )
 
 
-def _comparison(request: HttpRequest, visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
+def _comparison(
+    request: HttpRequest, visit: Visit, source: Environment, target: Environment, version: SourceVersion
+) -> dict[str, Any]:
     """One page of the comparison; choices made on other pages of it are kept as hidden fields."""
     try:
-        compared = services.compare(tenant_id=visit.tenant.pk, source_id=source.pk, target_id=target.pk)
+        compared = services.compare(
+            tenant_id=visit.tenant.pk, source_id=source.pk, target_id=target.pk, version=version
+        )
     except OpsError as error:
         return {"error": error}
     query = request.GET.get("q", "").strip().casefold()
@@ -147,7 +156,7 @@ def _comparison(request: HttpRequest, visit: Visit, source: Environment, target:
         and (
             row.state == state
             or (state == "drifted" and row.target_drifted)
-            or (not state and row.state in SHOWN_STATES)
+            or (not state and row.state in presenters.DIFFERENT)
             or state == "all"
         )
     ]
@@ -329,7 +338,7 @@ def _prepare(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
         chosen=request.POST.getlist("offer") or None,
         rows=rows,
     )
-    return f"Preparing {promotion.target_environment.name}. Plan again when the job has ended."
+    return f"Preparing {promotion.target_environment.name}. When the job has ended, press “Plan again”."
 
 
 def _test_credentials(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:

@@ -35,10 +35,13 @@ SNAPSHOTS_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: its words, the workflow there (None: not there), and the ids it can refer to."""
+    """One side of a comparison: its words, the environment's slug, the workflow there (None: not there), and the ids
+    that it can refer to.
+    """
 
     spec: str
     label: str
+    environment: str = ""
     content: dict[str, Any] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,10 +63,10 @@ def load_side(visit: Visit, spec: str, key: str, *, other: str = "") -> Side:
         environment = _environment(visit, name or other.rpartition(":")[2])
         content = canonical.canonical_content(environment, [key]).get(key)
         keys = canonical.canonical_references(environment)
-        return Side(f"git:{environment.slug}", f"{environment.name}, approved", content, keys)
+        return Side(f"git:{environment.slug}", f"{environment.name}, approved", environment.slug, content, keys)
     environment = _environment(visit, spec)
     if environment.last_snapshot_id is None:
-        return Side(spec, f"{environment.name}, never captured")
+        return Side(spec, f"{environment.name}, never captured", environment.slug)
     snapshot = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
     return _from_snapshot(snapshot, key, spec, f"{environment.name}, seen {_moment(snapshot)}")
 
@@ -73,14 +76,14 @@ def _draft_side(visit: Visit, spec: str, key: str) -> Side:
     kind, _, name = spec.partition(":")
     snapshot_id = _environment(visit, name).last_snapshot_id if kind == "draft" else name
     if snapshot_id is None:
-        return Side(spec, f"{name}, never captured")
+        return Side(spec, f"{name}, never captured", name)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     label = f"{snapshot.environment.name}, draft {_moment(snapshot)}"
     data = services.load_drafts(snapshot, {key}).get(key)
     if data is None:
         return _from_snapshot(snapshot, key, spec, label)
     keys = key_map(services.entries_of(snapshot), services.references_of(snapshot))
-    return Side(spec, label, parse(data), keys)
+    return Side(spec, label, snapshot.environment.slug, parse(data), keys)
 
 
 def _moment(snapshot: Snapshot) -> str:
@@ -90,8 +93,8 @@ def _moment(snapshot: Snapshot) -> str:
 def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
     for _, content in services.load_content(snapshot, {key}):
         keys = key_map(services.entries_of(snapshot), services.references_of(snapshot))
-        return Side(spec, label, content, keys)
-    return Side(spec, label)
+        return Side(spec, label, snapshot.environment.slug, content, keys)
+    return Side(spec, label, snapshot.environment.slug)
 
 
 def _environment(visit: Visit, slug: str) -> Environment:
@@ -123,7 +126,7 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         before_keys=left.keys,
         after_keys=right.keys,
         view=request.GET.get("view", "graph"),
-        across=_place(left.spec) != _place(right.spec),
+        across=left.environment != right.environment,
     )
     with tenant_scope(visit.tenant.pk):
         choices = _choices(row)
@@ -138,10 +141,6 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         "nav_section": "tenant-home",
     }
     return render(request, "workflows/diff.html", context)
-
-
-def _place(spec: str) -> str:
-    return spec.removeprefix("git:").removeprefix("draft:")
 
 
 def _specs(request: HttpRequest, row: selectors.Row) -> tuple[str, str]:

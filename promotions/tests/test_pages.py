@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from drift.models import DriftIncident
 from operations.models import Operation
 from opsconsole.core import clock
-from promotions import material
+from promotions import gates, material
 from promotions.models import Promotion
-from promotions.tests.world import World, flow, uses
+from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
 from tenants.scope import tenant_scope
+from workflows.models import WorkflowEnvMap
 
 REAL_DRIFT = material.blocking_incidents
 
@@ -127,14 +129,74 @@ def test_a_comparison_says_what_drift_holds_back(world: World, base: str, no_dri
     assert "1 drift incident in Production is past its time: nothing can be promoted" in page()
 
 
-def test_a_diff_is_between_the_two_environments_of_the_promotion(world: World, base: str) -> None:
+def diff_of(client: Client, address: str, **headers: str) -> str:
+    """What the first *Diff* of a page leads to."""
+    link = re.search(r'href="([^"]+)">Diff<', client.get(address, **headers).content.decode())  # type: ignore[arg-type]
+    assert link is not None, address
+    return client.get(unescape(link[1])).content.decode()
+
+
+def test_a_diff_is_of_what_is_promoted_against_the_target(world: World, base: str) -> None:
     operator = browser(world.cast.operator, world)
     query = f"?source={world.staging.slug}&target={world.production.slug}"
-    for address in (f"{base}new/{query}", f"{base}{world.draft('billing').pk}/"):
-        link = re.search(r'href="([^"]+)">Diff<', operator.get(address).content.decode())
-        assert link is not None, address
-        shown = operator.get(unescape(link[1])).content.decode()
-        assert re.search(r"Production, seen [^→<]* → Staging, seen", shown), address
+    shown = diff_of(operator, f"{base}new/{query}&q=billing")
+    assert re.search(r"Production, seen [^→<]* → Staging, seen", shown)
+    promotion = world.draft("billing")
+    shown = diff_of(operator, f"{base}{promotion.pk}/")
+    assert re.search(r"Production, seen [^→<]* → Staging, ", shown) and "New step" in shown
+    world.source.edit(world.source.state()["workflows"][1]["id"], nodes=flow("Billing", node("Later"))["nodes"])
+    world.capture(world.staging)
+    shown = diff_of(operator, f"{base}{promotion.pk}/")
+    assert "New step" in shown and "Later" not in shown, "what was planned, not what is there by now"
+
+
+def test_the_diff_of_a_finished_promotion_is_before_and_after(world: World, base: str) -> None:
+    operator = browser(world.cast.operator, world)
+    promotion = world.carry_out(world.approved("billing"))
+    world.capture()
+    shown = diff_of(operator, f"{base}{promotion.pk}/")
+    assert "New step" in shown and "Same content" not in shown
+    assert re.search(r"Production, [^→<]* → Production, ", shown)
+
+
+def test_a_new_workflow_can_be_looked_at_before_it_is_approved(world: World, base: str) -> None:
+    operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
+    query = f"?source={world.staging.slug}&target={world.production.slug}&q=helper"
+    promotion = world.draft("helper")
+    for address in (f"{base}new/{query}", f"{base}{promotion.pk}/"):
+        assert "all of it is new" in diff_of(operator, address), address
+    operator.post(f"{base}{promotion.pk}/", {"action": "submit"})
+    dialog = approver.get(f"{base}{promotion.pk}/").content.decode().split('id="approve"')[1].split("</dialog>")[0]
+    assert "Helper" in dialog
+
+
+def test_typing_into_the_filter_swaps_the_list(world: World, base: str) -> None:
+    operator = browser(world.cast.operator, world)
+    query = f"{base}new/?source={world.staging.slug}&target={world.production.slug}"
+    assert 'hx-target="#choose"' in operator.get(query).content.decode()
+    headers = {"HTTP_HX_REQUEST": "true", "HTTP_HX_TARGET": "choose"}
+    part = operator.get(f"{query}&q=bill&selected=intake", **headers).content.decode()  # type: ignore[arg-type]
+    assert "<html" not in part and "Billing" in part and "Helper" not in part
+    assert '<input type="hidden" name="selected" value="intake">' in part, "what was chosen stays chosen"
+
+
+def test_a_comparison_shows_every_standing_incident_on_its_row(world: World, base: str) -> None:
+    ident = next(raw["id"] for raw in world.target.state()["workflows"] if raw["name"] == "Same")
+    with tenant_scope(world.tenant_id):
+        place = WorkflowEnvMap.objects.get(environment=world.production, env_workflow_id=ident)
+        DriftIncident.objects.create(
+            tenant_id=world.tenant_id, workflow_env_map=place, kind="activation", severity="critical"
+        )
+    world.target.edit(ident, active=True)
+    world.capture()
+    operator = browser(world.cast.operator, world)
+    query = f"{base}new/?source={world.staging.slug}&target={world.production.slug}"
+    page = operator.get(f"{query}&state=equal").content.decode()
+    row = page.split('<th scope="row">')[1]
+    assert "Same content, published in Production" in row and "Published or unpublished" in row
+    assert "as approved" not in row
+    drifted = operator.get(f"{query}&state=drifted").content.decode()
+    assert drifted.count('<th scope="row">') == 1
 
 
 def test_a_refused_plan_keeps_what_was_chosen(world: World, base: str) -> None:
@@ -153,7 +215,7 @@ def test_mapping_a_credential_where_it_is_missing(empty_world: World) -> None:
     operator = browser(world.cast.operator, world)
     address = f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/"
     page = operator.get(address)
-    assert b"References that would dangle" in page.content and b"Slack production" in page.content
+    assert b"Missing in the target" in page.content and b"Slack production" in page.content
     answer = operator.post(
         f"/t/{world.cast.tenant.slug}/promotions/credential/",
         {
@@ -165,7 +227,7 @@ def test_mapping_a_credential_where_it_is_missing(empty_world: World) -> None:
         },
     )
     assert answer.status_code == 302
-    assert b"References that would dangle" not in operator.get(address).content
+    assert b"Missing in the target" not in operator.get(address).content
     assert (world.fresh(promotion).plan or {})["dangling"] == []
 
 
@@ -283,3 +345,30 @@ def test_a_filter_that_is_none_is_refused(world: World) -> None:
 def test_an_address_that_is_none_answers_a_program_in_json(client: Client, db: None) -> None:
     assert client.get("/api/v1/nothing").json()["error"]["code"] == "NOT_FOUND"
     assert b"<html" in client.get("/nothing").content
+
+
+def test_what_nobody_has_tested_is_not_drawn_as_good(empty_world: World) -> None:
+    world = empty_world
+    world.source.seed([flow("Notify", uses("Tell", "Slack", "s1"))])
+    world.target.seed([flow("Seen", uses("Tell", "Slack", "p1"))])
+    world.capture()
+    promotion = world.draft("notify")
+    found = {g.name: g for g in gates.all_gates(promotion, world.staging, world.production)}
+    assert found["credentials"].state == "unknown" and "not tested" in found["credentials"].why
+
+
+def test_a_red_gate_is_named_where_approval_is_asked_for_and_given(
+    world: World, base: str, no_drift: list[dict[str, Any]]
+) -> None:
+    promotion = world.draft("billing")
+    address = f"{base}{promotion.pk}/"
+    operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
+    incident = {"id": "x", "workflow_key": "billing", "workflow_name": "Billing", "reason": "active_drift"}
+    no_drift.append(incident)
+    page = operator.get(address).content.decode()
+    assert re.search(r"<button[^>]* disabled[^>]*>Ask for approval", page) and "block promotions: Billing" in page
+    no_drift.clear()
+    operator.post(address, {"action": "submit"})
+    no_drift.append(incident)
+    dialog = approver.get(address).content.decode().split('id="approve"')[1].split("</dialog>")[0]
+    assert "It cannot run before this is settled" in dialog and "block promotions: Billing" in dialog

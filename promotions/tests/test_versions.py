@@ -13,6 +13,7 @@ from operations.handlers import boundary_observers
 from operations.models import Operation
 from promotions import selectors, services
 from promotions.tests.conftest import _environment
+from promotions.tests.test_pages import browser, diff_of
 from promotions.tests.world import World, calls, flow, node
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.models import Snapshot
@@ -329,3 +330,21 @@ def test_a_promotion_that_is_put_back_keeps_published_what_others_have_come_to_c
     back = (done.execution_result or {})["rollback_result"]
     assert back["status"] == "success"
     assert back["proof"]["kept_published"] == [{"key": "sub", "name": "Sub", "called_by": ["Later"]}]
+
+
+def test_drafts_are_compared_once_they_are_chosen(versions: World) -> None:
+    for instance in (versions.source, versions.target):
+        estate(instance, "same")
+    sub = next(raw["id"] for raw in versions.source.state()["workflows"] if raw["name"] == "Sub")
+    versions.source.edit(sub, draft=True, nodes=called_flow("Sub", "In the editor")["nodes"])
+    versions.capture()
+    operator = browser(versions.cast.operator, versions)
+    base = f"/t/{versions.cast.tenant.slug}/promotions/"
+    query = f"{base}new/?source={versions.staging.slug}&target={versions.production.slug}"
+    as_published = operator.get(query).content.decode()
+    assert 'value="sub"' not in as_published and "version=draft" in as_published, "it says that there is a draft"
+    as_drafts = operator.get(f"{query}&version=draft").content.decode()
+    assert 'value="sub"' in as_drafts and "Its draft" in as_drafts and 'value="main"' not in as_drafts
+    assert "In the editor" in diff_of(operator, f"{query}&version=draft")
+    promotion = versions.draft("sub", version="draft")
+    assert "In the editor" in diff_of(operator, f"{base}{promotion.pk}/")
