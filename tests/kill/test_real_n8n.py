@@ -115,7 +115,9 @@ def real_stage(stage: Stage) -> Iterator[RealStage]:
                     lines.write(json.dumps({"kind": "worker killed", "ending": ending, "cases": count}) + "\n")
 
 
-CASES = ["operation:claimed", *(f"{s}:{p}" for s, p in itertools.product(FORWARD, AROUND)), "operation:before-end"]
+#: Where versions are staged, all that runs is published in the end, the first of them first.
+STEPS = tuple(step.replace("activate:changed-03", "activate:changed-01") for step in FORWARD)
+CASES = ["operation:claimed", *(f"{s}:{p}" for s, p in itertools.product(STEPS, AROUND)), "operation:before-end"]
 
 
 @pytest.mark.parametrize("kill_at", CASES)
