@@ -40,6 +40,13 @@ class NoApiKey(OpsError):
     status = 409
 
 
+class AlreadyAsked(Conflict):
+    code = "ENV_006"
+    title = "n8n is being asked already"
+    message = "This environment is being asked for its workflows this moment."
+    recovery = "Try again in some seconds, or ask for what the last capture saw (stored=true)."
+
+
 class PlaceTaken(Conflict):
     code = "MAP_001"
     title = "Already linked"

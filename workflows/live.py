@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,10 +14,15 @@ from opsconsole.core import clock
 from tenants.scope import tenant_scope
 
 from .content import ContentError, Fingerprint, fingerprint, portable
-from .gateway import client_for
+from .errors import AlreadyAsked
+from .gateway import quick_client_for
 from .identity import key_by_workflow_id
 from .models import Environment, MapStatus, WorkflowEnvMap
 from .selectors import workflow_dict
+
+LIST_SECONDS = 20.0
+_asking: set[uuid.UUID] = set()
+_asking_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +34,14 @@ class Listing:
 
 
 def live_workflows(environment: Environment) -> Listing:
-    """Ask n8n now; outside any scope. Keys and approved hashes are those on record, None for what is not known yet."""
-    with client_for(environment) as client:
-        found = [_row(raw) for raw in client.iter_workflows(exclude_pinned_data=True)]
+    """Ask n8n now; outside any scope. Keys and approved hashes are those on record, None for what is not known yet.
+
+    Somebody waits for it: raises `TimedOut` after ``LIST_SECONDS``, and `AlreadyAsked` while this process asks the
+    same instance for another.
+    """
+    with _alone(environment), quick_client_for(environment) as client:
+        listed = client.iter_workflows(exclude_pinned_data=True, within_seconds=LIST_SECONDS)
+        found = [_row(raw) for raw in listed]
     now = clock.now()
     with tenant_scope(environment.tenant_id):
         keys = key_by_workflow_id(environment.pk)
@@ -55,6 +68,20 @@ def live_workflows(environment: Environment) -> Listing:
             }
         )
     return Listing(now, sorted(rows, key=lambda row: (row["name"], row["id"])))
+
+
+@contextmanager
+def _alone(environment: Environment) -> Iterator[None]:
+    """One look at an environment at a time, so that a slow instance holds one thread of a process and not all."""
+    with _asking_lock:
+        if environment.pk in _asking:
+            raise AlreadyAsked
+        _asking.add(environment.pk)
+    try:
+        yield
+    finally:
+        with _asking_lock:
+            _asking.discard(environment.pk)
 
 
 def _row(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _Read = TypeVar("_Read")
 
 ITEMS_KEPT = 2000
+PARTS_KEPT = 200
+"""Columns of a table, and types of node in a package."""
+_WORD = 200
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -149,13 +152,17 @@ def _tables(client: N8nClient) -> tuple[DataTable, ...]:
 def data_table_of(raw: Mapping[str, Any]) -> DataTable:
     """n8n's answer as a table."""
     ordered = sorted(raw.get("columns") or (), key=lambda column: column.get("index") or 0)
-    columns = tuple(Column(str(c["name"]), str(c.get("type") or "string")) for c in ordered)
-    return DataTable(str(raw["id"]), str(raw.get("name") or ""), columns)
+    columns = tuple(Column(_word(c["name"]), _word(c.get("type") or "string")) for c in ordered[:PARTS_KEPT])
+    return DataTable(_word(raw["id"]), _word(raw.get("name")), columns)
+
+
+def _word(value: Any) -> str:
+    return str(value or "")[:_WORD]
 
 
 def _variables(client: N8nClient) -> tuple[Variable, ...]:
     return tuple(
-        Variable(str(raw["key"]), hashlib.sha256(str(raw.get("value", "")).encode()).hexdigest()[:16])
+        Variable(_word(raw["key"]), hashlib.sha256(str(raw.get("value", "")).encode()).hexdigest()[:16])
         for raw in client.all_of("/variables")[:ITEMS_KEPT]
     )
 
@@ -165,9 +172,9 @@ def _packages(client: N8nClient) -> tuple[Package, ...]:
     rows = body.get("data", []) if isinstance(body, dict) else body
     return tuple(
         Package(
-            str(raw["packageName"]),
-            str(raw.get("installedVersion") or ""),
-            tuple(str(n.get("type") or n.get("name")) for n in raw.get("installedNodes") or ()),
+            _word(raw["packageName"]),
+            _word(raw.get("installedVersion")),
+            tuple(_word(n.get("type") or n.get("name")) for n in (raw.get("installedNodes") or [])[:PARTS_KEPT]),
         )
         for raw in rows[:ITEMS_KEPT]
     )

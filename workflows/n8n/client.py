@@ -47,6 +47,12 @@ class WriteResult:
         return str(self.workflow.get("id") or "")
 
 
+_WORD = 500
+_LIST_ROWS = 25_000
+_LIST_BYTES = 64 * 1024 * 1024
+_LIST_SECONDS = 120.0
+"""Bounds of a list of credentials, tags, tables or variables: what no instance has, and a hostile one sends."""
+
 _NO_CONTRACT = (
     errors.NotAnApi,
     errors.RemoteNotFound,
@@ -150,13 +156,21 @@ class N8nClient:
         memory = cache if cache is not None else {}
         return Listing(ask, size=size, memory=memory, address=f"{size}:{exclude_pinned_data}:").pages(verify=verify)
 
-    def iter_workflows(self, *, exclude_pinned_data: bool = False) -> Iterator[dict[str, Any]]:
-        """Yield each raw workflow once, by smaller pages where a large one is more than can be taken."""
+    def iter_workflows(
+        self, *, exclude_pinned_data: bool = False, within_seconds: float | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield each raw workflow once, by smaller pages where a large one is more than can be taken.
+
+        Raises `TimedOut` where the whole list takes longer than ``within_seconds``.
+        """
         seen: set[str] = set()
+        until = None if within_seconds is None else time.monotonic() + within_seconds
         for size in PAGE_SIZES:
             try:
                 for page in self.iter_workflow_pages(page_size=size, exclude_pinned_data=exclude_pinned_data):
                     for raw in page.items:
+                        if until is not None and time.monotonic() > until:
+                            raise errors.TimedOut("The list of workflows did not end in time.")
                         if raw["id"] not in seen:
                             seen.add(raw["id"])
                             yield raw
@@ -201,7 +215,7 @@ class N8nClient:
             found = self._all("/credentials")
         except (errors.VersionUnsupported, errors.NotLicensed, errors.ScopeMissing):
             return None
-        return [{key: str(c.get(key) or "") for key in ("id", "name", "type")} for c in found]
+        return [{key: str(c.get(key) or "")[:_WORD] for key in ("id", "name", "type")} for c in found]
 
     def has_folders(self) -> bool:
         """Whether workflows can be moved into folders here: its API takes that, and its licence is not against it."""
@@ -406,15 +420,24 @@ class N8nClient:
         return body, lost
 
     def _all(self, path: str, **params: str) -> list[dict[str, Any]]:
+        """Every row, within bounds of rows, bytes and time, and no longer than the cursor moves."""
         found: list[dict[str, Any]] = []
+        size, until = 0, time.monotonic() + _LIST_SECONDS
         cursor: str | None = None
-        for _ in range(400):
-            asked = {"limit": PAGE_LIMIT, "cursor": cursor, **params}
-            items, cursor = self._listed(self.call("GET", path, params=asked))
+        seen: set[str | None] = set()
+        while cursor not in seen:
+            seen.add(cursor)
+            answer = self.call("GET", path, params={"limit": PAGE_LIMIT, "cursor": cursor, **params})
+            items, cursor = self._listed(answer)
             found += items
+            size += len(answer.body)
             if cursor is None:
-                break
-        return found
+                return found
+            if size > _LIST_BYTES or len(found) > _LIST_ROWS:
+                raise errors.TooLarge("A list of the n8n instance is longer than is accepted here.")
+            if time.monotonic() > until:
+                raise errors.TimedOut("A list of the n8n instance did not end in time.")
+        return found  # it leads back to where it was
 
     @staticmethod
     def _listed(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
@@ -422,7 +445,10 @@ class N8nClient:
         items = body.get("data") if isinstance(body, dict) else None
         if not isinstance(items, list):
             raise errors.NotAnApi("The list does not look like n8n's.")
-        return [i for i in items if isinstance(i, dict)], body.get("nextCursor") or None
+        cursor = body.get("nextCursor") or None
+        if cursor is not None and not isinstance(cursor, str):
+            raise errors.NotAnApi("The list does not look like n8n's.")
+        return [i for i in items if isinstance(i, dict)], cursor
 
     @staticmethod
     def _object(answer: Answer, *, wrote: bool = False, exact: bool = False) -> dict[str, Any]:

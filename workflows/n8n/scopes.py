@@ -10,6 +10,9 @@ import msgspec
 if TYPE_CHECKING:
     from .client import N8nClient
 
+_MOST, _LONGEST = 2000, 120
+"""Scopes that are read, and characters of each; 2.41.1 knows about two hundred."""
+
 _NEEDED: tuple[tuple[str, str], ...] = (
     ("workflow:list", "Captures and drift checks cannot list the workflows."),
     ("workflow:read", "Single workflows cannot be read back, so no write can be proven."),
@@ -57,4 +60,6 @@ def read_scopes(client: N8nClient) -> tuple[str, ...] | None:
     body = client.call("GET", "/discover").json()
     data = body.get("data", body) if isinstance(body, dict) else None
     scopes = data.get("scopes") if isinstance(data, dict) else None
-    return tuple(sorted(str(s) for s in scopes)) if isinstance(scopes, list) else None
+    if not isinstance(scopes, list):
+        return None
+    return tuple(sorted(s[:_LONGEST] for s in scopes[:_MOST] if isinstance(s, str)))

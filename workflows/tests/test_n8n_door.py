@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from workflows.content import ContentError, fingerprint
 from workflows.identity import seen_workflow, stored_fingerprint
 from workflows.n8n import N8nClient, errors
 from workflows.n8n.http import Answer
+from workflows.n8n.scopes import read_scopes
 from workflows.structure import repaired, structure_faults
 
 BAD = "a\0b\ud83d"
@@ -86,3 +88,30 @@ def test_groups_of_an_odd_shape_are_a_fault(groups: Any) -> None:
     content = {"name": "N", "nodes": [{"id": "1", "name": "A"}], "connections": {}, "nodeGroups": groups}
     assert [fault.code for fault in structure_faults(content)] == ["odd_group"]
     assert repaired(content) == content
+
+
+def test_a_list_ends_where_it_is_too_long_or_leads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workflows.n8n.client._LIST_BYTES", 5000)
+    numbers = itertools.count()
+    page = {"data": [{"id": "1", "name": "x" * 1000}]}
+    endless = client_of(lambda _: httpx.Response(200, json=page | {"nextCursor": str(next(numbers))}))
+    with pytest.raises(errors.TooLarge):
+        endless.all_of("/variables")
+    assert next(numbers) < 10
+    back = client_of(lambda _: httpx.Response(200, json={"data": [{"id": next(numbers)}], "nextCursor": "same"}))
+    assert len(back.all_of("/variables")) == 2
+    odd = client_of(lambda _: httpx.Response(200, json={"data": [], "nextCursor": [1]}))
+    with pytest.raises(errors.NotAnApi):
+        odd.all_of("/variables")
+
+
+def test_scopes_are_bounded() -> None:
+    with client_of(lambda _: httpx.Response(200, json={"data": {"scopes": ["x" * 1000, {}] * 50_000}})) as client:
+        scopes = read_scopes(client)
+    assert scopes is not None and len(scopes) <= 2000 and max(map(len, scopes)) <= 120
+
+
+def test_a_whole_list_of_workflows_keeps_to_its_time() -> None:
+    page = {"data": [{"id": "1", "name": "N", "nodes": []}], "nextCursor": None}
+    with client_of(lambda _: httpx.Response(200, json=page)) as client, pytest.raises(errors.TimedOut):
+        list(client.iter_workflows(within_seconds=-1))
