@@ -283,6 +283,8 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("OPSCONSOLE_MAIL_FROM", "OpsConsole <ops
 
 GIT_ROOT = Path(env("OPSCONSOLE_GIT_ROOT") or HOME / "git")
 # Files of compliance reports: web and workers share the folder. Manifests stay when files go.
+#: Whether operators may have an n8n of another version started on this machine; each version takes 1.3 GB of disk.
+REHEARSALS = env_int("OPSCONSOLE_REHEARSALS", 1) == 1
 #: An n8n of another version to rehearse an upgrade on: the command, its folders, and how long one may take.
 REHEARSAL_COMMAND = env("OPSCONSOLE_REHEARSAL_COMMAND") or f"{shlex.quote(str(BASE_DIR / 'script' / 'n8n'))} scratch"
 REHEARSALS_ROOT = Path(env("OPSCONSOLE_REHEARSALS_ROOT") or HOME / "rehearsals")

@@ -46,3 +46,10 @@ class NothingToRehearse(Conflict):
     title = "Nothing to rehearse with"
     message = "The environment was never captured, and it cannot be captured now."
     recovery = "Capture the environment first."
+
+
+class RehearsalsOff(Conflict):
+    code = "REHEARSE_006"
+    title = "Rehearsals are switched off"
+    message = "Whoever runs this console does not let it start an n8n of its own."
+    recovery = "Ask them to set OPSCONSOLE_REHEARSALS=1; an upgrade is looked at after it was made in any case."

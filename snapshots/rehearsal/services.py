@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 
+from django.conf import settings
+
 from operations import services as operations
 from operations.models import Operation
 from opsconsole.core.errors import Invalid, NotFound
@@ -14,10 +16,12 @@ from tenants.scope import tenant_scope
 from workflows.errors import EnvironmentArchived
 from workflows.gateway import environment_by_id
 
-from .errors import NothingToRehearse
+from .errors import NothingToRehearse, RehearsalsOff
 from .running import KIND
 
 VERSION = re.compile(r"\d{1,3}\.\d{1,4}\.\d{1,4}")
+#: Nothing older is started: it has holes that are known, and nobody upgrades to it.
+OLDEST = (1, 123, 0)
 
 
 def start_rehearsal(
@@ -31,13 +35,19 @@ def start_rehearsal(
 ) -> tuple[Rehearsal, Operation]:
     """Rehearse the upgrade of an environment to ``version`` (as 2.41.1); nothing of the environment is touched.
 
-    ``fresh`` captures it first; otherwise its last snapshot is taken. Raises ``Invalid`` for what is no version,
-    ``NothingToRehearse`` where it was never captured, ``Busy`` while another rehearsal of the tenant runs.
+    ``fresh`` captures it first; otherwise its last snapshot is taken. Raises ``Invalid`` for what is no version or one
+    older than ``OLDEST``, ``NothingToRehearse`` where it was never captured, ``Busy`` while another rehearsal of the
+    tenant runs, ``RehearsalsOff``.
     """
+    if not settings.REHEARSALS:
+        raise RehearsalsOff
     version = version.strip().removeprefix("v")
     if not VERSION.fullmatch(version):
         told = "A version of n8n, in full: 2.41.1."
         raise Invalid(f"“{version[:40]}” is no version of n8n.", recovery=told, details={"fields": {"version": told}})
+    if tuple(int(part) for part in version.split(".")) < OLDEST:
+        told = "1.123.0 or a later one."
+        raise Invalid(f"n8n {version} is too old.", recovery=f"Choose {told}", details={"fields": {"version": told}})
     environment = environment_by_id(tenant_id, environment_id)
     if environment.is_archived:
         raise EnvironmentArchived(details={"environment_id": str(environment.pk)})

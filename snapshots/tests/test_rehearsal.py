@@ -23,7 +23,7 @@ from opsconsole.core.errors import Invalid
 from snapshots.models import Rehearsal, Snapshot
 from snapshots.rehearsal import rules, scratch, selectors, services
 from snapshots.rehearsal.documents import Report, report_from
-from snapshots.rehearsal.errors import NothingToRehearse, OneAtATime
+from snapshots.rehearsal.errors import NothingToRehearse, OneAtATime, RehearsalsOff
 from tenants.scope import tenant_scope
 from workflows.models import Environment
 
@@ -148,7 +148,7 @@ def test_a_version_that_cannot_be_had_is_a_plain_error_with_the_commands_words(
 
 def test_what_cannot_be_asked_for_is_refused_at_once(environment: Environment, n8n: Any, live_cast: Any) -> None:
     asked: dict[str, Any] = {"tenant_id": live_cast.tenant.pk, "environment_id": environment.pk, "requested_by": None}
-    for version in ("", "latest", "2.41", "2.41.1; rm -rf /", "--help"):
+    for version in ("", "latest", "2.41", "2.41.1; rm -rf /", "--help", "0.236.1", "1.122.9"):
         with pytest.raises(Invalid):
             services.start_rehearsal(**asked, version=version)
     with pytest.raises(NothingToRehearse):
@@ -156,6 +156,16 @@ def test_what_cannot_be_asked_for_is_refused_at_once(environment: Environment, n
     services.start_rehearsal(**asked, version="2.41.1", fresh=True)
     with pytest.raises(Busy):
         services.start_rehearsal(**asked, version="2.41.1", fresh=True)
+
+
+def test_whoever_runs_the_console_may_switch_rehearsals_off(
+    environment: Environment, live_cast: Any, settings: Any
+) -> None:
+    settings.REHEARSALS = False
+    with pytest.raises(RehearsalsOff):
+        services.start_rehearsal(
+            tenant_id=live_cast.tenant.pk, environment_id=environment.pk, version="2.41.1", requested_by=None
+        )
 
 
 def test_it_may_capture_first(environment: Environment, n8n: Any, run_operations: Any, live_cast: Any) -> None:
