@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from html import unescape
 from typing import Any
@@ -59,7 +60,7 @@ def test_the_story_in_pages(world: World, base: str) -> None:
     world.drive(operation)
     done = operator.get(address)
     assert b"Proof" in done.content and b"Roll back" in done.content and b"Equal" in done.content
-    assert operator.get(f"{address}?part=live")["HX-Redirect"]
+    assert operator.get(f"{address}?part=live")["HX-Retarget"] == "#content"
     assert (
         operator.post(address, {"action": "rollback", "reason": "Regression", "typed": "Production"}).status_code == 302
     )
@@ -372,3 +373,51 @@ def test_a_red_gate_is_named_where_approval_is_asked_for_and_given(
     no_drift.append(incident)
     dialog = approver.get(address).content.decode().split('id="approve"')[1].split("</dialog>")[0]
     assert "It cannot run before this is settled" in dialog and "block promotions: Billing" in dialog
+
+
+async def heard_of(client: Any, address: str) -> tuple[int, str]:
+    """The first news that a stream tells, as its status and text."""
+    answer = await client.get(address)
+    if answer.status_code != 200:
+        return answer.status_code, ""
+    async for part in answer.streaming_content:
+        if b"event: ready" not in part:
+            return 200, part.decode()
+    return 200, ""
+
+
+def live_part(page: bytes) -> tuple[str, str]:
+    """Where the part that waits for news listens, and what it asks for once it has heard."""
+    found = re.search(r'data-live="([^"]+)" data-live-page\s+hx-get="([^"]+)"', page.decode())
+    assert found is not None
+    return unescape(found[1]), unescape(found[2])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_decision_reaches_the_page_that_waits_for_it(world: World, base: str, async_client: Any) -> None:
+    promotion = world.draft("billing")
+    address = f"{base}{promotion.pk}/"
+    operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
+    operator.post(address, {"action": "submit"})
+    listens, asks = live_part(operator.get(address).content)
+    assert operator.get(asks).status_code == 204, "nothing has happened"
+    plan_hash = world.fresh(promotion).plan_hash
+    assert approver.post(address, {"action": "approve", "plan_hash": plan_hash}).status_code == 302
+
+    async def listen(user: Any) -> tuple[int, str]:
+        await async_client.aforce_login(user)
+        return await heard_of(async_client, listens)
+
+    status, told = asyncio.run(listen(world.cast.operator))
+    assert status == 200 and "event: changed" in told
+    fresh = operator.get(asks)
+    assert fresh["HX-Retarget"] == "#content" and b'commandfor="execute"' in fresh.content
+    assert live_part(fresh.content)[0] != listens, "it listens from what it shows now"
+    assert asyncio.run(listen(world.cast.stranger))[0] == 404
+
+
+def test_a_withdrawn_one_waits_for_nothing(world: World, base: str) -> None:
+    promotion = world.draft("billing")
+    operator = browser(world.cast.operator, world)
+    operator.post(f"{base}{promotion.pk}/", {"action": "cancel"})
+    assert b"data-live-page" not in operator.get(f"{base}{promotion.pk}/").content
