@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from operations.models import Operation
 from tenants.models import Grants
@@ -17,9 +17,26 @@ from .gates import Gate, needs_approval
 from .models import Promotion, PromotionStatus
 from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
 
+
+class Mark(NamedTuple):
+    """A mark and the word beside it."""
+
+    mark: str
+    word: str
+
+
+class Returned(NamedTuple):
+    """What a rollback has done, by the names of workflows."""
+
+    put_back: list[str]
+    deleted: list[str]
+
+
 ROWS_SHOWN = 200
 DIFFERENT = ("only_in_source", "differs")
 ACTION_MARKS = {"create": "added", "update": "differs", "unchanged": "in_sync"}
+#: What a rollback has made of each workflow that the promotion wrote.
+RETURNED = {"create": Mark("removed", "Deleted"), "update": Mark("in_sync", "As before")}
 GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending", "unknown": "unknown"}
 
 
@@ -41,6 +58,7 @@ def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
                 "activation": _activation(was_active, item["active"]),
                 "outcome": (outcomes.get(item["key"]) or {}).get("outcome", ""),
                 "proof": proofs.get(item["key"]),
+                "returned": RETURNED.get(item["action"]),
             }
         )
     rows.sort(key=lambda row: row["action"] == "unchanged")
@@ -53,6 +71,18 @@ def _activation(before: bool | None, after: bool) -> str:
     if before == after:
         return "stays published" if after else "stays unpublished"
     return "is published" if after else "is unpublished"
+
+
+def returned(promotion: Promotion) -> Returned | None:
+    """What its rollback put back and what it deleted; None unless it was rolled back whole."""
+    record = (promotion.execution_result or {}).get("manual_rollback")
+    if promotion.status != PromotionStatus.ROLLED_BACK or not record:
+        return None
+    names = [(row["action"], row["name"] or row["key"]) for row in record["workflows"]]
+    return Returned(
+        put_back=[name for action, name in names if action != "create"],
+        deleted=[name for action, name in names if action == "create"],
+    )
 
 
 def gate_rows(gates: list[Gate]) -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ FILTERS: dict[str, tuple[str, Q]] = {
     "stopped": ("Cancelled or rejected", Q(status__in=["CANCELLED", "REJECTED"])),
     "rolled_back": ("Rolled back", Q(status=PromotionStatus.ROLLED_BACK)),
 }
+ATTEMPTS = ("promotions.execute", "promotions.rollback")
+ATTEMPTS_SHOWN = 20
 _LARGE = ("plan", "execution_result", "workflow_keys")
 
 
@@ -80,6 +82,12 @@ def open_rollback(promotion: Promotion) -> Operation | None:
         .order_by("-created_at")
         .first()
     )
+
+
+def attempts_of(promotion: Promotion) -> list[Operation]:
+    """Every run of the promotion and of its rollback, newest first. Needs the tenant's scope."""
+    rows = Operation.objects.filter(subject_type="promotion", subject_id=promotion.pk, kind__in=ATTEMPTS)
+    return list(rows.select_related("requested_by").defer("params", "result").order_by("-created_at")[:ATTEMPTS_SHOWN])
 
 
 def kept_published(promotion: Promotion) -> list[dict[str, Any]]:

@@ -264,6 +264,9 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
         dangling = presenters.dangling_groups(plan) if services.is_plannable(promotion) else []
         known = _known_credentials(promotion, {d["credential_type"] for d in dangling if d["credential_type"]})
         powers = presenters.powers(visit, promotion, found, rollback)
+        returned = presenters.returned(promotion)
+        # What ran until the rollback is nobody's to watch: only what runs again is.
+        published = [one.pk for one in (rollback, None if returned else operation) if one is not None]
         watched = rollback if rollback is not None and rollback.is_open else operation
         steps = list(watched.steps.order_by("-position")[:12]) if watched is not None else []
         return {
@@ -277,14 +280,17 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "powers": powers,
             "kept_published": selectors.kept_published(promotion) if powers["rollback"] else [],
             "runs": runs_since(promotion),
-            "watched": of_operations([one.pk for one in (operation, rollback) if one is not None]),
+            "watched": of_operations(published),
             "watched_url": "?part=watched",
+            "watched_title": "Runs again since the rollback" if returned else "",
             "operation": watched,
             "watching": bool(watched and watched.is_open),
             "stopping": bool(watched and watched.is_open and watched.cancel_requested_at),
             "steps": steps,
             "pace": pace(watched) if watched is not None else {},
             "rollback": rollback,
+            "returned": returned,
+            "attempts": selectors.attempts_of(promotion),
             "result": promotion.execution_result or {},
             "dangling": [{**d, "choices": known.get(d["credential_type"], [])} for d in dangling],
             "offered": presenters.offered(plan) if services.is_plannable(promotion) else {},

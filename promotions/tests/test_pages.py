@@ -13,7 +13,7 @@ from django.test import Client
 from drift.models import DriftIncident
 from operations.models import Operation
 from opsconsole.core import clock
-from promotions import gates, material
+from promotions import gates, material, services
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
@@ -421,3 +421,31 @@ def test_a_withdrawn_one_waits_for_nothing(world: World, base: str) -> None:
     operator = browser(world.cast.operator, world)
     operator.post(f"{base}{promotion.pk}/", {"action": "cancel"})
     assert b"data-live-page" not in operator.get(f"{base}{promotion.pk}/").content
+
+
+def test_a_rolled_back_one_shows_what_the_rollback_proved(world: World, base: str) -> None:
+    promotion = world.carry_out(world.approved("billing", "intake"))
+    operation = services.rollback(
+        tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, reason="Regression"
+    )
+    assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
+    page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content.decode()
+    record, _, folded = page.partition('<details class="stack">')
+    folded, _, after = folded.partition("</details>")
+    assert "1 as before by hash, 2 deleted" in record and f"/jobs/{operation.pk}/" in record
+    assert re.search(r"<dt>Deleted</dt><dd>\s*Helper, Intake", record) and "Regression" in record
+    assert "promoted as wanted" in folded and "promoted as wanted" not in record + after
+    assert "Equal" not in after and after.count("Deleted") == 2 and "As before" in after
+
+
+def test_a_second_run_leaves_the_first_ones_failure_to_be_seen(world: World, base: str) -> None:
+    promotion = world.approved("billing", "intake")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
+    failed = world.carry_out(promotion)
+    done = world.carry_out(promotion)
+    assert (failed.status, done.status) == ("FAILED", "COMPLETED")
+    page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content.decode()
+    listed = page.split("Attempts")[1].split("Facts")[0]
+    assert listed.find(f"/jobs/{done.operation_id}/") < listed.find(f"/jobs/{failed.operation_id}/") != -1
+    assert "Completed" in listed and "Failed" in listed and str(world.cast.operator) in listed
+    assert (failed.execution_result or {})["error"]["message"] in unescape(listed)
