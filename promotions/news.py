@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from operations.events import Event
-from operations.selectors import open_operations_on
+from operations.models import Operation
 from opsconsole.core.errors import NotFound
 from tenants.scope import tenant_scope
 
+from . import selectors
 from .models import Promotion
 
 
-def version_of(promotion: Promotion) -> str:
-    """Changes whenever its page is another one: its row was written, or a job on it began or ended.
-
-    Needs the tenant's scope.
-    """
-    jobs = sorted(operation.pk.hex[:8] for operation in open_operations_on("promotion", promotion.pk))
-    return "-".join([f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8], *jobs])
+def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:
+    """Changes whenever its page is another one: its row was written, or one of the open ``jobs`` began or ended."""
+    at_work = sorted(job.pk.hex[:8] for job in jobs)
+    return "-".join([f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8], *at_work])
 
 
 def promotion_poll(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, seen: str) -> Callable[[], list[Event]]:
@@ -31,7 +29,7 @@ def promotion_poll(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, seen: str) 
             row = Promotion.objects.only("status", "plan_hash", "updated_at").filter(pk=promotion_id).first()
             if row is None:
                 raise NotFound
-            return version_of(row)
+            return version_of(row, selectors.jobs_on(row))
 
     def poll() -> list[Event]:
         version = now()

@@ -251,7 +251,8 @@ async def promotion_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID
 def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
     promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=pk)
     with tenant_scope(visit.tenant.pk):
-        version = news.version_of(promotion)
+        jobs = selectors.jobs_on(promotion)
+        version = news.version_of(promotion, jobs)
         operation = selectors.operation_of(promotion)
         selectors.settled_view(promotion, operation)
         rollback = selectors.open_rollback(promotion)
@@ -267,7 +268,8 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
         returned = presenters.returned(promotion)
         # What ran until the rollback is nobody's to watch: only what runs again is.
         published = [one.pk for one in (rollback, None if returned else operation) if one is not None]
-        watched = rollback if rollback is not None and rollback.is_open else operation
+        watched = jobs[0] if jobs else operation
+        preparing = any(job.kind == services.PREPARE for job in jobs)
         steps = list(watched.steps.order_by("-position")[:12]) if watched is not None else []
         return {
             "promotion": promotion,
@@ -285,6 +287,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "watched_title": "Runs again since the rollback" if returned else "",
             "operation": watched,
             "watching": bool(watched and watched.is_open),
+            "puts_back": watched is not None and watched.kind == services.EXECUTE,
             "stopping": bool(watched and watched.is_open and watched.cancel_requested_at),
             "steps": steps,
             "pace": pace(watched) if watched is not None else {},
@@ -293,7 +296,8 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "attempts": selectors.attempts_of(promotion),
             "result": promotion.execution_result or {},
             "dangling": [{**d, "choices": known.get(d["credential_type"], [])} for d in dangling],
-            "offered": presenters.offered(plan) if services.is_plannable(promotion) else {},
+            "offered": presenters.offered(plan) if services.is_plannable(promotion) and not preparing else {},
+            "preparing": preparing,
             "warnings": sum(len(item["warnings"]) for item in plan["items"]),
             "active_word": dict(ActivePolicy.choices).get(promotion.options.get("active", ""), ""),
             "is_over": promotion.status not in services.PLANNABLE and promotion.status != PromotionStatus.RUNNING,
@@ -360,7 +364,12 @@ def _prepare(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
         chosen=request.POST.getlist("offer") or None,
         rows=rows,
     )
-    return f"Preparing {promotion.target_environment.name}. When the job has ended, press “Plan again”."
+    name = promotion.target_environment.name
+    if promotion.status == PromotionStatus.DRAFT:
+        return f"Preparing {name}: watch the job below. Once it has ended, the plan is made again by itself."
+    return (
+        f"Preparing {name}: watch the job below. Once it has ended, press “Plan again”, which takes another approval."
+    )
 
 
 def _test_credentials(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:

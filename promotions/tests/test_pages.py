@@ -445,7 +445,7 @@ def test_a_second_run_leaves_the_first_ones_failure_to_be_seen(world: World, bas
     done = world.carry_out(promotion)
     assert (failed.status, done.status) == ("FAILED", "COMPLETED")
     page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content.decode()
-    listed = page.split("Attempts")[1].split("Facts")[0]
+    listed = page.split("<h2>Jobs")[1].split("<h2>Facts")[0]
     assert listed.find(f"/jobs/{done.operation_id}/") < listed.find(f"/jobs/{failed.operation_id}/") != -1
     assert "Completed" in listed and "Failed" in listed and str(world.cast.operator) in listed
     assert (failed.execution_result or {})["error"]["message"] in unescape(listed)
