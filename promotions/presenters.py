@@ -13,7 +13,7 @@ from workflows.permissions import may_approve, may_operate
 
 from . import diffs
 from .comparison import Comparison, Row
-from .gates import Gate, needs_approval
+from .gates import Gate, needs_approval, red
 from .models import Promotion, PromotionStatus
 from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
 
@@ -98,15 +98,13 @@ def powers(visit: Visit, promotion: Promotion, gates: list[Gate], rollback: Oper
     blocked = next((gate.why for gate in gates if gate.state in ("blocked", "waiting")), "")
     own = str(visit.user.pk) in {*(promotion.options.get("requesters") or ()), str(promotion.created_by_id)}
     rolling = rollback is not None and rollback.is_open
-    # A lock goes by itself, and approval is what is asked for: the other gates stay red until a person acts.
-    red = [gate for gate in gates if gate.state == "blocked" and gate.name not in ("lock", "approval")]
-    closed = "; ".join(f"{gate.title}: {gate.why}" for gate in red)
+    closed = red(gates)
     return {
         "operate": operate,
         "needs_approval": needs_approval(promotion, target),
         "submit": operate and status == PromotionStatus.DRAFT,
-        "submit_why_not": closed,
-        "red": red,
+        "submit_why_not": "; ".join(f"{gate.title}: {gate.why}" for gate in closed),
+        "red": closed,
         "replan": operate and is_plannable(promotion),
         "decide": approve and status == PromotionStatus.PENDING_APPROVAL,
         "approve_why_not": "You asked for it: somebody else must approve." if own else "",

@@ -294,7 +294,8 @@ def start_credential_tests(
 def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
     """Freeze the plan. It then waits for approval, or is ready where none is needed.
 
-    Raises ``Dangling``, ``NothingToPromote``, ``PlanStale``, ``WrongState``.
+    Refused over each gate that only a person can open: nobody is asked to approve what cannot run. Raises what the
+    gates say (``Dangling``, ``NothingToPromote``, ``SecretsLacking``, ``DriftBlocks``…), ``PlanStale``, ``WrongState``.
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     _require_state(promotion, (PromotionStatus.DRAFT,), "submitted")
@@ -303,7 +304,10 @@ def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
     if promotion.plan and essence(fresh) != essence(promotion.plan) and not promotion.plan["dangling"]:
         _store_plan(tenant_id, promotion_id, fresh)
         raise PlanStale("The plan changed since you looked at it; the new one is shown.")
-    refusal = gates.first_refusal([gates.references_gate(fresh), gates.scopes_gate(fresh)])
+    promotion.plan = fresh
+    refusal = gates.first_refusal(
+        gates.red(gates.all_gates(promotion, promotion.source_environment, promotion.target_environment))
+    )
     if refusal is not None:
         raise refusal
     with tenant_scope(tenant_id):

@@ -316,14 +316,20 @@ def test_a_stub_is_made_and_blocks_until_its_secret_is_entered(listing_world: Wo
     assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
     again = services.replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     assert (again.plan or {})["dangling"] == []
-    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
-    services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
     with pytest.raises(SecretsLacking):
-        world.start(promotion)
+        services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     with tenant_scope(world.tenant_id):
         assert KnownCredential.objects.filter(environment=world.production, needs_secret=True).update(
             needs_secret=False
         )
+    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
+    with tenant_scope(world.tenant_id):
+        KnownCredential.objects.filter(environment=world.production).update(needs_secret=True)
+    with pytest.raises(SecretsLacking):
+        world.start(promotion)
+    with tenant_scope(world.tenant_id):
+        KnownCredential.objects.filter(environment=world.production).update(needs_secret=False)
     done = world.carry_out(promotion)
     assert done.status == "COMPLETED", done.execution_result
 

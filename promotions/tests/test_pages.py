@@ -449,3 +449,14 @@ def test_a_second_run_leaves_the_first_ones_failure_to_be_seen(world: World, bas
     assert listed.find(f"/jobs/{done.operation_id}/") < listed.find(f"/jobs/{failed.operation_id}/") != -1
     assert "Completed" in listed and "Failed" in listed and str(world.cast.operator) in listed
     assert (failed.execution_result or {})["error"]["message"] in unescape(listed)
+
+
+def test_programs_cannot_ask_for_approval_over_a_red_gate(world: World, no_drift: list[dict[str, Any]]) -> None:
+    promotion = world.draft("billing")
+    no_drift.append({"id": "1", "workflow_name": "Billing"})
+    address = f"/api/v1/promotions/{promotion.pk}/submit"
+    refused = Client().post(address, **bearer(world.cast.operator, world.cast.tenant))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "PROMO_003"), refused.content
+    no_drift.clear()
+    asked = Client().post(address, **bearer(world.cast.operator, world.cast.tenant))
+    assert asked.json()["promotion"]["status"] == "PENDING_APPROVAL"
