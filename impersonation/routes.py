@@ -115,6 +115,7 @@ _TENANT_PAGES: dict[str, Route] = {
     "promotions/new/": READS_AND_WRITES,
     "promotions/credential/": WRITES,
     "promotions/<uuid:pk>/": Route(get=Rule.READ, post=_promotion_act),
+    "promotions/<uuid:pk>/events/": READS,
     "workflows/<slug:key>/": READS,
     "workflows/<slug:key>/diff/": READS,
     "reports/": NEVER,

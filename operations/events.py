@@ -11,12 +11,18 @@ from typing import Any
 
 import orjson
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.db.models import Q
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
 from opsconsole.core import clock
+from opsconsole.core.errors import OpsError
+from opsconsole.core.middleware import error_response
 from opsconsole.core.support import SupportEnded
+from tenants.models import UserSession
+from tenants.pages import Visit, open_visit
 from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
 
 from . import selectors
@@ -59,6 +65,32 @@ def stream(poll: Callable[[], list[Event]], alive: Callable[[], bool]) -> Stream
     response["Cache-Control"] = "no-cache, no-transform"
     response["X-Accel-Buffering"] = "no"
     return response
+
+
+async def tenant_stream(
+    request: HttpRequest, tenant_slug: str, begin: Callable[[Visit], Callable[[], list[Event]]]
+) -> HttpResponseBase:
+    """A stream of what ``begin`` polls, for as long as the person is signed in and may see the tenant.
+
+    ``begin`` raises what the page would: ``NotFound`` for what is not there.
+    """
+    user = await request.auser()  # type: ignore[attr-defined]
+    if isinstance(user, AnonymousUser):
+        return HttpResponse(status=401)
+    session_key = request.session.session_key
+
+    def alive() -> bool:
+        try:
+            open_visit(user=user, slug=tenant_slug)
+        except OpsError:
+            return False
+        return UserSession.objects.filter(session_key=session_key, user__is_active=True).exists()
+
+    try:
+        poll = await sync_to_async(lambda: begin(open_visit(user=user, slug=tenant_slug)))()
+    except OpsError as error:
+        return error_response(request, error)
+    return stream(poll, alive)
 
 
 def _stands() -> bool:

@@ -14,6 +14,7 @@ from opsconsole.core.paging import Page, by_time
 from .models import OPEN, Operation, OperationStatus
 
 STEPS_SHOWN = 400
+OPEN_SHOWN = 20
 FILTERS: dict[str, Q] = {
     "open": Q(status__in=OPEN),
     "running": Q(status=OperationStatus.RUNNING),
@@ -47,6 +48,12 @@ def list_operations(
     if environment_id is not None:
         rows = rows.filter(environment_id=environment_id)
     return by_time(rows, cursor=cursor, limit=limit)
+
+
+def open_operations_on(subject_type: str, subject_id: uuid.UUID) -> list[Operation]:
+    """What is at work on a subject, newest first, without parameters and results. Needs the tenant's scope."""
+    rows = Operation.objects.filter(subject_type=subject_type, subject_id=subject_id, status__in=OPEN)
+    return list(rows.defer("params", "result").order_by("-created_at")[:OPEN_SHOWN])
 
 
 def status_counts() -> dict[str, int]:

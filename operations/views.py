@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib import messages
-from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
-from opsconsole.core.errors import NotFound, OpsError
-from opsconsole.core.middleware import error_response
+from opsconsole.core.errors import NotFound
 from tenants.models import Grants
-from tenants.pages import Visit, open_visit, platform_page, tenant_page
+from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 from tenants.scope import tenant_scope
@@ -108,35 +106,12 @@ def job_give_up(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
 
 async def job_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
     """News of one job as server-sent events, for as long as the person may see it."""
-    user = await request.auser()  # type: ignore[attr-defined]
-    if isinstance(user, AnonymousUser):
-        return HttpResponse(status=401)
-    session_key = request.session.session_key
-
-    def visit_now() -> Visit:
-        return open_visit(user=user, slug=tenant_slug)
-
-    try:
-        visit = await sync_to_async(visit_now)()
-        await sync_to_async(_exists)(visit, pk)
-    except OpsError as error:
-        return error_response(request, error)
-
-    def alive() -> bool:
-        from tenants.models import UserSession
-
-        try:
-            visit_now()
-        except OpsError:
-            return False
-        return UserSession.objects.filter(session_key=session_key, user__is_active=True).exists()
-
     last_id = request.headers.get("Last-Event-ID", "")
-    poll = events.operation_poll(tenant_id=visit.tenant.pk, operation_id=pk, last_id=last_id)
-    return events.stream(poll, alive)
 
+    def begin(visit: Visit) -> Callable[[], list[events.Event]]:
+        with tenant_scope(visit.tenant.pk):
+            if not Operation.objects.filter(pk=pk).exists():
+                raise NotFound
+        return events.operation_poll(tenant_id=visit.tenant.pk, operation_id=pk, last_id=last_id)
 
-def _exists(visit: Visit, pk: uuid.UUID) -> None:
-    with tenant_scope(visit.tenant.pk):
-        if not Operation.objects.filter(pk=pk).exists():
-            raise NotFound
+    return await events.tenant_stream(request, tenant_slug, begin)

@@ -289,6 +289,11 @@ EMPTY_PLAN: dict[str, Any] = {
 }
 
 
+def red(found: list[Gate]) -> list[Gate]:
+    """Those that stay shut until a person acts: a lock goes by itself, and approval is what is asked for."""
+    return [gate for gate in found if gate.state == "blocked" and gate.name not in ("lock", "approval")]
+
+
 def first_refusal(gates: list[Gate]) -> OpsError | None:
     """The error of the first gate that is not open."""
     return next((gate.error for gate in gates if gate.error is not None), None)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from operations.engine import Run
+from operations.errors import Interrupted
 from operations.handlers import register
+from opsconsole.core.errors import OpsError
 
+from . import services
 from .execution import Execution
 from .models import Promotion
 from .preparing import Preparing, prove_credentials
@@ -41,7 +44,8 @@ class PreparePromotion:
 
     def run(self, run: Run) -> dict[str, Any]:
         promotion = _promotion(run)
-        return Preparing(run, promotion.source_environment, promotion.target_environment).carry_out()
+        made = Preparing(run, promotion.source_environment, promotion.target_environment).carry_out()
+        return made | run.step("replan", "Plan again with what is there now", lambda: _planned_again(run, promotion))
 
 
 @register
@@ -53,6 +57,21 @@ class TestCredentials:
     def run(self, run: Run) -> dict[str, Any]:
         target = _promotion(run).target_environment
         return prove_credentials(run, target, run.params["credentials"])
+
+
+def _planned_again(run: Run, promotion: Promotion) -> dict[str, Any]:
+    """Plan again for the person who asked for the work. What was made stands, whether a plan can be made or not."""
+    with run.fenced():
+        by = run.operation.requested_by
+    if by is None:
+        return {"planned_again": False}
+    try:
+        done = services.replan_draft(tenant_id=run.tenant_id, promotion_id=promotion.pk, by=by, scope=run.fenced)
+    except Interrupted:
+        raise
+    except OpsError as error:
+        return {"planned_again": False, "why_not": error.message}
+    return {"planned_again": done}
 
 
 def _promotion(run: Run) -> Promotion:

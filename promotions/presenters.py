@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from operations.models import Operation
 from tenants.models import Grants
@@ -13,13 +13,30 @@ from workflows.permissions import may_approve, may_operate
 
 from . import diffs
 from .comparison import Comparison, Row
-from .gates import Gate, needs_approval
+from .gates import Gate, needs_approval, red
 from .models import Promotion, PromotionStatus
 from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
+
+
+class Mark(NamedTuple):
+    """A mark and the word beside it."""
+
+    mark: str
+    word: str
+
+
+class Returned(NamedTuple):
+    """What a rollback has done, by the names of workflows."""
+
+    put_back: list[str]
+    deleted: list[str]
+
 
 ROWS_SHOWN = 200
 DIFFERENT = ("only_in_source", "differs")
 ACTION_MARKS = {"create": "added", "update": "differs", "unchanged": "in_sync"}
+#: What a rollback has made of each workflow that the promotion wrote.
+RETURNED = {"create": Mark("removed", "Deleted"), "update": Mark("in_sync", "As before")}
 GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending", "unknown": "unknown"}
 
 
@@ -41,6 +58,7 @@ def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
                 "activation": _activation(was_active, item["active"]),
                 "outcome": (outcomes.get(item["key"]) or {}).get("outcome", ""),
                 "proof": proofs.get(item["key"]),
+                "returned": RETURNED.get(item["action"]),
             }
         )
     rows.sort(key=lambda row: row["action"] == "unchanged")
@@ -53,6 +71,18 @@ def _activation(before: bool | None, after: bool) -> str:
     if before == after:
         return "stays published" if after else "stays unpublished"
     return "is published" if after else "is unpublished"
+
+
+def returned(promotion: Promotion) -> Returned | None:
+    """What its rollback put back and what it deleted; None unless it was rolled back whole."""
+    record = (promotion.execution_result or {}).get("manual_rollback")
+    if promotion.status != PromotionStatus.ROLLED_BACK or not record:
+        return None
+    names = [(row["action"], row["name"] or row["key"]) for row in record["workflows"]]
+    return Returned(
+        put_back=[name for action, name in names if action != "create"],
+        deleted=[name for action, name in names if action == "create"],
+    )
 
 
 def gate_rows(gates: list[Gate]) -> list[dict[str, Any]]:
@@ -68,15 +98,13 @@ def powers(visit: Visit, promotion: Promotion, gates: list[Gate], rollback: Oper
     blocked = next((gate.why for gate in gates if gate.state in ("blocked", "waiting")), "")
     own = str(visit.user.pk) in {*(promotion.options.get("requesters") or ()), str(promotion.created_by_id)}
     rolling = rollback is not None and rollback.is_open
-    # A lock goes by itself, and approval is what is asked for: the other gates stay red until a person acts.
-    red = [gate for gate in gates if gate.state == "blocked" and gate.name not in ("lock", "approval")]
-    closed = "; ".join(f"{gate.title}: {gate.why}" for gate in red)
+    closed = red(gates)
     return {
         "operate": operate,
         "needs_approval": needs_approval(promotion, target),
         "submit": operate and status == PromotionStatus.DRAFT,
-        "submit_why_not": closed,
-        "red": red,
+        "submit_why_not": "; ".join(f"{gate.title}: {gate.why}" for gate in closed),
+        "red": closed,
         "replan": operate and is_plannable(promotion),
         "decide": approve and status == PromotionStatus.PENDING_APPROVAL,
         "approve_why_not": "You asked for it: somebody else must approve." if own else "",

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import Q
 
 from operations.models import Operation
+from operations.selectors import open_operations_on
 from opsconsole.core.paging import Page, by_time
 from workflows.identity import LIVE
 from workflows.models import WorkflowEnvMap
@@ -29,6 +30,9 @@ FILTERS: dict[str, tuple[str, Q]] = {
     "stopped": ("Cancelled or rejected", Q(status__in=["CANCELLED", "REJECTED"])),
     "rolled_back": ("Rolled back", Q(status=PromotionStatus.ROLLED_BACK)),
 }
+#: Jobs that write into the target.
+ATTEMPTS = ("promotions.execute", "promotions.rollback", "promotions.prepare")
+ATTEMPTS_SHOWN = 20
 _LARGE = ("plan", "execution_result", "workflow_keys")
 
 
@@ -80,6 +84,17 @@ def open_rollback(promotion: Promotion) -> Operation | None:
         .order_by("-created_at")
         .first()
     )
+
+
+def jobs_on(promotion: Promotion) -> list[Operation]:
+    """What is at work on the promotion, first what writes into the target. Needs the tenant's scope."""
+    return sorted(open_operations_on("promotion", promotion.pk), key=lambda job: job.kind not in ATTEMPTS)
+
+
+def attempts_of(promotion: Promotion) -> list[Operation]:
+    """Every job that was to write into the target, newest first. Needs the tenant's scope."""
+    rows = Operation.objects.filter(subject_type="promotion", subject_id=promotion.pk, kind__in=ATTEMPTS)
+    return list(rows.select_related("requested_by").defer("params", "result").order_by("-created_at")[:ATTEMPTS_SHOWN])
 
 
 def kept_published(promotion: Promotion) -> list[dict[str, Any]]:

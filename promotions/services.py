@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +54,7 @@ __all__ = [
     "reject",
     "repair",
     "replan",
+    "replan_draft",
     "rollback",
     "start_credential_tests",
     "submit",
@@ -172,33 +174,60 @@ def create(
 def replan(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
     """Compute the plan anew. It is a draft again: what was approved was the other plan."""
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
-    if not can_try_again(promotion):
-        _require_state(promotion, PLANNABLE, "planned again")
-    plan = preview_plan(
-        tenant_id=tenant_id,
+    _require_plannable(promotion)
+    plan = _plan_now(promotion)
+    with tenant_scope(tenant_id):
+        row = _locked(promotion_id)
+        _require_plannable(row)
+        _put_plan(row, plan, by)
+    return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+
+
+def replan_draft(
+    *,
+    tenant_id: uuid.UUID,
+    promotion_id: uuid.UUID,
+    by: User,
+    scope: Callable[[], AbstractContextManager[Any]],
+) -> bool:
+    """Compute the plan anew where nobody has frozen it, and say whether that was so. For a job, in its ``scope``.
+
+    What was asked for or approved is bound to its plan's hash: only a person gives that up.
+    """
+    promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+    if promotion.status != PromotionStatus.DRAFT:
+        return False
+    plan = _plan_now(promotion)
+    with scope():
+        row = _locked(promotion_id)
+        if row.status != PromotionStatus.DRAFT:
+            return False
+        _put_plan(row, plan, by)
+    return True
+
+
+def _plan_now(promotion: Promotion) -> dict[str, Any]:
+    return preview_plan(
+        tenant_id=promotion.tenant_id,
         source_id=promotion.source_environment_id,
         target_id=promotion.target_environment_id,
         keys=promotion.workflow_keys,
         options=gates.options_of(promotion),
     )
-    with tenant_scope(tenant_id):
-        row = _locked(promotion_id)
-        if not can_try_again(row):
-            _require_state(row, PLANNABLE, "planned again")
-        _add_requester(row, by)
-        row.plan, row.plan_hash, row.status = plan, "", PromotionStatus.DRAFT
-        row.decided_by, row.decided_at, row.decision_comment = None, None, ""
-        # The try before has its job as its record; what it proved must not let this plan be run once it is withdrawn.
-        row.started_at, row.ended_at, row.execution_result = None, None, None
-        row.save()
-    return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+
+
+def _put_plan(row: Promotion, plan: dict[str, Any], by: User) -> None:
+    _add_requester(row, by)
+    row.plan, row.plan_hash, row.status = plan, "", PromotionStatus.DRAFT
+    row.decided_by, row.decided_at, row.decision_comment = None, None, ""
+    # The try before has its job as its record; what it proved must not let this plan be run once it is withdrawn.
+    row.started_at, row.ended_at, row.execution_result = None, None, None
+    row.save()
 
 
 def repair(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
     """Plan again without what n8n refuses and nothing needs (see ``workflows.structure``)."""
-    promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
-    if not can_try_again(promotion):
-        _require_state(promotion, PLANNABLE, "planned again")
+    _require_plannable(get_promotion(tenant_id=tenant_id, promotion_id=promotion_id))
     with tenant_scope(tenant_id):
         row = _locked(promotion_id)
         row.options = {**row.options, "repair": True}
@@ -217,8 +246,8 @@ def prepare(
 ) -> Operation:
     """Make in the target what the plan offers to make: the ``chosen`` offers (``needs.offer_id``), or all.
 
-    ``rows`` copies the rows of data tables that are created. Plan again once it has ended. Raises ``NotOffered``,
-    ``WrongState``, ``TargetLocked``.
+    ``rows`` copies the rows of data tables that are created. A draft is planned again once it has ended. Raises
+    ``NotOffered``, ``WrongState``, ``TargetLocked``.
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     if not can_try_again(promotion):
@@ -265,22 +294,20 @@ def start_credential_tests(
 def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
     """Freeze the plan. It then waits for approval, or is ready where none is needed.
 
-    Raises ``Dangling``, ``NothingToPromote``, ``PlanStale``, ``WrongState``.
+    Refused over each gate that only a person can open: nobody is asked to approve what cannot run. Raises what the
+    gates say (``Dangling``, ``NothingToPromote``, ``SecretsLacking``, ``DriftBlocks``…), ``PlanStale``, ``WrongState``.
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     _require_state(promotion, (PromotionStatus.DRAFT,), "submitted")
     # References are judged on what is known now: a mapping entered a moment ago counts, one taken away too.
-    fresh = preview_plan(
-        tenant_id=tenant_id,
-        source_id=promotion.source_environment_id,
-        target_id=promotion.target_environment_id,
-        keys=promotion.workflow_keys,
-        options=gates.options_of(promotion),
-    )
+    fresh = _plan_now(promotion)
     if promotion.plan and essence(fresh) != essence(promotion.plan) and not promotion.plan["dangling"]:
         _store_plan(tenant_id, promotion_id, fresh)
         raise PlanStale("The plan changed since you looked at it; the new one is shown.")
-    refusal = gates.first_refusal([gates.references_gate(fresh), gates.scopes_gate(fresh)])
+    promotion.plan = fresh
+    refusal = gates.first_refusal(
+        gates.red(gates.all_gates(promotion, promotion.source_environment, promotion.target_environment))
+    )
     if refusal is not None:
         raise refusal
     with tenant_scope(tenant_id):
@@ -498,6 +525,11 @@ def _require_state(promotion: Promotion, states: Sequence[str], verb: str) -> No
     if promotion.status not in states:
         word = promotion.get_status_display().lower()
         raise WrongState(f"A promotion that is “{word}” cannot be {verb}.", details={"status": promotion.status})
+
+
+def _require_plannable(promotion: Promotion) -> None:
+    if not can_try_again(promotion):
+        _require_state(promotion, PLANNABLE, "planned again")
 
 
 def _real_person(by: User) -> uuid.UUID:

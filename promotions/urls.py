@@ -9,4 +9,5 @@ urlpatterns = [
     path("promotions/new/", views.promotion_new, name="promotion-create"),
     path("promotions/credential/", views.credential_map, name="promotion-credential"),
     path("promotions/<uuid:pk>/", views.promotion_detail, name="promotion"),
+    path("promotions/<uuid:pk>/events/", views.promotion_events, name="promotion-events"),
 ]

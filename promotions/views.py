@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
 
+from operations import events
 from operations.presenters import pace
 from opsconsole.core.errors import Invalid, OpsError
 from opsconsole.core.paging import decode, encode
+from opsconsole.core.swaps import in_place_of_the_page
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
@@ -25,7 +27,7 @@ from workflows.permissions import may_operate, require_approve, require_operate
 from workflows.stubs import secret_entered
 from workflows.watching.selectors import of_operations
 
-from . import gates, presenters, selectors, services
+from . import gates, news, presenters, selectors, services
 from .models import Promotion, PromotionStatus
 from .options import ActivePolicy, SourceVersion
 from .permissions import require_prepare
@@ -224,20 +226,33 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     if request.method == "POST":
         return _act(request, visit, pk)
     context = _detail(visit, pk)
-    if request.GET.get("part") == "watched":
+    part = request.GET.get("part", "")
+    if part == "watched":
         return render(request, "promotions/promotion.html#watched", context)
-    live = request.GET.get("part") == "live"
-    if live and context["operation"] is not None and not context["watching"]:
-        # It has ended: the whole page is another one now.
-        response = HttpResponse()
-        response["HX-Redirect"] = reverse("promotion", kwargs={"tenant_slug": visit.tenant.slug, "pk": pk})
-        return response
-    return render(request, "promotions/promotion.html#live" if live else "promotions/promotion.html", context)
+    if part == "live" and context["watching"]:
+        return render(request, "promotions/promotion.html#live", context)
+    if part == "news" and request.GET.get("seen") == context["version"]:
+        return HttpResponse(status=204)
+    answer = render(request, "promotions/promotion.html", context)
+    # Where work has ended or somebody has decided, the whole page is another one now.
+    return in_place_of_the_page(answer) if part in ("live", "news") else answer
+
+
+async def promotion_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
+    """News of one promotion as server-sent events, from the version that the page shows (``seen``) on."""
+    seen = request.headers.get("Last-Event-ID") or request.GET.get("seen", "")
+
+    def begin(visit: Visit) -> Callable[[], list[events.Event]]:
+        return news.promotion_poll(tenant_id=visit.tenant.pk, promotion_id=pk, seen=seen)
+
+    return await events.tenant_stream(request, tenant_slug, begin)
 
 
 def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
     promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=pk)
     with tenant_scope(visit.tenant.pk):
+        jobs = selectors.jobs_on(promotion)
+        version = news.version_of(promotion, jobs)
         operation = selectors.operation_of(promotion)
         selectors.settled_view(promotion, operation)
         rollback = selectors.open_rollback(promotion)
@@ -250,10 +265,16 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
         dangling = presenters.dangling_groups(plan) if services.is_plannable(promotion) else []
         known = _known_credentials(promotion, {d["credential_type"] for d in dangling if d["credential_type"]})
         powers = presenters.powers(visit, promotion, found, rollback)
-        watched = rollback if rollback is not None and rollback.is_open else operation
+        returned = presenters.returned(promotion)
+        # What ran until the rollback is nobody's to watch: only what runs again is.
+        published = [one.pk for one in (rollback, None if returned else operation) if one is not None]
+        watched = jobs[0] if jobs else operation
+        preparing = any(job.kind == services.PREPARE for job in jobs)
         steps = list(watched.steps.order_by("-position")[:12]) if watched is not None else []
         return {
             "promotion": promotion,
+            "version": version,
+            "can_change": services.is_plannable(promotion) or promotion.status == PromotionStatus.RUNNING,
             "plan": plan,
             "items": presenters.item_rows(visit, promotion),
             "items_total": len(plan["items"]),
@@ -261,17 +282,22 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "powers": powers,
             "kept_published": selectors.kept_published(promotion) if powers["rollback"] else [],
             "runs": runs_since(promotion),
-            "watched": of_operations([one.pk for one in (operation, rollback) if one is not None]),
+            "watched": of_operations(published),
             "watched_url": "?part=watched",
+            "watched_title": "Runs again since the rollback" if returned else "",
             "operation": watched,
             "watching": bool(watched and watched.is_open),
+            "puts_back": watched is not None and watched.kind == services.EXECUTE,
             "stopping": bool(watched and watched.is_open and watched.cancel_requested_at),
             "steps": steps,
             "pace": pace(watched) if watched is not None else {},
             "rollback": rollback,
+            "returned": returned,
+            "attempts": selectors.attempts_of(promotion),
             "result": promotion.execution_result or {},
             "dangling": [{**d, "choices": known.get(d["credential_type"], [])} for d in dangling],
-            "offered": presenters.offered(plan) if services.is_plannable(promotion) else {},
+            "offered": presenters.offered(plan) if services.is_plannable(promotion) and not preparing else {},
+            "preparing": preparing,
             "warnings": sum(len(item["warnings"]) for item in plan["items"]),
             "active_word": dict(ActivePolicy.choices).get(promotion.options.get("active", ""), ""),
             "is_over": promotion.status not in services.PLANNABLE and promotion.status != PromotionStatus.RUNNING,
@@ -338,7 +364,12 @@ def _prepare(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
         chosen=request.POST.getlist("offer") or None,
         rows=rows,
     )
-    return f"Preparing {promotion.target_environment.name}. When the job has ended, press “Plan again”."
+    name = promotion.target_environment.name
+    if promotion.status == PromotionStatus.DRAFT:
+        return f"Preparing {name}: watch the job below. Once it has ended, the plan is made again by itself."
+    return (
+        f"Preparing {name}: watch the job below. Once it has ended, press “Plan again”, which takes another approval."
+    )
 
 
 def _test_credentials(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:

@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 
 from operations.handlers import boundary_observers
+from operations.models import Operation
 from opsconsole.core import crypto
 from opsconsole.core.errors import Forbidden
 from promotions import gates, needs, services
@@ -315,16 +316,64 @@ def test_a_stub_is_made_and_blocks_until_its_secret_is_entered(listing_world: Wo
     assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
     again = services.replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     assert (again.plan or {})["dangling"] == []
-    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
-    services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
     with pytest.raises(SecretsLacking):
-        world.start(promotion)
+        services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     with tenant_scope(world.tenant_id):
         assert KnownCredential.objects.filter(environment=world.production, needs_secret=True).update(
             needs_secret=False
         )
+    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
+    with tenant_scope(world.tenant_id):
+        KnownCredential.objects.filter(environment=world.production).update(needs_secret=True)
+    with pytest.raises(SecretsLacking):
+        world.start(promotion)
+    with tenant_scope(world.tenant_id):
+        KnownCredential.objects.filter(environment=world.production).update(needs_secret=False)
     done = world.carry_out(promotion)
     assert done.status == "COMPLETED", done.execution_result
+
+
+def test_a_draft_is_planned_again_once_the_target_is_prepared(listing_world: World) -> None:
+    world = listing_world
+    world.source.seed([ask("First", {"httpHeaderAuth": {"id": "D1", "name": "Main"}})])
+    world.capture()
+    promotion = world.draft("first")
+    owner = Client()
+    owner.force_login(world.cast.owner, backend="allauth.account.auth_backends.AuthenticationBackend")
+    address = f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/"
+    assert "Create a stub" in owner.get(address).content.decode()
+    page = owner.post(address, {"action": "prepare"}, follow=True).content.decode()
+    with tenant_scope(world.tenant_id):
+        operation = Operation.objects.get(kind=services.PREPARE)
+    assert "the plan is made again by itself" in page and f"/jobs/{operation.pk}/events/" in page
+    assert "Create a stub" not in page, "it is under way"
+    assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
+    fresh = world.fresh(promotion)
+    assert (fresh.status, (fresh.plan or {})["dangling"]) == (PromotionStatus.DRAFT, [])
+    assert str(world.cast.owner.pk) in fresh.options["requesters"], "it is the plan of the one who pressed"
+    assert "Missing in the target" not in owner.get(address).content.decode()
+
+
+def test_preparing_leaves_what_was_asked_for_or_approved_alone(listing_world: World) -> None:
+    """An approval binds to the hash of its plan: a job that ends later does not take it away."""
+    world = listing_world
+    world.source.seed([ask("First", {"httpHeaderAuth": {"id": "D1", "name": "Main"}})])
+    world.capture()
+    promotion = world.draft("first")
+    operation = services.prepare(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+
+    def approve(name: str) -> None:
+        if name == "look:after-result" and world.fresh(promotion).status == PromotionStatus.DRAFT:
+            services.replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+            services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+            services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
+
+    boundary_observers.append(approve)
+    assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
+    fresh = world.fresh(promotion)
+    assert fresh.status == PromotionStatus.APPROVED and fresh.decided_by_id == world.cast.approver.pk
+    assert fresh.plan_hash
 
 
 def test_a_worker_that_dies_makes_no_second_stub(listing_world: World) -> None:

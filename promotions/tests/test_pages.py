@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from html import unescape
 from typing import Any
@@ -12,7 +13,7 @@ from django.test import Client
 from drift.models import DriftIncident
 from operations.models import Operation
 from opsconsole.core import clock
-from promotions import gates, material
+from promotions import gates, material, services
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
@@ -59,7 +60,7 @@ def test_the_story_in_pages(world: World, base: str) -> None:
     world.drive(operation)
     done = operator.get(address)
     assert b"Proof" in done.content and b"Roll back" in done.content and b"Equal" in done.content
-    assert operator.get(f"{address}?part=live")["HX-Redirect"]
+    assert operator.get(f"{address}?part=live")["HX-Retarget"] == "#content"
     assert (
         operator.post(address, {"action": "rollback", "reason": "Regression", "typed": "Production"}).status_code == 302
     )
@@ -372,3 +373,90 @@ def test_a_red_gate_is_named_where_approval_is_asked_for_and_given(
     no_drift.append(incident)
     dialog = approver.get(address).content.decode().split('id="approve"')[1].split("</dialog>")[0]
     assert "It cannot run before this is settled" in dialog and "block promotions: Billing" in dialog
+
+
+async def heard_of(client: Any, address: str) -> tuple[int, str]:
+    """The first news that a stream tells, as its status and text."""
+    answer = await client.get(address)
+    if answer.status_code != 200:
+        return answer.status_code, ""
+    async for part in answer.streaming_content:
+        if b"event: ready" not in part:
+            return 200, part.decode()
+    return 200, ""
+
+
+def live_part(page: bytes) -> tuple[str, str]:
+    """Where the part that waits for news listens, and what it asks for once it has heard."""
+    found = re.search(r'data-live="([^"]+)" data-live-page\s+hx-get="([^"]+)"', page.decode())
+    assert found is not None
+    return unescape(found[1]), unescape(found[2])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_decision_reaches_the_page_that_waits_for_it(world: World, base: str, async_client: Any) -> None:
+    promotion = world.draft("billing")
+    address = f"{base}{promotion.pk}/"
+    operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
+    operator.post(address, {"action": "submit"})
+    listens, asks = live_part(operator.get(address).content)
+    assert operator.get(asks).status_code == 204, "nothing has happened"
+    plan_hash = world.fresh(promotion).plan_hash
+    assert approver.post(address, {"action": "approve", "plan_hash": plan_hash}).status_code == 302
+
+    async def listen(user: Any) -> tuple[int, str]:
+        await async_client.aforce_login(user)
+        return await heard_of(async_client, listens)
+
+    status, told = asyncio.run(listen(world.cast.operator))
+    assert status == 200 and "event: changed" in told
+    fresh = operator.get(asks)
+    assert fresh["HX-Retarget"] == "#content" and b'commandfor="execute"' in fresh.content
+    assert live_part(fresh.content)[0] != listens, "it listens from what it shows now"
+    assert asyncio.run(listen(world.cast.stranger))[0] == 404
+
+
+def test_a_withdrawn_one_waits_for_nothing(world: World, base: str) -> None:
+    promotion = world.draft("billing")
+    operator = browser(world.cast.operator, world)
+    operator.post(f"{base}{promotion.pk}/", {"action": "cancel"})
+    assert b"data-live-page" not in operator.get(f"{base}{promotion.pk}/").content
+
+
+def test_a_rolled_back_one_shows_what_the_rollback_proved(world: World, base: str) -> None:
+    promotion = world.carry_out(world.approved("billing", "intake"))
+    operation = services.rollback(
+        tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, reason="Regression"
+    )
+    assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
+    page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content.decode()
+    record, _, folded = page.partition('<details class="stack">')
+    folded, _, after = folded.partition("</details>")
+    assert "1 as before by hash, 2 deleted" in record and f"/jobs/{operation.pk}/" in record
+    assert re.search(r"<dt>Deleted</dt><dd>\s*Helper, Intake", record) and "Regression" in record
+    assert "promoted as wanted" in folded and "promoted as wanted" not in record + after
+    assert "Equal" not in after and after.count("Deleted") == 2 and "As before" in after
+
+
+def test_a_second_run_leaves_the_first_ones_failure_to_be_seen(world: World, base: str) -> None:
+    promotion = world.approved("billing", "intake")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
+    failed = world.carry_out(promotion)
+    done = world.carry_out(promotion)
+    assert (failed.status, done.status) == ("FAILED", "COMPLETED")
+    page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content.decode()
+    listed = page.split("<h2>Jobs")[1].split("<h2>Facts")[0]
+    assert listed.find(f"/jobs/{done.operation_id}/") < listed.find(f"/jobs/{failed.operation_id}/") != -1
+    assert "Completed" in listed and "Failed" in listed and str(world.cast.operator) in listed
+    assert (failed.execution_result or {})["error"]["message"] in unescape(listed)
+
+
+def test_programs_cannot_ask_for_approval_over_a_red_gate(world: World, no_drift: list[dict[str, Any]]) -> None:
+    promotion = world.draft("billing")
+    no_drift.append({"id": "1", "workflow_name": "Billing"})
+    address = f"/api/v1/promotions/{promotion.pk}/submit"
+    refused = Client().post(address, **bearer(world.cast.operator, world.cast.tenant))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "PROMO_003"), refused.content
+    no_drift.clear()
+    asked = Client().post(address, **bearer(world.cast.operator, world.cast.tenant))
+    assert asked.json()["promotion"]["status"] == "PENDING_APPROVAL"

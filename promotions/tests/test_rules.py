@@ -150,6 +150,26 @@ def test_drift_blocks_until_it_is_settled(world: World, no_drift: list[dict[str,
     assert world.hashes() == before
 
 
+def test_nobody_is_asked_to_approve_what_drift_holds_back(world: World, no_drift: list[dict[str, Any]]) -> None:
+    promotion = world.draft("billing")
+    no_drift.append({"id": "1", "workflow_name": "Billing"})
+    with pytest.raises(DriftBlocks):
+        services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.fresh(promotion).status == PromotionStatus.DRAFT
+    no_drift.clear()
+    with tenant_scope(world.tenant_id):
+        operations.start(
+            tenant_id=world.tenant_id,
+            kind="x",
+            title="Another writer",
+            params={},
+            requested_by=None,
+            exclusive_key=world.production.write_lock,
+        )
+    waits = services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert waits.status == PromotionStatus.PENDING_APPROVAL, "a lock goes by itself"
+
+
 def test_a_target_that_moved_since_the_plan_is_not_written_to(world: World) -> None:
     promotion = world.approved("billing")
     billing = world.by_name()["Billing"]["id"]

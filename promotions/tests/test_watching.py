@@ -430,6 +430,21 @@ def test_a_rollback_lets_go_of_what_is_watched_and_watches_what_runs_again(world
     assert world.cast.approver.email in to, "who approved the promotion is concerned by its rollback"
 
 
+def test_the_page_of_a_rolled_back_one_watches_only_what_runs_again(world: World, promote: Any, client: Client) -> None:
+    promote(scheduled("Clock", every(MINUTELY)))
+    ident = next(raw["id"] for raw in world.source.state()["workflows"] if raw["name"] == "Clock")
+    world.source.edit(ident, nodes=[every({"field": "minutes", "minutesInterval": 7})])
+    world.capture()
+    done = world.carry_out(world.approved(key_of(world, "Clock"), active="copy"))
+    client.force_login(world.cast.operator)
+    assert "Watched since it was published" in page(client, world, done)
+    back = services.rollback(tenant_id=world.tenant_id, promotion_id=done.pk, by=world.cast.operator, reason="Wrong.")
+    assert world.drive(back) == "COMPLETED"
+    shown = page(client, world, done)
+    assert "Runs again since the rollback" in shown and shown.count("Not proven yet") == 1
+    assert "Watched since it was published" not in shown and "No longer watched" not in shown
+
+
 def test_a_restore_is_watched_as_well(world: World, promote: Any) -> None:
     promote(scheduled("Clock", every(MINUTELY)))
     world.capture(world.production)

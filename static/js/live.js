@@ -5,6 +5,7 @@ const sources = new Map(); // URL -> {source, timer}
 const POLL = 4000;
 
 const parts = (url) => [...document.querySelectorAll("[data-live]")].filter((part) => part.dataset.live === url);
+const isBusy = () => document.querySelector("dialog[open]") || document.activeElement?.matches("#content :is(input, textarea, select)");
 const wake = (url) => {
   const entry = sources.get(url);
   if (!entry || entry.soon) return;
@@ -14,7 +15,8 @@ const wake = (url) => {
     if (!found.length) { drop(url); return; }
     if (document.hidden) return;
     // What waits behind a request is lost when its answer takes the part's place: ask again after that.
-    if (found.some((part) => part.classList.contains("htmx-request"))) { wake(url); return; }
+    // What would take the whole page's place waits until nobody reads a dialog or types.
+    if (found.some((part) => part.classList.contains("htmx-request") || ("livePage" in part.dataset && isBusy()))) { wake(url); return; }
     for (const part of found) part.dispatchEvent(new CustomEvent("live", { bubbles: false }));
   }, 400);
 };

@@ -1,0 +1,42 @@
+"""News of a promotion for the pages that show it: decided, planned again, begun, ended."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from operations.events import Event
+from operations.models import Operation
+from opsconsole.core.errors import NotFound
+from tenants.scope import tenant_scope
+
+from . import selectors
+from .models import Promotion
+
+
+def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:
+    """Changes whenever its page is another one: its row was written, or one of the open ``jobs`` began or ended."""
+    at_work = sorted(job.pk.hex[:8] for job in jobs)
+    return "-".join([f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8], *at_work])
+
+
+def promotion_poll(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, seen: str) -> Callable[[], list[Event]]:
+    """``changed`` whenever the promotion is another one than the version last ``seen``. Raises ``NotFound``."""
+    last = {"version": seen}
+
+    def now() -> str:
+        with tenant_scope(tenant_id):
+            row = Promotion.objects.only("status", "plan_hash", "updated_at").filter(pk=promotion_id).first()
+            if row is None:
+                raise NotFound
+            return version_of(row, selectors.jobs_on(row))
+
+    def poll() -> list[Event]:
+        version = now()
+        if version == last["version"]:
+            return []
+        last["version"] = version
+        return [(version, "changed", {"id": str(promotion_id)})]
+
+    now()
+    return poll
