@@ -50,7 +50,8 @@ BACK = (
     "undo:write:changed-01",
     "undo:activate:changed-04",
     "undo:listening",
-    "undo:write:new-caller",
+    "undo:write:new-caller",  # callers go first, what they call after them
+    "undo:write:new-helper",
     "undo:places",
     "undo:prove",
     "undo:finish",
@@ -59,7 +60,7 @@ BACK = (
 
 #: Writes beyond the fifth are begun in further chunks; their results come with those of the first.
 AHEAD = tuple(f"promote:write:{CHANGED[n]}" for n in (5, 10))
-AHEAD_BACK = (*(f"undo:write:{CHANGED[n]}" for n in (5, 10)), "undo:write:new-plain-3")
+AHEAD_BACK = (*(f"undo:write:{CHANGED[n]}" for n in (5, 10)), "undo:write:new-plain-4")
 
 
 def boundaries_of(steps: tuple[str, ...], ahead: tuple[str, ...]) -> list[str]:
