@@ -365,6 +365,8 @@ def test_preparing_leaves_what_was_asked_for_or_approved_alone(listing_world: Wo
 
     def approve(name: str) -> None:
         if name == "look:after-result" and world.fresh(promotion).status == PromotionStatus.DRAFT:
+            with tenant_scope(world.tenant_id):
+                KnownCredential.objects.filter(environment=world.production).update(needs_secret=False)
             services.replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
             services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
             services.approve(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.approver)
