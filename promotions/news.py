@@ -20,23 +20,25 @@ def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:
     return "-".join([f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8], *at_work])
 
 
+def version_now(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> str:
+    """The version that a page drawn now would show. Raises ``NotFound``."""
+    with tenant_scope(tenant_id):
+        row = Promotion.objects.only("status", "plan_hash", "updated_at").filter(pk=promotion_id).first()
+        if row is None:
+            raise NotFound
+        return version_of(row, selectors.jobs_on(row))
+
+
 def promotion_poll(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, seen: str) -> Callable[[], list[Event]]:
     """``changed`` whenever the promotion is another one than the version last ``seen``. Raises ``NotFound``."""
     last = {"version": seen}
 
-    def now() -> str:
-        with tenant_scope(tenant_id):
-            row = Promotion.objects.only("status", "plan_hash", "updated_at").filter(pk=promotion_id).first()
-            if row is None:
-                raise NotFound
-            return version_of(row, selectors.jobs_on(row))
-
     def poll() -> list[Event]:
-        version = now()
+        version = version_now(tenant_id=tenant_id, promotion_id=promotion_id)
         if version == last["version"]:
             return []
         last["version"] = version
         return [(version, "changed", {"id": str(promotion_id)})]
 
-    now()
+    version_now(tenant_id=tenant_id, promotion_id=promotion_id)
     return poll

@@ -225,14 +225,14 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     """One promotion: what will happen, what happens, what happened and the way back."""
     if request.method == "POST":
         return _act(request, visit, pk)
-    context = _detail(visit, pk)
     part = request.GET.get("part", "")
+    if part == "news" and request.GET.get("seen") == news.version_now(tenant_id=visit.tenant.pk, promotion_id=pk):
+        return HttpResponse(status=204)
+    context = _detail(visit, pk)
     if part == "watched":
         return render(request, "promotions/promotion.html#watched", context)
     if part == "live" and context["watching"]:
         return render(request, "promotions/promotion.html#live", context)
-    if part == "news" and request.GET.get("seen") == context["version"]:
-        return HttpResponse(status=204)
     answer = render(request, "promotions/promotion.html", context)
     # Where work has ended or somebody has decided, the whole page is another one now.
     return in_place_of_the_page(answer) if part in ("live", "news") else answer

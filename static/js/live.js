@@ -56,6 +56,8 @@ const listen = (url) => {
   entry.source = new EventSource(url);
   for (const kind of ["message", "progress", "operation", "step", "state", "changed", "done"]) entry.source.addEventListener(kind, hear(url));
   entry.source.addEventListener("error", () => poll(url));
+  // A stream ends after a while and is opened again: until there is news on it, nothing need be asked for.
+  entry.source.addEventListener("open", () => { clearInterval(entry.timer); entry.timer = 0; });
 };
 const scan = () => {
   const wanted = new Set([...document.querySelectorAll("[data-live]")].map((part) => part.dataset.live));
