@@ -158,6 +158,7 @@ _API: dict[str, Route] = {
     "environments/<environment_id>/test-connection": WRITES,
     "environments/<environment_id>/surroundings": READS,
     "environments/<environment_id>/workflows": READS,
+    "environments/<environment_id>/watched": READS,
     "executions": READS,
     "executions/retry": WRITES,
     "incidents": READS,
