@@ -7,6 +7,7 @@ import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -60,15 +61,16 @@ def pooled(tmp_path: Path, live_cast: Cast) -> Iterator[Cast]:
         pytest.skip("pgbouncer is not installed")
     url = urlsplit(os.environ["DATABASE_URL"])
     listen = free_port()
-    file = tmp_path / "pgbouncer.ini"
+    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    file = folder / "pgbouncer.ini"
     file.write_text(
         CONFIGURATION.format(
             host=url.hostname, port=url.port, user=url.username, password=url.password or "", listen=listen
         )
     )
-    for folder in (file, *file.parents):
-        if folder.is_relative_to(tmp_path.parent.parent.parent):
-            folder.chmod(0o755 if folder.is_dir() else 0o644)
+    # The pool's own user reads it; pytest's folders are for nobody else.
+    folder.chmod(0o755)
+    file.chmod(0o644)
     as_whom = ["-u", "nobody"] if os.getuid() == 0 else []
     log = (tmp_path / "pgbouncer.log").open("wb")
     process = subprocess.Popen([program, *as_whom, str(file)], stdout=log, stderr=log)
@@ -83,6 +85,7 @@ def pooled(tmp_path: Path, live_cast: Cast) -> Iterator[Cast]:
         process.terminate()
         process.wait(timeout=30)
         log.close()
+        shutil.rmtree(folder)
 
 
 def _answers(port: int, name: Any) -> bool:
