@@ -66,7 +66,13 @@ def accepted(raw: JSON) -> JSON:
     """What n8n's `POST /workflows` takes of it."""
     names = {n["name"] for n in raw["nodes"]}
     settings = {k: v for k, v in (raw.get("settings") or {}).items() if k in SETTINGS and v is not None}
-    connections = {source: kinds for source, kinds in (raw.get("connections") or {}).items() if source in names}
+    connections = {
+        source: {
+            kind: [[to for to in lane or [] if to["node"] in names] for lane in lanes] for kind, lanes in kinds.items()
+        }
+        for source, kinds in (raw.get("connections") or {}).items()
+        if source in names
+    }
     return {"name": raw["name"], "nodes": raw["nodes"], "connections": connections, "settings": settings}
 
 

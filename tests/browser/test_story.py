@@ -132,7 +132,7 @@ def test_five_minutes(
     owner.page.locator("main tbody th a").first.click()
     owner.follow("Restore…")
     owner.page.fill("[name=typed]", "Production")
-    owner.press("Restore into Production")
+    owner.press("Restore everything into Production")
     owner.page.wait_for_url(re.compile("/jobs/"))
     owner.ends("Completed")
     names = sorted(orjson.loads(raw)["name"] for raw in contents(production).values())

@@ -133,7 +133,7 @@ def test_a_webhook_runs_fails_is_mended_and_retried(live_cast: Any, client: Clie
         assert _eventually(lambda: ended("success"))
         found = state()
         assert found is not None and not found.failing
-        assert ">runs<" in page("tenant-home")
+        assert ">last run " in page("tenant-home")
 
         hook.publish(hook.save(BROKEN))
         capture()
