@@ -92,7 +92,7 @@ def scopes_gate(plan: Mapping[str, Any]) -> Gate:
         return Gate("scopes", title, "blocked", error.message, found["missing"], error)
     if not found["known"]:
         return Gate("scopes", title, "unknown", "This n8n does not tell what its key may do.")
-    return Gate("scopes", title, "open", "The key may do all of it.")
+    return Gate("scopes", title, "open", "The key may do all that this promotion needs.")
 
 
 def drift_gate(promotion: Promotion, target: Environment) -> Gate:

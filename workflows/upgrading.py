@@ -26,7 +26,7 @@ Rule = Literal["published", "triggers_disabled", "setting_everywhere", "rewritte
 Effect = Literal["low", "medium", "high", "critical"]
 
 RULES: Mapping[str, str] = {
-    "published": "Published, as what is called must be",
+    "published": "Published by n8n, because other workflows can call it",
     "triggers_disabled": "Published, with its other triggers switched off",
     "setting_everywhere": "A setting with the same value everywhere",
     "rewritten": "Rewritten by n8n; nobody saved it",
