@@ -306,8 +306,8 @@ OPERATION_MAX_ATTEMPTS = env_int("OPSCONSOLE_OPERATION_MAX_ATTEMPTS", 5)
 # Where the n8n client may connect besides public addresses: CIDRs, comma separated.
 N8N_ALLOWED_NETWORKS = env_list("OPSCONSOLE_N8N_ALLOWED_NETWORKS", "" if PRODUCTION else "127.0.0.0/8,::1/128")
 N8N_ALLOW_HTTP = env("OPSCONSOLE_N8N_ALLOW_HTTP", "0" if PRODUCTION else "1") == "1"
-# An n8n on SQLite loses writes that overlap; where all instances have PostgreSQL, 8 is quicker.
-N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 1)
+# 0: one at a time where n8n may lose writes that overlap (before 2.0, on SQLite), and four elsewhere.
+N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 0)
 
 # n8n's executions: how long they are kept, and how often each environment is asked (0: only when a person asks).
 EXECUTION_DAYS = env_int("OPSCONSOLE_EXECUTION_DAYS", 7)

@@ -62,6 +62,9 @@ _NO_CONTRACT = (
     errors.TooLarge,
 )
 
+WRITES_AT_ONCE = 4
+"""Of an n8n that runs published versions (2.0 and later): each of its transactions has a connection to itself."""
+
 _specs: dict[str, tuple[float, str, Capabilities]] = {}
 _specs_lock = threading.Lock()
 
@@ -109,6 +112,12 @@ class N8nClient:
 
         An instance that does not publish its contract gets the oldest set, with `known` False.
         """
+        found = self._what_it_can_do(fresh=fresh)
+        if found.can("activate_version"):
+            self._http.widen(WRITES_AT_ONCE)
+        return found
+
+    def _what_it_can_do(self, *, fresh: bool) -> Capabilities:
         if self._spec is not None and self._own_spec and not fresh:
             return self._spec
         with _specs_lock:

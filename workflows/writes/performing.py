@@ -183,9 +183,10 @@ class _Performing:
             if item.key in again or (moved and _calls(item, moved))
         ]
         for key, after in self._answers(effects):
+            written = self.results[key]
+            written.version_id = after.version_id or written.version_id
             if after.staged:
-                written = self.results[key]
-                written.staged, written.version_id = after.staged, after.version_id
+                written.staged = after.staged
                 written.holds_back = after.holds_back or written.holds_back
 
     def _publish(self) -> set[str]:

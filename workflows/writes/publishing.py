@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import Looked
+from workflows.content import ContentError
 from workflows.n8n.errors import N8nError, Rejected
 from workflows.references import webhook_address
 
@@ -46,14 +47,7 @@ class Publisher:
         self._refused = ""
 
     def act(self) -> dict[str, Any]:
-        if self.written.staged and not self.item.live_version_id:
-            self._call(self.written.staged)  # the very version that was read back and hashed
-            if self.written.holds_back:
-                self._name_and_settings()
-            now = self._settled_down()
-        elif not self._is_live(now := self._read()):
-            self._publish(now)
-            now = self._settled_down()
+        now = self._cut_over() or self._with_care()
         if self._refused:
             return self._rests(now).to_dict()
         if not self._is_live(now):
@@ -74,10 +68,50 @@ class Publisher:
         """What runs is what is wanted, and calls what is there now."""
         return there.published and there.hash == self.item.wanted_hash and there.settled
 
+    def _cut_over(self) -> There | None:
+        """One call where the version is known by its id; None where that was not enough.
+
+        Old and new run side by side while workflow after workflow is published: nothing else is asked meanwhile.
+        """
+        version_id = self._proven_version()
+        if not version_id:
+            return None
+        answer = self._call(version_id, gives_up=not self.item.live_version_id)
+        if answer is None:
+            return self._read() if self._refused else None
+        if self._frame_waits():
+            self._name_and_settings()
+        elif (now := self._understood(answer)) is not None and self._is_live(now):
+            return now
+        now = self._settled_down()
+        return now if self._is_live(now) or not self.item.live_version_id else None
+
+    def _proven_version(self) -> str:
+        """The version that was read back and hashed, or ran before; empty where publishing takes no version."""
+        spec = self.client.spec()
+        if self.written.staged or (self.item.live_version_id and spec.can("publish")):
+            return self.written.staged or self.item.live_version_id
+        is_right = self.written.content_hash == self.item.wanted_hash
+        return self.written.version_id if is_right and spec.can("activate_version") else ""
+
+    def _frame_waits(self) -> bool:
+        """Whether name and settings are to be written once the version runs, or nobody has looked at them yet."""
+        return self.written.holds_back or bool(self.item.live_version_id and not self.written.staged)
+
+    def _understood(self, answer: Mapping[str, Any]) -> There | None:
+        try:
+            return There.read(answer, self.resolver)
+        except (ContentError, KeyError):
+            return None
+
+    def _with_care(self) -> There:
+        if self._is_live(now := self._read()):
+            return now
+        self._publish(now)
+        return self._settled_down()
+
     def _publish(self, now: There) -> None:
         if self.item.live_version_id and self.client.spec().can("publish"):
-            if self._publish_former():
-                return
             now = self._stage_anew()
         elif now.hash != self.item.wanted_hash:
             raise EditedMeanwhile(
@@ -86,20 +120,6 @@ class Publisher:
             )
         self._call(now.version_id or None)
         self._name_and_settings()
-
-    def _publish_former(self) -> bool:
-        """The very version that ran before, where n8n still has it and it still holds what is wanted."""
-        release = self.item.release
-        try:
-            self.client.publish(
-                self.id, version_id=self.item.live_version_id, name=release.name, description=release.description
-            )
-        except N8nError as error:
-            if getattr(error, "ambiguous", False):
-                raise
-            return False
-        self._name_and_settings()
-        return self._is_live(self._settled_down())
 
     def _stage_anew(self) -> There:
         """n8n no longer has the version that ran (it forgets old ones): its content becomes the draft."""
@@ -116,20 +136,24 @@ class Publisher:
         self.client.update_workflow(self.id, content, current=now.raw, publish=False)
         return self._read()
 
-    def _call(self, version_id: str | None) -> None:
+    def _call(self, version_id: str | None, *, gives_up: bool = True) -> Mapping[str, Any] | None:
+        """n8n's answer; None where it refuses, and the caller has another way or the item may rest."""
         release = self.item.release
         try:
-            self.client.publish(self.id, version_id=version_id, name=release.name, description=release.description)
+            return self.client.publish(
+                self.id, version_id=version_id, name=release.name, description=release.description
+            )
         except N8nError as error:
             if getattr(error, "ambiguous", False):
                 raise
             if isinstance(error, Rejected) and self.item.may_rest and not self._read().published:
                 self._refused = error.message
-            elif not self._is_live(self._read()):
+            elif gives_up and not self._is_live(self._read()):
                 raise NotActivated(
                     f"“{self.item.name}” could not be published: {error.message}",
                     details={"key": self.item.key, "env_workflow_id": self.id, "cause": error.to_dict()},
                 ) from error
+            return None
 
     def _rests(self, there: There) -> Written:
         """It stays as it was created: there, whole, and unpublished."""

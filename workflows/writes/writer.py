@@ -158,6 +158,7 @@ class Writer:
         written = self._written("updated", there, left=left)
         written.staged = self.item.live_version_id
         wanted = self.resolver.settle(self.item.load())
+        written.holds_back = not framed_alike(there.content, wanted, self.client.spec())
         written.leaves_draft = self.resolver.content_hash(under(there.editor, wanted))
         return written
 
