@@ -3,8 +3,9 @@
     script/bench cutover [--workflows 100] [--rounds 3]      (script/n8n install first)
 
 Each round promotes new versions of every workflow, rolls them back, and makes the bare publish calls: the same calls alone,
-as many at once, between two versions. The calls name what they publish, as ours do; what naming costs n8n stands in a row
-of its own. *Mixed* is from the first publish call to the end of the last one.
+as many at once, between two versions, twice. The calls name what they publish, as ours do; what naming costs n8n stands in a row
+of its own. *Side by side* is from the first publish call to the end of the last one; *until the old runs* is from the request
+of the rollback to there.
 The careful path is what older versions get: the same promotion with staging taken from what the instance offers.
 """
 
@@ -35,7 +36,12 @@ class Watch:
 
     @property
     def width_seconds(self) -> float:
-        return max(end for _, end in self.spans) - min(begin for begin, _ in self.spans)
+        return self.last - min(begin for begin, _ in self.spans)
+
+    @property
+    def last(self) -> float:
+        """When the last one ended, by the clock of ``perf_counter``."""
+        return max(end for _, end in self.spans)
 
 
 def publishes(method: str, path: str, query: str) -> bool:
@@ -102,6 +108,7 @@ class Round:
     mixed: float
     whole: float
     back_mixed: float
+    back_until: float
     back: float
     bare: float
     nameless: float
@@ -110,7 +117,7 @@ class Round:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="script/bench cutover")
     parser.add_argument("--workflows", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="of the staged path; the careful one gets half as many")
     options = parser.parse_args()
     start_django()
     from sandbox.live import LiveN8n
@@ -122,11 +129,12 @@ def main() -> None:
         world = World(source, target, options.workflows)
         staged = [world.round(f"staged {n}") for n in range(options.rounds)]
         with careful():
-            slow = [world.round(f"careful {n}") for n in range(options.rounds)]
+            slow = [world.round(f"careful {n}") for n in range(max(1, options.rounds // 2))]
     forth, nameless = [r.bare for r in staged], [r.nameless for r in staged]
     rows = [
         row("promotion: old and new side by side", [r.mixed for r in staged], forth),
         row("rollback: old and new side by side", [r.back_mixed for r in staged], forth),
+        row("rollback: from the request until the old runs", [r.back_until for r in staged], forth),
         row("the careful path: old and new side by side", [r.mixed for r in slow], [r.bare for r in slow], target=None),
         row(
             "the careful path, rollback: side by side",
@@ -235,8 +243,10 @@ class World:
             began = time.perf_counter()
             drive(services.rollback(tenant_id=self.tenant.pk, promotion_id=made.pk, by=self.owner, reason="bench"))
             back, back_mixed = time.perf_counter() - began, self.watch.width_seconds
+            until = self.watch.last - began
         named = {"name": "bench", "description": "Promoted from source by somebody. /t/bench/promotions/1/"}
-        return Round(mixed, whole, back_mixed, back, self.bare(named), self.bare({}))
+        bare, nameless = self.bare(named), self.bare({})
+        return Round(mixed, whole, back_mixed, until, back, (bare + self.bare(named)) / 2, nameless)
 
     def bare(self, naming: dict[str, str]) -> float:
         """The publish calls alone, from each workflow's version before the last to the last."""

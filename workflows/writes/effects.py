@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ def write_effects(
     prefix: str,
     resolver: Resolver,
     tolerant: bool = False,
+    listed: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Effect]:
     """One effect per item, ``<prefix>:write:<key>``, in an order that is safe one at a time.
 
@@ -37,16 +38,22 @@ def write_effects(
     others go on; without, the first failure is raised. Use ``perform``: it adds the order between chunks, the second
     write for circles, and the switching on.
     """
-    return [
-        write_effect(client, item, environment=environment, prefix=prefix, resolver=resolver, tolerant=tolerant)
-        for item in items
-    ]
+    listed = listed or {}
+    where: Any = {"environment": environment, "prefix": prefix, "resolver": resolver, "tolerant": tolerant}
+    return [write_effect(client, item, **where, listed=listed.get(item.env_workflow_id or "")) for item in items]
 
 
 def write_effect(
-    client: N8nClient, item: WriteItem, *, environment: Environment, prefix: str, resolver: Resolver, tolerant: bool
+    client: N8nClient,
+    item: WriteItem,
+    *,
+    environment: Environment,
+    prefix: str,
+    resolver: Resolver,
+    tolerant: bool,
+    listed: Mapping[str, Any] | None = None,
 ) -> Effect:
-    writer = Writer(client, item, resolver)
+    writer = Writer(client, item, resolver, listed=listed)
     intent = {
         "action": item.action,
         "key": item.key,

@@ -28,13 +28,25 @@ _LEFT_ALONE = {"path": "draft", "reason": "Somebody is editing it in n8n; their 
 
 
 class Writer:
-    """Carries out one item's content. ``resting``: what called it has been cut over, so that it may be unpublished."""
+    """Carries out one item's content.
 
-    def __init__(self, client: N8nClient, item: WriteItem, resolver: Resolver, *, resting: bool = False) -> None:
+    ``resting``: what called it has been cut over, so that it may be unpublished. ``listed``: as n8n's list just had it.
+    """
+
+    def __init__(
+        self,
+        client: N8nClient,
+        item: WriteItem,
+        resolver: Resolver,
+        *,
+        resting: bool = False,
+        listed: Mapping[str, Any] | None = None,
+    ) -> None:
         self.client = client
         self.item = item
         self.resolver = resolver
         self.resting = resting
+        self.listed = listed
         self.before: Mapping[str, Any] | None = None
 
     def act(self) -> dict[str, Any]:
@@ -43,7 +55,7 @@ class Writer:
             return self._delete().to_dict()
         if item.env_workflow_id and item.action != "create":
             try:
-                raw = self.client.get_workflow(item.env_workflow_id)
+                raw = self._listed_to_go_back() or self.client.get_workflow(item.env_workflow_id)
             except RemoteNotFound:
                 if not item.create_if_missing:
                     raise
@@ -140,6 +152,14 @@ class Writer:
         item = self.item
         ours = (item.wanted_hash, item.wanted_draft_hash, self._hash_as_staged(there))
         return not item.expects_draft(there.draft_hash) and there.draft_hash not in ours
+
+    def _listed_to_go_back(self) -> Mapping[str, Any] | None:
+        """What the list of a moment ago says, where nothing is written and it shows no reason to look again."""
+        if self.listed is None:
+            return None
+        there = There.read(self.listed, self.resolver)
+        is_ours = there.published and self.item.expects(there.hash) and not self._is_foreign_draft(there)
+        return self.listed if is_ours and not self._is_right(there) and self._can_go_back() else None
 
     def _can_go_back(self) -> bool:
         """Whether n8n may still have the very version, and all that it calls lives where it did then."""
