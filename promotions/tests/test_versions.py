@@ -219,6 +219,30 @@ def test_what_is_called_is_unpublished_once_its_callers_have_been_cut_over(versi
     assert next(n["parameters"]["value"] for n in sub["nodes"] if n["name"] == "Set") == "new"
 
 
+def asked_while_mixed(instance: SandboxInstance) -> list[str]:
+    """What else n8n was asked between the first and the last publish."""
+    calls = [f"{call['method']} {call['path']}" for call in instance.calls()]
+    publishing = [at for at, call in enumerate(calls) if call.endswith("/publish")]
+    assert len(publishing) > 1
+    return [call for call in calls[publishing[0] : publishing[-1]] if not call.endswith("/publish")]
+
+
+@pytest.mark.parametrize("count", [3, 12])
+def test_nothing_else_is_asked_while_old_and_new_run_side_by_side(versions: World, count: int) -> None:
+    names = [f"Flow {n}" for n in range(count)]
+    for instance, text in ((versions.target, "old"), (versions.source, "new")):
+        publish(instance, *[made["id"] for made in instance.seed([called_flow(name, text) for name in names])])
+    versions.capture()
+    versions.target.clear_calls()
+    done = versions.carry_out(versions.approved(*[f"flow-{n}" for n in range(count)]))
+    assert done.status == "COMPLETED", done.execution_result
+    assert asked_while_mixed(versions.target) == []
+    versions.target.clear_calls()
+    roll_back(versions, done)
+    assert asked_while_mixed(versions.target) == []
+    assert {text_that_runs(raw) for raw in versions.by_name().values()} == {"old"}
+
+
 def test_where_all_is_unpublished_the_callers_go_first(versions: World) -> None:
     estate(versions.source, "new")
     ids = estate(versions.target, "old")

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from sandbox.schema import PROFILES, openapi
 from workflows.content import content_hash, portable
 from workflows.n8n import AddressPolicy, Limits, N8nClient, check_connection, errors
 
@@ -374,9 +375,9 @@ def test_an_address_out_of_bounds_is_the_first_step():
     assert report.fault.name == "address"
 
 
-@pytest.mark.parametrize("allowed", [1, 3])
+@pytest.mark.parametrize("allowed", [0, 1, 3])
 def test_writes_wait_for_each_other_and_reads_do_not(allowed: int) -> None:
-    """An n8n on SQLite loses writes that overlap."""
+    """An n8n before 2.0 on SQLite loses writes that overlap; unasked it gets one at a time."""
     lock, met = threading.Lock(), threading.Barrier(4, timeout=10)
     under_way, most = 0, 0
 
@@ -403,4 +404,23 @@ def test_writes_wait_for_each_other_and_reads_do_not(allowed: int) -> None:
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(client.get_workflow, "abcd"))
         list(pool.map(client.publish, "abcdefgh"))
-    assert most <= allowed
+    assert most <= (allowed or 1)
+
+
+@pytest.mark.parametrize(("allowed", "together"), [(0, 4), (1, 1)])
+def test_an_n8n_that_publishes_versions_gets_four_writes_at_once(allowed: int, together: int) -> None:
+    met = threading.Barrier(together, timeout=10)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/openapi.yml"):
+            return httpx.Response(200, content=openapi(PROFILES["2.41"]))
+        met.wait()  # passes only if that many are under way together
+        return httpx.Response(200, json={"id": "w"})
+
+    client = client_of(answer, limits=Limits(writes_at_once=allowed))
+    for _ in range(2):  # asked twice, it is not widened twice
+        client.spec(fresh=True)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(client.publish, "abcdefgh"))
+    slots = [client._http._writing.acquire(blocking=False) for _ in range(5)]
+    assert slots.count(True) == together
