@@ -12,7 +12,7 @@ from ninja import Body, Router
 
 from operations.errors import Busy
 from operations.models import Operation
-from operations.rest import http_status, wait_for
+from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from opsconsole.core.errors import Forbidden, Invalid, OpsError
 from opsconsole.core.paging import clamp, one_of
@@ -230,14 +230,7 @@ def _answer(
     operation = _patiently(start, deadline)[0]
     if wait:
         operation = wait_for(operation, deadline - time.monotonic())
-    if operation.status == "FAILED":
-        told = operation.error_details or {}
-        error = _with_code(failure, str(told.get("code") or ""))(
-            operation.error_message or None,
-            details={**(told.get("details") or {}), "operation_id": str(operation.pk)},
-            recovery=told.get("recovery"),
-        )
-        raise error
+    refuse_failed(operation, _with_code(failure, str((operation.error_details or {}).get("code") or "")))
     return http_status(operation), {"incident": _row(visit, incident_id), "operation": operation_row(operation)}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
+from opsconsole.core.errors import OpsError
 from opsconsole.core.paging import clamp, one_of
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
@@ -40,6 +41,19 @@ def wait_for(operation: Operation, seconds: float) -> Operation:
 def http_status(operation: Operation) -> int:
     """202 while there is more to come, 200 once it has ended."""
     return 202 if operation.is_open else 200
+
+
+def refuse_failed(operation: Operation, failure: type[OpsError]) -> None:
+    """Answer a job that failed as an error: whatever pipes the answer on must not take it for done."""
+    if operation.status != "FAILED":
+        return
+    told = operation.error_details or {}
+    cause = {"cause": told["code"]} if told.get("code") not in (None, failure.code) else {}
+    raise failure(
+        operation.error_message or None,
+        details={**(told.get("details") or {}), **cause, "operation_id": str(operation.pk)},
+        recovery=told.get("recovery"),
+    )
 
 
 @router.get("/operations", summary="Jobs, newest first")

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema
 
 from operations import selectors as operation_selectors
-from operations.rest import http_status, wait_for
+from operations.rest import http_status, refuse_failed, wait_for
 from opsconsole.core.errors import Invalid
 from opsconsole.core.paging import clamp
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
@@ -20,6 +20,7 @@ from workflows.models import Environment
 from workflows.permissions import require_operate
 
 from . import selectors, services
+from .errors import CaptureFailed
 from .models import Snapshot, SnapshotType
 from .preview import preview
 from .starting import start_restore
@@ -102,6 +103,7 @@ def create_snapshot(
         requested_by=caller(request),
     )
     operation = wait_for(operation, wait) if wait > 0 else operation
+    refuse_failed(operation, CaptureFailed)
     told: dict[str, Any] = {"id": str(operation.subject_id), "environment_id": str(environment.pk)}
     told |= {"snapshot_type": payload.snapshot_type, "description": payload.description, "status": operation.status}
     with tenant_scope(visit.tenant.pk):

@@ -242,6 +242,19 @@ def test_the_runbooks_calls(api: Any, at_once: None, n8n: Any, environment: Envi
     assert [len(again[name]) for name in names] == [0, 0, 2]
 
 
+def test_a_capture_that_failed_answers_as_its_error_and_names_no_snapshot(
+    api: Any, at_once: None, n8n: Any, environment: Environment
+) -> None:
+    """A runbook keeps ``.snapshot.id`` as its safety snapshot and begins to write."""
+    n8n.seed([workflow("Orders")])
+    n8n.fault(kind="status", status=401, method="GET", path="/workflows$")
+    answer = api("POST", "/snapshots", {"environment_id": str(environment.pk)})
+    told = answer.json()
+    assert answer.status_code >= 400 and "snapshot" not in told
+    assert told["error"]["code"] == "SNAP_001"
+    assert told["error"]["recovery"] and told["error"]["details"]["operation_id"]
+
+
 def test_a_capture_answers_with_its_id_before_it_is_done(api: Any, n8n: Any, environment: Environment) -> None:
     answer = api("POST", "/snapshots?wait=0", {"environment_id": str(environment.pk)})
     assert answer.status_code == 202
