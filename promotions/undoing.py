@@ -354,8 +354,8 @@ class Undoing:
     def _outcome(self, rows: list[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
         foreign = [row for row in rows if row["verdict"] in (FOREIGN, GONE)]
         whole = not proof["not_as_before"]
-        odd = {found["key"] for found in proof["not_as_before"]}
-        put_back = sum(row["verdict"] == OURS and row["key"] not in odd for row in rows)
+        odd = {found[name] for found in proof["not_as_before"] for name in ("key", "env_workflow_id")}
+        put_back = sum(row["verdict"] == OURS and odd.isdisjoint((row["key"], row["env_workflow_id"])) for row in rows)
         return {
             "status": "success" if whole else "partial",
             "workflows_rolled_back": put_back,

@@ -93,9 +93,11 @@ def test_what_cannot_be_put_back_is_said(world: World) -> None:
     assert world.drive(operation) == "FAILED"
     result = world.fresh(promotion).execution_result or {}
     assert result["error"]["code"] == "PROMO_005"
-    assert result["rollback_result"]["status"] in ("partial", "failed")
+    back = result["rollback_result"]
+    assert back["status"] in ("partial", "failed")
     assert result["needs_attention"] is True
-    assert result["rollback_result"]["not_restored"]
+    assert back["not_restored"]
+    assert (back["workflows_rolled_back"], len(back["not_restored"])) == (0, 2)  # both creations are still there
 
 
 def test_an_edit_by_somebody_else_is_not_overwritten(world: World) -> None:
