@@ -233,22 +233,22 @@ def clean_up_leftovers(pid_folder: Path) -> list[str]:
     return ended
 
 
-def end_descendants() -> None:
+def own_children() -> set[int]:
+    """The processes that call us their parent now (Linux only; elsewhere none is known)."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # the thread has just ended
+            found.update(int(pid) for pid in task.read_text().split())
+    return found
+
+
+def end_descendants(*, except_for: set[int]) -> None:
     """Kill whatever still calls us its parent, however it detached itself (Linux only)."""
-    if not LINUX:
-        return
     for _ in range(5):
-        children = []
-        for task in Path("/proc/self/task").iterdir():
-            try:
-                children += [int(pid) for pid in (task / "children").read_text().split()]
-            except OSError:
-                continue
+        children = own_children() - except_for
         if not children:
             return
         for pid in children:
-            try:
+            with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                continue

@@ -12,7 +12,7 @@ from .errors import LauncherError
 from .files import read_json, write_json
 from .home import Home, HomeLock, load_secrets, lock_holder, pick_port
 from .postgres import DATABASE, Postgres
-from .processes import Child, adopt_orphans, clean_up_leftovers, end_descendants
+from .processes import Child, adopt_orphans, clean_up_leftovers, end_descendants, own_children
 from .redis import Redis
 from .toolchain import Toolchain
 
@@ -31,6 +31,8 @@ class Services:
     redis: Redis = field(init=False)
     leftovers: list[str] = field(default_factory=list)
     fresh: bool = False
+    #: Children of this process that it had before, such as those of a program that only uses the services.
+    strangers: set[int] = field(default_factory=set)
 
     def start(self, *, database: str = DATABASE) -> None:
         """Take the lock, clear what a killed run left, and start both. On failure nothing stays behind."""
@@ -39,6 +41,7 @@ class Services:
         lock.acquire(self.what)
         self.lock = lock
         try:
+            self.strangers = own_children()
             adopt_orphans()
             self.leftovers = clean_up_leftovers(self.home.pids)
             self._build()
@@ -75,7 +78,7 @@ class Services:
             return
         for child in reversed(self.children()):
             child.stop()
-        end_descendants()
+        end_descendants(except_for=self.strangers)
         self.home.state_file.unlink(missing_ok=True)
         self.lock.release()
 

@@ -97,6 +97,21 @@ def test_stopping_what_never_began_leaves_the_others_alone(services: Services, h
     services.stop()
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel tells children on Linux only")
+def test_only_what_came_from_the_services_ends_with_them(services: Services) -> None:
+    earlier = subprocess.Popen(["sleep", "300"])
+    try:
+        services.start()
+        # A shell that ends at once leaves a child behind that nobody knows.
+        orphan = int(subprocess.check_output(["sh", "-c", "sleep 300 >/dev/null & echo $!"], text=True))
+        services.stop()
+        assert earlier.poll() is None
+        assert not alive(orphan)
+    finally:
+        earlier.kill()
+        earlier.wait()
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(services: Services, home: Home) -> None:
     home.create()
     make_folder(home.postgres)
