@@ -275,10 +275,10 @@ def _structure(content: Mapping[str, Any], facts: Facts, verdict: Verdict) -> No
     for fault in structure_faults(content):
         fact = {"kind": "structure", "value": fault.code, "label": fault.code, "node": fault.node}
         if fault.repairable and facts.prunes:
-            verdict.warn("repaired", fact, f"{fault.message} It is taken away for {name}.")
+            verdict.warn("repaired", fact, f"{fault.message} {fault.repair[:-1]} for {name}.")
         elif facts.around_target.checks_structure:
             offer = {"do": REPAIR} if fault.repairable else None
-            text = f"{fault.message} n8n in {name} refuses that."
+            text = f"{fault.message} In {name}, {fault.consequence}"
             verdict.block(fact, "structure", text, offer=offer)
         else:
             verdict.needs.append({**fact, "state": "warning", "message": fault.message})

@@ -65,6 +65,11 @@ class Profile:
         return self.release >= (2, 24)
 
     @property
+    def gives_webhook_ids(self) -> bool:
+        """A webhook, form or chat that is stored without a webhook id gets one (assumed: seen in 2.41)."""
+        return self.release >= (2, 24)
+
+    @property
     def has_node_groups(self) -> bool:
         return self.release >= (2, 28)
 

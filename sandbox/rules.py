@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
 
@@ -19,6 +20,8 @@ JSON = dict[str, Any]
 Node = Mapping[str, Any]
 KNOWN_PACKAGES = ("n8n-nodes-base.", "@n8n/n8n-nodes-langchain.")
 LONGEST_NAME = 128
+#: What JavaScript's encodeURIComponent leaves as it is, besides letters and digits.
+UNESCAPED = "!~*'()"
 #: The one refusal that is a 409: another workflow's webhook is registered there. Two that are published at once pass.
 CONFLICT = "There is a conflict with one of the webhooks."
 _STARTED_BY_OTHERS = (".executeWorkflowTrigger", ".errorTrigger")
@@ -161,8 +164,16 @@ def registers(node: Node) -> bool:
     return all(_CRON.fullmatch(expression.strip()) for expression in expressions)
 
 
-def webhooks_of(nodes: Sequence[JSON]) -> Iterator[tuple[str, str, str]]:
-    """Method, path and the node's name of each webhook that these nodes register."""
+def has_webhook(node: Mapping[str, Any]) -> bool:
+    """Whether n8n calls this node by an address."""
+    return str(node.get("type", "")).rpartition(".")[2] in ("webhook", "formTrigger", "chatTrigger", "mcpTrigger")
+
+
+def webhooks_of(nodes: Sequence[JSON], workflow_id: str) -> Iterator[tuple[str, str, str]]:
+    """Method, path and the node's name of each webhook that these nodes register.
+
+    A node without a webhook id listens at an address of this workflow alone.
+    """
     for node in nodes:
         kind = str(node.get("type", "")).rpartition(".")[2]
         if not starts(node) or kind not in ("webhook", "chatTrigger"):
@@ -172,13 +183,16 @@ def webhooks_of(nodes: Sequence[JSON]) -> Iterator[tuple[str, str, str]]:
                 yield "POST", f"{node['webhookId']}/chat", str(node["name"])
             continue
         parameters = node.get("parameters") or {}
-        methods = parameters.get("httpMethod", "GET")
+        methods, name = parameters.get("httpMethod", "GET"), str(node["name"])
+        path = str(parameters.get("path") or node.get("webhookId") or "").strip("/")
+        if not node.get("webhookId"):
+            path = f"{workflow_id}/{quote(name.lower(), safe=UNESCAPED)}/{path}"
         for method in methods if isinstance(methods, list) else [methods]:
-            yield str(method), str(parameters.get("path") or node.get("webhookId") or "").strip("/"), str(node["name"])
+            yield str(method), path, name
 
 
 def _path_is_taken(instance: Instance, workflow: Workflow, nodes: Sequence[JSON]) -> bool:
-    wanted = [(method, path) for method, path, _ in webhooks_of(nodes)]
+    wanted = [(method, path) for method, path, _ in webhooks_of(nodes, workflow.id)]
     others = {place for place, (owner, _) in instance.webhooks.items() if owner != workflow.id}
     return len(set(wanted)) < len(wanted) or bool(others & set(wanted))
 

@@ -14,7 +14,16 @@ import orjson
 from .faults import Fault
 from .profiles import DEFAULT_PROFILE, PROFILES, Profile
 from .records import Call, Owner, Version, Workflow, new_id, now, starts
-from .rules import bad_groups, bad_name, bad_structure, called_directly, cannot_publish, registers, webhooks_of
+from .rules import (
+    bad_groups,
+    bad_name,
+    bad_structure,
+    called_directly,
+    cannot_publish,
+    has_webhook,
+    registers,
+    webhooks_of,
+)
 from .shapes import IGNORED_SETTINGS
 
 SETTING_DEFAULTS: Mapping[str, Any] = {"callerPolicy": "workflowsFromSameOwner", "availableInMCP": False}
@@ -60,7 +69,7 @@ class Instance:
         workflow = Workflow(
             id=workflow_id or new_id(),
             name=str(raw.get("name") or ""),
-            nodes=orjson.dumps(with_ids(raw.get("nodes") or [])),
+            nodes=orjson.dumps(self._with_ids(raw.get("nodes") or [])),
             connections=orjson.dumps(raw.get("connections") or {}),
             node_groups=orjson.dumps(raw.get("nodeGroups") or []),
             settings=self._settings({} if self.profile.strict else SETTING_DEFAULTS, raw.get("settings") or {}),
@@ -94,13 +103,21 @@ class Instance:
         """n8n's complaint about content that it does not store, or None. ``workflow``: what is there already."""
         if self.profile.strict and (complaint := bad_name(fields["name"], new=workflow is None)):
             return complaint
-        nodes = with_ids(fields["nodes"])
+        nodes = self._with_ids(fields["nodes"])
         if self.profile.checks_structure and (complaint := bad_structure(nodes, fields["connections"])):
             return complaint
         if not self.profile.has_node_groups:
             return None
         kept = orjson.loads(workflow.node_groups) if workflow else []
         return bad_groups(nodes, fields.get("nodeGroups", kept), fields["connections"])
+
+    def _with_ids(self, nodes: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Nodes as n8n stores them: each with an id, and in newer versions with that of its webhook."""
+        stored = [{**node, "id": node.get("id") or str(uuid.uuid4())} for node in nodes]
+        for node in stored if self.profile.gives_webhook_ids else ():
+            if has_webhook(node) and not node.get("webhookId"):
+                node["webhookId"] = str(uuid.uuid4())
+        return stored
 
     def remove(self, workflow: Workflow) -> None:
         self.deactivate(workflow)
@@ -148,7 +165,7 @@ class Instance:
 
     def _store(self, workflow: Workflow, fields: Mapping[str, Any]) -> None:
         if "nodes" in fields:
-            workflow.nodes = orjson.dumps(with_ids(fields["nodes"]))
+            workflow.nodes = orjson.dumps(self._with_ids(fields["nodes"]))
         if "connections" in fields:
             workflow.connections = orjson.dumps(fields["connections"])
         stored = {"staticData": "static_data", "pinData": "pin_data", "meta": "meta", "nodeGroups": "node_groups"}
@@ -227,7 +244,7 @@ class Instance:
             return  # the count of triggers stays what it was
         nodes = orjson.loads(workflow.running.nodes)
         workflow.trigger_count = sum(starts(node) and registers(node) for node in nodes)
-        for method, path, name in webhooks_of(nodes):
+        for method, path, name in webhooks_of(nodes, workflow.id):
             # Before, the last to be published answers; since, the first does. The other is active, and deaf.
             if not (self.profile.publishes_later and (method, path) in self.webhooks):
                 self.webhooks[method, path] = (workflow.id, name)
@@ -318,11 +335,6 @@ class Instance:
 
     def tag_objects(self, ids: Iterable[str]) -> list[dict[str, Any]]:
         return [self.tags[tag_id] for tag_id in ids if tag_id in self.tags]
-
-
-def with_ids(nodes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Nodes as n8n stores them: each with an id."""
-    return [node if node.get("id") else {**node, "id": str(uuid.uuid4())} for node in nodes]
 
 
 class World:

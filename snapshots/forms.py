@@ -56,8 +56,8 @@ class RestoreForm(forms.Form):
     )
     repair = forms.BooleanField(
         required=False,
-        label="Take away what n8n refuses and nothing needs",
-        help_text="Connections to nodes that are not there: the workflow runs as well without them.",
+        label="Mend what n8n refuses",
+        help_text="Connections to missing nodes go; a form or chat without an id gets one. What runs stays the same.",
     )
     leave_out = forms.BooleanField(
         required=False,

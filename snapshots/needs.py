@@ -92,15 +92,15 @@ class _Looking:
         if not self.to.checks_structure:
             return
         found = [(fault, "") for fault in structure_faults(content) if not _is_old_name(fault, item)]
-        found += [(f, " of its draft") for f in structure_faults(draft or {"name": "-"}) if not _is_old_name(f, item)]
+        found += [(f, "In its draft: ") for f in structure_faults(draft or {"name": "-"}) if not _is_old_name(f, item)]
         for fault, of_what in found:
             told = {"key": item.key, "workflow_name": item.name, "node": fault.node, "fault": fault.code}
             if fault.repairable and self.plan.options.repair:
-                message = f"{fault.message} That{of_what} is taken away, for n8n refuses it."
+                message = f"{of_what}{fault.message} {fault.repair} Otherwise {fault.consequence}"
                 self.plan.warnings.append({"code": "repaired", "message": message, **told})
             else:
-                way_out = " It runs as well without: it can be taken away." if fault.repairable else ""
-                message = f"{fault.message} n8n refuses that{of_what}.{way_out}"
+                way_out = f" “Repair” mends it: {fault.repair}" if fault.repairable else ""
+                message = f"{of_what}{fault.message} {fault.consequence}{way_out}"
                 self.plan.problems.append(
                     {"code": "structure", "message": message, "repairable": fault.repairable, **told}
                 )

@@ -29,6 +29,7 @@ from opsconsole.core.errors import OpsError
 
 from .names import storable, suggest_key
 from .normalization import NORMALIZATION_VERSION, STICKY, tidy, view
+from .references import address_by_place
 
 __all__ = [
     "NORMALIZATION_VERSION",
@@ -364,6 +365,9 @@ def warnings(content: Mapping[str, Any]) -> list[dict[str, str]]:
         elif name in seen:
             found.append({"code": "duplicate_node", "message": f"Two nodes are called “{name}”.", "node": name})
         seen.add(name)
+        if address_by_place(node, "") is not None:
+            message = f"“{name}” has no webhook id: in an older n8n its address holds the id of the workflow."
+            found.append({"code": "no_webhook_id", "message": message, "node": name})
     ids = {str(n.get("id")) for n in nodes}
     for source, kinds in (content.get("connections") or {}).items():
         if source not in seen and source in ids:

@@ -304,8 +304,13 @@ def _add_seldom(node: Mapping[str, Any], out: dict[str, Any], credential_ref: Cr
     if credentials:
         out["credentials"] = _credentials(credentials, credential_ref)
     webhook = get("webhookId")
-    if webhook and out["type"] in _ADDRESSED_BY_WEBHOOK_ID and not _fixed_path(out["parameters"]):
+    if webhook and is_addressed_by_webhook_id(node):
         out["webhookId"] = webhook
+
+
+def is_addressed_by_webhook_id(node: Mapping[str, Any]) -> bool:
+    """Whether a node's production address holds its `webhookId`: it has no path, or one that varies."""
+    return node.get("type") in _ADDRESSED_BY_WEBHOOK_ID and not _fixed_path(node.get("parameters") or {})
 
 
 def credential_name_id(value: Any) -> tuple[str, str]:

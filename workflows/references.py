@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import quote
 
 from .normalization import (
     DATA_TABLE,
@@ -25,6 +26,9 @@ Kind = Literal["credential", "workflow", "webhook", "data_table"]
 
 STARTED_BY_OTHERS = frozenset({"n8n-nodes-base.errorTrigger", "n8n-nodes-base.executeWorkflowTrigger"})
 """Triggers that another workflow sets off: by calling, or by failing."""
+
+#: What JavaScript's encodeURIComponent leaves as it is, besides letters and digits.
+_UNESCAPED = "!~*'()"
 
 _WEBHOOKS = {
     "n8n-nodes-base.webhook": "webhook",
@@ -204,6 +208,20 @@ def webhook_address(node: Mapping[str, Any]) -> str | None:
         return f"POST {path}/chat"
     methods = parameters.get("httpMethod") or "GET"
     return f"{'|'.join(sorted(map(str, methods))) if isinstance(methods, list) else methods} {path}"
+
+
+def address_by_place(node: Mapping[str, Any], workflow_id: str) -> str | None:
+    """Where a node without a webhook id listens, None for one that has an id.
+
+    It holds the workflow's id, so it differs from one environment to the next (measured on 1.123.0 and 2.0.3; 2.41.1
+    gives such a node an id, and it listens at its path).
+    """
+    if node.get("webhookId") or (address := webhook_address(node)) is None:
+        return None
+    methods, _, path = address.partition(" ")
+    # n8n keeps the name escaped, and unescapes what it is called by: a caller has to escape it twice.
+    name = quote(quote(str(node.get("name") or "").lower(), safe=_UNESCAPED))
+    return f"{methods} {workflow_id}/{name}/{path}"
 
 
 def rewrite(

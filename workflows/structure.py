@@ -11,17 +11,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .normalization import is_addressed_by_webhook_id
+
 LONGEST_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that n8n refuses. ``repairable``: taking it away changes nothing that runs."""
+    """One thing that n8n does not keep as it is.
+
+    ``consequence`` says what n8n does about it. ``repairable``: the console can mend it as ``repair`` says, and that
+    changes nothing that runs.
+    """
 
     code: str
     message: str
     node: str = ""
     repairable: bool = False
+    consequence: str = "n8n refuses that."
+    repair: str = "It is taken away."
 
 
 def structure_faults(content: Mapping[str, Any]) -> list[Fault]:
@@ -44,6 +52,8 @@ def structure_faults(content: Mapping[str, Any]) -> list[Fault]:
         if ident and ident in ids:
             faults.append(Fault("duplicate_node_id", f"“{ids[ident]}” and “{name}” have one node id.", name, True))
         ids.setdefault(ident, name)
+        if _lacks_webhook_id(node):
+            faults.append(_without_webhook_id(name))
     for source, target in _links(content.get("connections") or {}):
         if source not in names:
             message = f"A connection starts at “{source}”, which is not a node of this workflow."
@@ -60,6 +70,21 @@ def structure_faults(content: Mapping[str, Any]) -> list[Fault]:
             message = f"The group “{group.get('name')}” holds a node that is not in this workflow."
             faults.append(Fault("dangling_group", message, "", True))
     return list(dict.fromkeys(faults))
+
+
+def _lacks_webhook_id(node: Mapping[str, Any]) -> bool:
+    return is_addressed_by_webhook_id(node) and not node.get("webhookId")
+
+
+def _without_webhook_id(name: str) -> Fault:
+    return Fault(
+        "no_webhook_id",
+        f"“{name}” has no webhook id, which its address is made of.",
+        name,
+        repairable=True,
+        consequence="n8n gives it one of its own, so it is not what was approved any more.",
+        repair="It is given one.",
+    )
 
 
 def _are_groups(groups: Any) -> bool:
@@ -83,7 +108,8 @@ def repaired(content: Mapping[str, Any]) -> dict[str, Any]:
     """``content`` without what n8n refuses and nothing needs; equal where there is no such thing.
 
     Connections from and to nodes that are not there go, a second node of one id gets an id of its own, and groups
-    lose nodes that are not there.
+    lose nodes that are not there. A node whose address is made of its webhook id gets one where it has none: the same
+    each time.
     """
     names = {str(n.get("name") or "") for n in content.get("nodes") or ()}
     seen: set[str] = set()
@@ -93,6 +119,9 @@ def repaired(content: Mapping[str, Any]) -> dict[str, Any]:
         if ident and ident in seen:
             node = {**node, "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{ident}:{number}"))}
         seen.add(str(node.get("id") or ""))
+        if _lacks_webhook_id(node):
+            of = f"{content.get('name')}:{node.get('name')}:{ident or number}"
+            node = {**node, "webhookId": str(uuid.uuid5(uuid.NAMESPACE_OID, of))}
         nodes.append(node)
     out = {**content, "nodes": nodes, "connections": _kept(content.get("connections") or {}, names)}
     groups = content.get("nodeGroups")

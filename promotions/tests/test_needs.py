@@ -167,6 +167,20 @@ def test_what_n8n_refuses_is_a_gate_where_it_checks_and_can_be_repaired() -> Non
     assert not judged(broken(), facts())[1].dangling  # an older n8n takes it
 
 
+def test_a_form_without_an_id_is_given_one_before_n8n_does() -> None:
+    """Otherwise what n8n holds afterwards is not what was approved."""
+    content = flow("Sign up", node("Form", "n8n-nodes-base.formTrigger", parameters={"options": {}}))
+    strict = Surroundings(checks_structure=True)
+    _mapped, verdict = judged(content, facts(target=strict))
+    assert [(g["value"], (g["offer"] or {}).get("do")) for g in verdict.dangling] == [("no_webhook_id", "repair")]
+    mapped, verdict = judged(content, facts(target=strict, prunes=True))
+    again, _ = judged(content, facts(target=strict, prunes=True))
+    form = next(n for n in mapped.content["nodes"] if n["name"] == "Form")
+    assert not verdict.dangling and form["webhookId"]
+    assert mapped.content == again.content
+    assert not judged(content, facts())[1].dangling  # an older n8n keeps it as it is
+
+
 def test_two_nodes_at_one_address_are_told() -> None:
     hook = node("Again", "n8n-nodes-base.webhook", parameters={"path": "w"}, webhookId="x")
     assert [w["code"] for w in judged(flow("W", hook), facts())[1].warnings] == ["webhook_clash"]
@@ -540,7 +554,7 @@ def test_the_page_groups_what_is_missing_and_offers_the_next_step(world: World) 
         "1 credential stub and 1 data table",
         "Create a stub",
         "Create the data table",
-        "Prune and plan again",
+        "Repair and plan again",
     ):
         assert words in page
     sent = client.post(f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/", {"action": "repair"})

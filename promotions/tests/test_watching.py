@@ -459,6 +459,18 @@ def test_a_restore_is_watched_as_well(world: World, promote: Any) -> None:
     assert (found.node, found.state) == ("Every", WatchState.WATCHED)
 
 
+@pytest.mark.parametrize("profile", ["1.123", "2.0", "2.41"])
+def test_a_webhook_without_an_id_is_asked_where_it_listens(world: World, promote: Any, profile: str) -> None:
+    """In an older n8n its address holds the workflow's own id; a newer one gives it an id."""
+    front = flow("Front", active=True)
+    del front["nodes"][0]["webhookId"]
+    done = promote(front, profile=profile)
+    (row,) = done.execution_result["verification"]["workflows"]
+    path = "front" if profile == "2.41" else f"{world.by_name()['Front']['id']}/hook/front"
+    assert row["listening"] == {f"GET {path}": "listening"}
+    assert watches(world) == []
+
+
 @pytest.mark.parametrize("profile", ["1.123", "2.0"])
 def test_older_n8n_is_watched_alike(world: World, promote: Any, profile: str) -> None:
     promote(scheduled("Clock", every(MINUTELY)), profile=profile)

@@ -21,6 +21,7 @@ HOOK = {
     "typeVersion": 2,
     "position": [0, 0],
     "parameters": {"path": "orders", "httpMethod": "POST"},
+    "webhookId": "orders",
 }
 WORKFLOW = {"name": "Orders", "nodes": [HOOK], "connections": {}, "settings": {}}
 

@@ -23,6 +23,7 @@ def hook(path: str) -> dict[str, Any]:
         "typeVersion": 2,
         "position": [0, 0],
         "parameters": {"path": path, "httpMethod": "POST"},
+        "webhookId": path,
     }
 
 

@@ -41,6 +41,7 @@ class Rules:
     structure_is_checked: bool = False
     identical_put_keeps_version: bool = False
     names_people_in_workflows: bool = True
+    gives_webhook_ids: bool = False
     # Publishing
     callees_must_be_published: bool = False
     subworkflows_are_published: bool = False
@@ -82,6 +83,7 @@ _NEWEST = replace(
     names_are_checked=True,
     structure_is_checked=True,
     names_people_in_workflows=False,
+    gives_webhook_ids=True,
     callees_must_be_published=True,
     publishes_later=True,
     refused_put="keeps",

@@ -6,6 +6,7 @@ A question of the `newest` or of those that are `drafting` is not asked of versi
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -218,6 +219,21 @@ def test_the_question_of_browsers_tells_the_methods_and_starts_nothing(n8n: Targ
     assert methods("nobody") == "OPTIONS"
     asked = n8n.api.get("/executions", params={"workflowId": made["id"]}).json()["data"]
     assert [run["mode"] for run in asked].count("webhook") <= 1, "one call may have come from making it live"
+
+
+@pytest.mark.parametrize("name", ["Hook", "My hook"])
+def test_a_webhook_without_an_id_of_its_own(n8n: Target, name: str) -> None:
+    path = unique()
+    bare = {key: value for key, value in webhook(path).items() if key != "webhookId"} | {"name": name}
+    made = n8n.create(bare)
+    n8n.activate(made["id"])
+    (held,) = n8n.get(made["id"])["nodes"]
+    assert bool(held.get("webhookId")) is n8n.rules.gives_webhook_ids
+    # Kept with the name escaped, so a caller has to escape it twice.
+    by_place = f"{made['id']}/{quote(quote(name.lower()))}/{path}"
+    own, other = (path, by_place) if n8n.rules.gives_webhook_ids else (by_place, path)
+    assert n8n.answers(own)
+    assert n8n.answers(other, 404)
 
 
 def test_several_methods_are_all_named(newest: Target) -> None:

@@ -12,7 +12,14 @@ from workflows.credential_labels import credential_labels
 from workflows.diff import diff_workflows
 from workflows.n8n.scopes import missing_scopes
 from workflows.normalization import id_span
-from workflows.references import CredentialRef, credentials_in_use, references, rewrite, webhook_address
+from workflows.references import (
+    CredentialRef,
+    address_by_place,
+    credentials_in_use,
+    references,
+    rewrite,
+    webhook_address,
+)
 from workflows.scanning import package_of, scan
 from workflows.structure import repaired, structure_faults
 
@@ -149,6 +156,13 @@ def test_addresses_are_found_wherever_n8n_keeps_them() -> None:
     dynamic = node("D", "n8n-nodes-base.webhook", parameters={"path": "user/:id"}, webhookId="u2")
     assert webhook_address(dynamic) == "GET u2/user/:id"
     assert webhook_address({**form, "disabled": True}) is None
+
+
+def test_without_a_webhook_id_an_address_is_that_of_its_place() -> None:
+    bare = node("My Hook!", "n8n-nodes-base.webhook", parameters={"path": "orders", "httpMethod": "POST"})
+    assert address_by_place(bare, "w1") == "POST w1/my%2520hook%21/orders"
+    assert address_by_place({**bare, "webhookId": "u1"}, "w1") is None
+    assert address_by_place({**bare, "disabled": True}, "w1") is None
 
 
 def test_the_scan_reads_every_text_and_no_more_than_it_must() -> None:

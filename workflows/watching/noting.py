@@ -60,12 +60,13 @@ def unproven(items: Mapping[str, WriteItem], results: Mapping[str, Written], *, 
         written = results[key]
         if item.content is None or not written.active or written.outcome == "failed":
             continue
-        starters = starters_of(item.load(), after=after)
+        there, asked = written.env_workflow_id, written.listening
+        starters = starters_of(item.load(), after=after, workflow_id=there, asked=asked)
         for starter in starters:
-            if starter.address and written.listening.get(starter.address) == "listening":
+            if starter.address and asked.get(starter.address) == "listening":
                 continue
-            there, version = written.env_workflow_id, _version_of(written)
-            found.append(Unproven(key, item.name, there, version, starter, starter.is_alone(starters)))
+            alone = starter.is_alone(starters)
+            found.append(Unproven(key, item.name, there, _version_of(written), starter, alone))
     return found
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from workflows.models import StarterKind
-from workflows.references import webhook_address
+from workflows.references import address_by_place, webhook_address
 
 from .crons import fields_of, latest_next
 
@@ -61,13 +61,23 @@ class Starter:
         return not any(MODES[self.kind] & MODES[other.kind] for other in among if other is not self)
 
 
-def starters_of(content: Mapping[str, Any], *, after: datetime) -> list[Starter]:
-    """Every node of a workflow that starts it by itself; what is switched off and what others start is left out."""
+def starters_of(
+    content: Mapping[str, Any], *, after: datetime, workflow_id: str = "", asked: Container[str] = ()
+) -> list[Starter]:
+    """Every node of a workflow that starts it by itself; what is switched off and what others start is left out.
+
+    Where one of ``asked``, the addresses that n8n was asked about, holds ``workflow_id``, that is its node's.
+    """
     settings = content.get("settings") or {}
     zone = str(settings.get("timezone") or "")
     # n8n deletes successful runs as they end where it is told so: nobody can see that one was there.
     leaves_traces = settings.get("saveDataSuccessExecution") != "none"
-    return [_starter(node, after, "" if zone == "DEFAULT" else zone, leaves_traces) for node in _starting(content)]
+    found = []
+    for node in _starting(content):
+        starter = _starter(node, after, "" if zone == "DEFAULT" else zone, leaves_traces)
+        by_place = address_by_place(node, workflow_id)
+        found.append(replace(starter, address=by_place) if by_place and by_place in asked else starter)
+    return found
 
 
 def _starting(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from operations.effects import Looked
 from workflows.content import ContentError
 from workflows.n8n.errors import N8nError, Rejected
-from workflows.references import webhook_address
+from workflows.references import address_by_place, webhook_address
 
 from .errors import EditedMeanwhile, NotActivated
 from .items import WriteItem, Written
@@ -191,7 +191,7 @@ class Publisher:
             draft_hash=there.draft_hash or "",
             active=True,
             left=residues(there.content, self.item.load(), self.client.spec()),
-            listening=dict.fromkeys(addresses_of(there.content), "unknown"),
+            listening=dict.fromkeys(addresses_of(there.content, there.id), "unknown"),
         )
 
 
@@ -320,7 +320,11 @@ def heard(
     return found
 
 
-def addresses_of(content: Mapping[str, Any]) -> list[str]:
-    """The production addresses of a workflow that can be asked about; one with a part that varies cannot."""
-    found = {address for node in content["nodes"] if (address := webhook_address(node))}
+def addresses_of(content: Mapping[str, Any], workflow_id: str) -> list[str]:
+    """The production addresses of a workflow that can be asked about; one with a part that varies cannot.
+
+    ``content`` is what n8n holds, so a node without a webhook id is one that n8n gave none.
+    """
+    both = ((webhook_address(node), address_by_place(node, workflow_id)) for node in content["nodes"])
+    found = {by_place or address for address, by_place in both if address}
     return sorted(address for address in found if ":" not in address)
