@@ -243,6 +243,16 @@ def other_settings(facts: Facts, there: Place, content: Mapping[str, Any]) -> li
     return sorted(change.name for change in found if change.name in taken and change.after is not None)
 
 
+def settings_left_behind(facts: Facts, there: Place | None, content: Mapping[str, Any]) -> list[str]:
+    """Names of settings that the target's n8n takes from nobody and does not have so by itself."""
+    taken, learnt = facts.around_target.settings, facts.target.environment.learnt_settings
+    if taken is None:
+        return []
+    has = {**learnt, **(there.facts.settings if there is not None else {})}
+    wants = facts_of(content).settings
+    return sorted(name for name, value in wants.items() if name not in taken and has.get(name) != value)
+
+
 def _warning(code: str, message: str, node: str = "") -> dict[str, str]:
     return {"code": code, "message": message, "node": node}
 
@@ -288,6 +298,10 @@ def _warnings(
     odd = other_settings(facts, there, content) if there is not None else []
     if odd:
         found.append(_warning("settings", f"Settings that differ: {', '.join(odd)}."))
+    left = settings_left_behind(facts, there, content)
+    if left:
+        text = f"n8n in {facts.target.environment.name} does not take these settings: {', '.join(left)}. They stay behind."
+        found.append(_warning("settings_left_behind", text))
     for credential in mapped.credentials:
         if credential["target_id"] and not credential["verified"]:
             text = f"The credential “{credential['target_name']}” was entered by hand; no workflow was seen to use it."

@@ -64,12 +64,16 @@ class Package(msgspec.Struct, frozen=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """All of it, as of ``read_at``. ``scopes`` None: the instance does not tell what the key may do."""
+    """All of it, as of ``read_at``. ``scopes`` None: the instance does not tell what the key may do.
+
+    ``settings`` are the names of those that a write may hold; None where that is not known.
+    """
 
     data_tables: tuple[DataTable, ...] | None = None
     variables: tuple[Variable, ...] | None = None
     packages: tuple[Package, ...] | None = None
     scopes: tuple[str, ...] | None = None
+    settings: tuple[str, ...] | None = None
     lists_credentials: bool = False
     creates_credentials: bool = False
     checks_structure: bool = False
@@ -128,6 +132,7 @@ def read_surroundings(client: N8nClient) -> Surroundings:
         data_tables=ask("data_tables", "data_tables", lambda: _tables(client)),
         variables=ask("variables", "variables", lambda: _variables(client)),
         packages=ask("packages", "community_packages", lambda: _packages(client)),
+        settings=tuple(sorted(spec.settings)),
         scopes=ask("scopes", "discover", lambda: read_scopes(client)),
         lists_credentials=spec.can("list_credentials"),
         creates_credentials=spec.can("create_credential"),

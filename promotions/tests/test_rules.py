@@ -312,6 +312,18 @@ def test_what_a_person_should_know_is_warned_of(empty_world: World) -> None:
     assert item["active"] is True
 
 
+def test_settings_that_the_target_does_not_take_are_told_before(empty_world: World) -> None:
+    """n8n's editor saves settings that its public interface refuses, so no promotion can bring them along."""
+    world = empty_world
+    orders = flow("Orders", active=True)
+    world.source.seed([{**orders, "settings": {"executionOrder": "v1", "engineType": "v2"}}])
+    world.capture()
+    promotion = world.draft("orders", active="copy")
+    [item] = (promotion.plan or {})["items"]
+    [told] = [warning["message"] for warning in item["warnings"] if warning["code"] == "settings_left_behind"]
+    assert told == "n8n in Production does not take these settings: engineType. They stay behind."
+
+
 def test_what_failed_and_was_put_back_may_be_tried_again(world: World) -> None:
     promotion = world.approved("billing", "intake")
     world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
