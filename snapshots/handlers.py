@@ -23,7 +23,7 @@ from .capture import capture_into
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .models import Snapshot, SnapshotType
 from .planning import Current, Options, Plan
-from .proving import prove
+from .proving import prove, residues
 from .restore import RestoreReport
 
 TURNED_BACK = "restore:turned-back"
@@ -133,6 +133,7 @@ class Restore:
                     expected_drafts={i.key: {i.current.draft_hash} for i in plan.to_write if i.current is not None},
                     delete={c.key: c.env_workflow_id for c in plan.to_delete},
                     credentials=plan.credentials,
+                    keep_published={i.key for i in plan.to_write if i.kept_for},
                     held=plan.held.keys(),
                     may_rest={i.key for i in plan.of("new")} if options.leave_out else (),
                     repair=options.repair,
@@ -174,6 +175,7 @@ class Restore:
             ],
             "failed": [],
             "left_out": found["left_out_workflows"],
+            "kept_published": found["kept_published"],
             "stubs": found["stubs"],
             "deleted": [w for w in found["extra_workflows"] if w["effect"] == "deleted"],
             "problems": found["problems"],
@@ -247,6 +249,7 @@ class Restore:
         wanted |= dict.fromkeys((c.key for c in plan.to_delete), None)
         entries = [item.wanted for item in plan.to_write]
         proof = prove(after, wanted, entries, report.results, learnt=environment.learnt_settings)
+        proof.left += residues(plan.kept)
         told = report.to_dict()
         told["skipped"] += [
             {"key": i.key, "name": i.name, "outcome": "skipped", "reason": i.action}
@@ -258,6 +261,7 @@ class Restore:
             "status": "restored" if proof.equal else "restored_and_edited_since",
             **told,
             "left_out": [item.to_dict() for item in plan.of("left_out")],
+            "kept_published": plan.kept,
             "unpublished": [*_held(plan), *_resting(report)],
             "worklist": [{"needs_secret": True, **msgspec.to_builtins(stub)} for stub in dict.fromkeys(stubs)],
             "warnings": plan.warnings[:200],

@@ -12,6 +12,7 @@ import msgspec
 from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
 from workflows import identity, surroundings
+from workflows.calling import publishes_callees
 from workflows.content import ContentError, parse
 from workflows.gateway import client_for, environment_by_id
 from workflows.identity import SeenWorkflow
@@ -24,7 +25,7 @@ from workflows.stubs import is_known, waiting_for_secrets
 from . import services
 from .errors import PreviewFailed, SnapshotUnreadable
 from .gathering import Gathered, gather
-from .manifest import key_map
+from .manifest import calls_in, key_map
 from .models import Snapshot
 from .needs import CredentialBook, Target, check_needs
 from .planning import Current, Options, Plan, check_facts, plan_restore
@@ -132,6 +133,7 @@ def _currents(gathered: Gathered, known: _Map) -> dict[str, Current]:
             draft_hash=_draft_hash(seen, keys),
             archived=seen.facts.archived,
             facts=seen.facts,
+            calls=tuple(calls_in(gathered.extras[ident])),
         )
     return found
 
@@ -177,12 +179,13 @@ def plan_against(
 
     target = Target(
         origin={**known.keys, **key_map(entries, services.references_of(snapshot))},
-        present=current.keys(),
+        current=current,
         book=book,
         same_environment=snapshot.environment_id == environment.pk,
         checks_structure=instance.checks_structure,
         creates_credentials=bool(instance.offers.get("create_credential")),
         chooses_ids=bool(instance.offers.get("choose_credential_id")),
+        publishes_callees=publishes_callees(instance.offers),
         lacks=lacks,
     )
     check_needs(plan, load=load, load_draft=lambda key: parse(drafts[key]) if key in drafts else None, to=target)
