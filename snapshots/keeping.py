@@ -19,6 +19,21 @@ def must_run_on(plan: Plan, current: Mapping[str, Current], origin: Mapping[str,
     return kept_running(now, {**then, **dict.fromkeys(there.key for there in plan.to_delete)})
 
 
+def kept_on_the_way_back(
+    now: Iterable[Mapping[str, Any]], then: Mapping[str, Mapping[str, Any] | None], keys: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """The same of entries of manifests of one environment: ``then`` are those that come back, None is deleted."""
+    return kept_running(
+        {str(entry["key"]): _standing(entry, keys) for entry in now},
+        {key: _standing(entry, keys) if entry is not None else None for key, entry in then.items()},
+    )
+
+
+def _standing(entry: Mapping[str, Any], keys: Mapping[str, str]) -> Standing:
+    name = str(entry.get("name") or entry["key"])
+    return Standing(name, bool(entry.get("active")), _keys(calls_in(entry), keys))
+
+
 def _then(item: Planned, origin: Mapping[str, str]) -> Standing:
     return Standing(item.label, bool(item.wanted.get("active")), _keys(calls_in(item.entry), origin))
 
