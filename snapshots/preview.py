@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,8 +84,6 @@ def preview(
 
     Raises ``NotFound``, ``PreviewFailed`` (REST_001) where the environment cannot be read and ``SnapshotUnreadable``.
     """
-    environment = environment_by_id(tenant_id, environment_id)
-    snapshot = services.snapshot_by_id(tenant_id, snapshot_id)
     options = Options(
         keys=frozenset(keys) if keys is not None else None,
         overwrite_existing=overwrite_existing,
@@ -94,14 +92,31 @@ def preview(
         repair=repair,
         leave_out=leave_out,
     )
+    where: dict[str, Any] = {"environment_id": environment_id, "snapshot_id": snapshot_id}
+    return previews(tenant_id=tenant_id, **where, several=[options])[0]
+
+
+def previews(
+    *,
+    tenant_id: uuid.UUID,
+    environment_id: uuid.UUID | str,
+    snapshot_id: uuid.UUID | str,
+    several: Sequence[Options],
+) -> list[Plan]:
+    """As ``preview``, for several lots of choices from one look."""
+    environment = environment_by_id(tenant_id, environment_id)
+    snapshot = services.snapshot_by_id(tenant_id, snapshot_id)
     try:
         with client_for(environment) as client:
-            current = look(environment, client)
+            current, instance = look(environment, client), Instance.ask(client)
 
             def lacks(kinds: Collection[str]) -> list[str]:
                 return lacking_types(client, kinds)
 
-            return plan_against(environment, snapshot, current, options, instance=Instance.ask(client), lacks=lacks)
+            return [
+                plan_against(environment, snapshot, current, options, instance=instance, lacks=lacks)
+                for options in several
+            ]
     except N8nError as error:
         raise PreviewFailed(
             f"{environment.name} could not be read: {error.message}",
