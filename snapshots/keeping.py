@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from workflows.calling import Standing, because_called, kept_running
@@ -27,6 +27,23 @@ def kept_on_the_way_back(
         {str(entry["key"]): _standing(entry, keys) for entry in now},
         {key: _standing(entry, keys) if entry is not None else None for key, entry in then.items()},
     )
+
+
+def called_meanwhile(
+    current: Mapping[str, Current], before: Mapping[str, Mapping[str, Any]], touched: Collection[str]
+) -> dict[str, list[str]]:
+    """By key, who has come to call what goes back to being unpublished (``touched``, as in ``before``).
+
+    Calls that led nowhere before may do so again, and what goes back itself keeps nothing.
+    """
+    here = {there.env_workflow_id: key for key, there in current.items()}
+    running = {key: calls_in(entry) for key, entry in before.items() if entry.get("active")}
+    now = {}
+    for key, there in current.items():
+        fresh = [] if key in touched else [ident for ident in there.calls if ident not in running.get(key, ())]
+        now[key] = Standing(there.name or key, there.active, _keys(fresh, here))
+    then = {key: _standing(before[key], here) for key in touched if key in before and not before[key].get("active")}
+    return kept_running(now, then)
 
 
 def _standing(entry: Mapping[str, Any], keys: Mapping[str, str]) -> Standing:

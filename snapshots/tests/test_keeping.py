@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from operations.handlers import boundary_observers
 from operations.models import Operation
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.models import Snapshot
@@ -239,6 +240,37 @@ def test_what_could_not_run_as_it_was_stops_the_restore_or_is_left_out(
     assert runs(n8n, "Sub") == (True, "https://example.org/new")
     assert restore(snapshot, skip_validation=True).status == "COMPLETED"
     assert runs(n8n, "Sub") == (False, "https://example.org/old")
+
+
+@pytest.mark.parametrize("is_called", [True, False])
+def test_a_restore_that_is_put_back_keeps_what_others_have_come_to_call(
+    n8n: SandboxInstance, capture: Any, restore: Any, is_called: bool
+) -> None:
+    there = n8n.seed([sub("old")])[0]["id"]
+    main = n8n.seed([caller("Main", there)])[0]["id"]
+    publish(n8n, there, main)
+    snapshot = capture()
+    n8n.edit(main, active=False)
+    n8n.edit(there, nodes=sub("new")["nodes"], active=False)
+    n8n.settle()
+
+    def call_and_refuse(step: str) -> None:
+        """Somebody calls Sub as soon as it runs; then n8n refuses what the restore wants to publish next."""
+        if step != "restore:activate:sub:after-result":
+            return
+        boundary_observers.remove(call_and_refuse)
+        if is_called:
+            publish(n8n, n8n.seed([caller("Later", there)])[0]["id"])
+        n8n.fault(kind="status", status=400, method="POST", path=f"/workflows/{main}/publish", times=9)
+
+    boundary_observers.append(call_and_refuse)
+    done = restore(snapshot)
+    assert done.status == "FAILED" and done.error_details["details"]["status"] == "put_back", done.error_details
+    assert runs(n8n, "Sub") == (is_called, "https://example.org/new")
+    assert runs(n8n, "Main")[0] is False
+    details = done.error_details["details"]
+    assert details["kept_published"] == (KEPT if is_called else [])
+    assert [row["fact"] for row in details["proof"]["left"]] == (["published"] if is_called else [])
 
 
 @pytest.mark.parametrize("n8n", ["1.123"], indirect=True)
