@@ -138,3 +138,12 @@ class MoreHasDrifted(Conflict):
     title = "More of this workflow has drifted"
     message = "What runs of this workflow has drifted as well, and was not chosen."
     recovery = "Choose the incident about what runs together with this one, or settle it first."
+
+
+class CalledByOthers(Conflict):
+    """``details["callers"]``: names of what runs and calls it."""
+
+    code = "DRIFT_017"
+    title = "Others call it"
+    message = "Something that runs calls this workflow, which n8n would not run as it is approved; nothing was changed."
+    recovery = "Change or unpublish its callers first, or approve what is there; with force it is unpublished anyway."

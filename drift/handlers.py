@@ -131,6 +131,7 @@ class Stabilize:
     """Put drifted workflows back to what is approved."""
 
     kind: ClassVar[str] = "drift.stabilize"
+    result_template: ClassVar[str] = "drift/_stabilized.html"
 
     def run(self, run: Run) -> dict[str, Any]:
         return stabilize(run, environment_by_id(run.tenant_id, run.params["environment_id"]))

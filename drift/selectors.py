@@ -179,6 +179,8 @@ def _told(row: AuditLog) -> tuple[str, str, str] | None:
         return "Changed again", f"Severity {new['severity']}." if "severity" in new else "", "differs"
     if "drift_snapshot" in new and (new["drift_snapshot"] or {}).get("last_failure"):
         return "Could not be settled", str(new["drift_snapshot"]["last_failure"].get("message") or ""), "failed"
+    if "drift_snapshot" in new and (kept := (new["drift_snapshot"] or {}).get("kept")):
+        return "Kept published", f"Called by {', '.join(kept.get('callers') or ())}.", "acknowledged"
     if "assigned_to_id" in new or "comment" in new:
         return "Noted", str(new.get("comment") or ""), "acknowledged"
     return None

@@ -188,10 +188,11 @@ def stabilize(
 ) -> list[Operation]:
     """Put the workflows back to what is approved; one job per environment concerned.
 
-    What was edited after it was looked at is left alone unless ``force``. ``added`` says what becomes of workflows
-    that nobody approved: ``deactivate`` or ``delete``. Raises ``WrongState`` for settled incidents, ``Busy`` where
-    another job writes to the environment, and ``MadeByUpgrade`` for what n8n itself changed, unless a person says
-    that they know what it breaks (``despite_upgrade``).
+    What was edited after it was looked at is left alone unless ``force``. What something that runs on calls stays
+    published, from n8n 2 on; only where n8n itself published it, ``despite_upgrade`` switches it off. ``added`` says
+    what becomes of workflows that nobody approved: ``deactivate`` or ``delete``. Raises ``WrongState`` for settled
+    incidents, ``Busy`` where another job writes to the environment, and ``MadeByUpgrade`` for what n8n itself changed,
+    unless a person says that they know what it breaks (``despite_upgrade``).
     """
     if added not in ("deactivate", "delete"):
         raise Invalid("`added` is “deactivate” or “delete”.", details={"added": added})
@@ -344,6 +345,7 @@ def _described(row: DriftIncident) -> dict[str, Any]:
         "expected_draft": row.drift_snapshot.get("env_draft_hash"),
         # Of incidents that were found before facts were kept with them, what was seen last.
         "expected_facts": row.drift_snapshot.get("env_facts") or place.env_facts,
+        "by_upgrade": row.upgrade_id is not None,
     }
 
 

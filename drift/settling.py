@@ -29,7 +29,8 @@ from .models import ACTIVE, DriftAspect, DriftIncident, IncidentState, aspect_of
 @dataclass(frozen=True, slots=True)
 class Item:
     """One incident as the person saw it: with which content (``expected_hash``), whether it was published, with which
-    facts, and, where the draft is what drifted, with which draft."""
+    facts, and, where the draft is what drifted, with which draft. ``by_upgrade``: n8n itself made the change, and a
+    person wants it put back in spite of what that breaks."""
 
     id: str
     map_id: str
@@ -40,6 +41,7 @@ class Item:
     expected_active: bool | None = None
     expected_draft: str | None = None
     expected_facts: dict[str, Any] | None = None
+    by_upgrade: bool = False
 
     @property
     def aspect(self) -> str:
@@ -151,6 +153,7 @@ def settle(job: Job, item: Item, state: str, resolution: str, noted: Mapping[str
     if snapshot.pop("accept", False):
         snapshot["tolerates"] = incident.drift_snapshot.get("signature")
     snapshot.pop("last_failure", None)
+    snapshot.pop("kept", None)
     changes: dict[str, Any] = {"comment": job.comment} if job.comment else {}
     states.move(
         incident.pk,
@@ -162,6 +165,14 @@ def settle(job: Job, item: Item, state: str, resolution: str, noted: Mapping[str
         drift_snapshot=snapshot,
         **changes,
     )
+
+
+def leave_standing(job: Job, item: Item, callers: Sequence[str]) -> None:
+    """Others call it, so it runs on: no failure, and not settled. It is acknowledged and says so."""
+    incident = DriftIncident.objects.select_for_update().get(pk=item.id)
+    kept = {"callers": list(callers), "at": clock.now().isoformat(), "operation_id": str(job.run.operation.pk)}
+    noted = {name: value for name, value in incident.drift_snapshot.items() if name != "last_failure"}
+    states.move(incident.pk, IncidentState.ACKNOWLEDGED, drift_snapshot={**noted, "kept": kept})
 
 
 def note_failures(job: Job) -> None:

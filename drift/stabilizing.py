@@ -13,22 +13,27 @@ from snapshots.canonical import canonical_references
 from snapshots.capture import capture_into
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.restore import RestoreReport, restore_into
-from snapshots.services import canonical_content, moved_hashes
+from snapshots.services import canonical_content, entries_of, moved_hashes
+from workflows.calling import can_be_active, told_kept
 from workflows.facts import loaded_facts
 from workflows.gateway import client_for
+from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 from workflows.n8n.errors import RemoteNotFound
+from workflows.references import called_workflows
 from workflows.writes import Release
 
 from . import contents
 from .describing import signature
-from .errors import MoreHasDrifted, NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
+from .errors import CalledByOthers, MoreHasDrifted, NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
+from .keeping import ABOUT_RUNNING, as_approved, by_key, kept_for
 from .models import DriftAspect, DriftKind, IncidentState
 from .settling import (
     Item,
     Job,
     aspects_by_key,
     conclude,
+    leave_standing,
     places_of,
     refused,
     settle,
@@ -37,6 +42,8 @@ from .settling import (
     take_down,
     what,
 )
+
+LISTED = 50
 
 
 def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
@@ -58,7 +65,7 @@ def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
     except OpsError as error:
         job.failed = [item.failure(error) for item in job.items]
         raise refused(job, StabilizeFailed, "No safety snapshot could be taken, so nothing was changed.") from error
-    planned = run.step("plan", "Compare with what was looked at", lambda: _plan(job))
+    planned = run.step("plan", "Compare with what was looked at", lambda: _plan(job, before))
     job.failed += planned["failed"]
     actions = _with_todays_hashes(planned["actions"], before)
     report = _write(job, actions, before.pk)
@@ -71,11 +78,12 @@ def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
     settled = run.step(
         "settle", "Close the incidents", lambda: _settle_stabilized(job, actions, proved["hashes"], str(before.pk))
     )
-    result = {"stabilized": settled, "failed": job.failed, "safety_snapshot_id": str(before.pk)}
+    kept = told_kept({"key": key, "name": by_key[key].name, **action} for key, action in actions.items())
+    result = {"stabilized": settled, "failed": job.failed, "kept_published": kept, "safety_snapshot_id": str(before.pk)}
     return conclude(job, result, bool(settled), StabilizeFailed)
 
 
-def _plan(job: Job) -> dict[str, Any]:
+def _plan(job: Job, before: Snapshot) -> dict[str, Any]:
     """What to do with each workflow, from how it is after the safety snapshot."""
     force, added = bool(job.run.params.get("force")), str(job.run.params.get("added") or "deactivate")
     approved = contents.approved(job.environment, [i.key for i in job.items if i.kind != DriftKind.ADDED])
@@ -127,7 +135,42 @@ def _plan(job: Job) -> dict[str, Any]:
         if item.key in causes and item.id not in refused_ids:
             cause = {k: v for k, v in causes[item.key].items() if k not in ("incident_id", "key", "name")}
             failed.append(item.failure(cause))
-    return {"failed": failed, "actions": {key: a for key, a in actions.items() if key not in causes}}
+    actions = {key: action for key, action in actions.items() if key not in causes}
+    failed += _keep_called(job, actions, approved, before)
+    return {"failed": failed, "actions": actions}
+
+
+def _keep_called(
+    job: Job, actions: dict[str, dict[str, Any]], approved: Mapping[str, Mapping[str, Any]], before: Snapshot
+) -> list[dict[str, Any]]:
+    """Keep published what something that runs on calls; ``actions`` are changed in place.
+
+    Returned are the failures of those that n8n would not run as they are approved: they are left alone.
+    """
+    force, failed = bool(job.run.params.get("force")), list[dict[str, Any]]()
+    entries = entries_of(before)
+    with job.run.fenced():
+        rows = {row.canonical_workflow.key: row for row in places_of(job.items)}
+        keys = key_by_workflow_id(job.environment.pk)
+    while True:
+        then = {
+            key: as_approved(rows[key], by_key(called_workflows(approved[key]), keys)) if key in approved else None
+            for key, action in actions.items()
+            if action["do"] != "nothing"
+        }
+        kept = kept_for(job.environment, entries, then, keys, despite={i.key for i in job.items if i.by_upgrade})
+        lost = {k: n for k, n in kept.items() if k in approved and not can_be_active(approved[k], called_count=True)}
+        if not lost or force:
+            break
+        for key, names in lost.items():
+            del actions[key]
+            error = CalledByOthers(details={"callers": names[:LISTED]})
+            failed += [item.failure(error) for item in job.items if item.key == key]
+    for key, names in kept.items():
+        if key not in lost:
+            actions[key]["kept_for"] = names[:LISTED]
+            actions[key]["do"] = "restore" if key in approved else "keep"
+    return failed
 
 
 def _with_todays_hashes(actions: Mapping[str, Mapping[str, Any]], before: Snapshot) -> dict[str, dict[str, Any]]:
@@ -188,6 +231,7 @@ def _write(job: Job, actions: Mapping[str, Mapping[str, Any]], snapshot_id: uuid
         expected_drafts={key: {action["draft"]} for key, action in actions.items() if "draft" in action},
         release=Release("As approved", "Stabilized: put back to what is approved."),
         delete=deleting,
+        keep_published={key for key in restoring if actions[key].get("kept_for")},
         origin=canonical_references(job.environment),
         tolerant=True,
     )
@@ -214,7 +258,8 @@ def _prove(job: Job, actions: Mapping[str, Mapping[str, Any]], report: RestoreRe
         rows = {row.canonical_workflow.key: row for row in places_of(job.items)}
     for item in job.remaining():
         action, row = actions[item.key]["do"], rows.get(item.key)
-        if action in ("nothing", "delete") or row is None:
+        is_kept = bool(actions[item.key].get("kept_for")) and item.kind in ABOUT_RUNNING
+        if action in ("nothing", "delete", "keep") or is_kept or row is None:
             continue
         written = report.results.get(item.key)
         residue = {left.get("path") for left in written.left} if written is not None else set()
@@ -239,7 +284,12 @@ def _settle_stabilized(
         rows = {str(row.pk): row for row in places_of(job.items)}
         for item in job.remaining():
             action = str(actions[item.key]["do"])
+            kept_for = actions[item.key].get("kept_for")
+            if kept_for and item.kind in ABOUT_RUNNING:
+                leave_standing(job, item, kept_for)
+                continue
             proof: dict[str, Any] = {"content_hash": hashes.get(item.key), "safety_snapshot_id": safety_snapshot_id}
+            proof |= {"kept_for": kept_for} if kept_for else {}
             noted: dict[str, Any] = {"proof": proof}
             resolution = {"deactivate": "deactivated", "delete": "deleted"}.get(action, "stabilized")
             if action == "deactivate":

@@ -23,7 +23,7 @@ from workflows.permissions import may_operate, require_operate
 from workflows.presenters import diff_context
 from workflows.selectors import why_unknown
 
-from . import contents, policies, scheduling, selectors, services, upgrade_selectors, wording
+from . import contents, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
 from .errors import MadeByUpgrade, NotConfirmed
 from .forms import PolicyForm, ScheduleForm
 from .models import DriftIncident, DriftKind, IncidentState, Severity
@@ -119,7 +119,8 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
             "row": selectors.incident_row(found, whole=True),
             "name": selectors.workflow_name(found),
             "kind": wording.kind_word(found),
-            "stabilizing": wording.stabilizing(found),
+            "stabilizing": wording.stabilizing(found, keeping.foreseen([found]).get(found.pk, ())),
+            "kept": wording.standing_for(found) if found.is_active else "",
             "hashes": wording.hashes(found),
             "proven": wording.proof(found),
             "environment": place.environment,
@@ -257,7 +258,7 @@ def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
     context = {
         "action": action,
         "by_upgrade": [_listed(row) for row in standing if row.upgrade_id] if action == "stabilize" else [],
-        "items": [_effect(action, row) for row in standing],
+        "items": _effects(action, standing),
         "settled": [_listed(row) for row in rows if not row.is_active],
         "environments_here": environments,
         "added": any(row.kind == DriftKind.ADDED for row in standing),
@@ -310,16 +311,21 @@ _RECONCILING = {
 }
 
 
-def _told_effect(action: str, incident: DriftIncident) -> str:
+def _effects(action: str, incidents: Sequence[DriftIncident]) -> list[dict[str, Any]]:
+    kept = keeping.foreseen(incidents) if action == "stabilize" else {}
+    return [_effect(action, row, kept.get(row.pk, ())) for row in incidents]
+
+
+def _told_effect(action: str, incident: DriftIncident, callers: Sequence[str]) -> str:
     if action == "stabilize":
-        return wording.stabilizing(incident)
+        return wording.stabilizing(incident, callers)
     if action == "reconcile":
         return _RECONCILING[DriftKind(incident.kind)]
     return "It is marked as looked into; nothing else changes."
 
 
-def _effect(action: str, incident: DriftIncident) -> dict[str, Any]:
-    effect = _told_effect(action, incident)
+def _effect(action: str, incident: DriftIncident, callers: Sequence[str]) -> dict[str, Any]:
+    effect = _told_effect(action, incident, callers)
     breaks = (incident.drift_snapshot.get("upgrade") or {}).get("breaks", "") if incident.upgrade_id else ""
     return {**_listed(incident), "effect": f"{effect} {breaks}" if action == "stabilize" and breaks else effect}
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workflows.calling import because_called
+
+from .keeping import ABOUT_RUNNING
 from .models import DriftIncident, DriftKind
 
 
@@ -25,8 +29,13 @@ def kind_word(incident: DriftIncident) -> str:
     return str(incident.get_kind_display())
 
 
-def stabilizing(incident: DriftIncident) -> str:
-    """What stabilizing this incident does in n8n."""
+def stabilizing(incident: DriftIncident, callers: Sequence[str] = ()) -> str:
+    """What stabilizing this incident does in n8n. ``callers`` are those for which it stays published."""
+    if callers:
+        because = because_called(callers)
+        if incident.kind in ABOUT_RUNNING:
+            return f"It stays published, {because}. The drift stands until nothing that runs calls it."
+        return f"{_STABILIZING[DriftKind.MODIFIED]} It stays published, {because}."
     runs = bool(incident.drift_snapshot.get("was_active"))
     if incident.kind == DriftKind.ARCHIVED and _is_archived(incident):
         back = "It is taken out of the archive"
@@ -48,6 +57,12 @@ _STABILIZING = {
     DriftKind.ADDED: "It is unpublished, or deleted if you say so; a safety snapshot keeps it.",
     DriftKind.DETAILS: "Tags, folder and settings are put back as approved.",
 }
+
+
+def standing_for(incident: DriftIncident) -> str:
+    """Why the last stabilizing left it as it is; nothing where it did not."""
+    callers = (incident.drift_snapshot.get("kept") or {}).get("callers")
+    return f"It stayed published, {because_called(callers)}: this n8n runs only what is published." if callers else ""
 
 
 def hashes(incident: DriftIncident) -> list[Row]:
@@ -84,7 +99,9 @@ def proof(incident: DriftIncident) -> str:
     if incident.resolution_type == "reconciled":
         return f"What is there is approved now: {content}."
     if incident.resolution_type == "stabilized":
-        return f"It was put back and read back: {content}."
+        kept = (incident.drift_snapshot.get("proof") or {}).get("kept_for")
+        told = f" It is still published, {because_called(kept)}." if kept else ""
+        return f"It was put back and read back: {content}.{told}"
     return "It was settled as said below."
 
 

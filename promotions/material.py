@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from snapshots.manifest import draft_in
+from snapshots.manifest import calls_in, draft_in
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from workflows.content import parse
@@ -73,7 +73,7 @@ def callers(snapshot: Snapshot, besides: Collection[str]) -> dict[str, list[str]
     for entry in entries:
         if not entry.get("active") or entry["key"] in besides:
             continue
-        for ref in entry.get("refs") or ():
+        for ref in calls_in(entry):
             if (called := key_by_id.get(str(ref))) not in (None, entry["key"]):
                 found.setdefault(str(called), []).append(str(entry.get("name") or entry["key"]))
     return found

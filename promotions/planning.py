@@ -11,18 +11,19 @@ from typing import Any
 import orjson
 
 from snapshots.manifest import ran_something_else
+from workflows.calling import can_be_active, needs_published_callees
 from workflows.content import warnings as oddities
 from workflows.facts import Facts as WorkflowFacts
 from workflows.facts import changes, facts_of
 from workflows.models import MapStatus
 from workflows.normalization import NORMALIZATION_VERSION, STICKY
-from workflows.references import STARTED_BY_OTHERS, references
+from workflows.references import references
 from workflows.writes import webhook_clashes
 
 from . import needs
 from .mapping import Mapped, keys_in_target, map_workflow, target_ids
 from .options import ActivePolicy, Options, SourceVersion
-from .running import Callers, keep_called, needs_published_callees, publish_called
+from .running import Callers, keep_called, publish_called
 from .sides import Facts, Place
 
 PLAN_VERSION = 2
@@ -33,23 +34,7 @@ Load = Callable[[Iterable[str]], Contents]
 #: Webhook addresses of the active workflows of the target, by key.
 Listening = Callable[[], Mapping[str, list[str]]]
 
-_STARTERS = frozenset({"n8n-nodes-base.webhook", "n8n-nodes-base.cron", "n8n-nodes-base.interval"})
-_NO_STARTERS = frozenset({"n8n-nodes-base.manualTrigger", "n8n-nodes-base.evaluationTrigger"})
 WARNINGS_SHOWN = 20
-
-
-def can_be_active(content: Mapping[str, Any], *, called_count: bool = False) -> bool:
-    """Whether n8n would publish the workflow: it needs a trigger, a poller or a webhook that is not disabled.
-
-    ``called_count``: whether what is only called by others is published too, as from n8n 2 on.
-    """
-    for node in content.get("nodes") or ():
-        kind = str(node.get("type") or "")
-        if node.get("disabled") or kind in _NO_STARTERS or (kind in STARTED_BY_OTHERS and not called_count):
-            continue
-        if kind in _STARTERS or kind.lower().endswith(("trigger", "emailreadimap", "rssfeedreadtrigger")):
-            return True
-    return False
 
 
 def build_plan(

@@ -25,6 +25,7 @@ from snapshots.canonical import in_git
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.services import entries_of
 from workflows import identity
+from workflows.calling import can_be_active, names_by_key, stays_published, told_kept
 from workflows.content import NORMALIZATION_VERSION
 from workflows.gateway import client_for
 from workflows.models import Environment
@@ -35,8 +36,7 @@ from . import material
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion, PromotionStatus
 from .outdated import is_outdated
-from .planning import can_be_active
-from .running import kept_for, kept_published, stays_published, told_kept
+from .running import as_before, kept_for
 from .settling import snapshot_id_for
 from .target import Reading, differences, draft_hash_in, read_target
 
@@ -172,7 +172,8 @@ class Reverting:
             and live.active
             and not entry.get("active")
         }
-        callers = kept_for(self.target, reading, ending, {row["env_workflow_id"] for row in rows})
+        old = {there: as_before(before[row["key"]]) for there, row in ending.items()}
+        callers = kept_for(self.target, reading, old, {row["env_workflow_id"] for row in rows})
         contents = material.load(self.pre, [ending[there]["key"] for there in callers])
         for there, names in callers.items():
             row = ending[there]
@@ -235,7 +236,7 @@ class Reverting:
             prefix="rollback",
             expected={row["key"]: row["found_hash"] for row in rows if row["found_hash"]},
             expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if "draft_hash" in row},
-            keep_published=kept_published(rows),
+            keep_published=names_by_key(rows),
             release=Release(f"Before {self.promotion.name}", "Rolled back."),
             tolerant=True,
             client=client,
@@ -246,7 +247,7 @@ class Reverting:
         resolver = self._resolver()
         ids = resolver.key_map()
         reading = read_target(self.run, client)
-        keys, kept = {row["key"] for row in rows}, kept_published(rows)
+        keys, kept = {row["key"] for row in rows}, names_by_key(rows)
         entries = []
         for entry in self.entries:
             if entry["key"] in keys:
@@ -275,7 +276,7 @@ class Reverting:
                 environment=self.target,
                 snapshot=pre,
                 keys=list(self.items),
-                published=kept_published(rows),
+                published=names_by_key(rows),
                 message=f"Roll back {self.promotion.name}",
                 trailers={"Promotion-Id": str(self.promotion.pk), "Operation-Id": str(self.run.operation.pk)},
             )

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from snapshots.manifest import calls_in
+from workflows.calling import Standing, kept_running, needs_published_callees
 from workflows.models import Environment
 
 from .sides import Facts
 from .target import Reading
-
-
-def needs_published_callees(target: Environment) -> bool:
-    """Whether this n8n publishes versions: then a called workflow or error handler must be published to run."""
-    return target.offers("activate_version")
-
 
 Callers = Callable[[], Mapping[str, list[str]]]
 """Names of the workflows that run in the target, by the key of what they call."""
@@ -64,44 +60,34 @@ def publish_called(facts: Facts, items: list[dict[str, Any]], may_run: Mapping[s
 def kept_for(
     target: Environment,
     reading: Reading,
-    ending: Iterable[str],
+    ending: Mapping[str, Standing],
     touched: Collection[str],
     *,
     before: Collection[tuple[str, str]] = (),
 ) -> dict[str, list[str]]:
-    """Which of those that a way back would unpublish (``ending``, n8n ids) must run on: names of who calls them.
+    """Which of those that a way back would unpublish must run on: names of who calls them, by n8n id.
 
-    Counted is what runs and is not put back itself (``touched``). ``before`` are calls (caller, called) that led
-    nowhere before, and may do so again.
+    ``ending`` is how they would be then. Counted is what runs and is not put back itself (``touched``). ``before`` are
+    calls (caller, called) that led nowhere before, and may do so again.
     """
     if not needs_published_callees(target):
         return {}
-    going, found = set(ending), dict[str, list[str]]()
-    for there, live in reading.workflows.items():
-        for called in live.calls if live.active and there not in touched else ():
-            if called in going and (there, called) not in before:
-                found.setdefault(called, []).append(live.name)
-    return found
+    now = {
+        there: Standing(live.name, live.active, [c for c in live.calls if (there, c) not in before])
+        for there, live in reading.workflows.items()
+        if there in ending or there not in touched
+    }
+    return kept_running(now, ending)
+
+
+def as_before(entry: Mapping[str, Any]) -> Standing:
+    """How a workflow was that did not run before, from its entry in a manifest."""
+    return Standing(str(entry.get("name") or entry["key"]), False, calls_in(entry))
 
 
 def calls_of_running(manifest: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
     """Caller and called, n8n ids, of what ran in a snapshot."""
-    return {(str(e["env_workflow_id"]), ref) for e in manifest if e.get("active") for ref in e.get("refs") or ()}
-
-
-def kept_published(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Of the rows of a look: by key, who calls what is kept published."""
-    return {row["key"]: row["kept_for"] for row in rows if row.get("kept_for")}
-
-
-def told_kept(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What a proof says of them."""
-    return [{"key": r["key"], "name": r["name"], "called_by": r["kept_for"]} for r in rows if r.get("kept_for")]
-
-
-def stays_published(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of a manifest as a way back leaves it where others call the workflow."""
-    return {**entry, "active": True, "archived": False}
+    return {(str(e["env_workflow_id"]), ref) for e in manifest if e.get("active") for ref in calls_in(e)}
 
 
 def _let_run(called: dict[str, Any], caller: Mapping[str, Any]) -> None:

@@ -10,12 +10,12 @@ from django.db.models import Q
 from operations.models import Operation
 from operations.selectors import open_operations_on
 from opsconsole.core.paging import Page, by_time
+from workflows.calling import needs_published_callees
 from workflows.identity import LIVE
 from workflows.models import WorkflowEnvMap
 from workflows.watching.selectors import of_operations, watch_row
 
 from .models import Promotion, PromotionStatus
-from .running import needs_published_callees
 from .settling import settle_promotion
 
 FILTERS: dict[str, tuple[str, Q]] = {

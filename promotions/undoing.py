@@ -22,6 +22,7 @@ from snapshots.canonical import in_git
 from snapshots.models import Snapshot
 from snapshots.services import entries_of
 from workflows import identity
+from workflows.calling import can_be_active, names_by_key, stays_published, told_kept
 from workflows.gateway import client_for
 from workflows.models import MapStatus, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
@@ -33,8 +34,7 @@ from .endings import error_again, told_error
 from .errors import RollbackFailed
 from .judging import FOREIGN, GONE, OLD, OURS, is_mixture, judge
 from .models import PromotionStatus
-from .planning import can_be_active
-from .running import calls_of_running, kept_for, kept_published, stays_published, told_kept
+from .running import as_before, calls_of_running, kept_for
 from .target import Live, Reading, differences, read_target
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Undoing:
                     environment=self.execution.target,
                     snapshot=pre,
                     keys=list(self.execution.items),
-                    published=kept_published(rows),
+                    published=names_by_key(rows),
                     message=f"Take back {self.execution.promotion.name}",
                     trailers=self.execution.trailers(),
                 )
@@ -180,7 +180,8 @@ class Undoing:
         with self.run.fenced():
             pre = Snapshot.objects.get(pk=self.execution.pre_id)
         touched, before = {row["env_workflow_id"] for row in rows}, calls_of_running(pre.workflows)
-        callers = kept_for(self.execution.target, reading, ending, touched, before=before)
+        old = {str(e["env_workflow_id"]): as_before(e) for e in pre.workflows if str(e["env_workflow_id"]) in ending}
+        callers = kept_for(self.execution.target, reading, old, touched, before=before)
         contents = material.load(pre, [ending[there]["key"] for there in callers])
         for there, names in callers.items():
             if can_be_active(contents[ending[there]["key"]][1], called_count=True):
@@ -306,7 +307,7 @@ class Undoing:
             prefix=prefix,
             expected={row["key"]: row["found_hash"] for row in rows},
             expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if "draft_hash" in row},
-            keep_published=kept_published(rows),
+            keep_published=names_by_key(rows),
             release=Release(f"Before {self.execution.promotion.name}", "Put back after a promotion that failed."),
             tolerant=tolerant,
             client=client,
@@ -332,7 +333,7 @@ class Undoing:
     ) -> dict[str, Any]:
         """Every workflow of the target against the snapshot before, by hash and by being active."""
         reading = read_target(self.run, client)
-        kept = kept_published(rows)
+        kept = names_by_key(rows)
         wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in entries_of(pre)]
         equal, found = differences(reading, wanted, resolver)
         ours = {i["target"]["env_workflow_id"] for i in self.execution.items.values() if i["target"]}

@@ -372,7 +372,7 @@ def _entry(gathered: Gathered, ident: str, place: identity.Placed) -> dict[str, 
             version_id=seen.version_id,
         )
         entry["draft"] = kept.to_json()
-    for name in ("webhooks", "refs"):
+    for name in ("webhooks", "refs", "calls"):
         if name in extra:
             entry[name] = extra[name]
     return entry

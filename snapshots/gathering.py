@@ -18,7 +18,7 @@ from workflows.content import ContentError, draft_of, dump, portable, warnings
 from workflows.n8n import PAGE_SIZES
 from workflows.n8n.errors import RemoteNotFound, TooLarge
 from workflows.names import storable
-from workflows.references import webhook_address
+from workflows.references import called_workflows, webhook_address
 
 from .manifest import FINDINGS_KEPT
 from .page_memory import PageMemory, Taken
@@ -137,6 +137,9 @@ def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str
         extra["webhooks"] = addresses
     if seen.fingerprint.workflow_refs:
         extra["refs"] = list(dict.fromkeys(seen.fingerprint.workflow_refs))
+        calls = called_workflows(content)
+        if set(calls) != set(extra["refs"]):  # a setting names who may call it
+            extra["calls"] = calls
     if draft:
         extra["draft"] = {"bytes": len(draft), "blob": put(draft) if put is not None else ""}
         findings.append(_finding("draft", "The editor holds a draft; n8n runs another version.", ident, seen.name))

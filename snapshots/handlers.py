@@ -12,6 +12,7 @@ from operations.engine import Run
 from operations.errors import Cancelled, Interrupted, TryAgain, UnknownOutcome
 from operations.handlers import register
 from opsconsole.core.errors import OpsError
+from workflows.calling import can_be_active, needs_published_callees, stays_published, told_kept
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
 from workflows.references import CredentialRef
@@ -21,9 +22,10 @@ from workflows.writes import Release, failures
 from . import care, preview, pushing, restore, services
 from .capture import capture_into
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
+from .keeping import called_meanwhile
 from .models import Snapshot, SnapshotType
 from .planning import Current, Options, Plan
-from .proving import prove
+from .proving import prove, residues
 from .restore import RestoreReport
 
 TURNED_BACK = "restore:turned-back"
@@ -133,6 +135,7 @@ class Restore:
                     expected_drafts={i.key: {i.current.draft_hash} for i in plan.to_write if i.current is not None},
                     delete={c.key: c.env_workflow_id for c in plan.to_delete},
                     credentials=plan.credentials,
+                    keep_published={i.key for i in plan.to_write if i.kept_for},
                     held=plan.held.keys(),
                     may_rest={i.key for i in plan.of("new")} if options.leave_out else (),
                     repair=options.repair,
@@ -174,6 +177,7 @@ class Restore:
             ],
             "failed": [],
             "left_out": found["left_out_workflows"],
+            "kept_published": found["kept_published"],
             "stubs": found["stubs"],
             "deleted": [w for w in found["extra_workflows"] if w["effect"] == "deleted"],
             "problems": found["problems"],
@@ -247,6 +251,7 @@ class Restore:
         wanted |= dict.fromkeys((c.key for c in plan.to_delete), None)
         entries = [item.wanted for item in plan.to_write]
         proof = prove(after, wanted, entries, report.results, learnt=environment.learnt_settings)
+        proof.left += residues(plan.kept)
         told = report.to_dict()
         told["skipped"] += [
             {"key": i.key, "name": i.name, "outcome": "skipped", "reason": i.action}
@@ -258,6 +263,7 @@ class Restore:
             "status": "restored" if proof.equal else "restored_and_edited_since",
             **told,
             "left_out": [item.to_dict() for item in plan.of("left_out")],
+            "kept_published": plan.kept,
             "unpublished": [*_held(plan), *_resting(report)],
             "worklist": [{"needs_secret": True, **msgspec.to_builtins(stub)} for stub in dict.fromkeys(stubs)],
             "warnings": plan.warnings[:200],
@@ -288,7 +294,8 @@ class Restore:
         touched = {item.key for item in plan.to_write} | {c.key for c in plan.to_delete}
         try:
             with run.shielded():
-                report = self._write_back(run, environment, before, touched, written)
+                kept = self._called_meanwhile(run, environment, before, touched)
+                report = self._write_back(run, environment, before, touched, written, {row["key"] for row in kept})
                 after = capture_into(
                     run,
                     environment=environment,
@@ -303,14 +310,18 @@ class Restore:
             self._not_now(run, environment, before, trouble)
         hashes = {str(e["key"]): str(e["content_hash"]) for e in services.entries_of(before)}
         wanted = {key: hashes.get(key) for key in touched | report.rewired.keys()}
+        staying = {row["key"] for row in kept}
         before_it = [e for e in services.entries_of(before) if str(e["key"]) in touched]
+        before_it = [stays_published(e) if e["key"] in staying else e for e in before_it]
         proof = prove(after, wanted, before_it, report.results, learnt=environment.learnt_settings)
+        proof.left += residues(kept)
         details = {
             "status": "put_back" if proof.equal else "partly_put_back",
             "failed": [
                 {"key": key, "outcome": "failed", "error": error} for key, error in sorted(cause["failed"].items())
             ],
             "put_back": report.to_dict(),
+            "kept_published": kept,
             "proof": proof.to_dict(),
             "cause": cause["error"],
             "pre_snapshot_id": str(before.pk),
@@ -326,11 +337,41 @@ class Restore:
             raise RestoreFailed(message, details=details)
         raise WorkflowNotRestored(message, details=details)
 
+    def _called_meanwhile(
+        self, run: Run, environment: Environment, before: Snapshot, touched: set[str]
+    ) -> list[dict[str, Any]]:
+        """What others have come to call since, and the way back would switch off: it runs on with its old content."""
+        entries = {str(entry["key"]): entry for entry in services.entries_of(before)}
+        ending = {key for key in touched if key in entries and not entries[key].get("active")}
+        if not ending or not needs_published_callees(environment):
+            return []
+
+        def find() -> list[dict[str, Any]]:
+            with client_for(environment) as client:
+                called = called_meanwhile(preview.look(environment, client), entries, touched)
+            able = {
+                str(entry["key"])
+                for entry, content in services.load_content(before, called.keys())
+                if can_be_active(content, called_count=True)
+            }
+            rows = [{"key": k, "name": str(entries[k].get("name") or ""), "kept_for": n} for k, n in called.items()]
+            return told_kept(row for row in rows if row["key"] in able)
+
+        found: list[dict[str, Any]] = run.step("called", "See who calls what goes back", find)
+        return found
+
     def _write_back(
-        self, run: Run, environment: Environment, before: Snapshot, keys: set[str], written: dict[str, str]
+        self,
+        run: Run,
+        environment: Environment,
+        before: Snapshot,
+        keys: set[str],
+        written: dict[str, str],
+        kept: set[str],
     ) -> RestoreReport:
         """Strictly first, so that what an n8n that is away refused is tried again; else as much as can be put back."""
         facts: dict[str, Any] = {"environment": environment, "before": before, "keys": keys, "written": written}
+        facts["keep_published"] = kept
         try:
             return restore.put_back(run, **facts, forward_prefix="restore", prefix="back", tolerant=False)
         except OpsError as error:

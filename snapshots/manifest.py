@@ -61,6 +61,11 @@ def ran_something_else(entry: Mapping[str, Any]) -> bool:
     return entry.get("live_content_hash") not in (None, entry.get("content_hash"))
 
 
+def calls_in(entry: Mapping[str, Any]) -> list[str]:
+    """n8n ids of what an entry's workflow calls; older entries also name those that may call it."""
+    return [str(ref) for ref in entry.get("calls", entry.get("refs")) or ()]
+
+
 def draft_path(key: str) -> str:
     """Where a workflow's draft lies in a tree."""
     return f"{DRAFTS}/{key}.json"

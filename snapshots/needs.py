@@ -11,13 +11,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from workflows.calling import can_be_active
 from workflows.content import fingerprint
 from workflows.references import CredentialRef, Reference, references, rewrite
 from workflows.structure import Fault, repaired, structure_faults
 from workflows.stubs import can_have
 
 from .errors import SnapshotUnreadable
-from .planning import Lost, Plan, Planned
+from .keeping import cannot_keep, keep, must_run_on
+from .planning import Current, Lost, Plan, Planned, check_webhooks
 
 Load = Callable[[str], Mapping[str, Any]]
 
@@ -40,17 +42,19 @@ class CredentialBook:
 class Target:
     """What is known of where the workflows go.
 
-    ``origin`` maps ids in the contents to keys, ``present`` are the keys that live there now. ``lacks`` names those of
-    some types of credential that this n8n does not have; it is asked only where stubs were chosen.
+    ``origin`` maps ids in the contents to keys, ``current`` is what lives there now. ``lacks`` names those of some
+    types of credential that this n8n does not have; it is asked only where stubs were chosen. ``publishes_callees``:
+    a called workflow runs there only where it is published.
     """
 
     origin: Mapping[str, str]
-    present: Collection[str]
+    current: Mapping[str, Current]
     book: CredentialBook
     same_environment: bool
     checks_structure: bool = False
     creates_credentials: bool = False
     chooses_ids: bool = False
+    publishes_callees: bool = False
     lacks: Callable[[Collection[str]], Collection[str]] = lambda _kinds: ()
 
 
@@ -69,10 +73,12 @@ def check_needs(plan: Plan, *, load: Load, load_draft: Callable[[str], Mapping[s
         looking.already_there(item, content)
     looking.stubs()
     looking.calls()
+    looking.name_what_could_not_run_on(load)
     if plan.options.leave_out:
         looking.leave_out()
     looking.make()
     looking.hold_callers()
+    looking.keep_called(load)
 
 
 class _Looking:
@@ -257,7 +263,7 @@ class _Looking:
             self.plan.problems.append(_told(item, reference, "workflow_missing", message, needs=key))
 
     def _will_be_there(self) -> set[str]:
-        return {*self.to.present} - {c.key for c in self.plan.to_delete} | {i.key for i in self.plan.of("new")}
+        return {*self.to.current} - {c.key for c in self.plan.to_delete} | {i.key for i in self.plan.of("new")}
 
     # -- what cannot be restored --------------------------------------------------------------------------------------
 
@@ -301,6 +307,40 @@ class _Looking:
         for item in self.plan.to_write:
             if item.held and item.is_done:
                 self.plan.change(item.key, action="unchanged")
+
+    # -- what others call ---------------------------------------------------------------------------------------------
+
+    def name_what_could_not_run_on(self, load: Load) -> bool:
+        """What runs, is called and could not run as it was then: a person must decide. Whether there is any."""
+        known = {p["key"] for p in self.plan.problems if p["code"] == "called_would_stop"}
+        found = []
+        for key, names in self._must_run_on().items():
+            item = next((one for one in self.plan.to_write if one.key == key), None)
+            if item is not None and key not in known and not self._can_run(item, load):
+                found.append(cannot_keep(item, names))
+        self.plan.problems += found
+        return bool(found)
+
+    def keep_called(self, load: Load) -> None:
+        """Keep published what something that runs on calls."""
+        if self.name_what_could_not_run_on(load) and self.plan.options.leave_out:
+            self.leave_out()
+            self.make()
+        stopped = {p["key"] for p in self.plan.problems if p["code"] == "called_would_stop"}
+        kept = {key: names for key, names in self._must_run_on().items() if key not in stopped}
+        for key, names in kept.items():
+            keep(self.plan, key, names)
+        if kept:
+            check_webhooks(self.plan, self.to.current)
+
+    def _must_run_on(self) -> dict[str, list[str]]:
+        return must_run_on(self.plan, self.to.current, self.to.origin) if self.to.publishes_callees else {}
+
+    def _can_run(self, item: Planned, load: Load) -> bool:
+        try:
+            return not item.held and can_be_active(load(item.key), called_count=True)
+        except LookupError:
+            return True  # that it cannot be read is a problem of its own
 
 
 def _only(stubs: Iterable[Lost], reference: Reference) -> Lost | None:

@@ -25,7 +25,7 @@ from workflows.n8n import CachedPage
 
 logger = logging.getLogger(__name__)
 
-_MAKE = 3
+_MAKE = 4
 """Raised when what is remembered takes another shape."""
 
 

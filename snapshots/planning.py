@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from workflows.calling import because_called, stays_published, told_kept
 from workflows.facts import Facts, changes
 from workflows.references import CredentialRef
 from workflows.writes import webhook_clashes
 
-from .manifest import draft_in, facts_in, ran_something_else
+from .manifest import calls_in, draft_in, facts_in, ran_something_else
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Current:
     draft_hash: str | None = None
     archived: bool = False
     facts: Facts | None = None
+    calls: tuple[str, ...] = ()
+    """n8n ids of what it calls."""
 
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> Current:
@@ -46,6 +49,7 @@ class Current:
             draft_hash=draft.content_hash if (draft := draft_in(entry)) is not None else None,
             archived=bool(entry.get("archived")),
             facts=facts_in(entry),
+            calls=tuple(calls_in(entry)),
         )
 
 
@@ -85,7 +89,8 @@ class Planned:
     """One workflow of the snapshot.
 
     ``action``: new, updated, unchanged, skipped (``overwrite_existing`` is off) or left_out (``why``). ``held`` says
-    why it is not published, though it was.
+    why it is not published, though it was; ``kept_for`` names who calls it, so that it stays published though it was
+    not.
     """
 
     key: str
@@ -95,10 +100,13 @@ class Planned:
     current: Current | None
     held: str = ""
     why: tuple[str, ...] = ()
+    kept_for: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> Mapping[str, Any]:
         """The entry as it is to be afterwards."""
+        if self.kept_for:
+            return stays_published(self.entry)
         # A draft stands beside what is published only; it stays in Git until then.
         return {**self.entry, "active": False, "draft": None} if self.held else self.entry
 
@@ -120,12 +128,13 @@ class Planned:
             "active": bool(self.wanted.get("active")),
             "current_active": current.active if current else None,
             "current_name": current.name if current else None,
-            "archived": bool(self.entry.get("archived")),
+            "archived": bool(self.wanted.get("archived")),
             "current_archived": current.archived if current else None,
             "has_draft": draft_in(self.entry) is not None,
             "current_has_draft": bool(current and current.draft_hash),
             "effects": self.effects,
             "held": self.held,
+            "kept_for": list(self.kept_for),
             "why": list(self.why),
         }
 
@@ -146,7 +155,8 @@ class Planned:
         """What would happen to it, fact by fact, for a person."""
         if self.action not in ("new", "updated"):
             return []
-        return [*effects_of(self.wanted, self.current), *([self.held] if self.held else [])]
+        kept = f"It stays published, {because_called(self.kept_for)}." if self.kept_for else ""
+        return [*effects_of(self.wanted, self.current), *filter(None, (self.held, kept))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +185,8 @@ class Plan:
     credentials: dict[tuple[str, str], CredentialRef] = field(default_factory=dict)
     stubs: list[Lost] = field(default_factory=list)
     options: Options = field(default_factory=Options)
+    kept_extra: dict[str, list[str]] = field(default_factory=dict)
+    """By key, who calls what is not in the snapshot and so is not deleted."""
 
     def of(self, *actions: str) -> list[Planned]:
         """The items with one of the actions."""
@@ -195,7 +207,15 @@ class Plan:
 
     @property
     def to_delete(self) -> list[Current]:
-        return self.extra if self.options.delete_extra else []
+        return [c for c in self.extra if c.key not in self.kept_extra] if self.options.delete_extra else []
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        """What stays published, or there at all, because something that runs calls it."""
+        rows: list[dict[str, Any]] = []
+        rows += [{"key": item.key, "name": item.name, "kept_for": list(item.kept_for)} for item in self.items]
+        rows += [{"key": c.key, "name": c.name, "kept_for": self.kept_extra.get(c.key)} for c in self.extra]
+        return told_kept(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The shape that the API's ``.preview`` has."""
@@ -211,13 +231,15 @@ class Plan:
                     "name": c.name,
                     "env_workflow_id": c.env_workflow_id,
                     "active": c.active,
-                    "effect": "deleted" if self.options.delete_extra else "left alone",
+                    "effect": "deleted" if c in self.to_delete else "left alone",
+                    "kept_for": self.kept_extra.get(c.key, []),
                 }
                 for c in self.extra
             ],
         }
         return {
             **lists,
+            "kept_published": self.kept,
             "stubs": [{"type": lost.type, "name": lost.name} for lost in self.stubs],
             "problems": self.problems,
             "warnings": self.warnings,
@@ -260,7 +282,7 @@ def plan_restore(
         plan.extra = sorted(
             (c for key, c in current.items() if key not in known and key not in ignored), key=lambda c: c.key
         )
-    _check_webhooks(plan, current)
+    check_webhooks(plan, current)
     return plan
 
 
@@ -328,10 +350,13 @@ def check_facts(plan: Plan, offers: Mapping[str, bool]) -> None:
             plan.warnings.append({"code": "draft_only", "key": item.key, "message": message})
 
 
-def _check_webhooks(plan: Plan, current: Mapping[str, Current]) -> None:
+def check_webhooks(plan: Plan, current: Mapping[str, Current]) -> None:
+    """Say which addresses more than one workflow would listen on. Safe to repeat where more stays published."""
+    plan.problems = [p for p in plan.problems if p["code"] != "webhook_clash"]
+    plan.warnings = [w for w in plan.warnings if w["code"] != "webhook_clash"]
     touched = {item.key for item in plan.to_write}
     gone = {c.key for c in plan.to_delete}
-    wanted = {i.key: i.entry.get("webhooks") or () for i in plan.to_write if i.entry.get("active")}
+    wanted = {i.key: i.entry.get("webhooks") or () for i in plan.to_write if i.entry.get("active") or i.kept_for}
     present = {k: c.webhooks for k, c in current.items() if c.active and k not in touched and k not in gone}
     for clash in webhook_clashes(wanted, present):
         keys = clash["keys"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import msgspec
 from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
 from workflows import identity, surroundings
+from workflows.calling import publishes_callees
 from workflows.content import ContentError, parse
 from workflows.gateway import client_for, environment_by_id
 from workflows.identity import SeenWorkflow
@@ -24,7 +25,7 @@ from workflows.stubs import is_known, waiting_for_secrets
 from . import services
 from .errors import PreviewFailed, SnapshotUnreadable
 from .gathering import Gathered, gather
-from .manifest import key_map
+from .manifest import calls_in, key_map
 from .models import Snapshot
 from .needs import CredentialBook, Target, check_needs
 from .planning import Current, Options, Plan, check_facts, plan_restore
@@ -83,8 +84,6 @@ def preview(
 
     Raises ``NotFound``, ``PreviewFailed`` (REST_001) where the environment cannot be read and ``SnapshotUnreadable``.
     """
-    environment = environment_by_id(tenant_id, environment_id)
-    snapshot = services.snapshot_by_id(tenant_id, snapshot_id)
     options = Options(
         keys=frozenset(keys) if keys is not None else None,
         overwrite_existing=overwrite_existing,
@@ -93,14 +92,31 @@ def preview(
         repair=repair,
         leave_out=leave_out,
     )
+    where: dict[str, Any] = {"environment_id": environment_id, "snapshot_id": snapshot_id}
+    return previews(tenant_id=tenant_id, **where, several=[options])[0]
+
+
+def previews(
+    *,
+    tenant_id: uuid.UUID,
+    environment_id: uuid.UUID | str,
+    snapshot_id: uuid.UUID | str,
+    several: Sequence[Options],
+) -> list[Plan]:
+    """As ``preview``, for several lots of choices from one look."""
+    environment = environment_by_id(tenant_id, environment_id)
+    snapshot = services.snapshot_by_id(tenant_id, snapshot_id)
     try:
         with client_for(environment) as client:
-            current = look(environment, client)
+            current, instance = look(environment, client), Instance.ask(client)
 
             def lacks(kinds: Collection[str]) -> list[str]:
                 return lacking_types(client, kinds)
 
-            return plan_against(environment, snapshot, current, options, instance=Instance.ask(client), lacks=lacks)
+            return [
+                plan_against(environment, snapshot, current, options, instance=instance, lacks=lacks)
+                for options in several
+            ]
     except N8nError as error:
         raise PreviewFailed(
             f"{environment.name} could not be read: {error.message}",
@@ -132,6 +148,7 @@ def _currents(gathered: Gathered, known: _Map) -> dict[str, Current]:
             draft_hash=_draft_hash(seen, keys),
             archived=seen.facts.archived,
             facts=seen.facts,
+            calls=tuple(calls_in(gathered.extras[ident])),
         )
     return found
 
@@ -177,12 +194,13 @@ def plan_against(
 
     target = Target(
         origin={**known.keys, **key_map(entries, services.references_of(snapshot))},
-        present=current.keys(),
+        current=current,
         book=book,
         same_environment=snapshot.environment_id == environment.pk,
         checks_structure=instance.checks_structure,
         creates_credentials=bool(instance.offers.get("create_credential")),
         chooses_ids=bool(instance.offers.get("choose_credential_id")),
+        publishes_callees=publishes_callees(instance.offers),
         lacks=lacks,
     )
     check_needs(plan, load=load, load_draft=lambda key: parse(drafts[key]) if key in drafts else None, to=target)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows.calling import because_called
 from workflows.facts import changes
 from workflows.writes import Written
 
@@ -72,6 +73,19 @@ def prove(
                 proof.differing.append({**about, "fact": fact, "wanted": wanted, "found": found})
         proof.left += [{**about, "fact": fact, "reason": reason} for fact, reason in told.items()]
     return proof
+
+
+def residues(kept: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is not as it was because others call it, as rows of what is left."""
+    return [
+        {
+            "key": row["key"],
+            "name": row["name"],
+            "fact": "published",
+            "reason": f"It is still published, {because_called(row['called_by'])}.",
+        }
+        for row in kept
+    ]
 
 
 def _is_fact(row: Mapping[str, str]) -> bool:

@@ -417,12 +417,14 @@ def put_back(
     forward_prefix: str,
     prefix: str,
     tolerant: bool,
+    keep_published: Collection[str] = (),
 ) -> RestoreReport:
     """Undo what ``perform``/``restore_into`` did under ``forward_prefix``: contents from ``before``, creations deleted.
 
     ``written`` is, by key, what was being written (content hashes): that, what ``before`` holds and what a broken-off
     write left may be overwritten; anything else is somebody's edit and is left alone. With ``tolerant`` that, and what
-    n8n refuses, is reported in ``report.failed``; else the first failure is raised. Not to be cancelled.
+    n8n refuses, is reported in ``report.failed``; else the first failure is raised. Of ``keep_published`` the content
+    goes back and runs on. Not to be cancelled.
     """
     entries = {str(e["key"]): e for e in services.entries_of(before)}
     created = {written.key: written.env_workflow_id for written in created_before(run, forward_prefix)}
@@ -457,6 +459,7 @@ def put_back(
             expected=expected,
             expected_drafts=_known_drafts(run, forward_prefix, entries, intended),
             delete=delete,
+            keep_published=keep_published,
             tolerant=tolerant,
         )
 

@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from operations.models import Operation
 from opsconsole.core.errors import Invalid, NotFound, OpsError
 from opsconsole.core.paging import clamp
 from opsconsole.core.sending import Download
@@ -30,7 +32,8 @@ from .errors import NotConfirmed, PreviewFailed
 from .forms import CaptureForm, RestoreForm
 from .manifest import key_map
 from .models import Snapshot, SnapshotType
-from .preview import preview
+from .planning import Options
+from .preview import previews
 from .starting import start_restore
 
 ROWS = 50
@@ -291,45 +294,18 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         return _secret_entered(request, visit, found)
     form = RestoreForm(request.POST if posted else (request.GET if request.GET.get("asked") else None))
     valid = form.is_valid() if form.is_bound else False
-    options = form.cleaned_data if valid else {"overwrite_existing": True, "delete_extra": False}
     ticked = request.POST.getlist("selected") if posted else []
-    dry_run = "dry_run" in request.POST
+    asks_only = bool({"look", "dry_run"} & request.POST.keys())  # the second from a page that was opened earlier
     refused: OpsError | None = None
-    if posted and valid and "look" not in request.POST:
+    if posted and valid and not asks_only:
         try:
-            typed = request.POST.get("typed", "").strip()
-            if environment.is_production and typed != environment.name and not dry_run:
-                raise NotConfirmed
-            if request.POST.get("choice") == "selected" and not ticked:  # as programs and older pages ask
-                raise Invalid("No workflow is ticked.", recovery="Tick what is to be restored.")
-            operation = start_restore(
-                tenant_id=visit.tenant.pk,
-                environment_id=environment.pk,
-                snapshot_id=found.pk,
-                keys=ticked or None,
-                dry_run=dry_run,
-                requested_by=visit.user,
-                **form.cleaned_data,
-            )
+            operation = _begin_restore(request, visit, found, form.cleaned_data, ticked)
         except (NotConfirmed, Invalid) as error:
             refused = error
         else:
             return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
-    plan: dict[str, Any] | None = None
-    failure: OpsError | None = None
-    try:
-        plan = preview(
-            tenant_id=visit.tenant.pk,
-            environment_id=environment.pk,
-            snapshot_id=found.pk,
-            overwrite_existing=bool(options["overwrite_existing"]),
-            delete_extra=bool(options["delete_extra"]),
-            stubs=bool(options.get("stubs")),
-            repair=bool(options.get("repair")),
-            leave_out=bool(options.get("leave_out")),
-        ).to_dict()
-    except PreviewFailed as error:
-        failure = error
+    shown = _what_would_happen(visit, found, form.cleaned_data if valid else {}, ticked)
+    plan = shown["plan"]
     with tenant_scope(visit.tenant.pk):
         waiting = waiting_for_secrets(environment)
     form = form if form.is_bound else RestoreForm()
@@ -339,19 +315,60 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "snapshot": found,
         "environment": environment,
         "form": form,
-        "plan": plan,
-        "failure": failure,
         "refused": refused,
-        "changes": [*plan["new_workflows"], *plan["updated_workflows"]] if plan else [],
-        "extra": plan["extra_workflows"][:LISTED] if plan else [],
-        "left_out": plan["left_out_workflows"][:LISTED] if plan else [],
+        "answered": bool(asks_only and plan),
         "waiting": waiting,
-        "problems": plan["problems"][:LISTED] if plan else [],
-        "warnings": plan["warnings"][:LISTED] if plan else [],
         "chosen": set(ticked),
         "nav_section": "snapshots",
+        **shown,
     }
     return render(request, "snapshots/restore.html", context, status=refused.status if refused else 200)
+
+
+def _begin_restore(
+    request: HttpRequest, visit: Visit, found: Snapshot, choices: Mapping[str, Any], ticked: list[str]
+) -> Operation:
+    environment = found.environment
+    if environment.is_production and request.POST.get("typed", "").strip() != environment.name:
+        raise NotConfirmed
+    if request.POST.get("choice") == "selected" and not ticked:  # as programs and older pages ask
+        raise Invalid("No workflow is ticked.", recovery="Tick what is to be restored.")
+    return start_restore(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment.pk,
+        snapshot_id=found.pk,
+        keys=ticked or None,
+        requested_by=visit.user,
+        **choices,
+    )
+
+
+def _what_would_happen(visit: Visit, found: Snapshot, choices: Mapping[str, Any], ticked: list[str]) -> dict[str, Any]:
+    """What a restore would do to the ticked (or to all), and every row that can be ticked; or why nobody knows."""
+    whole = Options.from_params({**choices, "keys": None})
+    several = [replace(whole, keys=frozenset(ticked)), whole] if ticked else [whole]
+    try:
+        plans = previews(
+            tenant_id=visit.tenant.pk, environment_id=found.environment_id, snapshot_id=found.pk, several=several
+        )
+    except PreviewFailed as error:
+        return {"plan": None, "failure": error}
+    plan, rows = plans[0].to_dict(), _rows(plans[-1].to_dict())
+    would = {row["key"]: row for row in _rows(plan)}
+    return {
+        "plan": plan,
+        "changes": [would.get(row["key"], row) for row in rows],
+        "left_alone": plan["counts"]["unchanged"] + plan["counts"]["skipped"],
+        "to_delete": sum(row["effect"] == "deleted" for row in plan["extra_workflows"]),
+        "extra": plan["extra_workflows"][:LISTED],
+        "left_out": plan["left_out_workflows"][:LISTED],
+        "problems": plan["problems"][:LISTED],
+        "warnings": plan["warnings"][:LISTED],
+    }
+
+
+def _rows(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*plan["new_workflows"], *plan["updated_workflows"]]
 
 
 def _secret_entered(request: HttpRequest, visit: Visit, found: Snapshot) -> HttpResponse:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from impersonation import selectors
@@ -20,11 +21,16 @@ from operations.handlers import register
 from opsconsole.core.errors import OpsError
 from snapshots import services as snapshots
 from snapshots.capture import capture_into
-from snapshots.models import SnapshotType
-from snapshots.proving import prove
+from snapshots.keeping import kept_on_the_way_back
+from snapshots.manifest import key_map
+from snapshots.models import Snapshot, SnapshotType
+from snapshots.proving import prove, residues
 from snapshots.restore import restore_into
 from tenants.scope import platform_scope
+from workflows.calling import can_be_active, needs_published_callees, stays_published, told_kept
 from workflows.gateway import environment_by_id
+from workflows.identity import key_by_workflow_id
+from workflows.models import Environment
 
 from .items import Item, outcome
 from .jobbase import before_id, written_by
@@ -91,7 +97,7 @@ class PutBack:
     """What a job wrote, back to the snapshot before it. Parameters: ``job_id, environment_id, prefix, force``.
 
     A workflow that is neither as before nor as the job left it is left alone and named, unless ``force``; what is
-    edited while this runs is left alone in any case.
+    edited while this runs is left alone in any case. What something that runs on calls stays published, and is named.
     """
 
     kind: ClassVar[str] = PUT_BACK
@@ -109,9 +115,17 @@ class PutBack:
             step="before",
             snapshot_id=uuid.uuid5(run.operation.pk, "before"),
         )
-        was = {str(e["key"]): str(e["content_hash"]) for e in snapshots.entries_of(target)}
+        old = {str(e["key"]): e for e in snapshots.entries_of(target)}
+        was = {key: str(entry["content_hash"]) for key, entry in old.items()}
         found = {str(e["key"]): e for e in snapshots.entries_of(safety)}
-        judged = run.step("judge", "See whose is what stands there", lambda: self._judge(run, job_id, was, found))
+
+        def judge() -> dict[str, Any]:
+            judged = self._judge(run, job_id, was, found)
+            if needs_published_callees(environment):
+                self._keep_called(run, environment, target, judged, old, found)
+            return judged
+
+        judged = run.step("judge", "See whose is what stands there", judge)
         keys = [key for key, row in judged["back"].items() if row["do"] == "restore"]
         delete = {key: row["id"] for key, row in judged["back"].items() if row["do"] == "delete"}
         with run.shielded():
@@ -123,6 +137,7 @@ class PutBack:
                 keys=keys,
                 delete=delete,
                 expected={key: row["found"] for key, row in judged["back"].items() if row["found"]},
+                keep_published={key for key in keys if judged["back"][key].get("kept_for")},
                 tolerant=True,
             )
             after = capture_into(
@@ -141,10 +156,14 @@ class PutBack:
                 f"“{broken[0]['name'] or broken[0]['key']}” could not be put back.", details={"failed": broken[:50]}
             )
         ours = judged["back"].keys() - {row["key"] for row in edited}
-        entries = [entry for entry in snapshots.entries_of(target) if entry["key"] in ours]
+        kept = judged.get("kept_published", [])
+        staying = {row["key"] for row in kept}
+        entries = [stays_published(e) if key in staying else e for key, e in old.items() if key in ours]
         hashes = {key: was.get(key) for key in ours}
         proof = prove(after, hashes, entries, report.results, learnt=environment.learnt_settings)
+        proof.left += residues(kept)
         return {
+            "kept_published": kept,
             "put_back": sorted({*keys, *delete} - {row["key"] for row in edited}),
             "conflicts": [*judged["conflicts"], *edited],
             "proof": proof.to_dict(),
@@ -171,3 +190,38 @@ class PutBack:
             elif entry is not None:
                 back[key] = {"do": "delete", "found": value, "id": str(entry["env_workflow_id"])}
         return {"back": back, "conflicts": conflicts}
+
+    def _keep_called(
+        self,
+        run: Run,
+        environment: Environment,
+        target: Snapshot,
+        judged: dict[str, Any],
+        old: Mapping[str, Mapping[str, Any]],
+        found: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """What something that runs on calls stays published, or there; ``judged`` is changed in place.
+
+        Where n8n would not run it as it was, it is a conflict, unless forced.
+        """
+        back = judged["back"]
+        with run.fenced():
+            keys = {**key_map(old.values()), **key_by_workflow_id(environment.pk)}
+        then = {key: old[key] if row["do"] == "restore" else None for key, row in back.items()}
+        kept = kept_on_the_way_back(found.values(), then, keys)
+        contents = {str(e["key"]): content for e, content in snapshots.load_content(target, kept.keys() & old.keys())}
+        rows = []
+        for key, names in kept.items():
+            name = str(found[key].get("name") or key)
+            if key not in old:
+                del back[key]
+            elif can_be_active(contents[key], called_count=True):
+                back[key]["kept_for"] = names
+            elif run.params.get("force"):
+                continue
+            else:
+                del back[key]
+                judged["conflicts"].append({"key": key, "name": name, "called_by": names})
+                continue
+            rows.append({"key": key, "name": name, "kept_for": names})
+        judged["kept_published"] = told_kept(rows)

@@ -21,6 +21,7 @@ from operations.models import Operation, OperationStatus
 from promotions import services as promotions
 from promotions.models import PromotionStatus
 from snapshots.models import Snapshot
+from workflows.calling import because_called
 from workflows.models import Environment
 
 from .items import Item, Verdict, outcome, person_of
@@ -149,11 +150,21 @@ class WroteBack(JobReverter):
     def ending(self, job: Operation) -> dict[str, Any]:
         result = job.result or {}
         conflicts = result.get("conflicts") or []
-        if conflicts and job.status == OperationStatus.COMPLETED:
+        if job.status != OperationStatus.COMPLETED:
+            return super().ending(job)
+        if conflicts:
             names = ", ".join(f"“{row['name'] or row['key']}”" for row in conflicts[:3])
-            message = f"Edited in n8n since, left as it is: {names}; {len(result['put_back'])} put back."
+            why = "Others call it" if all("called_by" in row for row in conflicts) else "Edited in n8n since"
+            message = f"{why}, left as it is: {names}; {len(result['put_back'])} put back."
             return outcome("conflict", message, job=str(job.pk))
-        return super().ending(job)
+        kept = " ".join(
+            f"“{row['name']}” stays published, {because_called(row['called_by'])}." for row in _kept(result)
+        )
+        return {**super().ending(job), **({"message": kept} if kept else {})}
+
+
+def _kept(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return list(result.get("kept_published") or ())[:3]
 
 
 class Reconciled(JobReverter):

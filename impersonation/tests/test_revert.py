@@ -17,6 +17,7 @@ from operations.handlers import boundary_observers
 from operations.models import Operation, Schedule
 from promotions.models import Promotion
 from promotions.tests.conftest import empty_world, no_drift, sandbox_server, world  # noqa: F401 -- fixtures
+from promotions.tests.test_versions import call_it, estate, versions  # noqa: F401 -- a fixture among them
 from promotions.tests.world import World, flow, node
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
@@ -266,6 +267,34 @@ def test_an_edit_that_nobody_has_seen_yet_survives_the_undoing_of_a_restore(visi
     assert "“Billing”; 1 put back" in done.result["items"][0]["message"]
     assert visit.world.by_name()["Billing"]["nodes"] == theirs
     assert visit.world.hashes()[ids["Same"]] == own[ids["Same"]]
+
+
+def test_what_others_have_come_to_call_stays_published_when_a_restore_is_undone(
+    versions: World,  # noqa: F811
+    begin_live: Begin,
+    run_operations: Any,
+) -> None:
+    ids = estate(versions.target, "theirs")
+    versions.capture()
+    with tenant_scope(versions.tenant_id):
+        running = Snapshot.objects.filter(environment=versions.production).latest("created_at")
+    for name in ("Main", "Sub"):
+        versions.target.edit(ids[name], active=False)
+    versions.target.settle()
+    versions.capture(versions.production)
+    visit = Visit(versions, begin_live, run_operations)
+    visit.restore(running, "sub")
+    assert versions.by_name()["Sub"]["active"] is True
+    visit.end()
+    call_it(versions, ids)
+    done = visit.revert(choice="all")
+    assert visit.outcomes(done) == {"restore": "undone"}
+    assert done.result["items"][0]["message"] == "“Sub” stays published, because “Later” calls it."
+    assert versions.by_name()["Sub"]["active"] is True
+    with tenant_scope(versions.tenant_id):
+        result = Operation.objects.get(kind=jobs.PUT_BACK).result
+    assert result["kept_published"] == [{"key": "sub", "name": "Sub", "called_by": ["Later"]}]
+    assert result["proof"]["equal"] is True and [row["fact"] for row in result["proof"]["left"]] == ["published"]
 
 
 def test_a_customers_edit_that_a_session_stabilized_away_is_there_again(visit: Visit) -> None:

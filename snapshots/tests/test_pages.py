@@ -22,7 +22,7 @@ from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 from workflows.models import Environment
 
-from .conftest import make_environment, workflow
+from .conftest import caller, make_environment, workflow
 
 
 @pytest.fixture
@@ -126,20 +126,61 @@ def test_a_restore_of_what_is_ticked_stays_one(
         assert Operation.objects.get(kind="snapshots.restore").params["keys"] == ["orders"]
 
 
-def test_a_dry_run_asks_for_no_name_and_shows_what_would_happen(
-    page: Client, live_cast: Any, n8n: Any, environment: Environment, capture: Any, run_operations: Any
+@pytest.mark.parametrize("asked", ["look", "dry_run"])
+def test_what_would_happen_asks_for_no_name_and_writes_nothing(
+    page: Client, live_cast: Any, n8n: Any, environment: Environment, capture: Any, asked: str
+) -> None:
+    """The second name is that of a button that pages had before."""
+    made = n8n.seed([workflow("Orders", active=True), workflow("Invoices"), workflow("Stock")])
+    snapshot = capture()
+    n8n.edit(made[0]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    n8n.delete_workflow(made[1]["id"])
+    where, now = f"{base(live_cast)}/{snapshot.pk}/restore/", n8n.state()["workflows"]
+    preview = page.get(where).content.decode()
+    assert "Restore in spite of" not in preview, "nothing speaks against it"
+    assert "compare/?with=now&amp;key=orders" in preview and "Published" in preview
+    assert "Nothing was written" not in preview, "nobody has asked yet"
+    assert preview.count("what would happen") == 1 and "Try it" not in preview
+    told = page.post(where, {"overwrite_existing": "on", asked: "1"})
+    said = " ".join(told.content.decode().split())
+    assert told.status_code == 200, "nothing is written, so nothing is confirmed"
+    assert "It would be restored. Nothing was written." in said and "What runs is replaced." in said
+    assert "Of everything, 1 would be created, 1 updated, 0 deleted, 1 left alone." in said
+    with tenant_scope(live_cast.tenant.pk):
+        assert not Operation.objects.filter(kind="snapshots.restore").exists()
+    assert n8n.state()["workflows"] == now
+
+
+def test_what_would_happen_to_the_ticked_rows_leaves_the_others_to_be_ticked(
+    page: Client, live_cast: Any, n8n: Any, environment: Environment, capture: Any
+) -> None:
+    made = n8n.seed([workflow("Sub"), workflow("Other")])
+    n8n.seed([caller("Main", made[0]["id"])])
+    snapshot = capture()
+    for one in n8n.state()["workflows"]:
+        n8n.delete_workflow(one["id"])
+    n8n.seed([workflow("New here")])
+    where, form = f"{base(live_cast)}/{snapshot.pk}/restore/", {"overwrite_existing": "on", "look": "1"}
+    alone = " ".join(page.post(where, form | {"selected": "main"}).content.decode().split())
+    assert "It would be refused. Nothing was written." in alone and "Of the 1 ticked, 1 would be created" in alone
+    assert "is not in the environment and is not being restored" in alone
+    assert 'value="sub"' in alone and 'value="main" data-row-check aria-label="Select Main" checked' in alone
+    assert "Restore in spite of" in alone
+    both = " ".join(page.post(where, form | {"selected": ["main", "sub"]}).content.decode().split())
+    assert "It would be restored. Nothing was written." in both and "Of the 2 ticked, 2 would be created" in both
+    assert "New here" not in both, "a selection touches nothing that the snapshot lacks"
+
+
+def test_a_dry_run_by_the_api_is_a_job_that_shows_what_would_happen(
+    page: Client, api: Any, live_cast: Any, n8n: Any, environment: Environment, capture: Any, run_operations: Any
 ) -> None:
     made = n8n.seed([workflow("Orders", active=True), workflow("Invoices")])
     snapshot = capture()
     n8n.edit(made[0]["id"], nodes=workflow(url="https://changed.example")["nodes"])
-    where = f"{base(live_cast)}/{snapshot.pk}/restore/"
-    preview = page.get(where).content.decode()
-    assert "Restore in spite of" not in preview, "nothing speaks against it"
-    assert "compare/?with=now&amp;key=orders" in preview and "Published" in preview
-    started = page.post(where, {"overwrite_existing": "on", "dry_run": "1"})
-    assert started.status_code == 302, "nothing is written, so nothing is confirmed"
+    body = {"snapshot_id": str(snapshot.pk), "dry_run": True}
+    started = api("POST", f"/restore/{environment.pk}/execute?wait=0", body).json()["operation"]
     assert run_operations(live_cast.tenant) == ["COMPLETED"]
-    told = page.get(started["Location"]).content.decode()
+    told = page.get(f"/t/{live_cast.tenant.slug}/jobs/{started['id']}/").content.decode()
     assert "It would be restored. Nothing was written." in told and "What runs is replaced." in told
     assert "<details open><summary>Result" not in told
 
