@@ -20,7 +20,14 @@ from workflows.models import Environment
 from workflows.permissions import require_operate
 
 from . import selectors, services
-from .errors import CaptureFailed
+from .errors import (
+    CaptureFailed,
+    PutBackFailed,
+    RestoreFailed,
+    RestoreRefused,
+    SnapshotDamaged,
+    SnapshotUnreadable,
+)
 from .models import Snapshot, SnapshotType
 from .preview import preview
 from .starting import start_restore
@@ -30,6 +37,9 @@ router = Router()
 #: A runbook pipes the answer straight on, so these calls wait for the end unless told otherwise; seconds.
 CAPTURE_WAIT = 20.0
 RESTORE_WAIT = 25.0
+
+#: What a restore may fail with, besides that it failed.
+RESTORE_FAILURES = (RestoreRefused, PutBackFailed, SnapshotUnreadable, SnapshotDamaged)
 
 #: 200 once the job has ended, 202 while there is more to come.
 EITHER: dict[int, Any] = {200: dict[str, Any], 202: dict[str, Any]}
@@ -178,8 +188,7 @@ def execute_restore(
         requested_by=caller(request),
     )
     operation = wait_for(operation, wait) if wait > 0 else operation
-    failed = operation.error_details or {}
-    result = operation.result or (failed.get("details") if failed else None) or {}
+    result = operation.result or (operation.error_details or {}).get("details") or {}
     restore = {
         "dry_run": payload.dry_run,
         "snapshot_id": str(payload.snapshot_id),
@@ -187,7 +196,5 @@ def execute_restore(
         **{name: [] for name in ("created", "updated", "skipped", "failed")},
         **result,
     }
-    told = {"restore": restore, "operation": operation_selectors.operation_row(operation)}
-    if operation.status == "FAILED" and failed:
-        told["error"] = {name: failed.get(name) for name in ("code", "message", "recovery")}
-    return http_status(operation), told
+    refuse_failed(operation, RestoreFailed, *RESTORE_FAILURES, beside={"restore": restore})
+    return http_status(operation), {"restore": restore, "operation": operation_selectors.operation_row(operation)}

@@ -11,6 +11,8 @@ import pytest
 from django.test import Client
 
 from drift.models import DriftIncident
+from operations import engine
+from operations import services as operation_services
 from operations.models import Operation
 from opsconsole.core import clock
 from promotions import gates, material, services
@@ -305,6 +307,34 @@ def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = client.get(f"{api}?tenant={world.cast.tenant.slug}&status=completed&limit=5", **operator).json()
     assert [row["id"] for row in listed["promotions"]] == [found["id"]]
     assert client.get(f"{api}/{found['id']}", **stranger).status_code == 404
+
+
+def test_a_promotion_that_failed_answers_as_its_error_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operation_services, "wake", lambda **given: engine.drive(**given))
+    operator, api = bearer(world.cast.operator, world.cast.tenant), "/api/v1/promotions"
+    promotion = world.approved("billing")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1, times=1)
+    answer = Client().post(f"{api}/execute/{promotion.pk}", **operator)
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"]) == (502, "PROMO_002"), told
+    assert told["operation"]["status"] == "FAILED"
+    assert told["promotion"]["status"] == "FAILED"
+    assert told["promotion"]["execution_result"]["rollback_result"]["status"] == "success"
+
+
+def test_a_rollback_that_is_refused_answers_as_its_error_over_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operation_services, "wake", lambda **given: engine.drive(**given))
+    operator, api = bearer(world.cast.operator, world.cast.tenant), "/api/v1/promotions"
+    promotion = world.approved("billing")
+    assert Client().post(f"{api}/execute/{promotion.pk}", **operator).status_code == 200
+    billing = world.by_name()["Billing"]["id"]
+    world.target.edit(billing, nodes=[*flow("Billing")["nodes"], node("Theirs")])
+    answer = Client().post(f"{api}/{promotion.pk}/rollback", {}, content_type="application/json", **operator)
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"]) == (409, "PROMO_013"), told
+    assert told["promotion"]["status"] == "COMPLETED" and told["operation"]["status"] == "FAILED"
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,22 @@ def test_a_capture_that_failed_answers_as_its_error_and_names_no_snapshot(
     assert told["error"]["recovery"] and told["error"]["details"]["operation_id"]
 
 
+def test_a_restore_that_failed_answers_as_its_error_and_says_so_of_each_workflow(
+    api: Any, at_once: None, n8n: Any, environment: Environment
+) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices")])
+    ident = api("POST", "/snapshots", {"environment_id": str(environment.pk)}).json()["snapshot"]["id"]
+    n8n.edit(made[1]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    n8n.fault(kind="status", status=400, method="PUT", path=r"/workflows/")
+    answer = api("POST", f"/restore/{environment.pk}/execute", {"snapshot_id": ident})
+    told = answer.json()
+    assert answer.status_code == 502, told
+    assert told["error"]["code"] in ("REST_002", "REST_004") and told["error"]["recovery"]
+    assert told["operation"]["status"] == "FAILED"
+    assert told["restore"]["status"] == "put_back"
+    assert [w["key"] for w in told["restore"]["failed"]] == ["invoices"]
+
+
 def test_a_capture_answers_with_its_id_before_it_is_done(api: Any, n8n: Any, environment: Environment) -> None:
     answer = api("POST", "/snapshots?wait=0", {"environment_id": str(environment.pk)})
     assert answer.status_code == 202
