@@ -314,7 +314,9 @@ class Undoing:
 
     def _put_places_back(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         before: dict[str, list[str]] = self.execution.noted()["before"]
-        gone = [row["key"] for row in rows if row["action"] == "create" and row["verdict"] in (OURS, OLD)]
+        removed = self._removed()
+        created = [row for row in rows if row["action"] == "create"]
+        gone = [r["key"] for r in created if r["verdict"] == OLD or (r["verdict"] == OURS and r["key"] in removed)]
         environment_id = self.execution.target.pk
         with self.run.fenced():
             fresh = [key for key in gone if key not in before]
@@ -326,6 +328,15 @@ class Undoing:
                         status=MapStatus.IGNORED
                     ).update(status=status, env_workflow_id=there, updated_at=clock.now())
         return {"gone": gone[:LISTED]}
+
+    def _removed(self) -> set[str]:
+        """Keys of what putting back has deleted. What n8n would not delete keeps its place: others may call it."""
+        done = self.run.done_steps()
+        return {
+            str(step.result["key"])
+            for name, step in done.items()
+            if name.startswith(("undo:write:", "undo:rest:write:")) and step.result["outcome"] != "failed"
+        }
 
     def _prove(
         self, client: N8nClient, resolver: Resolver, pre: Snapshot, rows: list[dict[str, Any]]
