@@ -59,11 +59,12 @@ def refuse_failed(
     """
     if operation.status not in (OperationStatus.FAILED, OperationStatus.CANCELLED):
         return
+    words = operation.error_message if operation.error_details or not told else told["message"]
     told = operation.error_details or told or {}
     failure = _failure(operation, str(told.get("code") or ""), answers)
     cause = {"cause": told["code"]} if told.get("code") not in (None, failure.code) else {}
     raise failure(
-        operation.error_message or told.get("message") or None,
+        words or None,
         details={**(told.get("details") or {}), **cause, "operation_id": str(operation.pk)},
         recovery=told.get("recovery"),
         beside={**(beside or {}), "operation": selectors.operation_row(operation)},

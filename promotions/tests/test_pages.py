@@ -490,3 +490,19 @@ def test_programs_cannot_ask_for_approval_over_a_red_gate(world: World, no_drift
     no_drift.clear()
     asked = Client().post(address, **bearer(world.cast.operator, world.cast.tenant))
     assert asked.json()["promotion"]["status"] == "PENDING_APPROVAL"
+
+
+def test_a_rollback_that_came_half_way_is_shown_as_such(world: World, base: str) -> None:
+    promotion = world.carry_out(world.approved("billing", "intake"))
+    world.target.fault(kind="status", status=400, method="DELETE", path="/workflows/")
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "FAILED"
+    viewer = browser(world.cast.viewer, world)
+    page = viewer.get(f"{base}{promotion.pk}/").content.decode()
+    told, _, rest = page.partition('<details class="stack">')
+    folded, _, after = rest.partition("</details>")
+    assert "A person must look" in told and "PROMO_005" in told and "2 not as before" in " ".join(told.split())
+    assert "promoted as wanted" in folded and "promoted as wanted" not in told + after
+    assert len(re.findall("Not as before(?! the)", after)) == 2
+    assert after.count("As before") == 1 and "Equal" not in after
+    assert "Needs attention" in viewer.get(base).content.decode()
