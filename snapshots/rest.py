@@ -94,7 +94,7 @@ def list_snapshots(
         page = selectors.list_snapshots(
             environment_id=environment_id, snapshot_type=snapshot_type, cursor=cursor, limit=clamp(limit)
         )
-        rows = [selectors.snapshot_row(row) for row in page.rows]
+    rows = [_row(snapshot) for snapshot in page.rows]
     return {"snapshots": rows, "next_cursor": page.next_cursor or None}
 
 
@@ -130,7 +130,12 @@ def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = 
     entries: list[dict[str, Any]] = services.entries_of(snapshot)
     if contents:
         entries = [{**entry, "content": content} for entry, content in services.load_content(snapshot)]
-    return {"snapshot": {**selectors.snapshot_row(snapshot), "workflows": entries}}
+    return {"snapshot": {**_row(snapshot), "workflows": entries}}
+
+
+def _row(snapshot: Snapshot) -> dict[str, Any]:
+    """With the commit also where the row was made by hand and names none yet. Outside any scope."""
+    return {**selectors.snapshot_row(snapshot), "git_commit_sha": services.commit_of(snapshot)}
 
 
 @router.post("/snapshots/{snapshot_id}/verify", summary="Read a snapshot back from Git and compare its hashes")
