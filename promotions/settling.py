@@ -142,7 +142,7 @@ def _settle_rollbacks() -> int:
 
 def _settle_rollback(operation: Operation) -> bool:
     with tenant_scope(operation.tenant_id):
-        row = Promotion.objects.select_for_update().filter(pk=operation.subject_id).first()
+        row = Promotion.objects.select_for_update().filter(pk=operation.params["promotion_id"]).first()
         if row is None or row.status not in (PromotionStatus.COMPLETED, PromotionStatus.FAILED):
             return False
         result = row.execution_result or {}
@@ -153,7 +153,7 @@ def _settle_rollback(operation: Operation) -> bool:
         if newer or told or not wrote_back(operation.pk):
             return False
         why = operation.error_message.strip() or "Its job was ended by hand."
-        record = {
+        record: dict[str, Any] = {
             "status": "failed",
             "rolled_back_at": (operation.ended_at or operation.updated_at).isoformat(),
             "rolled_back_by": str(operation.requested_by_id or ""),

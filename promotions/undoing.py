@@ -332,11 +332,8 @@ class Undoing:
     def _removed(self) -> set[str]:
         """Keys of what putting back has deleted. What n8n would not delete keeps its place: others may call it."""
         done = self.run.done_steps()
-        return {
-            str(step.result["key"])
-            for name, step in done.items()
-            if name.startswith(("undo:write:", "undo:rest:write:")) and step.result["outcome"] != "failed"
-        }
+        written = [s.result or {} for name, s in done.items() if name.startswith(("undo:write:", "undo:rest:write:"))]
+        return {str(row["key"]) for row in written if row.get("outcome") == "deleted"}
 
     def _prove(
         self, client: N8nClient, resolver: Resolver, pre: Snapshot, rows: list[dict[str, Any]]
