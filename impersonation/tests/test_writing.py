@@ -8,9 +8,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 
-from impersonation import selectors, services
+from impersonation import live as live_sessions
+from impersonation import middleware, selectors, services
 from impersonation.models import SupportRequest
 from impersonation.tests.conftest import (
     WHY_WRITE,
@@ -103,6 +105,23 @@ def test_everybody_counts_the_same_writes(live_cast: Any, begin_live: Begin) -> 
     assert (row["write_requests"], row["rows_written"]) == (str(told["write_requests"]), str(told["rows_written"]))
     with platform_scope():
         assert len(selectors.timeline(session, slug="acme", kind="writes")) == found[0]
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_a_request_whose_job_failed_was_not_refused(
+    cast: Any, begin: Begin, monkeypatch: pytest.MonkeyPatch, carried_out: bool
+) -> None:
+    """Both may answer 409; the one has begun to write, and stands in the trail as what it asked for."""
+    client, session = begin(write=True)
+    key = client.session.session_key or ""
+    live = live_sessions.read(actor_id=cast.support.pk, session_id=session.pk, session_key=key)
+    request = RequestFactory().post("/api/v1/promotions/x/rollback")
+    response = HttpResponse(status=409)
+    response.error_code, response.tells_an_end = "PROMO_013", carried_out  # type: ignore[attr-defined]
+    assert live is not None
+    middleware.SupportSessionMiddleware(lambda _: response)._finish(request, live, response)
+    (entry,) = [e for e in trail(session=session.pk) if e.details.get("path") == "/api/v1/promotions/x/rollback"]
+    assert entry.action == ("CREATE" if carried_out else "REFUSED")
 
 
 def test_an_agreement_works_once(cast: Any, begin: Begin) -> None:
