@@ -276,7 +276,13 @@ def _close_gone(gone: Sequence[tuple[uuid.UUID, str]]) -> int:
     for resolution in {resolution for _, resolution in gone}:
         closed += DriftIncident.objects.filter(
             pk__in=[pk for pk, why in gone if why == resolution], incident_state__in=ACTIVE
-        ).update(incident_state=IncidentState.CLOSED, resolution_type=resolution, resolved_at=now, updated_at=now)
+        ).update(
+            incident_state=IncidentState.CLOSED,
+            resolution_type=resolution,
+            ttl_expires_at=None,
+            resolved_at=now,
+            updated_at=now,
+        )
     return closed
 
 

@@ -26,7 +26,7 @@ from workflows.models import Environment
 from workflows.permissions import require_operate
 
 from . import scheduling, selectors, services
-from .errors import ReconcileFailed, StabilizeFailed
+from .errors import Overdue, ReconcileFailed, StabilizeFailed
 from .models import DriftIncident, DriftKind, Severity
 
 router = Router()
@@ -186,6 +186,7 @@ def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> A
         idempotency_key=request.headers.get("Idempotency-Key") or None,
     )
     operation = wait_for(operation, wait) if wait else operation
+    refuse_failed(operation)
     return http_status(operation), {"operation": operation_row(operation)}
 
 
@@ -230,8 +231,9 @@ def _answer(
     operation = _patiently(start, deadline)[0]
     if wait:
         operation = wait_for(operation, deadline - time.monotonic())
-    refuse_failed(operation, _with_code(failure, str((operation.error_details or {}).get("code") or "")))
-    return http_status(operation), {"incident": _row(visit, incident_id), "operation": operation_row(operation)}
+    incident = _row(visit, incident_id)
+    refuse_failed(operation, failure, Overdue, beside={"incident": incident})
+    return http_status(operation), {"incident": incident, "operation": operation_row(operation)}
 
 
 def _patiently(start: Callable[[], list[Operation]], deadline: float) -> list[Operation]:
@@ -245,10 +247,3 @@ def _patiently(start: Callable[[], list[Operation]], deadline: float) -> list[Op
                 raise
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)
-
-
-def _with_code(failure: type[OpsError], code: str) -> type[OpsError]:
-    """The failure's class, or one that tells the code that the job ended with."""
-    from .errors import Overdue
-
-    return Overdue if code == Overdue.code else failure

@@ -36,8 +36,11 @@ def sources_of(wanted: str) -> list[str]:
 def move(incident_id: uuid.UUID, wanted: str, *, only_from: Iterable[str] | None = None, **changes: Any) -> None:
     """Set the state and ``changes`` if the row is still in a state that allows it; ``WrongState`` otherwise.
 
-    Needs the tenant's scope.
+    What is settled has no deadline any more: the runbook takes one that has passed for what blocks promotions. Needs
+    the tenant's scope.
     """
+    if not is_active(wanted):
+        changes["ttl_expires_at"] = None
     sources = sources_of(wanted) if only_from is None else [s for s in only_from if may_become(s, wanted)]
     moved = DriftIncident.objects.filter(pk=incident_id, incident_state__in=sources).update(
         incident_state=wanted, updated_at=clock.now(), **changes

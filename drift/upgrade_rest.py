@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Body, Router
 
-from operations.rest import http_status, wait_for
+from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from opsconsole.core.paging import clamp
 from tenants.api import caller, visit_for_object
@@ -64,4 +64,5 @@ def approve_upgrade(
         idempotency_key=request.headers.get("Idempotency-Key") or None,
     )
     operation = wait_for(operation, wait) if wait else operation
+    refuse_failed(operation)
     return http_status(operation), {"operation": operation_row(operation)}

@@ -67,7 +67,9 @@ class SupportSessionMiddleware:
     def _finish(self, request: HttpRequest, live: Live, response: HttpResponseBase) -> HttpResponseBase:
         if not getattr(request, "support_recorded", False):
             reading = request.method in READING or getattr(request, "support_rule", None) is Rule.READ
-            refused = _refusal_code(response) if response.status_code in (403, 409) else ""
+            # A job that ended so was not refused: it was asked for, and may have written.
+            carried_out = getattr(response, "tells_an_end", False)
+            refused = _refusal_code(response) if response.status_code in (403, 409) and not carried_out else ""
             live_sessions.record_request(request, live, status=response.status_code, refused=refused, reading=reading)
         response[HEADER] = f"{live.id}; mode={live.mode}; expires={live.expires_at.isoformat()}"
         response["Cache-Control"] = response.get("Cache-Control", "no-store")

@@ -252,6 +252,7 @@ def get_session(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
             "counts": {
                 "reads": counts.reads,
                 "writes": counts.writes,
+                "write_requests": counts.requests,
                 "refusals": counts.refusals,
                 "rows_written": counts.rows,
                 "effects": counts.effects,

@@ -102,13 +102,18 @@ def trail_of(session: ImpersonationSession) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much of what a session did."""
+    """How much of what a session did. ``requests`` asked to write, ``rows`` were written."""
 
     reads: int = 0
-    writes: int = 0
+    requests: int = 0
     refusals: int = 0
     rows: int = 0
     effects: int = 0
+
+    @property
+    def writes(self) -> int:
+        """Entries of the trail that say CREATE, UPDATE or DELETE: what the runbook counts as write operations."""
+        return self.requests + self.rows
 
 
 def counts_of(session: ImpersonationSession) -> Counts:
@@ -121,7 +126,7 @@ def counts_of(session: ImpersonationSession) -> Counts:
             found[action] += n
     return Counts(
         reads=found["READ"],
-        writes=sum(found[a] for a in WRITES),
+        requests=sum(found[a] for a in WRITES),
         refusals=sum(found[a] for a in REFUSALS),
         rows=rows,
         effects=sum(found[a] for a in ENDED_OUTSIDE),
@@ -228,8 +233,8 @@ def flags(session: ImpersonationSession, counts: Counts, *, tenants_that_day: in
         found.append("begun as an emergency, without asking")
     if counts.refusals >= MANY_REFUSALS:
         found.append(f"{counts.refusals} things were refused")
-    if counts.writes + counts.rows >= MANY_WRITES:
-        found.append(f"{counts.writes} requests wrote {counts.rows} rows")
+    if counts.writes >= MANY_WRITES:
+        found.append(f"{counts.requests} requests wrote {counts.rows} rows")
     if counts.reads >= MANY_READS:
         found.append(f"{counts.reads} pages were read")
     if tenants_that_day >= MANY_TENANTS:

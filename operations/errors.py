@@ -37,6 +37,23 @@ class Unfinished(OpsError):
     status = 503
 
 
+class JobFailed(OpsError):
+    """What a call that waited tells of a job that names no failure of its own, as one that was ended by hand."""
+
+    code = "OPERATION_FAILED"
+    title = "The job failed"
+    message = "The job ended without doing what was asked."
+    recovery = "Look at its steps, remove the cause, and ask again."
+    status = 502
+
+
+class JobCancelled(Conflict):
+    code = "OPERATION_CANCELLED"
+    title = "The job was cancelled"
+    message = "The job was stopped before it had done what was asked."
+    recovery = "Look at its steps, and ask again when it is wanted."
+
+
 class TryAgain(Exception):
     """What stands in the way may pass by itself: the operation is taken up again after a pause, or parked after its
     last attempt. People read its text. Not an ``OpsError``, which would end the operation.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -17,7 +18,8 @@ from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
 
 from . import selectors, services
-from .models import Operation
+from .errors import JobCancelled, JobFailed
+from .models import Operation, OperationStatus
 
 router = Router()
 LONGEST_WAIT_SECONDS = 55.0
@@ -43,17 +45,44 @@ def http_status(operation: Operation) -> int:
     return 202 if operation.is_open else 200
 
 
-def refuse_failed(operation: Operation, failure: type[OpsError]) -> None:
-    """Answer a job that failed as an error: whatever pipes the answer on must not take it for done."""
-    if operation.status != "FAILED":
+def refuse_failed(
+    operation: Operation,
+    *answers: type[OpsError],
+    told: dict[str, Any] | None = None,
+    beside: dict[str, Any] | None = None,
+) -> None:
+    """Answer a job that failed or was cancelled as an error: what pipes the answer on must not take it for done.
+
+    ``answers`` are the failures that this call may end with, first the one for all that has a code of none of them;
+    without them the job's own failure is told. ``told`` is what is known of it where the job says nothing.
+    ``beside`` is the call's usual body, which a runbook reads in the same place; the job is added.
+    """
+    if operation.status not in (OperationStatus.FAILED, OperationStatus.CANCELLED):
         return
-    told = operation.error_details or {}
+    words = operation.error_message if operation.error_details or not told else told["message"]
+    told = operation.error_details or told or {}
+    failure = _failure(operation, str(told.get("code") or ""), answers)
     cause = {"cause": told["code"]} if told.get("code") not in (None, failure.code) else {}
     raise failure(
-        operation.error_message or None,
+        words or None,
         details={**(told.get("details") or {}), **cause, "operation_id": str(operation.pk)},
         recovery=told.get("recovery"),
+        beside={**(beside or {}), "operation": selectors.operation_row(operation)},
     )
+
+
+def _failure(operation: Operation, code: str, answers: Sequence[type[OpsError]]) -> type[OpsError]:
+    """The class whose status and words tell how the job ended."""
+    if operation.status == OperationStatus.CANCELLED:
+        return JobCancelled
+    known = answers or (JobFailed, *_every_failure())
+    return next((kind for kind in known if kind.code == code), known[0])
+
+
+def _every_failure(kind: type[OpsError] = OpsError) -> Iterator[type[OpsError]]:
+    for narrower in kind.__subclasses__():
+        yield narrower
+        yield from _every_failure(narrower)
 
 
 @router.get("/operations", summary="Jobs, newest first")

@@ -37,6 +37,11 @@ stopping = threading.Event()
 #: Putting back what a support session's work has changed is the console's own act, on record as such.
 CONSOLE: dict[str, Any] = {"actor_id": None, "acting_as_id": None, "session_id": None, "source": "system"}
 
+#: Runbooks take a running job for stuck whose ``updated_at`` is old. What watches a job is not woken at each beat.
+_SIGN_OF_LIFE = (
+    "CASE WHEN updated_at < clock_timestamp() - interval '10 seconds' THEN clock_timestamp() ELSE updated_at END"
+)
+
 
 class Handover(Interrupted):
     """This process is stopping: the operation goes back to the queue."""
@@ -370,6 +375,8 @@ class Run:
         if progress is not None:
             sets += ", progress_done = %s, progress_total = %s, progress_note = %s, updated_at = clock_timestamp()"
             values += progress
+        else:
+            sets += f", updated_at = {_SIGN_OF_LIFE}"
         with connection.cursor() as cursor:
             cursor.execute(
                 f"UPDATE background_jobs SET {sets} WHERE id = %s AND fence = %s AND status = 'RUNNING'"  # noqa: S608

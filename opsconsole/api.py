@@ -51,8 +51,10 @@ ERROR_SCHEMA = {
                 "details": {"type": "object"},
                 "recovery": {"type": "string", "description": "The way out"},
             },
-        }
+        },
+        "operation": {"type": "object", "description": "The job, where the call waited for one that failed"},
     },
+    "additionalProperties": True,
 }
 CODES = {"400": "Refused", "401": "Sign in first", "403": "Not allowed", "404": "Nothing here, or not yours to see",
          "409": "Not in this state", "422": "Some values cannot be used", "429": "Too many", "4XX": "Refused",
@@ -109,9 +111,13 @@ api.add_router("", reports_router, tags=["reports"])
 
 def answer(request: HttpRequest, error: OpsError) -> HttpResponse:
     response = HttpResponse(
-        orjson.dumps({"error": error.to_dict()}, default=str), status=error.status, content_type="application/json"
+        orjson.dumps({"error": error.to_dict(), **error.beside}, default=str),
+        status=error.status,
+        content_type="application/json",
     )
     response.error_code = error.code  # type: ignore[attr-defined]
+    # The request was carried out and failed: the same Idempotency-Key must not carry it out again.
+    response.tells_an_end = bool(error.beside)  # type: ignore[attr-defined]
     return response
 
 

@@ -56,6 +56,7 @@ app.conf.update(
         "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_copied": {"queue": "control", "routing_key": "control"},
         "snapshots.tasks.keep_hashes": {"queue": "control", "routing_key": "control"},
+        "snapshots.tasks.name_commits": {"queue": "control", "routing_key": "control"},
         "workflows.tasks.keep_executions_read": {"queue": "control", "routing_key": "control"},
         "workflows.tasks.keep_watch": {"queue": "control", "routing_key": "control"},
     },
@@ -71,6 +72,7 @@ app.conf.update(
             "options": {"expires": 600.0},
         },
         "git-remotes": {"task": "snapshots.tasks.keep_copied", "schedule": 30.0, "options": {"expires": 30.0}},
+        "commits": {"task": "snapshots.tasks.name_commits", "schedule": 15.0, "options": {"expires": 15.0}},
         "hashes": {"task": "snapshots.tasks.keep_hashes", "schedule": 60.0, "options": {"expires": 60.0}},
         "executions": {
             "task": "workflows.tasks.keep_executions_read",

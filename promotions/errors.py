@@ -133,3 +133,12 @@ class NotOffered(Conflict):
     title = "Nothing to prepare"
     message = "The plan offers nothing of that kind."
     recovery = "Plan again, and choose among what is offered beside each missing reference."
+
+
+class EndedByHand(Conflict):
+    """An emergency stop, or a job that was given up; nothing was written."""
+
+    code = "PROMO_018"
+    title = "Ended by hand"
+    message = "The job was ended by hand before anything was written; the target is as it was."
+    recovery = "Find out who ended it and why; then run the promotion again."

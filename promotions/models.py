@@ -27,7 +27,9 @@ class Promotion(TenantModel):
     ``workflow_keys`` is the choice; ``plan`` what was computed for it (per workflow: create, update or unchanged, the
     expected and the new hash, the mapped credentials and sub-workflows), frozen at approval. ``execution_result``
     holds ``snapshot_ids {pre_promotion, post_promotion}``, ``workflows``, ``verification``, ``error`` and
-    ``rollback_result {status: success|partial|failed, workflows_rolled_back, snapshot_id, proof}``.
+    ``rollback_result {status: success|partial|failed, workflows_rolled_back, snapshot_id, proof}``: how the last way
+    back ended, by itself or by a person (``by_hand``; ``manual_rollback`` says who and why, ``automatic_rollback`` what
+    there was before). ``needs_attention``: what stands in the target is neither old nor new, and a person must look.
     """
 
     name = models.CharField(max_length=200)

@@ -37,6 +37,7 @@ DIFFERENT = ("only_in_source", "differs")
 ACTION_MARKS = {"create": "added", "update": "differs", "unchanged": "in_sync"}
 #: What a rollback has made of each workflow that the promotion wrote.
 RETURNED = {"create": Mark("removed", "Deleted"), "update": Mark("in_sync", "As before")}
+UNCLEAR = Mark("unknown", "Not looked at")
 GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending", "unknown": "unknown"}
 
 
@@ -44,6 +45,7 @@ def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
     """The plan's workflows with what became of each, unchanged ones last."""
     result = promotion.execution_result or {}
     outcomes = {row["key"]: row for row in result.get("workflows") or ()}
+    half_back = _marks_of_rollback(promotion)
     proofs = {row["key"]: row for row in (result.get("verification") or {}).get("workflows") or ()}
     rows = []
     for item in (promotion.plan or {}).get("items", []):
@@ -58,7 +60,11 @@ def item_rows(visit: Visit, promotion: Promotion) -> list[dict[str, Any]]:
                 "activation": _activation(was_active, item["active"]),
                 "outcome": (outcomes.get(item["key"]) or {}).get("outcome", ""),
                 "proof": proofs.get(item["key"]),
-                "returned": RETURNED.get(item["action"]),
+                "returned": (
+                    RETURNED.get(item["action"])
+                    if half_back is None or item["action"] == "unchanged"
+                    else half_back.get(item["key"], UNCLEAR)
+                ),
             }
         )
     rows.sort(key=lambda row: row["action"] == "unchanged")
@@ -83,6 +89,32 @@ def returned(promotion: Promotion) -> Returned | None:
         put_back=[name for action, name in names if action != "create"],
         deleted=[name for action, name in names if action == "create"],
     )
+
+
+def automatic_rollback(promotion: Promotion) -> dict[str, Any] | None:
+    """How the console itself had put the target back, whatever a person's rollback has made of it since."""
+    result = promotion.execution_result or {}
+    back: dict[str, Any] | None = result.get("rollback_result")
+    return result.get("automatic_rollback") if back and back.get("by_hand") else back
+
+
+def _marks_of_rollback(promotion: Promotion) -> dict[str, Mark] | None:
+    """By key, what a rollback by a person that did not come to a whole end has left; None where there is none."""
+    record = (promotion.execution_result or {}).get("manual_rollback") or {}
+    if record.get("status") not in ("partial", "failed"):
+        return None
+    proof = record.get("proof")
+    if proof is None:
+        return {}
+    odd = {found[name] for found in proof["not_as_before"] for name in ("key", "env_workflow_id")}
+    items = {item["key"]: item for item in (promotion.plan or {}).get("items", [])}
+    return {
+        row["key"]: Mark("failed", "Not as before")
+        if odd & {row["key"], row.get("env_workflow_id") or row["key"]}
+        else RETURNED.get(items[row["key"]]["action"], UNCLEAR)
+        for row in record["workflows"]
+        if row["key"] in items
+    }
 
 
 def gate_rows(gates: list[Gate]) -> list[dict[str, Any]]:

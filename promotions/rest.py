@@ -10,7 +10,7 @@ from ninja import Router, Schema, Status
 from pydantic import AliasChoices, Field
 
 from operations.models import Operation
-from operations.rest import http_status, wait_for
+from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from opsconsole.core.errors import Invalid
 from opsconsole.core.paging import clamp
@@ -271,8 +271,13 @@ def _require_operate(visit: Visit, environment_id: uuid.UUID) -> None:
 
 
 def _answer(visit: Visit, promotion_id: uuid.UUID, operation: Operation, wait: float) -> Any:
+    """The promotion as it is then. A job that failed answers as its error, with the promotion beside it."""
     if wait:
         operation = wait_for(operation, wait)
     promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=promotion_id)
-    body = {"promotion": selectors.promotion_row(promotion), "operation": operation_row(operation)}
-    return Status(http_status(operation), body)
+    with tenant_scope(visit.tenant.pk):
+        promotion = selectors.settled_view(promotion, selectors.operation_of(promotion))
+    body = {"promotion": selectors.promotion_row(promotion)}
+    ended_by_hand = (promotion.execution_result or {}).get("error") if operation.pk == promotion.operation_id else None
+    refuse_failed(operation, told=ended_by_hand, beside=body)
+    return Status(http_status(operation), {**body, "operation": operation_row(operation)})

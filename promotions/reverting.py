@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from operations.engine import Run
-from operations.errors import Interrupted
+from operations.errors import Interrupted, UnknownOutcome
 from operations.models import OperationStep
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
@@ -33,11 +33,12 @@ from workflows.n8n.client import N8nClient
 from workflows.writes import Release, Resolver
 
 from . import material
+from .endings import broken_off, rolled_back
 from .errors import RollbackFailed, RollbackRefused, WrongState
-from .models import Promotion, PromotionStatus
+from .models import Promotion
 from .outdated import is_outdated
 from .running import as_before, kept_for
-from .settling import snapshot_id_for
+from .settling import snapshot_id_for, wrote_back
 from .target import Reading, differences, draft_hash_in, read_target
 
 LISTED = 200
@@ -78,13 +79,22 @@ class Reverting:
             )
             # From the first write on it is carried through: a rollback broken off half-way helps nobody.
             with self.run.shielded(finishing=True):
-                self._restore(client, pre, rows)
-                proof = self.run.step("rollback:prove", "Prove it by hash", lambda: self._prove(client, pre, rows))
-                if proof["not_as_before"]:
-                    return self._fail(rows, proof)
-                commit = self._approve_old(pre, rows)
-                after = self._after()
-                return self._finish(rows, proof, commit, after)
+                try:
+                    return self._carried_through(client, pre, rows)
+                except (Interrupted, UnknownOutcome, RollbackFailed):
+                    raise
+                except OpsError as error:
+                    self._broken_off(rows, error)
+                    raise
+
+    def _carried_through(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        self._restore(client, pre, rows)
+        proof = self.run.step("rollback:prove", "Prove it by hash", lambda: self._prove(client, pre, rows))
+        if proof["not_as_before"]:
+            return self._fail(rows, proof)
+        commit = self._approve_old(pre, rows)
+        after = self._after()
+        return self._finish(rows, proof, commit, after)
 
     def _resolver(self) -> Resolver:
         with self.run.fenced():
@@ -257,10 +267,12 @@ class Reverting:
         concerned = {str(e["env_workflow_id"]) for e in entries} | {row["env_workflow_id"] for row in rows}
         others = set(reading.workflows) - concerned
         equal, wrong = differences(reading, entries, resolver, leave_out=others)
+        held = {str(e["key"]) for e in self.entries}
+        deleted = [row for row in rows if row["key"] not in held and row["found_hash"]]
         return {
             "snapshot_id": str(pre.pk),
             "equal": equal,
-            "deleted": sum(row["key"] not in {str(e["key"]) for e in self.entries} for row in rows),
+            "deleted": sum(row["env_workflow_id"] not in reading.workflows for row in deleted),
             "not_as_before": [d.to_dict() for d in wrong[:LISTED]],
             "kept_published": told_kept(rows),
             "proven_at": clock.now().isoformat(),
@@ -310,7 +322,7 @@ class Reverting:
             snapshot_id=snapshot_id,
         )
 
-    def _record(self, status: str, rows: list[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
+    def _record(self, status: str, rows: list[dict[str, Any]], proof: dict[str, Any] | None) -> dict[str, Any]:
         return {
             "status": status,
             "rolled_back_at": clock.now().isoformat(),
@@ -320,17 +332,14 @@ class Reverting:
             "operation_id": str(self.run.operation.pk),
             "snapshot_id": str(self.run.params["snapshot_id"]),
             "safety_snapshot_id": str(self.safety_id),
-            "workflows": [{k: row[k] for k in ("key", "name", "action")} for row in rows],
+            "workflows": [{k: row[k] for k in ("key", "name", "action", "env_workflow_id")} for row in rows],
             "proof": proof,
         }
 
-    def _conclude(self, record: dict[str, Any], status: str | None) -> dict[str, Any]:
+    def _conclude(self, record: dict[str, Any]) -> dict[str, Any]:
         with self.run.fenced():
             row = Promotion.objects.select_for_update().get(pk=self.promotion_id)
-            row.execution_result = (row.execution_result or {}) | {"manual_rollback": record}
-            if status is not None:
-                row.status = status
-                row.execution_result["needs_attention"] = False
+            row.status, row.execution_result = rolled_back(row.execution_result or {}, record)
             row.save()
         return {"status": record["status"]}
 
@@ -338,13 +347,24 @@ class Reverting:
         self, rows: list[dict[str, Any]], proof: dict[str, Any], commit: str | None, after: str | None
     ) -> dict[str, Any]:
         record = self._record("success", rows, proof) | {"commit": commit, "after_snapshot_id": after}
-        self.run.step(
-            "rollback:finish", "Record the result", lambda: self._conclude(record, PromotionStatus.ROLLED_BACK)
-        )
+        self.run.step("rollback:finish", "Record the result", lambda: self._conclude(record))
         return {"status": "success", "workflows": len(rows), "commit": commit}
 
     def _fail(self, rows: list[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
-        record = self._record("partial" if proof["equal"] or proof["deleted"] else "failed", rows, proof)
-        self.run.step("rollback:finish", "Record the result", lambda: self._conclude(record, None))
         names = ", ".join(f"“{row['name']}”" for row in proof["not_as_before"][:3])
-        raise RollbackFailed(f"Not as before the promotion: {names}.", details={"proof": proof})
+        failure = RollbackFailed(f"Not as before the promotion: {names}.", details={"proof": proof})
+        record = self._record("partial" if proof["equal"] or proof["deleted"] else "failed", rows, proof)
+        record["error"] = failure.to_dict() | {"details": {}}
+        self.run.step("rollback:finish", "Record the result", lambda: self._conclude(record))
+        raise failure
+
+    def _broken_off(self, rows: list[dict[str, Any]], error: OpsError) -> None:
+        """It ended between two writes, or before the old content was approved: the promotion must not look whole."""
+        with self.run.fenced():
+            if not wrote_back(self.run.operation.pk):
+                return
+        proven = self.run.done_steps().get("rollback:prove")
+        proof: dict[str, Any] | None = proven.result if proven is not None else None
+        record = self._record("partial" if proof else "failed", rows, proof)
+        record["error"] = broken_off(error.message) | {"cause": error.to_dict()}
+        self._conclude(record)

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from django.db.models import Q
+from django.db.models.fields.json import KeyTextTransform
 
 from operations.models import Operation
 from operations.selectors import open_operations_on
@@ -50,6 +51,7 @@ def list_promotions(
     ``state`` is a name in ``FILTERS``; ``search`` a part of a name, or the key of a workflow that was chosen.
     """
     rows = Promotion.objects.select_related("source_environment", "target_environment", "created_by").defer(*_LARGE)
+    rows = rows.annotate(needs_attention=KeyTextTransform("needs_attention", "execution_result"))
     if state in FILTERS:
         rows = rows.filter(FILTERS[state][1])
     elif state.upper() in PromotionStatus.values:

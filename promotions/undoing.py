@@ -315,7 +315,9 @@ class Undoing:
 
     def _put_places_back(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         before: dict[str, list[str]] = self.execution.noted()["before"]
-        gone = [row["key"] for row in rows if row["action"] == "create" and row["verdict"] in (OURS, OLD)]
+        removed = self._removed()
+        created = [row for row in rows if row["action"] == "create"]
+        gone = [r["key"] for r in created if r["verdict"] == OLD or (r["verdict"] == OURS and r["key"] in removed)]
         environment_id = self.execution.target.pk
         with self.run.fenced():
             fresh = [key for key in gone if key not in before]
@@ -327,6 +329,12 @@ class Undoing:
                         status=MapStatus.IGNORED
                     ).update(status=status, env_workflow_id=there, updated_at=clock.now())
         return {"gone": gone[:LISTED]}
+
+    def _removed(self) -> set[str]:
+        """Keys of what putting back has deleted. What n8n would not delete keeps its place: others may call it."""
+        done = self.run.done_steps()
+        written = [s.result or {} for name, s in done.items() if name.startswith(("undo:write:", "undo:rest:write:"))]
+        return {str(row["key"]) for row in written if row.get("outcome") == "deleted"}
 
     def _prove(
         self, client: N8nClient, resolver: Resolver, pre: Snapshot, rows: list[dict[str, Any]]

@@ -266,6 +266,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
         known = _known_credentials(promotion, {d["credential_type"] for d in dangling if d["credential_type"]})
         powers = presenters.powers(visit, promotion, found, rollback)
         returned = presenters.returned(promotion)
+        manual = (promotion.execution_result or {}).get("manual_rollback") or {}
         # What ran until the rollback is nobody's to watch: only what runs again is.
         published = [one.pk for one in (rollback, None if returned else operation) if one is not None]
         watched = jobs[0] if jobs else operation
@@ -293,6 +294,8 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "pace": pace(watched) if watched is not None else {},
             "rollback": rollback,
             "returned": returned,
+            "rolled": bool(manual.get("status")),
+            "automatic": presenters.automatic_rollback(promotion),
             "attempts": selectors.attempts_of(promotion),
             "result": promotion.execution_result or {},
             "dangling": [{**d, "choices": known.get(d["credential_type"], [])} for d in dangling],

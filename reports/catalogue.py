@@ -55,7 +55,7 @@ register(
             Column("duration_minutes", "Minutes", "decimal"),
             Column("ip_address", "Address"),
             Column("user_agent", "Browser"),
-            Column("write_operations_count", "Writes while it ran", "integer"),
+            Column("write_operations_count", "Writes", "integer"),
             Column("tenant_slug", "Tenant (short)"),
             Column("mode", "Mode"),
             Column("ticket", "Ticket"),
@@ -66,8 +66,11 @@ register(
             Column("end_reason", "Why it ended"),
             Column("expires_at", "Limit", "time"),
             Column("reads", "Reads", "integer"),
+            # What the runbook's count comes to, and its two parts.
             Column("writes", "Writes of the session", "integer"),
             Column("refusals", "Refusals", "integer"),
+            Column("write_requests", "Requests that asked to write", "integer"),
+            Column("rows_written", "Rows written", "integer"),
         ),
         sql=f"""
     SELECT pis.id::text AS session_id, au.email AS actor_email, au.name AS actor_name,
@@ -85,7 +88,8 @@ register(
              WHERE r.session_id = pis.id AND r.approved) AS approved_by,
            CASE WHEN pis.ended_at <= %(as_of)s THEN eu.email END AS ended_by,
            CASE WHEN pis.ended_at <= %(as_of)s THEN pis.end_reason END AS end_reason, pis.expires_at,
-           done.reads, done.writes, done.refusals
+           done.reads, done.write_requests + done.rows_written AS writes, done.refusals,
+           done.write_requests, done.rows_written
       FROM (SELECT pis.* {_SESSIONS}) pis
       JOIN users au ON pis.actor_user_id = au.id
       JOIN users iu ON pis.impersonated_user_id = iu.id
@@ -94,7 +98,9 @@ register(
      CROSS JOIN LATERAL (
            SELECT count(*) FILTER (WHERE e.action = 'READ') AS reads,
                   count(*) FILTER (WHERE e.action IN ('CREATE', 'UPDATE', 'DELETE')
-                                     AND e.resource_type <> 'requests') AS writes,
+                                     AND e.resource_type = 'requests') AS write_requests,
+                  count(*) FILTER (WHERE e.action IN ('CREATE', 'UPDATE', 'DELETE')
+                                     AND e.resource_type <> 'requests') AS rows_written,
                   count(*) FILTER (WHERE e.action IN ('REFUSED', 'IMPERSONATION_BLOCKED')) AS refusals
              FROM audit_logs e WHERE e.session_id = pis.id AND e.created_at <= %(as_of)s) AS done
      ORDER BY pis.started_at DESC, pis.id

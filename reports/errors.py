@@ -19,6 +19,14 @@ class NotReady(Conflict):
     recovery = "Wait until it is ready, or see why it failed."
 
 
+class NotMade(OpsError):
+    code = "REPORT_FAILED"
+    title = "The report was not made"
+    message = "The report could not be made."
+    recovery = "Make it again; for a shorter period where it was too much."
+    status = 500
+
+
 class FileGone(OpsError):
     code = "REPORT_FILE_GONE"
     title = "The file was removed"

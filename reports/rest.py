@@ -20,9 +20,9 @@ from tenants.scope import platform_scope
 
 from . import selectors, services
 from .definitions import all_reports, report_named, settle
-from .errors import PlatformOnly
+from .errors import NotMade, PlatformOnly
 from .making import place_scope
-from .models import Format, ReportRun
+from .models import Format, ReportRun, RunStatus
 from .views import file_response
 
 router = Router()
@@ -94,7 +94,7 @@ def list_runs(
 
 @router.post("/reports/{name}", response=EITHER, summary="Make a report")
 def make_report(request: HttpRequest, name: str, payload: ReportIn, wait: float = 0) -> Status[dict[str, Any]]:
-    """202 while it is being made; with ``wait`` (seconds) 200 if it is ready by then."""
+    """202 while it is being made; with ``wait`` (seconds) 200 if it is ready by then, or the error that it met."""
     place, report = _place(request, payload.tenant), report_named(name)
     asked = settle(
         as_of=clock.now(),
@@ -108,6 +108,8 @@ def make_report(request: HttpRequest, name: str, payload: ReportIn, wait: float 
         report=report, tenant=place, asked=asked, kind=payload.format, requested_by=caller(request)
     )
     run = _wait_for(run, wait)
+    if run.status == RunStatus.FAILED:
+        raise NotMade(run.error or None, beside={"run": selectors.run_row(run)})
     return Status(202 if run.is_open else 200, {"run": selectors.run_row(run)})
 
 

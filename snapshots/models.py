@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
+from django.db.models import Q
 
 from tenants.base import TenantModel
 from tenants.models import User
@@ -63,6 +64,7 @@ class Snapshot(TenantModel):
         indexes = [
             models.Index(fields=["tenant", "-created_at", "-id"], name="snapshots_tenant"),
             models.Index(fields=["tenant", "environment", "-created_at", "-id"], name="snapshots_environment"),
+            models.Index(fields=["-created_at"], condition=Q(git_commit_sha=None), name="snapshots_no_commit"),
         ]
 
     def __str__(self) -> str:

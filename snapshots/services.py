@@ -14,7 +14,7 @@ from operations.models import Operation
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound, OpsError
 from tenants.models import User
-from tenants.scope import assert_no_scope, tenant_scope
+from tenants.scope import assert_no_scope, platform_scope, tenant_scope
 from workflows.content import NORMALIZATION_VERSION, ContentError, fingerprint, parse
 from workflows.gateway import environment_by_id
 from workflows.models import Environment
@@ -30,11 +30,13 @@ __all__ = [
     "canonical_content",
     "capture_into",
     "commit_canonical",
+    "commit_of",
     "entries_of",
     "load_bytes",
     "load_content",
     "load_drafts",
     "moved_hashes",
+    "name_commits",
     "record_download",
     "recover",
     "references_of",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 PROBLEMS_KEPT = 200
+NAMED = 50
 
 
 def start_capture(
@@ -352,6 +355,33 @@ def _check_draft(
 
 
 # -- recovery ---------------------------------------------------------------------------------------------------------
+
+
+def commit_of(snapshot: Snapshot) -> str | None:
+    """The commit that holds a snapshot's manifest; looked for in Git where the row does not say. Outside any scope.
+
+    A manifest cannot name the commit that it lies in, so a row that a runbook has made from one names none at first.
+    """
+    if snapshot.git_commit_sha:
+        return snapshot.git_commit_sha
+    try:
+        found = repository.store_for(snapshot.tenant_id).find_manifest(snapshot.environment_id, snapshot.pk)
+    except OpsError:
+        return None
+    return found.commit if found is not None else None
+
+
+def name_commits() -> int:
+    """Enter the commit into rows that were made by hand and name none; how many. For the beat."""
+    with platform_scope():
+        bare = list(Snapshot.objects.filter(git_commit_sha=None).defer("workflows").order_by("-created_at")[:NAMED])
+    named = 0
+    for row in bare:
+        commit = commit_of(row)
+        if commit is not None:
+            with tenant_scope(row.tenant_id):
+                named += Snapshot.objects.filter(pk=row.pk, git_commit_sha=None).update(git_commit_sha=commit)
+    return named
 
 
 def recover(*, tenant_id: uuid.UUID, environment_id: uuid.UUID | None = None) -> list[uuid.UUID]:

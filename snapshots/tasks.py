@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import care, pushing, rehashing
+from . import care, pushing, rehashing, services
 
 
 @shared_task(name="snapshots.tasks.keep_schedules")
@@ -23,3 +23,9 @@ def keep_copied() -> None:
 def keep_hashes() -> None:
     """Every minute: environments whose hashes are of an older normalisation get new ones."""
     rehashing.keep_current()
+
+
+@shared_task(name="snapshots.tasks.name_commits")
+def name_commits() -> None:
+    """Every few seconds: snapshots that a runbook has put back by hand get the commit that holds them."""
+    services.name_commits()

@@ -10,7 +10,7 @@ from ninja import Router, Schema, Status
 from pydantic import SecretStr
 
 from operations import selectors as operation_selectors
-from operations.rest import http_status, wait_for
+from operations.rest import http_status, refuse_failed, wait_for
 from opsconsole.core.paging import by_name, clamp
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
@@ -146,13 +146,9 @@ def test_connection(request: HttpRequest, environment_id: uuid.UUID, wait: float
     if wait:
         operation = wait_for(operation, wait)
     environment = _environment(visit.tenant.pk, environment_id)
-    return Status(
-        http_status(operation),
-        {
-            "operation": operation_selectors.operation_row(operation),
-            "report": environment.connection_report if not operation.is_open else None,
-        },
-    )
+    report = environment.connection_report if not operation.is_open else None
+    refuse_failed(operation, beside={"report": report})
+    return Status(http_status(operation), {"operation": operation_selectors.operation_row(operation), "report": report})
 
 
 @router.get("/environments/{environment_id}/surroundings", summary="Data tables, variables, packages and credentials")

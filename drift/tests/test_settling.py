@@ -7,16 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from drift import hooks, policies, services, states
 from drift.errors import NotAMember, StillDrifted, WrongState
-from drift.models import DriftIncident, IncidentState
+from drift.models import DriftIncident, IncidentState, Severity
 from opsconsole.core import clock
 from opsconsole.core.errors import Invalid, NotFound
 from snapshots.models import Snapshot
-from tenants.scope import tenant_scope
+from tenants.scope import platform_scope, tenant_scope
 from workflows.models import MapStatus
 
 from .conftest import workflow
@@ -303,6 +304,38 @@ def test_acknowledge_assigns_and_leaves_the_clock_alone(place: Any, live_cast: A
         services.acknowledge(
             tenant_id=tenant, incident_ids=[incident.pk], assigned_to="stranger@example.org", by=live_cast.operator
         )
+
+
+OVERDUE = (
+    "SELECT count(*) FROM drift_incidents di JOIN drift_policies dp ON di.tenant_id = dp.tenant_id"
+    " WHERE di.incident_state NOT IN ('CLOSED', 'RECONCILED') AND di.ttl_expires_at < NOW() + INTERVAL '900 days'"
+    " AND dp.enforce_ttl = true"
+)
+
+
+@pytest.mark.parametrize("way", ["stabilize", "reconcile", "close", "gone"])
+def test_what_is_settled_has_no_deadline_any_more(place: Any, live_cast: Any, way: str) -> None:
+    """The runbook asks for deadlines that have passed, to find what blocks promotions: STABILIZED is not among them."""
+    before = place.there("Orders")
+    hours = {str(level): 24 for level in Severity.values}
+    policies.save_policy(tenant_id=place.tenant.pk, enforce_ttl=True, block_on_active_drift=True, hours=hours)
+    incident = drifted(place)
+    assert incident.ttl_expires_at is not None
+    if way == "stabilize":
+        stabilize(place, incident)
+    elif way == "reconcile":
+        reconcile(place, incident)
+    elif way == "close":
+        given = {"incident_id": incident.pk, "resolution_type": "accepted", "by": live_cast.operator}
+        services.close(tenant_id=place.tenant.pk, **given)
+    else:
+        place.edit("Orders", nodes=before["nodes"])
+        place.check()
+    after = place.incident()
+    assert after.incident_state not in ("OPEN", "ACKNOWLEDGED") and after.ttl_expires_at is None
+    with platform_scope(), connection.cursor() as cursor:
+        cursor.execute(OVERDUE)
+        assert cursor.fetchone()[0] == 0
 
 
 def test_closing(place: Any, live_cast: Any) -> None:

@@ -20,6 +20,7 @@ from impersonation.models import ImpersonationSession, Mode
 from impersonation.routes import API, TENANT, Rule, rule_for
 from impersonation.tests.conftest import at_browser
 from impersonation.tests.test_routes import ALL, methods_of
+from operations import services as operations
 from tenants.models import TenantRole
 from tenants.permissions import ROLE_GRANTS
 from tenants.scope import platform_scope
@@ -32,6 +33,12 @@ VALUES = {"tenant_slug": "acme", "environment_slug": "none", "key": "none", "ten
 OPEN_TO_ALL = re.compile(
     r"^(health|api/|account/\^|account/(login|signup|password/reset|confirm-email|inactive|reauth|logout))"
 )
+
+
+@pytest.fixture(autouse=True)
+def _a_worker_is_there(db: None) -> None:
+    """Without one the health addresses say that the console is not well."""
+    operations.beat(name="reaper")
 
 
 def path_of(route: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 
-from impersonation import services
+from impersonation import live as live_sessions
+from impersonation import middleware, selectors, services
 from impersonation.models import SupportRequest
 from impersonation.tests.conftest import (
     WHY_WRITE,
@@ -20,9 +24,11 @@ from impersonation.tests.conftest import (
     set_back,
     trail,
 )
+from operations import services as operations
 from operations.models import Operation
-from opsconsole.core import clock
+from opsconsole.core import clock, context
 from tenants.scope import platform_scope
+from tenants.tokens import create_token
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +66,62 @@ def test_write_mode_needs_a_second_person_and_writes_are_on_record_as_both(cast:
     assert written[-1].details["response_status"] == 404
     with platform_scope():
         assert Operation.objects.count() == before
+
+
+#: As the runbook's compliance report has it.
+WRITE_OPERATIONS = """
+SELECT (SELECT COUNT(*) FROM audit_logs al
+         WHERE al.actor_user_id = pis.actor_user_id AND al.impersonated_user_id = pis.impersonated_user_id
+           AND al.created_at BETWEEN pis.started_at AND COALESCE(pis.ended_at, NOW())
+           AND al.action IN ('CREATE', 'UPDATE', 'DELETE')) AS write_operations_count
+  FROM platform_impersonation_sessions pis WHERE pis.id = %s
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_everybody_counts_the_same_writes(live_cast: Any, begin_live: Begin) -> None:
+    """The runbook's SQL, the API, the page and its list, the report."""
+    from reports.tests.helpers import lines, made
+
+    client, session = begin_live(write=True)
+    client.get("/t/acme/")
+    client.post("/t/acme/jobs/00000000-0000-0000-0000-000000000000/cancel/")
+    with context.acting(
+        actor_id=live_cast.support.pk, acting_as_id=live_cast.operator.pk, session_id=session.pk, source="web"
+    ):
+        operation = operations.start(
+            tenant_id=live_cast.tenant.pk, kind="test.any", title="Any", params={}, requested_by=live_cast.operator
+        )
+        operations.cancel(tenant_id=live_cast.tenant.pk, operation_id=operation.pk, by=live_cast.operator)
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        found = operator.execute(WRITE_OPERATIONS, [session.pk]).fetchone()
+    assert found is not None and found[0] >= 3
+    _, secret = create_token(user=live_cast.admin, name="test")
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
+    told = Client().get(f"/api/v1/platform/impersonate/sessions/{session.pk}", **headers).json()["session"]["counts"]
+    assert told["writes"] == found[0] == told["write_requests"] + told["rows_written"]
+    (row,) = lines(made("impersonation-sessions", None))
+    assert row["write_operations_count"] == row["writes"] == str(found[0])
+    assert (row["write_requests"], row["rows_written"]) == (str(told["write_requests"]), str(told["rows_written"]))
+    with platform_scope():
+        assert len(selectors.timeline(session, slug="acme", kind="writes")) == found[0]
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_a_request_whose_job_failed_was_not_refused(
+    cast: Any, begin: Begin, monkeypatch: pytest.MonkeyPatch, carried_out: bool
+) -> None:
+    """Both may answer 409; the one has begun to write, and stands in the trail as what it asked for."""
+    client, session = begin(write=True)
+    key = client.session.session_key or ""
+    live = live_sessions.read(actor_id=cast.support.pk, session_id=session.pk, session_key=key)
+    request = RequestFactory().post("/api/v1/promotions/x/rollback")
+    response = HttpResponse(status=409)
+    response.error_code, response.tells_an_end = "PROMO_013", carried_out  # type: ignore[attr-defined]
+    assert live is not None
+    middleware.SupportSessionMiddleware(lambda _: response)._finish(request, live, response)
+    (entry,) = [e for e in trail(session=session.pk) if e.details.get("path") == "/api/v1/promotions/x/rollback"]
+    assert entry.action == ("CREATE" if carried_out else "REFUSED")
 
 
 def test_an_agreement_works_once(cast: Any, begin: Begin) -> None:

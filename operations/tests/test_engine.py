@@ -548,11 +548,14 @@ def test_the_orchestration_runbook_has_stuck_work_retried(live_cast: Any, writer
     operation = begin(live_cast)
     assert engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id) is not None
     with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"], autocommit=True) as operator:
+        counted = "SELECT retry_count FROM saga_executions"
+        assert operator.execute(counted).fetchone() == (0,), "its first attempt is no retry"
         retried = operator.execute(
             "UPDATE saga_executions SET status = 'RETRY_PENDING', retry_count = retry_count + 1"
             " WHERE status = 'RUNNING' AND updated_at < NOW() + INTERVAL '30 minutes' AND retry_count < 3"
         )
         assert retried.rowcount == 1
+        assert operator.execute(counted).fetchone() == (1,)
         orphans = operator.execute(
             "SELECT COUNT(*) FROM idempotent_operations io LEFT JOIN saga_executions se"
             " ON io.operation_key = se.correlation_id WHERE se.id IS NULL"
@@ -566,3 +569,29 @@ def test_the_orchestration_runbook_has_stuck_work_retried(live_cast: Any, writer
     assert services.reap() == 1
     assert drive(operation) == "COMPLETED"
     assert len(outside.done) == 5
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        assert operator.execute(counted).fetchone() == (1,), "the retry that was asked for, counted once"
+
+
+def test_a_living_job_is_never_taken_for_stuck(live_cast: Any, writer: Any, outside: Outside) -> None:
+    """Runbooks ask for RUNNING jobs whose ``updated_at`` is old; a job may say nothing of its progress for hours."""
+    operation = begin(live_cast)
+    run = engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id)
+    assert run is not None
+    stale = "SELECT count(*) FROM saga_executions WHERE status = 'RUNNING' AND updated_at < NOW() - INTERVAL '2 hours'"
+    with tenant_scope(operation.tenant_id):
+        Operation.objects.filter(pk=operation.pk).update(updated_at=clock.now() - timedelta(hours=3))
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"], autocommit=True) as operator:
+        assert operator.execute(stale).fetchone() == (1,), "nobody has heard of it"
+        run.heartbeat()
+        assert operator.execute(stale).fetchone() == (0,)
+
+
+def test_a_quiet_beat_wakes_nobody_who_watches(live_cast: Any, writer: Any, outside: Outside) -> None:
+    operation = begin(live_cast)
+    run = engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id)
+    assert run is not None
+    before = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
+    run.heartbeat()
+    after = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
+    assert after.updated_at == before.updated_at and after.heartbeat_at > before.heartbeat_at

@@ -6,11 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
 from operations import events, services
 from operations.models import Operation, OperationStep
+from opsconsole import health
 from opsconsole.core import clock
 from opsconsole.core.paging import encode
 from tenants.scope import tenant_scope
@@ -195,7 +197,32 @@ def test_health_says_yes_without_detail(client: Any, db: None) -> None:
     assert parts["database"]["status"] == "ok" and "latency_ms" in parts["database"]
     assert parts["workers"]["status"] == "unknown", "no worker has reported, so it is never drawn as good"
     assert client.get("/api/workflows/health").json()["saga_coordinator"]["active_sagas"] == 0
+    assert client.get("/health/detailed").json()["status"] == "degraded"
+    assert client.get("/api/workflows/health").json()["status"] == "degraded"
+    promotions = client.get("/api/v1/promotions/healthz")
+    assert (promotions.status_code, promotions.json()["status"]) == (503, "failed"), "nobody would carry one out"
     assert "stuck" in client.get("/api/v1/background-jobs/status").json()
+
+
+def test_what_waits_for_its_retry_is_an_active_saga(client: Any, cast: Any) -> None:
+    for status in ("RUNNING", "PENDING", "RETRY_PENDING", "PARKED", "FAILED"):
+        operation = an_operation(cast)
+        with tenant_scope(cast.tenant.pk):
+            Operation.objects.filter(pk=operation.pk).update(status=status)
+    assert client.get("/api/workflows/health").json()["saga_coordinator"]["active_sagas"] == 3
+
+
+def test_the_state_of_the_jobs_with_the_database_away(client: Any, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> Any:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setitem(health.COMPONENTS, "database", away)
+    monkeypatch.setattr(health, "platform_scope", away)
+    answer = client.get("/api/v1/background-jobs/status")
+    told = answer.json()
+    assert (answer.status_code, told["status"], told["database"]["status"]) == (503, "down", "failed")
+    assert told["error"]["code"] == "UNAVAILABLE" and told["error"]["recovery"]
+    assert told["running"] is None and told["workers"]["status"] == "unknown"
 
 
 @pytest.mark.django_db(transaction=True)

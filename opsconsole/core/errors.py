@@ -9,7 +9,8 @@ class OpsError(Exception):
     """A failure with a code and a way out, told alike in the console and the API.
 
     Subclasses set the class attributes; ``message`` given to the constructor replaces
-    the default sentence. ``details`` is JSON-able and reaches the person as well.
+    the default sentence. ``details`` is JSON-able and reaches the person as well; so is ``beside``, which a program
+    finds next to the error, under the names that the call has where it ends well.
     """
 
     code: ClassVar[str] = "OPS_000"
@@ -19,13 +20,19 @@ class OpsError(Exception):
     status: ClassVar[int] = 400
 
     def __init__(
-        self, message: str | None = None, *, details: dict[str, Any] | None = None, recovery: str | None = None
+        self,
+        message: str | None = None,
+        *,
+        details: dict[str, Any] | None = None,
+        recovery: str | None = None,
+        beside: dict[str, Any] | None = None,
     ) -> None:
         if message is not None:
             self.message = message
         if recovery is not None:
             self.recovery = recovery
         self.details = details or {}
+        self.beside = beside or {}
         super().__init__(self.message)
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import pytest
 from django.test import Client
 
 from drift.models import DriftIncident
+from operations import engine
+from operations import services as operation_services
 from operations.models import Operation
 from opsconsole.core import clock
 from promotions import gates, material, services
@@ -307,6 +309,34 @@ def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get(f"{api}/{found['id']}", **stranger).status_code == 404
 
 
+def test_a_promotion_that_failed_answers_as_its_error_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operation_services, "wake", lambda **given: engine.drive(**given))
+    operator, api = bearer(world.cast.operator, world.cast.tenant), "/api/v1/promotions"
+    promotion = world.approved("billing")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1, times=1)
+    answer = Client().post(f"{api}/execute/{promotion.pk}", **operator)
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"]) == (502, "PROMO_002"), told
+    assert told["operation"]["status"] == "FAILED"
+    assert told["promotion"]["status"] == "FAILED"
+    assert told["promotion"]["execution_result"]["rollback_result"]["status"] == "success"
+
+
+def test_a_rollback_that_is_refused_answers_as_its_error_over_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operation_services, "wake", lambda **given: engine.drive(**given))
+    operator, api = bearer(world.cast.operator, world.cast.tenant), "/api/v1/promotions"
+    promotion = world.approved("billing")
+    assert Client().post(f"{api}/execute/{promotion.pk}", **operator).status_code == 200
+    billing = world.by_name()["Billing"]["id"]
+    world.target.edit(billing, nodes=[*flow("Billing")["nodes"], node("Theirs")])
+    answer = Client().post(f"{api}/{promotion.pk}/rollback", {}, content_type="application/json", **operator)
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"]) == (409, "PROMO_013"), told
+    assert told["promotion"]["status"] == "COMPLETED" and told["operation"]["status"] == "FAILED"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -460,3 +490,19 @@ def test_programs_cannot_ask_for_approval_over_a_red_gate(world: World, no_drift
     no_drift.clear()
     asked = Client().post(address, **bearer(world.cast.operator, world.cast.tenant))
     assert asked.json()["promotion"]["status"] == "PENDING_APPROVAL"
+
+
+def test_a_rollback_that_came_half_way_is_shown_as_such(world: World, base: str) -> None:
+    promotion = world.carry_out(world.approved("billing", "intake"))
+    world.target.fault(kind="status", status=400, method="DELETE", path="/workflows/")
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "FAILED"
+    viewer = browser(world.cast.viewer, world)
+    page = viewer.get(f"{base}{promotion.pk}/").content.decode()
+    told, _, rest = page.partition('<details class="stack">')
+    folded, _, after = rest.partition("</details>")
+    assert "A person must look" in told and "PROMO_005" in told and "2 not as before" in " ".join(told.split())
+    assert "promoted as wanted" in folded and "promoted as wanted" not in told + after
+    assert len(re.findall("Not as before(?! the)", after)) == 2
+    assert after.count("As before") == 1 and "Equal" not in after
+    assert "Needs attention" in viewer.get(base).content.decode()

@@ -9,7 +9,7 @@ import pytest
 
 from operations import services as operations
 from operations.models import Operation
-from opsconsole.core import context
+from opsconsole.core import clock, context
 from opsconsole.core.errors import Conflict, Forbidden, NotFound
 from promotions import services, settling
 from promotions.errors import (
@@ -23,6 +23,7 @@ from promotions.errors import (
 )
 from promotions.models import PromotionStatus
 from promotions.tests.world import World, calls, flow, node, uses
+from snapshots.errors import CaptureFailed
 from tenants import services as tenants
 from tenants.models import TenantRole
 from tenants.scope import tenant_scope
@@ -240,6 +241,119 @@ def test_a_rollback_does_not_undo_what_others_did_since(world: World) -> None:
     assert world.fresh(promotion).status == PromotionStatus.ROLLED_BACK
 
 
+def test_a_rollback_that_did_not_come_whole_is_said_of_the_promotion(world: World) -> None:
+    """Status, attention and the runbook's ``rollback_result`` tell what stands in the target by now."""
+    promotion = world.carry_out(world.approved("billing", "intake"))
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/")
+    world.target.fault(kind="status", status=400, method="POST", path="/workflows/.*/activate")
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "FAILED"
+    done = world.fresh(promotion)
+    result = done.execution_result or {}
+    assert (done.status, result["needs_attention"], result["error"]["code"]) == ("FAILED", True, "PROMO_005")
+    assert result["error"]["recovery"]
+    back = result["rollback_result"]
+    assert (back["status"], back["not_restored"]) == ("partial", ["Billing"])
+    assert back["workflows_rolled_back"] == 2, "what the promotion had created is gone"
+    world.target.clear_faults()
+    again = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, force=True)
+    assert world.drive(again) == "COMPLETED", world.failure(again.pk)
+    done = world.fresh(promotion)
+    result = done.execution_result or {}
+    assert (done.status, result["needs_attention"], result["error"]) == ("ROLLED_BACK", False, None)
+    assert result["rollback_result"]["status"] == "success"
+
+
+def test_only_what_is_proven_gone_counts_as_deleted(world: World) -> None:
+    promotion = world.carry_out(world.approved("billing", "intake"))
+    world.target.fault(kind="status", status=400, method="DELETE", path="/workflows/")
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "FAILED"
+    result = world.fresh(promotion).execution_result or {}
+    proof = result["manual_rollback"]["proof"]
+    assert (proof["deleted"], len(proof["not_as_before"])) == (0, 2)
+    assert {"Helper", "Intake"} <= set(world.by_name())
+    assert result["rollback_result"]["workflows_rolled_back"] == proof["equal"] == 1
+
+
+def test_a_rollback_by_a_person_after_one_that_failed_leaves_no_contradiction(world: World) -> None:
+    promotion = world.approved("billing", "intake")
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
+    world.target.fault(kind="status", status=503, method="DELETE")
+    assert world.drive(world.start(promotion)) == "FAILED"
+    automatic = (world.fresh(promotion).execution_result or {})["rollback_result"]
+    assert automatic["status"] in ("partial", "failed")
+    world.target.clear_faults()
+    forced = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, force=True)
+    assert world.drive(forced) == "COMPLETED", world.failure(forced.pk)
+    done = world.fresh(promotion)
+    result = done.execution_result or {}
+    assert (done.status, result["rollback_result"]["status"]) == ("ROLLED_BACK", "success")
+    assert result["rollback_result"]["operation_id"] == str(forced.pk)
+    assert result["automatic_rollback"] == automatic
+    assert result["error"]["code"] == "PROMO_002", "why it failed; that it could not be put back holds no longer"
+    assert result["needs_attention"] is False
+
+
+@pytest.mark.parametrize("how", ["git", "by_hand"])
+def test_a_rollback_that_was_broken_off_is_said_of_the_promotion(
+    world: World, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    from operations.handlers import boundary_observers
+
+    promotion = world.carry_out(world.approved("billing"))
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise CaptureFailed("No room left.")
+
+    def observe(name: str) -> None:
+        if name == "rollback:write:billing:after-intent":
+            boundary_observers.clear()
+            with tenant_scope(world.tenant_id):
+                Operation.objects.filter(pk=operation.pk).update(
+                    status="FAILED", error_message="Emergency stop executed"
+                )
+
+    if how == "git":
+        monkeypatch.setattr("snapshots.services.set_baseline", fails)
+    else:
+        boundary_observers.append(observe)
+    assert world.drive(operation, tries=1) == "FAILED"
+    settling.settle_all()
+    done = world.fresh(promotion)
+    result = done.execution_result or {}
+    assert (done.status, result["needs_attention"], result["error"]["code"]) == ("FAILED", True, "PROMO_005")
+    assert ("Emergency stop" if how == "by_hand" else "No room left") in result["error"]["message"]
+    assert result["manual_rollback"]["operation_id"] == str(operation.pk)
+    assert settling.settle_all() == 0, "once is enough"
+
+
+def test_a_rollback_that_was_refused_changes_nothing(world: World) -> None:
+    promotion = world.carry_out(world.approved("billing"))
+    world.target.edit(world.by_name()["Billing"]["id"], nodes=[*flow("Billing")["nodes"], node("Theirs")])
+    operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "FAILED"
+    assert settling.settle_all() == 0
+    done = world.fresh(promotion)
+    assert done.status == "COMPLETED" and "manual_rollback" not in (done.execution_result or {})
+
+
+def test_an_emergency_stop_before_any_write_says_what_to_do(world: World) -> None:
+    promotion = world.approved("billing")
+    operation = world.start(promotion)
+    with tenant_scope(world.tenant_id):
+        stopped = {"status": "FAILED", "error_message": "Emergency stop executed", "ended_at": clock.now()}
+        Operation.objects.filter(pk=operation.pk).update(**stopped)
+    assert settling.settle_all() == 1
+    done = world.fresh(promotion)
+    error = (done.execution_result or {})["error"]
+    assert (done.status, error["code"]) == ("FAILED", "PROMO_018")
+    assert "before anything was written" in error["message"] and "Emergency stop executed" in error["message"]
+    assert "run the promotion again" in error["recovery"]
+    assert world.drive(world.start(done)) == "COMPLETED"
+
+
 def test_cancelled_before_it_began(world: World) -> None:
     promotion = world.approved("billing")
     operation = world.start(promotion)
@@ -248,6 +362,8 @@ def test_cancelled_before_it_began(world: World) -> None:
     done = world.fresh(promotion)
     assert done.status == PromotionStatus.CANCELLED
     assert (done.execution_result or {})["target_untouched"] is True
+    error = (done.execution_result or {})["error"]
+    assert error["code"] == "CANCELLED" and error["recovery"]
 
 
 def test_ended_by_hand_in_the_middle(world: World) -> None:

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from audit.models import AuditLog
 from opsconsole.core import clock
-from reports import formats, selectors, services
+from reports import formats, rest, selectors, services
 from reports.definitions import all_reports, report_named, settle
 from reports.models import ReportRun
 from reports.tests.helpers import a_session, asked_for, made, some_events
@@ -186,3 +186,19 @@ def test_a_report_cannot_write(cast: Any, monkeypatch: pytest.MonkeyPatch, where
             selectors.preview(report, asked, tenant_id=tenant.pk if tenant else None)
     with platform_scope():
         assert Membership.objects.filter(role=TenantRole.OWNER).count() == 2
+
+
+def test_a_report_that_was_not_made_answers_as_its_error(
+    cast: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(run: ReportRun, seconds: float) -> ReportRun:
+        run.status, run.error = "FAILED", "Its workers were lost again and again."
+        return run
+
+    monkeypatch.setattr(rest, "_wait_for", fails)
+    _, secret = create_token(user=cast.owner, name="t", tenant=cast.tenant)
+    headers, ask = {"Authorization": f"Bearer {secret}"}, {"data": {}, "content_type": "application/json"}
+    answer = client.post("/api/v1/reports/refused-attempts?wait=5", headers=headers, **ask)
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"], told["run"]["status"]) == (500, "REPORT_FAILED", "FAILED")
+    assert "lost again" in told["error"]["message"] and told["error"]["recovery"]

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Body, Router
 
-from operations.rest import http_status, wait_for
+from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from opsconsole.core.errors import Conflict, Invalid
 from opsconsole.core.paging import clamp
@@ -52,6 +52,7 @@ def rehearse(
     )
     operation = wait_for(operation, wait) if wait else operation
     row = selectors.rehearsal_row(services.rehearsal_by_id(visit.tenant.pk, rehearsal.pk), whole=True)
+    refuse_failed(operation, beside={"rehearsal": row})
     return http_status(operation), {"rehearsal": row, "operation": operation_row(operation)}
 
 

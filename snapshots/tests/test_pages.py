@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 from django.test import Client
@@ -16,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from audit.models import AuditLog
 from operations.models import Operation
 from opsconsole.core import clock
-from snapshots import repository
+from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
@@ -283,6 +285,36 @@ def test_the_runbooks_calls(api: Any, at_once: None, n8n: Any, environment: Envi
     assert [len(again[name]) for name in names] == [0, 0, 2]
 
 
+#: As the recovery runbook has it; what it inserts is what ``git show`` gave.
+PUT_BACK = """
+INSERT INTO snapshots (id, environment_id, snapshot_type, workflows, git_commit_sha, created_by, created_at)
+SELECT (data->>'id')::uuid, (data->>'environment_id')::uuid, (data->>'snapshot_type')::snapshot_type, data->'workflows',
+       data->>'git_commit_sha', (data->>'created_by')::uuid, (data->>'created_at')::timestamptz
+  FROM (SELECT %s::jsonb AS data) subquery
+"""
+
+
+def test_a_snapshot_put_back_by_hand_names_its_commit(
+    api: Any, capture: Any, n8n: Any, environment: Environment
+) -> None:
+    """A manifest cannot name the commit it lies in; the row and the answers do all the same."""
+    n8n.seed([workflow("Orders")])
+    snapshot = capture()
+    _, manifest = repository.store_for(environment.tenant_id).read_manifest(environment.pk, snapshot.pk)
+    with tenant_scope(environment.tenant_id):
+        Snapshot.objects.all().delete()
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        operator.execute(PUT_BACK, [manifest.decode()])
+    told = api("GET", f"/snapshots/{snapshot.pk}").json()["snapshot"]
+    listed = api("GET", f"/snapshots?environment_id={environment.pk}").json()["snapshots"]
+    assert told["git_commit_sha"] == listed[0]["git_commit_sha"] == snapshot.git_commit_sha
+    assert services.name_commits() == 1
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        row = operator.execute("SELECT git_commit_sha FROM snapshots WHERE id = %s", [snapshot.pk]).fetchone()
+    assert row == (snapshot.git_commit_sha,)
+    assert services.name_commits() == 0
+
+
 def test_a_capture_that_failed_answers_as_its_error_and_names_no_snapshot(
     api: Any, at_once: None, n8n: Any, environment: Environment
 ) -> None:
@@ -294,6 +326,22 @@ def test_a_capture_that_failed_answers_as_its_error_and_names_no_snapshot(
     assert answer.status_code >= 400 and "snapshot" not in told
     assert told["error"]["code"] == "SNAP_001"
     assert told["error"]["recovery"] and told["error"]["details"]["operation_id"]
+
+
+def test_a_restore_that_failed_answers_as_its_error_and_says_so_of_each_workflow(
+    api: Any, at_once: None, n8n: Any, environment: Environment
+) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices")])
+    ident = api("POST", "/snapshots", {"environment_id": str(environment.pk)}).json()["snapshot"]["id"]
+    n8n.edit(made[1]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    n8n.fault(kind="status", status=400, method="PUT", path=r"/workflows/")
+    answer = api("POST", f"/restore/{environment.pk}/execute", {"snapshot_id": ident})
+    told = answer.json()
+    assert answer.status_code == 502, told
+    assert told["error"]["code"] in ("REST_002", "REST_004") and told["error"]["recovery"]
+    assert told["operation"]["status"] == "FAILED"
+    assert told["restore"]["status"] == "put_back"
+    assert [w["key"] for w in told["restore"]["failed"]] == ["invoices"]
 
 
 def test_a_capture_answers_with_its_id_before_it_is_done(api: Any, n8n: Any, environment: Environment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from conftest import owner_connection
 from operations.models import Operation
-from tenants.models import Membership, Tenant, UserSession
+from tenants.models import Membership, PlatformAdmin, Tenant, UserSession
 from tenants.scope import ScopeError, platform_scope, tenant_scope
 
 pytestmark = pytest.mark.django_db
@@ -138,6 +139,27 @@ def test_who_only_reads_reads_no_keys_of_sign_ins(cast: Any) -> None:
             UserSession.objects.exists()
 
 
+def test_what_the_runbook_asks_pg_policies_about_is_there(cast: Any) -> None:
+    """After a restore of the database: “Check RLS policies are active”."""
+    wanted = ("tenants", "platform_admins", "platform_impersonation_sessions")
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        rows = operator.execute("SELECT DISTINCT tablename FROM pg_policies WHERE tablename = ANY(%s)", [list(wanted)])
+        assert {row[0] for row in rows} == set(wanted)
+
+
+def test_only_the_platform_writes_the_list_of_platform_admins(cast: Any) -> None:
+    assert not PlatformAdmin.objects.filter(user=cast.operator).exists(), "without a scope it is read: at each request"
+    with tenant_scope(cast.tenant.pk):
+        assert PlatformAdmin.objects.filter(user=cast.admin).exists()
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            PlatformAdmin.objects.create(user=cast.operator)
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            PlatformAdmin.objects.all().delete()
+    with platform_scope():
+        PlatformAdmin.objects.create(user=cast.operator)
+        assert PlatformAdmin.objects.filter(user=cast.operator).delete()[0] == 1
+
+
 def test_scopes_do_not_nest_across_tenants(cast: Any) -> None:
     with tenant_scope(cast.tenant.pk):
         with pytest.raises(ScopeError), tenant_scope(cast.other_tenant.pk):
@@ -150,8 +172,6 @@ def test_scopes_do_not_nest_across_tenants(cast: Any) -> None:
 
 
 def test_the_operator_reads_the_runbooks_names(cast: Any) -> None:
-    import os
-
     names = [
         *[
             "tenants",

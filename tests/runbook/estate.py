@@ -124,6 +124,13 @@ class Estate:
             self.post(f"/promotions/{promotion['id']}/approve", {"comment": "fine"}, self.approver)
         return self.post(f"/promotions/execute/{promotion['id']}")["promotion"] if execute else promotion
 
+    def failing_promotion(self, keys: list[str]) -> dict[str, Any]:
+        """One that n8n refuses: its answer is the error, and the promotion stands beside it."""
+        promotion = self.promotion(keys, execute=False)
+        answer = self.api.post(f"/promotions/execute/{promotion['id']}", params={"wait": 60})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "PROMO_002"), answer.text
+        return answer.json()["promotion"]
+
     def drift(self, count: int = 1) -> list[str]:
         """Somebody edits production; the incidents that a check opens."""
         for workflow in self.production_n8n.state()["workflows"][:count]:

@@ -87,7 +87,7 @@ def test_a_snapshot_is_put_back_from_git_by_hand(estate: Estate, shell: Shell) -
 def test_a_failed_promotion_is_looked_into_and_rolled_back_by_hand(estate: Estate, shell: Shell) -> None:
     keys = estate.keys()
     estate.production_n8n.fault(kind="status", method="POST", path="/workflows$", status=400, message="no", nth=2)
-    failed = estate.promotion(keys[:2])
+    failed = estate.failing_promotion(keys[:2])
     estate.production_n8n.clear_faults()
     assert failed["status"] == "FAILED", failed
     pre = failed["execution_result"]["snapshot_ids"]["pre_promotion"]

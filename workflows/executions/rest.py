@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
-from operations.rest import http_status, wait_for
+from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from opsconsole.core.paging import clamp, one_of
 from tenants.api import caller, visit_for_object
@@ -86,6 +86,7 @@ def retry_executions(request: HttpRequest, payload: RetryIn, wait: float = 0) ->
     )
     if wait:
         operation = wait_for(operation, wait)
+    refuse_failed(operation)
     return Status(http_status(operation), {"operation": operation_row(operation)})
 
 
