@@ -285,7 +285,8 @@ def _warnings(
         found.append(_warning("settings", f"Settings that differ: {', '.join(odd)}."))
     left = settings_left_behind(facts, there, content)
     if left:
-        text = f"n8n in {facts.target.environment.name} does not take these settings: {', '.join(left)}. They stay behind."
+        target = facts.target.environment.name
+        text = f"n8n in {target} does not take these settings: {', '.join(left)}. They stay behind."
         found.append(_warning("settings_left_behind", text))
     for credential in mapped.credentials:
         if credential["target_id"] and not credential["verified"]:
