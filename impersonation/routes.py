@@ -46,8 +46,8 @@ FREE = Route(get=Rule.OUTSIDE, post=Rule.OUTSIDE, delete=Rule.OUTSIDE)
 
 
 def _promotion_act(sent: Mapping[str, str]) -> Rule:
-    """An approval is the customer's own word; support does not give it."""
-    return Rule.DENIED if sent.get("action") in ("approve", "reject") else Rule.WRITE
+    """An approval is the customer's own word, and so is that a target left half-way is good; support gives neither."""
+    return Rule.DENIED if sent.get("action") in ("approve", "reject", "release") else Rule.WRITE
 
 
 def _settle(sent: Mapping[str, str]) -> Rule:
@@ -193,6 +193,7 @@ _API: dict[str, Route] = {
     "promotions/<promotion_id>/reject": NEVER,
     "promotions/<promotion_id>/cancel": WRITES,
     "promotions/<promotion_id>/rollback": WRITES,
+    "promotions/<promotion_id>/release": NEVER,
     "platform/impersonate": FREE,
     "platform/impersonate/stop": FREE,
     "platform/impersonate/stop-all": LEAVES,

@@ -128,6 +128,13 @@ class SecretsLacking(Conflict):
     recovery = "Open the credential in n8n, enter the secret, then test it or say that it is entered."
 
 
+class TargetHeld(Conflict):
+    code = "PROMO_018"
+    title = "The target is held"
+    message = "A promotion left the target neither wholly new nor proven to be as before."
+    recovery = "Open that promotion: roll it back, or look at the target, settle it by hand and let go of it."
+
+
 class NotOffered(Conflict):
     code = "PROMO_017"
     title = "Nothing to prepare"

@@ -42,7 +42,7 @@ from workflows.n8n.client import N8nClient
 from workflows.watching.selectors import not_proven
 from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perform
 
-from . import gates
+from . import attention, gates
 from .approved import Approved
 from .endings import error_again, short, told_error
 from .errors import PlanStale, PreSnapshotFailed, WriteFailed
@@ -398,9 +398,14 @@ class Execution:
 
     def conclude(self, status: str, result: dict[str, Any]) -> dict[str, Any]:
         """Write the ending on the promotion's row, if this run still holds the operation."""
+        now = clock.now()
         with self.run.fenced():
             Promotion.objects.filter(pk=self.promotion_id, operation_id=self.run.operation.pk).update(
-                status=status, execution_result=result, ended_at=clock.now(), updated_at=clock.now()
+                status=status,
+                execution_result=result,
+                ended_at=now,
+                updated_at=now,
+                attention_since=attention.since(result, now),
             )
         return {"status": status}
 

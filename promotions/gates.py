@@ -16,7 +16,7 @@ from tenants.scope import tenant_scope
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.normalization import NORMALIZATION_VERSION
 
-from . import material
+from . import attention, material
 from .errors import (
     ApprovalNeeded,
     Dangling,
@@ -25,6 +25,7 @@ from .errors import (
     PlanStale,
     ScopesLacking,
     SecretsLacking,
+    TargetHeld,
     TargetLocked,
 )
 from .models import Promotion, PromotionStatus
@@ -117,6 +118,17 @@ def lock_gate(tenant_id: uuid.UUID, target: Environment, *, own: uuid.UUID | Non
     message = f"“{holder.title}” holds {target.name}."
     details = {"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status}
     return Gate("lock", "Lock", "blocked", message, [details], TargetLocked(message, details=details))
+
+
+def target_gate(promotion: Promotion, target: Environment) -> Gate:
+    """No other promotion has left the target half-way."""
+    with tenant_scope(promotion.tenant_id):
+        holder = attention.holder_of(target.pk, own=promotion.pk)
+    if holder is None:
+        return Gate("target", "Target", "open", f"No promotion has left {target.name} half-way.")
+    message = f"“{holder.name}” left {target.name} neither wholly new nor proven to be as before."
+    details = {"promotion_id": str(holder.pk), "name": holder.name}
+    return Gate("target", "Target", "blocked", message, [details], TargetHeld(message, details=details))
 
 
 def credentials_gate(promotion: Promotion, target: Environment) -> Gate:
@@ -269,6 +281,7 @@ def approval_gate(promotion: Promotion, target: Environment) -> Gate:
 def all_gates(promotion: Promotion, source: Environment, target: Environment) -> list[Gate]:
     """Every gate in the order in which they are met. Reads the database only."""
     return [
+        target_gate(promotion, target),
         references_gate(promotion.plan or EMPTY_PLAN),
         scopes_gate(promotion.plan or EMPTY_PLAN),
         credentials_gate(promotion, target),

@@ -29,7 +29,8 @@ class Promotion(TenantModel):
     holds ``snapshot_ids {pre_promotion, post_promotion}``, ``workflows``, ``verification``, ``error`` and
     ``rollback_result {status: success|partial|failed, workflows_rolled_back, snapshot_id, proof}``: how the last way
     back ended, by itself or by a person (``by_hand``; ``manual_rollback`` says who and why, ``automatic_rollback`` what
-    there was before). ``needs_attention``: what stands in the target is neither old nor new, and a person must look.
+    there was before). ``needs_attention``: what stands in the target is neither old nor new, and a person must look;
+    ``attention_since``: since when, and so holds its target (see ``attention``).
     """
 
     name = models.CharField(max_length=200)
@@ -49,6 +50,7 @@ class Promotion(TenantModel):
     decision_comment = models.TextField(blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
+    attention_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -59,6 +61,11 @@ class Promotion(TenantModel):
             models.Index(fields=["tenant", "-created_at", "-id"], name="promotions_tenant"),
             models.Index(fields=["tenant", "target_environment", "-created_at"], name="promotions_target"),
             models.Index(fields=["tenant", "status", "-updated_at"], name="promotions_status"),
+            models.Index(
+                fields=["target_environment"],
+                condition=models.Q(attention_since__isnull=False),
+                name="promotions_attention",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -148,6 +148,7 @@ def powers(visit: Visit, promotion: Promotion, gates: list[Gate], rollback: Oper
         and bool(pre_snapshot_id(promotion))
         and _wrote(promotion)
         and not rolling,
+        "release": operate and promotion.attention_since is not None and not rolling,
         "may_map": visit.may(Grants.OPERATE),
     }
 

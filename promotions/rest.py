@@ -50,6 +50,12 @@ class DecisionIn(Schema):
     plan_hash: str = ""
 
 
+class ReleaseIn(Schema):
+    """``reason``: what was looked at, and settled by hand."""
+
+    reason: str
+
+
 class RollbackIn(Schema):
     """``snapshot_id``: instead of the one taken before the promotion. ``force``: also over changes made since."""
 
@@ -255,6 +261,16 @@ def rollback(
         idempotency_key=request.headers.get("Idempotency-Key") or None,
     )
     return _answer(visit, promotion_id, operation, wait)
+
+
+@router.post("/promotions/{promotion_id}/release", summary="Let go of a target that it left half-way")
+def release(request: HttpRequest, promotion_id: uuid.UUID, payload: ReleaseIn) -> dict[str, Any]:
+    visit, promotion = _found(request, promotion_id)
+    require_operate(visit, promotion.target_environment)
+    done = services.release(
+        tenant_id=visit.tenant.pk, promotion_id=promotion_id, by=caller(request), reason=payload.reason
+    )
+    return {"promotion": selectors.promotion_row(done)}
 
 
 def _found(request: HttpRequest, promotion_id: uuid.UUID) -> tuple[Visit, Promotion]:

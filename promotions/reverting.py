@@ -1,7 +1,11 @@
 """Rolls a finished (or half-finished) promotion back: only the workflows that it touched.
 
 Steps, in order (stable): ``rollback:look``, ``safety:…`` (a snapshot of how it is now), ``rollback:write:<key>`` …
-(``snapshots.restore``), ``rollback:prove``, ``rollback:canonical``, ``after:…``, ``rollback:finish``.
+(``snapshots.restore``; ``rollback:rest:…`` where the first pass met an edit or a refusal), ``rollback:prove``,
+``rollback:canonical``, ``after:…``, ``rollback:finish``.
+
+From the first write on trouble with n8n is met as ``undoing`` meets it: tried again later, and after the last try the
+promotion says that its target is half-way, and holds it.
 
 Without ``force`` a workflow that somebody has changed since stops it before anything is written, and so does one that
 calls what would be deleted. What others call keeps running, with its old content, though it was not published before:
@@ -16,8 +20,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from django.db.models import Q
+
 from operations.engine import Run
-from operations.errors import Interrupted, UnknownOutcome
+from operations.errors import Interrupted, TryAgain, UnknownOutcome
 from operations.models import OperationStep
 from opsconsole.core import clock
 from opsconsole.core.errors import OpsError
@@ -32,7 +38,7 @@ from workflows.models import Environment
 from workflows.n8n.client import N8nClient
 from workflows.writes import Release, Resolver
 
-from . import material
+from . import attention, material
 from .endings import broken_off, rolled_back
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion
@@ -88,17 +94,40 @@ class Reverting:
                     raise
 
     def _carried_through(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        self._restore(client, pre, rows)
-        proof = self.run.step("rollback:prove", "Prove it by hash", lambda: self._prove(client, pre, rows))
+        proof = self._proven(client, pre, rows)
         if proof["not_as_before"]:
             return self._fail(rows, proof)
         commit = self._approve_old(pre, rows)
         after = self._after()
         return self._finish(rows, proof, commit, after)
 
+    def _proven(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Write, and prove. Raises ``TryAgain`` over trouble; over that of the last try what a person must know."""
+        try:
+            self._restore(client, pre, rows)
+            return self.run.step("rollback:prove", "Prove it by hash", lambda: self._prove(client, pre, rows))  # type: ignore[no-any-return]
+        except Interrupted:
+            raise
+        except Exception as trouble:
+            if not self.run.is_last_attempt:
+                raise TryAgain(
+                    f"Rolling back did not come to its end ({trouble}); it will be tried again."
+                ) from trouble
+            raise self._half_way(rows, trouble) from trouble
+
+    def _half_way(self, rows: list[dict[str, Any]], trouble: Exception) -> RollbackFailed:
+        """Nobody knows how much of it was put back: put on record that a person must look."""
+        told = trouble.message if isinstance(trouble, OpsError) else f"{type(trouble).__name__}: {trouble}"
+        error = RollbackFailed(f"That everything is as before could not be proven: {told}")
+        proof = {"snapshot_id": str(self.run.params["snapshot_id"]), "equal": 0, "deleted": 0, "not_as_before": []}
+        record = self._record("failed", rows, proof)
+        record["error"] = error.to_dict() | {"details": {}}
+        self.run.step("rollback:finish", "Record the result", lambda: self._conclude(record))
+        return error
+
     def _resolver(self) -> Resolver:
         with self.run.fenced():
-            return Resolver(identity.key_by_workflow_id(self.target.pk))
+            return Resolver(identity.key_by_former_id(self.target.pk))
 
     def _looked(self, client: N8nClient) -> dict[str, Any]:
         """What is there now; looked at again where the console compares in another way since."""
@@ -129,10 +158,11 @@ class Reverting:
         return {str(e["key"]): str(e["content_hash"]) for e in entries_of(post)} if post is not None else {}
 
     def _look(self, client: N8nClient, resolver: Resolver) -> dict[str, Any]:
-        created = self._created_ids()
         reading = read_target(self.run, client)
         entries, left = self.entries, self._left()
         before = {str(e["key"]): str(e["content_hash"]) for e in entries}
+        created = self._created_ids()
+        created |= self._created_unanswered(reading, resolver, left, created)
         drafts = {str(e["key"]): draft_hash_in(e) for e in entries}
         rows, edited = [], []
         for key, item in self.items.items():
@@ -229,7 +259,49 @@ class Reverting:
                     found.setdefault(written["key"], written["env_workflow_id"])
         return found
 
+    def _created_unanswered(
+        self, reading: Reading, resolver: Resolver, left: Mapping[str, str], created: Mapping[str, str]
+    ) -> dict[str, str]:
+        """n8n ids of creations that were begun and of which nobody knows the outcome, by key.
+
+        Each is a workflow that nobody knew before the writes, of that name and with that very content.
+        """
+        if self.promotion.operation_id is None:
+            return {}
+        with self.run.fenced():
+            steps = dict(
+                OperationStep.objects.filter(operation_id=self.promotion.operation_id)
+                .filter(Q(name="promotion:places") | Q(name__startswith="promote:write:"))
+                .values_list("name", "result")
+            )
+        taken = {*((steps.get("promotion:places") or {}).get("keys") or {}), *created.values()}
+        found: dict[str, str] = {}
+        for key, item in self.items.items():
+            name = f"promote:write:{key}"
+            if item["action"] != "create" or key in created or steps.get(name, True):
+                continue
+            for there, live in reading.workflows.items():
+                if there not in taken and live.name == item["name"] and resolver.hash_of(live.mark) == left.get(key):
+                    taken.add(there)
+                    found[key] = there
+                    break
+        return found
+
     def _restore(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> None:
+        """Strictly first, so that what an n8n that is away refused is tried again; then as much as can be put back."""
+        try:
+            self._restore_rows(client, pre, rows, prefix="rollback", tolerant=False)
+        except Interrupted:
+            raise
+        except OpsError as error:
+            passing = getattr(error, "transient", False) or getattr(error, "ambiguous", False)
+            if passing and not self.run.is_last_attempt:
+                raise
+            self._restore_rows(client, pre, rows, prefix="rollback:rest", tolerant=True)
+
+    def _restore_rows(
+        self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]], *, prefix: str, tolerant: bool
+    ) -> None:
         from snapshots.restore import restore_into
 
         in_snapshot = {str(entry["key"]) for entry in self.entries}
@@ -243,12 +315,12 @@ class Reverting:
                 for row in rows
                 if row["key"] not in in_snapshot and row["env_workflow_id"] and row["found_hash"]
             },
-            prefix="rollback",
+            prefix=prefix,
             expected={row["key"]: row["found_hash"] for row in rows if row["found_hash"]},
             expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if "draft_hash" in row},
             keep_published=names_by_key(rows),
             release=Release(f"Before {self.promotion.name}", "Rolled back."),
-            tolerant=True,
+            tolerant=tolerant,
             client=client,
         )
 
@@ -339,7 +411,10 @@ class Reverting:
     def _conclude(self, record: dict[str, Any]) -> dict[str, Any]:
         with self.run.fenced():
             row = Promotion.objects.select_for_update().get(pk=self.promotion_id)
-            row.status, row.execution_result = rolled_back(row.execution_result or {}, record)
+            row.status, result = rolled_back(row.execution_result or {}, record)
+            # What was told is of an earlier try: people have to know of this one, too.
+            row.execution_result = {name: value for name, value in result.items() if name != "told"}
+            row.attention_since = attention.since(row.execution_result, clock.now())
             row.save()
         return {"status": record["status"]}
 

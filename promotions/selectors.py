@@ -27,6 +27,7 @@ FILTERS: dict[str, tuple[str, Q]] = {
     "waiting": ("Waiting for approval", Q(status=PromotionStatus.PENDING_APPROVAL)),
     "running": ("Running", Q(status=PromotionStatus.RUNNING)),
     "completed": ("Completed", Q(status=PromotionStatus.COMPLETED)),
+    "attention": ("Needs attention", Q(attention_since__isnull=False)),
     "failed": ("Failed", Q(status=PromotionStatus.FAILED)),
     "stopped": ("Cancelled or rejected", Q(status__in=["CANCELLED", "REJECTED"])),
     "rolled_back": ("Rolled back", Q(status=PromotionStatus.ROLLED_BACK)),
@@ -137,6 +138,7 @@ def promotion_row(promotion: Promotion, *, whole: bool = True) -> dict[str, Any]
         "created_at": promotion.created_at,
         "started_at": promotion.started_at,
         "ended_at": promotion.ended_at,
+        "attention_since": promotion.attention_since,
         "updated_at": promotion.updated_at,
     }
     if whole:

@@ -22,7 +22,7 @@ from tenants.scope import assert_no_scope, tenant_scope
 from workflows.models import Environment
 from workflows.permissions import APPROVE_ENVIRONMENT, grants_on_environment
 
-from . import gates, material
+from . import attention, gates, material
 from .comparison import Comparison, compare
 from .errors import (
     ApprovalNeeded,
@@ -31,6 +31,7 @@ from .errors import (
     NotOffered,
     PlanStale,
     SelfApproval,
+    TargetHeld,
     TargetLocked,
     WrongState,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "prepare",
     "preview_plan",
     "reject",
+    "release",
     "repair",
     "replan",
     "replan_draft",
@@ -462,6 +464,40 @@ def rollback(
         return _start(row, target, ROLLBACK, f"Roll back {row.name}", params, by, idempotency_key)
 
 
+def release(
+    *, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User, reason: str, typed: str | None = None
+) -> Promotion:
+    """Let go of a target that this promotion left half-way: a person has looked, and settled it by hand.
+
+    Raises ``WrongState`` where it holds nothing, ``TargetLocked`` while something writes there.
+    """
+    if not reason.strip():
+        raise Invalid("Say what was looked at.", recovery="Write a sentence for those who promote there next.")
+    promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+    target = promotion.target_environment
+    require_typed(target, typed)
+    busy = gates.lock_gate(tenant_id, target).error
+    if busy is not None:
+        raise busy
+    with tenant_scope(tenant_id):
+        row = _locked(promotion_id)
+        if row.attention_since is None:
+            raise WrongState("This promotion does not hold its target.")
+        person = _real_person(by)
+        released = {"by": str(person), "at": clock.now().isoformat(), "reason": reason.strip()[:500]}
+        row.execution_result = {**(row.execution_result or {}), "needs_attention": False, "released": released}
+        row.attention_since = None
+        row.save()
+        record_event(
+            action="promotion.release",
+            resource_type="promotions",
+            resource_id=row.pk,
+            tenant_id=tenant_id,
+            details={"reason": released["reason"], "target": target.slug},
+        )
+    return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+
+
 def pre_snapshot_id(promotion: Promotion) -> str:
     """The id of the snapshot taken before the writes, or an empty text."""
     return str(((promotion.execution_result or {}).get("snapshot_ids") or {}).get("pre_promotion") or "")
@@ -482,6 +518,12 @@ def _start(
     by: User,
     idempotency_key: str | None,
 ) -> Operation:
+    holder = attention.holder_of(target.pk, own=row.pk)
+    if holder is not None:
+        raise TargetHeld(
+            f"“{holder.name}” left {target.name} neither wholly new nor proven to be as before.",
+            details={"promotion_id": str(holder.pk)},
+        )
     try:
         return operations.start(
             tenant_id=row.tenant_id,

@@ -11,6 +11,7 @@ from operations.models import ENDED, Operation, OperationStatus, OperationStep
 from opsconsole.core import clock
 from tenants.scope import platform_scope, tenant_scope
 
+from . import attention
 from .endings import broken_off, rolled_back, told_error
 from .errors import EndedByHand
 from .models import Promotion, PromotionStatus
@@ -55,6 +56,7 @@ def verdict(operation: Operation) -> dict[str, Any] | None:
     return {
         "status": PromotionStatus.FAILED,
         "ended_at": ended,
+        "attention_since": ended,
         "execution_result": {
             "error": {
                 "code": "PROMO_005",
@@ -167,5 +169,6 @@ def _settle_rollback(operation: Operation) -> bool:
             "error": broken_off(why),
         }
         row.status, row.execution_result = rolled_back(result, record)
+        row.attention_since = attention.since(row.execution_result, clock.now())
         row.save()
         return True

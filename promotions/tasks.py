@@ -5,9 +5,11 @@ from __future__ import annotations
 from celery import shared_task
 
 from .settling import settle_all
+from .telling import tell_all
 
 
 @shared_task(name="promotions.tasks.settle")
 def settle() -> None:
-    """Every few seconds: bring promotions into line whose job was ended without them."""
+    """Every few seconds: bring promotions into line whose job was ended without them; tell whom they need."""
     settle_all()
+    tell_all()

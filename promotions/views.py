@@ -439,6 +439,18 @@ def _rollback(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
     return "Rolling back."
 
 
+def _release(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
+    require_operate(visit, promotion.target_environment)
+    services.release(
+        tenant_id=visit.tenant.pk,
+        promotion_id=promotion.pk,
+        by=visit.user,
+        reason=request.POST.get("reason", ""),
+        typed=request.POST.get("typed", ""),
+    )
+    return f"{promotion.target_environment.name} is free for promotions again."
+
+
 ACTIONS: dict[str, Callable[[HttpRequest, Visit, Promotion], str]] = {
     "submit": _submit,
     "replan": _replan,
@@ -451,4 +463,5 @@ ACTIONS: dict[str, Callable[[HttpRequest, Visit, Promotion], str]] = {
     "execute": _execute,
     "cancel": _cancel,
     "rollback": _rollback,
+    "release": _release,
 }

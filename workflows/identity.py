@@ -128,6 +128,13 @@ def key_by_workflow_id(environment_id: uuid.UUID) -> dict[str, str]:
     return _with_keys(rows.exclude(env_workflow_id="").values_list("env_workflow_id", "canonical_workflow_id"))
 
 
+def key_by_former_id(environment_id: uuid.UUID) -> dict[str, str]:
+    """The same of everything that lives there or has lived there: what still calls it has its id."""
+    rows = WorkflowEnvMap.objects.filter(environment_id=environment_id).exclude(env_workflow_id="")
+    former = _with_keys(rows.values_list("env_workflow_id", "canonical_workflow_id"))
+    return {**former, **key_by_workflow_id(environment_id)}
+
+
 def workflow_id_by_key(environment_id: uuid.UUID) -> dict[str, str]:
     """Key to n8n id of everything that lives in the environment and was not missed. Needs the tenant's scope."""
     rows = WorkflowEnvMap.objects.filter(environment_id=environment_id, status__in=LIVE).exclude(env_workflow_id="")

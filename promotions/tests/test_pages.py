@@ -501,7 +501,7 @@ def test_a_rollback_that_came_half_way_is_shown_as_such(world: World, base: str)
     page = viewer.get(f"{base}{promotion.pk}/").content.decode()
     told, _, rest = page.partition('<details class="stack">')
     folded, _, after = rest.partition("</details>")
-    assert "A person must look" in told and "PROMO_005" in told and "2 not as before" in " ".join(told.split())
+    assert "is neither wholly new" in told and "PROMO_005" in told and "2 not as before" in " ".join(told.split())
     assert "promoted as wanted" in folded and "promoted as wanted" not in told + after
     assert len(re.findall("Not as before(?! the)", after)) == 2
     assert after.count("As before") == 1 and "Equal" not in after

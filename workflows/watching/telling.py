@@ -11,7 +11,7 @@ import logging
 import smtplib
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -98,16 +98,24 @@ def mail(news: News) -> str:
     with tenant_scope(environment.tenant_id):
         operation = Operation.objects.select_related("tenant").get(pk=news.operation_id)
         to = recipients(environment, operation)
-    if not to:
-        raise NotTold("There is nobody in the tenant to be told.", again=False)
-    message = TenantMessage(
+    return send(
+        to,
         subject=_subject(news),
         body=_body(news, operation),
-        to=to,
         tenant_id=environment.tenant_id,
-        # The same at every try, so that a mailbox can tell a repetition.
-        headers={"Message-ID": f"<starters-{news.watches[0].pk}@opsconsole>"},
+        ident=f"starters-{news.watches[0].pk}",
     )
+
+
+def send(to: Sequence[str], *, subject: str, body: str, tenant_id: uuid.UUID, ident: str) -> str:
+    """One mail to all of them; what became of it. ``ident`` is the same at every try, so that a mailbox can tell.
+
+    Raises ``NotTold`` or ``PerhapsTold``.
+    """
+    if not to:
+        raise NotTold("There is nobody in the tenant to be told.", again=False)
+    headers = {"Message-ID": f"<{ident}@opsconsole>"}
+    message = TenantMessage(subject=subject, body=body, to=to, tenant_id=tenant_id, headers=headers)
     message.connection = connection = get_connection()
     try:
         connection.open()
