@@ -132,7 +132,7 @@ def _flush_as_owner() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _context_of_wider_fixtures() -> None:
     """Fixtures of a module or of the session write before any test's context is set."""
-    from opsconsole.core import context
+    from core import context
 
     context.set_current(context.ActionContext(source="system"))
 
@@ -140,7 +140,7 @@ def _context_of_wider_fixtures() -> None:
 @pytest.fixture(autouse=True)
 def _context() -> Iterator[None]:
     """Tests write as the system itself; what they ask of the console through its doors has its own context."""
-    from opsconsole.core import context
+    from core import context
 
     token = context.set_current(context.ActionContext(source="system"))
     yield

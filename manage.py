@@ -12,7 +12,7 @@ def main() -> None:
     use_running_console()
     from django.core.management import execute_from_command_line
 
-    from opsconsole.core import context
+    from core import context
 
     context.set_current(context.ActionContext(source="shell"))
     execute_from_command_line(sys.argv)

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from opsconsole.core.admin import ConsoleAdmin
+from core.admin import ConsoleAdmin
 
 from .models import LegalHold, LogEntry, Seal
 

@@ -18,7 +18,7 @@ import httpx
 from django.conf import settings
 from django.core.mail import EmailMessage
 
-from opsconsole.core import context
+from core import context
 from tenants.models import PlatformAdmin
 from tenants.scope import assert_no_scope, platform_scope
 

@@ -13,9 +13,9 @@ import orjson
 from django.db import connection
 from django.db.models import QuerySet
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid
-from opsconsole.core.spreadsheets import harmless
+from core import clock
+from core.errors import Invalid
+from core.spreadsheets import harmless
 
 from .models import AuditLog, LogEntry
 from .ocsf import to_ocsf

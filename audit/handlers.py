@@ -11,7 +11,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from opsconsole.core import context
+from core import context
 from tenants.models import Membership, User
 from tenants.scope import platform_scope
 from tenants.signals import sign_in_link_shown, sign_ins_ended, token_tries_refused

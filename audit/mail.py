@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 
-from opsconsole.core import context, support
+from core import context, support
 from tenants.scope import assert_no_scope, platform_scope
 
 from .services import record_event

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 
-from opsconsole.core.paging import BadCursor, decode, encode
+from core.paging import BadCursor, decode, encode
 
 from .models import LogEntry
 

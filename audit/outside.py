@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from opsconsole.core import context
+from core import context
 from tenants.scope import current_scope
 
 _WRITES = ("INSERT", "UPDATE", "DELETE")

@@ -8,8 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from opsconsole.core.errors import Forbidden
-from opsconsole.core.paging import clamp
+from core.errors import Forbidden
+from core.paging import clamp
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants
 from tenants.requests import token_of

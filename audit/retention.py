@@ -10,8 +10,8 @@ import orjson
 import psycopg
 from psycopg import sql
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Conflict
+from core import clock
+from core.errors import Conflict
 
 EVENT = "TRAIL_MONTH_RETIRED"
 

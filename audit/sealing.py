@@ -17,7 +17,7 @@ from typing import Any
 
 from django.db import connection
 
-from opsconsole.core import clock
+from core import clock
 from tenants.scope import platform_scope
 
 from .keys import SealKey, seal_key

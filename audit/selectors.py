@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_date, parse_datetime
 
-from opsconsole.core.errors import Invalid
-from opsconsole.core.paging import Page, decode, encode, of_another_list
+from core.errors import Invalid
+from core.paging import Page, decode, encode, of_another_list
 from tenants.models import Tenant, User
 
 from .models import AuditLog

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from opsconsole.core import clock, context
-from opsconsole.core.errors import Invalid
+from core import clock, context
+from core.errors import Invalid
 from tenants.scope import platform_scope, tenant_scope
 
 from .models import LegalHold

@@ -9,10 +9,10 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Forbidden, Invalid, NotFound
-from opsconsole.core.paging import Page
-from opsconsole.core.sending import Download
+from core import clock
+from core.errors import Forbidden, Invalid, NotFound
+from core.paging import Page
+from core.sending import Download
 from tenants.models import Grants, PlatformRole, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin

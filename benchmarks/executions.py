@@ -260,7 +260,7 @@ def steady(bench: Bench, serving: Serving, rounds: int, new: int) -> list[tuple[
 
 def places_of(bench: Bench) -> None:
     """Workflows behind the executions, so that pages have names and links."""
-    from opsconsole.core import clock
+    from core import clock
     from tenants.scope import tenant_scope
     from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
 

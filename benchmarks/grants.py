@@ -80,7 +80,7 @@ def _copy(cursor: Any, name: str, rows: list[dict[str, Any]]) -> None:
     from django.apps import apps
     from django.db.models import NOT_PROVIDED
 
-    from opsconsole.core import clock
+    from core import clock
 
     model = next(m for m in apps.get_models() if m._meta.db_table == name and m._meta.managed)
     defaults: dict[str, Any] = {}

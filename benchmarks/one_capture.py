@@ -48,8 +48,8 @@ def main() -> None:
 
     django.setup()
     import opsconsole.celery  # noqa: F401 -- a worker has it
+    from core import collector, context
     from operations import engine, tasks
-    from opsconsole.core import collector, context
     from snapshots.models import Snapshot
     from snapshots.services import start_capture
     from tenants.scope import tenant_scope

@@ -49,7 +49,7 @@ def main() -> None:
         )
         owner.execute("VACUUM ANALYZE audit_logentry")
 
-    from opsconsole.core import clock
+    from core import clock
     from reports import formats, services
     from reports.definitions import report_named, settle
 

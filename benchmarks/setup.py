@@ -31,11 +31,11 @@ def start_django() -> None:
     import django
 
     django.setup()
-    from opsconsole.core import context
+    from core import context
 
     context.set_current(context.ActionContext(source="system"))
+    from core import collector
     from operations import tasks
-    from opsconsole.core import collector
 
     tasks.drive.apply_async = lambda *args, **kwargs: None  # type: ignore[method-assign]
     collector.settle()  # as a worker does, for both sides of a pair
@@ -61,7 +61,7 @@ def fresh_tenant() -> tuple[Any, Any]:
 
 def environment_of(tenant: Any, *, base_url: str, api_key: str, name: str) -> Any:
     """An environment that leads to an instance."""
-    from opsconsole.core import crypto
+    from core import crypto
     from tenants.scope import tenant_scope
     from workflows.models import Environment
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 from snapshots.models import Snapshot
 from snapshots.services import canonical_content, load_content, load_drafts
 from tenants.scope import assert_no_scope, tenant_scope

@@ -18,8 +18,8 @@ import msgspec
 from django.db.models import F, Q
 from django.db.models.fields.json import KeyTextTransform
 
+from core import clock
 from operations.models import Operation, OperationStatus
-from opsconsole.core import clock
 from snapshots.hooks import on_captured
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.rehashing import is_behind

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from django.db.models import Q
 
+from core import clock
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import UnknownOutcome
 from operations.handlers import register
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from snapshots.capture import capture_into
 from snapshots.models import SnapshotType
 from snapshots.rehashing import ensure_current

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Case, DateTimeField, DurationField, ExpressionWrapper, F, Value, When
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid
+from core import clock
+from core.errors import Invalid
 from tenants.scope import tenant_scope
 
 from .models import ACTIVE, DriftIncident, DriftPolicy, Severity

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core import clock
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import UnknownOutcome
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from snapshots.canonical import WithDraft, canonical_content, in_git
 from snapshots.rehashing import ensure_current
 from snapshots.services import commit_canonical

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from opsconsole.core import clock
+from core import clock
 from snapshots.hooks import Rehashed, on_rehashed
 from workflows.models import Environment
 

@@ -10,12 +10,12 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Body, Router
 
+from core.errors import Forbidden, Invalid, OpsError
+from core.paging import clamp, one_of
 from operations.errors import Busy
 from operations.models import Operation
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
-from opsconsole.core.errors import Forbidden, Invalid, OpsError
-from opsconsole.core.paging import clamp, one_of
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.pages import Visit

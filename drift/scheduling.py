@@ -8,10 +8,10 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef
 
+from core import clock
+from core.errors import Invalid
 from operations import services as operations
 from operations.models import Operation, Schedule
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import Environment

@@ -9,8 +9,8 @@ from typing import Any
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
 
 from audit.models import AuditLog
-from opsconsole.core import clock
-from opsconsole.core.paging import Page, by_time
+from core import clock
+from core.paging import Page, by_time
 from tenants.models import User
 
 from .models import ACTIVE, DriftIncident, IncidentState, Severity

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.db.models import Q
 
+from core import clock
+from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.models import Operation
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid, NotFound
 from snapshots.rehashing import is_behind
 from tenants.models import Membership, User
 from tenants.scope import tenant_scope

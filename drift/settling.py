@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from core import clock
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import UnknownOutcome
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from workflows.content import NORMALIZATION_VERSION
 from workflows.facts import FactChange, Facts, changes, loaded_facts
 from workflows.identity import seen_workflow

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import UnknownOutcome
-from opsconsole.core.errors import OpsError
 from snapshots.canonical import canonical_references
 from snapshots.capture import capture_into
 from snapshots.models import Snapshot, SnapshotType

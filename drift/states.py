@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from opsconsole.core import clock
+from core import clock
 
 from .errors import WrongState
 from .models import ACTIVE, DriftIncident, IncidentState

@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from core import clock
+from core.errors import NotFound
 from operations import services as operations
 from operations.engine import Run
 from operations.models import Operation
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
 from snapshots import repository
 from snapshots.canonical import WithDraft
 from snapshots.manifest import DRAFTS, FOLDER, draft_path, workflow_path

@@ -8,9 +8,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Body, Router
 
+from core.paging import clamp
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
-from opsconsole.core.paging import clamp
 from tenants.api import caller, visit_for_object
 from tenants.scope import tenant_scope
 from workflows.models import Environment

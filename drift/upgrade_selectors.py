@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from opsconsole.core.errors import NotFound
-from opsconsole.core.paging import Page, by_time
+from core.errors import NotFound
+from core.paging import Page, by_time
 from workflows.upgrading import RULES, UpgradeChange, change_from
 
 from .models import ACTIVE, DriftIncident, N8nUpgrade

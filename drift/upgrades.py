@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from core import clock
+from core.errors import OpsError
 from operations.errors import Interrupted
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from snapshots.models import Snapshot
 from snapshots.services import entries_of, load_content
 from tenants.scope import tenant_scope

@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from core.errors import Invalid, NotFound, OpsError
+from core.swaps import in_place_of_the_page
 from operations.models import Operation
-from opsconsole.core.errors import Invalid, NotFound, OpsError
-from opsconsole.core.swaps import in_place_of_the_page
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope

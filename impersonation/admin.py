@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from opsconsole.core.admin import ConsoleAdmin
+from core.admin import ConsoleAdmin
 
 from .models import ImpersonationSession
 

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from audit.selectors import TrailFilter, filtered
 from audit.services import record_event
-from opsconsole.core import clock
+from core import clock
 from tenants.mail import TenantMessage
 from tenants.models import Membership, PlatformAdmin, PlatformRole, TenantRole, User
 

@@ -14,8 +14,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Forbidden, NotFound
+from core import clock
+from core.errors import Forbidden, NotFound
 from tenants.models import Grants, User
 from tenants.pages import Visit, open_visit, tenant_page
 from tenants.requests import person_of

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from audit.models import AuditLog
 from audit.selectors import newest_first
 from audit.services import record_event
-from opsconsole.core import clock, context
+from core import clock, context
 from tenants import people
 from tenants.models import ApiToken, PlatformAdmin, Tenant, User, UserSession
 from tenants.scope import platform_scope

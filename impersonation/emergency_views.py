@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from audit import presenters
 from audit.selectors import people_of
-from opsconsole.core.errors import Forbidden
+from core.errors import Forbidden
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import platform_scope

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from opsconsole.core.errors import Conflict, OpsError
-from opsconsole.core.support import SupportEnded, SupportReadOnly
+from core.errors import Conflict, OpsError
+from core.support import SupportEnded, SupportReadOnly
 
 __all__ = [
     "AlreadyInSession",

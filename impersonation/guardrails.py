@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core import clock
+from core import clock
 from tenants.models import Membership, PlatformAdmin, PlatformRole, Tenant, TenantStatus, User
 from tenants.permissions import is_platform_admin
 

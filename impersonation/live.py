@@ -17,9 +17,9 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.http import escape_leading_slashes
 
 from audit.services import record_event
-from opsconsole.core import context, support
-from opsconsole.core.errors import OpsError
-from opsconsole.core.support import InForce
+from core import context, support
+from core.errors import OpsError
+from core.support import InForce
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope
 

@@ -14,9 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 
-from opsconsole.core import support
-from opsconsole.core.errors import OpsError
-from opsconsole.core.middleware import error_response
+from core import support
+from core.errors import OpsError
+from core.middleware import error_response
 from tenants.models import ApiToken
 
 from . import live as live_sessions

@@ -8,9 +8,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Forbidden, NotFound
-from opsconsole.core.paging import clamp, one_of
+from core import clock
+from core.errors import Forbidden, NotFound
+from core.paging import clamp, one_of
 from tenants.api import NOBODYS, caller, only_tenant, visit_for
 from tenants.models import ApiToken, Grants, Tenant, User
 from tenants.permissions import is_platform_admin

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid, NotFound, OpsError
+from core import clock
+from core.errors import Invalid, NotFound, OpsError
 from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of

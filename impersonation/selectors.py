@@ -12,8 +12,8 @@ from django.db.models import Count, Q, QuerySet
 
 from audit import presenters
 from audit.selectors import TrailFilter, filtered, people_of
-from opsconsole.core import clock
-from opsconsole.core.paging import Page, by_time
+from core import clock
+from core.paging import Page, by_time
 from tenants.models import Membership, Tenant, User
 
 from .guardrails import night

@@ -13,11 +13,11 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from core import clock
+from core.errors import Forbidden, Invalid, NotFound, OpsError
+from core.middleware import error_response
 from operations import events
 from operations.models import OPEN, Operation
-from opsconsole.core import clock
-from opsconsole.core.errors import Forbidden, Invalid, NotFound, OpsError
-from opsconsole.core.middleware import error_response
 from tenants.models import PlatformRole, Tenant, User
 from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin

@@ -19,9 +19,9 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import F
 
-from opsconsole.core import clock, context, support
-from opsconsole.core.errors import OpsError
-from opsconsole.core.support import InForce, SupportEnded
+from core import clock, context, support
+from core.errors import OpsError
+from core.support import InForce, SupportEnded
 from tenants.scope import refuse_fallen_session, tenant_scope
 
 from .errors import Cancelled, LeaseLost, TryAgain, Unfinished, UnknownOutcome

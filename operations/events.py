@@ -17,10 +17,10 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
-from opsconsole.core.middleware import error_response
-from opsconsole.core.support import SupportEnded
+from core import clock
+from core.errors import OpsError
+from core.middleware import error_response
+from core.support import SupportEnded
 from tenants.models import UserSession
 from tenants.pages import Visit, open_visit
 from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.urls import NoReverseMatch, reverse
 
-from opsconsole.core import clock
+from core import clock
 
 from .models import Operation, OperationStatus, OperationStep, StepState
 

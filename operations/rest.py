@@ -10,8 +10,8 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router
 
-from opsconsole.core.errors import OpsError
-from opsconsole.core.paging import clamp, one_of
+from core.errors import OpsError
+from core.paging import clamp, one_of
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin

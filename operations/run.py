@@ -17,9 +17,9 @@ from typing import Any
 from django.db import connection
 
 from audit.services import record_events
-from opsconsole.core import clock, context, support
-from opsconsole.core.errors import OpsError
-from opsconsole.core.support import InForce, SupportEnded
+from core import clock, context, support
+from core.errors import OpsError
+from core.support import InForce, SupportEnded
 from tenants.scope import tenant_scope
 
 from . import outside, stream

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
-from opsconsole.core import clock
-from opsconsole.core.paging import Page, by_time
+from core import clock
+from core.paging import Page, by_time
 
 from .models import OPEN, Operation, OperationStatus
 

@@ -13,8 +13,8 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 
-from opsconsole.core import clock, context, support
-from opsconsole.core.errors import IdempotencyMismatch, NotFound
+from core import clock, context, support
+from core.errors import IdempotencyMismatch, NotFound
 from tenants.models import User
 from tenants.scope import platform_scope, tenant_scope
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from django.db import connection
 
-from opsconsole.core import clock
+from core import clock
 
 from .models import OperationStep, StepState
 

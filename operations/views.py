@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
-from opsconsole.core.errors import NotFound
+from core.errors import NotFound
 from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin

@@ -13,11 +13,11 @@ from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
 from audit.rest import router as audit_router
+from core.errors import Invalid, OpsError
 from drift.rest import router as drift_router
 from drift.upgrade_rest import router as upgrades_router
 from impersonation.rest import router as impersonation_router
 from operations.rest import router as operations_router
-from opsconsole.core.errors import Invalid, OpsError
 from promotions.rest import router as promotions_router
 from reports.rest import router as reports_router
 from snapshots.rehearsal.rest import router as rehearsals_router

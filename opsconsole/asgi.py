@@ -9,7 +9,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 os.environ.setdefault("OPSCONSOLE_DB_POOL", "12")
 application = get_asgi_application()
 
-from opsconsole.core import collector  # noqa: E402 - needs the apps loaded
+from core import collector  # noqa: E402 - needs the apps loaded
 from opsconsole.launcher.guards import refuse_unsafe_start  # noqa: E402 - needs the apps loaded
 
 refuse_unsafe_start()

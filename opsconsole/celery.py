@@ -12,7 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 
 from django.conf import settings
 
-from opsconsole.core import context
+from core import context
 
 app = Celery("opsconsole")
 # Queues on the nameless exchange need no binding kept in Redis, so emptying Redis cannot break routing.
@@ -121,7 +121,7 @@ def refuse_unsafe_start(**kwargs: object) -> None:
 @worker_ready.connect
 def settle_collector(**kwargs: object) -> None:
     """All is loaded: from here on the collector looks seldom."""
-    from opsconsole.core import collector
+    from core import collector
 
     collector.settle()
 

@@ -13,9 +13,9 @@ from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_safe
 
+from core.errors import NotFound
 from drift.models import ACTIVE, DriftIncident
 from operations.models import Operation
-from opsconsole.core.errors import NotFound
 from promotions.models import Promotion
 from tenants.models import Grants, PlatformRole, Tenant, User
 from tenants.pages import Visit, open_visit

@@ -10,9 +10,9 @@ from django.db.models import Q, QuerySet
 from django.urls import reverse
 
 from audit.models import AuditLog
+from core import clock
 from impersonation import selectors as sessions
 from impersonation.models import ImpersonationSession
-from opsconsole.core import clock
 from reports.definitions import all_reports
 from reports.models import ReportRun
 from tenants.models import User

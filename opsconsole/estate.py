@@ -15,11 +15,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from core import clock
+from core.errors import NotFound
+from core.paging import BadCursor, Page, decode, encode
 from drift.models import ACTIVE, DriftIncident, Severity
 from operations.models import OPEN, Operation, OperationStatus
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
-from opsconsole.core.paging import BadCursor, Page, decode, encode
 from promotions.models import Promotion, PromotionStatus
 from tenants.models import PlatformRole, Tenant, TenantStatus, User
 from tenants.pages import platform_page

@@ -13,10 +13,10 @@ from django.db import connection
 from django.http import HttpRequest, JsonResponse
 
 from audit.anchors import failing
+from core import clock
+from core.errors import Unavailable
 from operations import selectors
 from operations.models import Heartbeat
-from opsconsole.core import clock
-from opsconsole.core.errors import Unavailable
 from snapshots.repository import missing_stores
 from tenants.scope import platform_scope
 

@@ -67,7 +67,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "csp",
     "django_prometheus",
-    "opsconsole.core",
+    "core",
     "opsconsole.launcher.apps.LauncherConfig",
     "tenants",
     "audit",
@@ -96,7 +96,7 @@ MIDDLEWARE = [
     "impersonation.middleware.SupportSessionMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "tenants.idempotency.IdempotencyMiddleware",
-    "opsconsole.core.middleware.ErrorMiddleware",
+    "core.middleware.ErrorMiddleware",
 ]
 
 ROOT_URLCONF = "opsconsole.urls"
@@ -263,7 +263,7 @@ BROKER_URL = env("BROKER_URL", "redis://127.0.0.1:6379/0")
 CACHES: dict[str, dict[str, object]] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
     CACHES["default"] = {
-        "BACKEND": "opsconsole.core.cache.PatientRedisCache",
+        "BACKEND": "core.cache.PatientRedisCache",
         "LOCATION": BROKER_URL,
         "KEY_PREFIX": "opsconsole",
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
@@ -323,7 +323,7 @@ SANDBOX_CONTROL_TOKEN = env("SANDBOX_CONTROL_TOKEN")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "opsconsole.core.logging.formatter"}},
+    "formatters": {"line": {"()": "core.logging.formatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("OPSCONSOLE_LOG_LEVEL", "INFO" if MODE != "test" else "WARNING")},
     "loggers": {"httpx": {"level": "WARNING"}, "git": {"level": "WARNING"}},

@@ -8,9 +8,9 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from core.errors import OpsError
+from core.middleware import error_response
 from operations import events
-from opsconsole.core.errors import OpsError
-from opsconsole.core.middleware import error_response
 from tenants.models import ApiToken
 from tenants.pages import open_visit
 from tenants.permissions import is_platform_admin

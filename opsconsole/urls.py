@@ -32,8 +32,8 @@ tenant_urlpatterns: list[URLPattern | URLResolver] = [
     path("workflows/<slug:key>/diff/", diff_views.workflow_diff, name="workflow-diff"),
 ]
 
-handler404 = "opsconsole.core.middleware.not_found"
-handler500 = "opsconsole.core.middleware.server_error"
+handler404 = "core.middleware.not_found"
+handler500 = "core.middleware.server_error"
 
 urlpatterns = [
     path("t/<slug:tenant_slug>/", include(tenant_urlpatterns)),
@@ -56,5 +56,5 @@ urlpatterns = [
     *[path(f"api/v1/sse/{name}", sse.api_stream, {"name": name}) for name in sse.KINDS],
     path("api/v1/docs", api_docs, name="api-docs"),
     path("api/v1/", api.urls),
-    path("", include("opsconsole.core.styleguide")),
+    path("", include("core.styleguide")),
 ]

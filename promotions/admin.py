@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from opsconsole.core.admin import ConsoleAdmin
+from core.admin import ConsoleAdmin
 
 from .models import Promotion
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.errors import OpsError
 from operations.errors import Cancelled, UnknownOutcome
-from opsconsole.core.errors import OpsError
 from workflows.writes import EditedMeanwhile, NotAsWritten
 
 from .errors import PlanStale, PreSnapshotFailed, RollbackFailed, WriteFailed

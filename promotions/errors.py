@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core.errors import Conflict, Forbidden, Invalid, OpsError
+from core.errors import Conflict, Forbidden, Invalid, OpsError
 
 
 class PreSnapshotFailed(OpsError):

@@ -25,10 +25,10 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
+from core import clock
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from snapshots.canonical import Stored, in_git
 from snapshots.capture import gathered_into_store
 from snapshots.gathering import Gathered

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from core import clock
+from core.errors import OpsError
 from operations.models import OPEN, Operation
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from tenants.scope import tenant_scope
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.normalization import NORMALIZATION_VERSION

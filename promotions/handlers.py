@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted
 from operations.handlers import register
-from opsconsole.core.errors import OpsError
 
 from . import services
 from .execution import Execution

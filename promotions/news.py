@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 
+from core.errors import NotFound
 from operations.events import Event
 from operations.models import Operation
-from opsconsole.core.errors import NotFound
 from tenants.scope import tenant_scope
 
 from . import selectors

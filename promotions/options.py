@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from opsconsole.core.errors import Invalid
+from core.errors import Invalid
 
 
 class ActivePolicy(models.TextChoices):

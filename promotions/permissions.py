@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core.errors import Forbidden
+from core.errors import Forbidden
 from tenants.pages import Visit
 from workflows.permissions import may_approve, require_operate
 

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from core import clock
+from core.errors import OpsError
 from operations.effects import Effect, Looked
 from operations.engine import Run
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from workflows import credentials, stubs, surroundings
 from workflows.gateway import client_for
 from workflows.models import Environment, KnownCredential

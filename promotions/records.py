@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from core import clock
 from drift.hooks import Reconciled, on_reconciled
-from opsconsole.core import clock
 from workflows.models import Environment
 
 from .models import Promotion, PromotionStatus

@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from ninja import Router, Schema, Status
 from pydantic import AliasChoices, Field
 
+from core.errors import Invalid
+from core.paging import clamp
 from operations.models import Operation
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
-from opsconsole.core.errors import Invalid
-from opsconsole.core.paging import clamp
 from tenants.api import caller, visit_for, visit_for_object
 from tenants.pages import Visit
 from tenants.scope import tenant_scope

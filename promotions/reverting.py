@@ -22,11 +22,11 @@ from typing import Any
 
 from django.db.models import Q
 
+from core import clock
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted, TryAgain, UnknownOutcome
 from operations.models import OperationStep
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from snapshots.canonical import in_git
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.services import entries_of

@@ -8,9 +8,9 @@ from typing import Any
 from django.db.models import Q
 from django.db.models.fields.json import KeyTextTransform
 
+from core.paging import Page, by_time
 from operations.models import Operation
 from operations.selectors import open_operations_on
-from opsconsole.core.paging import Page, by_time
 from workflows.calling import needs_published_callees
 from workflows.identity import LIVE
 from workflows.models import WorkflowEnvMap

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from audit.services import record_event
+from core import clock, context
+from core.errors import Conflict, Forbidden, Invalid, NotFound
 from operations import services as operations
 from operations.errors import Busy
 from operations.models import Operation
-from opsconsole.core import clock, context
-from opsconsole.core.errors import Conflict, Forbidden, Invalid, NotFound
 from tenants.models import Grants, User
 from tenants.permissions import grants_on_tenant
 from tenants.scope import assert_no_scope, tenant_scope

@@ -6,9 +6,9 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
+from core import clock
 from operations.errors import Cancelled
 from operations.models import ENDED, Operation, OperationStatus, OperationStep
-from opsconsole.core import clock
 from tenants.scope import platform_scope, tenant_scope
 
 from . import attention

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from opsconsole.core.errors import Invalid, NotFound
+from core.errors import Invalid, NotFound
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from workflows import surroundings

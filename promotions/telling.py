@@ -15,8 +15,8 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
+from core import clock
 from operations.models import Operation
-from opsconsole.core import clock
 from tenants.scope import platform_scope, tenant_scope
 from workflows.watching.hooks import NotTold, PerhapsTold
 from workflows.watching.telling import RETRY_DELAYS, SENDING_LASTS, TRIES, recipients, send

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from core import clock
+from core.errors import OpsError
 from operations.errors import Cancelled, Interrupted, TryAgain
 from operations.models import OperationStep, StepState
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from snapshots.canonical import in_git
 from snapshots.models import Snapshot
 from snapshots.services import entries_of

@@ -11,11 +11,11 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
+from core.errors import Invalid, OpsError
+from core.paging import decode, encode
+from core.swaps import in_place_of_the_page
 from operations import events
 from operations.presenters import pace
-from opsconsole.core.errors import Invalid, OpsError
-from opsconsole.core.paging import decode, encode
-from opsconsole.core.swaps import in_place_of_the_page
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope

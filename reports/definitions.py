@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
 
-from opsconsole.core.errors import Invalid
+from core.errors import Invalid
 
 from .errors import NoSuchReport
 from .models import Period

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core.errors import Conflict, Forbidden, NotFound, OpsError
+from core.errors import Conflict, Forbidden, NotFound, OpsError
 
 
 class NoSuchReport(NotFound):

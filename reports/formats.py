@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import xlsxwriter
 from django.db import connection
 
-from opsconsole.core.spreadsheets import harmless
+from core.spreadsheets import harmless
 
 from .definitions import Asked, Column, Report
 from .models import Format

@@ -23,7 +23,7 @@ from django.urls import reverse
 
 from audit.mail import NOT_SENT, cause_of
 from audit.services import record_event
-from opsconsole.core import clock, context
+from core import clock, context
 from tenants.mail import TenantMessage
 from tenants.models import Grants, PlatformRole, Tenant, TenantUserObjectPermission, User
 from tenants.scope import assert_no_scope, platform_scope

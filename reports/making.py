@@ -22,8 +22,8 @@ from django.db.models import F, Q
 
 from audit.models import Seal
 from audit.services import record_event
-from opsconsole.core import clock, context
-from opsconsole.core.errors import OpsError
+from core import clock, context
+from core.errors import OpsError
 from tenants.models import Tenant
 from tenants.scope import platform_scope, tenant_scope
 

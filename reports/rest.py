@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema, Status
 
 from audit.views import may_read_platform_trail
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
-from opsconsole.core.paging import clamp, one_of
+from core import clock
+from core.errors import NotFound
+from core.paging import clamp, one_of
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants, Tenant
 from tenants.requests import token_of

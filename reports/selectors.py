@@ -8,7 +8,7 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
-from opsconsole.core.paging import Page, by_time
+from core.paging import Page, by_time
 
 from . import formats
 from .definitions import Asked, Report

@@ -18,8 +18,8 @@ from django.db.models import Q
 
 from audit.models import AuditLog
 from audit.services import record_event
-from opsconsole.core import clock, context
-from opsconsole.core.errors import Invalid, NotFound
+from core import clock, context
+from core.errors import Invalid, NotFound
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope
 

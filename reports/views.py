@@ -14,9 +14,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from audit.views import may_read_platform_trail
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound, OpsError
-from opsconsole.core.sending import Download
+from core import clock
+from core.errors import NotFound, OpsError
+from core.sending import Download
 from tenants.models import Grants, Tenant
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of

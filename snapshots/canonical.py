@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
+from core import clock
+from core.errors import OpsError
 from operations.effects import Outside
 from operations.engine import Run
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows import identity
 from workflows.content import Fingerprint, dump, fingerprint, parse

@@ -16,10 +16,10 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from core import clock
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from workflows import bulk, identity
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap

@@ -13,9 +13,9 @@ from typing import Any
 
 from django.db.models import Count, Exists, OuterRef, Q
 
+from core import clock
 from operations import services as operations
 from operations.models import Schedule
-from opsconsole.core import clock
 from tenants.models import Tenant
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import Environment

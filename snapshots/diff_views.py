@@ -15,7 +15,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from opsconsole.core.errors import Invalid, NotFound, OpsError
+from core.errors import Invalid, NotFound, OpsError
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope

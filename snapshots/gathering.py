@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
+from core import clock
+from core.errors import OpsError
 from workflows import identity
 from workflows.content import ContentError, draft_of, dump, portable, warnings
 from workflows.n8n import PAGE_SIZES

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, NoReturn
 
 import msgspec
 
+from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted, TryAgain, UnknownOutcome
 from operations.handlers import register
-from opsconsole.core.errors import OpsError
 from workflows.calling import can_be_active, needs_published_callees, stays_published, told_kept
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment

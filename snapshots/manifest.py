@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 from workflows.content import NORMALIZATION_VERSION, Fingerprint, LiveVersion
 from workflows.facts import Facts, loaded_facts
 

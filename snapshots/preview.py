@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 from tenants.scope import tenant_scope
 from workflows import identity, surroundings
 from workflows.calling import publishes_callees

@@ -14,12 +14,12 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from core import clock, crypto
 from operations import services as operations
 from operations.effects import Outside
 from operations.engine import Run
 from operations.errors import Busy
 from operations.models import Operation, OperationStatus
-from opsconsole.core import clock, crypto
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope, tenant_scope
 from workflows.gateway import address_policy

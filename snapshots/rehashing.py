@@ -19,11 +19,11 @@ import orjson
 from django.db import connection
 from django.db.models import Exists, OuterRef
 
+from core import clock
+from core.errors import OpsError
 from operations import services as operations
 from operations.handlers import register
 from operations.models import OPEN, Operation
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from tenants.scope import assert_no_scope, platform_scope
 from workflows import identity
 from workflows.content import NORMALIZATION_VERSION, ContentError, Fingerprint, fingerprint, parse

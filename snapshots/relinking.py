@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from django.db.models import Q
 
+from core import clock
 from operations import services as operations
 from operations.engine import Run
 from operations.handlers import register
-from opsconsole.core import clock
 from workflows.content import fingerprint
 from workflows.gateway import environment_by_id
 from workflows.identity import on_relinked

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
+from core import context
 from operations.engine import Run
-from opsconsole.core import context
 from tenants.models import User
 from tenants.scope import assert_no_scope, platform_scope
 from workflows.models import Environment

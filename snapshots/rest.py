@@ -8,10 +8,10 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Schema
 
+from core.errors import Invalid
+from core.paging import clamp
 from operations import selectors as operation_selectors
 from operations.rest import http_status, refuse_failed, wait_for
-from opsconsole.core.errors import Invalid
-from opsconsole.core.paging import clamp
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.pages import Visit
 from tenants.scope import tenant_scope

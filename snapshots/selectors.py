@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from opsconsole.core.errors import Invalid
-from opsconsole.core.paging import Page, by_time, decode, encode
+from core.errors import Invalid
+from core.paging import Page, by_time, decode, encode
 
 from .models import Snapshot, SnapshotType
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit.services import record_event
+from core import clock
+from core.errors import Invalid, NotFound, OpsError
 from operations import services as operations
 from operations.engine import Run
 from operations.models import Operation
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid, NotFound, OpsError
 from tenants.models import User
 from tenants.scope import assert_no_scope, platform_scope, tenant_scope
 from workflows.content import NORMALIZATION_VERSION, ContentError, fingerprint, parse

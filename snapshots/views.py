@@ -14,10 +14,10 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from core.errors import Invalid, NotFound, OpsError
+from core.paging import clamp
+from core.sending import Download
 from operations.models import Operation
-from opsconsole.core.errors import Invalid, NotFound, OpsError
-from opsconsole.core.paging import clamp
-from opsconsole.core.sending import Download
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope

@@ -15,8 +15,8 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
+from core import clock
+from core.errors import NotFound
 
 from . import people, selectors
 from .models import ApiToken, User

@@ -9,7 +9,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from django.contrib import messages
 from django.http import HttpRequest
 
-from opsconsole.core import crypto
+from core import crypto
 
 from .models import User
 

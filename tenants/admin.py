@@ -8,7 +8,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from opsconsole.core.admin import ConsoleAdmin
+from core.admin import ConsoleAdmin
 
 from .models import ApiToken, Membership, PlatformAdmin, Tenant, TenantUserObjectPermission, User, UserSession
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import SimpleTemplateResponse
 
-from opsconsole.core.errors import Forbidden
+from core.errors import Forbidden
 
 from .permissions import is_platform_admin
 from .requests import person_of

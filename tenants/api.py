@@ -11,8 +11,8 @@ from django.db import models
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from opsconsole.core import context
-from opsconsole.core.errors import NotFound
+from core import context
+from core.errors import NotFound
 
 from .models import ApiToken, Grants, PlatformRole, Tenant, User
 from .pages import NOBODYS, Visit, open_visit

@@ -18,9 +18,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 
-from opsconsole.core import clock, support
-from opsconsole.core.errors import Conflict, IdempotencyMismatch, Invalid, OpsError
-from opsconsole.core.middleware import error_response
+from core import clock, support
+from core.errors import Conflict, IdempotencyMismatch, Invalid, OpsError
+from core.middleware import error_response
 
 from .models import IdempotencyKey
 from .scope import platform_scope

@@ -13,8 +13,8 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest
 
-from opsconsole.core import clock, context
-from opsconsole.core.clients import client_address
+from core import clock, context
+from core.clients import client_address
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 SEEN_EVERY = timedelta(minutes=1)

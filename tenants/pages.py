@@ -11,8 +11,8 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
-from opsconsole.core import support
-from opsconsole.core.errors import Forbidden, NotFound
+from core import support
+from core.errors import Forbidden, NotFound
 
 from .models import Grants, PlatformRole, Tenant, User
 from .permissions import grants_on_tenant, is_platform_admin, require

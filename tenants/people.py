@@ -14,8 +14,8 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils.text import slugify
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Conflict, Invalid, NotFound
+from core import clock
+from core.errors import Conflict, Invalid, NotFound
 
 from . import services
 from .mail import TenantMessage

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 
-from opsconsole.core.errors import Forbidden
+from core.errors import Forbidden
 
 from .models import Grants, Tenant, TenantRole, TenantUserObjectPermission, User
 

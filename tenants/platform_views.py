@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from opsconsole.core.errors import Forbidden, OpsError
+from core.errors import Forbidden, OpsError
 
 from . import people, selectors, services
 from .forms import PersonForm, TenantForm

@@ -8,8 +8,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema, Status
 
-from opsconsole.core.errors import Forbidden
-from opsconsole.core.paging import by_name, clamp
+from core.errors import Forbidden
+from core.paging import by_name, clamp
 
 from . import people
 from .api import caller

@@ -4,7 +4,7 @@
 the rest. Outside any scope a query on a tenant's table finds no rows. ``platform_scope`` is the other role, for work
 across tenants (reaper, estate, sign-in); it is a role of its own, never a setting that switches the policies off.
 
-A support session in force (``opsconsole.core.support``) narrows both: one that only reads gets the roles that can only
+A support session in force (``core.support``) narrows both: one that only reads gets the roles that can only
 SELECT; one that may write is held by each transaction until its end, in the same statement that opens the scope.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from opsconsole.core import context, support
+from core import context, support
 
 
 @dataclass(frozen=True, slots=True)

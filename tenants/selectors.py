@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 
-from opsconsole.core import clock
-from opsconsole.core.paging import Page, by_name, by_time
+from core import clock
+from core.paging import Page, by_name, by_time
 
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, User, UserSession
 from .narrow import keeper as keeper_of_narrow_grants

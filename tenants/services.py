@@ -9,8 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from opsconsole.core import crypto
-from opsconsole.core.errors import Conflict, Invalid
+from core import crypto
+from core.errors import Conflict, Invalid
 
 from .models import Membership, PlatformAdmin, Tenant, TenantRole, User, UserSession
 from .permissions import set_role_grants

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 
-from opsconsole.core import clock, context
+from core import clock, context
 
 
 class SessionStore(DatabaseStore):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from opsconsole.core import clock
+from core import clock
 
 from .idempotency import forget_expired
 from .models import UserSession

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from django.db.models import Q
 
-from opsconsole.core import clock, context, limits
-from opsconsole.core.errors import Conflict, Invalid, OpsError
+from core import clock, context, limits
+from core.errors import Conflict, Invalid, OpsError
 
 from .models import ApiToken, Tenant, User
 from .scope import platform_scope

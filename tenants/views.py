@@ -12,8 +12,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Conflict, Forbidden, Invalid, NotFound, OpsError
+from core import clock
+from core.errors import Conflict, Forbidden, Invalid, NotFound, OpsError
 
 from . import people, selectors, services
 from .forms import MemberForm, ServiceAccountForm, SettingsForm, TokenForm

@@ -9,12 +9,12 @@ import pytest
 from django.test import Client
 
 from audit.models import AuditLog
+from core import clock
 from drift.models import DriftIncident
 from impersonation.models import ImpersonationSession
 from operations import services as operations
 from operations.models import Operation
 from opsconsole import command, estate
-from opsconsole.core import clock
 from reports import services as reports
 from reports.definitions import report_named, settle
 from tenants import services

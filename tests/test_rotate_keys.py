@@ -11,7 +11,7 @@ from allauth.mfa.totp.internal.auth import TOTP
 from cryptography.fernet import Fernet
 from django.core.management import call_command
 
-from opsconsole.core import crypto
+from core import crypto
 from tenants.models import Tenant
 from tenants.scope import platform_scope
 

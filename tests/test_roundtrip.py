@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
+from core import crypto
 from drift.models import ACTIVE, DriftIncident
 from drift.services import reconcile, stabilize, start_check
 from operations import engine
 from operations.models import Operation
-from opsconsole.core import crypto
 from sandbox.generate import estate
 from sandbox.live import NEWEST, OLDEST, LiveN8n, missing
 from sandbox.testing import SandboxServer

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from opsconsole.core.errors import Invalid, NotFound
+from core.errors import Invalid, NotFound
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.permissions import ROLE_GRANTS, in_words

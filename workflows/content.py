@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 
 from .names import storable, suggest_key
 from .normalization import NORMALIZATION_VERSION, STICKY, tidy, view

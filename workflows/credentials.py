@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
+from core import clock
+from core.errors import NotFound
 from tenants.models import User
 from tenants.scope import tenant_scope
 

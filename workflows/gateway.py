@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from opsconsole.core import crypto, support
-from opsconsole.core.errors import NotFound
+from core import crypto, support
+from core.errors import NotFound
 from tenants.scope import assert_no_scope, tenant_scope
 
 from .errors import EnvironmentArchived, NoApiKey

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from core import crypto
 from operations.engine import Run
 from operations.handlers import register
-from opsconsole.core import crypto
 
 from . import gateway, services
 from .surroundings import refresh

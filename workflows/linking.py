@@ -15,8 +15,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from psycopg.types.json import Jsonb
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid, NotFound
+from core import clock
+from core.errors import Invalid, NotFound
 from tenants.scope import tenant_scope
 
 from .content import NORMALIZATION_VERSION, suggest_key

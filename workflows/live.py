@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from opsconsole.core import clock
+from core import clock
 from tenants.scope import tenant_scope
 
 from .content import ContentError, Fingerprint, fingerprint, portable

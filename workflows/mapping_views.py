@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from opsconsole.core.errors import Invalid, NotFound, OpsError
+from core.errors import Invalid, NotFound, OpsError
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 

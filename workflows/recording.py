@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from opsconsole.core import clock
+from core import clock
 from tenants.scope import tenant_scope
 
 from . import bulk

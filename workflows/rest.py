@@ -9,9 +9,9 @@ from django.http import HttpRequest
 from ninja import Router, Schema, Status
 from pydantic import SecretStr
 
+from core.paging import by_name, clamp
 from operations import selectors as operation_selectors
 from operations.rest import http_status, refuse_failed, wait_for
-from opsconsole.core.paging import by_name, clamp
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.scope import tenant_scope

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q
 
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
-from opsconsole.core.paging import Page, by_name
+from core import clock
+from core.errors import NotFound
+from core.paging import Page, by_name
 
 from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
 

@@ -11,10 +11,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils.text import slugify
 
+from core import clock, crypto
+from core.errors import NotFound
 from operations import services as operations
 from operations.models import OPEN, Operation, OperationStatus, Schedule
-from opsconsole.core import clock, crypto
-from opsconsole.core.errors import NotFound
 from tenants.models import User
 from tenants.scope import tenant_scope
 

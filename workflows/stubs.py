@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from core import clock
 from operations.effects import Effect, Looked
 from operations.engine import Run
-from opsconsole.core import clock
 
 from .models import Environment, KnownCredential
 from .n8n import N8nClient

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
+from core import clock
+from core.errors import OpsError
 
 from .n8n import errors
 from .n8n.scopes import read_scopes

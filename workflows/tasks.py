@@ -8,7 +8,7 @@ import uuid
 from celery import shared_task
 from django.conf import settings
 
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 
 from .executions import collecting, services
 from .gateway import environment_by_id

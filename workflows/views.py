@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 
+from core.errors import Conflict, Invalid
+from core.swaps import in_place_of_the_page
 from operations.models import Operation, Schedule
-from opsconsole.core.errors import Conflict, Invalid
-from opsconsole.core.swaps import in_place_of_the_page
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 

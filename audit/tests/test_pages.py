@@ -18,8 +18,8 @@ from audit.models import AuditLog
 from audit.ocsf import events_since
 from audit.selectors import TrailFilter, list_trail
 from audit.services import record_event
-from opsconsole.core import clock, context
-from opsconsole.core.sending import Download
+from core import clock, context
+from core.sending import Download
 from tenants.scope import platform_scope, tenant_scope
 
 from .settling import settled

@@ -24,8 +24,8 @@ from audit.ocsf import events_since
 from audit.sealing import seal_trail
 from audit.selectors import TrailFilter
 from audit.services import Event, record_event, record_events
-from opsconsole.core import context
-from opsconsole.core.errors import Invalid
+from core import context
+from core.errors import Invalid
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from audit.models import AuditLog, LogEntry
 from audit.services import Event, record_event, record_events
 from conftest import owner_connection
-from opsconsole.core import context
+from core import context
 from tenants.models import User
 from tenants.rls import trail_trigger
 from tenants.scope import platform_scope, tenant_scope

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from core import crypto
 from drift.models import DriftIncident
 from operations import engine
 from operations.models import Operation
-from opsconsole.core import crypto
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.services import start_capture
 from tenants.scope import tenant_scope

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from core import clock
 from drift import services
 from operations import engine, handlers
 from operations.models import Operation
-from opsconsole.core import clock
 from tenants.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from django.test import Client
 
+from core import clock
 from drift import rest, scheduling, services
 from drift.models import DriftIncident, DriftPolicy, DriftScheduler
 from operations.models import Operation, Schedule
-from opsconsole.core import clock
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
 from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap

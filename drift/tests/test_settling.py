@@ -11,11 +11,11 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core import clock
+from core.errors import Invalid, NotFound
 from drift import hooks, policies, services, states
 from drift.errors import NotAMember, StillDrifted, WrongState
 from drift.models import DriftIncident, IncidentState, Severity
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid, NotFound
 from snapshots.models import Snapshot
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import MapStatus

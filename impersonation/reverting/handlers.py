@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from core.errors import OpsError
 from impersonation import selectors
 from operations.effects import Effect, Looked
 from operations.engine import Run
 from operations.errors import Interrupted, UnknownOutcome
 from operations.handlers import register
-from opsconsole.core.errors import OpsError
 from snapshots import services as snapshots
 from snapshots.capture import capture_into
 from snapshots.keeping import kept_on_the_way_back

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from core.errors import OpsError
 from operations.effects import Looked
 from operations.engine import Run
-from opsconsole.core.errors import OpsError
 from tenants.models import User
 
 

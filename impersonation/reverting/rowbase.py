@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from django.urls import NoReverseMatch, reverse
 
 from audit.presenters import PAGES, SINGULAR
+from core.errors import OpsError
 from operations.effects import Looked
 from operations.engine import Run
-from opsconsole.core.errors import OpsError
 from tenants.models import User
 
 from .changes import Change, last_writer, rows_now, same, shown

@@ -6,6 +6,8 @@ import uuid
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from core import clock
+from core.errors import OpsError
 from drift import policies, scheduling
 from drift.detection import TOLERATING, detect
 from drift.models import DriftIncident, DriftPolicy, DriftScheduler, IncidentState
@@ -13,8 +15,6 @@ from drift.taking_back import tolerate_no_more
 from impersonation.models import ImpersonationSession
 from operations.engine import Run
 from operations.models import Schedule
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from promotions import services as promotions
 from promotions.models import PromotionStatus
 from tenants.models import User

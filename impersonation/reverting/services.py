@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from audit.services import record_event
+from core import clock, context, support
+from core.errors import Forbidden, Invalid
 from impersonation.errors import NeverInSession, SessionStands
 from impersonation.models import ImpersonationSession
 from operations import services as operations
 from operations.models import OPEN, Operation
-from opsconsole.core import clock, context, support
-from opsconsole.core.errors import Forbidden, Invalid
 from tenants.models import Grants, User
 from tenants.permissions import grants_on_tenant, is_platform_admin
 from tenants.scope import platform_scope, tenant_scope

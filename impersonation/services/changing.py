@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from core import clock, limits, support
+from core.errors import Invalid, NotFound
 from impersonation import guardrails
 from impersonation.errors import SupportEnded
 from impersonation.models import LONGEST_MINUTES, ImpersonationSession, Mode, RequestKind, SupportRequest
-from opsconsole.core import clock, limits, support
-from opsconsole.core.errors import Invalid, NotFound
 from tenants.models import User
 from tenants.scope import platform_scope
 

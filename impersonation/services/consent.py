@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 
 from audit.services import record_event
+from core import clock, context, support
+from core.errors import Forbidden, NotFound
 from impersonation import alerts, guardrails
 from impersonation.errors import ConsentNeeded, ConsentUnusable
 from impersonation.models import REQUEST_LIFE, ImpersonationSession, RequestKind, SupportRequest, WriteConsent
-from opsconsole.core import clock, context, support
-from opsconsole.core.errors import Forbidden, NotFound
 from tenants.models import Membership, Tenant, TenantRole, User
 from tenants.scope import platform_scope
 

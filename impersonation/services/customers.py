@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from core import context
+from core.errors import Invalid
 from impersonation.models import (
     LONGEST_IDLE_MINUTES,
     LONGEST_MINUTES,
@@ -10,8 +12,6 @@ from impersonation.models import (
     SupportPolicy,
     WriteConsent,
 )
-from opsconsole.core import context
-from opsconsole.core.errors import Invalid
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope
 

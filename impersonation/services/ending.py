@@ -7,10 +7,10 @@ import uuid
 from django.db import connection
 from django.db.models import Q
 
+from core import clock, context, support
+from core.errors import NotFound
 from impersonation.models import ImpersonationSession
 from impersonation.sql import FROM, WHY_OVER
-from opsconsole.core import clock, context, support
-from opsconsole.core.errors import NotFound
 from tenants.models import Tenant, User
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope

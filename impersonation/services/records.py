@@ -9,9 +9,9 @@ from typing import Any
 from django.conf import settings
 
 from audit.services import record_event
+from core import context
+from core.errors import Invalid
 from impersonation.models import ImpersonationSession
-from opsconsole.core import context
-from opsconsole.core.errors import Invalid
 from tenants.models import User
 
 TABLE = "platform_impersonation_sessions"

@@ -7,6 +7,8 @@ from datetime import timedelta
 from django.db import IntegrityError, transaction
 
 from audit.services import record_event
+from core import clock, context, limits, support
+from core.errors import NotFound
 from impersonation import alerts, guardrails
 from impersonation.errors import AlreadyInSession, ImpersonationBlocked, NotSupport
 from impersonation.models import (
@@ -17,8 +19,6 @@ from impersonation.models import (
     SupportPolicy,
     SupportRequest,
 )
-from opsconsole.core import clock, context, limits, support
-from opsconsole.core.errors import NotFound
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope
 

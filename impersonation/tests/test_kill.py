@@ -16,13 +16,13 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
+from core import context, support
 from impersonation import services
 from impersonation.models import ImpersonationSession, Mode
 from operations import engine, handlers
 from operations import services as operations
 from operations.effects import Effect, Looked
 from operations.models import Operation
-from opsconsole.core import context, support
 from tenants.models import Membership
 from tenants.scope import platform_scope, tenant_scope
 

@@ -9,9 +9,9 @@ import pytest
 from django.db import ProgrammingError, connection
 from django.http import HttpResponse, StreamingHttpResponse
 
+from core import support
 from impersonation import middleware, services
 from impersonation.tests.conftest import Begin, at_browser, trail
-from opsconsole.core import support
 from tenants.models import Membership, User
 from tenants.scope import platform_scope, tenant_scope
 

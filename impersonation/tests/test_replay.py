@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from audit.models import AuditLog
 from audit.triggers import MASKED_COLUMNS, SILENT_COLUMNS
 from conftest import owner_connection
+from core import context
 from impersonation.models import ImpersonationSession
 from impersonation.tests.test_kill import inside, session  # noqa: F401 -- a fixture
-from opsconsole.core import context
 from tenants.scope import tenant_scope
 from workflows.models import CanonicalWorkflow, CredentialMapping, Environment, WorkflowEnvMap
 

@@ -11,6 +11,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
+from core import clock, context
 from impersonation import live as live_sessions
 from impersonation import middleware, selectors, services
 from impersonation.models import SupportRequest
@@ -26,7 +27,6 @@ from impersonation.tests.conftest import (
 )
 from operations import services as operations
 from operations.models import Operation
-from opsconsole.core import clock, context
 from tenants.scope import platform_scope
 from tenants.tokens import create_token
 

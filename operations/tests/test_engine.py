@@ -14,13 +14,13 @@ import pytest
 from django.db import connection
 
 from audit.models import AuditLog
+from core import clock, context
+from core.errors import IdempotencyMismatch, OpsError
 from operations import effects, engine, handlers, services, tasks
 from operations.effects import Effect, Looked
 from operations.engine import Run
 from operations.errors import Busy, Cancelled, NotCancellable
 from operations.models import Operation, OperationStatus, OperationStep, Schedule
-from opsconsole.core import clock, context
-from opsconsole.core.errors import IdempotencyMismatch, OpsError
 from tenants.scope import tenant_scope
 
 pytestmark = pytest.mark.django_db(transaction=True)

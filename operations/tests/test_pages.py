@@ -10,11 +10,11 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
+from core import clock
+from core.paging import encode
 from operations import events, services
 from operations.models import Operation, OperationStep
 from opsconsole import health
-from opsconsole.core import clock
-from opsconsole.core.paging import encode
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 

@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from core import context
 from drift import services as drift
 from drift.models import ACTIVE, DriftIncident
 from operations import engine
 from operations.models import Operation
 from operations.services import get_operation
-from opsconsole.core import context
 from promotions import services as promotions
 from promotions.models import Promotion
 from snapshots import services as snapshots

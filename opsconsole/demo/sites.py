@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import httpx
 import yaml
 
-from opsconsole.core import clock
+from core import clock
 
 from .catalogue import CREDENTIALS, NAMES
 from .drawing import JSON, Flow, short_id

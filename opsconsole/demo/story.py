@@ -8,13 +8,13 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
 from audit.services import record_event
+from core import clock, context
+from core import support as reading
+from core.errors import OpsError
 from impersonation import services as support
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
-from opsconsole.core import clock, context
-from opsconsole.core import support as reading
-from opsconsole.core.errors import OpsError
 from reports import services as reports
 from reports.definitions import Report, report_named, settle
 from reports.models import Format, Frequency

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from core import crypto
 from operations.handlers import boundary_observers
-from opsconsole.core import crypto
 from promotions import material
 from promotions.tests.world import World, calls, flow, node
 from sandbox.testing import SandboxInstance, SandboxServer

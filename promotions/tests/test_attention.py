@@ -10,9 +10,9 @@ from django.core import mail
 from django.core.mail import EmailMessage
 from django.test import Client
 
+from core.errors import Invalid
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from opsconsole.core.errors import Invalid
 from promotions import services, settling, telling
 from promotions.errors import TargetHeld, WrongState
 from promotions.models import Promotion

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from core import crypto
+from core.errors import Forbidden
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from opsconsole.core import crypto
-from opsconsole.core.errors import Forbidden
 from promotions import gates, needs, services
 from promotions.errors import NotOffered, SecretsLacking
 from promotions.mapping import map_workflow

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from core import clock
 from drift.models import DriftIncident
 from operations import engine
 from operations import services as operation_services
 from operations.models import Operation
-from opsconsole.core import clock
 from promotions import gates, material, services
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node, uses

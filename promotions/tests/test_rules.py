@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from core import clock, context
+from core.errors import Conflict, Forbidden, NotFound
 from operations import services as operations
 from operations.models import Operation
-from opsconsole.core import clock, context
-from opsconsole.core.errors import Conflict, Forbidden, NotFound
 from promotions import services, settling
 from promotions.errors import (
     ApprovalNeeded,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.test import Client
 from django.urls import reverse
 
-from opsconsole.core import clock
+from core import clock
 from promotions.models import Promotion
 from promotions.runs import runs_since
 from promotions.tests.world import World

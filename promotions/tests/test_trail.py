@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from audit.models import AuditLog
+from core import context
 from operations.handlers import boundary_observers
-from opsconsole.core import context
 from promotions.models import Promotion
 from promotions.tests.world import World
 from tenants.scope import tenant_scope

@@ -12,7 +12,7 @@ from django.core.mail import EmailMessage
 from django.test import Client
 from django.urls import reverse
 
-from opsconsole.core import clock
+from core import clock
 from promotions import services
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from audit.services import Event, record_events
+from core import clock
 from impersonation.models import ImpersonationSession
-from opsconsole.core import clock
 from reports import making, services
 from reports.definitions import Asked, report_named, settle
 from reports.models import ReportRun

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from core import clock, context
+from core.errors import Invalid
 from impersonation import services as support
 from impersonation.errors import ConsentNeeded
 from impersonation.models import SupportRequest
-from opsconsole.core import clock, context
-from opsconsole.core.errors import Invalid
 from reports import services
 from reports.definitions import all_reports, settle, span
 from reports.tests.helpers import RUNBOOK, a_session, lines, made, some_events

@@ -67,7 +67,7 @@ def test_as_the_environment_says(live_cast: Any, tmp_path: Path, settings: Any) 
             "SSL_CERT_FILE": str(certificate),
         }
         lines = (
-            "from opsconsole.core import context; context.set_current(context.ActionContext(source='system'))",
+            "from core import context; context.set_current(context.ActionContext(source='system'))",
             f"from reports import services; [services.carry('{run.pk}') for _ in range(2)]",
         )
         command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", "\n".join(lines)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from audit.models import AuditLog
-from opsconsole.core import clock
+from core import clock
 from reports import files, formats, making, services
 from reports.definitions import report_named, settle
 from reports.models import ReportRun

@@ -13,7 +13,7 @@ from django.db import ProgrammingError
 from django.urls import reverse
 
 from audit.models import AuditLog
-from opsconsole.core import clock
+from core import clock
 from reports import formats, rest, selectors, services
 from reports.definitions import all_reports, report_named, settle
 from reports.models import ReportRun

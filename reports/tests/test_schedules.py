@@ -13,8 +13,8 @@ from django.core.mail import EmailMessage
 from django.db import connection
 from django.urls import reverse
 
-from opsconsole.core import clock, context
-from opsconsole.core.errors import Invalid
+from core import clock, context
+from core.errors import Invalid
 from reports import mailing, services
 from reports.definitions import report_named
 from reports.models import ReportRun, ReportSchedule

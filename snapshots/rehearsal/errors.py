@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core.errors import Conflict, OpsError
+from core.errors import Conflict, OpsError
 
 
 class ScratchUnavailable(OpsError):

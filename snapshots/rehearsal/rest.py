@@ -8,10 +8,10 @@ from typing import Any
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Body, Router
 
+from core.errors import Conflict, Invalid
+from core.paging import clamp
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
-from opsconsole.core.errors import Conflict, Invalid
-from opsconsole.core.paging import clamp
 from snapshots.models import Rehearsal
 from tenants.api import caller, visit_for_object
 from tenants.scope import tenant_scope

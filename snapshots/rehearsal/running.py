@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 
+from core import clock
 from operations.engine import Run
 from operations.handlers import register
-from opsconsole.core import clock
 from snapshots.capture import capture_into
 from snapshots.manifest import key_map
 from snapshots.models import Rehearsal, Snapshot, SnapshotType

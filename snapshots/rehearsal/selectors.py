@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from opsconsole.core.paging import Page, by_time
-from opsconsole.core.spreadsheets import FORMULA_STARTS
+from core.paging import Page, by_time
+from core.spreadsheets import FORMULA_STARTS
 from snapshots.models import Rehearsal
 
 from .documents import OUTCOMES, Rehearsed, Report, report_from

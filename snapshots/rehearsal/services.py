@@ -7,9 +7,9 @@ import uuid
 
 from django.conf import settings
 
+from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.models import Operation
-from opsconsole.core.errors import Invalid, NotFound
 from snapshots.models import Rehearsal
 from tenants.models import User
 from tenants.scope import tenant_scope

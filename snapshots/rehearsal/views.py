@@ -9,9 +9,9 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 
+from core.errors import Invalid, OpsError
 from operations.errors import Busy
 from operations.models import Operation
-from opsconsole.core.errors import Invalid, OpsError
 from snapshots.models import Rehearsal
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page

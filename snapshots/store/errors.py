@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from opsconsole.core.errors import Invalid, OpsError
+from core.errors import Invalid, OpsError
 from snapshots.errors import CaptureFailed, SnapshotDamaged, SnapshotUnreadable
 
 

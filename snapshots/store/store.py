@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from opsconsole.core import support
+from core import support
 
 from . import history, locks, maintenance, push
 from .errors import BranchMoved, ContentMissing, StoreMissing, write_failure

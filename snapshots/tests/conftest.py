@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opsconsole.core import crypto
+from core import crypto
 from sandbox.testing import SandboxInstance, SandboxServer
 from tenants.scope import tenant_scope
 from workflows.models import Environment

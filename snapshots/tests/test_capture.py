@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.errors import OpsError
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from opsconsole.core.errors import OpsError
 from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
@@ -158,7 +158,7 @@ def _release(tenant: Any, operation: Operation) -> None:
 
     from django.db.models import F
 
-    from opsconsole.core import clock
+    from core import clock
 
     with tenant_scope(tenant.pk):
         # The fence rises too: in this one process the dead worker's heart may still beat.

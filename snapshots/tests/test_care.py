@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from core import clock
 from operations import services as operations
 from operations.models import Operation, Schedule
-from opsconsole.core import clock
 from sandbox.testing import SandboxInstance
 from snapshots import care, repository
 from snapshots.models import Snapshot

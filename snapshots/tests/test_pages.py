@@ -16,8 +16,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from audit.models import AuditLog
+from core import clock
 from operations.models import Operation
-from opsconsole.core import clock
 from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope

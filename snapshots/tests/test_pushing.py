@@ -20,10 +20,10 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from audit.models import LogEntry
+from core import clock
 from operations import engine
 from operations.errors import Busy
 from operations.models import Operation
-from opsconsole.core import clock
 from sandbox.testing import SandboxInstance
 from snapshots.pushing import AGAIN_AFTER, KIND, keep_copied, start_push
 from snapshots.repository import store_for

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from core.errors import Invalid
 from operations.errors import Busy
 from operations.models import Operation
-from opsconsole.core.errors import Invalid
 from snapshots.models import Rehearsal, Snapshot
 from snapshots.rehearsal import rules, scratch, selectors, services
 from snapshots.rehearsal.documents import Report, report_from

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from core import crypto
 from operations import engine
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from opsconsole.core import crypto
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.models import Snapshot
 from snapshots.starting import start_restore

@@ -437,7 +437,7 @@ def test_a_crash_at_any_boundary_ends_all_or_before(
 
 
 def test_another_tenants_snapshot_is_not_there(capture: Any, n8n: Any, live_cast: Any) -> None:
-    from opsconsole.core.errors import NotFound
+    from core.errors import NotFound
 
     n8n.seed([workflow("Orders")])
     snapshot = capture()

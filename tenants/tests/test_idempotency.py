@@ -11,7 +11,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 
-from opsconsole.core import clock
+from core import clock
 from tenants.idempotency import ABANDONED_AFTER, IdempotencyMiddleware, forget_expired, request_digest
 from tenants.models import IdempotencyKey
 from tenants.scope import platform_scope

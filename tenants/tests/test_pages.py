@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from audit.models import AuditLog
-from opsconsole.core.errors import Conflict
+from core.errors import Conflict
 from tenants import people, services
 from tenants.models import ApiToken, IdempotencyKey, Membership, PlatformAdmin, Tenant, User, UserSession
 from tenants.scope import platform_scope

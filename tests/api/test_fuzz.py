@@ -17,8 +17,8 @@ from schemathesis import Case, checks
 from schemathesis.specs.openapi import checks as promises
 
 from conftest import Cast
+from core import crypto
 from opsconsole.api import api
-from opsconsole.core import crypto
 from tenants.models import TenantRole
 from tenants.scope import tenant_scope
 from tenants.services import set_membership

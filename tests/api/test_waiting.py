@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from core import clock
 from operations import services as operation_services
 from operations.models import Operation
 from opsconsole.api import api as console_api
-from opsconsole.core import clock
 from promotions import services as promotion_services
 from promotions.tests.conftest import empty_world, no_drift, sandbox_server, world  # noqa: F401 -- fixtures
 from promotions.tests.world import World

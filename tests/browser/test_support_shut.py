@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from core.errors import OpsError
 from impersonation.live import Live
-from opsconsole.core.errors import OpsError
 from tests.running import Running
 
 from .conftest import manage

@@ -11,9 +11,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from core import crypto
 from operations import engine
 from operations.models import Operation
-from opsconsole.core import crypto
 from sandbox.live import LiveN8n, install_folder, installed
 from snapshots.services import start_capture
 from tenants.scope import tenant_scope

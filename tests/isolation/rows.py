@@ -9,7 +9,7 @@ from typing import Any
 from django.apps import apps
 from django.db import models
 
-from opsconsole.core import clock
+from core import clock
 from tenants.models import Tenant, User
 
 _numbers = itertools.count(1)

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from audit.models import AuditLog
 from conftest import Cast
-from opsconsole.core.admin import ConsoleAdmin
+from core.admin import ConsoleAdmin
 from tenants.models import Tenant
 from tenants.scope import platform_scope
 

@@ -20,9 +20,9 @@ import redis
 from celery import Celery
 from kombu import Exchange, Queue
 
+from core import crypto
 from operations import engine
 from operations.models import Operation
-from opsconsole.core import crypto
 from promotions import services
 from promotions.models import Promotion
 from sandbox.testing import SandboxInstance, SandboxServer

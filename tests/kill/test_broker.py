@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
+from core import clock
 from operations.models import Heartbeat
-from opsconsole.core import clock
 from snapshots.services import start_capture
 from tenants.scope import platform_scope
 

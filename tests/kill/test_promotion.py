@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from opsconsole.core import context
+from core import context
 
 from .estate import changed
 from .stage import LEASE_SECONDS, Ending, Stage

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opsconsole.core import crypto
+from core import crypto
 from promotions import material
 from promotions.models import Promotion
 from sandbox.live import LiveN8n

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from core import crypto
 from drift import services, upgrade_selectors
 from drift.models import DriftIncident, N8nUpgrade
 from operations import engine
 from operations.models import Operation
-from opsconsole.core import crypto
 from sandbox.live import LiveN8n
 from sandbox.live.installs import install_folder, installed
 from snapshots.models import Rehearsal

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core import mail
 
+from core import clock
 from drift.models import DriftIncident
-from opsconsole.core import clock
 from tenants.scope import tenant_scope
 from tests.live.world import LiveWorld, flow, hook, pause, says
 from workflows.executions import collecting

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from opsconsole.core import crypto
+from core import crypto
 from promotions.tests.world import World
 from sandbox.live import LiveInstance
 from tenants.scope import tenant_scope

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from core import crypto
 from operations import engine
 from operations.models import Operation
-from opsconsole.core import crypto
 from promotions import services
 from promotions.errors import SecretsLacking
 from sandbox.live import NEWEST, LiveInstance, LiveN8n, install_folder, installed, make_api_key

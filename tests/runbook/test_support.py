@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from opsconsole.core import context
+from core import context
 from snapshots.models import Snapshot
 from tenants import people
 from tenants.models import User

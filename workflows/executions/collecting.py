@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db.models import F, Q
 
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
+from core import clock
+from core.errors import OpsError
 from tenants.scope import platform_scope, tenant_scope
 from workflows.gateway import client_for
 from workflows.models import Environment, ExecutionFeed

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import connection
 
-from opsconsole.core import clock
+from core import clock
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
 from .collecting import oldest_kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opsconsole.core.errors import Invalid, OpsError
+from core.errors import Invalid, OpsError
 
 
 class RetryUnsupported(OpsError):

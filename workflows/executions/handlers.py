@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from core import clock
 from operations.engine import Run
 from operations.handlers import register
-from opsconsole.core import clock
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
 from workflows.n8n import errors as n8n_errors

@@ -9,9 +9,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
+from core.paging import clamp, one_of
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
-from opsconsole.core.paging import clamp, one_of
 from tenants.api import caller, visit_for_object
 from tenants.scope import tenant_scope
 from workflows.models import Environment

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from core import clock
 from operations.effects import Effect, Looked, Outside
 from operations.errors import TryAgain
-from opsconsole.core import clock
 from workflows.models import Environment
 from workflows.n8n import errors as n8n_errors
 

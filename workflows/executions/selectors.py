@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from opsconsole.core.paging import Page, by_time
+from core.paging import Page, by_time
 from workflows.models import Execution, ExecutionFeed, MapStatus, WorkflowEnvMap
 
 from .collecting import Gap

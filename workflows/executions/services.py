@@ -11,10 +11,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from core import clock, support
+from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.models import Operation
-from opsconsole.core import clock, support
-from opsconsole.core.errors import Invalid, NotFound
 from tenants.models import User
 from tenants.scope import platform_scope, tenant_scope
 from workflows.errors import EnvironmentArchived, NoApiKey

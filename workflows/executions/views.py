@@ -10,8 +10,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 
-from opsconsole.core import clock
-from opsconsole.core.errors import Invalid, OpsError
+from core import clock
+from core.errors import Invalid, OpsError
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 
 from . import errors
 from .address import AddressPolicy

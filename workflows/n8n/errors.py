@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 
 
 class N8nError(OpsError):

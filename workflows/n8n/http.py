@@ -15,7 +15,7 @@ import httpx
 import orjson
 import tenacity
 
-from opsconsole.core import support
+from core import support
 from workflows.content import ContentError, loads
 from workflows.names import storable
 

@@ -14,9 +14,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from core import clock, crypto
+from core.errors import OpsError
 from operations import engine
-from opsconsole.core import clock, crypto
-from opsconsole.core.errors import OpsError
 from sandbox.testing import SandboxInstance, SandboxServer
 from tenants.scope import tenant_scope
 from workflows import tasks

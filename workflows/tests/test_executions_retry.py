@@ -13,10 +13,10 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import AuditLog
+from core import clock, crypto
+from core.errors import Invalid, NotFound, OpsError
 from operations import engine
 from operations.models import Operation
-from opsconsole.core import clock, crypto
-from opsconsole.core.errors import Invalid, NotFound, OpsError
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 from workflows.executions import handlers, retrying, services, storing

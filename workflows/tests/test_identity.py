@@ -12,8 +12,8 @@ from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from opsconsole.core import clock
-from opsconsole.core.errors import NotFound
+from core import clock
+from core.errors import NotFound
 from tenants.scope import tenant_scope
 from workflows import identity
 from workflows.errors import PlaceTaken

@@ -12,8 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from core import clock
 from operations.models import Operation, Schedule
-from opsconsole.core import clock
 from tenants.scope import tenant_scope
 from workflows import credentials, identity, selectors, services, surroundings
 from workflows.models import CredentialMapping, Environment, WorkflowEnvMap

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Value
 from django.db.models.functions import Concat, Left, Trim
 
-from opsconsole.core import clock
+from core import clock
 from workflows.models import UNSETTLED, Environment, StarterKind, StarterWatch, WatchState
 
 from .starters import Starter, starters_of

@@ -7,7 +7,7 @@ import uuid
 
 from django.db.models import Q
 
-from opsconsole.core import clock
+from core import clock
 from tenants.scope import platform_scope
 from workflows.gateway import environment_by_id
 from workflows.models import StarterWatch, Telling

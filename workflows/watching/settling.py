@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Exists, OuterRef, Q
 
+from core import clock
+from core.errors import OpsError
 from operations.models import OPEN, Operation
-from opsconsole.core import clock
-from opsconsole.core.errors import OpsError
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows.executions import selectors as executions
 from workflows.executions.statuses import OPEN as NOT_ENDED

@@ -20,8 +20,8 @@ from django.db.models import Case, F, Q, When
 from django.urls import reverse
 
 from audit.mail import NOT_SENT, cause_of
+from core import clock
 from operations.models import Operation
-from opsconsole.core import clock
 from tenants.mail import TenantMessage
 from tenants.models import Membership, TenantRole, User
 from tenants.scope import assert_no_scope, tenant_scope

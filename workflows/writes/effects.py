@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from core.errors import OpsError
 from operations.effects import Effect, Looked, Outside
 from operations.errors import UnknownOutcome
-from opsconsole.core.errors import OpsError
 
 from .items import WriteItem, Written
 from .publishing import Archiver, DraftKeeper, Publisher

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit.export import FORMATS, export_trail
 from audit.ocsf import events_since
 from audit.selectors import TrailFilter
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 from tenants.models import Tenant
 from tenants.scope import platform_scope, tenant_scope
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit.services import place_hold, release_holds
-from opsconsole.core.errors import OpsError
+from core.errors import OpsError
 from tenants.models import Tenant
 from tenants.scope import platform_scope
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit import retention
-from opsconsole.core.errors import Conflict
+from core.errors import Conflict
 
 
 class Command(BaseCommand):

@@ -8,7 +8,7 @@ from allauth.mfa.models import Authenticator
 from django.core.management.base import BaseCommand
 from django.db import models
 
-from opsconsole.core import context, crypto
+from core import context, crypto
 from tenants.models import Tenant
 from tenants.scope import platform_scope
 from workflows.models import Environment

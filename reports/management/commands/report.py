@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from opsconsole.core import clock, context
-from opsconsole.core.errors import OpsError
+from core import clock, context
+from core.errors import OpsError
 from reports import services
 from reports.definitions import all_reports, moment_of, report_named, settle
 from reports.models import Format, Period

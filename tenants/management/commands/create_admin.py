@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from opsconsole.core import context
-from opsconsole.core.errors import OpsError
+from core import context
+from core.errors import OpsError
 from tenants import people, services
 from tenants.models import User
 from tenants.scope import platform_scope

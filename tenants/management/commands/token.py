@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from opsconsole.core import context
+from core import context
 from tenants.models import Membership, Tenant, User
 from tenants.scope import platform_scope
 from tenants.tokens import create_token

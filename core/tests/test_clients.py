@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
-from opsconsole.core.clients import client_address
+from core.clients import client_address
 
 PROXY, CALLER, CLAIMED = "10.0.0.7", "203.0.113.9", "198.51.100.1"
 

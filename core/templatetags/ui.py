@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from opsconsole.core.components import blocks, drawn, places, states, values
+from core.components import blocks, drawn, places, states, values
 
 register = template.Library()
 for topic in (states, values, drawn, places, blocks):

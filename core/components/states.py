@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from heroicons.templatetags import heroicons
 
-from opsconsole.core import marks
+from core import marks
 
 register = template.Library()
 

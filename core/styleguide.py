@@ -13,8 +13,8 @@ from django.shortcuts import render
 from django.urls import path
 from django.utils import timezone
 
-from opsconsole.core.errors import Forbidden
-from opsconsole.core.marks import LOOKS
+from core.errors import Forbidden
+from core.marks import LOOKS
 
 
 class Example(forms.Form):

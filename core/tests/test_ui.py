@@ -15,8 +15,8 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opsconsole.core import charts, marks
-from opsconsole.core.components import blocks, places, states, values
+from core import charts, marks
+from core.components import blocks, places, states, values
 
 HOSTILE = '"><script>alert(1)</script>'
 

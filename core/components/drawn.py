@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django import template
 from django.utils.safestring import SafeString
 
-from opsconsole.core import charts
+from core import charts
 
 register = template.Library()
 
