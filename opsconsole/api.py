@@ -7,25 +7,15 @@ from typing import Any
 
 import orjson
 from django.http import HttpRequest, HttpResponse
+from django.utils.module_loading import import_string
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
-from audit.rest import router as audit_router
 from core.errors import Invalid, OpsError
-from drift.rest import router as drift_router
-from drift.upgrade_rest import router as upgrades_router
-from impersonation.rest import router as impersonation_router
-from operations.rest import router as operations_router
-from promotions.rest import router as promotions_router
-from reports.rest import router as reports_router
-from snapshots.rehearsal.rest import router as rehearsals_router
-from snapshots.rest import router as snapshots_router
+from core.registry import registry
 from tenants.api import BearerToken
-from tenants.rest import router as tenants_router
-from workflows.executions.rest import router as executions_router
-from workflows.rest import router as workflows_router
 
 
 class JSONRenderer(BaseRenderer):
@@ -95,18 +85,8 @@ api = ConsoleAPI(
     parser=JSONParser(),
     docs_url=None,
 )
-api.add_router("", tenants_router, tags=["tenants"])
-api.add_router("", operations_router, tags=["jobs"])
-api.add_router("", audit_router, tags=["trail"])
-api.add_router("", workflows_router, tags=["environments"])
-api.add_router("", executions_router, tags=["executions"])
-api.add_router("", drift_router, tags=["drift"])
-api.add_router("", upgrades_router, tags=["drift"])
-api.add_router("", snapshots_router, tags=["snapshots and restores"])
-api.add_router("", rehearsals_router, tags=["environments"])
-api.add_router("", impersonation_router, tags=["support sessions"])
-api.add_router("", promotions_router, tags=["promotions"])
-api.add_router("", reports_router, tags=["reports"])
+for _router in registry.rest_routers():
+    api.add_router("", import_string(_router.path), tags=[_router.tag])
 
 
 def answer(request: HttpRequest, error: OpsError) -> HttpResponse:

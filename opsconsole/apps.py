@@ -7,12 +7,17 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class OpsConsoleConfig(AppConfig):
-    """Makes the Celery application the current one in every process, so that tasks reach our broker."""
+    """Stands last: collects what the apps declare, and has Celery know of it in every process."""
 
     name = "opsconsole"
 
     def ready(self) -> None:
-        from . import celery  # noqa: F401
+        from core.registry import registry
+
+        from . import celery
+
+        registry.collect()
+        celery.schedule(registry.periodic_tasks())
 
 
 class OpsAdminConfig(AdminConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, task_postrun, task_prerun, worker_ready
@@ -13,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 from django.conf import settings
 
 from core import context
+from core.registry import PeriodicTask
 
 app = Celery("opsconsole")
 # Queues on the nameless exchange need no binding kept in Redis, so emptying Redis cannot break routing.
@@ -43,70 +45,30 @@ app.conf.update(
     task_default_queue="operations",
     task_default_exchange="",
     task_default_routing_key="operations",
-    task_routes={
-        "operations.tasks.reap": {"queue": "control", "routing_key": "control"},
-        "promotions.tasks.settle": {"queue": "control", "routing_key": "control"},
-        "reports.tasks.tick": {"queue": "control", "routing_key": "control"},
-        "reports.tasks.tidy": {"queue": "control", "routing_key": "control"},
-        "tenants.tasks.tidy": {"queue": "control", "routing_key": "control"},
-        "impersonation.tasks.settle": {"queue": "control", "routing_key": "control"},
-        "audit.tasks.seal": {"queue": "control", "routing_key": "control"},
-        "audit.tasks.partitions": {"queue": "control", "routing_key": "control"},
-        "drift.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
-        "snapshots.tasks.keep_schedules": {"queue": "control", "routing_key": "control"},
-        "snapshots.tasks.keep_copied": {"queue": "control", "routing_key": "control"},
-        "snapshots.tasks.keep_hashes": {"queue": "control", "routing_key": "control"},
-        "snapshots.tasks.name_commits": {"queue": "control", "routing_key": "control"},
-        "workflows.tasks.keep_executions_read": {"queue": "control", "routing_key": "control"},
-        "workflows.tasks.keep_watch": {"queue": "control", "routing_key": "control"},
-    },
-    beat_schedule={
-        "drift-schedules": {
-            "task": "drift.tasks.keep_schedules",
-            "schedule": 60.0,
-            "options": {"expires": 60.0},
-        },
-        "git-stores": {
-            "task": "snapshots.tasks.keep_schedules",
-            "schedule": 3600.0,
-            "options": {"expires": 600.0},
-        },
-        "git-remotes": {"task": "snapshots.tasks.keep_copied", "schedule": 30.0, "options": {"expires": 30.0}},
-        "commits": {"task": "snapshots.tasks.name_commits", "schedule": 15.0, "options": {"expires": 15.0}},
-        "hashes": {"task": "snapshots.tasks.keep_hashes", "schedule": 60.0, "options": {"expires": 60.0}},
-        "executions": {
-            "task": "workflows.tasks.keep_executions_read",
-            "schedule": 20.0,
-            "options": {"expires": 20.0},
-        },
-        "watched-starters": {"task": "workflows.tasks.keep_watch", "schedule": 15.0, "options": {"expires": 15.0}},
-        "reap": {
-            "task": "operations.tasks.reap",
-            "schedule": settings.REAPER_INTERVAL_SECONDS,
-            "options": {"expires": max(5.0, settings.REAPER_INTERVAL_SECONDS)},
-        },
-        "reports": {"task": "reports.tasks.tick", "schedule": 60.0, "options": {"expires": 60.0}},
-        "report-files": {"task": "reports.tasks.tidy", "schedule": 3600.0, "options": {"expires": 600.0}},
-        "settle-promotions": {
-            "task": "promotions.tasks.settle",
-            "schedule": settings.REAPER_INTERVAL_SECONDS,
-            "options": {"expires": max(5.0, settings.REAPER_INTERVAL_SECONDS)},
-        },
-        "settle-support-sessions": {
-            "task": "impersonation.tasks.settle",
-            "schedule": settings.REAPER_INTERVAL_SECONDS,
-            "options": {"expires": max(5.0, settings.REAPER_INTERVAL_SECONDS)},
-        },
-        "seal-trail": {"task": "audit.tasks.seal", "schedule": 60.0, "options": {"expires": 60.0}},
-        "trail-partitions": {"task": "audit.tasks.partitions", "schedule": 3600.0, "options": {"expires": 600.0}},
-        "tidy": {"task": "tenants.tasks.tidy", "schedule": 3600.0, "options": {"expires": 600.0}},
-    },
     beat_schedule_filename=str(settings.HOME / "celerybeat-schedule"),
     timezone="UTC",
 )
 app.autodiscover_tasks(
     [name for name in settings.INSTALLED_APPS if "." not in name and name not in {"guardian", "auditlog"}]
 )
+
+
+def schedule(tasks: Sequence[PeriodicTask]) -> None:
+    """Have beat wake what the apps have declared. Once, when Django is ready."""
+    app.conf.task_routes = {task.task: {"queue": task.queue, "routing_key": task.queue} for task in tasks}
+    app.conf.beat_schedule = {
+        task.name: {
+            "task": task.task,
+            "schedule": seconds_of(task),
+            "options": {"expires": task.expires_seconds or max(5.0, seconds_of(task))},
+        }
+        for task in tasks
+    }
+
+
+def seconds_of(task: PeriodicTask) -> float:
+    every = task.every_seconds
+    return float(getattr(settings, every) if isinstance(every, str) else every)
 
 
 @celeryd_init.connect

@@ -18,9 +18,11 @@ from django.urls import reverse
 from core import clock
 from core.errors import NotFound
 from core.paging import BadCursor, Page, decode, encode
+from core.registry import registry
 from drift.models import ACTIVE, DriftIncident, Severity
 from operations.models import OPEN, Operation, OperationStatus
 from promotions.models import Promotion, PromotionStatus
+from tenants.audiences import audiences_of
 from tenants.models import PlatformRole, Tenant, TenantStatus, User
 from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
@@ -240,7 +242,7 @@ def estate(request: HttpRequest) -> HttpResponse:
         return redirect("tenants")
     q, view = request.GET.get("q", "").strip(), request.GET.get("view", "")
     visible = list(visible_tenants(user, q, admin=admin))
-    shell: dict[str, Any] = {"is_platform": admin}
+    shell: dict[str, Any] = {"is_platform": admin, "audiences": audiences_of(user, is_admin=admin)}
     if not everything and not q:
         if len(visible) == 1 and not view:
             return redirect("tenant-home", tenant_slug=visible[0].slug)
@@ -257,16 +259,6 @@ def _wants_part(request: HttpRequest) -> bool:
     return bool(htmx) and not htmx.boosted and htmx.target == "tiles"
 
 
-WORDS = {
-    "database": "Database",
-    "broker": "Message broker",
-    "workers": "Workers and scheduler",
-    "git_store": "Git store",
-    "trail": "Trail's anchor",
-    "jobs": "Jobs",
-}
-
-
 @platform_page(scope=False)
 def platform_health(request: HttpRequest) -> HttpResponse:
     """Each part of the platform, asked now. For platform admins and support."""
@@ -274,12 +266,12 @@ def platform_health(request: HttpRequest) -> HttpResponse:
     if not (is_platform_admin(user) or user.role == PlatformRole.SUPPORT):
         raise NotFound
     parts = []
-    for name in health.COMPONENTS:
+    for name, part in registry.health_components().items():
         found = health.probe(name)
         known = {"status", "latency_ms", "message", "queues", "last_seen_at", "free_bytes", "age_seconds"}
         parts.append(
             {
-                "name": WORDS.get(name, name),
+                "name": part.title,
                 "state": {"ok": "in_sync"}.get(found["status"], found["status"]),
                 "word": {"ok": "Works", "failed": "Failing"}.get(found["status"], "Unknown"),
                 "found": found,
@@ -292,5 +284,5 @@ def platform_health(request: HttpRequest) -> HttpResponse:
         "now": clock.now(),
         "nav_section": "platform-health",
     }
-    part = getattr(request, "htmx", False) and request.GET.get("part") == "live"
-    return render(request, "estate/health.html#parts" if part else "estate/health.html", context)
+    is_part = getattr(request, "htmx", False) and request.GET.get("part") == "live"
+    return render(request, "estate/health.html#parts" if is_part else "estate/health.html", context)

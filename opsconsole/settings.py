@@ -48,7 +48,6 @@ CSRF_TRUSTED_ORIGINS = env_list("OPSCONSOLE_ORIGINS")
 INTERNAL_IPS: list[str] = []
 
 INSTALLED_APPS = [
-    "opsconsole.apps.OpsConsoleConfig",
     "opsconsole.apps.OpsAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -78,6 +77,7 @@ INSTALLED_APPS = [
     "promotions",
     "impersonation",
     "reports",
+    "opsconsole.apps.OpsConsoleConfig",
 ]
 
 MIDDLEWARE = [

@@ -10,17 +10,13 @@ from django.http.response import HttpResponseBase
 
 from core.errors import OpsError
 from core.middleware import error_response
+from core.registry import registry
 from operations import events
 from tenants.models import ApiToken
 from tenants.pages import open_visit
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
 from tenants.tokens import authenticate, authenticate_slowly
-
-KINDS = {
-    "deployments": ("promotions.execute", "promotions.rollback", "snapshots.restore"),
-    "background-jobs": (),
-}
 
 
 def _audience(token: ApiToken) -> list[uuid.UUID] | None:
@@ -51,5 +47,5 @@ async def api_stream(request: HttpRequest, name: str) -> HttpResponseBase:
         except OpsError:
             return False
 
-    poll = events.changes_poll(tenant_ids=tenant_ids, kinds=KINDS[name], last_id=last_id)
+    poll = events.changes_poll(tenant_ids=tenant_ids, kinds=registry.event_streams()[name].job_kinds, last_id=last_id)
     return events.stream(poll, alive)

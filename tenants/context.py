@@ -7,6 +7,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from core.registry import Audience
+
+from .audiences import audiences_of
 from .permissions import is_platform_admin
 from .selectors import tenants_of
 
@@ -14,7 +17,7 @@ THEMES = frozenset({"light", "dark"})
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """``visit``, ``tenant``, ``memberships``, ``is_platform``, ``theme`` and what the visit's shell holds.
+    """``visit``, ``tenant``, ``memberships``, ``is_platform``, ``audiences``, ``theme`` and the visit's own shell.
 
     The lists are callables: a partial that does not draw the shell does not pay for them, a table that asks in every
     row pays once.
@@ -25,16 +28,19 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if visit is not None:
         memberships: Any = visit.memberships
         is_platform: Any = visit.is_platform_admin
+        audiences: Any = audiences_of(visit.user, is_admin=is_platform)
     elif user is not None and user.is_authenticated:
         memberships = cache(lambda: tenants_of(user=user))  # type: ignore[arg-type]
         is_platform = cache(lambda: is_platform_admin(user))  # type: ignore[arg-type]
+        audiences = cache(lambda: audiences_of(user, is_admin=is_platform()))  # type: ignore[arg-type]
     else:
-        memberships, is_platform = (), False
+        memberships, is_platform, audiences = (), False, frozenset({Audience.EVERYONE})
     return {
         "visit": visit,
         "tenant": visit.tenant if visit else None,
         "memberships": memberships,
         "is_platform": is_platform,
+        "audiences": audiences,
         "theme": theme if theme in THEMES else "",
         "environments": (),
         "support_session": getattr(request, "support_session", None),

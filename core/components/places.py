@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,8 @@ from django.template.context import Context
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+
+from core.registry import Audience, Destination, registry
 
 from .states import env, icon
 
@@ -110,6 +112,25 @@ def navlink(
         label,
         format_html('<span class="count">{}</span>', count) if count not in ("", None, 0) else "",
     )
+
+
+@register.simple_tag(takes_context=True)
+def rail(context: Context) -> SafeString:
+    """Return the tenant's entries of the rail that the visitor's grants open."""
+    visit = context["visit"]
+    entries = (entry for entry in registry.rail(of_platform=False) if entry.grant in visit.grants)
+    return _entries(context, entries, tenant_slug=visit.tenant.slug)
+
+
+@register.simple_tag(takes_context=True)
+def platform_rail(context: Context, audiences: Container[Audience]) -> SafeString:
+    """Return the platform's entries of the rail for people who belong to `audiences`."""
+    return _entries(context, (entry for entry in registry.rail(of_platform=True) if entry.audience in audiences))
+
+
+def _entries(context: Context, entries: Iterable[Destination], **kwargs: Any) -> SafeString:
+    lines = (navlink(context, one.url_name, one.rail_label, one.icon, one.shortcut, **kwargs) for one in entries)
+    return mark_safe("\n".join(lines))  # noqa: S308 -- each is escaped by its own tag
 
 
 @register.simple_tag

@@ -1,0 +1,253 @@
+"""What the apps say of themselves to the console: one ``Console`` each, collected and frozen when Django is ready.
+
+An app writes it in ``<app>/console.py``, under the name ``console``. Nothing else keeps a list of apps: the rail, the
+command bar, addresses, health, beat and the generated tests read ``registry``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import module_has_submodule
+
+SearchRow = dict[str, Any]
+"""``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
+
+
+class Audience(StrEnum):
+    """Who is shown a page of the platform; the page itself checks again."""
+
+    EVERYONE = "everyone"
+    ADMINS = "admins"
+    TRAIL_READERS = "trail readers"  #: admins and compliance officers
+    SESSION_READERS = "session readers"  #: those and support
+    SUPPORT = "support"  #: who may begin a support session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A page that people go to by the rail or the command bar.
+
+    ``grant`` is what a person needs in the tenant; ``audience`` is set for pages of the platform instead. The rail
+    shows those with a ``rail_position``, in its order, under ``rail_title`` where that differs.
+    """
+
+    url_name: str
+    title: str
+    icon: str
+    grant: str = "view_tenant"
+    audience: Audience | None = None
+    search_words: str = ""
+    rail_position: int | None = None
+    rail_title: str = ""
+    shortcut: str = ""
+    in_command_bar: bool = True
+
+    @property
+    def is_of_platform(self) -> bool:
+        return self.audience is not None
+
+    @property
+    def rail_label(self) -> str:
+        return self.rail_title or self.title
+
+
+@dataclass(frozen=True, slots=True)
+class SearchScope:
+    """Whose records the command bar looks through, and which of them.
+
+    ``tenants`` maps ids to (slug, name). In a tenant it is that one and ``tenant_slug`` is set; on the platform's pages
+    it is the person's own.
+    """
+
+    user_id: uuid.UUID
+    tenants: Mapping[uuid.UUID, tuple[str, str]]
+    tenant_slug: str = ""
+    sees_all_tenants: bool = False
+    sees_trail: bool = False
+    sees_sessions: bool = False
+    sees_all_jobs: bool = False
+
+    @property
+    def tenant_ids(self) -> list[uuid.UUID]:
+        return list(self.tenants)
+
+    @property
+    def tenant_id(self) -> uuid.UUID | None:
+        """The tenant whose pages these are, None on the platform's."""
+        return next(iter(self.tenants)) if self.tenant_slug else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFinder:
+    """Finds records of one kind by words (``find``) and, where they have ids, by a pasted one (``by_id``).
+
+    Called in the tenant's scope on a tenant's pages, unless it ``is_of_platform``, and in the platform's elsewhere.
+    """
+
+    label: str
+    position: int
+    find: Callable[[str, SearchScope], list[SearchRow]]
+    by_id: Callable[[str, SearchScope], list[SearchRow]] | None = None
+    is_of_platform: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthComponent:
+    """One part of the platform. ``probe`` returns ``{"status": "ok" | "failed" | "unknown", …}``, or raises.
+
+    Without an ``is_essential`` one nothing works at all.
+    """
+
+    name: str
+    title: str
+    position: int
+    probe: Callable[[], dict[str, Any]]
+    is_essential: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthService:
+    """A name that runbooks ask for at ``/api/v1/<name>/healthz``, and the components that stand behind it."""
+
+    name: str
+    components: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventStream:
+    """``/api/v1/sse/<name>``: news of jobs of these kinds; of all where there are none."""
+
+    name: str
+    job_kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicTask:
+    """What beat wakes. ``every_seconds`` may be the name of a setting. A late one is dropped after ``expires_seconds``.
+
+    Tasks run twice are harmless: what is due is claimed by its row.
+    """
+
+    name: str
+    task: str
+    every_seconds: float | str
+    expires_seconds: float | None = None
+    queue: str = "control"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestRouter:
+    """``path``: ``module.attribute`` of a ninja router; imported when the API is put together."""
+
+    path: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The declaration of one app. What it does not have, it leaves out."""
+
+    destinations: tuple[Destination, ...] = ()
+    record_finders: tuple[RecordFinder, ...] = ()
+    health_components: tuple[HealthComponent, ...] = ()
+    health_services: tuple[HealthService, ...] = ()
+    event_streams: tuple[EventStream, ...] = ()
+    periodic_tasks: tuple[PeriodicTask, ...] = ()
+    rest_routers: tuple[RestRouter, ...] = ()
+    #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
+    urls: tuple[str, ...] = ()
+
+
+#: What may be declared once only: the field of ``Console``, the name in it, and words for it.
+UNIQUE = (
+    ("destinations", "url_name", "The page"),
+    ("destinations", "shortcut", "The shortcut g"),
+    ("record_finders", "label", "The group of the command bar"),
+    ("health_components", "name", "The health component"),
+    ("health_services", "name", "The health service"),
+    ("event_streams", "name", "The event stream"),
+    ("periodic_tasks", "name", "The periodic task"),
+    ("rest_routers", "path", "The REST router"),
+)
+
+
+@dataclass(slots=True)
+class Registry:
+    """The declarations of all installed apps, by the app's name, in the order of ``INSTALLED_APPS``."""
+
+    consoles: dict[str, Console] = field(default_factory=dict)
+    is_frozen: bool = False
+
+    def collect(self) -> None:
+        """Import ``console`` of every installed app that has one, and check that they agree. Once, at start-up."""
+        for config in apps.get_app_configs():
+            if module_has_submodule(config.module, "console"):
+                module = importlib.import_module(f"{config.name}.console")
+                declared = getattr(module, "console", None)
+                if not isinstance(declared, Console):
+                    raise ImproperlyConfigured(f"{config.name}/console.py has to hold a Console named “console”.")
+                self.consoles[config.name] = declared
+        self._refuse_duplicates()
+        self.is_frozen = True
+
+    def every(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """(app, declared thing) of one field of ``Console``."""
+        if not self.is_frozen:
+            raise ImproperlyConfigured("The console's registry is read before Django is ready.")
+        for app, console in self.consoles.items():
+            for thing in getattr(console, kind):
+                yield app, thing
+
+    def _refuse_duplicates(self) -> None:
+        for kind, key, words in UNIQUE:
+            owners: dict[Any, list[str]] = {}
+            for app, console in self.consoles.items():
+                for thing in getattr(console, kind):
+                    if name := getattr(thing, key):
+                        owners.setdefault(name, []).append(app)
+            for name, apps_of_it in owners.items():
+                if len(apps_of_it) > 1:
+                    raise ImproperlyConfigured(f"{words} “{name}” is declared by {' and by '.join(apps_of_it)}.")
+
+    # -- what is read of it -------------------------------------------------------------------------------------------
+
+    def destinations(self, *, of_platform: bool) -> list[Destination]:
+        """Of tenants or of the platform, in the order of the rail; those that are not in it come last."""
+        found = [entry for _, entry in self.every("destinations") if entry.is_of_platform is of_platform]
+        return sorted(found, key=lambda entry: entry.rail_position if entry.rail_position is not None else 1000)
+
+    def rail(self, *, of_platform: bool) -> list[Destination]:
+        return [entry for entry in self.destinations(of_platform=of_platform) if entry.rail_position is not None]
+
+    def record_finders(self) -> list[RecordFinder]:
+        return sorted((finder for _, finder in self.every("record_finders")), key=lambda finder: finder.position)
+
+    def health_components(self) -> dict[str, HealthComponent]:
+        found = sorted((part for _, part in self.every("health_components")), key=lambda part: part.position)
+        return {part.name: part for part in found}
+
+    def health_services(self) -> dict[str, HealthService]:
+        return {service.name: service for _, service in self.every("health_services")}
+
+    def event_streams(self) -> dict[str, EventStream]:
+        return {stream.name: stream for _, stream in self.every("event_streams")}
+
+    def periodic_tasks(self) -> list[PeriodicTask]:
+        return [task for _, task in self.every("periodic_tasks")]
+
+    def rest_routers(self) -> list[RestRouter]:
+        return [router for _, router in self.every("rest_routers")]
+
+    def urls(self) -> list[str]:
+        return [module for _, module in self.every("urls")]
+
+
+registry = Registry()

@@ -1,0 +1,37 @@
+"""What promotions tell the console of themselves."""
+
+from core.registry import Console, Destination, EventStream, HealthService, PeriodicTask, RecordFinder, RestRouter
+from tenants.models import Grants
+
+from . import search
+
+console = Console(
+    destinations=(
+        Destination(
+            url_name="promotions",
+            title="Promotions",
+            icon="arrow-up-on-square-stack",
+            rail_position=40,
+            shortcut="p",
+        ),
+        Destination(
+            url_name="promotion-create",
+            title="New promotion",
+            search_words="promote",
+            icon="arrow-up-on-square-stack",
+            grant=Grants.OPERATE,
+        ),
+    ),
+    record_finders=(
+        RecordFinder(label="Promotions", position=40, find=search.promotions, by_id=search.promotion_by_id),
+    ),
+    health_services=(HealthService(name="promotions", components=("database", "workers", "jobs", "git_store")),),
+    event_streams=(
+        EventStream(name="deployments", job_kinds=("promotions.execute", "promotions.rollback", "snapshots.restore")),
+    ),
+    periodic_tasks=(
+        PeriodicTask(name="settle-promotions", task="promotions.tasks.settle", every_seconds="REAPER_INTERVAL_SECONDS"),
+    ),
+    rest_routers=(RestRouter(path="promotions.rest.router", tag="promotions"),),
+    urls=("promotions.urls",),
+)

@@ -1,0 +1,37 @@
+"""What reports tell the console of themselves."""
+
+from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter
+from tenants.models import Grants
+
+from . import search
+
+console = Console(
+    destinations=(
+        Destination(
+            url_name="reports",
+            title="Reports",
+            search_words="compliance",
+            icon="document-chart-bar",
+            grant=Grants.VIEW_TRAIL,
+            rail_position=90,
+            shortcut="r",
+        ),
+        Destination(
+            url_name="platform-reports",
+            title="Reports of the platform",
+            rail_title="Reports",
+            search_words="compliance",
+            icon="document-chart-bar",
+            audience=Audience.TRAIL_READERS,
+            rail_position=50,
+            shortcut="b",
+        ),
+    ),
+    record_finders=(RecordFinder(label="Reports", position=70, find=search.reports, by_id=search.run_by_id),),
+    periodic_tasks=(
+        PeriodicTask(name="reports", task="reports.tasks.tick", every_seconds=60.0, expires_seconds=60.0),
+        PeriodicTask(name="report-files", task="reports.tasks.tidy", every_seconds=3600.0, expires_seconds=600.0),
+    ),
+    rest_routers=(RestRouter(path="reports.rest.router", tag="reports"),),
+    urls=("reports.urls",),
+)

@@ -1,0 +1,69 @@
+"""What tenants and people tell the console of themselves."""
+
+from core.registry import Audience, Console, Destination, HealthComponent, PeriodicTask, RecordFinder, RestRouter
+
+from . import search
+from .models import Grants
+from .probes import database
+
+console = Console(
+    destinations=(
+        Destination(
+            url_name="members", title="Members", search_words="people", icon="users", rail_position=100, shortcut="u"
+        ),
+        Destination(
+            url_name="tokens",
+            title="Tokens",
+            search_words="API keys",
+            icon="key",
+            grant=Grants.MANAGE_TOKENS,
+            rail_position=110,
+            shortcut="k",
+        ),
+        Destination(url_name="tenant-settings", title="Settings", icon="cog-6-tooth", rail_position=120, shortcut=","),
+        Destination(
+            url_name="user_sessions",
+            title="Where you are signed in",
+            search_words="sessions",
+            icon="computer-desktop",
+            audience=Audience.EVERYONE,
+        ),
+        Destination(
+            url_name="mfa_index",
+            title="Two-factor sign-in and passkeys",
+            icon="finger-print",
+            audience=Audience.EVERYONE,
+        ),
+        Destination(
+            url_name="account_change_password",
+            title="Change password",
+            icon="lock-closed",
+            audience=Audience.EVERYONE,
+        ),
+        Destination(
+            url_name="tenants",
+            title="Tenants",
+            search_words="new tenant",
+            icon="building-office-2",
+            audience=Audience.SESSION_READERS,
+            rail_position=20,
+            shortcut="n",
+        ),
+        Destination(
+            url_name="people",
+            title="People",
+            search_words="platform roles",
+            icon="users",
+            audience=Audience.ADMINS,
+            rail_position=30,
+            shortcut="w",
+        ),
+    ),
+    record_finders=(RecordFinder(label="Tenants", position=90, find=search.tenants, is_of_platform=True),),
+    health_components=(
+        HealthComponent(name="database", title="Database", position=10, probe=database, is_essential=True),
+    ),
+    periodic_tasks=(PeriodicTask(name="tidy", task="tenants.tasks.tidy", every_seconds=3600.0, expires_seconds=600.0),),
+    rest_routers=(RestRouter(path="tenants.rest.router", tag="tenants"),),
+    urls=("tenants.urls",),
+)

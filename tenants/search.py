@@ -1,0 +1,27 @@
+"""Tenants by name, for the command bar."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.urls import reverse
+
+from core.registry import SearchRow, SearchScope
+from core.search import EACH
+
+from .models import Membership, Tenant
+
+
+def tenants(q: str, scope: SearchScope) -> list[SearchRow]:
+    """Tenants that the person may go to, by name or short name."""
+    rows = Tenant.objects.filter(Q(name__icontains=q) | Q(slug__icontains=q))
+    if not scope.sees_all_tenants:
+        rows = rows.filter(pk__in=Membership.objects.filter(user_id=scope.user_id).values("tenant_id"))
+    return [
+        {
+            "title": tenant.name,
+            "hint": "tenant",
+            "url": reverse("tenant-home", kwargs={"tenant_slug": tenant.slug}),
+            "symbol": "building-office-2",
+        }
+        for tenant in rows.only("name", "slug").order_by("name")[:EACH]
+    ]

@@ -1,0 +1,44 @@
+"""What environments and workflows tell the console of themselves."""
+
+from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter
+from tenants.models import Grants
+
+from . import search
+
+console = Console(
+    destinations=(
+        Destination(
+            url_name="tenant-home",
+            title="Matrix",
+            search_words="workflows",
+            icon="table-cells",
+            rail_position=10,
+            shortcut="m",
+        ),
+        Destination(url_name="environments", title="Environments", icon="server-stack", rail_position=20, shortcut="e"),
+        Destination(
+            url_name="environment-create",
+            title="Add an environment",
+            icon="plus",
+            grant=Grants.MANAGE_ENVIRONMENTS,
+        ),
+        Destination(url_name="credentials", title="Credentials", search_words="stand-ins", icon="key"),
+    ),
+    record_finders=(
+        RecordFinder(label="Environments", position=10, find=search.environments, by_id=search.environment_by_id),
+        RecordFinder(label="Workflows", position=20, find=search.workflows),
+    ),
+    periodic_tasks=(
+        PeriodicTask(
+            name="executions", task="workflows.tasks.keep_executions_read", every_seconds=20.0, expires_seconds=20.0
+        ),
+        PeriodicTask(
+            name="watched-starters", task="workflows.tasks.keep_watch", every_seconds=15.0, expires_seconds=15.0
+        ),
+    ),
+    rest_routers=(
+        RestRouter(path="workflows.rest.router", tag="environments"),
+        RestRouter(path="workflows.executions.rest.router", tag="executions"),
+    ),
+    urls=("workflows.urls",),
+)
