@@ -39,15 +39,20 @@ def _may(visit: Visit, grant: str) -> bool:
 
 
 def _destinations(q: str, visit: Visit | None, audiences: frozenset[Audience]) -> list[SearchRow]:
-    rows: list[SearchRow] = []
-    for entry in registry.destinations(of_platform=False) if visit is not None else ():
-        if entry.in_command_bar and _may(visit, entry.grant) and _matches(entry, q):
-            url = reverse(entry.url_name, kwargs={"tenant_slug": visit.tenant.slug})
-            rows.append({"title": entry.title, "hint": visit.tenant.name, "url": url, "symbol": entry.icon})
+    rows = _destinations_in(visit, q) if visit is not None else []
     for entry in registry.destinations(of_platform=True):
         if entry.in_command_bar and entry.audience in audiences and _matches(entry, q):
             rows.append({"title": entry.title, "hint": "", "url": reverse(entry.url_name), "symbol": entry.icon})
     return rows if q else rows[:SHOWN_UNASKED]
+
+
+def _destinations_in(visit: Visit, q: str) -> list[SearchRow]:
+    rows: list[SearchRow] = []
+    for entry in registry.destinations(of_platform=False):
+        if entry.in_command_bar and _may(visit, entry.grant) and _matches(entry, q):
+            url = reverse(entry.url_name, kwargs={"tenant_slug": visit.tenant.slug})
+            rows.append({"title": entry.title, "hint": visit.tenant.name, "url": url, "symbol": entry.icon})
+    return rows
 
 
 def find(*, user: User, q: str, slug: str = "") -> list[dict[str, Any]]:
