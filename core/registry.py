@@ -195,7 +195,7 @@ class Registry:
                 if not isinstance(declared, Console):
                     raise ImproperlyConfigured(f"{config.name}/console.py has to hold a Console named “console”.")
                 self.consoles[config.name] = declared
-        self._refuse_duplicates()
+        self.check()
         self.is_frozen = True
 
     def every(self, kind: str) -> Iterator[tuple[str, Any]]:
@@ -206,7 +206,8 @@ class Registry:
             for thing in getattr(console, kind):
                 yield app, thing
 
-    def _refuse_duplicates(self) -> None:
+    def check(self) -> None:
+        """Raise ``ImproperlyConfigured`` where two apps declare the same thing."""
         for kind, key, words in UNIQUE:
             owners: dict[Any, list[str]] = {}
             for app, console in self.consoles.items():
