@@ -56,6 +56,50 @@ def panel(
 
 
 @register.simple_block_tag
+def alert(
+    content: str,
+    title: object = "",
+    tone: str = "grey",
+    recovery: object = "",
+    url: str = "",
+    label: str = "",
+    code: object = "",
+) -> SafeString:
+    """Return a message on the page. `recovery` is the way out; `url` and `label` lead there."""
+    text = mark_safe(content.strip())  # noqa: S308 -- rendered by the template engine
+    return _render("alert", title=title, text=text, tone=tone, recovery=recovery, url=url, label=label, code=code)
+
+
+@register.simple_block_tag
+def empty(
+    content: str,
+    title: object,
+    symbol: str = "inbox",
+    url: str = "",
+    label: str = "",
+    url2: str = "",
+    label2: str = "",
+) -> SafeString:
+    """Return an empty state: what would be here, and in the buttons what to do about it."""
+    text = mark_safe(content.strip())  # noqa: S308 -- rendered by the template engine
+    return _render("empty", title=title, text=text, symbol=symbol, url=url, label=label, url2=url2, label2=label2)
+
+
+@register.simple_tag
+def stat(
+    label: str,
+    value: object,
+    url: str = "",
+    state: object = "",
+    unit: str = "",
+    hint: object = "",
+    chart: str = "",
+) -> SafeString:
+    """Return a number that leads to the list it counts. `state` colours it when the number is trouble."""
+    return _render("stat", label=label, value=value, url=url, state=state, unit=unit, hint=hint, chart=chart)
+
+
+@register.simple_block_tag
 def dialog(content: str, ident: str, title: str, wide: bool = False, open: bool = False) -> SafeString:
     """Return a native dialog, opened by `{% opener %}`."""
     return _render("dialog", content=mark_safe(content), ident=ident, title=title, wide=wide, open=open)  # noqa: S308
