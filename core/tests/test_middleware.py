@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.test import Client
 
 from tenants.tokens import create_token
+from tests.reading import flat
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_a_forms_address_opened_as_a_page_says_what_to_do(client: Client, cast: 
     client.force_login(cast.owner)
     page = client.get(f"/t/acme/environments/{cast.tenant.pk}/test/")
     assert (page.status_code, page["Allow"]) == (405, "POST")
-    assert "nothing was done" in page.content.decode() and "Go to the start" in page.content.decode()
+    assert "nothing was done" in flat(page.content) and "Go to the start" in flat(page.content)
 
 
 @pytest.mark.django_db

@@ -19,6 +19,7 @@ from drift.models import DriftIncident, DriftPolicy, DriftScheduler
 from operations.models import Operation, Schedule
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
+from tests.reading import flat
 from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
 
 from .conftest import workflow
@@ -198,9 +199,9 @@ def test_a_selection_is_previewed_then_settled(place: Any, live_cast: Any) -> No
     assert refused.status_code == 422 and "kept" in refused.content.decode()
     record = 'name="create_promotion_record" checked'
     again = {**form, "action": "reconcile"}
-    assert record in client.get(url(place, "settle/"), {"action": "reconcile", "selected": ids}).content.decode()
-    assert record not in client.post(url(place, "settle/"), again).content.decode(), "it was unticked"
-    assert record in client.post(url(place, "settle/"), {**again, "create_promotion_record": "on"}).content.decode()
+    assert record in flat(client.get(url(place, "settle/"), {"action": "reconcile", "selected": ids}).content)
+    assert record not in flat(client.post(url(place, "settle/"), again).content), "it was unticked"
+    assert record in flat(client.post(url(place, "settle/"), {**again, "create_promotion_record": "on"}).content)
     done = client.post(url(place, "settle/"), {**form, "typed": "Production"})
     assert done.status_code == 302 and "/jobs/" in done["Location"]
     place.run_all()

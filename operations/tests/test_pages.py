@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from django.urls import reverse
 
 from core import clock
 from core.paging import encode
+from core.registry import Registry, registry
 from operations import events, services
 from operations.models import Operation, OperationStep
-from opsconsole import health
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 
@@ -216,8 +217,8 @@ def test_the_state_of_the_jobs_with_the_database_away(client: Any, db: None, mon
     def away(*_: Any, **__: Any) -> Any:
         raise OperationalError("connection refused")
 
-    monkeypatch.setitem(health.COMPONENTS, "database", away)
-    monkeypatch.setattr(health, "platform_scope", away)
+    parts = {name: replace(part, probe=away) for name, part in registry.health_components().items()}
+    monkeypatch.setattr(Registry, "health_components", lambda self: parts)
     answer = client.get("/api/v1/background-jobs/status")
     told = answer.json()
     assert (answer.status_code, told["status"], told["database"]["status"]) == (503, "down", "failed")

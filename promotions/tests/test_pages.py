@@ -20,6 +20,7 @@ from promotions.models import Promotion
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
 from tenants.scope import tenant_scope
+from tests.reading import flat
 from workflows.models import WorkflowEnvMap
 
 REAL_DRIFT = material.blocking_incidents
@@ -121,7 +122,7 @@ def test_a_comparison_says_what_drift_holds_back(world: World, base: str, no_dri
     operator = browser(world.cast.operator, world)
 
     def page() -> str:
-        return operator.get(f"{base}new/{query}").content.decode()
+        return flat(operator.get(f"{base}new/{query}").content)
 
     assert "stands in the way" not in page()
     no_drift.append({"workflow_key": "elsewhere", "reason": "active_drift"})
@@ -418,7 +419,7 @@ async def heard_of(client: Any, address: str) -> tuple[int, str]:
 
 def live_part(page: bytes) -> tuple[str, str]:
     """Where the part that waits for news listens, and what it asks for once it has heard."""
-    found = re.search(r'data-live="([^"]+)" data-live-page\s+hx-get="([^"]+)"', page.decode())
+    found = re.search(r'data-live="([^"]+)" data-live-page hx-get="([^"]+)"', flat(page))
     assert found is not None
     return unescape(found[1]), unescape(found[2])
 
@@ -474,7 +475,7 @@ def test_a_second_run_leaves_the_first_ones_failure_to_be_seen(world: World, bas
     failed = world.carry_out(promotion)
     done = world.carry_out(promotion)
     assert (failed.status, done.status) == ("FAILED", "COMPLETED")
-    page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content.decode()
+    page = flat(browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content)
     listed = page.split("<h2>Jobs")[1].split("<h2>Facts")[0]
     assert listed.find(f"/jobs/{done.operation_id}/") < listed.find(f"/jobs/{failed.operation_id}/") != -1
     assert "Completed" in listed and "Failed" in listed and str(world.cast.operator) in listed

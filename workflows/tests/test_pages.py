@@ -15,6 +15,7 @@ from django.urls import reverse
 from core import clock
 from operations.models import Operation, Schedule
 from tenants.scope import tenant_scope
+from tests.reading import flat
 from workflows import credentials, identity, selectors, services, surroundings
 from workflows.models import CredentialMapping, Environment, WorkflowEnvMap
 
@@ -389,7 +390,7 @@ def test_a_refusal_leads_back_to_the_page_it_came_from(cast: Any, signed_in: Any
     client, archive = signed_in(), at(cast, "environment-archive", pk=dev.pk)
     page = f"http://testserver{at(cast, 'environment', pk=dev.pk)}"
     refused = client.post(archive, {"typed": "wrong"}, headers={"referer": page})
-    assert refused.status_code == 422 and f'href="{page}">Go back' in refused.content.decode()
+    assert refused.status_code == 422 and f'href="{page}">Go back' in flat(refused.content)
     for elsewhere in ("https://evil.example/", "javascript:alert(1)", ""):
         refused = client.post(archive, {"typed": "wrong"}, headers={"referer": elsewhere})
         assert refused.status_code == 422 and "Go back" not in refused.content.decode()
