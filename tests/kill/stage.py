@@ -195,11 +195,10 @@ class Stage:
         try:
             promotion = self.plan(target)
             if refused:
-                path = f"/workflows/{ids[REFUSED]}$"
-                instance.fault(kind="status", status=400, method="PUT", path=path)
+                self.refuse(instance, ids)
             before = standing(instance)
             until("the worker is ready", victim.ready.exists)
-            operation = self.start(promotion, victim)
+            operation = self.begin(promotion, victim)
             if kill_at is None:
                 died = None
             else:
@@ -232,10 +231,18 @@ class Stage:
         assert counts["create"] + counts["update"] == 20, counts
         return services.submit(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.owner)
 
-    def start(self, promotion: Promotion, victim: Victim) -> Operation:
-        """Execute it, by this worker and no other."""
+    def refuse(self, instance: SandboxInstance, ids: dict[str, str]) -> None:
+        """From now on n8n refuses one of the writes."""
+        instance.fault(kind="status", status=400, method="PUT", path=f"/workflows/{ids[REFUSED]}$")
+
+    def begin(self, promotion: Promotion, victim: Victim) -> Operation:
+        """The work whose worker is to die."""
+        return self.start(promotion, victim, services.execute)
+
+    def start(self, promotion: Promotion, victim: Victim, work: Callable[..., Operation]) -> Operation:
+        """Execute it, or roll it back, by this worker and no other."""
         with self.broker.lock:
-            operation = services.execute(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.owner)
+            operation = work(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.owner)
             self.broker.wake(operation, queue=victim.queue)
             until("somebody has begun", lambda: self.operation(operation).fence >= 1)
             try:

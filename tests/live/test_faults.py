@@ -1,4 +1,5 @@
-"""Every call that a promotion makes to production broken once, in every way; and n8n killed at every boundary.
+"""Every call that a promotion makes to production broken once, in every way; n8n killed at every boundary, on the
+way forward and back; n8n away, its key revoked or its connection cut for long while half is done.
 
 Hours of work, so only on request: ``OPSCONSOLE_FAULTS=1`` breaks each call once, ``=all`` in each of the ways.
 Each case ends in one of three ways, judged by what n8n runs when it is called: wholly promoted, wholly as before, or
@@ -7,8 +8,10 @@ left in between with a loud result. ``OPSCONSOLE_FAULTS_TABLE=<file>`` collects 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,16 +20,24 @@ from typing import Any
 import httpx
 import pytest
 from django.conf import settings as django_settings
+from django.core import mail
 from django.core.management import call_command
 
 from conftest import make_cast
+from operations import engine
 from operations.handlers import boundary_observers
-from promotions import material, services
+from operations.models import Operation
+from opsconsole.core import crypto
+from promotions import material, services, telling
+from promotions.errors import TargetHeld
 from promotions.models import Promotion
+from sandbox.live import make_api_key
+from tenants.scope import tenant_scope
+from workflows.models import Environment
 from workflows.n8n import http as n8n_http
 
 from .estate import Place, chain
-from .world import LiveWorld, Site, flow, hook, make_world, says
+from .world import LiveWorld, Site, flow, hook, make_world, pause, says
 
 ASKED = os.environ.get("OPSCONSOLE_FAULTS", "")
 pytestmark = [
@@ -41,7 +52,14 @@ READS = ("GET", "OPTIONS")
 WAYS = ("500", "429", "cut", "timeout", "500 after", "cut after", "timeout after")
 #: More calls than a promotion makes, and more boundaries than it passes.
 CALLS, KILLS = 140, 100
+#: Looks, for some 160 s: a publication under way when n8n was killed is taken up again when its lease of 2 min is over.
+PATIENCE, LAG_SHOWN = 660, 10.0
 CHANGED, FRESH = ("Changed 1", "Changed 2", "Changed 3"), ("Fresh 1", "Fresh 2", "Fresh 3")
+
+
+JSON_HEADERS = httpx.Headers({"content-type": "application/json", "retry-after": "0"})
+#: How n8n's history names what is published on a way back.
+BEFORE = b'"name":"Before '
 
 
 class Breaking:
@@ -52,6 +70,7 @@ class Breaking:
         self.real = n8n_http.Http._exchange
         self.kind, self.number, self.broke = "", 0, ""
         self.calls: list[str] = []
+        self.refused, self.away_until = "", 0.0
 
     def begin(self, number: int, kind: str) -> None:
         self.kind, self.number, self.calls, self.broke = kind, number, [], ""
@@ -62,12 +81,21 @@ class Breaking:
 
         def exchange(http: Any, request: httpx.Request, until: float) -> Any:
             if request.url.port == breaking.port:
+                if time.monotonic() < breaking.away_until:
+                    raise httpx.ReadError("the connection is cut by the test", request=request)
+                if breaking.is_refused(request):
+                    return n8n_http.Answer(400, JSON_HEADERS, b'{"message": "refused by the test"}')
                 breaking.calls.append(request.method)
                 if len(breaking.calls) == breaking.number:
                     return breaking.breaks(http, request, until)
             return breaking.real(http, request, until)
 
         return exchange
+
+    def is_refused(self, request: httpx.Request) -> bool:
+        """Whether it is the publishing of the new version of the workflow that is not to be published."""
+        is_it = bool(self.refused) and request.url.path.endswith(f"/{self.refused}/publish")
+        return is_it and BEFORE not in request.content
 
     def breaks(self, http: Any, request: httpx.Request, until: float) -> Any:
         self.broke = f"{request.method} {request.url.path}"
@@ -78,8 +106,7 @@ class Breaking:
             raise httpx.ReadError("broken by the test", request=request)
         if how == "timeout":
             raise httpx.ReadTimeout("broken by the test", request=request)
-        headers = httpx.Headers({"content-type": "application/json", "retry-after": "0"})
-        return n8n_http.Answer(int(how), headers, b'{"message": "broken by the test"}')
+        return n8n_http.Answer(int(how), JSON_HEADERS, b'{"message": "broken by the test"}')
 
 
 @dataclass
@@ -90,6 +117,7 @@ class Stage:
     breaking: Breaking
     keys: tuple[str, ...]
     before: dict[str, Any] = field(default_factory=dict)
+    other: Promotion | None = None
     table: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @property
@@ -115,19 +143,54 @@ class Stage:
             assert self.standing() == self.before, "it says that all is as before"
             assert self.runs("one", fresh=False)
             ending = "restored" if undone else "refused before a write"
+        elif done.status == "ROLLED_BACK":
+            assert not result["needs_attention"]
+            assert self.standing() == self.before, "it says that all is as before"
+            assert self.runs("one", fresh=False)
+            ending = "restored"
         else:
-            assert result.get("needs_attention"), (done.status, result)
+            self.shouts(done)
             ending = "in between, and loud"
         self.table[kind, ending] = self.table.get((kind, ending), 0) + 1
         return ending
 
+    def shouts(self, done: Promotion) -> None:
+        """It says that it needs a person, they are told by mail, and nothing else is promoted into its target."""
+        result = done.execution_result or {}
+        assert result.get("needs_attention") and done.attention_since, (done.status, result)
+        sent = len(mail.outbox)
+        telling.tell_all()
+        assert len(mail.outbox) == sent + 1
+        assert mail.outbox[-1].subject.startswith("[OpsConsole] Production is half-way")
+        assert self.other is not None
+        with pytest.raises(TargetHeld):
+            self.world.start(self.other)
+
+    def roll_back(self, done: Promotion, **options: Any) -> Operation:
+        return services.rollback(
+            tenant_id=self.world.tenant_id, promotion_id=done.pk, by=self.world.cast.operator, reason="Back.", **options
+        )
+
+    def drive_as_workers_do(self, operation: Operation, *, seconds: float = 400) -> str:
+        """Attempt after attempt, each when its pause is over."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = engine.drive(operation_id=operation.pk, tenant_id=self.world.tenant_id)
+            if found not in (None, "RETRY_PENDING"):
+                return str(found)
+            pause(0.5)
+        raise AssertionError("it does not end")
+
     def runs(self, text: str, *, fresh: bool) -> bool:
         """Whether production, when it is called, answers from this version throughout: by n8n's own executions."""
         site, wanted = self.production, (200, {"from": text})
-        assert site.answers("front", wanted), site.call("front")
+        began = time.monotonic()
+        assert site.answers("front", wanted, tries=PATIENCE), site.call("front")
         assert (site.said("Inner"), site.said("Tool")) == (text, f"tool {text}")
         for name in CHANGED:
-            assert site.answers(path_of(name), wanted), name
+            assert site.answers(path_of(name), wanted, tries=PATIENCE), (name, site.call(path_of(name)))
+        if (lag := time.monotonic() - began) > LAG_SHOWN:
+            print(f"n8n ran what it said after {lag:.0f} s", flush=True)
         for name in FRESH:
             assert site.answers(path_of(name), wanted) if fresh else site.call(path_of(name))[0] == 404, name
         return True
@@ -286,3 +349,157 @@ def test_n8n_killed_at_a_boundary(stage: Stage, boundaries: list[str], number: i
     ending = stage.judged("n8n killed", done)
     print(boundaries[number], ending, flush=True)
     stage.put_back(ending, done)
+
+
+# -- on the way back, and where there is none -------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def at(wanted: Callable[[str], bool], act: Callable[[], None]) -> Iterator[list[str]]:
+    """Do something at the first boundary that is wanted; the names of all that were passed."""
+    passed: list[str] = []
+    waiting = [act]
+
+    def observe(name: str) -> None:
+        passed.append(name)
+        if waiting and wanted(name):
+            waiting.pop()()
+
+    boundary_observers.append(observe)
+    try:
+        yield passed
+    finally:
+        boundary_observers.remove(observe)
+
+
+def nothing() -> None:
+    """Only look."""
+
+
+def nth(prefix: str, number: int) -> Callable[[str], bool]:
+    """Whether a boundary is right after the n-th answer to writes whose names begin so, counted as they come."""
+    seen: list[str] = []
+
+    def wanted(name: str) -> bool:
+        if name.startswith(prefix) and name.endswith("effect-answered"):
+            seen.append(name)
+        return len(seen) >= number
+
+    return wanted
+
+
+@dataclass
+class Back:
+    """A way back on the stage: by itself, after the last publishing was refused; or a rollback by a person."""
+
+    stage: Stage
+    prefix: str
+
+    def begun(self) -> tuple[Promotion, Operation]:
+        if self.prefix == "undo":
+            promotion = self.stage.approved()
+            self.stage.breaking.refused = self.stage.before["Front"][0]
+            return promotion, self.stage.world.start(promotion)
+        promotion = self.stage.world.carry_out(self.stage.approved())
+        assert promotion.status == "COMPLETED", promotion.execution_result
+        return promotion, self.stage.roll_back(promotion)
+
+    def ended(self, kind: str, promotion: Promotion) -> str:
+        self.stage.breaking.refused = ""
+        return self.stage.judged(f"{kind} ({self.prefix})", self.stage.world.fresh(promotion))
+
+
+@pytest.fixture(scope="module", params=["undo", "rollback"])
+def back(stage: Stage, request: pytest.FixtureRequest) -> Back:
+    return Back(stage, request.param)
+
+
+@pytest.fixture(scope="module")
+def boundaries_back(back: Back) -> list[str]:
+    """All at which n8n may have been asked something of which nothing is on record."""
+    promotion, operation = back.begun()
+    with at(lambda _name: False, nothing) as passed:
+        back.stage.world.drive(operation)
+    assert back.ended("nothing broken", promotion) == "restored"
+    ours = [name for name in dict.fromkeys(passed) if name.startswith(f"{back.prefix}:")]
+    return [name for name in ours if name.endswith(("after-intent", "after-effect", "effect-answered"))]
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_n8n_killed_on_the_way_back(back: Back, boundaries_back: list[str], number: int) -> None:
+    if number >= len(boundaries_back):
+        pytest.skip("there are no more boundaries")
+    world, instance, wanted = back.stage.world, back.stage.production.instance, boundaries_back[number]
+    promotion, operation = back.begun()
+    with at(lambda name: name == wanted, instance.kill) as passed:
+        world.drive(operation, tries=1)
+    assert wanted in passed
+    instance.restart()
+    world.drive(operation, tries=20, patient=True)
+    ending = back.ended("n8n killed on the way back", promotion)
+    print(wanted, ending, flush=True)
+    assert ending == "restored"
+
+
+def revoke(site: Site) -> None:
+    """Its owner deletes every API key."""
+    with site.instance.owner_login() as editor:
+        for key in editor.get("/api-keys").json()["data"]["items"]:
+            assert editor.delete(f"/api-keys/{key['id']}").is_success
+
+
+def renew(stage: Stage) -> None:
+    """The owner makes a new key, and somebody enters it."""
+    with stage.production.instance.owner_login() as editor:
+        stage.production.instance.api_key = make_api_key(editor)
+    with tenant_scope(stage.world.tenant_id):
+        key = crypto.encrypt(stage.production.instance.api_key)
+        Environment.objects.filter(pk=stage.world.production.pk).update(api_key_encrypted=key)
+
+
+#: What goes for good, and what brings it back.
+GONE: dict[str, tuple[Callable[[Stage], None], Callable[[Stage], None]]] = {
+    "n8n is killed": (lambda stage: stage.production.instance.kill(), lambda s: s.production.instance.restart()),
+    "the key is revoked": (lambda stage: revoke(stage.production), renew),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+@pytest.mark.parametrize("where", ["promote:activate:", "undo:activate:", "rollback:activate:"])
+def test_n8n_that_stays_away_half_way(stage: Stage, where: str, what: str) -> None:
+    """Frozen and shouting until n8n is back and a person asks for the way back."""
+    goes, comes = GONE[what]
+    stage.other = stage.approved()
+    back = Back(stage, "rollback" if where.startswith("rollback") else "undo")
+    promotion, operation = back.begun()
+    with at(nth(where, 4), lambda: goes(stage)):
+        assert stage.world.drive(operation) == "FAILED"
+    ending = back.ended(f"{what}, and stays so at {where}", promotion)
+    assert ending == "in between, and loud"
+    comes(stage)
+    texts = {name: stage.production.call(path_of(name)) for name in (*CHANGED, *FRESH)}
+    print(where, what, ending, texts, flush=True)
+    assert stage.standing() != stage.before, "it is half-way indeed"
+    forced = stage.roll_back(promotion, force=True)
+    assert stage.world.drive(forced) == "COMPLETED", stage.world.failure(forced.pk)
+    assert stage.judged(f"{what}: rolled back afterwards", stage.world.fresh(promotion)) == "restored"
+
+
+@pytest.mark.parametrize("seconds", [30, 60])
+@pytest.mark.parametrize("where", ["promote:write:", "promote:activate:", "undo:activate:", "rollback:activate:"])
+def test_a_connection_that_is_cut_for_long(stage: Stage, where: str, seconds: int) -> None:
+    """Whatever is under way is lost, and so is each call for so long."""
+    back = Back(stage, "rollback" if where.startswith("rollback") else "undo")
+    promotion, operation = back.begun()
+    if where.startswith("promote"):
+        stage.breaking.refused = ""
+
+    def cut() -> None:
+        stage.breaking.away_until = time.monotonic() + seconds
+
+    with at(nth(where, 4), cut):
+        stage.drive_as_workers_do(operation)
+    ending = back.ended(f"cut for {seconds} s", promotion)
+    print(where, seconds, ending, flush=True)
+    assert ending in ("whole", "restored")
+    stage.put_back(ending, stage.world.fresh(promotion))

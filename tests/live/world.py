@@ -95,6 +95,7 @@ class Site:
             if self.api("DELETE", f"/workflows/{workflow_id}").status_code != 409:
                 return
             self.api("POST", f"/workflows/{workflow_id}/deactivate")
+            pause(0.1)
 
     def all(self) -> dict[str, JSON]:
         return {raw["name"]: raw for raw in self.api("GET", "/workflows", params={"limit": 250}).json()["data"]}
