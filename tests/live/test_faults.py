@@ -24,10 +24,10 @@ from django.core import mail
 from django.core.management import call_command
 
 from conftest import make_cast
+from core import crypto
 from operations import engine
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from opsconsole.core import crypto
 from promotions import material, services, telling
 from promotions.errors import TargetHeld
 from promotions.models import Promotion
