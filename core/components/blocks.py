@@ -22,6 +22,25 @@ def _render(name: str, **values: Any) -> SafeString:
     return SafeString(get_template(f"components/{name}.html").render(values))
 
 
+def _within(context: Context, name: str, values: dict[str, Any]) -> SafeString:
+    """Render a component that reads the page's context as well, such as the request's query."""
+    component = get_template(f"components/{name}.html").template  # type: ignore[attr-defined]
+    with context.push(**values):
+        return SafeString(component.render(context))
+
+
+@register.simple_tag(takes_context=True)
+def search(context: Context, **inputs: Any) -> SafeString:
+    """Return a list's filter; see the component for its inputs."""
+    return _within(context, "search", inputs)
+
+
+@register.simple_tag(takes_context=True)
+def pagination(context: Context, **inputs: Any) -> SafeString:
+    """Return the links to the pages before and after; see the component for its inputs."""
+    return _within(context, "pagination", inputs)
+
+
 @register.simple_block_tag
 def capture(content: str) -> SafeString:
     """Keep what is inside in a variable: `{% capture as name %}…{% endcapture %}`."""
