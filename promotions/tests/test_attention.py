@@ -232,6 +232,7 @@ def test_a_rollback_that_cannot_come_to_its_end_is_said(world: World, where: dic
     result = half.execution_result or {}
     assert world.hashes() != before
     assert result["needs_attention"] is True and half.attention_since is not None
+    assert half.status == "FAILED", "it is not completed any more"
     assert (world.failure(operation.pk) or {})["code"] == "PROMO_005"
     telling.tell_all()
     assert len(mail.outbox) == 1

@@ -125,7 +125,8 @@ class RealStage(Stage):
         operation = services.execute(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.owner)
         engine.drive(operation_id=operation.pk, tenant_id=self.tenant.pk)
         until("it is promoted", lambda: self.operation(operation).status in ENDED, every=0.2)
-        assert self.operation(operation).status == "COMPLETED"
+        done = self.operation(operation)
+        assert done.status == "COMPLETED", done.error_details
         return self.start(promotion, victim, services.rollback)
 
     def ending(self, *args: Any, **options: Any) -> Ending:
