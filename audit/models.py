@@ -35,14 +35,15 @@ class EntryManager(LogEntryManager):
 
     def get_for_objects_of(self, model: type[models.Model], keys: list[Any]) -> models.QuerySet[Any]:
         """The entries about the rows of ``model`` with these keys."""
-        entries = self.filter(resource_type=model._meta.db_table)
+        entries: models.QuerySet[Any] = self.filter(resource_type=model._meta.db_table)
         if all(isinstance(key, uuid.UUID) for key in keys):
             return entries.filter(resource_id__in=keys)
         return entries.filter(object_pk__in=[str(key) for key in keys])
 
     def get_for_model(self, model: type[models.Model]) -> models.QuerySet[Any]:
         """The entries about any row of ``model``."""
-        return self.filter(resource_type=model._meta.db_table)
+        found: models.QuerySet[Any] = self.filter(resource_type=model._meta.db_table)
+        return found
 
     def log_create(self, instance: Any, force_log: bool = False, **kwargs: Any) -> None:
         """Nothing: the database has written the entry by the time anybody could ask for one."""

@@ -173,7 +173,7 @@ def survey(environment: Environment) -> Standing:
             standing.gone.append((incident.pk, "ignored" if ignored else "resolved_itself"))
             continue
         standing.active[finding.place] = incident
-        if incident.signature == finding.signature:  # type: ignore[attr-defined]
+        if incident.signature == finding.signature:
             standing.same.append(incident.pk)
     same = set(standing.same)
     for place, finding in findings.items():

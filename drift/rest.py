@@ -88,7 +88,7 @@ def get_incident(request: HttpRequest, incident_id: uuid.UUID) -> dict[str, Any]
 
 
 @router.post("/incidents/{incident_id}/acknowledge", summary="Say that somebody looks into it")
-def acknowledge(request: HttpRequest, incident_id: uuid.UUID, body: Told = Body(None)) -> dict[str, Any]:  # noqa: B008
+def acknowledge(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] = None) -> dict[str, Any]:
     """Body: ``comment``, ``assigned_to`` (a member's id or e-mail address)."""
     visit = _operate(request, incident_id)
     told = body or {}
@@ -108,7 +108,7 @@ def stabilize(
     response: HttpResponse,
     incident_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
-    body: Told = Body(None),  # noqa: B008
+    body: Body[Told] = None,
 ) -> Any:
     """Body: ``comment``, ``force``, ``added`` (``deactivate`` or ``delete``, for workflows nobody approved).
 
@@ -138,7 +138,7 @@ def reconcile(
     response: HttpResponse,
     incident_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
-    body: Told = Body(None),  # noqa: B008
+    body: Body[Told] = None,
 ) -> Any:
     """Body: ``comment``, ``update_git`` (default true), ``create_promotion_record``."""
     visit = _operate(request, incident_id)
@@ -159,7 +159,7 @@ def reconcile(
 
 
 @router.post("/incidents/{incident_id}/close", summary="End an incident")
-def close(request: HttpRequest, incident_id: uuid.UUID, body: Told = Body(None)) -> dict[str, Any]:  # noqa: B008
+def close(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] = None) -> dict[str, Any]:
     """Body: ``comment``, ``resolution_type``: reconciled, stabilized, accepted, false_positive or other."""
     visit = _operate(request, incident_id)
     told = body or {}

@@ -81,7 +81,8 @@ class Job:
     @property
     def is_outdated(self) -> bool:
         """Whether the hashes that were looked at cannot be compared with any that are made now."""
-        return self.run.params.get("normalization_version", NORMALIZATION_VERSION) != NORMALIZATION_VERSION
+        found: bool = self.run.params.get("normalization_version", NORMALIZATION_VERSION) != NORMALIZATION_VERSION
+        return found
 
     def refuse_outdated(self, failure: type[OpsError]) -> OpsError:
         """The error for a job that was decided before the console compared as it does now."""

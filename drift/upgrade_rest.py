@@ -49,7 +49,7 @@ def approve_upgrade(
     request: HttpRequest,
     upgrade_id: uuid.UUID,
     wait: float = 0,
-    body: dict[str, Any] | None = Body(None),  # noqa: B008
+    body: Body[dict[str, Any] | None] = None,
 ) -> Any:
     """Body: ``comment``. One job and one commit; what was edited since is left alone and listed."""
     visit = visit_for_object(request, N8nUpgrade, upgrade_id)

@@ -26,7 +26,7 @@ from workflows.selectors import why_unknown
 from . import contents, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
 from .errors import MadeByUpgrade, NotConfirmed
 from .forms import PolicyForm, ScheduleForm
-from .models import DriftIncident, DriftKind, IncidentState, Severity
+from .models import DriftIncident, DriftKind, DriftScheduler, IncidentState, Severity
 from .severity import LEVELS
 
 PER_PAGE = 50
@@ -360,8 +360,8 @@ def policy(request: HttpRequest, visit: Visit) -> HttpResponse:
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("GET", "HEAD", "POST"))
 def schedule(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Whether and how often each environment is checked, and how the last check ended."""
-    known = scheduling.DriftScheduler.objects.select_related("stopped_by").filter(tenant_id=visit.tenant.pk).first()
-    scheduler = known or scheduling.DriftScheduler(tenant=visit.tenant)
+    known = DriftScheduler.objects.select_related("stopped_by").filter(tenant_id=visit.tenant.pk).first()
+    scheduler = known or DriftScheduler(tenant=visit.tenant)
     if request.method == "POST":
         form = ScheduleForm(request.POST)
         if form.is_valid():

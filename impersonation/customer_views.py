@@ -124,7 +124,7 @@ def session_end(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
 
 async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
     """News of a session to the customer who watches it."""
-    user = await request.auser()  # type: ignore[attr-defined]
+    user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
 

@@ -73,7 +73,8 @@ class SupportSessionMiddleware:
             live_sessions.record_request(request, live, status=response.status_code, refused=refused, reading=reading)
         response[HEADER] = f"{live.id}; mode={live.mode}; expires={live.expires_at.isoformat()}"
         response["Cache-Control"] = response.get("Cache-Control", "no-store")
-        return with_banner(request, live, guarded_stream(live, response))
+        found: HttpResponseBase = with_banner(request, live, guarded_stream(live, response))
+        return found
 
 
 def _refusal_code(response: HttpResponseBase) -> str:
@@ -129,7 +130,7 @@ def enter(request: HttpRequest, live: Live, rule: Rule) -> None:
     async def auser() -> Any:
         return live.user
 
-    request.auser = auser  # type: ignore[attr-defined]
+    request.auser = auser
     request.support_rule = rule  # type: ignore[attr-defined]
     request.support_grip.take(live)  # type: ignore[attr-defined]
 

@@ -11,8 +11,9 @@ from ninja import Field, Router, Schema, Status
 from core import clock
 from core.errors import Forbidden, NotFound
 from core.paging import clamp, one_of
-from tenants.api import NOBODYS, caller, only_tenant, visit_for
+from tenants.api import caller, only_tenant, visit_for
 from tenants.models import ApiToken, Grants, Tenant, User
+from tenants.pages import NOBODYS
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
 from tenants.scope import platform_scope

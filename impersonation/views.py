@@ -277,7 +277,7 @@ def request_answer(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 async def session_events(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """News of a session while it runs: each new entry in the trail."""
-    user = await request.auser()  # type: ignore[attr-defined]
+    user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
     session_key = request.session.session_key

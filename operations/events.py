@@ -74,7 +74,7 @@ async def tenant_stream(
 
     ``begin`` raises what the page would: ``NotFound`` for what is not there.
     """
-    user = await request.auser()  # type: ignore[attr-defined]
+    user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
     session_key = request.session.session_key

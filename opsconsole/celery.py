@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from celery import Celery
 from celery.signals import beat_init, celeryd_init, task_postrun, task_prerun, worker_ready
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 

@@ -129,7 +129,7 @@ class SecretsLacking(Conflict):
 
 
 class TargetHeld(Conflict):
-    code = "PROMO_018"
+    code = "PROMO_019"
     title = "The target is held"
     message = "A promotion left the target neither wholly new nor proven to be as before."
     recovery = "Open that promotion: roll it back, or look at the target, settle it by hand and let go of it."

@@ -45,7 +45,8 @@ class PreparePromotion:
     def run(self, run: Run) -> dict[str, Any]:
         promotion = _promotion(run)
         made = Preparing(run, promotion.source_environment, promotion.target_environment).carry_out()
-        return made | run.step("replan", "Plan again with what is there now", lambda: _planned_again(run, promotion))
+        planned = run.step("replan", "Plan again with what is there now", lambda: _planned_again(run, promotion))
+        return {**made, **planned}
 
 
 @register

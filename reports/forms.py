@@ -76,4 +76,5 @@ class ScheduleForm(forms.Form):
             self.fields["tenant"].choices = [("", "Every tenant"), *tenants]  # type: ignore[attr-defined]
 
     def clean_recipients(self) -> list[str]:
-        return self.cleaned_data["recipients"].replace(",", "\n").split()
+        found: list[str] = self.cleaned_data["recipients"].replace(",", "\n").split()
+        return found

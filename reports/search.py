@@ -38,7 +38,7 @@ def run_by_id(q: str, scope: SearchScope) -> list[SearchRow]:
 
 
 def _runs(scope: SearchScope) -> QuerySet[ReportRun]:
-    return ReportRun.objects.filter(tenant_id=scope.tenant_id)
+    return ReportRun.objects.filter(tenant=scope.tenant_id)
 
 
 def _row(run: ReportRun, title: str, scope: SearchScope) -> SearchRow:

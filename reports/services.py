@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,11 +175,12 @@ def try_again(*, run: ReportRun) -> None:
 def next_time(frequency: str, hour: int, after: datetime) -> datetime:
     """The first moment later than ``after`` that a schedule names: every day, on Mondays, on the first; UTC."""
     moment = after.astimezone(UTC).replace(hour=hour, minute=0, second=0, microsecond=0)
-    due = {
+    rules: dict[Frequency, Callable[[datetime], bool]] = {
         Frequency.DAILY: lambda m: True,
         Frequency.WEEKLY: lambda m: m.weekday() == 0,
         Frequency.MONTHLY: lambda m: m.day == 1,
-    }[Frequency(frequency)]
+    }
+    due = rules[Frequency(frequency)]
     while moment <= after or not due(moment):
         moment += timedelta(days=1)
     return moment

@@ -97,7 +97,8 @@ class Workflow:
         return self.live is not None
 
     def node_list(self) -> list[dict[str, Any]]:
-        return orjson.loads(self.nodes)
+        found: list[dict[str, Any]] = orjson.loads(self.nodes)
+        return found
 
     def version_called(self, version_id: str | None) -> Version | None:
         return next((version for version in reversed(self.versions) if version.id == version_id), None)

@@ -276,7 +276,8 @@ class Instance:
         moment = now()
         tag = {"updatedAt": moment, "createdAt": moment, "id": new_id(), "name": name}
         self.tags[tag["id"]] = tag
-        return tag["id"]
+        found: str = tag["id"]
+        return found
 
     def run(
         self,

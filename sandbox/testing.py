@@ -42,14 +42,19 @@ class SandboxInstance:
         self, workflows: Sequence[Mapping[str, Any]], *, keep_ids: bool = False, activate: bool | str = "as_given"
     ) -> list[JSON]:
         """Add workflows; returns `[{id, name, active, version_id, active_version_id}]` in the same order."""
-        return self._call("POST", "/seed", {"workflows": list(workflows), "keep_ids": keep_ids, "activate": activate})
+        found: list[dict[str, Any]] = self._call(
+            "POST", "/seed", {"workflows": list(workflows), "keep_ids": keep_ids, "activate": activate}
+        )
+        return found
 
     def generate(self, count: int, **options: Any) -> list[str]:
         """Make `count` workflows (size=12000 bytes, seed=0, active_ratio=0, pinned_ratio=0.1); returns their ids."""
-        return self._call("POST", "/generate", {"count": count, **options})["ids"]
+        found: list[str] = self._call("POST", "/generate", {"count": count, **options})["ids"]
+        return found
 
     def state(self) -> JSON:
-        return self._call("GET", "/state")
+        found: dict[str, Any] = self._call("GET", "/state")
+        return found
 
     def workflow(self, workflow_id: str) -> JSON | None:
         """One workflow as it is stored now; None if it is not there."""
@@ -61,18 +66,23 @@ class SandboxInstance:
         No changes: some edit. ``draft``: saved as the editor saves, not published.
         """
         body = {"changes": changes, "draft": draft, "author": author}
-        return self._call("POST", f"/workflows/{workflow_id}/edit", body)
+        found: dict[str, Any] = self._call("POST", f"/workflows/{workflow_id}/edit", body)
+        return found
 
     def archive(self, workflow_id: str, archived: bool = True) -> JSON:
         return self.edit(workflow_id, archived=archived)
 
     def make_deaf(self, workflow_id: str, deaf: bool = True) -> JSON:
         """From now on its triggers fail to register, while n8n says that it is active."""
-        return self._call("POST", f"/workflows/{workflow_id}/edit", {"deaf": deaf})
+        found: dict[str, Any] = self._call("POST", f"/workflows/{workflow_id}/edit", {"deaf": deaf})
+        return found
 
     def set_version(self, workflow_id: str, version_id: str | None = None, **facts: Any) -> JSON:
         """author=, name=, description=, autosaved= of a version, by default of what is published."""
-        return self._call("POST", f"/workflows/{workflow_id}/version", {"version_id": version_id, **facts})
+        found: dict[str, Any] = self._call(
+            "POST", f"/workflows/{workflow_id}/version", {"version_id": version_id, **facts}
+        )
+        return found
 
     def publish_after(self, calls: int | None) -> None:
         """How many calls still see the former state after a publication (2.40 and newer); None: until `settle`."""
@@ -87,22 +97,27 @@ class SandboxInstance:
         self.change(scopes={} if scopes is None else {self.api_key: list(scopes)})
 
     def delete_workflow(self, workflow_id: str) -> JSON:
-        return self._call("DELETE", f"/workflows/{workflow_id}")
+        found: dict[str, Any] = self._call("DELETE", f"/workflows/{workflow_id}")
+        return found
 
     def add_credentials(self, *credentials: Mapping[str, str]) -> list[JSON]:
         """Each `{id?, name, type}`."""
-        return self._call("POST", "/credentials", list(credentials))
+        found: list[dict[str, Any]] = self._call("POST", "/credentials", list(credentials))
+        return found
 
     def add_executions(self, *runs: Mapping[str, Any]) -> JSON:
         """Each `{workflow_id, status?, mode?, started?, stopped?, node?, count?}`."""
-        return self._call("POST", "/executions", list(runs))
+        found: dict[str, Any] = self._call("POST", "/executions", list(runs))
+        return found
 
     def fault(self, **spec: Any) -> JSON:
         """Add one fault, e.g. `kind="status", status=429, retry_after=2, method="PUT", path="/workflows/", nth=2`."""
-        return self._call("POST", "/faults", spec)[0]
+        found: dict[str, Any] = self._call("POST", "/faults", spec)[0]
+        return found
 
     def faults(self) -> list[JSON]:
-        return self._call("GET", "/faults")
+        found: list[dict[str, Any]] = self._call("GET", "/faults")
+        return found
 
     def clear_faults(self) -> None:
         self._call("DELETE", "/faults")
@@ -116,7 +131,8 @@ class SandboxInstance:
 
     def change(self, **options: Any) -> JSON:
         """api_keys=[...], profile="2.0", packages=[...], scopes={key: [...]}, publication_calls=3"""
-        return self._call("PATCH", "", options)
+        found: dict[str, Any] = self._call("PATCH", "", options)
+        return found
 
     def delete(self) -> None:
         self._call("DELETE")
@@ -151,7 +167,8 @@ class SandboxControl:
         return SandboxInstance(self, self.call("GET", f"/instances/{name}"))
 
     def instances(self) -> list[JSON]:
-        return self.call("GET", "/instances")
+        found: list[dict[str, Any]] = self.call("GET", "/instances")
+        return found
 
     def reset(self) -> None:
         self.call("POST", "/reset")

@@ -294,7 +294,8 @@ def _record_and_commit(
                 decided=lambda placed: beside.begin(partial(commit, placed)),
             )
         made.approved_as_drafts = sorted(place.key for place in placed.values() if place.was_approved_as_draft)
-        return beside.finish()
+        found: tuple[str, dict[str, Any]] = beside.finish()
+        return found
 
 
 def _manifest(

@@ -24,7 +24,7 @@ class SnapshotType(models.TextChoices):
     DRIFT_CHECK = "drift_check", "Drift check"
 
 
-class SnapshotTypeField(models.CharField):
+class SnapshotTypeField(models.CharField):  # type: ignore[type-arg] # not subscriptable at run time
     """A column of PostgreSQL's enum type ``snapshot_type``: runbooks cast to it by name."""
 
     def db_type(self, connection: Any) -> str:

@@ -50,7 +50,8 @@ ROUNDS = 5
 
 def is_behind(environment_id: uuid.UUID) -> bool:
     """Whether rows of the environment are of another normalisation than this console's. Needs the tenant's scope."""
-    return _behind().filter(environment_id=environment_id).exists()
+    found: bool = _behind().filter(environment_id=environment_id).exists()
+    return found
 
 
 def _behind() -> Any:

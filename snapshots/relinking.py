@@ -66,7 +66,8 @@ class Relink:
 
         moved = dict(run.step("move", f"Move {old}.json to {new}.json", move, outside=in_git(environment)))
         drafts = run.step("drafts", "Hash approved drafts anew", lambda: _drafts_anew(run, environment, {old: new}))
-        return moved | drafts
+        found: dict[str, Any] = moved | drafts
+        return found
 
 
 def _drafts_anew(run: Run, environment: Environment, moved: Mapping[str, str]) -> dict[str, int]:

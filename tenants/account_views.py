@@ -65,7 +65,7 @@ def own_token_revoke(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return redirect("user_sessions")
 
 
-class OwnEmail(EmailView):  # type: ignore[misc]
+class OwnEmail(EmailView):
     """The person's address; another takes its place once it was confirmed from its own mailbox."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -55,6 +55,7 @@ class OpsAdminSite(admin.AdminSite):
                 response = guarded(request, *args, **kwargs)
                 if isinstance(response, SimpleTemplateResponse) and not response.is_rendered:
                     response.render()
-                return response
+                found: HttpResponse = response
+                return found
 
         return scoped

@@ -30,9 +30,9 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         is_platform: Any = visit.is_platform_admin
         audiences: Any = audiences_of(visit.user, is_admin=is_platform)
     elif user is not None and user.is_authenticated:
-        memberships = cache(lambda: tenants_of(user=user))  # type: ignore[arg-type]
-        is_platform = cache(lambda: is_platform_admin(user))  # type: ignore[arg-type]
-        audiences = cache(lambda: audiences_of(user, is_admin=is_platform()))  # type: ignore[arg-type]
+        memberships = cache(lambda: tenants_of(user=user))
+        is_platform = cache(lambda: is_platform_admin(user))
+        audiences = cache(lambda: audiences_of(user, is_admin=is_platform()))
     else:
         memberships, is_platform, audiences = (), False, frozenset({Audience.EVERYONE})
     return {

@@ -350,7 +350,8 @@ def normalize(
         count += 1
         return {"$workflow": count - 1}
 
-    return tidy(view(content, workflow_ref, called))
+    found: dict[str, Any] = tidy(view(content, workflow_ref, called))
+    return found
 
 
 def warnings(content: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -90,7 +90,7 @@ def node_new(node: dict[str, Any]) -> Change:
 def node_gone(node: dict[str, Any]) -> Change:
     touches = touched(node) + (("credentials",) if node.get("credentials") else ())
     sentence = f"Node “{node['name']}” ({_short_type(node)}) was removed."
-    severity: Severity = max("medium", _severity(touches), key=lambda s: RANK[s])  # type: ignore[assignment]
+    severity: Severity = max("medium", _severity(touches), key=lambda s: RANK[s])
     return Change("removed", "node_removed", node["name"], sentence, "", node["name"], severity, touches)
 
 

@@ -91,7 +91,7 @@ def as_many(noun: str, amount: int | None) -> str:
 
 
 @register.filter
-def size(value: float | None) -> str:
+def size(value: float | str | None) -> str:
     """Return bytes with a unit: `12.4 MB`."""
     if value is None or value == "":
         return "–"
@@ -104,7 +104,7 @@ def size(value: float | None) -> str:
 
 
 @register.filter
-def amount(value: float | None) -> str:
+def amount(value: float | str | None) -> str:
     """Return a number with thousands set apart by a thin space."""
     if value is None or value == "":
         return "–"

@@ -93,7 +93,8 @@ def rows_now(table: str, keys: Iterable[str], *, lock: bool = False) -> dict[str
 def _json(value: Any) -> dict[str, Any]:
     import orjson
 
-    return orjson.loads(value) if isinstance(value, str | bytes) else value
+    found: dict[str, Any] = orjson.loads(value) if isinstance(value, str | bytes) else value
+    return found
 
 
 def last_writer(change: Change) -> str:

@@ -62,7 +62,7 @@ def test_nothing_else_is_promoted_there_until_it_is_rolled_back(world: World) ->
     assert half.attention_since is not None
     with pytest.raises(TargetHeld) as caught:
         world.start(other)
-    assert caught.value.code == "PROMO_018" and half.name in caught.value.message
+    assert caught.value.code == "PROMO_019" and half.name in caught.value.message
     with pytest.raises(TargetHeld):
         roll_back(world, first)
     world.target.clear_faults()
@@ -84,7 +84,7 @@ def test_a_job_that_waited_does_not_write_into_a_target_left_half_way(world: Wor
         Promotion.objects.filter(pk=half.pk).update(attention_since=half.attention_since)
     assert world.drive(operation) == "FAILED"
     result = result_of(world, other)
-    assert result["error"]["code"] == "PROMO_018" and result["target_untouched"]
+    assert result["error"]["code"] == "PROMO_019" and result["target_untouched"]
 
 
 def test_ended_by_hand_while_it_wrote_holds_the_target_too(world: World) -> None:

@@ -31,7 +31,7 @@ def rehearse(
     request: HttpRequest,
     environment_id: uuid.UUID,
     wait: float = 0,
-    body: dict[str, Any] | None = Body(None),  # noqa: B008
+    body: Body[dict[str, Any] | None] = None,
 ) -> Any:
     """Body: ``version`` (as 2.41.1), ``fresh`` (capture first; default false). The environment is not touched."""
     visit = visit_for_object(request, Environment, environment_id)

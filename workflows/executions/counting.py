@@ -153,7 +153,8 @@ def _rows(query: str, places: Collection[Place], **values: Any) -> list[tuple[An
     asked: dict[str, Any] = {"environments": environments, "workflows": workflows}
     with connection.cursor() as cursor:
         cursor.execute(query, {**asked, **values})
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
 
 def stats_of(places: Collection[Place]) -> dict[Place, Stats]:

@@ -104,7 +104,8 @@ def forget(environment_id: uuid.UUID, *, older_than: datetime) -> int:
             "DELETE FROM workflow_live_versions WHERE environment_id = %s AND live_until < %s",
             [environment_id, older_than],
         )
-    return forgotten
+    found: int = forgotten
+    return found
 
 
 def forget_most(environment_id: uuid.UUID, *, keep: int) -> int:
@@ -115,7 +116,8 @@ def forget_most(environment_id: uuid.UUID, *, keep: int) -> int:
             " ORDER BY number DESC OFFSET %s LIMIT %s)",
             [environment_id, keep, FORGOTTEN_AT_ONCE],
         )
-        return cursor.rowcount
+        found: int = cursor.rowcount
+        return found
 
 
 def link(environment_id: uuid.UUID) -> int:
@@ -127,4 +129,5 @@ def link(environment_id: uuid.UUID) -> int:
             " AND m.env_workflow_id = e.env_workflow_id AND m.env_workflow_id <> '' AND m.status <> 'deleted'",
             [environment_id],
         )
-        return cursor.rowcount
+        found: int = cursor.rowcount
+        return found

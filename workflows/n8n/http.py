@@ -57,7 +57,8 @@ class Answer:
 
     @property
     def etag(self) -> str:
-        return self.headers.get("etag", "")
+        found: str = self.headers.get("etag", "")
+        return found
 
     def json(self, *, exact: bool = False) -> Any:
         """The body as JSON; raises `NotAnApi` with what came instead.
@@ -203,7 +204,8 @@ class Http:
         error = error.error if isinstance(error, _NotSent) else error
         asked = getattr(error, "retry_after", None)
         if asked is not None:
-            return min(max(asked, 0.0), self.limits.max_wait)
+            found: float = min(max(asked, 0.0), self.limits.max_wait)
+            return found
         return tenacity.wait_exponential_jitter(initial=0.25, max=self.limits.max_wait, jitter=0.25)(state)
 
     def _once(self, request: httpx.Request, until: float, reading: bool) -> Answer:

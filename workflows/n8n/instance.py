@@ -110,7 +110,8 @@ def read_version(client: N8nClient) -> str:
         return ""
     data = body.get("data") if isinstance(body, dict) else None
     if isinstance(data, dict) and isinstance(data.get("versionCli"), str):
-        return data["versionCli"][:32]
+        found: str = data["versionCli"][:32]
+        return found
     return _release_of_editor(client) if isinstance(data, dict) else ""
 
 
