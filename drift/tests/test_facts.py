@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from core import clock
 from drift import services
 from drift.tests.conftest import Place, workflow
 from operations.models import Operation
 from snapshots.models import Snapshot
 from snapshots.restore import start_restore
 from tenants.scope import tenant_scope
+from tests.killing import killed_everywhere
 
 JSON = dict[str, Any]
 Fact = tuple[str, str, bool, bool]
@@ -84,27 +86,41 @@ def estate(request: pytest.FixtureRequest, make_place: Any) -> tuple[Place, dict
     return place, before
 
 
-def test_a_restore_gives_every_fact_back(estate: tuple[Place, dict[str, Fact]]) -> None:
+def drive(place: Place, operation: Operation, *, killed: bool) -> Operation:
+    """To its end; with ``killed``, the worker dies once at each boundary."""
+
+    def carry_on() -> str:
+        with tenant_scope(place.tenant.pk):
+            Operation.objects.filter(pk=operation.pk).update(attempt=0, run_after=None, lease_expires_at=clock.now())
+        return str(place.drive(operation).status)
+
+    if killed:
+        killed_everywhere(carry_on)
+    return place.drive(operation)
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "killed everywhere"])
+def test_a_restore_gives_every_fact_back(estate: tuple[Place, dict[str, Fact]], killed: bool) -> None:
     place, before = estate
     with tenant_scope(place.tenant.pk):
         snapshot = Snapshot.objects.filter(environment=place.environment).latest("created_at")
-    done = place.drive(
-        start_restore(
-            tenant_id=place.tenant.pk, environment_id=place.environment.pk, snapshot_id=snapshot.pk, requested_by=None
-        )
+    operation = start_restore(
+        tenant_id=place.tenant.pk, environment_id=place.environment.pk, snapshot_id=snapshot.pk, requested_by=None
     )
+    done = drive(place, operation, killed=killed)
     assert done.status == "COMPLETED", done.error_details
     as_before_or_named(place, before, done.result)
     assert done.result["proof"]["differing"] == []
 
 
-def test_stabilizing_gives_every_fact_back(estate: tuple[Place, dict[str, Fact]], live_cast: Any) -> None:
+@pytest.mark.parametrize("killed", [False, True], ids=["undisturbed", "killed everywhere"])
+def test_stabilizing_gives_every_fact_back(estate: tuple[Place, dict[str, Fact]], live_cast: Any, killed: bool) -> None:
     place, before = estate
     place.check()
     with tenant_scope(place.tenant.pk):
         ids = [incident.pk for incident in place.incidents()]
     (operation,) = services.stabilize(tenant_id=place.tenant.pk, incident_ids=ids, requested_by=live_cast.owner)
-    done: Operation = place.drive(operation)
+    done = drive(place, operation, killed=killed)
     assert done.status == "COMPLETED", done.error_details
     assert done.result["failed"] == []
     now = facts(place)
