@@ -309,6 +309,9 @@ N8N_ALLOW_HTTP = env("OPSCONSOLE_N8N_ALLOW_HTTP", "0" if PRODUCTION else "1") ==
 # 0: one at a time where n8n may lose writes that overlap (before 2.0, on SQLite), and four elsewhere.
 N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 0)
 
+# How long an n8n that was killed while it published may run another version than it says (its own lease: 2 minutes).
+N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECONDS", 0.0 if MODE == "test" else 130.0)
+
 # n8n's executions: how long they are kept, and how often each environment is asked (0: only when a person asks).
 EXECUTION_DAYS = env_int("OPSCONSOLE_EXECUTION_DAYS", 7)
 EXECUTIONS_EVERY_SECONDS = env_int("OPSCONSOLE_EXECUTIONS_EVERY_SECONDS", 0 if MODE == "test" else 300)

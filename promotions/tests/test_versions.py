@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from snapshots.models import Snapshot
 from snapshots.restore import start_restore
 from tenants.scope import tenant_scope
 from workflows.models import WorkflowEnvMap
+from workflows.n8n import outages
+from workflows.writes import lease
 
 
 @pytest.fixture
@@ -372,3 +376,43 @@ def test_drafts_are_compared_once_they_are_chosen(versions: World) -> None:
     assert "In the editor" in diff_of(operator, f"{query}&version=draft")
     promotion = versions.draft("sub", version="draft")
     assert "In the editor" in diff_of(operator, f"{base}{promotion.pk}/")
+
+
+def test_n8n_that_was_away_while_it_published_is_believed_once_its_lease_is_over(
+    versions: World, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Killed amid publishing, n8n names the new version for two minutes and runs the former (measured on 2.41.1)."""
+    settings.N8N_PUBLISHING_LEASE_SECONDS = 130.0
+    estate(versions.source, "new")
+    estate(versions.target, "old")
+    versions.capture()
+    waited: list[float] = []
+    asked_before_the_end: list[str] = []
+    real = lease.clock.now
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        asked_before_the_end.extend(call["method"] for call in versions.target.calls(method="OPTIONS"))
+
+    monkeypatch.setattr(lease, "clock", SimpleNamespace(now=lambda: real() + timedelta(seconds=sum(waited))))
+    monkeypatch.setattr(lease, "pause", pause)
+
+    def away(boundary: str) -> None:
+        if boundary.endswith(":after-result") and ":activate:" in boundary:
+            outages.note(versions.target.base_url)
+
+    boundary_observers.append(away)
+    done = versions.carry_out(versions.approved("main", "sub", active="copy"))
+    assert done.status == "COMPLETED", done.execution_result
+    assert 125 < sum(waited) <= 131 and asked_before_the_end == []
+
+
+def test_n8n_that_was_there_all_the_time_is_not_waited_for(
+    versions: World, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.N8N_PUBLISHING_LEASE_SECONDS = 130.0
+    outages.note(versions.target.base_url)  # before the promotion began
+    estate(versions.source, "new")
+    versions.capture()
+    monkeypatch.setattr(lease, "pause", lambda seconds: pytest.fail("it was not away"))
+    assert versions.carry_out(versions.approved("sub", active="copy")).status == "COMPLETED"

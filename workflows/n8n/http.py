@@ -19,7 +19,7 @@ from core import support
 from workflows.content import ContentError, loads
 from workflows.names import storable
 
-from . import errors
+from . import errors, outages
 from .address import AddressPolicy, PinnedTransport, deadline, is_this_machine
 
 API = "/api/v1"
@@ -214,6 +214,8 @@ class Http:
             answer = self._exchange(request, until)
         except httpx.HTTPError as exc:
             error, certain = _named(exc)
+            if isinstance(error, errors.Unreachable):
+                outages.note(self.base_url)
             if certain:
                 raise _NotSent(error) from exc
             if reading:

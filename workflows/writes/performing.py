@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from core.errors import OpsError
 from operations.effects import Effect
 from operations.engine import Run
 from operations.errors import TryAgain
@@ -19,6 +20,7 @@ from workflows.watching import noting
 from .effects import archiving, keeping_draft, publishing, resting, write_effect, write_effects
 from .errors import NotActivated
 from .items import WriteItem, Written, named_once, pending
+from .lease import note_outage, wait_for_lease
 from .publishing import heard
 from .resolver import Resolver
 
@@ -114,6 +116,13 @@ class _Performing:
 
     def carry_out(self) -> dict[str, Written]:
         """Phase after phase; see the module's head."""
+        try:
+            return self._phases()
+        except OpsError:
+            note_outage(self.run, self.client.base_url)
+            raise
+
+    def _phases(self) -> dict[str, Written]:
         # Whoever looks for a creation that got no answer must not take another's of the same name and content.
         for written in created_before(self.run, self.prefix):
             self.resolver.learn(written.key, written.env_workflow_id, former=written.former_id)
@@ -222,6 +231,7 @@ class _Performing:
             ):
                 _take_over(self.results[key], after)
             done += len(level)
+        wait_for_lease(self.run, self.client)
         self._listen(wanted)
         return {item.key for item in wanted}
 

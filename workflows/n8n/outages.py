@@ -1,0 +1,22 @@
+"""When an instance was last away, as far as this process has met it: no connection could be made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from core import clock
+
+KEPT = 1000
+_last: dict[str, datetime] = {}
+
+
+def note(base_url: str) -> None:
+    """It is away now."""
+    if len(_last) >= KEPT:
+        _last.pop(next(iter(_last)))
+    _last[base_url] = clock.now()
+
+
+def last(base_url: str) -> datetime | None:
+    """When it was last seen to be away, None where this process has always reached it."""
+    return _last.get(base_url)
