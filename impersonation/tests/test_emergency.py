@@ -12,6 +12,7 @@ from impersonation.tests.conftest import Begin, at_browser, trail
 from tenants.models import ApiToken, User, UserSession
 from tenants.scope import platform_scope
 from tenants.tokens import create_token
+from tests.reading import flat
 
 pytestmark = pytest.mark.django_db
 PAGE = "/t/acme/emergency/"
@@ -134,7 +135,7 @@ def test_a_second_factor_is_asked_for_and_what_was_typed_is_kept(cast: Any, toke
     admin = at_browser(cast.admin, factor=False)
     answer = do(admin, "revoke-tokens")
     assert answer.status_code == 302 and answer["Location"].startswith("/account/2fa/") and "bound" in live_tokens()
-    page = admin.get(PAGE).content.decode()
+    page = flat(admin.get(PAGE).content)
     assert f'value="{WHY}"' in page and 'value="revoke-tokens" checked' in page
 
 
