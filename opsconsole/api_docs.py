@@ -8,6 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from core.support_rules import OUTSIDE, in_support_session
+
 from .api import api
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -90,6 +92,7 @@ def _body(found: dict[str, Any], components: dict[str, Any]) -> list[dict[str, A
     ]
 
 
+@in_support_session(OUTSIDE)
 @require_safe
 def api_docs(request: HttpRequest) -> HttpResponse:
     """The page; open to everybody, as the OpenAPI itself is."""
