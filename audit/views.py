@@ -63,8 +63,8 @@ def _show(request: HttpRequest, context: dict[str, Any], wanted: TrailFilter, pr
         "tabs": [("Everything", f"?{rest}", not wanted.by), ("What people did", f"?{people}", bool(wanted.by))],
         "export_query": wanted.query(),
         "problem": problem,
-        "actions": presenters.ACTION_CHOICES,
-        "resources": presenters.RESOURCE_CHOICES,
+        "actions": presenters.action_choices(),
+        "resources": presenters.resource_choices(),
         "sources": presenters.SOURCE_CHOICES,
         "ids": [(name, label, getattr(wanted, name)) for name, label in BY_ID],
     }
