@@ -62,7 +62,7 @@ def health_detailed(request: HttpRequest) -> JsonResponse:
 
 @in_support_session(OUTSIDE)
 def component_health(request: HttpRequest, name: str) -> JsonResponse:
-    """``/api/v1/<name>/healthz`` for promotions, drift_detection, snapshots, restore."""
+    """``/api/v1/<name>/healthz`` for each service that an app has declared."""
     parts = {part: probe(part) for part in registry.health_services()[name].components}
     broken = _not_well(parts)
     body = {"service": name, "status": "failed" if broken else "ok", "components": parts, "time": clock.now()}
