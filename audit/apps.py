@@ -7,7 +7,7 @@ class AuditConfig(AppConfig):
     verbose_name = "Trail"
 
     def ready(self) -> None:
-        from . import handlers  # noqa: F401  (listens to sign-ins)
+        from . import checks, handlers  # noqa: F401  (the checks register themselves; the handlers listen to sign-ins)
         from .outside import announce_outside_scopes
 
         connection_created.connect(announce_outside_scopes, dispatch_uid="trail-outside-scopes")

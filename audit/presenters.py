@@ -8,67 +8,12 @@ from typing import Any
 
 from django.urls import NoReverseMatch, reverse
 
+from core.registry import TrailAction, registry
 from tenants.models import Tenant, User
 
 from .models import AuditLog
-from .selectors import ACTIONS, BY_ITSELF, PEOPLE, RESOURCES, TrailFilter
+from .selectors import BY_ITSELF, PEOPLE, TrailFilter
 
-#: Where a row's object has its page: table to (URL name, whether it takes the id).
-PAGES: dict[str, tuple[str, bool]] = {
-    "environments": ("environment", True),
-    "promotions": ("promotion", True),
-    "snapshots": ("snapshot", True),
-    "drift_incidents": ("drift-incident", True),
-    "background_jobs": ("job", True),
-    "memberships": ("members", False),
-    "tenant_grants": ("members", False),
-    "api_tokens": ("tokens", False),
-    "tenants": ("tenant-settings", False),
-    "drift_policies": ("drift", False),
-    "credential_mappings": ("credentials", False),
-    "report_runs": ("report-run", True),
-    "report_schedules": ("reports", False),
-}
-SINGULAR = {
-    "environments": "environment",
-    "promotions": "promotion",
-    "snapshots": "snapshot",
-    "drift_incidents": "drift incident",
-    "background_jobs": "job",
-    "canonical_workflows": "workflow",
-    "workflow_env_map": "workflow in an environment",
-    "credential_mappings": "credential stand-in",
-    "starter_watches": "watched starter",
-    "memberships": "member",
-    "tenant_grants": "grant",
-    "environment_grants": "grant on an environment",
-    "api_tokens": "token",
-    "tenants": "tenant",
-    "users": "person",
-    "platform_admins": "platform admin",
-    "platform_impersonation_sessions": "support session",
-    "report_runs": "report",
-    "report_schedules": "report sent by itself",
-    "mails": "mail",
-    "requests": "page",
-}
-STATES = {
-    "CREATE": "added",
-    "UPDATE": "moved",
-    "DELETE": "removed",
-    "SIGN_IN_FAILED": "failed",
-    "SECOND_FACTOR_FAILED": "failed",
-    "IMPERSONATION_BLOCKED": "failed",
-    "TRAIL_NOT_ANCHORED": "failed",
-    "IMPERSONATION_DECLINED": "failed",
-    "TOKEN_TRIES_REFUSED": "failed",
-    "REFUSED": "failed",
-    "READ": "info",
-    "EFFECT_INTENDED": "open",
-    "EFFECT_FAILED": "failed",
-    "EFFECT_UNKNOWN": "unknown",
-    "EFFECT_SKIPPED": "inactive",
-}
 SOURCES = {
     "web": "console",
     "api": "API",
@@ -81,11 +26,16 @@ SOURCES = {
 
 def page_of(row: AuditLog, slug: str) -> str:
     """The page of what the row is about, or ''."""
-    name, takes_id = PAGES.get(row.resource_type, ("", False))
-    if not name or not slug or (takes_id and not row.resource_id) or row.action == "DELETE":
+    return "" if row.action == "DELETE" else page_of_subject(row.resource_type, row.resource_id, slug)
+
+
+def page_of_subject(table: str, pk: object, slug: str) -> str:
+    """The page of one row of a table, or ''."""
+    subject = registry.subjects().get(table)
+    if subject is None or not subject.url_name or not slug or (subject.url_takes_id and not pk):
         return ""
     try:
-        return reverse(name, kwargs={"tenant_slug": slug, **({"pk": row.resource_id} if takes_id else {})})
+        return reverse(subject.url_name, kwargs={"tenant_slug": slug, **({"pk": pk} if subject.url_takes_id else {})})
     except NoReverseMatch:
         return ""
 
@@ -105,8 +55,11 @@ def present(
     slug: str = "",
 ) -> list[dict[str, Any]]:
     """Rows for the table and the detail page."""
-    shown = []
+    shown, actions = [], registry.trail_actions()
     for row in rows:
+        action = actions.get(row.action) or TrailAction(
+            code=row.action, words=row.action.replace("_", " ").capitalize()
+        )
         tenant = (tenants or {}).get(row.tenant_id) if row.tenant_id else None
         own_slug = slug or (tenant.slug if tenant else "")
         shown.append(
@@ -114,9 +67,9 @@ def present(
                 "row": row,
                 "actor": people.get(row.actor_user_id) if row.actor_user_id else None,
                 "as_whom": people.get(row.impersonated_user_id) if row.impersonated_user_id else None,
-                "action": ACTIONS.get(row.action, row.action.replace("_", " ").capitalize()),
-                "state": STATES.get(row.action, "completed"),
-                "kind": SINGULAR.get(row.resource_type, row.resource_type.replace("_", " ")),
+                "action": action.words,
+                "state": action.state,
+                "kind": registry.noun(row.resource_type),
                 "name": object_name(row, people),
                 "source": SOURCES.get(row.source, row.source),
                 "is_console": row.source in BY_ITSELF,
@@ -169,8 +122,15 @@ def facts(row: AuditLog) -> dict[str, Any]:
     return {k: v for k, v in row.details.items() if k not in ("previous_value", "new_value")}
 
 
-RESOURCE_CHOICES = tuple(RESOURCES.items())
-ACTION_CHOICES = tuple(ACTIONS.items())
+def resource_choices() -> list[tuple[str, str]]:
+    """The kinds of objects that the filter offers, in the words of the page."""
+    return [(table, subject.title) for table, subject in registry.subjects().items() if subject.title]
+
+
+def action_choices() -> list[tuple[str, str]]:
+    return [(code, action.words) for code, action in registry.trail_actions().items()]
+
+
 SOURCE_CHOICES = tuple(SOURCES.items())
 #: The fields of a filter in the words of the page, as they are told.
 _WORDS = {
@@ -188,17 +148,17 @@ _WORDS = {
     "until": "to and with",
     "by": "by whom",
 }
-_NAMES = {
-    "by": {PEOPLE: "people, not the console itself"},
-    "action": ACTIONS,
-    "resource_type": RESOURCES,
-    "source": SOURCES,
-}
 
 
 def in_words(wanted: TrailFilter) -> list[tuple[str, str]]:
     """What a filter asks for, as (what, value)."""
     asked = wanted.asked()
+    names = {
+        "by": {PEOPLE: "people, not the console itself"},
+        "action": dict(action_choices()),
+        "resource_type": dict(resource_choices()),
+        "source": SOURCES,
+    }
     return [
-        (words, _NAMES.get(name, {}).get(asked[name], asked[name])) for name, words in _WORDS.items() if name in asked
+        (words, names.get(name, {}).get(asked[name], asked[name])) for name, words in _WORDS.items() if name in asked
     ]

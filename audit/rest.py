@@ -10,6 +10,7 @@ from ninja import Router
 
 from core.errors import Forbidden
 from core.paging import clamp
+from core.support_rules import NEVER, READS, in_support_session
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants
 from tenants.requests import token_of
@@ -23,6 +24,7 @@ from .views import may_read_platform_trail
 router = Router()
 
 
+@in_support_session(READS)
 @router.get("/audit-logs", summary="The trail, newest first")
 def list_audit_logs(
     request: HttpRequest,
@@ -55,6 +57,7 @@ def list_audit_logs(
     }
 
 
+@in_support_session(NEVER)
 @router.get("/audit/events", summary="The trail as OCSF events, in order of commitment")
 def list_audit_events(request: HttpRequest, tenant: str = "", cursor: str = "", limit: int = 200) -> dict[str, Any]:
     """For a SIEM: go on with ``next_cursor`` for ever, and every entry comes at least once, with the same id.

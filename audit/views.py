@@ -13,6 +13,7 @@ from core import clock
 from core.errors import Forbidden, Invalid, NotFound
 from core.paging import Page
 from core.sending import Download
+from core.support_rules import LEAVES, NEVER, READS, in_support_session
 from tenants.models import Grants, PlatformRole, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
@@ -62,14 +63,15 @@ def _show(request: HttpRequest, context: dict[str, Any], wanted: TrailFilter, pr
         "tabs": [("Everything", f"?{rest}", not wanted.by), ("What people did", f"?{people}", bool(wanted.by))],
         "export_query": wanted.query(),
         "problem": problem,
-        "actions": presenters.ACTION_CHOICES,
-        "resources": presenters.RESOURCE_CHOICES,
+        "actions": presenters.action_choices(),
+        "resources": presenters.resource_choices(),
         "sources": presenters.SOURCE_CHOICES,
         "ids": [(name, label, getattr(wanted, name)) for name, label in BY_ID],
     }
     return render(request, "audit/trail.html", context, status=422 if problem else 200)
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW_TRAIL)
 def trail(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What happened in the tenant, newest first."""
@@ -80,12 +82,14 @@ def trail(request: HttpRequest, visit: Visit) -> HttpResponse:
     return _show(request, {"rows": rows, "page": page, "nav_section": "trail"}, wanted, problem)
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW_TRAIL)
 def trail_entry(request: HttpRequest, visit: Visit, pk: int) -> HttpResponse:
     """One row, before and after side by side."""
     return _entry(request, pk, slug=visit.tenant.slug, section="trail")
 
 
+@in_support_session(LEAVES)
 @platform_page()
 def platform_trail(request: HttpRequest) -> HttpResponse:
     """What happened anywhere, sign-ins included."""
@@ -98,6 +102,7 @@ def platform_trail(request: HttpRequest) -> HttpResponse:
     return _show(request, context, wanted, problem)
 
 
+@in_support_session(LEAVES)
 @platform_page()
 def platform_trail_entry(request: HttpRequest, pk: int) -> HttpResponse:
     _require(request)
@@ -129,12 +134,14 @@ def _entry(request: HttpRequest, pk: int, *, slug: str, section: str) -> HttpRes
     return render(request, "audit/entry.html", context)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, methods=("GET", "HEAD", "POST"))
 def trail_export(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What an export of the tenant's trail would hold; a POST is the file."""
     return _export(request, tenant=visit.tenant)
 
 
+@in_support_session(LEAVES)
 @platform_page(methods=("GET", "HEAD", "POST"))
 def platform_trail_export(request: HttpRequest) -> HttpResponse:
     """The same of every tenant's."""

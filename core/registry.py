@@ -1,7 +1,7 @@
 """What the apps say of themselves to the console: one ``Console`` each, collected and frozen when Django is ready.
 
 An app writes it in ``<app>/console.py``, under the name ``console``. Nothing else keeps a list of apps: the rail, the
-command bar, addresses, health, beat and the generated tests read ``registry``.
+command bar, addresses, health, beat, the trail's words and the generated tests read ``registry``.
 """
 
 from __future__ import annotations
@@ -152,6 +152,36 @@ class RestRouter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What entries of the trail and jobs are about: the rows of one table, or events about something without one.
+
+    ``noun`` is one of them in the middle of a sentence; ``title`` all of them, as the trail's filter offers them
+    (without a title it does not). ``url_name`` is the page of one, or of all where it takes no id.
+    ``job_subject`` is the ``subject_type`` of jobs that work on it; they lead to ``job_url_name`` if not to the same
+    page.
+    """
+
+    table: str
+    noun: str
+    title: str = ""
+    position: int = 1000
+    url_name: str = ""
+    url_takes_id: bool = True
+    job_subject: str = ""
+    job_url_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailAction:
+    """What an entry of the trail says was done, in words, and the state that it is drawn in (``core.marks``)."""
+
+    code: str
+    words: str
+    state: str = "completed"
+    position: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
     """The declaration of one app. What it does not have, it leaves out."""
 
@@ -162,6 +192,8 @@ class Console:
     event_streams: tuple[EventStream, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
     rest_routers: tuple[RestRouter, ...] = ()
+    subjects: tuple[Subject, ...] = ()
+    trail_actions: tuple[TrailAction, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
 
@@ -176,6 +208,9 @@ UNIQUE = (
     ("event_streams", "name", "The event stream"),
     ("periodic_tasks", "name", "The periodic task"),
     ("rest_routers", "path", "The REST router"),
+    ("subjects", "table", "The subject"),
+    ("subjects", "job_subject", "The subject of jobs"),
+    ("trail_actions", "code", "The action of the trail"),
 )
 
 
@@ -185,6 +220,9 @@ class Registry:
 
     consoles: dict[str, Console] = field(default_factory=dict)
     is_frozen: bool = False
+    #: What every row of a page asks for: put in order once.
+    _subjects: dict[str, Subject] = field(default_factory=dict)
+    _trail_actions: dict[str, TrailAction] = field(default_factory=dict)
 
     def collect(self) -> None:
         """Import ``console`` of every installed app that has one, and check that they agree. Once, at start-up."""
@@ -246,6 +284,30 @@ class Registry:
 
     def rest_routers(self) -> list[RestRouter]:
         return [router for _, router in self.every("rest_routers")]
+
+    def subjects(self) -> dict[str, Subject]:
+        """By table, in the order in which the trail's filter offers them."""
+        if not self._subjects:
+            found = sorted((subject for _, subject in self.every("subjects")), key=lambda subject: subject.position)
+            self._subjects = {subject.table: subject for subject in found}
+        return self._subjects
+
+    def noun(self, table: str) -> str:
+        """What one row of a table is called in a sentence."""
+        subject = self.subjects().get(table)
+        return subject.noun if subject else table.replace("_", " ")
+
+    def job_pages(self) -> dict[str, str]:
+        """Where the thing that a job works on has its page: the job's subject to the name of the address."""
+        named = (subject for subject in self.subjects().values() if subject.job_subject)
+        return {subject.job_subject: subject.job_url_name or subject.url_name for subject in named}
+
+    def trail_actions(self) -> dict[str, TrailAction]:
+        """By code, in the order in which the trail's filter offers them."""
+        if not self._trail_actions:
+            found = sorted((action for _, action in self.every("trail_actions")), key=lambda action: action.position)
+            self._trail_actions = {action.code: action for action in found}
+        return self._trail_actions
 
     def urls(self) -> list[str]:
         return [module for _, module in self.every("urls")]

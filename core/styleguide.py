@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from core.errors import Forbidden
 from core.marks import LOOKS
+from core.support_rules import LEAVES, in_support_session
 
 
 class Example(forms.Form):
@@ -62,6 +63,7 @@ def _steps() -> list[dict[str, Any]]:
     ]
 
 
+@in_support_session(LEAVES)
 @login_required
 def styleguide(request: HttpRequest) -> HttpResponse:
     """Show the page; `?toast=1` also leaves one message of each level, `?errors=1` a form with errors."""

@@ -1,6 +1,6 @@
 """What drift tells the console of itself."""
 
-from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter
+from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
 
 from . import search
 
@@ -25,6 +25,19 @@ console = Console(
     rest_routers=(
         RestRouter(path="drift.rest.router", tag="drift"),
         RestRouter(path="drift.upgrade_rest.router", tag="drift"),
+    ),
+    subjects=(
+        Subject(
+            table="drift_incidents",
+            noun="drift incident",
+            title="Drift incidents",
+            position=40,
+            url_name="drift-incident",
+            job_subject="drift_incident",
+        ),
+        Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False),
+        Subject(table="drift_schedulers", noun="schedule of drift checks"),
+        Subject(table="n8n_upgrades", noun="upgrade of n8n"),
     ),
     urls=("drift.urls",),
 )

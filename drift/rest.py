@@ -12,6 +12,7 @@ from ninja import Body, Router
 
 from core.errors import Forbidden, Invalid, OpsError
 from core.paging import clamp, one_of
+from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations.errors import Busy
 from operations.models import Operation
 from operations.rest import http_status, refuse_failed, wait_for
@@ -36,6 +37,7 @@ DEFAULT_WAIT_SECONDS = 20.0
 Told = dict[str, Any] | None
 
 
+@in_support_session(READS)
 @router.get("/incidents", summary="Drift incidents, newest first")
 def list_incidents(
     request: HttpRequest,
@@ -81,12 +83,14 @@ def _visit(request: HttpRequest, tenant: str, environment_id: uuid.UUID | None) 
     return visit_for(request, tenant_id=bound.pk)
 
 
+@in_support_session(READS)
 @router.get("/incidents/{incident_id}", summary="One drift incident with its full diff")
 def get_incident(request: HttpRequest, incident_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, DriftIncident, incident_id)
     return {"incident": _row(visit, incident_id)}
 
 
+@in_support_session(WRITES)
 @router.post("/incidents/{incident_id}/acknowledge", summary="Say that somebody looks into it")
 def acknowledge(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] = None) -> dict[str, Any]:
     """Body: ``comment``, ``assigned_to`` (a member's id or e-mail address)."""
@@ -102,6 +106,7 @@ def acknowledge(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] =
     return {"incident": _row(visit, incident_id)}
 
 
+@in_support_session(WRITES)
 @router.post("/incidents/{incident_id}/stabilize", response={200: Any, 202: Any}, summary="Put back what is approved")
 def stabilize(
     request: HttpRequest,
@@ -132,6 +137,7 @@ def stabilize(
     return _answer(visit, incident_id, start, wait, StabilizeFailed)
 
 
+@in_support_session(WRITES)
 @router.post("/incidents/{incident_id}/reconcile", response={200: Any, 202: Any}, summary="Approve what is there")
 def reconcile(
     request: HttpRequest,
@@ -158,6 +164,7 @@ def reconcile(
     return _answer(visit, incident_id, start, wait, ReconcileFailed)
 
 
+@in_support_session(WRITES)
 @router.post("/incidents/{incident_id}/close", summary="End an incident")
 def close(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] = None) -> dict[str, Any]:
     """Body: ``comment``, ``resolution_type``: reconciled, stabilized, accepted, false_positive or other."""
@@ -173,6 +180,7 @@ def close(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] = None)
     return {"incident": _row(visit, incident_id)}
 
 
+@in_support_session(WRITES)
 @router.post("/environments/{environment_id}/drift-check", response={200: Any, 202: Any}, summary="Look for drift now")
 def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> Any:
     visit = visit_for_object(request, Environment, environment_id)
@@ -190,6 +198,7 @@ def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> A
     return http_status(operation), {"operation": operation_row(operation)}
 
 
+@in_support_session(NEVER)
 @router.post("/drift/schedulers/stop-all", summary="Stop looking for drift, everywhere")
 def stop_all(request: HttpRequest) -> dict[str, Any]:
     """Platform admins only, with a token that is not bound to a tenant."""

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja import Body, Router
 
 from core.paging import clamp
+from core.support_rules import READS, WRITES, in_support_session
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from tenants.api import caller, visit_for_object
@@ -22,6 +23,7 @@ from .models import N8nUpgrade
 router = Router()
 
 
+@in_support_session(READS)
 @router.get("/environments/{environment_id}/upgrades", summary="Upgrades of an environment's n8n, newest first")
 def list_upgrades(request: HttpRequest, environment_id: uuid.UUID, limit: int = 50, cursor: str = "") -> dict[str, Any]:
     visit = visit_for_object(request, Environment, environment_id)
@@ -33,6 +35,7 @@ def list_upgrades(request: HttpRequest, environment_id: uuid.UUID, limit: int = 
         }
 
 
+@in_support_session(READS)
 @router.get("/upgrades/{upgrade_id}", summary="One upgrade with what it changed, and who made each change")
 def get_upgrade(request: HttpRequest, upgrade_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, N8nUpgrade, upgrade_id)
@@ -40,6 +43,7 @@ def get_upgrade(request: HttpRequest, upgrade_id: uuid.UUID) -> dict[str, Any]:
         return {"upgrade": upgrade_selectors.upgrade_row(upgrade_selectors.upgrade_by_id(upgrade_id), whole=True)}
 
 
+@in_support_session(WRITES)
 @router.post(
     "/upgrades/{upgrade_id}/approve",
     response={200: Any, 202: Any},

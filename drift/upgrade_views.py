@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, OpsError
+from core.support_rules import READS, READS_AND_WRITES, in_support_session
 from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
@@ -25,6 +26,7 @@ from .models import DriftIncident, N8nUpgrade
 PER_PAGE = 50
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def upgrades(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Upgrades that were noticed, newest first."""
@@ -45,6 +47,7 @@ def upgrades(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "drift/upgrades.html", context)
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
 def upgrade(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """What an upgrade changed, who made each change, and one button that approves what n8n made."""

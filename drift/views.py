@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from core.errors import Invalid, NotFound, OpsError
+from core.support_rules import READS, READS_AND_WRITES, WRITES, Rule, Sent, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation
 from tenants.models import Grants, Membership
@@ -41,6 +42,7 @@ def _is_partial(request: HttpRequest) -> bool:
 # -- the list ---------------------------------------------------------------------------------------------------------
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Incidents, newest first; standing ones unless asked otherwise."""
@@ -102,6 +104,7 @@ def _listed(incident: DriftIncident) -> dict[str, Any]:
 # -- one incident -----------------------------------------------------------------------------------------------------
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
 def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """What changed, why it matters, by when, and what can be done."""
@@ -235,6 +238,12 @@ def _start(action: str, request: HttpRequest, visit: Visit, incident_ids: Sequen
 # -- a selection ------------------------------------------------------------------------------------------------------
 
 
+def _while_supporting(sent: Sent) -> Rule:
+    """The page asks by POST what would happen; only the confirmed one does it."""
+    return Rule.WRITE if sent.get("confirmed") == "1" else Rule.READ
+
+
+@in_support_session(SupportRules(get=Rule.READ, post=_while_supporting))
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What will happen to each of a selection, then the deed. GET previews and writes nothing."""
@@ -333,6 +342,7 @@ def _effect(action: str, incident: DriftIncident, callers: Sequence[str]) -> dic
 # -- rules and schedule -----------------------------------------------------------------------------------------------
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.ADMINISTER, methods=("GET", "HEAD", "POST"))
 def policy(request: HttpRequest, visit: Visit) -> HttpResponse:
     """How long drift may stand and what it stops."""
@@ -357,6 +367,7 @@ def policy(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "drift/policy.html", context, status=422 if form.errors else 200)
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("GET", "HEAD", "POST"))
 def schedule(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Whether and how often each environment is checked, and how the last check ended."""
@@ -386,6 +397,7 @@ def schedule(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "drift/schedule.html", context, status=422 if form.errors else 200)
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, methods=("POST",))
 def check(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Look for drift now, in one environment or in all."""

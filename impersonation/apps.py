@@ -11,6 +11,7 @@ class ImpersonationConfig(AppConfig):
         from tenants.api import register_token_check
         from tenants.signals import access_lost, sign_ins_ended
 
+        from . import checks  # noqa: F401 -- registers itself
         from .middleware import token_in_session
         from .reverting import handlers  # noqa: F401 -- registers the kinds of work
 

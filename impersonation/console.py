@@ -1,6 +1,6 @@
 """What support sessions tell the console of themselves."""
 
-from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter
+from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
 
 from . import search
@@ -50,5 +50,37 @@ console = Console(
         ),
     ),
     rest_routers=(RestRouter(path="impersonation.rest.router", tag="support sessions"),),
+    subjects=(
+        Subject(
+            table="platform_impersonation_sessions",
+            noun="support session",
+            title="Support sessions",
+            position=180,
+            job_subject="support_session",
+            job_url_name="support-access-session",
+        ),
+        Subject(table="requests", noun="page"),
+        Subject(table="support_policies", noun="support policy"),
+        Subject(table="support_requests", noun="request for support access"),
+        Subject(table="support_opt_outs", noun="refusal of support"),
+    ),
+    trail_actions=(
+        TrailAction(code="READ", words="Read in a support session", state="info", position=260),
+        TrailAction(code="REFUSED", words="Refused in a support session", state="failed", position=270),
+        TrailAction(code="IMPERSONATION_START", words="Support session started", position=280),
+        TrailAction(code="IMPERSONATION_END", words="Support session ended", position=290),
+        TrailAction(code="IMPERSONATION_EXTENDED", words="Support session made longer", position=300),
+        TrailAction(code="IMPERSONATION_MODE", words="Support session changed its mode", position=310),
+        TrailAction(code="IMPERSONATION_REQUESTED", words="Support asked for consent", position=320),
+        TrailAction(code="IMPERSONATION_APPROVED", words="Support was let in", position=330),
+        TrailAction(code="IMPERSONATION_DECLINED", words="Support was turned down", state="failed", position=340),
+        TrailAction(code="IMPERSONATION_BLOCKED", words="Support was refused", state="failed", position=350),
+        TrailAction(code="IMPERSONATION_BREAK_GLASS", words="Emergency access", position=360),
+        TrailAction(
+            code="IMPERSONATION_ALERT", words="Support was refused again and again", state="failed", position=365
+        ),
+        TrailAction(code="IMPERSONATION_REVERT", words="Support's writes undone", position=370),
+        TrailAction(code="TENANT_EMERGENCY", words="Emergency act for a tenant", position=380),
+    ),
     urls=("impersonation.urls",),
 )

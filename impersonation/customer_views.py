@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from core import clock
 from core.errors import Forbidden, NotFound
+from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants, User
 from tenants.pages import Visit, open_visit, tenant_page
 from tenants.requests import person_of
@@ -54,12 +55,14 @@ def _show(request: HttpRequest, visit: Visit, form: PolicyForm | None = None) ->
     )
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, scope=False)
 def access(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Support's visits to this tenant."""
     return _show(request, visit)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, write_grant=Grants.ADMINISTER, methods=("POST",), scope=False)
 def policy(request: HttpRequest, visit: Visit) -> HttpResponse:
     form = PolicyForm(request.POST)
@@ -70,6 +73,7 @@ def policy(request: HttpRequest, visit: Visit) -> HttpResponse:
     return redirect("support-access", tenant_slug=visit.tenant.slug)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, write_grant=Grants.ADMINISTER, methods=("POST",), scope=False)
 def request_answer(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """An owner agrees to a session or to writing in one, or does not."""
@@ -89,6 +93,7 @@ def _session(visit: Visit, pk: uuid.UUID) -> ImpersonationSession:
     return found
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL)
 def session(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """What support did in one session."""
@@ -109,6 +114,7 @@ def session(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     return render(request, f"impersonation/session.html{part}", context)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, write_grant=Grants.ADMINISTER, methods=("POST",), scope=False)
 def session_end(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """An owner sends support away."""
@@ -122,6 +128,7 @@ def session_end(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
     return redirect("support-access-session", tenant_slug=visit.tenant.slug, pk=pk)
 
 
+@in_support_session(NEVER)
 async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
     """News of a session to the customer who watches it."""
     user = await request.auser()
@@ -143,6 +150,7 @@ async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) 
     return await stream_of(request, pk, look, allowed)
 
 
+@in_support_session(LEAVES)
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def opt_out(request: HttpRequest) -> HttpResponse:

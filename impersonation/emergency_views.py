@@ -12,6 +12,7 @@ from django.urls import reverse
 from audit import presenters
 from audit.selectors import people_of
 from core.errors import Forbidden
+from core.support_rules import NEVER, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import platform_scope
@@ -46,6 +47,7 @@ OF_OWNERS = {
 }
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
 def page(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What can be done and whom it would touch; a POST does it."""

@@ -20,12 +20,13 @@ from audit.services import record_event
 from core import context, support
 from core.errors import OpsError
 from core.support import InForce
+from core.support_rules import Rule
 from tenants.models import Tenant, User
 from tenants.scope import platform_scope
 
 from .errors import LeaveFirst, NeverInSession, SupportReadOnly
 from .models import Mode
-from .routes import Rule, rule_for
+from .routes import View, rule_for
 from .services import digest
 
 #: The key in the browser's sign-in that says: look for a session. It proves nothing; the row does.
@@ -93,8 +94,8 @@ class Live:
         place = _place(path)
         if place is None:
             raise LeaveFirst
-        route, slug = place
-        rule = rule_for(route, method, sent)
+        route, view, slug = place
+        rule = rule_for(route, view, method, sent)
         if rule is Rule.DENIED:
             raise NeverInSession
         if rule is Rule.LEAVE or slug not in (None, self.tenant.slug):
@@ -113,13 +114,13 @@ class Live:
 
 
 @lru_cache(maxsize=2048)
-def _place(path: str) -> tuple[str, str | None] | None:
-    """The route and the tenant's slug of a path, or None where there is nothing."""
+def _place(path: str) -> tuple[str, View, str | None] | None:
+    """The route, the view and the tenant's slug of a path, or None where there is nothing."""
     try:
         match = resolve(path)
     except Resolver404:
         return None
-    return match.route, match.kwargs.get("tenant_slug")
+    return match.route, match.func, match.kwargs.get("tenant_slug")
 
 
 COLUMNS = (

@@ -17,13 +17,13 @@ from django.template.loader import render_to_string
 from core import support
 from core.errors import OpsError
 from core.middleware import error_response
+from core.support_rules import Rule
 from tenants.models import ApiToken
 
 from . import live as live_sessions
 from . import services
 from .errors import SupportEnded
 from .live import HINT, Grip, Live
-from .routes import Rule
 
 HEADER = "X-OpsConsole-Support-Session"
 CHECK_EVERY_SECONDS = 1.5

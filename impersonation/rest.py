@@ -11,6 +11,7 @@ from ninja import Field, Router, Schema, Status
 from core import clock
 from core.errors import Forbidden, NotFound
 from core.paging import clamp, one_of
+from core.support_rules import LEAVES, NEVER, OUTSIDE, in_support_session
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import ApiToken, Grants, Tenant, User
 from tenants.pages import NOBODYS
@@ -104,6 +105,7 @@ def _told(session: ImpersonationSession) -> dict[str, Any]:
         return {"session": selectors.session_row(found or session, clock.now())}
 
 
+@in_support_session(OUTSIDE)
 @router.post("/platform/impersonate", response={201: dict}, summary="Start a support session with this token")
 def start(request: HttpRequest, body: StartBody) -> Any:
     """Reads only at first. The token acts as the customer's user until the session ends."""
@@ -144,6 +146,7 @@ def _uuid(text: str) -> uuid.UUID:
         raise NotFound from None
 
 
+@in_support_session(OUTSIDE)
 @router.post("/platform/impersonate/stop", summary="End a support session: one's own, or with force anybody's")
 def stop(request: HttpRequest, body: StopBody) -> dict[str, Any]:
     user = caller(request)
@@ -180,6 +183,7 @@ def _everywhere(request: HttpRequest) -> bool:
     return may_look(token.user) and token.tenant_id is None and not narrowed
 
 
+@in_support_session(LEAVES)
 @router.post("/platform/impersonate/stop-all", summary="End every support session")
 def stop_all(request: HttpRequest, body: ReasonBody) -> dict[str, Any]:
     user = _admin(request)
@@ -193,12 +197,14 @@ def _admin(request: HttpRequest) -> User:
     return token.user
 
 
+@in_support_session(OUTSIDE)
 @router.post("/platform/impersonate/extend", summary="Another limit's length for one's own session")
 def extend(request: HttpRequest) -> dict[str, Any]:
     user = _unbound(request).user
     return _told(services.extend_session(session=_own(user), by=user))
 
 
+@in_support_session(OUTSIDE)
 @router.post("/platform/impersonate/write", response={200: dict, 202: dict}, summary="Ask for write mode, or use it")
 def write(request: HttpRequest, body: WriteBody) -> Any:
     """With ``reason``: ask the second person. Without: use their agreement, once."""
@@ -213,6 +219,7 @@ def write(request: HttpRequest, body: WriteBody) -> Any:
     return Status(200, _told(services.take_write(session=session, by=token.user)))
 
 
+@in_support_session(LEAVES)
 @router.get("/platform/impersonate/sessions", summary="Support sessions, newest first")
 def list_sessions(
     request: HttpRequest, tenant: str = "", state: str = "", q: str = "", limit: int = 50, cursor: str = ""
@@ -236,6 +243,7 @@ def list_sessions(
     return {"sessions": rows, "next_cursor": page.next_cursor or None}
 
 
+@in_support_session(LEAVES)
 @router.get("/platform/impersonate/sessions/{session_id}", summary="One session: counts, flags, everything touched")
 def get_session(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
     everywhere = _everywhere(request)
@@ -300,12 +308,14 @@ def _to_revert(request: HttpRequest, session_id: uuid.UUID) -> ImpersonationSess
     return found
 
 
+@in_support_session(NEVER)
 @router.get("/platform/impersonate/{session_id}/revert", summary="What undoing a session's writes would come to")
 def preview_revert(request: HttpRequest, session_id: uuid.UUID) -> dict[str, Any]:
     """Each thing it did with the values before, after and now, and whether it can be undone."""
     return plan_of(_to_revert(request, session_id)).to_dict()
 
 
+@in_support_session(NEVER)
 @router.post(
     "/platform/impersonate/{session_id}/revert", response={202: dict}, summary="Undo a session's writes, as one job"
 )
@@ -327,6 +337,7 @@ def revert(request: HttpRequest, session_id: uuid.UUID, body: RevertBody) -> Any
     return Status(202, {"operation": job, "operation_id": str(operation.pk)})
 
 
+@in_support_session(LEAVES)
 @router.post("/platform/impersonate/requests/{request_id}/{answer}", summary="Agree to a request, or turn it down")
 def answer(request: HttpRequest, request_id: uuid.UUID, answer: str) -> dict[str, Any]:
     if answer not in ("approve", "decline"):
@@ -340,6 +351,7 @@ def _policy_row(policy: SupportPolicy) -> dict[str, Any]:
     return {"policy": {name: getattr(policy, name) for name in names}}
 
 
+@in_support_session(NEVER)
 @router.get("/tenants/{tenant}/support-policy", summary="What a customer lets support do")
 def get_policy(request: HttpRequest, tenant: str) -> dict[str, Any]:
     visit = visit_for(request, tenant_id=tenant, grant=Grants.VIEW_TRAIL)
@@ -347,12 +359,14 @@ def get_policy(request: HttpRequest, tenant: str) -> dict[str, Any]:
         return _policy_row(guardrails.policy_of(visit.tenant))
 
 
+@in_support_session(NEVER)
 @router.put("/tenants/{tenant}/support-policy", summary="Set what support may do")
 def put_policy(request: HttpRequest, tenant: str, body: PolicyBody) -> dict[str, Any]:
     visit = visit_for(request, tenant_id=tenant, grant=Grants.ADMINISTER)
     return _policy_row(services.set_policy(tenant=visit.tenant, by=visit.user, **body.dict()))
 
 
+@in_support_session(LEAVES)
 @router.post("/platform/tenants/{tenant}/{what}", summary="revoke-tokens, sign-out, reset-credentials, end-sessions")
 def tenant_emergency(request: HttpRequest, tenant: str, what: str, body: ReasonBody | None = None) -> dict[str, Any]:
     user = _admin(request)

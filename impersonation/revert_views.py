@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from core import clock
 from core.errors import Invalid, NotFound, OpsError
+from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
@@ -34,6 +35,7 @@ OUTCOMES = {
 }
 
 
+@in_support_session(LEAVES)
 @platform_page(admins_only=True, methods=BOTH, scope=False)
 def staff(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """A platform admin undoes what a session did."""
@@ -45,6 +47,7 @@ def staff(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return _page(request, session, urls["session"], urls["session-end"], customer=False)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.ADMINISTER, methods=BOTH, scope=False)
 def customer(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """An owner of the customer undoes what support did."""

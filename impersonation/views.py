@@ -16,6 +16,7 @@ from django.urls import reverse
 from core import clock
 from core.errors import Forbidden, Invalid, NotFound, OpsError
 from core.middleware import error_response
+from core.support_rules import LEAVES, OUTSIDE, in_support_session
 from operations import events
 from operations.models import OPEN, Operation
 from tenants.models import PlatformRole, Tenant, User
@@ -47,6 +48,7 @@ def _require_look(request: HttpRequest) -> None:
         raise Forbidden("Only support, compliance officers and platform admins see this page.")
 
 
+@in_support_session(LEAVES)
 @platform_page()
 def sessions(request: HttpRequest) -> HttpResponse:
     """Every support session, newest first, and what waits for an answer."""
@@ -74,6 +76,7 @@ def sessions(request: HttpRequest) -> HttpResponse:
 # ---- starting
 
 
+@in_support_session(OUTSIDE)
 @platform_page(methods=BOTH, scope=False)
 def start(request: HttpRequest) -> HttpResponse:
     """Choose a customer and one of its people, say why. What was typed survives the second factor."""
@@ -147,6 +150,7 @@ def _mine(request: HttpRequest) -> ImpersonationSession:
     return found
 
 
+@in_support_session(OUTSIDE)
 @platform_page(scope=False)
 def mine(request: HttpRequest) -> HttpResponse:
     """The own session: how long, in which mode, what waits; and the ways on and out."""
@@ -168,6 +172,7 @@ def mine(request: HttpRequest) -> HttpResponse:
     return marked(request, render(request, "impersonation/mine.html", context))
 
 
+@in_support_session(OUTSIDE)
 @platform_page(methods=("POST",), scope=False)
 def mine_act(request: HttpRequest, what: str) -> HttpResponse:
     """One act on the own session: end, extend, ask (for write mode), write, read (write mode no more)."""
@@ -224,6 +229,7 @@ def _session(pk: uuid.UUID) -> ImpersonationSession:
     return found
 
 
+@in_support_session(OUTSIDE)
 @platform_page()
 def session(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One session as a film strip, live while it runs."""
@@ -243,6 +249,7 @@ def session(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return render(request, f"impersonation/session.html{part}", context)
 
 
+@in_support_session(LEAVES)
 @platform_page(methods=("POST",), scope=False)
 def session_end(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """End somebody's session now: a platform admin's, or one's own from another browser."""
@@ -257,6 +264,7 @@ def session_end(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return redirect("support-session", pk=pk)
 
 
+@in_support_session(LEAVES)
 @platform_page(admins_only=True, methods=("POST",), scope=False)
 def end_all(request: HttpRequest) -> HttpResponse:
     """End every session on the platform."""
@@ -266,6 +274,7 @@ def end_all(request: HttpRequest) -> HttpResponse:
     return redirect("support-sessions")
 
 
+@in_support_session(LEAVES)
 @platform_page(methods=("POST",), scope=False)
 def request_answer(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """A second person of support agrees to write mode, or does not."""
@@ -275,6 +284,7 @@ def request_answer(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return redirect("support-sessions")
 
 
+@in_support_session(OUTSIDE)
 async def session_events(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """News of a session while it runs: each new entry in the trail."""
     user = await request.auser()

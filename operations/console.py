@@ -9,6 +9,7 @@ from core.registry import (
     PeriodicTask,
     RecordFinder,
     RestRouter,
+    Subject,
 )
 
 from . import probes, search
@@ -35,5 +36,9 @@ console = Console(
     event_streams=(EventStream(name="background-jobs"),),
     periodic_tasks=(PeriodicTask(name="reap", task="operations.tasks.reap", every_seconds="REAPER_INTERVAL_SECONDS"),),
     rest_routers=(RestRouter(path="operations.rest.router", tag="jobs"),),
+    subjects=(
+        Subject(table="background_jobs", noun="job", title="Jobs", position=50, url_name="job"),
+        Subject(table="schedules", noun="schedule"),
+    ),
     urls=("operations.urls",),
 )

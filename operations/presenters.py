@@ -7,23 +7,16 @@ from typing import Any
 from django.urls import NoReverseMatch, reverse
 
 from core import clock
+from core.registry import registry
 
 from .models import Operation, OperationStatus, OperationStep, StepState
 
-#: Where the thing that an operation works on has its page: subject type to (URL name, argument).
-SUBJECT_PAGES = {
-    "promotion": "promotion",
-    "snapshot": "snapshot",
-    "drift_incident": "drift-incident",
-    "environment": "environment",
-    "support_session": "support-access-session",
-}
 WORTH_SHOWING = 6
 
 
 def subject_url(operation: Operation, tenant_slug: str) -> str:
     """The page of what the operation works on, or ''."""
-    name = SUBJECT_PAGES.get(operation.subject_type)
+    name = registry.job_pages().get(operation.subject_type)
     if not name or not operation.subject_id:
         return ""
     if operation.kind == "snapshots.capture" and operation.status != OperationStatus.COMPLETED:

@@ -12,6 +12,7 @@ from ninja import Router
 
 from core.errors import OpsError
 from core.paging import clamp, one_of
+from core.support_rules import LEAVES, READS, WRITES, in_support_session
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
@@ -85,6 +86,7 @@ def _every_failure(kind: type[OpsError] = OpsError) -> Iterator[type[OpsError]]:
         yield from _every_failure(narrower)
 
 
+@in_support_session(READS)
 @router.get("/operations", summary="Jobs, newest first")
 def list_operations(
     request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
@@ -99,6 +101,7 @@ def list_operations(
         }
 
 
+@in_support_session(READS)
 @router.get("/operations/{operation_id}", summary="One job with its steps")
 def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
     visit = visit_for_object(request, Operation, operation_id)
@@ -110,6 +113,7 @@ def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0
     return {"operation": {**selectors.operation_row(operation, whole=True), "steps": steps}}
 
 
+@in_support_session(WRITES)
 @router.post("/operations/{operation_id}/cancel", summary="Ask a job to stop and put things back")
 def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Operation, operation_id, grant=Grants.OPERATE)
@@ -117,6 +121,7 @@ def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str,
     return {"operation": selectors.operation_row(operation)}
 
 
+@in_support_session(WRITES)
 @router.post("/operations/{operation_id}/retry", summary="Let a parked job try again")
 def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Operation, operation_id, grant=Grants.OPERATE)
@@ -124,6 +129,7 @@ def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, 
     return {"operation": selectors.operation_row(operation)}
 
 
+@in_support_session(LEAVES)
 @router.get("/background-jobs", summary="Jobs of every tenant the caller may see")
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
     """Of the token's tenant, where it is bound to one."""

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from core.errors import NotFound
+from core.support_rules import LEAVES, READS, WRITES, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
@@ -29,6 +30,7 @@ def _filters(request: HttpRequest) -> dict[str, Any]:
     return {"state": request.GET.get("state", ""), "cursor": request.GET.get("cursor", "")}
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The tenant's jobs, newest first."""
@@ -39,6 +41,7 @@ def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "operations/jobs.html", {**context, "nav_section": "jobs"})
 
 
+@in_support_session(LEAVES)
 @platform_page()
 def platform_jobs(request: HttpRequest) -> HttpResponse:
     """Every tenant's jobs for platform admins; for others their own, where they still belong."""
@@ -74,6 +77,7 @@ def _operation(pk: uuid.UUID) -> Operation:
     return operation
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def job(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One job: progress, steps, result; the record once it has ended."""
@@ -82,6 +86,7 @@ def job(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     return render(request, name, {**context, "nav_section": "jobs"})
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
 def job_cancel(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     services.cancel(tenant_id=visit.tenant.pk, operation_id=pk, by=visit.user)
@@ -89,6 +94,7 @@ def job_cancel(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespons
     return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
 def job_retry(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     services.retry(tenant_id=visit.tenant.pk, operation_id=pk)
@@ -96,6 +102,7 @@ def job_retry(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse
     return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
 def job_give_up(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     reason = request.POST.get("reason", "")
@@ -104,6 +111,7 @@ def job_give_up(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
     return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
 
 
+@in_support_session(READS)
 async def job_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
     """News of one job as server-sent events, for as long as the person may see it."""
     last_id = request.headers.get("Last-Event-ID", "")

@@ -8,18 +8,25 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from core.registry import registry
+from core.support_rules import OUTSIDE, in_support_session
+
 from .api import api
 
 METHODS = ("get", "post", "put", "patch", "delete")
-#: Calls outside the OpenAPI: they answer without a token, or as a stream.
-OTHERS = (
-    ("GET", "/health", "Up or not; without a token"),
-    ("GET", "/health/detailed", "Each part with latency and age; without a token"),
-    ("GET", "/api/workflows/health", "The coordinator of long work"),
-    ("GET", "/api/v1/background-jobs/status", "Workers, queues, running, stuck, failed"),
-    ("GET", "/api/v1/{promotions,drift_detection,snapshots,restore}/healthz", "One component"),
-    ("GET", "/api/v1/sse/{deployments,background-jobs}", "Events as text/event-stream, resumable by Last-Event-ID"),
-)
+
+
+def others() -> list[tuple[str, str, str]]:
+    """Calls outside the OpenAPI: they answer without a token, or as a stream."""
+    services, streams = ",".join(registry.health_services()), ",".join(registry.event_streams())
+    return [
+        ("GET", "/health", "Up or not; without a token"),
+        ("GET", "/health/detailed", "Each part with latency and age; without a token"),
+        ("GET", "/api/workflows/health", "The coordinator of long work"),
+        ("GET", "/api/v1/background-jobs/status", "Workers, queues, running, stuck, failed"),
+        ("GET", f"/api/v1/{{{services}}}/healthz", "One component"),
+        ("GET", f"/api/v1/sse/{{{streams}}}", "Events as text/event-stream, resumable by Last-Event-ID"),
+    ]
 
 
 def calls() -> list[dict[str, Any]]:
@@ -90,6 +97,7 @@ def _body(found: dict[str, Any], components: dict[str, Any]) -> list[dict[str, A
     ]
 
 
+@in_support_session(OUTSIDE)
 @require_safe
 def api_docs(request: HttpRequest) -> HttpResponse:
     """The page; open to everybody, as the OpenAPI itself is."""
@@ -97,7 +105,7 @@ def api_docs(request: HttpRequest) -> HttpResponse:
     context = {
         "layout": "base.html" if signed_in else "base_public.html",
         "groups": calls(),
-        "others": OTHERS,
+        "others": others(),
         "host": request.build_absolute_uri("/").rstrip("/"),
         "openapi_url": "/api/v1/openapi.json",
     }

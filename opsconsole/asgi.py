@@ -10,7 +10,9 @@ os.environ.setdefault("OPSCONSOLE_DB_POOL", "12")
 application = get_asgi_application()
 
 from core import collector  # noqa: E402 - needs the apps loaded
+from core.checks import refuse_what_is_undeclared  # noqa: E402 - needs the apps loaded
 from opsconsole.launcher.guards import refuse_unsafe_start  # noqa: E402 - needs the apps loaded
 
 refuse_unsafe_start()
+refuse_what_is_undeclared()
 collector.settle()

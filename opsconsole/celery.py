@@ -14,7 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 from django.conf import settings
 
 from core import context
-from core.registry import PeriodicTask
+from core.registry import PeriodicTask, registry
 
 app = Celery("opsconsole")
 # Queues on the nameless exchange need no binding kept in Redis, so emptying Redis cannot break routing.
@@ -48,9 +48,7 @@ app.conf.update(
     beat_schedule_filename=str(settings.HOME / "celerybeat-schedule"),
     timezone="UTC",
 )
-app.autodiscover_tasks(
-    [name for name in settings.INSTALLED_APPS if "." not in name and name not in {"guardian", "auditlog"}]
-)
+app.autodiscover_tasks(lambda: list(registry.consoles))
 
 
 def schedule(tasks: Sequence[PeriodicTask]) -> None:

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from core.errors import NotFound
 from core.registry import Audience, Destination, SearchRow, SearchScope, registry
+from core.support_rules import LEAVES, in_support_session
 from tenants.audiences import audiences_of
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit, open_visit
@@ -119,6 +120,7 @@ def _by_words(q: str, scope: SearchScope, *, of_platform: bool) -> list[Group]:
     return [(finder.label, finder.find(q, scope)) for finder in finders]
 
 
+@in_support_session(LEAVES)
 @require_safe
 @login_required
 def command(request: HttpRequest) -> HttpResponse:

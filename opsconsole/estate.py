@@ -19,6 +19,7 @@ from core import clock
 from core.errors import NotFound
 from core.paging import BadCursor, Page, decode, encode
 from core.registry import registry
+from core.support_rules import LEAVES, in_support_session
 from drift.models import ACTIVE, DriftIncident, Severity
 from operations.models import OPEN, Operation, OperationStatus
 from promotions.models import Promotion, PromotionStatus
@@ -232,6 +233,7 @@ def drift_lines(tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, list[int]]:
     return lines
 
 
+@in_support_session(LEAVES)
 @platform_page()
 def estate(request: HttpRequest) -> HttpResponse:
     """The platform's home; somebody with one tenant goes straight into it."""
@@ -259,6 +261,7 @@ def _wants_part(request: HttpRequest) -> bool:
     return bool(htmx) and not htmx.boosted and htmx.target == "tiles"
 
 
+@in_support_session(LEAVES)
 @platform_page(scope=False)
 def platform_health(request: HttpRequest) -> HttpResponse:
     """Each part of the platform, asked now. For platform admins and support."""

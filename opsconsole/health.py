@@ -11,6 +11,7 @@ from django.http import HttpRequest, JsonResponse
 from core import clock
 from core.errors import Unavailable
 from core.registry import registry
+from core.support_rules import OUTSIDE, in_support_session
 
 logger = structlog.get_logger(__name__)
 
@@ -47,18 +48,21 @@ def _answer(parts: dict[str, dict[str, Any]], *, detail: bool) -> JsonResponse:
     return response
 
 
+@in_support_session(OUTSIDE)
 def health(request: HttpRequest) -> JsonResponse:
     """``/health``, ``/api/health``: up or not."""
     return _answer({name: probe(name) for name in _essential()}, detail=False)
 
 
+@in_support_session(OUTSIDE)
 def health_detailed(request: HttpRequest) -> JsonResponse:
     """``/health/detailed``: every component."""
     return _answer({name: probe(name) for name in registry.health_components()}, detail=True)
 
 
+@in_support_session(OUTSIDE)
 def component_health(request: HttpRequest, name: str) -> JsonResponse:
-    """``/api/v1/<name>/healthz`` for promotions, drift_detection, snapshots, restore."""
+    """``/api/v1/<name>/healthz`` for each service that an app has declared."""
     parts = {part: probe(part) for part in registry.health_services()[name].components}
     broken = _not_well(parts)
     body = {"service": name, "status": "failed" if broken else "ok", "components": parts, "time": clock.now()}
@@ -68,6 +72,7 @@ def component_health(request: HttpRequest, name: str) -> JsonResponse:
 COUNTS = ("pending", "running", "retry_pending", "parked", "stuck", "failed_last_24_hours")
 
 
+@in_support_session(OUTSIDE)
 def background_jobs_status(request: HttpRequest) -> JsonResponse:
     """``/api/v1/background-jobs/status``: workers, queues, running, stuck, failed. 503 where nobody can count them."""
     parts = {"database": probe("database")}
@@ -89,6 +94,7 @@ def background_jobs_status(request: HttpRequest) -> JsonResponse:
     return JsonResponse(body, status=503 if down else 200)
 
 
+@in_support_session(OUTSIDE)
 def workflows_health(request: HttpRequest) -> JsonResponse:
     """``/api/workflows/health``: the orchestration runbook's question."""
     parts = {name: probe(name) for name in registry.health_components()}

@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 from core.errors import OpsError
 from core.middleware import error_response
 from core.registry import registry
+from core.support_rules import LEAVES, in_support_session
 from operations import events
 from tenants.models import ApiToken
 from tenants.pages import open_visit
@@ -29,6 +30,7 @@ def _audience(token: ApiToken) -> list[uuid.UUID] | None:
         return sorted(token.user.memberships.values_list("tenant_id", flat=True))
 
 
+@in_support_session(LEAVES)
 async def api_stream(request: HttpRequest, name: str) -> HttpResponseBase:
     """``/api/v1/sse/<name>``, resumable by ``Last-Event-ID``."""
     secret = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()

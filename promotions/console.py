@@ -1,6 +1,16 @@
 """What promotions tell the console of themselves."""
 
-from core.registry import Console, Destination, EventStream, HealthService, PeriodicTask, RecordFinder, RestRouter
+from core.registry import (
+    Console,
+    Destination,
+    EventStream,
+    HealthService,
+    PeriodicTask,
+    RecordFinder,
+    RestRouter,
+    Subject,
+    TrailAction,
+)
 from tenants.models import Grants
 
 from . import search
@@ -33,5 +43,20 @@ console = Console(
         PeriodicTask(name="settle-promotions", task="promotions.tasks.settle", every_seconds="REAPER_INTERVAL_SECONDS"),
     ),
     rest_routers=(RestRouter(path="promotions.rest.router", tag="promotions"),),
+    subjects=(
+        Subject(
+            table="promotions",
+            noun="promotion",
+            title="Promotions",
+            position=20,
+            url_name="promotion",
+            job_subject="promotion",
+        ),
+    ),
+    trail_actions=(
+        TrailAction(code="promotion.approve", words="Promotion approved", position=175),
+        TrailAction(code="promotion.reject", words="Promotion turned down", position=176),
+        TrailAction(code="promotion.release", words="Target of a promotion let go", position=177),
+    ),
     urls=("promotions.urls",),
 )

@@ -11,6 +11,7 @@ from pydantic import AliasChoices, Field
 
 from core.errors import Invalid
 from core.paging import clamp
+from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations.models import Operation
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
@@ -71,6 +72,7 @@ class PrepareIn(Schema):
     rows: bool = False
 
 
+@in_support_session(READS)
 @router.get("/promotions/compare", summary="Two environments side by side, and what blocks a promotion")
 def compare(request: HttpRequest, source_env_id: uuid.UUID, target_env_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Environment, source_env_id)
@@ -78,6 +80,7 @@ def compare(request: HttpRequest, source_env_id: uuid.UUID, target_env_id: uuid.
     return found.to_dict()
 
 
+@in_support_session(READS)
 @router.get("/promotions", summary="Promotions of a tenant, newest first")
 def list_promotions(
     request: HttpRequest,
@@ -104,6 +107,7 @@ def list_promotions(
     return {"promotions": rows, "next_cursor": page.next_cursor or None}
 
 
+@in_support_session(WRITES)
 @router.post("/promotions", response={201: Any}, summary="Plan a promotion; with `submit` it is frozen at once")
 def create(request: HttpRequest, payload: PromotionIn) -> Any:
     source, target = payload.source_environment_id, payload.target_environment_id
@@ -124,6 +128,7 @@ def create(request: HttpRequest, payload: PromotionIn) -> Any:
     return Status(201, {"promotion": selectors.promotion_row(promotion)})
 
 
+@in_support_session(READS)
 @router.get("/promotions/{promotion_id}", summary="One promotion with its plan and result")
 def get(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     """``watched``: starters that could not be proven at once, and what became of them."""
@@ -133,6 +138,7 @@ def get(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     return {"promotion": {**selectors.promotion_row(promotion), "watched": watched}}
 
 
+@in_support_session(WRITES)
 @router.post("/promotions/execute/{promotion_id}", response={200: Any, 202: Any}, summary="Carry a promotion out")
 def execute(request: HttpRequest, promotion_id: uuid.UUID, wait: float = DEFAULT_WAIT_SECONDS) -> Any:
     visit, promotion = _found(request, promotion_id)
@@ -146,6 +152,7 @@ def execute(request: HttpRequest, promotion_id: uuid.UUID, wait: float = DEFAULT
     return _answer(visit, promotion_id, operation, wait)
 
 
+@in_support_session(WRITES)
 @router.post("/promotions/{promotion_id}/submit", summary="Freeze the plan and ask for approval where it is needed")
 def submit(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
@@ -154,6 +161,7 @@ def submit(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     return {"promotion": selectors.promotion_row(done)}
 
 
+@in_support_session(WRITES)
 @router.post("/promotions/{promotion_id}/replan", summary="Plan again from the latest captures")
 def replan(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
@@ -162,6 +170,7 @@ def replan(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     return {"promotion": selectors.promotion_row(done)}
 
 
+@in_support_session(WRITES)
 @router.post("/promotions/{promotion_id}/repair", summary="Plan again without connections that lead nowhere")
 def repair(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
@@ -170,6 +179,7 @@ def repair(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     return {"promotion": selectors.promotion_row(done)}
 
 
+@in_support_session(WRITES)
 @router.post(
     "/promotions/{promotion_id}/prepare",
     response={200: Any, 202: Any},
@@ -192,6 +202,7 @@ def prepare(
     return _answer(visit, promotion_id, operation, wait)
 
 
+@in_support_session(WRITES)
 @router.post(
     "/promotions/{promotion_id}/test-credentials",
     response={200: Any, 202: Any},
@@ -209,6 +220,7 @@ def test_credentials(request: HttpRequest, promotion_id: uuid.UUID, wait: float 
     return _answer(visit, promotion_id, operation, wait)
 
 
+@in_support_session(NEVER)
 @router.post("/promotions/{promotion_id}/approve", summary="Approve the frozen plan")
 def approve(request: HttpRequest, promotion_id: uuid.UUID, payload: DecisionIn | None = None) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
@@ -224,6 +236,7 @@ def approve(request: HttpRequest, promotion_id: uuid.UUID, payload: DecisionIn |
     return {"promotion": selectors.promotion_row(done)}
 
 
+@in_support_session(NEVER)
 @router.post("/promotions/{promotion_id}/reject", summary="Turn a promotion down")
 def reject(request: HttpRequest, promotion_id: uuid.UUID, payload: DecisionIn | None = None) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
@@ -233,6 +246,7 @@ def reject(request: HttpRequest, promotion_id: uuid.UUID, payload: DecisionIn | 
     return {"promotion": selectors.promotion_row(done)}
 
 
+@in_support_session(WRITES)
 @router.post("/promotions/{promotion_id}/cancel", summary="Withdraw it, or stop it and put the target back")
 def cancel(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
@@ -241,6 +255,7 @@ def cancel(request: HttpRequest, promotion_id: uuid.UUID) -> dict[str, Any]:
     return {"promotion": selectors.promotion_row(done)}
 
 
+@in_support_session(WRITES)
 @router.post("/promotions/{promotion_id}/rollback", response={200: Any, 202: Any}, summary="Put back what it changed")
 def rollback(
     request: HttpRequest,
@@ -263,6 +278,7 @@ def rollback(
     return _answer(visit, promotion_id, operation, wait)
 
 
+@in_support_session(NEVER)
 @router.post("/promotions/{promotion_id}/release", summary="Let go of a target that it left half-way")
 def release(request: HttpRequest, promotion_id: uuid.UUID, payload: ReleaseIn) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)

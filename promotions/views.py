@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 
 from core.errors import Invalid, OpsError
 from core.paging import decode, encode
+from core.support_rules import READS, READS_AND_WRITES, WRITES, Rule, Sent, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations import events
 from operations.presenters import pace
@@ -36,6 +37,7 @@ from .runs import runs_since
 ROWS_ON_A_PAGE = 100
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def promotion_list(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The tenant's promotions, newest first."""
@@ -60,6 +62,7 @@ def promotion_list(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, name, context)
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
 def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Choose source and target, look at what differs, choose workflows, see what would dangle; then plan."""
@@ -190,6 +193,7 @@ def _offset(rows: list[Any], cursor: str) -> int:
     return next((i for i, row in enumerate(rows) if (row.name.casefold(), row.key) > mark), len(rows))
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, scope=False, methods=("POST",))
 def credential_map(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Say which credential of the target stands in for one of the source; then plan the promotion again."""
@@ -220,6 +224,12 @@ def credential_map(request: HttpRequest, visit: Visit) -> HttpResponse:
     return redirect("promotion", tenant_slug=visit.tenant.slug, pk=promotion.pk)
 
 
+def _while_supporting(sent: Sent) -> Rule:
+    """An approval is the customer's own word, and so is that a target left half-way is good; support gives neither."""
+    return Rule.DENIED if sent.get("action") in ("approve", "reject", "release") else Rule.WRITE
+
+
+@in_support_session(SupportRules(get=Rule.READ, post=_while_supporting))
 @tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
 def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One promotion: what will happen, what happens, what happened and the way back."""
@@ -238,6 +248,7 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     return in_place_of_the_page(answer) if part in ("live", "news") else answer
 
 
+@in_support_session(READS)
 async def promotion_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
     """News of one promotion as server-sent events, from the version that the page shows (``seen``) on."""
     seen = request.headers.get("Last-Event-ID") or request.GET.get("seen", "")

@@ -1,6 +1,6 @@
 """What reports tell the console of themselves."""
 
-from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter
+from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
 
 from . import search
@@ -33,5 +33,22 @@ console = Console(
         PeriodicTask(name="report-files", task="reports.tasks.tidy", every_seconds=3600.0, expires_seconds=600.0),
     ),
     rest_routers=(RestRouter(path="reports.rest.router", tag="reports"),),
+    subjects=(
+        Subject(table="report_runs", noun="report", title="Reports", position=190, url_name="report-run"),
+        Subject(
+            table="report_schedules",
+            noun="report sent by itself",
+            title="Reports sent by themselves",
+            position=200,
+            url_name="reports",
+            url_takes_id=False,
+        ),
+    ),
+    trail_actions=(
+        TrailAction(code="REPORT_EXPORTED", words="Report made", position=180),
+        TrailAction(code="REPORT_DOWNLOADED", words="Report downloaded", position=190),
+        TrailAction(code="REPORT_MAILED", words="Report sent", position=200),
+        TrailAction(code="REPORT_NOT_MAILED", words="Report not sent", position=210),
+    ),
     urls=("reports.urls",),
 )

@@ -13,6 +13,7 @@ from audit.views import may_read_platform_trail
 from core import clock
 from core.errors import NotFound
 from core.paging import clamp, one_of
+from core.support_rules import NEVER, in_support_session
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants, Tenant
 from tenants.requests import token_of
@@ -75,11 +76,13 @@ def _run(request: HttpRequest, run_id: uuid.UUID) -> ReportRun:
     return services.get_run(tenant_id=tenant_id, run_id=run_id)
 
 
+@in_support_session(NEVER)
 @router.get("/reports", summary="Which reports there are, and their columns")
 def list_reports(request: HttpRequest) -> dict[str, Any]:
     return {"reports": [selectors.report_row(report) for report in all_reports()]}
 
 
+@in_support_session(NEVER)
 @router.get("/reports/runs", summary="Reports that were made, newest first")
 def list_runs(
     request: HttpRequest, tenant: str = "", report: str = "", limit: int = 50, cursor: str = ""
@@ -92,6 +95,7 @@ def list_runs(
     return {"runs": [selectors.run_row(run) for run in page.rows], "next_cursor": page.next_cursor or None}
 
 
+@in_support_session(NEVER)
 @router.post("/reports/{name}", response=EITHER, summary="Make a report")
 def make_report(request: HttpRequest, name: str, payload: ReportIn, wait: float = 0) -> Status[dict[str, Any]]:
     """202 while it is being made; with ``wait`` (seconds) 200 if it is ready by then, or the error that it met."""
@@ -123,16 +127,19 @@ def _wait_for(run: ReportRun, seconds: float) -> ReportRun:
     return run
 
 
+@in_support_session(NEVER)
 @router.get("/reports/runs/{run_id}", summary="One report with its manifest")
 def get_report(request: HttpRequest, run_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
     return {"run": selectors.run_row(_wait_for(_run(request, run_id), wait))}
 
 
+@in_support_session(NEVER)
 @router.get("/reports/runs/{run_id}/download", summary="The report's file")
 def download_report(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     return file_response(_run(request, run_id))
 
 
+@in_support_session(NEVER)
 @router.post("/reports/runs/{run_id}/verify", summary="Compare the file with its manifest and with the trail")
 def verify_report(request: HttpRequest, run_id: uuid.UUID) -> dict[str, Any]:
     verdict = services.verify(_run(request, run_id))

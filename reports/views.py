@@ -17,6 +17,7 @@ from audit.views import may_read_platform_trail
 from core import clock
 from core.errors import NotFound, OpsError
 from core.sending import Download
+from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants, Tenant
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
@@ -66,11 +67,13 @@ def both(methods: tuple[str, ...] = READS) -> Callable[[View], tuple[View, View]
     """The page of a tenant and the page of the platform, each behind its own guard, from one view."""
 
     def decorate(view: View) -> tuple[View, View]:
+        @in_support_session(NEVER)
         @tenant_page(Grants.VIEW_TRAIL, methods=methods, scope=False)
         @functools.wraps(view)
         def of_tenant(request: HttpRequest, visit: Visit, **kwargs: Any) -> HttpResponse:
             return view(request, Place(visit), **kwargs)
 
+        @in_support_session(LEAVES)
         @platform_page(methods=methods, scope=False)
         @functools.wraps(view)
         def of_platform(request: HttpRequest, **kwargs: Any) -> HttpResponse:

@@ -1,6 +1,15 @@
 """What snapshots and restores tell the console of themselves."""
 
-from core.registry import Console, Destination, HealthComponent, HealthService, PeriodicTask, RestRouter
+from core.registry import (
+    Console,
+    Destination,
+    HealthComponent,
+    HealthService,
+    PeriodicTask,
+    RestRouter,
+    Subject,
+    TrailAction,
+)
 
 from .probes import git_store
 
@@ -23,5 +32,16 @@ console = Console(
         RestRouter(path="snapshots.rest.router", tag="snapshots and restores"),
         RestRouter(path="snapshots.rehearsal.rest.router", tag="environments"),
     ),
+    subjects=(
+        Subject(
+            table="snapshots",
+            noun="snapshot",
+            title="Snapshots",
+            position=30,
+            url_name="snapshot",
+            job_subject="snapshot",
+        ),
+    ),
+    trail_actions=(TrailAction(code="SNAPSHOT_DOWNLOADED", words="Snapshot downloaded", position=220),),
     urls=("snapshots.urls",),
 )

@@ -16,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from core.errors import Invalid, NotFound, OpsError
+from core.support_rules import READS, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
@@ -111,6 +112,7 @@ def _workflow(visit: Visit, key: str) -> tuple[CanonicalWorkflow, selectors.Row]
         return workflow, selectors.rows_of([workflow], selectors.environments())[0]
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, scope=False)
 def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     """Two versions of a workflow: ``?left=…&right=…`` (see ``load_side``), ``&view=graph|behaviour|raw``."""
@@ -172,6 +174,7 @@ def _with(choices: list[tuple[str, str]], *sides: Side) -> list[tuple[str, str]]
     return choices + [(side.spec, side.label) for side in sides if side.spec not in known]
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, scope=False)
 def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     """One workflow: its graph, where it lives, what was captured of it."""

@@ -10,6 +10,7 @@ from ninja import Router, Schema
 
 from core.errors import Invalid
 from core.paging import clamp
+from core.support_rules import READS, WRITES, in_support_session
 from operations import selectors as operation_selectors
 from operations.rest import http_status, refuse_failed, wait_for
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
@@ -80,6 +81,7 @@ def _visit(request: HttpRequest, tenant: str, environment_id: uuid.UUID | None) 
     return visit_for(request, tenant_id=str(bound.pk) if bound else tenant)
 
 
+@in_support_session(READS)
 @router.get("/snapshots", summary="Snapshots, newest first")
 def list_snapshots(
     request: HttpRequest,
@@ -98,6 +100,7 @@ def list_snapshots(
     return {"snapshots": rows, "next_cursor": page.next_cursor or None}
 
 
+@in_support_session(WRITES)
 @router.post("/snapshots", response=EITHER, summary="Capture an environment")
 def create_snapshot(
     request: HttpRequest, payload: SnapshotIn, wait: float = CAPTURE_WAIT
@@ -123,6 +126,7 @@ def create_snapshot(
     return http_status(operation), {"snapshot": told, "operation": operation_selectors.operation_row(operation)}
 
 
+@in_support_session(READS)
 @router.get("/snapshots/{snapshot_id}", summary="One snapshot with every workflow in it")
 def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = False) -> dict[str, Any]:
     visit = visit_for_object(request, Snapshot, snapshot_id)
@@ -138,6 +142,7 @@ def _row(snapshot: Snapshot) -> dict[str, Any]:
     return {**selectors.snapshot_row(snapshot), "git_commit_sha": services.commit_of(snapshot)}
 
 
+@in_support_session(WRITES)
 @router.post("/snapshots/{snapshot_id}/verify", summary="Read a snapshot back from Git and compare its hashes")
 def verify_snapshot(request: HttpRequest, snapshot_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Snapshot, snapshot_id)
@@ -146,6 +151,7 @@ def verify_snapshot(request: HttpRequest, snapshot_id: uuid.UUID) -> dict[str, A
     return {"verification": services.verify_snapshot(snapshot)}
 
 
+@in_support_session(READS)
 @router.get("/restore/{environment_id}/preview", summary="What restoring a snapshot would do")
 def preview_restore(
     request: HttpRequest,
@@ -172,6 +178,7 @@ def preview_restore(
     return {"preview": told}
 
 
+@in_support_session(WRITES)
 @router.post("/restore/{environment_id}/execute", response=EITHER, summary="Restore a snapshot into an environment")
 def execute_restore(
     request: HttpRequest, environment_id: uuid.UUID, payload: RestoreIn, wait: float = RESTORE_WAIT

@@ -17,6 +17,7 @@ from django.shortcuts import redirect, render
 from core.errors import Invalid, NotFound, OpsError
 from core.paging import clamp
 from core.sending import Download
+from core.support_rules import NEVER, READS, READS_AND_WRITES, WRITES, in_support_session
 from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
@@ -52,6 +53,7 @@ def _uuid(text: str) -> uuid.UUID | None:
         return None
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Every snapshot of the tenant, newest first."""
@@ -79,6 +81,7 @@ def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "snapshots/list.html", context)
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",), scope=False)
 def snapshots_push(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Copy the history to the Git remote now."""
@@ -90,6 +93,7 @@ def snapshots_push(request: HttpRequest, visit: Visit) -> HttpResponse:
     return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
 def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Take a snapshot by hand."""
@@ -115,6 +119,7 @@ def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "snapshots/new.html", context, status=status)
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, scope=False)
 def snapshot(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One snapshot: facts, what verification found, every workflow with its hash."""
@@ -153,6 +158,7 @@ def snapshot(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     return render(request, "snapshots/snapshot.html", context)
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, methods=("POST",), scope=False)
 def snapshot_verify(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """Read it back from Git, as a job."""
@@ -162,6 +168,7 @@ def snapshot_verify(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRe
     return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW, scope=False)
 def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """The whole snapshot as one JSON file: the manifest with every content in it."""
@@ -193,6 +200,7 @@ def _bundle(found: Snapshot) -> Iterator[bytes]:
 # -- comparing --------------------------------------------------------------------------------------------------------
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, scope=False)
 def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """This snapshot beside another one, what was seen last, or what is approved; one workflow's diff with ``key``."""
@@ -283,6 +291,7 @@ def _one(
 # -- restoring --------------------------------------------------------------------------------------------------------
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
 def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """See what a restore would do, choose, confirm. Ticked rows are restored alone; none ticked is everything."""

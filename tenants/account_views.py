@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from core import clock
 from core.errors import NotFound
+from core.support_rules import LEAVES, in_support_session
 
 from . import people, selectors
 from .models import ApiToken, User
@@ -24,6 +25,7 @@ from .requests import person_of
 from .scope import platform_scope
 
 
+@in_support_session(LEAVES)
 @require_safe
 @login_required
 def user_sessions(request: HttpRequest) -> HttpResponse:
@@ -36,6 +38,7 @@ def user_sessions(request: HttpRequest) -> HttpResponse:
     return render(request, "tenants/sessions.html", context)
 
 
+@in_support_session(LEAVES)
 @require_POST
 @login_required
 def user_session_end(request: HttpRequest, ident: str) -> HttpResponse:
@@ -44,6 +47,7 @@ def user_session_end(request: HttpRequest, ident: str) -> HttpResponse:
     return redirect("user_sessions")
 
 
+@in_support_session(LEAVES)
 @require_POST
 @login_required
 def user_sessions_end_others(request: HttpRequest) -> HttpResponse:
@@ -52,6 +56,7 @@ def user_sessions_end_others(request: HttpRequest) -> HttpResponse:
     return redirect("user_sessions")
 
 
+@in_support_session(LEAVES)
 @require_POST
 @login_required
 def own_token_revoke(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
@@ -85,4 +90,4 @@ def _vouch_for(user: User) -> None:
     EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
 
 
-own_email = login_required(OwnEmail.as_view())
+own_email = in_support_session(LEAVES)(login_required(OwnEmail.as_view()))

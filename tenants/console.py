@@ -1,6 +1,15 @@
 """What tenants and people tell the console of themselves."""
 
-from core.registry import Audience, Console, Destination, HealthComponent, PeriodicTask, RecordFinder, RestRouter
+from core.registry import (
+    Audience,
+    Console,
+    Destination,
+    HealthComponent,
+    PeriodicTask,
+    RecordFinder,
+    RestRouter,
+    Subject,
+)
 
 from . import search
 from .models import Grants
@@ -65,5 +74,25 @@ console = Console(
     ),
     periodic_tasks=(PeriodicTask(name="tidy", task="tenants.tasks.tidy", every_seconds=3600.0, expires_seconds=600.0),),
     rest_routers=(RestRouter(path="tenants.rest.router", tag="tenants"),),
+    subjects=(
+        Subject(
+            table="memberships", noun="member", title="Members", position=100, url_name="members", url_takes_id=False
+        ),
+        Subject(
+            table="tenant_grants", noun="grant", title="Grants", position=110, url_name="members", url_takes_id=False
+        ),
+        Subject(table="api_tokens", noun="token", title="Tokens", position=130, url_name="tokens", url_takes_id=False),
+        Subject(
+            table="tenants",
+            noun="tenant",
+            title="Tenants",
+            position=140,
+            url_name="tenant-settings",
+            url_takes_id=False,
+        ),
+        Subject(table="users", noun="person", title="People and sign-ins", position=150),
+        Subject(table="user_sessions", noun="sign-in", title="Sign-ins taken away by SQL", position=160),
+        Subject(table="platform_admins", noun="platform admin", title="Platform admins", position=170),
+    ),
     urls=("tenants.urls",),
 )

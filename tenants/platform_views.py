@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from core.errors import Forbidden, OpsError
+from core.support_rules import LEAVES, in_support_session
 
 from . import people, selectors, services
 from .forms import PersonForm, TenantForm
@@ -32,6 +33,7 @@ def sees_all_tenants(user: User) -> bool:
     return user.role in (PlatformRole.SUPPORT, PlatformRole.COMPLIANCE_OFFICER) or is_platform_admin(user)
 
 
+@in_support_session(LEAVES)
 @platform_page(methods=("GET", "HEAD", "POST"))
 def tenants(request: HttpRequest) -> HttpResponse:
     """Every tenant; a POST by a platform admin makes one."""
@@ -91,6 +93,7 @@ def _link(request: HttpRequest, person: User) -> str:
     return request.build_absolute_uri(people.show_sign_in_link(user=person, by=by))
 
 
+@in_support_session(LEAVES)
 @platform_page(admins_only=True, methods=("GET", "HEAD", "POST"))
 def people_page(request: HttpRequest) -> HttpResponse:
     """Everybody who may sign in; a POST adds a person. Without mail it shows the link for the first password, once."""
@@ -110,6 +113,7 @@ def people_page(request: HttpRequest) -> HttpResponse:
     return _show_people(request, form, status=422)
 
 
+@in_support_session(LEAVES)
 @platform_page(admins_only=True, methods=("POST",))
 def person_act(request: HttpRequest, pk: uuid.UUID, what: str) -> HttpResponse:
     """One change to one person: link, role, shut-out, return, make-admin, remove-admin, sign-out."""

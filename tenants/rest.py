@@ -10,6 +10,7 @@ from ninja import Router, Schema, Status
 
 from core.errors import Forbidden
 from core.paging import by_name, clamp
+from core.support_rules import NEVER, READS, in_support_session
 
 from . import people
 from .api import caller
@@ -22,6 +23,7 @@ from .tokens import revoke_token, rotate_token
 router = Router()
 
 
+@in_support_session(READS)
 @router.get("/tenants", summary="The tenants the caller may see")
 def list_tenants(request: HttpRequest, limit: int = 50, cursor: str = "") -> dict[str, Any]:
     user = caller(request)
@@ -60,12 +62,14 @@ class Rotation(Schema):
     keep_old_hours: int = 0
 
 
+@in_support_session(NEVER)
 @router.get("/tokens/current", summary="The token that asks")
 def show_token(request: HttpRequest) -> dict[str, Any]:
     with platform_scope():
         return {"token": _token(token_of(request))}
 
 
+@in_support_session(NEVER)
 @router.post("/tokens/current/rotate", summary="A new secret for the token that asks", response={201: dict[str, Any]})
 def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any:
     """The new secret is shown once. The old one is refused at once, or after ``keep_old_hours`` (at most 72)."""
@@ -79,6 +83,7 @@ def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any
         return Status(201, {"token": _token(made), "secret": secret})
 
 
+@in_support_session(NEVER)
 @router.delete("/tokens/current", summary="End the token that asks")
 def end_token(request: HttpRequest) -> dict[str, Any]:
     token = token_of(request)
@@ -87,6 +92,7 @@ def end_token(request: HttpRequest) -> dict[str, Any]:
     return {"revoked": str(token.pk)}
 
 
+@in_support_session(NEVER)
 @router.delete("/platform/admins/{user_id}", summary="Take somebody off the platform admins")
 def remove_platform_admin(request: HttpRequest, user_id: uuid.UUID) -> dict[str, Any]:
     """The person's sign-ins and tokens end with it. Needs an unbound token of another platform admin."""

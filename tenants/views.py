@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 
 from core import clock
 from core.errors import Conflict, Forbidden, Invalid, NotFound, OpsError
+from core.support_rules import NEVER, READS, in_support_session
 
 from . import people, selectors, services
 from .forms import MemberForm, ServiceAccountForm, SettingsForm, TokenForm
@@ -58,6 +59,7 @@ def _show_members(request: HttpRequest, visit: Visit, form: MemberForm, status: 
     return render(request, "tenants/members.html", context, status=status)
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, write_grant=Grants.MANAGE_MEMBERS, methods=("GET", "HEAD", "POST"), scope=False)
 def members(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Who is in the tenant; a POST adds somebody by e-mail address."""
@@ -91,6 +93,7 @@ def _say_added(request: HttpRequest, visit: Visit, user: User, created: bool) ->
         )
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW, **MANAGE)
 def member_role(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
     role = request.POST.get("role", "")
@@ -103,6 +106,7 @@ def member_role(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpR
     return redirect("members", tenant_slug=visit.tenant.slug)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW, **MANAGE)
 def member_remove(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
     try:
@@ -172,6 +176,7 @@ def _show_tokens(
     return response
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_TOKENS, methods=("GET", "HEAD", "POST"), scope=False)
 def tokens(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The tenant's tokens; a POST makes one and answers with the secret, this once."""
@@ -208,6 +213,7 @@ def _token_to_change(visit: Visit, pk: uuid.UUID) -> ApiToken:
     return token
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_TOKENS, methods=("POST",), scope=False)
 def token_rotate(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """A new secret for the same use, shown this once; the old one goes on for as long as was chosen."""
@@ -221,6 +227,7 @@ def token_rotate(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespo
     return _show_tokens(request, visit, made=made, status=201)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_TOKENS, methods=("POST",), scope=False)
 def token_revoke(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     token = _token_to_change(visit, pk)
@@ -229,6 +236,7 @@ def token_revoke(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespo
     return redirect("tokens", tenant_slug=visit.tenant.slug)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_TOKENS, write_grant=Grants.MANAGE_MEMBERS, methods=("POST",), scope=False)
 def service_account_create(request: HttpRequest, visit: Visit) -> HttpResponse:
     form = ServiceAccountForm(request.POST)
@@ -254,6 +262,7 @@ def service_account_create(request: HttpRequest, visit: Visit) -> HttpResponse:
 # ---- settings
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, write_grant=Grants.ADMINISTER, methods=("GET", "HEAD", "POST"), scope=False)
 def settings(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Name and Git remote of the tenant."""

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, NotFound
+from core.support_rules import READS, in_support_session
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.permissions import ROLE_GRANTS, in_words
@@ -25,6 +26,7 @@ WORDS = {
 }
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, write_grant=Grants.MANAGE_MEMBERS, methods=("GET", "HEAD", "POST"), scope=False)
 def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
     """A member's grants by environment with where they come from; a POST gives and takes those of single ones."""

@@ -1,6 +1,6 @@
 """What environments and workflows tell the console of themselves."""
 
-from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter
+from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
 
 from . import search
@@ -39,6 +39,32 @@ console = Console(
     rest_routers=(
         RestRouter(path="workflows.rest.router", tag="environments"),
         RestRouter(path="workflows.executions.rest.router", tag="executions"),
+    ),
+    subjects=(
+        Subject(
+            table="environments",
+            noun="environment",
+            title="Environments",
+            position=10,
+            url_name="environment",
+            job_subject="environment",
+        ),
+        Subject(table="canonical_workflows", noun="workflow", title="Workflows", position=60),
+        Subject(
+            table="workflow_env_map", noun="workflow in an environment", title="Workflows in environments", position=70
+        ),
+        Subject(
+            table="credential_mappings",
+            noun="credential stand-in",
+            title="Credential stand-ins",
+            position=80,
+            url_name="credentials",
+            url_takes_id=False,
+        ),
+        Subject(table="starter_watches", noun="watched starter", title="Watched starters", position=90),
+        Subject(
+            table="environment_grants", noun="grant on an environment", title="Grants on environments", position=120
+        ),
     ),
     urls=("workflows.urls",),
 )

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from core.errors import Invalid, NotFound, OpsError
+from core.support_rules import NEVER, READS_AND_WRITES, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
@@ -33,6 +34,7 @@ TABS = (
 )
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """Which workflow each n8n id of an environment is; what is not certain comes first."""
@@ -103,6 +105,7 @@ def _decide(visit: Visit, environment: Environment, data: Any) -> str:
     raise Invalid("There is no such decision.")
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Which credential of the target stands in for each of the source."""
@@ -191,6 +194,7 @@ def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> s
     return f"“{mapping.source_name}” becomes “{mapping.target_name}” in {target.name}."
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW, methods=("POST",))
 def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Make a credential of the target known by hand."""

@@ -10,6 +10,7 @@ from ninja import Router, Schema, Status
 from pydantic import SecretStr
 
 from core.paging import by_name, clamp
+from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations import selectors as operation_selectors
 from operations.rest import http_status, refuse_failed, wait_for
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
@@ -52,6 +53,7 @@ def _tenant_named(request: HttpRequest, tenant: str) -> str:
     return str(bound.pk) if bound else tenant
 
 
+@in_support_session(READS)
 @router.get("/environments", summary="The environments of a tenant")
 def list_environments(
     request: HttpRequest, tenant: str = "", limit: int = 50, cursor: str = "", archived: bool = False
@@ -78,6 +80,7 @@ def _row(environment: Environment, counts: dict[str, int] | None = None) -> dict
     return row | {"counts": counts} if counts is not None else row
 
 
+@in_support_session(NEVER)
 @router.post("/environments", response={201: dict}, summary="Add an environment")
 def create_environment(request: HttpRequest, payload: EnvironmentIn) -> tuple[int, dict[str, Any]]:
     visit = visit_for(request, tenant_id=_tenant_named(request, payload.tenant), grant=Grants.MANAGE_ENVIRONMENTS)
@@ -93,6 +96,7 @@ def create_environment(request: HttpRequest, payload: EnvironmentIn) -> tuple[in
     return 201, {"environment": _row(environment)}
 
 
+@in_support_session(READS)
 @router.get("/environments/{environment_id}", summary="One environment with its connection report")
 def get_environment(request: HttpRequest, environment_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Environment, environment_id)
@@ -102,6 +106,7 @@ def get_environment(request: HttpRequest, environment_id: uuid.UUID) -> dict[str
     return {"environment": _row(environment, counts) | {"connection_report": environment.connection_report}}
 
 
+@in_support_session(READS)
 @router.get("/environments/{environment_id}/watched", summary="What was published there and is not proven to start")
 def list_watched(request: HttpRequest, environment_id: uuid.UUID) -> dict[str, Any]:
     """Starters that are watched, start nothing, or were never seen to run though they should have: of the last
@@ -112,6 +117,7 @@ def list_watched(request: HttpRequest, environment_id: uuid.UUID) -> dict[str, A
     return {"watched": [watching.watch_row(line.watch) for line in found.lines]}
 
 
+@in_support_session(NEVER)
 @router.patch("/environments/{environment_id}", summary="Change an environment")
 def update_environment(request: HttpRequest, environment_id: uuid.UUID, payload: EnvironmentPatch) -> dict[str, Any]:
     visit = visit_for_object(request, Environment, environment_id, grant=Grants.MANAGE_ENVIRONMENTS)
@@ -127,6 +133,7 @@ def update_environment(request: HttpRequest, environment_id: uuid.UUID, payload:
     return {"environment": _row(environment)}
 
 
+@in_support_session(WRITES)
 @router.post(
     "/environments/{environment_id}/test-connection",
     response={200: Any, 202: Any},
@@ -151,6 +158,7 @@ def test_connection(request: HttpRequest, environment_id: uuid.UUID, wait: float
     return Status(http_status(operation), {"operation": operation_selectors.operation_row(operation), "report": report})
 
 
+@in_support_session(READS)
 @router.get("/environments/{environment_id}/surroundings", summary="Data tables, variables, packages and credentials")
 def get_surroundings(request: HttpRequest, environment_id: uuid.UUID) -> dict[str, Any]:
     """As last seen. Of variables only the names are told, of credentials never a secret."""
@@ -177,6 +185,7 @@ def get_surroundings(request: HttpRequest, environment_id: uuid.UUID) -> dict[st
     return {"surroundings": found, "credentials": rows}
 
 
+@in_support_session(READS)
 @router.get("/environments/{environment_id}/workflows", summary="The workflows as they are now, asked of n8n")
 def list_workflows(request: HttpRequest, environment_id: uuid.UUID, stored: bool = False) -> dict[str, Any]:
     """Live by default; ``stored=true`` gives what the last capture saw, without asking n8n."""

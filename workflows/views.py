@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 
 from core.errors import Conflict, Invalid
+from core.support_rules import NEVER, READS, WRITES, Rule, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation, Schedule
 from tenants.models import Grants
@@ -53,6 +54,7 @@ def _limit(request: HttpRequest) -> int:
         return PAGE_ROWS
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The tenant's home: every workflow in every environment."""
@@ -74,6 +76,7 @@ def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "workflows/matrix.html#list" if is_partial(request) else "workflows/matrix.html", context)
 
 
+@in_support_session(SupportRules(get=Rule.READ, post=Rule.READ))
 @tenant_page(Grants.VIEW)
 def matrix_go(request: HttpRequest, visit: Visit) -> HttpResponse:
     """From a selection in the matrix to the page that acts on it. Writes nothing."""
@@ -103,6 +106,7 @@ def matrix_go(request: HttpRequest, visit: Visit) -> HttpResponse:
     return redirect(f"{address}?{urlencode(query)}")
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def environments(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The environments in the order of the pipeline."""
@@ -116,6 +120,7 @@ def environments(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "workflows/environments.html", {**context, "nav_section": "environments"})
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def environment_by_slug(request: HttpRequest, visit: Visit, environment_slug: str) -> HttpResponse:
     """The same page by its short name, for people who type addresses."""
@@ -125,6 +130,7 @@ def environment_by_slug(request: HttpRequest, visit: Visit, environment_slug: st
     return redirect("environment", tenant_slug=visit.tenant.slug, pk=pk)
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One environment: how it is reached, what is in it, what can be done."""
@@ -167,6 +173,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
     return in_place_of_the_page(answer) if is_partial(request) else answer
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, methods=("POST",))
 def environment_test(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """Start a test of the connection."""
@@ -178,6 +185,7 @@ def environment_test(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     return redirect("environment", tenant_slug=visit.tenant.slug, pk=pk)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_ENVIRONMENTS, methods=("GET", "HEAD", "POST"))
 def environment_create(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Add an environment; its connection is tested at once."""
@@ -202,6 +210,7 @@ def environment_create(request: HttpRequest, visit: Visit) -> HttpResponse:
     return _form_page(request, form)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_ENVIRONMENTS, methods=("GET", "HEAD", "POST"))
 def environment_edit(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """Change an environment. The stored key never leaves the server."""
@@ -254,6 +263,7 @@ def _form_page(request: HttpRequest, form: EnvironmentForm, found: Environment |
     return render(request, "workflows/environment_form.html", context, status=422 if form.errors else 200)
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_ENVIRONMENTS, methods=("POST",))
 def environment_archive(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """Archive an environment (its name must be typed), or bring it back."""

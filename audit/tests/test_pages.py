@@ -52,6 +52,16 @@ def noted(cast: Any) -> dict[str, str]:
     return {**said, "resource_id": str(thing), "acted_as": "operator", "person": cast.support.email}
 
 
+@pytest.mark.parametrize("code", ["CREATE", "promotion.approve"])
+def test_every_action_that_the_form_offers_is_found(cast: Any, code: str) -> None:
+    with context.acting(actor_id=cast.owner.pk, source="web"), tenant_scope(cast.tenant.pk):
+        record_event(action=code, resource_type="offered", tenant_id=cast.tenant.pk)
+    client = signed_in(cast.owner)
+    page = client.get(HERE).content.decode()
+    assert f'<option value="{code}"' in page
+    assert shown(client, HERE, action=code, resource_type="offered") == 1
+
+
 def test_each_field_of_the_form_finds(cast: Any, noted: dict[str, str]) -> None:
     for user, url in ((cast.owner, HERE), (cast.officer, EVERYWHERE)):
         client = signed_in(user)

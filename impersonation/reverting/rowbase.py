@@ -6,10 +6,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.urls import NoReverseMatch, reverse
-
-from audit.presenters import PAGES, SINGULAR
+from audit.presenters import page_of_subject
 from core.errors import OpsError
+from core.registry import registry
 from operations.effects import Looked
 from operations.engine import Run
 from tenants.models import User
@@ -104,12 +103,12 @@ class RowReverter:
             why = f"Changed since{f' by {who}' if who else ''}. {why}".strip()
         return Item(
             id=f"{self.name}:{change.pk}",
-            kind=self.kind or SINGULAR.get(change.table, change.table.replace("_", " ")),
+            kind=self.kind or registry.noun(change.table),
             name=self.called(change, now),
             did="Created" if change.created else "Deleted" if change.deleted else "Changed",
             verdict=verdict,
             why=why,
-            url=page(change.table, change.pk, slug) if now is not None else "",
+            url=page_of_subject(change.table, change.pk, slug) if now is not None else "",
             facts=self.facts(change, now),
             order=change.at,
             target=change.to_dict(),
@@ -158,15 +157,6 @@ class RowReverter:
 
 
 DERIVED = "It follows from something else, and goes with it."
-
-
-def page(table: str, pk: str, slug: str) -> str:
-    """The page of a row, or ''."""
-    name, takes_id = PAGES.get(table, ("", False))
-    try:
-        return reverse(name, kwargs={"tenant_slug": slug, **({"pk": pk} if takes_id else {})}) if name else ""
-    except NoReverseMatch:
-        return ""
 
 
 def former(change: Change, *names: str) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 
+from core.support_rules import Rule
 from impersonation import services
 from impersonation.models import ImpersonationSession, Mode
-from impersonation.routes import API, TENANT, Rule, rule_for
+from impersonation.routes import rule_for
 from impersonation.tests.conftest import at_browser
-from impersonation.tests.test_routes import ALL, methods_of
+from impersonation.tests.test_routes import ALL, API, TENANT, methods_of
 from operations import services as operations
 from tenants.models import TenantRole
 from tenants.permissions import ROLE_GRANTS
@@ -190,9 +191,9 @@ def test_tokens_at_the_api(cast: Any, who: str) -> None:
 CODES = {Rule.LEAVE: "IMP_010", Rule.DENIED: "IMP_006", Rule.WRITE: "IMP_005"}
 
 
-def expected_code(route: str, method: str, path: str, *, writes: bool) -> str:
+def expected_code(route: str, method: str, view: Any, *, writes: bool) -> str:
     """The code that a session's request must get: '' where the session lets it through."""
-    rule = rule_for(route, method, {})
+    rule = rule_for(route, view, method, {})
     return "" if rule is Rule.WRITE and writes else CODES.get(rule, "")
 
 
@@ -201,10 +202,10 @@ def expected_code(route: str, method: str, path: str, *, writes: bool) -> str:
 def test_a_session_at_the_pages(cast: Any, begin: Any, place: str, writes: bool) -> None:
     client, _ = begin(target=getattr(cast, place), write=writes)
 
-    def check(route: str, method: str, path: str, _pattern: Any) -> str:
+    def check(route: str, method: str, path: str, pattern: Any) -> str:
         if route.startswith("api/"):
             return ""
-        answer, wanted = knock(client, method, path), expected_code(route, method, path, writes=writes)
+        answer, wanted = knock(client, method, path), expected_code(route, method, pattern.callback, writes=writes)
         if code_of(answer) != wanted and not (not wanted and code_of(answer) in OWN_CODES):
             return f"{method} {path}: {answer.status_code} {code_of(answer)}, not {wanted or 'let through'}"
         if wanted and answer.status_code != 403:
@@ -230,12 +231,13 @@ def test_a_session_at_the_api(cast: Any, writes: bool) -> None:
             ImpersonationSession.objects.filter(pk=session.pk).update(mode=Mode.WRITE)
     allowed = OWN_CODES | {"IMP_001", "IMP_003", "IMP_004"}
 
-    def check(route: str, method: str, path: str, _pattern: Any) -> str:
+    def check(route: str, method: str, path: str, pattern: Any) -> str:
         if not route.startswith(API) or route.removeprefix(API).startswith(("sse/", "docs", "openapi")):
             return ""
         if route == API or "healthz" in route or route.endswith("jobs/status"):
             return ""
-        answer, wanted = knock(Client(), method, path, token=secret), expected_code(route, method, path, writes=writes)
+        answer = knock(Client(), method, path, token=secret)
+        wanted = expected_code(route, method, pattern.callback, writes=writes)
         code = code_of(answer) if code_of(answer).startswith("IMP") else ""
         if code != wanted and not (not wanted and code in allowed):
             return f"{method} {path}: {answer.status_code} {code}, not {wanted or 'let through'}"

@@ -10,6 +10,7 @@ from ninja import Body, Router
 
 from core.errors import Conflict, Invalid
 from core.paging import clamp
+from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from snapshots.models import Rehearsal
@@ -24,6 +25,7 @@ from .documents import report_from
 router = Router()
 
 
+@in_support_session(WRITES)
 @router.post(
     "/environments/{environment_id}/rehearsals", response={200: Any, 202: Any}, summary="Rehearse an upgrade of n8n"
 )
@@ -56,6 +58,7 @@ def rehearse(
     return http_status(operation), {"rehearsal": row, "operation": operation_row(operation)}
 
 
+@in_support_session(READS)
 @router.get("/environments/{environment_id}/rehearsals", summary="Rehearsals of an environment, newest first")
 def list_rehearsals(
     request: HttpRequest, environment_id: uuid.UUID, limit: int = 50, cursor: str = ""
@@ -67,12 +70,14 @@ def list_rehearsals(
     return {"rehearsals": rows, "next_cursor": page.next_cursor or None}
 
 
+@in_support_session(READS)
 @router.get("/rehearsals/{rehearsal_id}", summary="One rehearsal with its report")
 def get_rehearsal(request: HttpRequest, rehearsal_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Rehearsal, rehearsal_id)
     return {"rehearsal": selectors.rehearsal_row(services.rehearsal_by_id(visit.tenant.pk, rehearsal_id), whole=True)}
 
 
+@in_support_session(NEVER)
 @router.get("/rehearsals/{rehearsal_id}/csv", summary="The report of a rehearsal as CSV")
 def get_csv(request: HttpRequest, rehearsal_id: uuid.UUID) -> StreamingHttpResponse:
     visit = visit_for_object(request, Rehearsal, rehearsal_id)

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, OpsError
+from core.support_rules import NEVER, READS, READS_AND_WRITES, in_support_session
 from operations.errors import Busy
 from operations.models import Operation
 from snapshots.models import Rehearsal
@@ -41,6 +42,7 @@ RULES = {
 OFFERED = ("2.41.1", "2.0.3", "1.123.0")
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
 def rehearsals(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """Rehearsals of an environment, and the form that starts another."""
@@ -78,6 +80,7 @@ def rehearsals(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespons
         return render(request, "snapshots/rehearsals.html", context, status=error.status if error else 200)
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW, scope=False)
 def rehearsal(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """What a rehearsal found, workflow by workflow."""
@@ -112,6 +115,7 @@ def _context(request: HttpRequest, found: Rehearsal, operation: Operation | None
     }
 
 
+@in_support_session(NEVER)
 @tenant_page(Grants.VIEW, scope=False)
 def rehearsal_csv(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse | StreamingHttpResponse:
     """The report as a file for a spreadsheet."""

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from ninja import Router, Schema, Status
 
 from core.paging import clamp, one_of
+from core.support_rules import READS, WRITES, in_support_session
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from tenants.api import caller, visit_for_object
@@ -34,6 +35,7 @@ class RetryIn(Schema):
     workflow_id: str = ""
 
 
+@in_support_session(READS)
 @router.get("/executions", summary="Executions of an environment, newest first")
 def list_executions(
     request: HttpRequest,
@@ -68,6 +70,7 @@ def list_executions(
         }
 
 
+@in_support_session(WRITES)
 @router.post("/executions/retry", response={200: Any, 202: Any}, summary="Retry failed executions through n8n")
 def retry_executions(request: HttpRequest, payload: RetryIn, wait: float = 0) -> Any:
     """n8n runs them again with the workflow as it is saved now. Not harmless: what they do, they do once more."""

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 
 from core import clock
 from core.errors import Invalid, OpsError
+from core.support_rules import READS, READS_AND_WRITES, WRITES, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
@@ -32,6 +33,7 @@ def _is_partial(request: HttpRequest) -> bool:
     return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request  # type: ignore[attr-defined]
 
 
+@in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def executions(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """The executions of an environment, the newest first."""
@@ -63,6 +65,7 @@ def executions(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespons
     return render(request, part, context)
 
 
+@in_support_session(WRITES)
 @tenant_page(Grants.VIEW, scope=False, methods=("POST",))
 def read_now(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """Have the executions read at once."""
@@ -74,6 +77,7 @@ def read_now(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     return redirect("executions", tenant_slug=visit.tenant.slug, pk=pk)
 
 
+@in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
 def retry(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """What a retry would repeat; by POST it is begun. ``selected=…`` chosen ones, or ``hours`` with ``workflow``."""

@@ -1,0 +1,47 @@
+"""What Django checks when a command or the web server starts: the trail has words for every table that it watches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, register
+from django.db.migrations import Migration, RunSQL
+from django.db.migrations.loader import MigrationLoader
+
+from core.checks import DECLARATIONS
+from core.registry import registry
+
+_WATCHED = re.compile(r"CREATE TRIGGER trail_\w+ AFTER \w+ ON (\w+)")
+
+
+@register(DECLARATIONS)
+def every_watched_table_is_a_subject(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Without one the trail would tell of it in the database's words."""
+    return [
+        Error(
+            f"The trail watches the table {table} of {app}, and {app}/console.py has no Subject for it.",
+            hint=f"Add Subject(table={table!r}, noun=…) to its subjects.",
+            id="opsconsole.E102",
+        )
+        for table, app in sorted(watched_tables().items())
+        if table not in registry.subjects()
+    ]
+
+
+def watched_tables() -> dict[str, str]:
+    """Each table on which a migration has hung the trail's triggers and that is still there, with its app."""
+    owners = {model._meta.db_table: model._meta.app_config.name for model in apps.get_models(include_auto_created=True)}
+    migrations = MigrationLoader(None).disk_migrations.values()
+    found = {table for migration in migrations for table in _watched_by(migration)}
+    return {table: owners[table] for table in found & owners.keys()}
+
+
+def _watched_by(migration: Migration) -> Iterator[str]:
+    for operation in migration.operations:
+        if isinstance(operation, RunSQL):
+            statements = [operation.sql] if isinstance(operation.sql, str) else operation.sql
+            for statement in statements:
+                yield from _WATCHED.findall(statement if isinstance(statement, str) else str(statement[0]))

@@ -1,0 +1,43 @@
+"""What bottles tell the console of themselves: one of each kind of declaration."""
+
+from core.registry import (
+    Console,
+    Destination,
+    EventStream,
+    HealthComponent,
+    HealthService,
+    PeriodicTask,
+    RecordFinder,
+    RestRouter,
+    Subject,
+    TrailAction,
+)
+
+from . import search
+from .probes import shelf
+
+console = Console(
+    destinations=(
+        Destination(
+            url_name="bottles", title="Bottles", search_words="flasks", icon="beaker", rail_position=65, shortcut="z"
+        ),
+    ),
+    record_finders=(RecordFinder(label="Bottles", position=65, find=search.bottles, by_id=search.bottle_by_id),),
+    health_components=(HealthComponent(name="shelf", title="Shelf", position=70, probe=shelf),),
+    health_services=(HealthService(name="bottles", components=("database", "shelf")),),
+    event_streams=(EventStream(name="bottles", job_kinds=("bottles.fill",)),),
+    periodic_tasks=(PeriodicTask(name="count-bottles", task="sample_app.tasks.count", every_seconds=60.0),),
+    rest_routers=(RestRouter(path="tests.sample_app.rest.router", tag="bottles"),),
+    subjects=(
+        Subject(
+            table="sample_bottles",
+            noun="bottle",
+            title="Bottles",
+            position=300,
+            url_name="bottle",
+            job_subject="bottle",
+        ),
+    ),
+    trail_actions=(TrailAction(code="BOTTLE_OPENED", words="Bottle opened", state="info", position=400),),
+    urls=("tests.sample_app.urls",),
+)
