@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from core import clock, context, support
 from core.errors import IdempotencyMismatch, NotFound
 from tenants.models import User
-from tenants.scope import platform_scope, tenant_scope
+from tenants.scope import ScopeError, place_scope, platform_scope
 
 from .errors import Busy, NotCancellable
 from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule
@@ -31,7 +31,7 @@ MESSAGE_GRACE_SECONDS = 2
 
 def start(
     *,
-    tenant_id: uuid.UUID,
+    tenant_id: uuid.UUID | None,
     kind: str,
     title: str,
     params: dict[str, Any],
@@ -46,14 +46,18 @@ def start(
 ) -> Operation:
     """Put long work on record and wake a worker once the caller's transaction has committed.
 
+    Without a ``tenant_id`` the work is the platform's. A support session, which is one tenant's, starts none of that.
     The same idempotency key with the same parameters answers the operation that is there; with others it raises
     ``IdempotencyMismatch``. ``Busy`` names the open operation that holds ``exclusive_key``.
     """
     support.refuse_reading_only(f"“{title}”")
+    if tenant_id is None and support.current() is not None:
+        raise ScopeError("A support session starts work of its own tenant only.")
     digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
-    with tenant_scope(tenant_id):
+    with place_scope(tenant_id):
+        mine = Operation.objects.filter(tenant_id=tenant_id)
         if idempotency_key:
-            known = Operation.objects.filter(kind=kind, idempotency_key=idempotency_key).first()
+            known = mine.filter(kind=kind, idempotency_key=idempotency_key).first()
             if known is not None:
                 if known.request_hash != digest:
                     raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
@@ -78,47 +82,49 @@ def start(
                     max_attempts=max_attempts or settings.OPERATION_MAX_ATTEMPTS,
                 )
         except IntegrityError as error:
-            raise _why_refused(kind, idempotency_key, exclusive_key, error) from error
+            raise _why_refused(mine, kind, idempotency_key, exclusive_key, error) from error
         transaction.on_commit(lambda: wake(operation_id=operation.pk, tenant_id=tenant_id))
         return operation
 
 
-def _why_refused(kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception) -> Exception:
-    holder = Operation.objects.filter(exclusive_key=exclusive_key, status__in=OPEN).first() if exclusive_key else None
+def _why_refused(
+    mine: QuerySet[Operation], kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception
+) -> Exception:
+    holder = mine.filter(exclusive_key=exclusive_key, status__in=OPEN).first() if exclusive_key else None
     if holder is not None:
         return Busy(
             f"“{holder.title}” is {holder.get_status_display().lower()} and holds the same environment.",
             details={"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status},
         )
-    if idempotency_key and Operation.objects.filter(kind=kind, idempotency_key=idempotency_key).exists():
+    if idempotency_key and mine.filter(kind=kind, idempotency_key=idempotency_key).exists():
         return Busy("The same request is being taken in right now.", recovery="Send it again in a moment.")
     return error
 
 
-def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID) -> None:
+def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None) -> None:
     """Tell a worker. A broker that is away is no failure: the reaper finds the row."""
     from .tasks import drive
 
     try:
-        drive.apply_async(args=[str(operation_id), str(tenant_id)], retry=False)
+        drive.apply_async(args=[str(operation_id), str(tenant_id) if tenant_id else None], retry=False)
     except Exception:
         logger.warning("could not wake a worker; the reaper will", exc_info=True)
 
 
-def get_operation(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
-    """One operation of the tenant, or ``NotFound``."""
-    with tenant_scope(tenant_id):
-        operation = Operation.objects.filter(pk=operation_id).first()
+def get_operation(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
+    """One operation of the tenant, or of the platform; ``NotFound`` where it is not there."""
+    with place_scope(tenant_id):
+        operation = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id).first()
     if operation is None:
         raise NotFound
     return operation
 
 
-def cancel(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None) -> Operation:
+def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None) -> Operation:
     """Ask an operation to stop. One that waits ends here; a running one stops at its next boundary and puts back."""
     now = clock.now()
-    with tenant_scope(tenant_id):
-        operation = Operation.objects.select_for_update().filter(pk=operation_id).first()
+    with place_scope(tenant_id):
+        operation = Operation.objects.select_for_update().filter(pk=operation_id, tenant_id=tenant_id).first()
         if operation is None:
             raise NotFound
         if not operation.is_open:
@@ -135,13 +141,13 @@ def cancel(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None) ->
         return operation
 
 
-def retry(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
+def retry(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """Let a parked operation try again, with its attempts counted anew."""
-    with tenant_scope(tenant_id):
+    with place_scope(tenant_id):
         updated = Operation.objects.filter(
-            pk=operation_id, status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING]
+            pk=operation_id, tenant_id=tenant_id, status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING]
         ).update(status=OperationStatus.RETRY_PENDING, attempt=0, run_after=None, updated_at=clock.now())
-        operation = Operation.objects.filter(pk=operation_id).first()
+        operation = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -150,18 +156,18 @@ def retry(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
         return operation
 
 
-def give_up(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None, reason: str) -> Operation:
+def give_up(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None, reason: str) -> Operation:
     """End a parked operation as failed: a person has looked and settled it by hand."""
     now = clock.now()
-    with tenant_scope(tenant_id):
-        updated = Operation.objects.filter(pk=operation_id, status=OperationStatus.PARKED).update(
+    with place_scope(tenant_id):
+        updated = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id, status=OperationStatus.PARKED).update(
             status=OperationStatus.FAILED,
             ended_at=now,
             updated_at=now,
             cancel_requested_by=by,
             error_message=f"Given up: {reason.strip()[:500]}",
         )
-        operation = Operation.objects.filter(pk=operation_id).first()
+        operation = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -216,7 +222,7 @@ def run_due_schedules() -> int:
     with platform_scope():
         due = list(Schedule.objects.filter(is_enabled=True, next_run_at__lte=now)[:REAPED_AT_ONCE])
     for schedule in due:
-        with tenant_scope(schedule.tenant_id):
+        with place_scope(schedule.tenant_id):
             claimed = Schedule.objects.filter(pk=schedule.pk, is_enabled=True, next_run_at=schedule.next_run_at).update(
                 next_run_at=now + timedelta(seconds=schedule.every_seconds),
                 last_run_at=now,
@@ -244,7 +250,7 @@ def run_due_schedules() -> int:
 
 def set_schedule(
     *,
-    tenant_id: uuid.UUID,
+    tenant_id: uuid.UUID | None,
     name: str,
     kind: str,
     params: dict[str, Any],
@@ -253,7 +259,7 @@ def set_schedule(
     is_enabled: bool = True,
 ) -> Schedule:
     """Make or change recurring work by its name."""
-    with tenant_scope(tenant_id):
+    with place_scope(tenant_id):
         schedule, _ = Schedule.objects.update_or_create(
             tenant_id=tenant_id,
             name=name,
