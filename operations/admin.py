@@ -33,6 +33,6 @@ class OperationStepAdmin(ConsoleAdmin):
 
 @admin.register(Schedule)
 class ScheduleAdmin(ConsoleAdmin):
-    list_display = ("name", "kind", "tenant", "every_seconds", "is_enabled", "next_run_at", "last_run_at")
+    list_display = ("name", "kind", "tenant", "every_seconds", "cron", "is_enabled", "next_run_at", "last_run_at")
     list_filter = ("kind", "is_enabled")
     search_fields = ("name",)

@@ -178,13 +178,20 @@ class OperationStep(PlaceModel):
 
 
 class Schedule(PlaceModel):
-    """Recurring work. A beat claims a due row by compare-and-set, so two beats start it once."""
+    """Recurring work: every so many seconds, or by a cron expression in a time zone.
+
+    A beat claims a due row by compare-and-set, so two beats start it once. ``params`` that hold ``due_at`` are told
+    there when the work was due.
+    """
 
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=64)
     params = models.JSONField(default=dict)
     environment_id = models.UUIDField(null=True, blank=True)
-    every_seconds = models.IntegerField()
+    every_seconds = models.IntegerField(help_text="0: by the cron expression.")
+    cron = models.CharField(max_length=100, blank=True, default="", help_text="Five fields; empty: by the period.")
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="Whose clocks the cron expression means.")
+    jitter_seconds = models.IntegerField(default=0, help_text="Each run is late by up to this, to spread the load.")
     is_enabled = models.BooleanField(default=True)
     next_run_at = models.DateTimeField()
     last_run_at = models.DateTimeField(null=True, blank=True)
@@ -194,7 +201,13 @@ class Schedule(PlaceModel):
 
     class Meta:
         db_table = "schedules"
-        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="schedules_name", nulls_distinct=False)]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="schedules_name", nulls_distinct=False),
+            models.CheckConstraint(
+                condition=Q(every_seconds__gt=0, cron="") | (Q(every_seconds=0) & ~Q(cron="")),
+                name="schedules_timing",
+            ),
+        ]
         indexes = [
             models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="schedules_due"),
             models.Index(fields=["tenant", "kind"], name="schedules_tenant"),

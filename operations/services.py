@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -15,9 +15,11 @@ from django.db.models import F, Q, QuerySet
 
 from core import clock, context, support
 from core.errors import IdempotencyMismatch, NotFound
+from tenants.base import of_place
 from tenants.models import User
 from tenants.scope import ScopeError, place_scope, platform_scope
 
+from . import timing
 from .errors import Busy, NotCancellable
 from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule
 
@@ -55,7 +57,7 @@ def start(
         raise ScopeError("A support session starts work of its own tenant only.")
     digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
     with place_scope(tenant_id):
-        mine = Operation.objects.filter(tenant_id=tenant_id)
+        mine = Operation.objects.filter(of_place(tenant_id))
         if idempotency_key:
             known = mine.filter(kind=kind, idempotency_key=idempotency_key).first()
             if known is not None:
@@ -114,7 +116,7 @@ def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None) -> None:
 def get_operation(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """One operation of the tenant, or of the platform; ``NotFound`` where it is not there."""
     with place_scope(tenant_id):
-        operation = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id).first()
+        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
     if operation is None:
         raise NotFound
     return operation
@@ -124,7 +126,7 @@ def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | N
     """Ask an operation to stop. One that waits ends here; a running one stops at its next boundary and puts back."""
     now = clock.now()
     with place_scope(tenant_id):
-        operation = Operation.objects.select_for_update().filter(pk=operation_id, tenant_id=tenant_id).first()
+        operation = Operation.objects.select_for_update().filter(of_place(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if not operation.is_open:
@@ -145,9 +147,11 @@ def retry(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """Let a parked operation try again, with its attempts counted anew."""
     with place_scope(tenant_id):
         updated = Operation.objects.filter(
-            pk=operation_id, tenant_id=tenant_id, status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING]
+            of_place(tenant_id),
+            pk=operation_id,
+            status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING],
         ).update(status=OperationStatus.RETRY_PENDING, attempt=0, run_after=None, updated_at=clock.now())
-        operation = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id).first()
+        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -160,14 +164,14 @@ def give_up(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | 
     """End a parked operation as failed: a person has looked and settled it by hand."""
     now = clock.now()
     with place_scope(tenant_id):
-        updated = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id, status=OperationStatus.PARKED).update(
+        updated = Operation.objects.filter(of_place(tenant_id), pk=operation_id, status=OperationStatus.PARKED).update(
             status=OperationStatus.FAILED,
             ended_at=now,
             updated_at=now,
             cancel_requested_by=by,
             error_message=f"Given up: {reason.strip()[:500]}",
         )
-        operation = Operation.objects.filter(pk=operation_id, tenant_id=tenant_id).first()
+        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -222,9 +226,12 @@ def run_due_schedules() -> int:
     with platform_scope():
         due = list(Schedule.objects.filter(is_enabled=True, next_run_at__lte=now)[:REAPED_AT_ONCE])
     for schedule in due:
+        following = _following(schedule, now)
+        if following is None:
+            continue
         with place_scope(schedule.tenant_id):
             claimed = Schedule.objects.filter(pk=schedule.pk, is_enabled=True, next_run_at=schedule.next_run_at).update(
-                next_run_at=now + timedelta(seconds=schedule.every_seconds),
+                next_run_at=following,
                 last_run_at=now,
                 updated_at=now,
             )
@@ -236,7 +243,7 @@ def run_due_schedules() -> int:
                         tenant_id=schedule.tenant_id,
                         kind=schedule.kind,
                         title=schedule.name,
-                        params=schedule.params,
+                        params=_params_when_due(schedule),
                         requested_by=None,
                         environment_id=schedule.environment_id,
                         idempotency_key=f"schedule-{schedule.pk}-{schedule.next_run_at.isoformat()}",
@@ -248,35 +255,49 @@ def run_due_schedules() -> int:
     return started
 
 
+def _following(schedule: Schedule, now: datetime) -> datetime | None:
+    """When it is due after this; None for one that was made unreadable by hand, which must not stop the others."""
+    try:
+        return timing.next_run(schedule, now)
+    except (KeyError, OSError, ValueError):
+        logger.exception("a schedule cannot be worked out", extra={"schedule": str(schedule.pk)})
+        return None
+
+
+def _params_when_due(schedule: Schedule) -> dict[str, Any]:
+    """The schedule's parameters; those that ask when the work was due are told, late as it may be."""
+    params: dict[str, Any] = schedule.params
+    return params | {"due_at": schedule.next_run_at.isoformat()} if "due_at" in params else params
+
+
 def set_schedule(
     *,
     tenant_id: uuid.UUID | None,
     name: str,
     kind: str,
     params: dict[str, Any],
-    every_seconds: int,
+    every_seconds: int = 0,
+    cron: str = "",
+    time_zone: str = "UTC",
+    jitter_seconds: int = 0,
     environment_id: uuid.UUID | None = None,
     is_enabled: bool = True,
 ) -> Schedule:
-    """Make or change recurring work by its name."""
+    """Make or change recurring work by its name: every ``every_seconds``, or by ``cron`` in ``time_zone``.
+
+    Raises ``Invalid`` for times that cannot be worked out. Another cron expression or zone counts from now on.
+    """
+    timing.check(every_seconds=every_seconds, cron=cron, time_zone=time_zone, jitter_seconds=jitter_seconds)
+    times = {"every_seconds": every_seconds, "cron": cron, "time_zone": time_zone, "jitter_seconds": jitter_seconds}
+    values = {"kind": kind, "params": params, "environment_id": environment_id, "is_enabled": is_enabled, **times}
     with place_scope(tenant_id):
-        schedule, _ = Schedule.objects.update_or_create(
-            tenant_id=tenant_id,
+        first = timing.next_run(Schedule(tenant_id=tenant_id, name=name, **times), clock.now())
+        mine = Schedule.objects.filter(of_place(tenant_id))
+        known = mine.filter(name=name).first()
+        moved = known is not None and (known.cron, known.time_zone) != (cron, time_zone)
+        schedule, _ = mine.update_or_create(
             name=name,
-            defaults={
-                "kind": kind,
-                "params": params,
-                "every_seconds": every_seconds,
-                "environment_id": environment_id,
-                "is_enabled": is_enabled,
-            },
-            create_defaults={
-                "kind": kind,
-                "params": params,
-                "every_seconds": every_seconds,
-                "environment_id": environment_id,
-                "is_enabled": is_enabled,
-                "next_run_at": clock.now() + timedelta(seconds=every_seconds),
-            },
+            defaults=values | ({"next_run_at": first} if moved else {}),
+            create_defaults=values | {"tenant_id": tenant_id, "next_run_at": first},
         )
         return schedule
