@@ -162,7 +162,7 @@ def _carry_out(run: Run) -> str | None:
         return _end(run, OperationStatus.FAILED, error=error)
     except TryAgain as error:
         logger.warning("operation is not finished", exc_info=True, extra={"operation": str(run.operation.pk)})
-        return _later(run, Unfinished(str(error)[:1000]))
+        return _later(run, Unfinished(str(error)[:1000]), after_seconds=error.after_seconds)
     except Exception as error:
         logger.exception("operation met an unexpected failure", extra={"operation": str(run.operation.pk)})
         # A database's own words hold the statement and rows of it: they are for the log alone.
@@ -171,15 +171,24 @@ def _carry_out(run: Run) -> str | None:
     return _end(run, OperationStatus.COMPLETED, result=result)
 
 
-def _later(run: Run, error: OpsError) -> str | None:
-    return _end(run, OperationStatus.PARKED if run.is_last_attempt else OperationStatus.RETRY_PENDING, error=error)
+def _later(run: Run, error: OpsError, *, after_seconds: float | None = None) -> str | None:
+    status = OperationStatus.PARKED if run.is_last_attempt else OperationStatus.RETRY_PENDING
+    return _end(run, status, error=error, after_seconds=after_seconds)
 
 
 def _end(
-    run: Run, status: OperationStatus, *, result: Any = None, error: OpsError | None = None, give_back: bool = False
+    run: Run,
+    status: OperationStatus,
+    *,
+    result: Any = None,
+    error: OpsError | None = None,
+    give_back: bool = False,
+    after_seconds: float | None = None,
 ) -> str | None:
     now = clock.now()
-    delay = RETRY_DELAYS_SECONDS[min(run.operation.attempt, len(RETRY_DELAYS_SECONDS)) - 1]
+    delay = after_seconds
+    if delay is None:
+        delay = RETRY_DELAYS_SECONDS[min(run.operation.attempt, len(RETRY_DELAYS_SECONDS)) - 1]
     changes: dict[str, Any] = {"status": status, "updated_at": now, "lease_owner": "", "lease_expires_at": None}
     if status in (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED):
         changes |= {"ended_at": now}
