@@ -160,10 +160,8 @@ def _no_messages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if any(request.node.get_closest_marker(name) for name in ("kill", "browser", "console")):
         return
     from operations import tasks
-    from reports import tasks as report_tasks
 
     monkeypatch.setattr(tasks.drive, "apply_async", lambda *args, **kwargs: None)
-    monkeypatch.setattr(report_tasks.make, "apply_async", lambda *args, **kwargs: None)
 
 
 @dataclass(frozen=True)

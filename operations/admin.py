@@ -6,6 +6,7 @@ from django.contrib import admin
 
 from core.admin import ConsoleAdmin
 
+from . import presenters
 from .models import Operation, OperationStep, Schedule
 
 
@@ -17,7 +18,7 @@ class OperationAdmin(ConsoleAdmin):
     list_select_related = ("tenant",)
 
     def view_on_site(self, obj: Operation) -> str:
-        return f"/t/{obj.tenant.slug}/jobs/{obj.pk}/"
+        return presenters.job_url(obj)
 
 
 @admin.register(OperationStep)
@@ -32,6 +33,6 @@ class OperationStepAdmin(ConsoleAdmin):
 
 @admin.register(Schedule)
 class ScheduleAdmin(ConsoleAdmin):
-    list_display = ("name", "kind", "tenant", "every_seconds", "is_enabled", "next_run_at", "last_run_at")
+    list_display = ("name", "kind", "tenant", "every_seconds", "cron", "is_enabled", "next_run_at", "last_run_at")
     list_filter = ("kind", "is_enabled")
     search_fields = ("name",)

@@ -22,7 +22,7 @@ from django.db.models import F
 from core import clock, context, support
 from core.errors import OpsError
 from core.support import InForce, SupportEnded
-from tenants.scope import refuse_fallen_session, tenant_scope
+from tenants.scope import place_scope, refuse_fallen_session
 
 from .errors import Cancelled, LeaseLost, TryAgain, Unfinished, UnknownOutcome
 from .handlers import handler_for, reach
@@ -70,13 +70,15 @@ class _Heart(threading.Thread):
         self.join(timeout=10)
 
 
-def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float | None = None) -> Run | None:
+def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds: float | None = None) -> Run | None:
     """Take an operation that waits or whose worker is gone; None if there is nothing to take.
+
+    ``tenant_id`` is the operation's own, None for the platform's: another place's operation is not there to take.
 
     The attempt is counted here, before the try; past ``max_attempts`` the operation is parked for a person.
     """
     lease = lease_seconds if lease_seconds is not None else settings.LEASE_SECONDS
-    with tenant_scope(tenant_id):
+    with place_scope(tenant_id):
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE background_jobs SET"
@@ -88,11 +90,11 @@ def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float
                 " error_message = CASE WHEN attempt >= max_attempts THEN"
                 "   'Tried ' || CASE attempt WHEN 1 THEN 'once' ELSE attempt || ' times' END ||"
                 "   ' without an end; a person must look.' ELSE error_message END"
-                " WHERE id = %s AND ((status IN ('PENDING', 'RETRY_PENDING')"
+                " WHERE id = %s AND tenant_id IS NOT DISTINCT FROM %s AND ((status IN ('PENDING', 'RETRY_PENDING')"
                 "   AND (run_after IS NULL OR run_after <= clock_timestamp()))"
                 "  OR (status = 'RUNNING' AND lease_expires_at < clock_timestamp()))"
                 " RETURNING status",
-                [WORKER_NAME, lease, operation_id],
+                [WORKER_NAME, lease, operation_id, tenant_id],
             )
             row = cursor.fetchone()
         if row is None or row[0] != OperationStatus.RUNNING:
@@ -101,14 +103,14 @@ def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float
     return Run(operation, lease_seconds=lease)
 
 
-def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID, lease_seconds: float | None = None) -> str | None:
+def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds: float | None = None) -> str | None:
     """Claim an operation and carry it as far as it goes; its status afterwards, or None if it was not ours to take."""
     run = claim(operation_id=operation_id, tenant_id=tenant_id, lease_seconds=lease_seconds)
     if run is None:
         return None
     said = context.ActionContext.from_dict(run.operation.context)
     acting, session = replace(said, operation_id=run.operation.pk, source="task"), None
-    if said.session_id is not None:
+    if said.session_id is not None and tenant_id is not None:
         session = InForce(said.session_id, tenant_id, support.WRITE, over=run.cancel_requested)
         if run.has_begun and _has_fallen(session):
             # Its end is a wish to cancel; what was begun in its name is put back by the console.
@@ -160,7 +162,7 @@ def _carry_out(run: Run) -> str | None:
         return _end(run, OperationStatus.FAILED, error=error)
     except TryAgain as error:
         logger.warning("operation is not finished", exc_info=True, extra={"operation": str(run.operation.pk)})
-        return _later(run, Unfinished(str(error)[:1000]))
+        return _later(run, Unfinished(str(error)[:1000]), after_seconds=error.after_seconds)
     except Exception as error:
         logger.exception("operation met an unexpected failure", extra={"operation": str(run.operation.pk)})
         # A database's own words hold the statement and rows of it: they are for the log alone.
@@ -169,15 +171,24 @@ def _carry_out(run: Run) -> str | None:
     return _end(run, OperationStatus.COMPLETED, result=result)
 
 
-def _later(run: Run, error: OpsError) -> str | None:
-    return _end(run, OperationStatus.PARKED if run.is_last_attempt else OperationStatus.RETRY_PENDING, error=error)
+def _later(run: Run, error: OpsError, *, after_seconds: float | None = None) -> str | None:
+    status = OperationStatus.PARKED if run.is_last_attempt else OperationStatus.RETRY_PENDING
+    return _end(run, status, error=error, after_seconds=after_seconds)
 
 
 def _end(
-    run: Run, status: OperationStatus, *, result: Any = None, error: OpsError | None = None, give_back: bool = False
+    run: Run,
+    status: OperationStatus,
+    *,
+    result: Any = None,
+    error: OpsError | None = None,
+    give_back: bool = False,
+    after_seconds: float | None = None,
 ) -> str | None:
     now = clock.now()
-    delay = RETRY_DELAYS_SECONDS[min(run.operation.attempt, len(RETRY_DELAYS_SECONDS)) - 1]
+    delay = after_seconds
+    if delay is None:
+        delay = RETRY_DELAYS_SECONDS[min(run.operation.attempt, len(RETRY_DELAYS_SECONDS)) - 1]
     changes: dict[str, Any] = {"status": status, "updated_at": now, "lease_owner": "", "lease_expires_at": None}
     if status in (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED):
         changes |= {"ended_at": now}

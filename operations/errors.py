@@ -57,7 +57,13 @@ class JobCancelled(Conflict):
 class TryAgain(Exception):
     """What stands in the way may pass by itself: the operation is taken up again after a pause, or parked after its
     last attempt. People read its text. Not an ``OpsError``, which would end the operation.
+
+    ``after_seconds`` is for what takes longer to pass than the engine's own pauses.
     """
+
+    def __init__(self, message: str = "", *, after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
 
 
 class Interrupted(Exception):

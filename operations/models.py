@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from tenants.base import TenantModel
+from tenants.base import PlaceModel
 from tenants.models import User
 
 
@@ -31,11 +31,11 @@ OPEN = (
 ENDED = (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED)
 
 
-class Operation(TenantModel):
-    """One piece of long work: what, for whom, how far, and who holds it.
+class Operation(PlaceModel):
+    """One piece of long work: what, for whom, how far, and who holds it. Without a tenant it is the platform's.
 
     ``fence`` rises with every claim; a worker that lost its lease carries an old one and can write nothing.
-    ``exclusive_key`` names what no other open operation of the tenant may hold (an environment's writes).
+    ``exclusive_key`` names what no other open operation of the same place may hold (an environment's writes).
     """
 
     kind = models.CharField(max_length=64)
@@ -82,11 +82,13 @@ class Operation(TenantModel):
             models.UniqueConstraint(
                 fields=["tenant", "kind", "idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
+                nulls_distinct=False,
                 name="background_jobs_idempotency",
             ),
             models.UniqueConstraint(
                 fields=["tenant", "exclusive_key"],
                 condition=Q(exclusive_key__isnull=False, status__in=[str(s) for s in OPEN]),
+                nulls_distinct=False,
                 name="background_jobs_exclusive",
             ),
         ]
@@ -134,7 +136,7 @@ class StepState(models.TextChoices):
     SKIPPED = "SKIPPED", "Skipped"
 
 
-class OperationStep(TenantModel):
+class OperationStep(PlaceModel):
     """One step: what it is about to do, written before; what is there, written after."""
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
@@ -175,14 +177,21 @@ class OperationStep(TenantModel):
         }
 
 
-class Schedule(TenantModel):
-    """Recurring work. A beat claims a due row by compare-and-set, so two beats start it once."""
+class Schedule(PlaceModel):
+    """Recurring work: every so many seconds, or by a cron expression in a time zone.
+
+    A beat claims a due row by compare-and-set, so two beats start it once. ``params`` that hold ``due_at`` are told
+    there when the work was due.
+    """
 
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=64)
     params = models.JSONField(default=dict)
     environment_id = models.UUIDField(null=True, blank=True)
-    every_seconds = models.IntegerField()
+    every_seconds = models.IntegerField(help_text="0: by the cron expression.")
+    cron = models.CharField(max_length=100, blank=True, default="", help_text="Five fields; empty: by the period.")
+    time_zone = models.CharField(max_length=64, default="UTC", help_text="Whose clocks the cron expression means.")
+    jitter_seconds = models.IntegerField(default=0, help_text="Each run is late by up to this, to spread the load.")
     is_enabled = models.BooleanField(default=True)
     next_run_at = models.DateTimeField()
     last_run_at = models.DateTimeField(null=True, blank=True)
@@ -192,7 +201,13 @@ class Schedule(TenantModel):
 
     class Meta:
         db_table = "schedules"
-        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="schedules_name")]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="schedules_name", nulls_distinct=False),
+            models.CheckConstraint(
+                condition=Q(every_seconds__gt=0, cron="") | (Q(every_seconds=0) & ~Q(cron="")),
+                name="schedules_timing",
+            ),
+        ]
         indexes = [
             models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="schedules_due"),
             models.Index(fields=["tenant", "kind"], name="schedules_tenant"),

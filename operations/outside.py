@@ -35,14 +35,14 @@ _TOLD = {
 }
 
 
-def intended(effect: Effect, *, attempt: int, tenant_id: uuid.UUID) -> Event | None:
+def intended(effect: Effect, *, attempt: int, tenant_id: uuid.UUID | None) -> Event | None:
     """The event before an effect; None for one that stays inside."""
     if effect.outside is None:
         return None
     return _event(INTENDED, effect.outside, tenant_id, {"step": effect.name, "attempt": attempt})
 
 
-def ended(outside: Outside | None, conclusion: Conclusion, *, tenant_id: uuid.UUID) -> Event | None:
+def ended(outside: Outside | None, conclusion: Conclusion, *, tenant_id: uuid.UUID | None) -> Event | None:
     """The event after an effect; None for one that stays inside or whose outcome is still open."""
     action = _ENDINGS.get(conclusion.state)
     if outside is None or action is None:
@@ -59,7 +59,7 @@ def ended(outside: Outside | None, conclusion: Conclusion, *, tenant_id: uuid.UU
     return _event(action, outside, tenant_id, details)
 
 
-def _event(action: str, outside: Outside, tenant_id: uuid.UUID, details: dict[str, Any]) -> Event:
+def _event(action: str, outside: Outside, tenant_id: uuid.UUID | None, details: dict[str, Any]) -> Event:
     return Event(
         action,
         outside.resource_type,

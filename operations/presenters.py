@@ -14,14 +14,48 @@ from .models import Operation, OperationStatus, OperationStep, StepState
 WORTH_SHOWING = 6
 
 
+def job_url(operation: Operation) -> str:
+    """The operation's own page, in its tenant or on the platform. Reads the tenant."""
+    if operation.tenant is None:
+        return reverse("platform-job", kwargs={"pk": operation.pk})
+    return reverse("job", kwargs={"tenant_slug": operation.tenant.slug, "pk": operation.pk})
+
+
+def job_urls(operation: Operation, tenant_slug: str) -> dict[str, str]:
+    """Addresses of what can be done with an operation on its page; ``tenant_slug`` is empty on the platform's.
+
+    Only a tenant's page hears of news as they come: the platform's asks for them.
+    """
+    if not tenant_slug:
+        return {
+            "list": reverse("platform-jobs"),
+            "job": reverse("platform-job", kwargs={"pk": operation.pk}),
+            "events": "",
+            "cancel": reverse("platform-job-act", kwargs={"pk": operation.pk, "what": "cancel"}),
+            "retry": reverse("platform-job-act", kwargs={"pk": operation.pk, "what": "retry"}),
+            "give_up": reverse("platform-job-act", kwargs={"pk": operation.pk, "what": "give-up"}),
+        }
+    key = {"tenant_slug": tenant_slug, "pk": operation.pk}
+    return {
+        "list": reverse("jobs", kwargs={"tenant_slug": tenant_slug}),
+        "job": reverse("job", kwargs=key),
+        "events": reverse("job-events", kwargs=key),
+        "cancel": reverse("job-cancel", kwargs=key),
+        "retry": reverse("job-retry", kwargs=key),
+        "give_up": reverse("job-give-up", kwargs=key),
+    }
+
+
 def subject_url(operation: Operation, tenant_slug: str) -> str:
-    """The page of what the operation works on, or ''."""
+    """The page of what the operation works on, or ''; ``tenant_slug`` is empty for the platform's."""
     name = registry.job_pages().get(operation.subject_type)
     if not name or not operation.subject_id:
         return ""
     if operation.kind == "snapshots.capture" and operation.status != OperationStatus.COMPLETED:
         return ""  # what it was to make is not there
     try:
+        if not tenant_slug:
+            return reverse(f"platform-{name}", kwargs={"pk": operation.subject_id})
         return reverse(name, kwargs={"tenant_slug": tenant_slug, "pk": operation.subject_id})
     except NoReverseMatch:
         return ""

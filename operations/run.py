@@ -20,7 +20,7 @@ from audit.services import record_events
 from core import clock, context, support
 from core.errors import OpsError
 from core.support import InForce, SupportEnded
-from tenants.scope import tenant_scope
+from tenants.scope import place_scope
 
 from . import outside, stream
 from . import steps as step_rows
@@ -53,7 +53,8 @@ class Run:
     def __init__(self, operation: Operation, *, lease_seconds: float) -> None:
         self.operation = operation
         self.params: dict[str, Any] = operation.params
-        self.tenant_id: uuid.UUID = operation.tenant_id
+        #: Whose work it is: a tenant's, or the platform's (None).
+        self.place_id: uuid.UUID | None = operation.tenant_id
         self.lease_seconds = lease_seconds
         self.lost = threading.Event()
         self.cancel_requested = threading.Event()
@@ -66,10 +67,17 @@ class Run:
         self._fence = operation.fence
         self._progress: tuple[int, int, str] | None = None
         self._lock = threading.Lock()
-        with tenant_scope(self.tenant_id):
+        with place_scope(self.place_id):
             self._steps = step_rows.load(operation.pk)
         self._next_position = max((step.position for step in self._steps.values()), default=0) + 1
         self._outside: dict[str, Outside | None] = {}
+
+    @property
+    def tenant_id(self) -> uuid.UUID:
+        """The tenant, for work that always has one. Asked of the platform's work it is the handler's mistake."""
+        if self.place_id is None:
+            raise RuntimeError(f"{self.operation.kind} {self.operation.pk} is the platform's: it has no tenant.")
+        return self.place_id
 
     @property
     def has_begun(self) -> bool:
@@ -301,9 +309,9 @@ class Run:
         """
         now = clock.now()
         rows = [self._intent_row(effect, now) for effect in intents]
-        events = [outside.ended(self._outside.get(c.name), c, tenant_id=self.tenant_id) for c in conclusions]
+        events = [outside.ended(self._outside.get(c.name), c, tenant_id=self.place_id) for c in conclusions]
         for effect, row in zip(intents, rows, strict=True):
-            events.append(outside.intended(effect, attempt=row.attempt, tenant_id=self.tenant_id))
+            events.append(outside.intended(effect, attempt=row.attempt, tenant_id=self.place_id))
         try:
             with contextlib.nullcontext() if rows else support.suspended(), self.fenced():
                 if conclusions:
@@ -327,7 +335,7 @@ class Run:
             self._next_position += 1
         return OperationStep(
             id=known.pk if known else uuid.uuid4(),
-            tenant_id=self.tenant_id,
+            tenant_id=self.place_id,
             operation_id=self.operation.pk,
             position=known.position if known else self._next_position - 1,
             name=effect.name[:160],
@@ -343,7 +351,7 @@ class Run:
 
     @contextlib.contextmanager
     def fenced(self) -> Iterator[None]:
-        """A transaction in the tenant's scope that commits only while this run still holds the operation.
+        """A transaction in the scope of its place that commits only while this run still holds the operation.
 
         Handlers write their own rows inside it, so that a worker that was taken over leaves nothing behind.
         """
@@ -353,18 +361,18 @@ class Run:
 
     @contextlib.contextmanager
     def _scope(self) -> Iterator[None]:
-        """The tenant's scope; while finishing, in the name of the session that asked, or of the console after it."""
+        """Its place's scope; while finishing, in the name of the session that asked, or of the console after it."""
         with contextlib.ExitStack() as stack:
             try:
                 if self._finishing is not None:
                     stack.enter_context(support.in_force(self._finishing))
-                stack.enter_context(tenant_scope(self.tenant_id))
+                stack.enter_context(place_scope(self.place_id))
             except SupportEnded:
                 if self._finishing is None:
                     raise
                 stack.enter_context(support.suspended())
                 stack.enter_context(context.acting(**CONSOLE))
-                stack.enter_context(tenant_scope(self.tenant_id))
+                stack.enter_context(place_scope(self.place_id))
             yield
 
     def _renew(self) -> None:
@@ -392,5 +400,5 @@ class Run:
 
     def heartbeat(self) -> None:
         """Renew the lease; learns of cancellation and of being taken over."""
-        with tenant_scope(self.tenant_id):
+        with place_scope(self.place_id):
             self._renew()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from django.urls import reverse
-
 from core.registry import SearchRow, SearchScope
 from core.search import EACH, record_row, row_by_id, uuid_of
 
 from .models import Operation
+from .presenters import job_url
 
 
 def jobs(q: str, scope: SearchScope) -> list[SearchRow]:
@@ -21,6 +20,7 @@ def jobs(q: str, scope: SearchScope) -> list[SearchRow]:
             title=job.title, hint=job.get_status_display().lower(), state=job.status, pk=job.pk,
         )
         for job in rows.only("id", "tenant_id", "title", "status")[:EACH]
+        if job.tenant_id
     ]  # fmt: skip
 
 
@@ -36,8 +36,8 @@ def _of_every_tenant(q: str) -> list[SearchRow]:
     return [
         {
             "title": job.title,
-            "hint": f"{job.get_status_display().lower()} · {job.tenant.name}",
-            "url": reverse("job", kwargs={"tenant_slug": job.tenant.slug, "pk": job.pk}),
+            "hint": f"{job.get_status_display().lower()} · {job.tenant.name if job.tenant else 'the platform'}",
+            "url": job_url(job),
             "state": job.status,
         }
         for job in rows.order_by("-created_at", "-pk")[:EACH]

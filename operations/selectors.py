@@ -72,7 +72,7 @@ def operation_row(operation: Operation, *, whole: bool = False) -> dict[str, Any
     """JSON-able facts for the API; ``whole`` adds the result, which lists leave in the database."""
     return {
         "id": str(operation.pk),
-        "tenant_id": str(operation.tenant_id),
+        "tenant_id": str(operation.tenant_id) if operation.tenant_id else None,
         "kind": operation.kind,
         "title": operation.title,
         "status": operation.status,

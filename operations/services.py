@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from core import clock, context, support
 from core.errors import IdempotencyMismatch, NotFound
+from tenants.base import of_place
 from tenants.models import User
-from tenants.scope import platform_scope, tenant_scope
+from tenants.scope import ScopeError, place_scope, platform_scope
 
+from . import timing
 from .errors import Busy, NotCancellable
 from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule
 
@@ -31,7 +33,7 @@ MESSAGE_GRACE_SECONDS = 2
 
 def start(
     *,
-    tenant_id: uuid.UUID,
+    tenant_id: uuid.UUID | None,
     kind: str,
     title: str,
     params: dict[str, Any],
@@ -46,14 +48,18 @@ def start(
 ) -> Operation:
     """Put long work on record and wake a worker once the caller's transaction has committed.
 
+    Without a ``tenant_id`` the work is the platform's. A support session, which is one tenant's, starts none of that.
     The same idempotency key with the same parameters answers the operation that is there; with others it raises
     ``IdempotencyMismatch``. ``Busy`` names the open operation that holds ``exclusive_key``.
     """
     support.refuse_reading_only(f"“{title}”")
+    if tenant_id is None and support.current() is not None:
+        raise ScopeError("A support session starts work of its own tenant only.")
     digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
-    with tenant_scope(tenant_id):
+    with place_scope(tenant_id):
+        mine = Operation.objects.filter(of_place(tenant_id))
         if idempotency_key:
-            known = Operation.objects.filter(kind=kind, idempotency_key=idempotency_key).first()
+            known = mine.filter(kind=kind, idempotency_key=idempotency_key).first()
             if known is not None:
                 if known.request_hash != digest:
                     raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
@@ -78,47 +84,49 @@ def start(
                     max_attempts=max_attempts or settings.OPERATION_MAX_ATTEMPTS,
                 )
         except IntegrityError as error:
-            raise _why_refused(kind, idempotency_key, exclusive_key, error) from error
+            raise _why_refused(mine, kind, idempotency_key, exclusive_key, error) from error
         transaction.on_commit(lambda: wake(operation_id=operation.pk, tenant_id=tenant_id))
         return operation
 
 
-def _why_refused(kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception) -> Exception:
-    holder = Operation.objects.filter(exclusive_key=exclusive_key, status__in=OPEN).first() if exclusive_key else None
+def _why_refused(
+    mine: QuerySet[Operation], kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception
+) -> Exception:
+    holder = mine.filter(exclusive_key=exclusive_key, status__in=OPEN).first() if exclusive_key else None
     if holder is not None:
         return Busy(
             f"“{holder.title}” is {holder.get_status_display().lower()} and holds the same environment.",
             details={"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status},
         )
-    if idempotency_key and Operation.objects.filter(kind=kind, idempotency_key=idempotency_key).exists():
+    if idempotency_key and mine.filter(kind=kind, idempotency_key=idempotency_key).exists():
         return Busy("The same request is being taken in right now.", recovery="Send it again in a moment.")
     return error
 
 
-def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID) -> None:
+def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None) -> None:
     """Tell a worker. A broker that is away is no failure: the reaper finds the row."""
     from .tasks import drive
 
     try:
-        drive.apply_async(args=[str(operation_id), str(tenant_id)], retry=False)
+        drive.apply_async(args=[str(operation_id), str(tenant_id) if tenant_id else None], retry=False)
     except Exception:
         logger.warning("could not wake a worker; the reaper will", exc_info=True)
 
 
-def get_operation(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
-    """One operation of the tenant, or ``NotFound``."""
-    with tenant_scope(tenant_id):
-        operation = Operation.objects.filter(pk=operation_id).first()
+def get_operation(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
+    """One operation of the tenant, or of the platform; ``NotFound`` where it is not there."""
+    with place_scope(tenant_id):
+        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
     if operation is None:
         raise NotFound
     return operation
 
 
-def cancel(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None) -> Operation:
+def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None) -> Operation:
     """Ask an operation to stop. One that waits ends here; a running one stops at its next boundary and puts back."""
     now = clock.now()
-    with tenant_scope(tenant_id):
-        operation = Operation.objects.select_for_update().filter(pk=operation_id).first()
+    with place_scope(tenant_id):
+        operation = Operation.objects.select_for_update().filter(of_place(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if not operation.is_open:
@@ -135,13 +143,15 @@ def cancel(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None) ->
         return operation
 
 
-def retry(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
+def retry(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """Let a parked operation try again, with its attempts counted anew."""
-    with tenant_scope(tenant_id):
+    with place_scope(tenant_id):
         updated = Operation.objects.filter(
-            pk=operation_id, status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING]
+            of_place(tenant_id),
+            pk=operation_id,
+            status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING],
         ).update(status=OperationStatus.RETRY_PENDING, attempt=0, run_after=None, updated_at=clock.now())
-        operation = Operation.objects.filter(pk=operation_id).first()
+        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -150,18 +160,18 @@ def retry(*, tenant_id: uuid.UUID, operation_id: uuid.UUID) -> Operation:
         return operation
 
 
-def give_up(*, tenant_id: uuid.UUID, operation_id: uuid.UUID, by: User | None, reason: str) -> Operation:
+def give_up(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None, reason: str) -> Operation:
     """End a parked operation as failed: a person has looked and settled it by hand."""
     now = clock.now()
-    with tenant_scope(tenant_id):
-        updated = Operation.objects.filter(pk=operation_id, status=OperationStatus.PARKED).update(
+    with place_scope(tenant_id):
+        updated = Operation.objects.filter(of_place(tenant_id), pk=operation_id, status=OperationStatus.PARKED).update(
             status=OperationStatus.FAILED,
             ended_at=now,
             updated_at=now,
             cancel_requested_by=by,
             error_message=f"Given up: {reason.strip()[:500]}",
         )
-        operation = Operation.objects.filter(pk=operation_id).first()
+        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -216,9 +226,12 @@ def run_due_schedules() -> int:
     with platform_scope():
         due = list(Schedule.objects.filter(is_enabled=True, next_run_at__lte=now)[:REAPED_AT_ONCE])
     for schedule in due:
-        with tenant_scope(schedule.tenant_id):
+        following = _following(schedule, now)
+        if following is None:
+            continue
+        with place_scope(schedule.tenant_id):
             claimed = Schedule.objects.filter(pk=schedule.pk, is_enabled=True, next_run_at=schedule.next_run_at).update(
-                next_run_at=now + timedelta(seconds=schedule.every_seconds),
+                next_run_at=following,
                 last_run_at=now,
                 updated_at=now,
             )
@@ -230,7 +243,7 @@ def run_due_schedules() -> int:
                         tenant_id=schedule.tenant_id,
                         kind=schedule.kind,
                         title=schedule.name,
-                        params=schedule.params,
+                        params=_params_when_due(schedule),
                         requested_by=None,
                         environment_id=schedule.environment_id,
                         idempotency_key=f"schedule-{schedule.pk}-{schedule.next_run_at.isoformat()}",
@@ -242,35 +255,49 @@ def run_due_schedules() -> int:
     return started
 
 
+def _following(schedule: Schedule, now: datetime) -> datetime | None:
+    """When it is due after this; None for one that was made unreadable by hand, which must not stop the others."""
+    try:
+        return timing.next_run(schedule, now)
+    except (KeyError, OSError, ValueError):
+        logger.exception("a schedule cannot be worked out", extra={"schedule": str(schedule.pk)})
+        return None
+
+
+def _params_when_due(schedule: Schedule) -> dict[str, Any]:
+    """The schedule's parameters; those that ask when the work was due are told, late as it may be."""
+    params: dict[str, Any] = schedule.params
+    return params | {"due_at": schedule.next_run_at.isoformat()} if "due_at" in params else params
+
+
 def set_schedule(
     *,
-    tenant_id: uuid.UUID,
+    tenant_id: uuid.UUID | None,
     name: str,
     kind: str,
     params: dict[str, Any],
-    every_seconds: int,
+    every_seconds: int = 0,
+    cron: str = "",
+    time_zone: str = "UTC",
+    jitter_seconds: int = 0,
     environment_id: uuid.UUID | None = None,
     is_enabled: bool = True,
 ) -> Schedule:
-    """Make or change recurring work by its name."""
-    with tenant_scope(tenant_id):
-        schedule, _ = Schedule.objects.update_or_create(
-            tenant_id=tenant_id,
+    """Make or change recurring work by its name: every ``every_seconds``, or by ``cron`` in ``time_zone``.
+
+    Raises ``Invalid`` for times that cannot be worked out. Another cron expression or zone counts from now on.
+    """
+    timing.check(every_seconds=every_seconds, cron=cron, time_zone=time_zone, jitter_seconds=jitter_seconds)
+    times = {"every_seconds": every_seconds, "cron": cron, "time_zone": time_zone, "jitter_seconds": jitter_seconds}
+    values = {"kind": kind, "params": params, "environment_id": environment_id, "is_enabled": is_enabled, **times}
+    with place_scope(tenant_id):
+        first = timing.next_run(Schedule(tenant_id=tenant_id, name=name, **times), clock.now())
+        mine = Schedule.objects.filter(of_place(tenant_id))
+        known = mine.filter(name=name).first()
+        moved = known is not None and (known.cron, known.time_zone) != (cron, time_zone)
+        schedule, _ = mine.update_or_create(
             name=name,
-            defaults={
-                "kind": kind,
-                "params": params,
-                "every_seconds": every_seconds,
-                "environment_id": environment_id,
-                "is_enabled": is_enabled,
-            },
-            create_defaults={
-                "kind": kind,
-                "params": params,
-                "every_seconds": every_seconds,
-                "environment_id": environment_id,
-                "is_enabled": is_enabled,
-                "next_run_at": clock.now() + timedelta(seconds=every_seconds),
-            },
+            defaults=values | ({"next_run_at": first} if moved else {}),
+            create_defaults=values | {"tenant_id": tenant_id, "next_run_at": first},
         )
         return schedule

@@ -12,9 +12,9 @@ from . import engine, services
 
 
 @shared_task(name="operations.tasks.drive")
-def drive(operation_id: str, tenant_id: str) -> None:
-    """Carry an operation as far as it goes."""
-    engine.drive(operation_id=uuid.UUID(operation_id), tenant_id=uuid.UUID(tenant_id))
+def drive(operation_id: str, tenant_id: str | None) -> None:
+    """Carry an operation as far as it goes; one without a tenant is the platform's."""
+    engine.drive(operation_id=uuid.UUID(operation_id), tenant_id=uuid.UUID(tenant_id) if tenant_id else None)
 
 
 @shared_task(name="operations.tasks.reap")

@@ -12,4 +12,8 @@ urlpatterns = [
     path("jobs/<uuid:pk>/give-up/", views.job_give_up, name="job-give-up"),
     path("jobs/<uuid:pk>/events/", views.job_events, name="job-events"),
 ]
-platform_urlpatterns = [path("platform/jobs/", views.platform_jobs, name="platform-jobs")]
+platform_urlpatterns = [
+    path("platform/jobs/", views.platform_jobs, name="platform-jobs"),
+    path("platform/jobs/<uuid:pk>/", views.platform_job, name="platform-job"),
+    path("platform/jobs/<uuid:pk>/<str:what>/", views.platform_job_act, name="platform-job-act"),
+]

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 
 from core.errors import NotFound
 from core.support_rules import LEAVES, READS, WRITES, in_support_session
+from tenants.base import of_place
 from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
@@ -24,6 +25,11 @@ from .handlers import result_template
 from .models import Operation
 
 TABS = (("", "All"), ("open", "Open"), ("parked", "Parked"), ("failed", "Failed"), ("completed", "Completed"))
+DONE = {
+    "cancel": "The job was asked to stop; what it had begun is being put back.",
+    "retry": "The job tries again.",
+    "give-up": "The job was given up.",
+}
 
 
 def _filters(request: HttpRequest) -> dict[str, Any]:
@@ -44,7 +50,7 @@ def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
 @in_support_session(LEAVES)
 @platform_page()
 def platform_jobs(request: HttpRequest) -> HttpResponse:
-    """Every tenant's jobs for platform admins; for others their own, where they still belong."""
+    """Every tenant's jobs and the platform's own for platform admins; for others their own, where they still belong."""
     user = person_of(request)
     admin = is_platform_admin(user)
     own: dict[str, Any] = (
@@ -56,8 +62,8 @@ def platform_jobs(request: HttpRequest) -> HttpResponse:
     return render(request, "operations/jobs.html", {**context, "nav_section": "platform-jobs", "everywhere": True})
 
 
-def job_context(operation: Operation, visit: Visit) -> dict[str, Any]:
-    """What the page and its live part show; needs the tenant's scope."""
+def job_context(operation: Operation, tenant_slug: str, *, may_operate: bool) -> dict[str, Any]:
+    """What the page and its live part show; needs the scope of the operation's place (no slug: the platform)."""
     steps, hidden = presenters.open_steps_first(list(operation.steps.all()), selectors.STEPS_SHOWN)
     return {
         "operation": operation,
@@ -65,13 +71,15 @@ def job_context(operation: Operation, visit: Visit) -> dict[str, Any]:
         "hidden_steps": hidden,
         "pace": presenters.pace(operation),
         "result_template": result_template(operation.kind) if operation.result else "",
-        "subject_url": presenters.subject_url(operation, visit.tenant.slug),
-        "may_operate": visit.may(Grants.OPERATE),
+        "subject_url": presenters.subject_url(operation, tenant_slug),
+        "urls": presenters.job_urls(operation, tenant_slug),
+        "may_operate": may_operate,
     }
 
 
-def _operation(pk: uuid.UUID) -> Operation:
-    operation = Operation.objects.select_related("requested_by", "cancel_requested_by").filter(pk=pk).first()
+def _operation(pk: uuid.UUID, tenant_id: uuid.UUID | None) -> Operation:
+    rows = Operation.objects.select_related("requested_by", "cancel_requested_by")
+    operation = rows.filter(of_place(tenant_id), pk=pk).first()
     if operation is None:
         raise NotFound
     return operation
@@ -81,16 +89,45 @@ def _operation(pk: uuid.UUID) -> Operation:
 @tenant_page(Grants.VIEW)
 def job(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One job: progress, steps, result; the record once it has ended."""
-    context = job_context(_operation(pk), visit)
-    name = "operations/job.html#live" if request.GET.get("part") == "live" else "operations/job.html"
-    return render(request, name, {**context, "nav_section": "jobs"})
+    operation = _operation(pk, visit.tenant.pk)
+    context = job_context(operation, visit.tenant.slug, may_operate=visit.may(Grants.OPERATE))
+    return render(request, _page_or_part(request), {**context, "nav_section": "jobs"})
+
+
+def _page_or_part(request: HttpRequest) -> str:
+    return "operations/job.html#live" if request.GET.get("part") == "live" else "operations/job.html"
+
+
+@in_support_session(LEAVES)
+@platform_page(admins_only=True)
+def platform_job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One job of the platform itself, for its admins. A tenant's job is on the tenant's pages."""
+    context = job_context(_operation(pk, None), "", may_operate=True)
+    return render(request, _page_or_part(request), {**context, "nav_section": "platform-jobs"})
+
+
+@in_support_session(LEAVES)
+@platform_page(admins_only=True, methods=("POST",))
+def platform_job_act(request: HttpRequest, pk: uuid.UUID, what: str) -> HttpResponse:
+    """Cancel a job of the platform, let it try again, or give it up."""
+    by = person_of(request)
+    if what == "cancel":
+        services.cancel(tenant_id=None, operation_id=pk, by=by)
+    elif what == "retry":
+        services.retry(tenant_id=None, operation_id=pk)
+    elif what == "give-up":
+        services.give_up(tenant_id=None, operation_id=pk, by=by, reason=request.POST.get("reason", ""))
+    else:
+        raise NotFound
+    messages.success(request, DONE[what])
+    return redirect("platform-job", pk=pk)
 
 
 @in_support_session(WRITES)
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
 def job_cancel(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     services.cancel(tenant_id=visit.tenant.pk, operation_id=pk, by=visit.user)
-    messages.success(request, "The job was asked to stop; what it had begun is being put back.")
+    messages.success(request, DONE["cancel"])
     return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
 
 
@@ -98,7 +135,7 @@ def job_cancel(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespons
 @tenant_page(Grants.VIEW, write_grant=Grants.OPERATE, methods=("POST",))
 def job_retry(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     services.retry(tenant_id=visit.tenant.pk, operation_id=pk)
-    messages.success(request, "The job tries again.")
+    messages.success(request, DONE["retry"])
     return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
 
 
@@ -107,7 +144,7 @@ def job_retry(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse
 def job_give_up(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     reason = request.POST.get("reason", "")
     services.give_up(tenant_id=visit.tenant.pk, operation_id=pk, by=visit.user, reason=reason)
-    messages.success(request, "The job was given up.")
+    messages.success(request, DONE["give-up"])
     return redirect("job", tenant_slug=visit.tenant.slug, pk=pk)
 
 

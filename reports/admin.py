@@ -17,5 +17,6 @@ class ReportRunAdmin(ConsoleAdmin):
 
 @admin.register(ReportSchedule)
 class ReportScheduleAdmin(ConsoleAdmin):
-    list_display = ("report", "frequency", "hour", "is_enabled", "next_run_at", "tenant_id")
+    list_display = ("report", "frequency", "hour", "timer", "tenant_id")
+    list_select_related = ("timer",)
     list_filter = ("report", "frequency")

@@ -29,12 +29,18 @@ console = Console(
     ),
     record_finders=(RecordFinder(label="Reports", position=70, find=search.reports, by_id=search.run_by_id),),
     periodic_tasks=(
-        PeriodicTask(name="reports", task="reports.tasks.tick", every_seconds=60.0, expires_seconds=60.0),
         PeriodicTask(name="report-files", task="reports.tasks.tidy", every_seconds=3600.0, expires_seconds=600.0),
     ),
     rest_routers=(RestRouter(path="reports.rest.router", tag="reports"),),
     subjects=(
-        Subject(table="report_runs", noun="report", title="Reports", position=190, url_name="report-run"),
+        Subject(
+            table="report_runs",
+            noun="report",
+            title="Reports",
+            position=190,
+            url_name="report-run",
+            job_subject="report",
+        ),
         Subject(
             table="report_schedules",
             noun="report sent by itself",

@@ -46,3 +46,19 @@ class TooSlow(OpsError):
     message = "The first rows of this report take longer than a page may take."
     recovery = "Make the report: it is written to a file in the background. Or choose a shorter period."
     status = 503
+
+
+class RunGone(OpsError):
+    code = "REPORT_GONE"
+    title = "The report is gone"
+    message = "What was to be made, or the schedule that asks for it, was removed meanwhile."
+    recovery = "Ask for the report again, if it is still wanted."
+    status = 404
+
+
+class NotMailed(OpsError):
+    code = "REPORT_NOT_MAILED"
+    title = "The mail was not sent"
+    message = "The report is made, and its mail was not sent."
+    recovery = "See on the report's page why, and send it again there."
+    status = 502

@@ -27,3 +27,9 @@ def digest_of(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def forget(tenant_id: uuid.UUID | None, prefix: str) -> None:
+    """Take away what begins with ``prefix``: files that no row names."""
+    for path in folder_of(tenant_id).glob(f"{prefix}*"):
+        path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""A report by mail: to people who may read it at that moment, once.
+"""A report by mail: to people who may read it at that moment, once. A step of the report's job.
 
 Before the mail leaves, SENDING is committed; after it, SENT. What is found SENDING with nobody at work may have left or
-not: it becomes UNKNOWN, and a person decides.
+not: it becomes UNKNOWN and the job is parked, until a person says to send it (once more).
 """
 
 from __future__ import annotations
@@ -9,35 +9,55 @@ from __future__ import annotations
 import contextlib
 import logging
 import smtplib
-import uuid
 from collections.abc import Iterable
-from datetime import timedelta
 from email.encoders import encode_base64
 from email.mime.base import MIMEBase
+from typing import Any
 
 import orjson
 from django.conf import settings
 from django.core.mail import get_connection
-from django.db.models import F, Q
+from django.db.models import Q
 from django.urls import reverse
 
 from audit.mail import NOT_SENT, cause_of
 from audit.services import record_event
-from core import clock, context
+from core.errors import OpsError
+from operations.effects import Effect, Looked
+from operations.errors import UnknownOutcome
+from operations.handlers import reach
+from operations.run import Run
 from tenants.mail import TenantMessage
 from tenants.models import Grants, PlatformRole, Tenant, TenantUserObjectPermission, User
-from tenants.scope import assert_no_scope, platform_scope
+from tenants.scope import assert_no_scope, place_scope, platform_scope
 
 from . import files, formats
 from .definitions import report_named
-from .making import MAX_ATTEMPTS, RETRY_DELAYS_SECONDS, place_scope, title_of
-from .models import MailStatus, ReportRun, RunStatus
+from .errors import NotMailed
+from .making import title_of
+from .models import MailStatus, ReportRun
 
 logger = logging.getLogger(__name__)
 
 LARGEST_ATTACHMENT_BYTES = 10 * 1024 * 1024
-#: Longer than any mail server is waited for.
-SENDING_LASTS = timedelta(minutes=10)
+MOST_TRIES = 4
+#: A mail server that refuses is given longer than the engine's own pauses.
+PAUSES_SECONDS = (5.0, 60.0, 600.0)
+#: States in which nothing has left.
+UNSENT = (MailStatus.WAITING, MailStatus.FAILED)
+
+
+class NotTaken(OpsError):
+    """The mail server did not take the mail; nothing has left, and it is tried again after a while."""
+
+    code = "REPORT_MAIL_NOT_TAKEN"
+    title = "The mail server did not take the mail"
+    recovery = "It is tried again by itself after a pause."
+    status = 503
+
+    def __init__(self, message: str, *, after_seconds: float) -> None:
+        super().__init__(message)
+        self.after_seconds = after_seconds
 
 
 def who_may_receive(tenant: Tenant | None, addresses: Iterable[str]) -> list[str]:
@@ -58,62 +78,93 @@ def who_may_receive(tenant: Tenant | None, addresses: Iterable[str]) -> list[str
         return sorted(people.filter(allowed).values_list("email", flat=True).distinct())
 
 
-def send(run_id: uuid.UUID) -> str | None:
-    """Send a run's mail if it waits; what became of it."""
+def mail_effect(run: Run, record: ReportRun) -> Effect:
+    """Sending the mail, as a step."""
+
+    def look(_intent: dict[str, Any]) -> Looked:
+        with place_scope(record.tenant_id):
+            found = ReportRun.objects.get(pk=record.pk)
+        if found.mail_status == MailStatus.SENT:
+            return Looked.done({"sent": True})
+        # WAITING: it never came to SENDING, or a person has decided that it is to be sent (again).
+        return Looked.not_done() if found.mail_status in UNSENT else Looked.unknown()
+
+    return Effect("mail", "Send the mail", {"recipients": len(record.mail_to)}, lambda: _send(run, record), look)
+
+
+def give_up_on_the_unknown(run: Run, record: ReportRun) -> None:
+    """A mail whose sender is gone: whether it left is for a person to find out."""
+    with run.fenced():
+        _conclude(record, MailStatus.UNKNOWN, "The worker that sent it is gone. It may have left or not.")
+
+
+def _send(run: Run, record: ReportRun) -> dict[str, Any]:
     assert_no_scope("Sending mail")
-    now = clock.now()
-    with context.acting(source="system"), platform_scope():
-        waiting = ReportRun.objects.filter(
-            Q(run_after=None) | Q(run_after__lte=now),
-            pk=run_id,
-            status=RunStatus.COMPLETED,
-            mail_status=MailStatus.WAITING,
+    recipients = who_may_receive(record.tenant, record.mail_to)
+    with run.fenced():
+        record.mail_attempt += 1
+        sending = ReportRun.objects.filter(pk=record.pk, mail_status__in=UNSENT).update(
+            mail_status=MailStatus.SENDING, mail_attempt=record.mail_attempt
         )
-        if not waiting.update(
-            mail_status=MailStatus.SENDING,
-            mail_attempt=F("mail_attempt") + 1,
-            lease_expires_at=now + SENDING_LASTS,
-        ):
-            return None
-        run = ReportRun.objects.select_related("tenant").get(pk=run_id)
-    recipients = who_may_receive(run.tenant, run.mail_to)
+    if not sending:
+        raise UnknownOutcome("The mail was being sent when something failed that nobody foresaw.")
+    reach("mail:leaving")
     if not recipients:
-        return _conclude(run, MailStatus.FAILED, "None of the recipients may read this report any more.")
-    left_out = sorted({address.lower() for address in run.mail_to} - {address.lower() for address in recipients})
+        raise _failed(run, record, "None of the recipients may read this report any more.")
     try:
-        message = _message(run, recipients)
-    except FileNotFoundError:
-        return _conclude(run, MailStatus.FAILED, "The file is gone.")
+        message = _message(record, recipients)
+    except FileNotFoundError as error:
+        raise _failed(run, record, "The file is gone.") from error
+    _hand_over(run, record, message)
+    left_out = sorted({address.lower() for address in record.mail_to} - {address.lower() for address in recipients})
+    with run.fenced():
+        _conclude(
+            record,
+            MailStatus.SENT,
+            f"Sent to {', '.join(recipients)}."
+            + (f" Left out, because they may not read it: {', '.join(left_out)}." if left_out else ""),
+        )
+    return {"sent": True, "left_out": len(left_out)}
+
+
+def _hand_over(run: Run, record: ReportRun, message: TenantMessage) -> None:
+    """To the mail server. Raises ``NotTaken`` or ``NotMailed`` where nothing has left, else ``UnknownOutcome``."""
     message.connection = connection = get_connection()
     try:
         # Apart, because whatever goes wrong before there is a connection, nothing has left.
         connection.open()
     except (OSError, smtplib.SMTPException) as error:
-        return _not_now(run, "could not be reached", error)
+        raise _not_now(run, record, "could not be reached", error) from error
     try:
         message.send()
     except NOT_SENT as error:
-        return _not_now(run, "refused", error)
+        raise _not_now(run, record, "refused", error) from error
     except Exception as error:
-        logger.exception("a report's mail is in an unknown state", extra={"report_run": str(run.pk)})
+        logger.exception("a report's mail is in an unknown state", extra={"report_run": str(record.pk)})
         told = f"The connection to the {_server()} broke: {cause_of(error)}. The mail may have left."
-        return _conclude(run, MailStatus.UNKNOWN, told)
+        with run.fenced():
+            _conclude(record, MailStatus.UNKNOWN, told)
+        raise UnknownOutcome(f"The connection to the {_server()} broke. The mail may have left.") from error
     finally:
         with contextlib.suppress(Exception):
             connection.close()
-    return _conclude(
-        run,
-        MailStatus.SENT,
-        f"Sent to {', '.join(recipients)}."
-        + (f" Left out, because they may not read it: {', '.join(left_out)}." if left_out else ""),
-    )
 
 
-def _not_now(run: ReportRun, what: str, error: Exception) -> str:
+def _not_now(run: Run, record: ReportRun, what: str, error: Exception) -> OpsError:
     """Nothing has left: later once more, unless this was the last try."""
-    last = run.mail_attempt >= MAX_ATTEMPTS
-    told = f"The {_server()} {what}: {cause_of(error)}."
-    return _conclude(run, MailStatus.FAILED if last else MailStatus.WAITING, told)
+    told, public = f"The {_server()} {what}: {cause_of(error)}.", f"The {_server()} {what}. Nothing has left."
+    if run.is_last_attempt or record.mail_attempt >= MOST_TRIES:
+        return _failed(run, record, told, public=public)
+    with run.fenced():
+        _conclude(record, MailStatus.WAITING, told)
+    return NotTaken(public, after_seconds=PAUSES_SECONDS[min(record.mail_attempt, len(PAUSES_SECONDS)) - 1])
+
+
+def _failed(run: Run, record: ReportRun, told: str, *, public: str = "") -> NotMailed:
+    """``public`` is what the job says: more people see it than the run, and a server's words may hold addresses."""
+    with run.fenced():
+        _conclude(record, MailStatus.FAILED, told)
+    return NotMailed(public or told)
 
 
 def _server() -> str:
@@ -172,26 +223,14 @@ def page_address(run: ReportRun) -> str:
     return origin.rstrip("/") + path
 
 
-def _conclude(run: ReportRun, status: MailStatus, note: str) -> str:
-    delay = RETRY_DELAYS_SECONDS[min(run.mail_attempt, len(RETRY_DELAYS_SECONDS)) - 1]
-    again = clock.now() + timedelta(seconds=delay) if status == MailStatus.WAITING else None
-    with context.acting(source="system"), place_scope(run.tenant_id):
-        ReportRun.objects.filter(pk=run.pk, mail_status=MailStatus.SENDING, mail_attempt=run.mail_attempt).update(
-            mail_status=status, mail_note=note[:1000], run_after=again, lease_expires_at=None
-        )
+def _conclude(record: ReportRun, status: MailStatus, note: str) -> None:
+    """What became of the mail that is being sent, and the trail's entry. Inside the job's fence."""
+    sending = ReportRun.objects.filter(pk=record.pk, mail_status=MailStatus.SENDING)
+    if sending.update(mail_status=status, mail_note=note[:1000]):
         record_event(
             action="REPORT_MAILED" if status == MailStatus.SENT else "REPORT_NOT_MAILED",
             resource_type="report_runs",
-            resource_id=run.pk,
-            tenant_id=run.tenant_id,
+            resource_id=record.pk,
+            tenant_id=record.tenant_id,
             details={"status": str(status), "note": note},
-        )
-    return str(status)
-
-
-def give_up_on_the_unknown() -> int:
-    """Mails whose sender is gone: whether they left is for a person to find out. How many."""
-    with platform_scope():
-        return ReportRun.objects.filter(mail_status=MailStatus.SENDING, lease_expires_at__lt=clock.now()).update(
-            mail_status=MailStatus.UNKNOWN, mail_note="The worker that sent it is gone. It may have left or not."
         )

@@ -1,116 +1,98 @@
-"""One run from claim to file: taken by compare-and-set, kept by a heartbeat, concluded only by whoever still holds it.
+"""The file of a run: written beside, named only by whoever still holds the job.
 
-A report reads and writes a file of its own, so it is simply made again after a crash. What must not happen twice, the
-mail, is in ``mailing``.
+A report reads, and writes a file of its own: that the file is there, its manifest and the trail's entry are committed
+together, by the job's fence. What a killed worker left is taken away before the file is made again. What must not
+happen twice, the mail, is in ``mailing``.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
-from django.db import connection
-from django.db.models import F, Q
-
 from audit.models import Seal
 from audit.services import record_event
-from core import clock, context
-from core.errors import OpsError
+from core import clock
+from operations.effects import Effect, Looked
+from operations.errors import Interrupted
+from operations.run import Run
 from tenants.models import Tenant
-from tenants.scope import platform_scope, tenant_scope
+from tenants.scope import place_scope
 
 from . import files, formats
 from .definitions import Asked, Report, report_named
 from .models import MailStatus, ReportRun, RunStatus
 
-logger = logging.getLogger(__name__)
-
-MAX_ATTEMPTS = 4
-RETRY_DELAYS_SECONDS = (5, 60, 600)
+KIND = "reports.make"
+FILE_STEP = "file"
 TABLE = "report_runs"
-
-
-class Lost(RuntimeError):
-    """Another worker has this run now."""
 
 
 @contextmanager
 def reading_scope(tenant_id: uuid.UUID | None) -> Iterator[None]:
     """The role that a report reads with: a tenant's rows, or for the platform everybody's. It can only SELECT."""
-    with tenant_scope(tenant_id, read_only=True) if tenant_id else platform_scope(read_only=True):
+    with place_scope(tenant_id, read_only=True):
         yield
 
 
-@contextmanager
-def place_scope(tenant_id: uuid.UUID | None) -> Iterator[None]:
-    """The scope in which a run's own row is read and written."""
-    with tenant_scope(tenant_id) if tenant_id else platform_scope():
-        yield
+def file_effect(run: Run, record: ReportRun) -> Effect:
+    """Making the file, as a step: done where its manifest is committed."""
+
+    def look(_intent: dict[str, Any]) -> Looked:
+        with place_scope(record.tenant_id):
+            found = ReportRun.objects.get(pk=record.pk)
+        return Looked.done(facts_of(found)) if found.status == RunStatus.COMPLETED else Looked.not_done()
+
+    return Effect(FILE_STEP, "Write the file", {"format": record.format}, lambda: _make(run, record), look)
 
 
-def claim(run_id: uuid.UUID) -> ReportRun | None:
-    """Take a run that waits, or whose worker is gone; None if there is nothing to take. Counts the attempt first."""
-    now = clock.now()
-    waiting = Q(status__in=[RunStatus.PENDING, RunStatus.RETRY_PENDING]) & (Q(run_after=None) | Q(run_after__lte=now))
-    orphaned = Q(status=RunStatus.RUNNING, lease_expires_at__lt=now)
-    with platform_scope():
-        free = ReportRun.objects.filter(waiting | orphaned, pk=run_id)
-        if free.filter(attempt__gte=MAX_ATTEMPTS).update(
-            status=RunStatus.FAILED, error="Its workers were lost again and again.", ended_at=now
-        ):
-            return None
-        taken = free.update(
-            status=RunStatus.RUNNING,
-            fence=F("fence") + 1,
-            attempt=F("attempt") + 1,
-            lease_expires_at=now + timedelta(seconds=settings.LEASE_SECONDS),
-            started_at=now,
-            progress_done=0,
-        )
-        return ReportRun.objects.select_related("tenant", "requested_by").get(pk=run_id) if taken else None
+def _make(run: Run, record: ReportRun) -> dict[str, Any]:
+    name = f"{record.pk}-{run.operation.fence}.{record.format}"
+    with run.fenced():
+        # Whoever lost the job may not take away what the next one made.
+        files.forget(record.tenant_id, f"{record.pk}-")
+    part, path = files.path_of(record.tenant_id, f"{name}.part"), files.path_of(record.tenant_id, name)
 
+    def told(rows: int) -> None:
+        run.progress(rows, 0, f"{rows:,} rows")
+        run.check()
 
-def make(run_id: uuid.UUID) -> ReportRun | None:
-    """Make the file of a run that is free to be taken; the run as it stands afterwards."""
-    run = claim(run_id)
-    if run is None:
-        return None
-    token = context.set_current(replace(context.ActionContext.from_dict(run.context), source="task"))
-    heart = _Heart(run)
-    heart.start()
     try:
-        _carry_out(run, heart)
-    finally:
-        heart.stop()
-        context.reset(token)
-    with platform_scope():
-        return ReportRun.objects.get(pk=run_id)
-
-
-def _carry_out(run: ReportRun, heart: _Heart) -> None:
-    name = f"{run.pk}-{run.fence}.{run.format}"
-    part, path = files.path_of(run.tenant_id, f"{name}.part"), files.path_of(run.tenant_id, name)
-    try:
-        manifest = produce(run, part, told=heart.told)
+        manifest = produce(record, part, told=told)
         part.rename(path)
-        _conclude(run, name, manifest)
-    except Lost:
+        with run.fenced():
+            _conclude(record, name, manifest)
+    except Interrupted:
+        # Whoever has the job now makes a file of another name.
         path.unlink(missing_ok=True)
-    except OpsError as error:
-        _fail(run, error.message, again=False)
-    except Exception as error:
-        logger.exception("report could not be made", extra={"report_run": str(run.pk)})
-        _fail(run, f"Unexpected: {type(error).__name__}", again=True)
+        raise
     finally:
         part.unlink(missing_ok=True)
+    return facts_of(record)
+
+
+def _conclude(record: ReportRun, name: str, manifest: dict[str, Any]) -> None:
+    record.status, record.error, record.ended_at = RunStatus.COMPLETED, "", clock.now()
+    record.rows = record.progress_done = manifest["rows"]
+    record.size_bytes, record.sha256 = manifest["bytes"], manifest["sha256"]
+    record.file_name, record.manifest = name, manifest
+    record.mail_status = MailStatus.WAITING if record.mail_to else MailStatus.NONE
+    record.save(update_fields=CONCLUDED)
+    record_export(record, manifest)
+
+
+CONCLUDED = (
+    "status", "error", "ended_at", "rows", "progress_done", "size_bytes", "sha256", "file_name", "manifest",
+    "mail_status",
+)  # fmt: skip
+
+
+def facts_of(record: ReportRun) -> dict[str, Any]:
+    """What the job says of the file: whoever sees jobs learns from it neither names nor which report it is."""
+    return {"rows": record.rows, "bytes": record.size_bytes, "sha256": record.sha256}
 
 
 def produce(run: ReportRun, path: Path, *, told: formats.Told = lambda _count: None) -> dict[str, Any]:
@@ -171,78 +153,3 @@ def record_export(run: ReportRun, manifest: dict[str, Any]) -> None:
         name=manifest["title"],
         details={name: manifest[name] for name in kept},
     )
-
-
-def _held(run: ReportRun, **changes: Any) -> None:
-    if not ReportRun.objects.filter(pk=run.pk, fence=run.fence, status=RunStatus.RUNNING).update(**changes):
-        raise Lost
-
-
-def _conclude(run: ReportRun, name: str, manifest: dict[str, Any]) -> None:
-    with place_scope(run.tenant_id):
-        _held(
-            run,
-            status=RunStatus.COMPLETED,
-            error="",
-            lease_expires_at=None,
-            ended_at=clock.now(),
-            rows=manifest["rows"],
-            progress_done=manifest["rows"],
-            size_bytes=manifest["bytes"],
-            sha256=manifest["sha256"],
-            file_name=name,
-            manifest=manifest,
-            mail_status=MailStatus.WAITING if run.mail_to else MailStatus.NONE,
-        )
-        record_export(run, manifest)
-
-
-def _fail(run: ReportRun, message: str, *, again: bool) -> None:
-    now = clock.now()
-    changes: dict[str, Any] = {"status": RunStatus.FAILED, "ended_at": now}
-    if again and run.attempt < MAX_ATTEMPTS:
-        delay = RETRY_DELAYS_SECONDS[min(run.attempt, len(RETRY_DELAYS_SECONDS)) - 1]
-        changes = {"status": RunStatus.RETRY_PENDING, "run_after": now + timedelta(seconds=delay)}
-    try:
-        with place_scope(run.tenant_id):
-            _held(run, error=message[:500], lease_expires_at=None, **changes)
-    except Lost:
-        return
-
-
-class _Heart(threading.Thread):
-    """Renews the lease beside the work, on a connection of its own, and says how far it is."""
-
-    def __init__(self, run: ReportRun) -> None:
-        super().__init__(name=f"report-{run.pk}", daemon=True)
-        self._run, self._rows = run, 0
-        self._lost, self._ended = threading.Event(), threading.Event()
-
-    def told(self, rows: int) -> None:
-        """Hear of the rows so far; raises ``Lost`` once somebody else has the run."""
-        self._rows = rows
-        if self._lost.is_set():
-            raise Lost
-
-    def run(self) -> None:
-        try:
-            while not self._ended.wait(settings.LEASE_SECONDS / 3):
-                try:
-                    self._beat()
-                except Lost:
-                    self._lost.set()
-                    return
-                except Exception:
-                    logger.warning("a report's heartbeat failed", exc_info=True)
-                    connection.close()
-        finally:
-            connection.close()
-
-    def _beat(self) -> None:
-        with context.acting(source="system"), place_scope(self._run.tenant_id):
-            until = clock.now() + timedelta(seconds=settings.LEASE_SECONDS)
-            _held(self._run, lease_expires_at=until, progress_done=self._rows)
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join(timeout=10)

@@ -1,7 +1,7 @@
 """A report that was asked for, with its file and manifest; and the schedules that ask for them.
 
-``tenant`` is empty where the report is the platform's: row-level security shows those rows to the platform alone. That
-is why a run carries its own claim and lease, where long work of a tenant is an operation (docs/adr/0010).
+``tenant`` is empty where the report is the platform's: row-level security shows those rows to the platform alone. An
+operation makes a report and sends it (docs/adr/0013); the run is what people know of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
+from operations.models import Schedule
 from tenants.models import Tenant, User
 
 
@@ -67,9 +68,8 @@ class ReportSchedule(models.Model):
     recipients = models.JSONField(default=list, help_text="Addresses; who may not read it gets nothing.")
     frequency = models.CharField(max_length=8, choices=Frequency.choices)
     hour = models.PositiveSmallIntegerField(default=6, help_text="UTC.")
-    is_enabled = models.BooleanField(default=True)
-    next_run_at = models.DateTimeField()
-    last_run_at = models.DateTimeField(null=True, blank=True)
+    #: When it is due, and whether it is on.
+    timer = models.OneToOneField(Schedule, models.CASCADE, related_name="+")
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -77,7 +77,6 @@ class ReportSchedule(models.Model):
         db_table = "report_schedules"
         indexes = [
             models.Index(fields=["tenant", "-created_at"], name="report_schedules_tenant"),
-            models.Index(fields=["next_run_at"], condition=Q(is_enabled=True), name="report_schedules_due"),
         ]
 
     def __str__(self) -> str:
@@ -87,12 +86,14 @@ class ReportSchedule(models.Model):
 class ReportRun(models.Model):
     """One report: asked for, made into a file, kept for a while. The manifest outlives the file.
 
-    ``fence`` rises with every claim; a worker that lost its lease carries an old one and can conclude nothing.
+    ``status``, ``error``, ``fence``, ``attempt``, ``run_after`` and how far it is follow the run's operation; the
+    database sees to that (see the migration), whoever changes the operation, and until the file is there.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
     schedule = models.ForeignKey(ReportSchedule, models.SET_NULL, null=True, blank=True, related_name="runs")
+    operation_id = models.UUIDField(null=True, blank=True, help_text="The job that makes or sends it; the last one.")
     report = models.CharField(max_length=48)
     format = models.CharField(max_length=8, choices=Format.choices)
     params = models.JSONField(default=dict)
@@ -104,7 +105,7 @@ class ReportRun(models.Model):
     error = models.TextField(blank=True)
     fence = models.IntegerField(default=0)
     attempt = models.IntegerField(default=0)
-    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: the operation has the lease.")
     run_after = models.DateTimeField(null=True, blank=True)
     progress_done = models.BigIntegerField(default=0, help_text="Rows so far.")
 
@@ -128,6 +129,7 @@ class ReportRun(models.Model):
         indexes = [
             models.Index(fields=["tenant", "-created_at", "-id"], name="report_runs_tenant"),
             models.Index(fields=["tenant", "schedule"], name="report_runs_schedule"),
+            models.Index(fields=["operation_id"], name="report_runs_operation"),
             models.Index(
                 fields=["created_at"],
                 condition=Q(status__in=["PENDING", "RUNNING", "RETRY_PENDING"])

@@ -17,12 +17,11 @@ from core.support_rules import NEVER, in_support_session
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants, Tenant
 from tenants.requests import token_of
-from tenants.scope import platform_scope
+from tenants.scope import place_scope, platform_scope
 
 from . import selectors, services
 from .definitions import all_reports, report_named, settle
 from .errors import NotMade, PlatformOnly
-from .making import place_scope
 from .models import Format, ReportRun, RunStatus
 from .views import file_response
 

@@ -21,13 +21,12 @@ from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants, Tenant
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
-from tenants.scope import platform_scope
+from tenants.scope import place_scope, platform_scope
 
-from . import formats, mailing, selectors, services
+from . import formats, mailing, scheduling, selectors, services
 from .definitions import Asked, Report, all_reports, report_named, settle
 from .errors import PlatformOnly
 from .forms import AskForm, ScheduleForm
-from .making import place_scope
 from .models import Format, ReportRun
 
 READS = ("GET", "HEAD")
@@ -181,7 +180,7 @@ def _schedule_new(request: HttpRequest, place: Place, name: str) -> HttpResponse
     if form.is_valid():
         given = form.cleaned_data
         try:
-            services.create_schedule(
+            scheduling.create_schedule(
                 report=report,
                 tenant=place.tenant,
                 kind=given["format"],
@@ -205,7 +204,7 @@ def _schedule_new(request: HttpRequest, place: Place, name: str) -> HttpResponse
 
 def _schedule_change(request: HttpRequest, place: Place, pk: uuid.UUID) -> HttpResponse:
     action = request.POST.get("action", "")
-    services.change_schedule(tenant_id=place.tenant_id, schedule_id=pk, action=action)
+    scheduling.change_schedule(tenant_id=place.tenant_id, schedule_id=pk, action=action)
     said = {"pause": "is paused", "resume": "runs again", "remove": "is gone; what it made stays"}
     messages.success(request, f"The schedule {said.get(action, '')}.")
     return redirect(place.url("reports"))

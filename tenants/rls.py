@@ -65,6 +65,41 @@ def protect(
     return RunSQL(forward, backward)
 
 
+SAME_PLACE = """
+CREATE OR REPLACE FUNCTION opsconsole_same_place() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog AS $body$
+DECLARE
+    theirs uuid;
+BEGIN
+    EXECUTE format('SELECT tenant_id FROM public.%I WHERE id = ($1).%I', TG_ARGV[1], TG_ARGV[0]) INTO theirs USING NEW;
+    IF theirs IS NOT NULL THEN
+        RAISE EXCEPTION 'a row of the platform in % points to a row of a tenant in %', TG_TABLE_NAME, TG_ARGV[1]
+            USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    RETURN NULL;
+END
+$body$
+"""
+
+
+def same_place(table: str, column: str, parent: str) -> RunSQL:
+    """Keep rows of the platform to parents of the platform.
+
+    The pair (tenant, id) does that for rows of tenants, but a key with a NULL in it is not checked at all. Rows of
+    tenants do not pay for it.
+    """
+    name = f"same_place_{column}"
+    return RunSQL(
+        [
+            SAME_PLACE,
+            f"CREATE TRIGGER {name} AFTER INSERT OR UPDATE OF tenant_id, {column} ON {table} FOR EACH ROW"
+            f" WHEN (NEW.tenant_id IS NULL AND NEW.{column} IS NOT NULL)"
+            f" EXECUTE FUNCTION opsconsole_same_place('{column}', '{parent}')",
+        ],
+        [f"DROP TRIGGER {name} ON {table}"],
+    )
+
+
 def grant(table: str, *, app: str = "SELECT, INSERT, UPDATE, DELETE", operator: str = "SELECT") -> RunSQL:
     """Privileges for a table that belongs to no tenant."""
     return RunSQL(

@@ -15,6 +15,7 @@ from impersonation import services as support
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
+from reports import scheduling
 from reports import services as reports
 from reports.definitions import Report, report_named, settle
 from reports.models import Format, Frequency
@@ -26,7 +27,7 @@ from workflows.executions import collecting
 from workflows.models import Environment
 
 from .catalogue import FLOWS, LATER
-from .doing import Doer, as_person
+from .doing import Doer, as_person, carry
 from .drawing import BASE, Flow
 from .sites import SandboxSite, Site, both, insert_after, last_node, parameter, setting
 
@@ -330,7 +331,7 @@ class Story:
         """The owner keeps a review of access and has one sent each month; compliance has one of support's sessions."""
         review, owner = report_named("access-review"), self.people["owner"]
         with as_person(owner):
-            reports.create_schedule(
+            scheduling.create_schedule(
                 report=review, tenant=self.tenant, kind=Format.XLSX, frequency=Frequency.MONTHLY, hour=6, period="",
                 person="", about="", recipients=[owner.email], by=owner,
             )  # fmt: skip
@@ -347,7 +348,8 @@ class Story:
     def _report(self, report: Report, tenant: Tenant | None, by: User) -> None:
         asked = settle(as_of=clock.now())
         run = reports.request_report(report=report, tenant=tenant, asked=asked, kind=Format.CSV, requested_by=by)
-        reports.carry(run.pk)
+        if job := reports.job_of(run):
+            carry(job)
 
     def _try_the_admin(self, by: User) -> None:
         """A place that nobody takes; the try is on record."""

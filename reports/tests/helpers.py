@@ -10,6 +10,8 @@ from typing import Any
 from audit.services import Event, record_events
 from core import clock
 from impersonation.models import ImpersonationSession
+from operations import engine
+from operations.models import Operation
 from reports import making, services
 from reports.definitions import Asked, report_named, settle
 from reports.models import ReportRun
@@ -30,9 +32,39 @@ def made(name: str, tenant: Any, *, kind: str = "csv", by: Any = None, asked: As
         kind=kind,
         requested_by=by,
     )
-    done = making.make(run.pk)
-    assert done is not None and done.status == "COMPLETED", done and done.error
+    done = carry(run)
+    assert done.status == "COMPLETED", done.error
     return done
+
+
+def carry(run: ReportRun) -> ReportRun:
+    """As a worker would that is told of the run's job; the run as it stands afterwards."""
+    with platform_scope():
+        found = ReportRun.objects.get(pk=run.pk)
+    assert found.operation_id is not None
+    engine.drive(operation_id=found.operation_id, tenant_id=found.tenant_id)
+    return fresh(run)
+
+
+def fresh(run: ReportRun) -> ReportRun:
+    with platform_scope():
+        return ReportRun.objects.select_related("tenant", "requested_by").get(pk=run.pk)
+
+
+def jobs() -> list[Operation]:
+    """The jobs that make reports, oldest first."""
+    with platform_scope():
+        return list(Operation.objects.filter(kind=making.KIND).order_by("created_at"))
+
+
+def drive(job: Operation) -> str | None:
+    return engine.drive(operation_id=job.pk, tenant_id=job.tenant_id)
+
+
+def now_is_its_time() -> None:
+    """The pause before the next try is over."""
+    with platform_scope():
+        Operation.objects.filter(kind=making.KIND).update(run_after=None)
 
 
 def asked_for(name: str, tenant: Any = None) -> ReportRun:

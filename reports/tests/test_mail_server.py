@@ -14,8 +14,11 @@ import pytest
 
 from audit.models import AuditLog
 from conftest import ROOT
+from operations import services as operations
+from operations.models import Operation
 from reports import mailing, services
 from reports.models import ReportRun
+from reports.tests.helpers import carry, drive, jobs, now_is_its_time
 from reports.tests.smtp import PASSWORD, USER, MailServer, mail_server
 from reports.tests.test_schedules import a_schedule, runs
 from tenants.scope import platform_scope
@@ -34,19 +37,22 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> It
         yield running
 
 
-def due(cast: Any) -> ReportRun:
+def due(cast: Any) -> Operation:
     a_schedule(cast, cast.tenant)
-    services.run_due_schedules()
-    (run,) = runs()
-    return run
+    operations.run_due_schedules()
+    (job,) = jobs()
+    return job
+
+
+def first_try(cast: Any) -> ReportRun:
+    drive(due(cast))
+    return runs()[0]
 
 
 def again(run: ReportRun) -> ReportRun:
     """The next try, without the waiting."""
-    with platform_scope():
-        ReportRun.objects.filter(pk=run.pk).update(run_after=None)
-    services.carry(run.pk)
-    return runs()[0]
+    now_is_its_time()
+    return carry(run)
 
 
 def contents(message: Any) -> dict[str, bytes]:
@@ -56,7 +62,7 @@ def contents(message: Any) -> dict[str, bytes]:
 @pytest.mark.django_db(transaction=True)
 def test_as_the_environment_says(live_cast: Any, tmp_path: Path, settings: Any) -> None:
     """A worker's own process, set up by `OPSCONSOLE_MAIL_URL` alone."""
-    run = due(live_cast)
+    job = due(live_cast)
     with mail_server(tmp_path) as (server, certificate):
         variables = {
             **os.environ,
@@ -68,7 +74,7 @@ def test_as_the_environment_says(live_cast: Any, tmp_path: Path, settings: Any) 
         }
         lines = (
             "from core import context; context.set_current(context.ActionContext(source='system'))",
-            f"from reports import services; [services.carry('{run.pk}') for _ in range(2)]",
+            f"from operations.tasks import drive; [drive('{job.pk}', '{job.tenant_id}') for _ in range(2)]",
         )
         command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", "\n".join(lines)]
         ended = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
@@ -83,29 +89,26 @@ def test_as_the_environment_says(live_cast: Any, tmp_path: Path, settings: Any) 
     assert run.sha256 in message.get_payload(0).get_payload(decode=True).decode()
 
 
-@pytest.mark.django_db
-def test_a_large_file_is_a_link(cast: Any, server: MailServer, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_a_large_file_is_a_link(
+    live_cast: Any, server: MailServer, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
     settings.CSRF_TRUSTED_ORIGINS = ["https://console.example.org"]
     monkeypatch.setattr(mailing, "LARGEST_ATTACHMENT_BYTES", 1)
-    run = due(cast)
-    services.carry(run.pk)
+    run = first_try(live_cast)
     (message,) = server.taken
-    run = runs()[0]
     assert set(contents(message)) == {mailing.download_name(run) + ".manifest.json"}
     assert f"https://console.example.org/t/acme/reports/runs/{run.pk}/" in str(message.get_payload(0).get_payload())
     assert {"STARTTLS", "AUTH"} <= set(server.seen)
 
 
-@pytest.mark.django_db
-def test_a_server_that_refuses_is_named_and_asked_again(cast: Any, server: MailServer) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_refuses_is_named_and_asked_again(live_cast: Any, server: MailServer) -> None:
     server.mood = "refuse"
-    run = due(cast)
-    services.carry(run.pk)
-    run = runs()[0]
+    run = first_try(live_cast)
     assert run.mail_status == "WAITING" and run.run_after is not None
     assert f"localhost:{server.port} refused: 451 come back later" in run.mail_note
-    services.carry(run.pk)
-    assert runs()[0].mail_attempt == 1, "not before its time"
+    assert carry(run).mail_attempt == 1, "not before its time"
     server.mood = ""
     assert again(run).mail_status == "SENT"
     assert again(run).mail_status == "SENT" and len(server.taken) == 1
@@ -114,10 +117,10 @@ def test_a_server_that_refuses_is_named_and_asked_again(cast: Any, server: MailS
     assert actions == ["EFFECT_INTENDED", "EFFECT_FAILED", "EFFECT_INTENDED", "EFFECT_DONE"]
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("trouble", ["silent", "away", "password"])
 def test_a_server_that_is_not_reached_is_named_and_nothing_is_lost(
-    cast: Any, server: MailServer, trouble: str, settings: Any
+    live_cast: Any, server: MailServer, trouble: str, settings: Any
 ) -> None:
     settings.EMAIL_TIMEOUT = 0.3
     said = {"silent": "timed out", "away": "refused", "password": "535 wrong password"}[trouble]
@@ -127,9 +130,7 @@ def test_a_server_that_is_not_reached_is_named_and_nothing_is_lost(
         settings.EMAIL_HOST_PASSWORD = "wrong"
     else:
         server.mood = "silent"
-    run = due(cast)
-    services.carry(run.pk)
-    run = runs()[0]
+    run = first_try(live_cast)
     assert (run.status, run.mail_status) == ("COMPLETED", "WAITING"), run.mail_note
     assert "localhost:" in run.mail_note and "could not be reached" in run.mail_note and said in run.mail_note
     assert PASSWORD not in run.mail_note
@@ -142,12 +143,10 @@ def test_a_server_that_is_not_reached_is_named_and_nothing_is_lost(
     assert again(run).mail_status == "SENT" and len(server.taken) == 1
 
 
-@pytest.mark.django_db
-def test_a_line_that_breaks_after_the_mail_is_not_used_again_unasked(cast: Any, server: MailServer) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_a_line_that_breaks_after_the_mail_is_not_used_again_unasked(live_cast: Any, server: MailServer) -> None:
     server.mood = "cut"
-    run = due(cast)
-    services.carry(run.pk)
-    run = runs()[0]
+    run = first_try(live_cast)
     assert run.mail_status == "UNKNOWN" and f"localhost:{server.port}" in run.mail_note
     server.mood = ""
     for _ in range(3):

@@ -9,10 +9,16 @@ import pytest
 
 from audit.models import AuditLog
 from core import clock
+from operations import engine
+from operations import services as operations
+from operations.errors import LeaseLost
+from operations.models import Operation
+from operations.run import Run
 from reports import files, formats, making, services
 from reports.definitions import report_named, settle
+from reports.errors import NotReady
 from reports.models import ReportRun
-from reports.tests.helpers import asked_for, made, some_events
+from reports.tests.helpers import asked_for, carry, fresh, made, now_is_its_time, some_events
 from tenants.scope import platform_scope, tenant_scope
 
 pytestmark = pytest.mark.django_db
@@ -88,42 +94,102 @@ def test_files_go_after_a_while_and_manifests_stay(cast: Any, settings: Any) -> 
 # -- durability -------------------------------------------------------------------------------------------------------
 
 
+def job_of(run: ReportRun) -> Operation:
+    return operations.get_operation(tenant_id=run.tenant_id, operation_id=run.operation_id)
+
+
+def claimed(run: ReportRun) -> Run | None:
+    return engine.claim(operation_id=run.operation_id, tenant_id=run.tenant_id)
+
+
+def lease_runs_out(run: ReportRun) -> None:
+    with platform_scope():
+        Operation.objects.filter(pk=run.operation_id).update(lease_expires_at=clock.now() - timedelta(seconds=1))
+
+
 def test_a_run_is_made_by_one_worker(cast: Any) -> None:
     run = asked_for("access-review")
-    assert making.claim(run.pk) is not None
-    assert making.claim(run.pk) is None
-    assert making.make(run.pk) is None
+    assert fresh(run).status == "PENDING"
+    assert claimed(run) is not None
+    assert fresh(run).status == "RUNNING"
+    assert claimed(run) is None
+    assert carry(run).status == "RUNNING"
 
 
 def test_a_lost_worker_is_replaced_and_leaves_nothing(cast: Any) -> None:
     run = asked_for("access-review")
-    late = making.claim(run.pk)
-    with platform_scope():
-        ReportRun.objects.filter(pk=run.pk).update(lease_expires_at=clock.now() - timedelta(seconds=1))
-    done = making.make(run.pk)
-    assert done is not None and done.status == "COMPLETED" and done.fence == 2
-    making._carry_out(late, making._Heart(late))
-    after = services.get_run(tenant_id=None, run_id=run.pk)
+    late = claimed(run)
+    lease_runs_out(run)
+    done = carry(run)
+    assert done.status == "COMPLETED" and done.fence == 2
+    with pytest.raises(LeaseLost):
+        making._make(late, run)
+    after = fresh(run)
     assert (after.file_name, after.sha256) == (done.file_name, done.sha256)
     assert [p.name for p in files.folder_of(None).iterdir()] == [done.file_name]
 
 
-def test_a_failure_is_tried_again_and_then_seen(cast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = asked_for("access-review")
+@pytest.mark.parametrize("where", ["tenant", "platform"])
+def test_a_failure_is_tried_again_and_then_seen(cast: Any, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    run = asked_for("access-review", cast.tenant if where == "tenant" else None)
 
     def breaks(*args: Any, **kwargs: Any) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(formats, "write", breaks)
     seen = []
-    for _ in range(making.MAX_ATTEMPTS):
-        seen.append(making.make(run.pk).status)  # type: ignore[union-attr]
-        with platform_scope():
-            ReportRun.objects.filter(pk=run.pk).update(run_after=None)
-    assert seen == ["RETRY_PENDING"] * (making.MAX_ATTEMPTS - 1) + ["FAILED"]
+    tries = job_of(run).max_attempts
+    for _ in range(tries):
+        seen.append(carry(run).status)
+        now_is_its_time()
+    assert seen == ["RETRY_PENDING"] * (tries - 1) + ["FAILED"]
+    assert "disk full" in fresh(run).error and job_of(run).status == "PARKED"
     monkeypatch.undo()
     services.try_again(run=run)
-    assert making.make(run.pk).status == "COMPLETED"  # type: ignore[union-attr]
+    assert fresh(run).status == "RETRY_PENDING"
+    done = carry(run)
+    assert (done.status, done.error, job_of(run).status) == ("COMPLETED", "", "COMPLETED")
+
+
+def test_it_is_put_back_by_another_job_where_the_first_was_ended(cast: Any) -> None:
+    """The runbook's emergency stop, then Try again: pressed twice it is one job."""
+    run = asked_for("access-review", cast.tenant)
+    late = claimed(run)
+    assert late is not None
+    with platform_scope():
+        Operation.objects.filter(pk=run.operation_id).update(
+            status="FAILED", error_message="Emergency stop executed", ended_at=clock.now()
+        )
+    stopped = fresh(run)
+    assert (stopped.status, stopped.error) == ("FAILED", "Emergency stop executed")
+    services.try_again(run=stopped)
+    with pytest.raises(NotReady):
+        services.try_again(run=stopped)
+    again = fresh(run)
+    assert again.operation_id != run.operation_id and again.status == "PENDING"
+    assert carry(run).status == "COMPLETED"
+    with pytest.raises(LeaseLost):
+        making._make(late, run)
+
+
+def test_a_cancelled_job_says_so_on_the_run(cast: Any) -> None:
+    run = asked_for("access-review", cast.tenant)
+    operations.cancel(tenant_id=cast.tenant.pk, operation_id=run.operation_id, by=cast.owner)
+    assert (fresh(run).status, fresh(run).error) == ("FAILED", "The job was cancelled.")
+    services.try_again(run=fresh(run))
+    assert carry(run).status == "COMPLETED"
+
+
+def test_a_job_tells_those_who_see_jobs_no_names(cast: Any) -> None:
+    """Everybody in a tenant sees its jobs; its reports are for those who read the trail."""
+    asked = settle(as_of=clock.now(), person="viewer@example.org")
+    run = made("refused-attempts", cast.tenant, asked=asked)
+    job = job_of(run)
+    with tenant_scope(cast.tenant.pk):
+        steps = [step.to_dict() for step in job.steps.all()]
+    assert [step["state"] for step in steps] == ["DONE"]
+    told = f"{job.title} {job.params} {job.result} {steps}"
+    assert "@" not in told and "refused" not in told.lower()
 
 
 # -- doors ------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from core import clock
 from reports import formats, rest, selectors, services
 from reports.definitions import all_reports, report_named, settle
 from reports.models import ReportRun
-from reports.tests.helpers import a_session, asked_for, made, some_events
+from reports.tests.helpers import a_session, asked_for, carry, made, some_events
 from tenants.models import Membership, TenantRole
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
@@ -96,7 +96,7 @@ def test_made_by_hand_from_the_page(cast: Any, client: Any) -> None:
     with tenant_scope(cast.tenant.pk):
         run = ReportRun.objects.get()
     assert b"Waits for a worker" in client.get(page.url).content
-    services.carry(run.pk)
+    carry(run)
     assert b"25" in client.get(page.url).content
     got = client.get(reverse("report-download", kwargs={"tenant_slug": "acme", "pk": run.pk}))
     body = b"".join(got.streaming_content)
@@ -135,7 +135,7 @@ def test_over_rest(cast: Any, client: Any) -> None:
     assert begun.status_code == 202
     run_id = begun.json()["run"]["id"]
     assert client.get(f"/api/v1/reports/runs/{run_id}/download", headers=owner).status_code == 409
-    services.carry(run_id)
+    carry(ReportRun(pk=run_id))
     told = client.get(f"/api/v1/reports/runs/{run_id}", headers=owner).json()["run"]
     assert (told["status"], told["rows"]) == ("COMPLETED", 2)
     assert client.post(f"/api/v1/reports/runs/{run_id}/verify", headers=owner).json()["holds"] is True

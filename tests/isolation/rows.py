@@ -28,11 +28,17 @@ def _tenant_column(model: type[models.Model]) -> str:
     return next((name for name in ("tenant_id", "impersonated_tenant_id") if name in columns), "")
 
 
-class Maker:
-    """Makes rows for one tenant; references point to rows that it made before."""
+def platform_models() -> list[type[models.Model]]:
+    """Those of them whose rows may be the platform's: without a tenant."""
+    return [model for model in tenant_models() if model._meta.get_field(_tenant_column(model)).null]
 
-    def __init__(self, tenant: Tenant, user: User) -> None:
-        self.made: dict[type[models.Model], models.Model] = {Tenant: tenant, User: user}
+
+class Maker:
+    """Makes rows for one tenant, or for the platform; references point to rows that it made before."""
+
+    def __init__(self, tenant: Tenant | None, user: User) -> None:
+        self.tenant = tenant
+        self.made: dict[type[models.Model], models.Model] = {User: user, **({Tenant: tenant} if tenant else {})}
 
     def make(self, model: type[models.Model]) -> models.Model:
         if model not in self.made:
@@ -47,6 +53,8 @@ class Maker:
 
     def _value(self, field: models.Field[Any, Any]) -> Any:
         number = next(_numbers)
+        if self.tenant is None and field.column == "tenant_id":
+            return None
         if isinstance(field, models.ForeignKey):
             parent = field.related_model
             if parent.__name__ == "Permission":
@@ -70,6 +78,12 @@ class Maker:
         if isinstance(field, models.JSONField):
             return {}
         return field.choices[0][0] if field.choices else f"x{number}"
+
+
+def one_of_each_of_the_platform() -> dict[type[models.Model], models.Model]:
+    """A row without a tenant in every table that may hold one. In the platform's scope."""
+    maker = Maker(None, User.objects.create(email=f"{uuid.uuid4().hex}@example.org", name="Somebody"))
+    return {model: maker.make(model) for model in platform_models()}
 
 
 def one_of_each(tenant: Tenant) -> dict[type[models.Model], models.Model]:

@@ -23,7 +23,14 @@ from conftest import Cast, owner_connection
 from tenants import isolation
 from tenants.scope import platform_scope, tenant_scope
 
-from .rows import WRITTEN_BY_TRIGGER, _tenant_column, one_of_each, tenant_models
+from .rows import (
+    WRITTEN_BY_TRIGGER,
+    _tenant_column,
+    one_of_each,
+    one_of_each_of_the_platform,
+    platform_models,
+    tenant_models,
+)
 
 Row = models.Model
 
@@ -44,6 +51,13 @@ def theirs(live_cast: Cast) -> list[Row]:
     with platform_scope():
         one_of_each(live_cast.tenant)
         return list(one_of_each(live_cast.other_tenant).values())
+
+
+@pytest.fixture
+def platforms(live_cast: Cast) -> list[Row]:
+    """A row of the platform in every table that may hold one: without a tenant."""
+    with platform_scope():
+        return list(one_of_each_of_the_platform().values())
 
 
 def everything(table: str) -> dict[str, str]:
@@ -256,6 +270,31 @@ def test_another_tenants_rows(live_cast: Cast, theirs: list[Row], operation: str
     for carry in CARRIERS:
         carry(work)
     assert {table: everything(table) for table in before} == before
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_rows_of_the_platform(live_cast: Cast, platforms: list[Row], operation: str, style: str) -> None:
+    """An empty tenant is nobody's: neither that of the scope in force, nor that of no scope at all."""
+    assert {"background_jobs", "operation_steps", "schedules"} <= {row._meta.db_table for row in platforms}
+    before = {row._meta.db_table: everything(row._meta.db_table) for row in platforms}
+    attack = getattr(STYLES[style], operation)
+    with tenant_scope(live_cast.tenant.pk):
+        for row in platforms:
+            attack(row)
+    if operation in ("select", "delete"):
+        for row in platforms:
+            attack(row)
+    assert {table: everything(table) for table in before} == before
+
+
+def test_rows_of_the_platform_are_found_by_the_platform(platforms: list[Row]) -> None:
+    """The matrix above can fail."""
+    assert len(platforms) == len(platform_models()) > 3
+    with platform_scope():
+        for row in platforms:
+            with pytest.raises(AssertionError):
+                Orm().select(row)
 
 
 @pytest.mark.parametrize("table", BY_ANOTHER_COLUMN)

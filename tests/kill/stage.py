@@ -80,7 +80,7 @@ class Broker:
         """Send what the console sends, to a queue of choice."""
         self.app.send_task(
             "operations.tasks.drive",
-            args=[str(operation.pk), str(operation.tenant_id)],
+            args=[str(operation.pk), str(operation.tenant_id) if operation.tenant_id else None],
             queue=Queue(queue, Exchange("", type="direct"), routing_key=queue),
         )
 

@@ -17,11 +17,11 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.mail import get_connection
 from django.db.models import Case, F, Q, When
-from django.urls import reverse
 
 from audit.mail import NOT_SENT, cause_of
 from core import clock
 from operations.models import Operation
+from operations.presenters import job_url
 from tenants.mail import TenantMessage
 from tenants.models import Membership, TenantRole, User
 from tenants.scope import assert_no_scope, tenant_scope
@@ -184,4 +184,4 @@ def in_n8n(environment: Environment, watch: StarterWatch) -> str:
 def job_address(operation: Operation) -> str:
     """The job's page; whole where OPSCONSOLE_ORIGINS says where the console stands."""
     origin = next(iter(settings.CSRF_TRUSTED_ORIGINS), "").rstrip("/")
-    return origin + reverse("job", kwargs={"tenant_slug": operation.tenant.slug, "pk": operation.pk})
+    return origin + job_url(operation)
