@@ -19,6 +19,7 @@ from core.errors import OpsError
 from operations import engine
 from sandbox.testing import SandboxInstance, SandboxServer
 from tenants.scope import tenant_scope
+from tests.reading import flat
 from workflows import tasks
 from workflows.executions import collecting, counting, selectors, services, storing
 from workflows.executions.reading import rows_of, run_of
@@ -513,7 +514,7 @@ def test_the_matrix_and_the_workflow_say_whether_it_runs(place: Place, live_cast
     def page(name: str, **kwargs: Any) -> str:
         answer = client.get(reverse(name, kwargs={"tenant_slug": place.tenant.slug, **kwargs}))
         assert answer.status_code == 200
-        return answer.content.decode()
+        return flat(answer.content)
 
     matrix = page("tenant-home")
     assert ">last run" not in matrix and "no run known" not in matrix, "nothing is said where nothing was read"
@@ -523,7 +524,7 @@ def test_the_matrix_and_the_workflow_say_whether_it_runs(place: Place, live_cast
     place.runs(workflow=1, status="error", started=ago(minutes=20), stopped=ago(minutes=19))
     place.read()
     matrix = page("tenant-home")
-    assert matrix.count(">last run ") == 1 and matrix.count(">failing<") == 1
+    assert matrix.count(">last run") == 1 and matrix.count(">failing<") == 1
     assert "1 failed in the last 24 hours" in matrix
     with tenant_scope(place.tenant.pk):
         keys = dict(WorkflowEnvMap.objects.values_list("env_name", "canonical_workflow__key"))

@@ -19,6 +19,7 @@ from operations import engine
 from operations.models import Operation
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
+from tests.reading import flat
 from workflows.executions import handlers, retrying, services, storing
 from workflows.executions.reading import rows_of
 from workflows.models import Environment, Execution, ExecutionFeed
@@ -319,19 +320,19 @@ def test_the_pages_lead_from_the_list_to_the_job(
     n8n.ran("success")
     known(production, n8n)
     signed_in(client, live_cast.operator)
-    page = client.get(at(live_cast, "executions", production) + "?status=failed").content.decode()
+    page = flat(client.get(at(live_cast, "executions", production) + "?status=failed").content)
     assert "https://n8n.example.org/workflow/w1/executions/1" in page and "executions/2" not in page
     with tenant_scope(production.tenant_id):
         ident = Execution.objects.get(number=number).pk
     preview = client.get(at(live_cast, "executions-retry", production), {"selected": str(ident)})
-    assert preview.status_code == 200 and "Retry 1 execution<" in preview.content.decode()
+    assert preview.status_code == 200 and "Retry 1 execution<" in flat(preview.content)
     refused = client.post(at(live_cast, "executions-retry", production), {"selected": str(ident)})
     assert refused.status_code == 422 and "is not the environment" in refused.content.decode()
     answer = client.post(at(live_cast, "executions-retry", production), {"selected": str(ident), "typed": "Production"})
     assert answer.status_code == 302 and "/jobs/" in answer["Location"]
     with tenant_scope(production.tenant_id):
         assert drive(Operation.objects.get(kind="executions.retry")).status == "COMPLETED"
-    page = client.get(at(live_cast, "executions", production)).content.decode()
+    page = flat(client.get(at(live_cast, "executions", production)).content)
     assert "retried as 3" in page and 'name="selected"' not in page
     assert client.get(at(live_cast, "executions", production) + "?status=nonsense").status_code == 200
 
@@ -355,7 +356,7 @@ def test_a_viewer_looks_and_retries_nothing(
     number = n8n.ran()
     known(production, n8n)
     signed_in(client, live_cast.viewer)
-    page = client.get(at(live_cast, "executions", production)).content.decode()
+    page = flat(client.get(at(live_cast, "executions", production)).content)
     assert "Failed" in page and 'name="selected"' not in page and "Read now" not in page
     fields = {"selected": str(number), "typed": "Production"}
     assert client.post(at(live_cast, "executions-retry", production), fields).status_code == 403
