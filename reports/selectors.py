@@ -80,6 +80,7 @@ def run_row(run: ReportRun) -> dict[str, Any]:
         "mail": {"status": run.mail_status, "to": run.mail_to, "note": run.mail_note} if run.mail_to else None,
         "requested_by": run.requested_by.email if run.requested_by else None,
         "schedule_id": run.schedule_id,
+        "operation_id": run.operation_id,
         "created_at": run.created_at,
         "ended_at": run.ended_at,
     }

@@ -134,6 +134,8 @@ def test_over_rest(cast: Any, client: Any) -> None:
     begun = client.post("/api/v1/reports/refused-attempts", headers=owner, data={}, content_type="application/json")
     assert begun.status_code == 202
     run_id = begun.json()["run"]["id"]
+    job = client.get(f"/api/v1/operations/{begun.json()['run']['operation_id']}", headers=owner).json()["operation"]
+    assert (job["kind"], job["subject_id"]) == ("reports.make", run_id)
     assert client.get(f"/api/v1/reports/runs/{run_id}/download", headers=owner).status_code == 409
     carry(ReportRun(pk=run_id))
     told = client.get(f"/api/v1/reports/runs/{run_id}", headers=owner).json()["run"]
