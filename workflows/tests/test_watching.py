@@ -75,6 +75,8 @@ def test_without_a_time_zone_the_latest_of_all_counts() -> None:
     hourly = latest_next(["0 * * * *"], NOW)
     assert hourly == datetime(2026, 11, 29, 0, 30, tzinfo=UTC), "there are zones at the half hour"
     assert latest_next(["0 9 31 2 *"], NOW) is None, "it never fires"
+    for unknown in ("Mars/Base", "../etc/passwd", "a" * 300):
+        assert latest_next(["0 9 * * *"], NOW, unknown) == anywhere, "n8n knows a zone that this machine does not"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone, tzinfo
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
 
@@ -76,7 +76,7 @@ def latest_next(expressions: Iterable[str], after: datetime, zone: str = "") -> 
 def _zones(zone: str) -> tuple[tzinfo, ...]:
     try:
         return (ZoneInfo(zone),) if zone else _ANYWHERE
-    except (OSError, ValueError):  # no such zone
+    except (OSError, ValueError, ZoneInfoNotFoundError):  # no such zone
         return _ANYWHERE
 
 
