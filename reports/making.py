@@ -57,7 +57,7 @@ def _make(run: Run, record: ReportRun) -> dict[str, Any]:
     part, path = files.path_of(record.tenant_id, f"{name}.part"), files.path_of(record.tenant_id, name)
 
     def told(rows: int) -> None:
-        run.progress(rows, 0, f"{rows:,} rows")
+        run.progress(rows, 0, _rows(rows))
         run.check()
 
     try:
@@ -65,6 +65,8 @@ def _make(run: Run, record: ReportRun) -> dict[str, Any]:
         part.rename(path)
         with run.fenced():
             _conclude(record, name, manifest)
+        written = int(manifest["rows"])
+        run.progress(written, written, _rows(written))
     except Interrupted:
         # Whoever has the job now makes a file of another name.
         path.unlink(missing_ok=True)
@@ -72,6 +74,10 @@ def _make(run: Run, record: ReportRun) -> dict[str, Any]:
     finally:
         part.unlink(missing_ok=True)
     return facts_of(record)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _conclude(record: ReportRun, name: str, manifest: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from audit.models import AuditLog
 from core import clock
+from operations.models import Operation
 from reports import formats, rest, selectors, services
 from reports.definitions import all_reports, report_named, settle
 from reports.models import ReportRun
@@ -204,3 +205,12 @@ def test_a_report_that_was_not_made_answers_as_its_error(
     told = answer.json()
     assert (answer.status_code, told["error"]["code"], told["run"]["status"]) == (500, "REPORT_FAILED", "FAILED")
     assert "lost again" in told["error"]["message"] and told["error"]["recovery"]
+
+
+def test_a_job_that_is_over_tells_all_its_rows(cast: Any) -> None:
+    """Progress is told every so many rows: the last word must not be that of the first."""
+    run = made("access-review", cast.tenant, by=cast.owner)
+    with tenant_scope(cast.tenant.pk):
+        job = Operation.objects.get(pk=run.operation_id)
+    assert run.rows and job.progress_note == f"{run.rows} rows"
+    assert (job.progress_done, job.progress_total) == (run.rows, run.rows)
