@@ -13,7 +13,7 @@ _last: dict[str, datetime] = {}
 def note(base_url: str) -> None:
     """It is away now."""
     if len(_last) >= KEPT:
-        _last.pop(next(iter(_last)))
+        _last.pop(next(iter(_last), ""), None)  # several threads may tidy at once
     _last[base_url] = clock.now()
 
 
