@@ -8,6 +8,6 @@ class AuditConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks, handlers  # noqa: F401  (the checks register themselves; the handlers listen to sign-ins)
-        from .outside import announce_outside_scopes
+        from .unscoped_writes import announce_outside_scopes
 
         connection_created.connect(announce_outside_scopes, dispatch_uid="trail-outside-scopes")

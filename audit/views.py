@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from core import clock
+from core.downloads import Download
 from core.errors import Forbidden, Invalid, NotFound
 from core.paging import Page
-from core.sending import Download
 from core.support_rules import LEAVES, NEVER, READS, in_support_session
 from tenants.models import Grants, PlatformRole, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page

@@ -48,7 +48,7 @@ def main() -> None:
 
     django.setup()
     import opsconsole.celery  # noqa: F401 -- a worker has it
-    from core import collector, context
+    from core import context, gc_tuning
     from operations import engine, tasks
     from snapshots.models import Snapshot
     from snapshots.services import start_capture
@@ -59,7 +59,7 @@ def main() -> None:
     context.set_current(context.ActionContext(source="system"))
 
     tasks.drive.apply_async = lambda *args, **kwargs: None  # type: ignore[method-assign]
-    collector.settle()
+    gc_tuning.settle()
     tenant_id, environment_id = (uuid.UUID(word) for word in sys.argv[1:3])
     with own_git_root(), Children() as children:
         operation = start_capture(tenant_id=tenant_id, environment_id=environment_id, requested_by=None)

@@ -34,11 +34,11 @@ def start_django() -> None:
     from core import context
 
     context.set_current(context.ActionContext(source="system"))
-    from core import collector
+    from core import gc_tuning
     from operations import tasks
 
     tasks.drive.apply_async = lambda *args, **kwargs: None  # type: ignore[method-assign]
-    collector.settle()  # as a worker does, for both sides of a pair
+    gc_tuning.settle()  # as a worker does, for both sides of a pair
 
 
 def own_git_root() -> tempfile.TemporaryDirectory[str]:

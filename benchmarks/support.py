@@ -50,7 +50,7 @@ def people() -> tuple[Any, Any, str, str]:
         browsers.append(browser)
     session = services.start_session(
         actor=staff, target=viewer, tenant=tenant, reason="Measuring what this costs",
-        door=services.Door(sign_in=services.digest(browsers[1].session.session_key)),
+        origin=services.RequestOrigin(sign_in=services.digest(browsers[1].session.session_key)),
     )  # fmt: skip
     stored = browsers[1].session
     stored[HINT] = str(session.pk)

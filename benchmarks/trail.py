@@ -145,7 +145,7 @@ def writes(tenant: Any) -> list[list[str]]:
 def effects(tenant: Any) -> list[str]:
     """An effect of a job that does nothing outside: its step alone, and with its two events in the trail."""
     from operations import engine
-    from operations.effects import Effect, Looked, Outside
+    from operations.effects import Effect, ExternalCall, ProbeResult
     from operations.models import Operation
     from tenants.scope import tenant_scope
 
@@ -156,10 +156,10 @@ def effects(tenant: Any) -> list[str]:
             "method": "PUT", "path": f"/workflows/{uuid.uuid4().hex[:16]}", "key": f"workflow-{number}",
             "hash_before": uuid.uuid4().hex * 2, "hash_wanted": uuid.uuid4().hex * 2,
         }  # fmt: skip
-        said = Outside("n8n", "environments", ident, f"Production: Workflow number {number}", facts)
+        said = ExternalCall("n8n", "environments", ident, f"Production: Workflow number {number}", facts)
         result = {"outcome": "updated", "env_workflow_id": "w", "content_hash": facts["hash_wanted"]}
         name = f"promote:write:workflow-{number}"
-        return Effect(name, name, facts, lambda: result, lambda _i: Looked.not_done(), said if trailed else None)
+        return Effect(name, name, facts, lambda: result, lambda _i: ProbeResult.not_done(), said if trailed else None)
 
     def took(trailed: bool) -> float:
         with tenant_scope(tenant.pk):

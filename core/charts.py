@@ -131,7 +131,7 @@ def bars(
 
 def share(parts: Sequence[tuple[str, float]], *, title: str, width: int = 240, height: int = 6) -> SafeString:
     """Return one bar cut into `parts` of (state, amount), in the states' own colours; words are in the title."""
-    from core.marks import look
+    from core.states import look
 
     name = f"share-{next(_ids)}"
     parts = [(state, amount) for state, amount in parts if amount > 0]

@@ -173,7 +173,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrailAction:
-    """What an entry of the trail says was done, in words, and the state that it is drawn in (``core.marks``)."""
+    """What an entry of the trail says was done, in words, and the state that it is drawn in (``core.states``)."""
 
     code: str
     words: str

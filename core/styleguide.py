@@ -14,7 +14,7 @@ from django.urls import path
 from django.utils import timezone
 
 from core.errors import Forbidden
-from core.marks import LOOKS
+from core.states import LOOKS
 from core.support_rules import LEAVES, in_support_session
 
 

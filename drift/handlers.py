@@ -21,11 +21,11 @@ from workflows.models import ConnectionStatus, Environment
 
 from . import detection, scheduling, upgrades
 from .errors import DetectionFailed
-from .looking import Memory, known_workflows, look
 from .models import DriftMemory
+from .quick_check import Memory, known_workflows, look
 from .reconciling import reconcile
 from .stabilizing import stabilize
-from .taking_back import TAKE_BACK, carry_out
+from .undo_reconcile import TAKE_BACK, carry_out
 
 SEEN_AGAIN_EVERY = timedelta(hours=1)
 

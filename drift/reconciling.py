@@ -24,7 +24,7 @@ from workflows.n8n.errors import RemoteNotFound
 from . import hooks
 from .errors import ReconcileFailed, SeenMeanwhile, WrongState
 from .models import DriftAspect, DriftIncident, DriftKind, IncidentState
-from .settling import (
+from .status_sync import (
     Item,
     Job,
     aspects_by_key,
@@ -51,9 +51,9 @@ def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
     job.failed += found["failed"]
     commit = ""
     if update_git and job.remaining():
-        commit = run.step("commit", "Approve in Git", lambda: _commit(job, read), outside=in_git(job.environment))[
-            "commit"
-        ]
+        commit = run.step(
+            "commit", "Approve in Git", lambda: _commit(job, read), external_call=in_git(job.environment)
+        )["commit"]
         proved = run.step("prove", "Compare the hashes", lambda: _equal(job))
         job.failed += proved["failed"]
     settled = run.step("settle", "Close the incidents", lambda: _settle_reconciled(job, commit))

@@ -28,7 +28,7 @@ from .describing import signature
 from .errors import CalledByOthers, MoreHasDrifted, NothingApproved, SeenMeanwhile, StabilizeFailed, WrongState
 from .keeping import ABOUT_RUNNING, as_approved, by_key, kept_for
 from .models import DriftAspect, DriftKind, IncidentState
-from .settling import (
+from .status_sync import (
     Item,
     Job,
     aspects_by_key,

@@ -7,15 +7,15 @@ import secrets
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from .services import Door, digest
+from .services import RequestOrigin, digest
 
 COOKIE = "opsconsole_browser"
 KEPT_SECONDS = 365 * 24 * 3600
 
 
-def door_of(request: HttpRequest) -> Door:
-    """The door that a page's request comes through."""
-    return Door(sign_in=digest(request.session.session_key or ""), browser=browser_of(request))
+def origin_of(request: HttpRequest) -> RequestOrigin:
+    """Where a page's request comes from."""
+    return RequestOrigin(sign_in=digest(request.session.session_key or ""), browser=browser_of(request))
 
 
 def browser_of(request: HttpRequest) -> str:

@@ -172,7 +172,7 @@ def _live(row: Mapping[str, Any]) -> Live:
     )
 
 
-class Grip:
+class SessionContext:
     """Puts a session in force for a request, and lets go of it.
 
     By values and not by tokens: under ASGI the two may happen in different copies of the context.

@@ -23,7 +23,7 @@ from tenants.models import ApiToken
 from . import live as live_sessions
 from . import services
 from .errors import SupportEnded
-from .live import HINT, Grip, Live
+from .live import HINT, Live, SessionContext
 
 HEADER = "X-OpsConsole-Support-Session"
 CHECK_EVERY_SECONDS = 1.5
@@ -37,11 +37,11 @@ class SupportSessionMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> Any:
-        request.support_grip = Grip()  # type: ignore[attr-defined]
+        request.support_session_context = SessionContext()  # type: ignore[attr-defined]
         try:
             return self._answer(request)
         finally:
-            request.support_grip.release()  # type: ignore[attr-defined]
+            request.support_session_context.release()  # type: ignore[attr-defined]
 
     def _answer(self, request: HttpRequest) -> Any:
         live = None if request.path.startswith("/api/v1/") else _of_browser(request)
@@ -132,7 +132,7 @@ def enter(request: HttpRequest, live: Live, rule: Rule) -> None:
 
     request.auser = auser
     request.support_rule = rule  # type: ignore[attr-defined]
-    request.support_grip.take(live)  # type: ignore[attr-defined]
+    request.support_session_context.take(live)  # type: ignore[attr-defined]
 
 
 def refuse(request: HttpRequest, live: Live, error: OpsError) -> HttpResponse:
@@ -146,7 +146,7 @@ def refuse(request: HttpRequest, live: Live, error: OpsError) -> HttpResponse:
 
 def token_in_session(request: HttpRequest, token: ApiToken) -> ApiToken:
     """What ``tenants.api`` asks for each token of staff: the token as the session's customer's, if it leads one."""
-    grip = getattr(request, "support_grip", None)
+    grip = getattr(request, "support_session_context", None)
     live = live_sessions.read(actor_id=token.user_id, token_id=token.pk)
     if live is None or grip is None:
         return token

@@ -133,7 +133,7 @@ def start(request: HttpRequest, body: StartBody) -> Any:
         tenant=tenant,
         reason=body.reason,
         ticket=body.ticket,
-        door=services.Door(token_id=token.pk),
+        origin=services.RequestOrigin(token_id=token.pk),
         break_glass=body.break_glass,
     )
     return Status(201, _told(session))
@@ -213,7 +213,7 @@ def write(request: HttpRequest, body: WriteBody) -> Any:
     session = _own(token.user)
     if body.reason:
         wish = services.request_write(
-            session=session, by=token.user, reason=body.reason, door=services.Door(token_id=token.pk)
+            session=session, by=token.user, reason=body.reason, origin=services.RequestOrigin(token_id=token.pk)
         )
         return Status(202, {**_told(session), "request": {"id": str(wish.pk), "expires_at": wish.expires_at}})
     return Status(200, _told(services.take_write(session=session, by=token.user)))

@@ -26,7 +26,7 @@ from tenants.requests import person_of
 from tenants.scope import platform_scope
 
 from . import factors, guardrails, selectors, services
-from .browser import browser_of, door_of, marked
+from .browser import browser_of, marked, origin_of
 from .errors import ConsentNeeded
 from .forms import StartForm
 from .live import HINT
@@ -122,7 +122,7 @@ def _start(request: HttpRequest, user: User, tenant: Tenant, form: StartForm) ->
     try:
         session = services.start_session(
             actor=user, target=target, tenant=tenant, reason=told["reason"], ticket=told["ticket"],
-            door=door_of(request), break_glass=told["break_glass"],
+            origin=origin_of(request), break_glass=told["break_glass"],
         )  # fmt: skip
     except Invalid as error:
         for name, words in error.details.items():
@@ -167,7 +167,7 @@ def mine(request: HttpRequest) -> HttpResponse:
                 "policy": guardrails.policy_of(found.impersonated_tenant),
                 "counts": selectors.counts_of(found),
                 "jobs": list(jobs.order_by("created_at")[:20]),
-                "here": found.sign_in == door_of(request).sign_in,
+                "here": found.sign_in == origin_of(request).sign_in,
             }
     return marked(request, render(request, "impersonation/mine.html", context))
 
@@ -190,7 +190,7 @@ def mine_act(request: HttpRequest, what: str) -> HttpResponse:
         messages.success(request, "The session lasts longer; the customer sees that it was extended.")
     elif what == "ask":
         reason = request.POST.get("reason", "")
-        services.request_write(session=session, by=user, reason=reason, door=door_of(request))
+        services.request_write(session=session, by=user, reason=reason, origin=origin_of(request))
         messages.info(request, "The request is with those who may agree. It stands for 15 minutes.")
     elif what == "write":
         services.take_write(session=session, by=user)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class ProbeResult:
     """What looking at an effect with an unknown outcome showed."""
 
     state: str  # done | not_done | unknown
@@ -17,20 +17,20 @@ class Looked:
     details: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def done(cls, result: Any = None) -> Looked:
+    def done(cls, result: Any = None) -> ProbeResult:
         return cls("done", result)
 
     @classmethod
-    def not_done(cls) -> Looked:
+    def not_done(cls) -> ProbeResult:
         return cls("not_done")
 
     @classmethod
-    def unknown(cls, **details: Any) -> Looked:
+    def unknown(cls, **details: Any) -> ProbeResult:
         return cls("unknown", None, details)
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class ExternalCall:
     """What the trail says of an effect on another system: on which object of ours, and by which call.
 
     ``system`` is n8n or git. ``facts`` (JSON) are the call, keys and hashes: never contents, never secrets.
@@ -48,13 +48,13 @@ class Effect:
     """One write to the world outside.
 
     ``intent`` (JSON) is committed before ``act`` is called; ``look`` tells, after a crash or an answer that never
-    came, whether it took place. With ``outside`` both the intent and the outcome are in the trail as well, committed
-    with the step's row.
+    came, whether it took place. With ``external_call`` both the intent and the outcome are in the trail as well,
+    committed with the step's row.
     """
 
     name: str
     title: str
     intent: dict[str, Any]
     act: Callable[[], Any]
-    look: Callable[[dict[str, Any]], Looked]
-    outside: Outside | None = None
+    look: Callable[[dict[str, Any]], ProbeResult]
+    external_call: ExternalCall | None = None

@@ -25,11 +25,11 @@ from core.support import InForce, SupportEnded
 from tenants.scope import place_scope, refuse_fallen_session
 
 from .errors import Cancelled, LeaseLost, TryAgain, Unfinished, UnknownOutcome
-from .handlers import handler_for, reach
+from .handlers import checkpoint, handler_for
 from .models import Operation, OperationStatus
-from .run import CONSOLE, Handover, Run, stopping
+from .run import CONSOLE, Run, WorkerStopping, stopping
 
-__all__ = ["RETRY_DELAYS_SECONDS", "WORKER_NAME", "Handover", "Run", "claim", "drive", "stopping"]
+__all__ = ["RETRY_DELAYS_SECONDS", "WORKER_NAME", "Run", "WorkerStopping", "claim", "drive", "stopping"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ WORKER_NAME = f"{socket.gethostname()}:{os.getpid()}"
 RETRY_DELAYS_SECONDS = (1, 5, 15, 60)
 
 
-class _Heart(threading.Thread):
+class LeaseHeartbeat(threading.Thread):
     """Renews the lease beside the work, on a connection of its own."""
 
     def __init__(self, run: Run) -> None:
@@ -118,10 +118,10 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds
             acting, session = replace(acting, **CONSOLE), None
     token = context.set_current(acting)
     held = support.set_current(session)
-    heart = _Heart(run)
+    heart = LeaseHeartbeat(run)
     heart.start()
     try:
-        reach("operation:claimed")
+        checkpoint("operation:claimed")
         ending = _carry_out(run)
     finally:
         heart.stop()
@@ -148,7 +148,7 @@ def _carry_out(run: Run) -> str | None:
     except LeaseLost:
         logger.info("operation taken over or ended by hand", extra={"operation": str(run.operation.pk)})
         return None
-    except Handover:
+    except WorkerStopping:
         # Not PENDING: that is for what was never begun, and may be cancelled without putting anything back.
         return _end(run, OperationStatus.RETRY_PENDING, give_back=True)
     except Cancelled:
@@ -202,11 +202,11 @@ def _end(
         changes |= {"error_code": error.code, "error_message": error.message, "error_details": error.to_dict()}
     elif status == OperationStatus.COMPLETED:
         changes |= {"error_code": "", "error_message": "", "error_details": None, "progress_done": F("progress_total")}
-    reach("operation:before-end")
+    checkpoint("operation:before-end")
     try:
         with support.suspended(), run.fenced():
             Operation.objects.filter(pk=run.operation.pk).update(**changes)
     except LeaseLost:
         return None
-    reach("operation:after-end")
+    checkpoint("operation:after-end")
     return str(status)

@@ -52,6 +52,6 @@ def known_kinds() -> list[str]:
 boundary_observers: list[Callable[[str], None]] = []
 
 
-def reach(boundary: str) -> None:
+def checkpoint(boundary: str) -> None:
     for observer in boundary_observers:
         observer(boundary)

@@ -22,11 +22,11 @@ from core.errors import OpsError
 from core.support import InForce, SupportEnded
 from tenants.scope import place_scope
 
-from . import outside, stream
+from . import external_calls, stream
 from . import steps as step_rows
-from .effects import Effect, Looked, Outside
+from .effects import Effect, ExternalCall, ProbeResult
 from .errors import Cancelled, Interrupted, LeaseLost, UnknownOutcome
-from .handlers import reach
+from .handlers import checkpoint
 from .models import Operation, OperationStep, StepState
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _SIGN_OF_LIFE = (
 )
 
 
-class Handover(Interrupted):
+class WorkerStopping(Interrupted):
     """This process is stopping: the operation goes back to the queue."""
 
 
@@ -70,7 +70,7 @@ class Run:
         with place_scope(self.place_id):
             self._steps = step_rows.load(operation.pk)
         self._next_position = max((step.position for step in self._steps.values()), default=0) + 1
-        self._outside: dict[str, Outside | None] = {}
+        self._external_calls: dict[str, ExternalCall | None] = {}
 
     @property
     def tenant_id(self) -> uuid.UUID:
@@ -96,7 +96,7 @@ class Run:
         if self.lost.is_set():
             raise LeaseLost
         if stopping.is_set():
-            raise Handover
+            raise WorkerStopping
         if self.is_cancelled:
             raise Cancelled
 
@@ -153,13 +153,15 @@ class Run:
         act: Callable[[], Any],
         *,
         intent: dict[str, Any] | None = None,
-        outside: Outside | None = None,
+        external_call: ExternalCall | None = None,
     ) -> Any:
         """Do something that may be done again safely; once done, later runs get the stored result.
 
         The result must be JSON-able.
         """
-        return self.effect(Effect(name, title, intent or {}, act, lambda _intent: Looked.not_done(), outside))
+        return self.effect(
+            Effect(name, title, intent or {}, act, lambda _intent: ProbeResult.not_done(), external_call)
+        )
 
     def effect(self, effect: Effect) -> Any:
         """Carry out one effect with intent and result; see ``effects``."""
@@ -171,14 +173,14 @@ class Run:
         *,
         concurrency: int = 1,
         chunk: int = 16,
-        told: Callable[[int], None] = lambda _count: None,
+        on_progress: Callable[[int], None] = lambda _count: None,
     ) -> dict[str, Any]:
         """Carry out effects, ``concurrency`` at a time, and return their results by name.
 
         Intents of a chunk are committed together before its first write. One at a time, its results are committed
         after its last; side by side, with the next chunk's intents, which are committed while the chunk is still
         under way (see ``stream``). After the first failure nothing more is begun; it is raised once all is on record.
-        ``told`` is called with how many have ended, before they are recorded.
+        ``on_progress`` is called with how many have ended, before they are recorded.
         """
         results: dict[str, Any] = {}
         todo: list[Effect] = []
@@ -191,32 +193,32 @@ class Run:
         if concurrency > 1 and len(todo) > 1:
             before = len(results)
             results |= stream.carry_out(
-                self, todo, concurrency=concurrency, chunk=chunk, told=lambda count: told(before + count)
+                self, todo, concurrency=concurrency, chunk=chunk, on_progress=lambda count: on_progress(before + count)
             )
             return results
         for start in range(0, len(todo), chunk):
             self.check()
-            told(len(results))
+            on_progress(len(results))
             results.update(self._one_by_one(todo[start : start + chunk]))
         return results
 
     def _one_by_one(self, effects: Sequence[Effect]) -> dict[str, Any]:
         unclear = {e.name for e in effects if self.was_begun(e.name)}
-        reach(f"{effects[0].name}:before-intent")
+        checkpoint(f"{effects[0].name}:before-intent")
         self.record((), effects)
-        reach(f"{effects[0].name}:after-intent")
+        checkpoint(f"{effects[0].name}:after-intent")
         outcomes: list[tuple[step_rows.Conclusion, Exception | None]] = []
         for effect in effects:
             outcome = self.act(effect, look_first=effect.name in unclear)
             outcomes.append(outcome)
             if outcome[1] is not None:
                 break
-        reach(f"{effects[0].name}:after-effect")
+        checkpoint(f"{effects[0].name}:after-effect")
         failure = outcomes[-1][1]
         if isinstance(failure, LeaseLost):
             raise failure
         self.record([conclusion for conclusion, _ in outcomes if conclusion.state != StepState.INTENT])
-        reach(f"{effects[0].name}:after-result")
+        checkpoint(f"{effects[0].name}:after-result")
         if failure is not None:
             raise failure
         return {conclusion.name: conclusion.result for conclusion, _ in outcomes}
@@ -253,7 +255,7 @@ class Run:
                 if looked.state == "not_done":
                     raise
                 return self._from_look(effect, looked)
-            reach(f"{name}:effect-answered")
+            checkpoint(f"{name}:effect-answered")
         except Interrupted as error:
             return step_rows.Conclusion(name, StepState.INTENT), error
         except SupportEnded:
@@ -265,7 +267,7 @@ class Run:
             logger.exception("step failed", extra={"step": name})
             told = {"code": "UNEXPECTED", "message": f"{type(error).__name__}: {error}"[:500]}
             # What nobody foresaw may have come after the write: whoever begins again looks first.
-            state = StepState.UNKNOWN if effect.outside is not None else StepState.FAILED
+            state = StepState.UNKNOWN if effect.external_call is not None else StepState.FAILED
             return step_rows.Conclusion(name, state, error=told), error
         return step_rows.Conclusion(name, StepState.DONE, result=result), None
 
@@ -288,11 +290,11 @@ class Run:
                 begun = looked.state != "not_done"
                 skipped = step_rows.Conclusion(effect.name, StepState.SKIPPED)
                 conclusions.append(self._from_look(effect, looked)[0] if begun else skipped)
-            self._outside[effect.name] = effect.outside
+            self._external_calls[effect.name] = effect.external_call
         if conclusions:
             self.record(conclusions)
 
-    def _from_look(self, effect: Effect, looked: Looked) -> tuple[step_rows.Conclusion, Exception | None]:
+    def _from_look(self, effect: Effect, looked: ProbeResult) -> tuple[step_rows.Conclusion, Exception | None]:
         if looked.state == "done":
             return step_rows.Conclusion(effect.name, StepState.DONE, result=looked.result), None
         error = UnknownOutcome(
@@ -309,9 +311,11 @@ class Run:
         """
         now = clock.now()
         rows = [self._intent_row(effect, now) for effect in intents]
-        events = [outside.ended(self._outside.get(c.name), c, tenant_id=self.place_id) for c in conclusions]
+        events = [
+            external_calls.ended(self._external_calls.get(c.name), c, tenant_id=self.place_id) for c in conclusions
+        ]
         for effect, row in zip(intents, rows, strict=True):
-            events.append(outside.intended(effect, attempt=row.attempt, tenant_id=self.place_id))
+            events.append(external_calls.intended(effect, attempt=row.attempt, tenant_id=self.place_id))
         try:
             with contextlib.nullcontext() if rows else support.suspended(), self.fenced():
                 if conclusions:
@@ -327,7 +331,7 @@ class Run:
             step = self._steps[conclusion.name]
             step.state, step.result, step.error = conclusion.state, conclusion.result, conclusion.error
         self._steps.update({row.name: row for row in rows})
-        self._outside.update({effect.name: effect.outside for effect in intents})
+        self._external_calls.update({effect.name: effect.external_call for effect in intents})
 
     def _intent_row(self, effect: Effect, now: datetime) -> OperationStep:
         known = self._steps.get(effect.name)

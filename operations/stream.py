@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .effects import Effect
 from .errors import Interrupted, LeaseLost
-from .handlers import reach
+from .handlers import checkpoint
 from .models import StepState
 from .steps import Conclusion
 
@@ -26,11 +26,11 @@ Outcome = tuple[Conclusion, Exception | None]
 
 
 def carry_out(
-    run: Run, effects: Sequence[Effect], *, concurrency: int, chunk: int, told: Callable[[int], None]
+    run: Run, effects: Sequence[Effect], *, concurrency: int, chunk: int, on_progress: Callable[[int], None]
 ) -> dict[str, Any]:
     """Results by name. After the first failure, or a wish to stop, nothing more is begun; then it is raised."""
     with ThreadPoolExecutor(max_workers=min(concurrency, len(effects)), thread_name_prefix="effect") as pool:
-        return _Stream(run, effects, pool, chunk=chunk, told=told).carry_out()
+        return _Stream(run, effects, pool, chunk=chunk, on_progress=on_progress).carry_out()
 
 
 class _Stream:
@@ -41,9 +41,9 @@ class _Stream:
         pool: ThreadPoolExecutor,
         *,
         chunk: int,
-        told: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
-        self._run, self._pool, self._told = run, pool, told
+        self._run, self._pool, self._on_progress = run, pool, on_progress
         self._first = effects[0].name
         self._waiting = [effects[start : start + chunk] for start in range(0, len(effects), chunk)]
         self._enough = chunk // 2
@@ -64,10 +64,10 @@ class _Stream:
         except BaseException:
             self._cancel()
             raise
-        self._told(len(self._results))
-        reach(f"{self._first}:after-effect")
+        self._on_progress(len(self._results))
+        checkpoint(f"{self._first}:after-effect")
         self._record(())
-        reach(f"{self._first}:after-result")
+        checkpoint(f"{self._first}:after-result")
         if self._failure is not None:
             raise self._failure
         return self._results
@@ -84,10 +84,10 @@ class _Stream:
 
     def _begin(self, effects: Sequence[Effect]) -> None:
         unclear = {effect.name for effect in effects if self._run.was_begun(effect.name)}
-        self._told(len(self._results))
-        reach(f"{effects[0].name}:before-intent")
+        self._on_progress(len(self._results))
+        checkpoint(f"{effects[0].name}:before-intent")
         self._record(effects)
-        reach(f"{effects[0].name}:after-intent")
+        checkpoint(f"{effects[0].name}:after-intent")
         for effect in effects:
             acting = self._pool.submit(copy_context().run, self._run.act, effect, look_first=effect.name in unclear)
             self._under_way[acting] = effect.name

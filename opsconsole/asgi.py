@@ -9,10 +9,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 os.environ.setdefault("OPSCONSOLE_DB_POOL", "12")
 application = get_asgi_application()
 
-from core import collector  # noqa: E402 - needs the apps loaded
+from core import gc_tuning  # noqa: E402 - needs the apps loaded
 from core.checks import refuse_what_is_undeclared  # noqa: E402 - needs the apps loaded
 from opsconsole.launcher.guards import refuse_unsafe_start  # noqa: E402 - needs the apps loaded
 
 refuse_unsafe_start()
 refuse_what_is_undeclared()
-collector.settle()
+gc_tuning.settle()

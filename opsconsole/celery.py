@@ -81,9 +81,9 @@ def refuse_unsafe_start(**kwargs: object) -> None:
 @worker_ready.connect
 def settle_collector(**kwargs: object) -> None:
     """All is loaded: from here on the collector looks seldom."""
-    from core import collector
+    from core import gc_tuning
 
-    collector.settle()
+    gc_tuning.settle()
 
 
 @task_prerun.connect

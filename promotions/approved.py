@@ -11,11 +11,11 @@ from snapshots.models import Snapshot
 from workflows.models import Environment
 from workflows.writes import Release, WriteItem, pending
 
-from . import material
+from . import snapshot_contents
 from .errors import PlanStale
 from .mapping import Mapped, keys_in_target, map_workflow, target_ids
 from .options import SourceVersion
-from .sides import Facts, Place, Side
+from .plan_inputs import Facts, Place, Side
 
 
 class Approved:
@@ -42,20 +42,20 @@ class Approved:
     def _keys(self) -> dict[str, str]:
         return keys_in_target(self.facts, self.creating)
 
-    def reader(self, run: Run) -> material.Reader:
+    def reader(self, run: Run) -> snapshot_contents.Reader:
         """The contents that were approved, as the source's snapshot holds them."""
         with run.fenced():
             snapshot = Snapshot.objects.defer("workflows").filter(pk=self.plan["source"]["snapshot_id"]).first()
         if snapshot is None:
             raise PlanStale("The snapshot of the source that the plan was made from is gone.")
         version = str((self.plan.get("options") or {}).get("version") or SourceVersion.PUBLISHED)
-        return material.Reader(snapshot, list(self.items), version=version)
+        return snapshot_contents.Reader(snapshot, list(self.items), version=version)
 
-    def write_items(self, reader: material.Reader) -> list[WriteItem]:
+    def write_items(self, reader: snapshot_contents.Reader) -> list[WriteItem]:
         """One for each workflow that is created or updated; contents are loaded when they are written."""
         return [self._write_item(item, reader) for item in self.items.values()]
 
-    def _write_item(self, item: dict[str, Any], reader: material.Reader) -> WriteItem:
+    def _write_item(self, item: dict[str, Any], reader: snapshot_contents.Reader) -> WriteItem:
         create = item["action"] == "create"
         word = "Create" if create else "Update"
         return WriteItem(
@@ -77,18 +77,18 @@ class Approved:
             create_if_missing=False,
         )
 
-    def content_for(self, item: Mapping[str, Any], reader: material.Reader) -> dict[str, Any]:
+    def content_for(self, item: Mapping[str, Any], reader: snapshot_contents.Reader) -> dict[str, Any]:
         """What was approved, and nothing else: the pinned blob, mapped as the plan says, proven by the wanted hash."""
         mapped = self._mapped(item, reader)
         if mapped.wanted_hash != item["wanted_hash"]:
             raise PlanStale(f"“{item['name']}” would not become what was approved.", details={"key": item["key"]})
         return mapped.content
 
-    def hash_today(self, item: Mapping[str, Any], reader: material.Reader) -> str:
+    def hash_today(self, item: Mapping[str, Any], reader: snapshot_contents.Reader) -> str:
         """What was approved, hashed as today: the pinned blob proves it, whatever the plan's hash was made of."""
         return self._mapped(item, reader).wanted_hash
 
-    def _mapped(self, item: Mapping[str, Any], reader: material.Reader) -> Mapped:
+    def _mapped(self, item: Mapping[str, Any], reader: snapshot_contents.Reader) -> Mapped:
         found = reader.get(item["key"])
         pinned = item["source"]["blob"]
         if found is None or (pinned and found[0].get("blob") not in (None, pinned)):

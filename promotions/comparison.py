@@ -13,10 +13,10 @@ from workflows.content import Fingerprint
 from workflows.identity import loaded_fingerprint
 from workflows.models import WorkflowEnvMap
 
-from . import material
+from . import snapshot_contents
 from .mapping import keys_in_target, map_workflow, target_ids
 from .options import SourceVersion
-from .sides import Facts, Place, load_facts
+from .plan_inputs import Facts, Place, load_facts
 
 STATES = ("only_in_source", "only_in_target", "differs", "equal")
 
@@ -45,7 +45,7 @@ class Row:
     is_draft: bool = False
     source_archived: bool = False
     target_archived: bool = False
-    incidents: tuple[material.OpenIncident, ...] = ()
+    incidents: tuple[snapshot_contents.OpenIncident, ...] = ()
 
     @property
     def can_be_promoted(self) -> bool:
@@ -109,13 +109,13 @@ def compare(
     undecided = [key for key in _undecided(facts) if key not in drafts]
     wanted = _wanted_hashes(facts, undecided, _marks(tenant_id, source_id, undecided))
     wanted |= _mapped_hashes(facts, sorted(drafts & set(there)), SourceVersion.DRAFT)
-    incidents = material.open_incidents(tenant_id=tenant_id, environment_id=target_id)
+    incidents = snapshot_contents.open_incidents(tenant_id=tenant_id, environment_id=target_id)
     rows = [
         _row(key, here.get(key), there.get(key), wanted.get(key), key in drafts, tuple(incidents.get(key, ())))
         for key in {*here, *there}
     ]
     rows.sort(key=lambda row: (row.name.casefold(), row.key))
-    blocking = material.blocking_incidents(tenant_id=tenant_id, environment_id=target_id, keys=None)
+    blocking = snapshot_contents.blocking_incidents(tenant_id=tenant_id, environment_id=target_id, keys=None)
     return Comparison(facts=facts, rows=rows, blocking_drift_incidents=blocking)
 
 
@@ -165,7 +165,7 @@ def _mapped_hashes(facts: Facts, keys: list[str], version: str) -> dict[str, str
     workflow_ids, target_keys = target_ids(facts, frozenset()), keys_in_target(facts, frozenset())
     return {
         key: map_workflow(content, facts=facts, workflow_ids=workflow_ids, keys=target_keys).wanted_hash
-        for key, (_entry, content) in material.load(facts.source.captured(), keys, version).items()
+        for key, (_entry, content) in snapshot_contents.load(facts.source.captured(), keys, version).items()
     }
 
 
@@ -185,7 +185,7 @@ def _row(
     there: Place | None,
     wanted: str | None,
     is_draft: bool,
-    incidents: tuple[material.OpenIncident, ...],
+    incidents: tuple[snapshot_contents.OpenIncident, ...],
 ) -> Row:
     ours = (here.draft_hash if is_draft else here.content_hash) if here else None
     if here is None:

@@ -44,11 +44,11 @@ from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perfor
 
 from . import attention, gates
 from .approved import Approved
-from .endings import error_again, short, told_error
 from .errors import PlanStale, PreSnapshotFailed, WriteFailed
 from .models import Promotion, PromotionStatus
 from .outdated import is_outdated, refusal, with_todays_hashes
-from .settling import snapshot_id_for
+from .results import error_again, short, told_error
+from .status_sync import snapshot_id_for
 from .target import differences, draft_hash_in, reading_of
 
 CONCURRENCY = 4
@@ -328,7 +328,7 @@ class Execution:
             return {"commit": str(sha)}
 
         found = self.run.step(
-            "promotion:canonical", "Record the new content as approved", commit, outside=in_git(self.target)
+            "promotion:canonical", "Record the new content as approved", commit, external_call=in_git(self.target)
         )
         return str(found["commit"])
 

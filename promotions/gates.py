@@ -16,7 +16,7 @@ from tenants.scope import tenant_scope
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.normalization import NORMALIZATION_VERSION
 
-from . import attention, material
+from . import attention, snapshot_contents
 from .errors import (
     ApprovalNeeded,
     Dangling,
@@ -99,7 +99,7 @@ def scopes_gate(plan: Mapping[str, Any]) -> Gate:
 def drift_gate(promotion: Promotion, target: Environment) -> Gate:
     """No drift that the tenant's policy counts as blocking for the workflows of the plan."""
     keys = [item["key"] for item in (promotion.plan or EMPTY_PLAN)["items"]]
-    found = material.blocking_incidents(tenant_id=promotion.tenant_id, environment_id=target.pk, keys=keys)
+    found = snapshot_contents.blocking_incidents(tenant_id=promotion.tenant_id, environment_id=target.pk, keys=keys)
     if not found:
         return Gate("drift", "Drift", "open", f"Nothing in {target.name} blocks.")
     names = ", ".join(str(i.get("workflow_name") or i.get("workflow_key") or i.get("id")) for i in found[:3])

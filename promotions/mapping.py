@@ -14,7 +14,7 @@ from workflows.writes import pending
 
 from .needs import listed as _listed
 from .needs import missing_table as _missing_table
-from .sides import Facts
+from .plan_inputs import Facts
 
 #: Left behind: the target's own run-time state, and test data of whoever built the workflow.
 LEFT_BEHIND = ("staticData", "pinData")

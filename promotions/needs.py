@@ -19,7 +19,7 @@ from workflows.surroundings import Column, DataTable, Surroundings
 
 if TYPE_CHECKING:
     from .mapping import Mapped
-    from .sides import Facts
+    from .plan_inputs import Facts
 
 STUB, TABLE, COLUMNS, REPAIR = "create_credential", "create_data_table", "create_columns", "repair"
 """What can be offered: see ``preparing``."""

@@ -23,8 +23,8 @@ from workflows.writes import webhook_clashes
 from . import needs
 from .mapping import Mapped, keys_in_target, map_workflow, target_ids
 from .options import ActivePolicy, Options, SourceVersion
+from .plan_inputs import Facts, Place
 from .running import Callers, keep_called, publish_called
-from .sides import Facts, Place
 
 PLAN_VERSION = 2
 

@@ -14,7 +14,7 @@ import msgspec
 
 from core import clock
 from core.errors import OpsError
-from operations.effects import Effect, Looked
+from operations.effects import Effect, ProbeResult
 from operations.engine import Run
 from workflows import credentials, stubs, surroundings
 from workflows.gateway import client_for
@@ -62,7 +62,7 @@ class Preparing:
         return {"reached": surroundings.refresh(self.target).reached}
 
     def _effect(
-        self, name: str, title: str, path: str, act: Callable[[], Any], look: Callable[[dict[str, Any]], Looked]
+        self, name: str, title: str, path: str, act: Callable[[], Any], look: Callable[[dict[str, Any]], ProbeResult]
     ) -> dict[str, Any]:
         said = to_n8n(self.target, "", title, method="POST", path=path)
         found: dict[str, Any] = self.run.effect(Effect(name[:200], title, {"path": path}, act, look, said))
@@ -98,9 +98,9 @@ class Preparing:
             body = {"name": name, "columns": list(offer["columns"])}
             return row(str(client.call("POST", "/data-tables", body=body).json()["id"]))
 
-        def look(_intent: dict[str, Any]) -> Looked:
+        def look(_intent: dict[str, Any]) -> ProbeResult:
             found = [t for t in client.all_of("/data-tables") if t.get("name") == name]
-            return Looked.done(row(str(found[0]["id"]))) if found else Looked.not_done()
+            return ProbeResult.done(row(str(found[0]["id"]))) if found else ProbeResult.not_done()
 
         return self._effect(f"table:{name}", f"Create the data table “{name}”", "/data-tables", act, look)
 
@@ -114,9 +114,11 @@ class Preparing:
                 client.call("POST", path, body={"name": column["name"], "type": column["type"]})
                 return {"column": column["name"]}
 
-            def look(_intent: dict[str, Any], column: Mapping[str, Any] = column) -> Looked:
+            def look(_intent: dict[str, Any], column: Mapping[str, Any] = column) -> ProbeResult:
                 names = [c.get("name") for c in client.call("GET", path).json()]
-                return Looked.done({"column": column["name"]}) if column["name"] in names else Looked.not_done()
+                return (
+                    ProbeResult.done({"column": column["name"]}) if column["name"] in names else ProbeResult.not_done()
+                )
 
             title = f"Add the column “{column['name']}” to “{name}”"
             self._effect(f"column:{ident}:{column['name']}", title, path, act, look)
@@ -136,11 +138,11 @@ class Preparing:
                     count += len(batch)
             return {"do": "copy_rows", "id": target_id, "name": name, "rows": count}
 
-        def look(_intent: dict[str, Any]) -> Looked:
+        def look(_intent: dict[str, Any]) -> ProbeResult:
             body = client.call("GET", path, params={"limit": 1}).json()
             if not body.get("data"):
-                return Looked.not_done()
-            return Looked.unknown(message="Some rows are there; look whether all are.")
+                return ProbeResult.not_done()
+            return ProbeResult.unknown(message="Some rows are there; look whether all are.")
 
         return self._effect(f"rows:{target_id}", f"Copy the rows of “{name}”", path, act, look)
 

@@ -38,13 +38,13 @@ from workflows.models import Environment
 from workflows.n8n.client import N8nClient
 from workflows.writes import Release, Resolver
 
-from . import attention, material
-from .endings import broken_off, rolled_back
+from . import attention, snapshot_contents
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion
 from .outdated import is_outdated
+from .results import broken_off, rolled_back
 from .running import as_before, kept_for
-from .settling import snapshot_id_for, wrote_back
+from .status_sync import snapshot_id_for, wrote_back
 from .target import Reading, differences, draft_hash_in, read_target
 
 LISTED = 200
@@ -214,7 +214,7 @@ class Reverting:
         }
         old = {there: as_before(before[row["key"]]) for there, row in ending.items()}
         callers = kept_for(self.target, reading, old, {row["env_workflow_id"] for row in rows})
-        contents = material.load(self.pre, [ending[there]["key"] for there in callers])
+        contents = snapshot_contents.load(self.pre, [ending[there]["key"] for there in callers])
         for there, names in callers.items():
             row = ending[there]
             if can_be_active(contents[row["key"]][1], called_count=True):
@@ -367,7 +367,7 @@ class Reverting:
             return {"commit": str(sha)}
 
         found = self.run.step(
-            "rollback:canonical", "Record the old content as approved again", commit, outside=in_git(self.target)
+            "rollback:canonical", "Record the old content as approved again", commit, external_call=in_git(self.target)
         )
         return found["commit"]  # type: ignore[no-any-return]
 

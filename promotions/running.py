@@ -9,7 +9,7 @@ from snapshots.manifest import calls_in
 from workflows.calling import Standing, kept_running, needs_published_callees
 from workflows.models import Environment
 
-from .sides import Facts
+from .plan_inputs import Facts
 from .target import Reading
 
 Callers = Callable[[], Mapping[str, list[str]]]

@@ -22,7 +22,7 @@ from tenants.scope import assert_no_scope, tenant_scope
 from workflows.models import Environment
 from workflows.permissions import APPROVE_ENVIRONMENT, grants_on_environment
 
-from . import attention, gates, material
+from . import attention, gates, snapshot_contents
 from .comparison import Comparison, compare
 from .errors import (
     ApprovalNeeded,
@@ -37,10 +37,10 @@ from .errors import (
 )
 from .models import Promotion, PromotionStatus
 from .options import Options
+from .plan_inputs import load_facts, look_around, types_seen
 from .planning import build_plan, essence, plan_hash
 from .preparing import offers_of, used_credentials
-from .settling import settle_promotion
-from .sides import load_facts, look_around, types_seen
+from .status_sync import settle_promotion
 
 __all__ = [
     "Comparison",
@@ -125,9 +125,9 @@ def preview_plan(
         facts,
         keys=keys,
         options=chosen,
-        load_source=material.loader(source, chosen.version),
-        listening=lambda: material.listening(target),
-        callers=lambda: material.callers(target, set(keys)),
+        load_source=snapshot_contents.loader(source, chosen.version),
+        listening=lambda: snapshot_contents.listening(target),
+        callers=lambda: snapshot_contents.callers(target, set(keys)),
         now=clock.now(),
         reached=reached,
     )

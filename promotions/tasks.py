@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from .settling import settle_all
+from .status_sync import settle_all
 from .telling import tell_all
 
 

@@ -29,11 +29,11 @@ from workflows.n8n.client import N8nClient
 from workflows.references import rewrite
 from workflows.writes import Release, Resolver, pending
 
-from . import material
-from .endings import error_again, told_error
+from . import snapshot_contents
 from .errors import RollbackFailed
-from .judging import FOREIGN, GONE, OLD, OURS, is_mixture, judge
 from .models import PromotionStatus
+from .ownership import FOREIGN, GONE, OLD, OURS, is_mixture, judge
+from .results import error_again, told_error
 from .running import as_before, calls_of_running, kept_for
 from .target import Live, Reading, differences, read_target
 
@@ -142,7 +142,10 @@ class Undoing:
             return {"commit": str(sha)}
 
         self.run.step(
-            "undo:canonical", "Take back what was recorded as approved", move, outside=in_git(self.execution.target)
+            "undo:canonical",
+            "Take back what was recorded as approved",
+            move,
+            external_call=in_git(self.execution.target),
         )
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -182,7 +185,7 @@ class Undoing:
         touched, before = {row["env_workflow_id"] for row in rows}, calls_of_running(pre.workflows)
         old = {str(e["env_workflow_id"]): as_before(e) for e in pre.workflows if str(e["env_workflow_id"]) in ending}
         callers = kept_for(self.execution.target, reading, old, touched, before=before)
-        contents = material.load(pre, [ending[there]["key"] for there in callers])
+        contents = snapshot_contents.load(pre, [ending[there]["key"] for there in callers])
         for there, names in callers.items():
             if can_be_active(contents[ending[there]["key"]][1], called_count=True):
                 ending[there]["kept_for"] = names[:LISTED]
@@ -436,9 +439,11 @@ class _Contents:
         with execution.run.fenced():
             source = Snapshot.objects.defer("workflows").get(pk=execution.plan["source"]["snapshot_id"])
             pre = Snapshot.objects.defer("workflows").get(pk=execution.pre_id)
-        with material.Reader(source, [item["key"]], version=item["source"].get("version", "published")) as reader:
+        with snapshot_contents.Reader(
+            source, [item["key"]], version=item["source"].get("version", "published")
+        ) as reader:
             new = execution.approved.content_for(item, reader)
-        old = material.load(pre, [item["key"]]).get(item["key"]) if item["target"] else None
+        old = snapshot_contents.load(pre, [item["key"]]).get(item["key"]) if item["target"] else None
         made = {ident: pending(key) for key, ident in resolver.created.items()}
         # References are compared by what they mean: a created workflow has an id now where the plan had none.
         found = rewrite(there, workflow_ids=made, credentials={}).content if made else there

@@ -23,9 +23,9 @@ from django.urls import reverse
 from audit.mail import NOT_SENT, cause_of
 from audit.services import record_event
 from core.errors import OpsError
-from operations.effects import Effect, Looked
+from operations.effects import Effect, ProbeResult
 from operations.errors import UnknownOutcome
-from operations.handlers import reach
+from operations.handlers import checkpoint
 from operations.run import Run
 from tenants.mail import TenantMessage
 from tenants.models import Grants, PlatformRole, Tenant, TenantUserObjectPermission, User
@@ -81,13 +81,13 @@ def who_may_receive(tenant: Tenant | None, addresses: Iterable[str]) -> list[str
 def mail_effect(run: Run, record: ReportRun) -> Effect:
     """Sending the mail, as a step."""
 
-    def look(_intent: dict[str, Any]) -> Looked:
+    def look(_intent: dict[str, Any]) -> ProbeResult:
         with place_scope(record.tenant_id):
             found = ReportRun.objects.get(pk=record.pk)
         if found.mail_status == MailStatus.SENT:
-            return Looked.done({"sent": True})
+            return ProbeResult.done({"sent": True})
         # WAITING: it never came to SENDING, or a person has decided that it is to be sent (again).
-        return Looked.not_done() if found.mail_status in UNSENT else Looked.unknown()
+        return ProbeResult.not_done() if found.mail_status in UNSENT else ProbeResult.unknown()
 
     return Effect("mail", "Send the mail", {"recipients": len(record.mail_to)}, lambda: _send(run, record), look)
 
@@ -108,7 +108,7 @@ def _send(run: Run, record: ReportRun) -> dict[str, Any]:
         )
     if not sending:
         raise UnknownOutcome("The mail was being sent when something failed that nobody foresaw.")
-    reach("mail:leaving")
+    checkpoint("mail:leaving")
     if not recipients:
         raise _failed(run, record, "None of the recipients may read this report any more.")
     try:

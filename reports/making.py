@@ -16,7 +16,7 @@ from typing import Any
 from audit.models import Seal
 from audit.services import record_event
 from core import clock
-from operations.effects import Effect, Looked
+from operations.effects import Effect, ProbeResult
 from operations.errors import Interrupted
 from operations.run import Run
 from tenants.models import Tenant
@@ -41,10 +41,10 @@ def reading_scope(tenant_id: uuid.UUID | None) -> Iterator[None]:
 def file_effect(run: Run, record: ReportRun) -> Effect:
     """Making the file, as a step: done where its manifest is committed."""
 
-    def look(_intent: dict[str, Any]) -> Looked:
+    def look(_intent: dict[str, Any]) -> ProbeResult:
         with place_scope(record.tenant_id):
             found = ReportRun.objects.get(pk=record.pk)
-        return Looked.done(facts_of(found)) if found.status == RunStatus.COMPLETED else Looked.not_done()
+        return ProbeResult.done(facts_of(found)) if found.status == RunStatus.COMPLETED else ProbeResult.not_done()
 
     return Effect(FILE_STEP, "Write the file", {"format": record.format}, lambda: _make(run, record), look)
 

@@ -15,8 +15,8 @@ from django.urls import reverse
 
 from audit.views import may_read_platform_trail
 from core import clock
+from core.downloads import Download
 from core.errors import NotFound, OpsError
-from core.sending import Download
 from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants, Tenant
 from tenants.pages import Visit, platform_page, tenant_page

@@ -16,7 +16,7 @@ import orjson
 
 from core import clock
 from core.errors import OpsError
-from operations.effects import Outside
+from operations.effects import ExternalCall
 from operations.engine import Run
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows import identity
@@ -58,10 +58,10 @@ class WithDraft:
     draft: Mapping[str, Any] | None
 
 
-def in_git(environment: Environment) -> Outside:
+def in_git(environment: Environment) -> ExternalCall:
     """What the trail says of a step that moves ``env/<slug>``."""
     facts = {"branch": environment.canonical_branch, "commit_before": environment.baseline_commit_sha or ""}
-    return Outside("git", "environments", environment.pk, environment.name, facts)
+    return ExternalCall("git", "environments", environment.pk, environment.name, facts)
 
 
 def commit_canonical(

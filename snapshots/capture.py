@@ -28,8 +28,8 @@ from workflows.recording import record_seen
 
 from . import hooks, rehashing, repository
 from .authors import name_drafts
-from .beside import Beside
 from .canonical import in_git
+from .concurrent import Beside
 from .errors import CaptureFailed
 from .gathering import Gathered, gather
 from .manifest import (
@@ -119,7 +119,7 @@ def capture_into(
             f"{step}:baseline",
             f"Take this as what is approved in {environment.name}",
             lambda: {"commit": set_baseline(run, environment=environment, snapshot=snapshot)},
-            outside=in_git(environment),
+            external_call=in_git(environment),
         )
     if made.approved_as_drafts:
         # A console of before took the draft for the workflow: what runs beside it is as approved as ever.
@@ -129,7 +129,7 @@ def capture_into(
             lambda: {
                 "commit": set_baseline(run, environment=environment, snapshot=snapshot, keys=made.approved_as_drafts)
             },
-            outside=in_git(environment),
+            external_call=in_git(environment),
         )
     if verify if verify is not None else snapshot_type in VERIFIED_TYPES:
         run.step(

@@ -19,7 +19,7 @@ from workflows.references import CredentialRef
 from workflows.stubs import Stub, make_stub
 from workflows.writes import Release, failures
 
-from . import care, preview, pushing, restore, services
+from . import maintenance, preview, pushing, restore, services
 from .capture import capture_into
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .keeping import called_meanwhile
@@ -76,11 +76,11 @@ class Verify:
 class Maintain:
     """Pack the tenant's Git store; with ``full`` anew, and without what no branch leads to."""
 
-    kind: ClassVar[str] = care.KIND
+    kind: ClassVar[str] = maintenance.KIND
 
     def run(self, run: Run) -> dict[str, Any]:
         full = bool(run.params.get("full"))
-        result: dict[str, Any] = run.step("pack", "Pack it", lambda: care.look_after(run.tenant_id, full=full))
+        result: dict[str, Any] = run.step("pack", "Pack it", lambda: maintenance.look_after(run.tenant_id, full=full))
         return result
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from core import clock, crypto
 from operations import services as operations
-from operations.effects import Outside
+from operations.effects import ExternalCall
 from operations.engine import Run
 from operations.errors import Busy
 from operations.models import Operation, OperationStatus
@@ -123,8 +123,10 @@ def push(run: Run) -> dict[str, Any]:
         return {"remote": tenant.git_remote_url, "moved": list(done.moved), "unchanged": list(done.unchanged)}
 
     intent = {"remote": tenant.git_remote_url, "branches": store.branches()}
-    outside = Outside("git", "tenants", tenant.pk, tenant.name, {"remote": tenant.git_remote_url})
-    result: dict[str, Any] = run.step("push", "Push every branch to the remote", act, intent=intent, outside=outside)
+    external_call = ExternalCall("git", "tenants", tenant.pk, tenant.name, {"remote": tenant.git_remote_url})
+    result: dict[str, Any] = run.step(
+        "push", "Push every branch to the remote", act, intent=intent, external_call=external_call
+    )
     return result
 
 

@@ -64,7 +64,7 @@ class Relink:
             )
             return {"moved": True, "commit": commit}
 
-        moved = dict(run.step("move", f"Move {old}.json to {new}.json", move, outside=in_git(environment)))
+        moved = dict(run.step("move", f"Move {old}.json to {new}.json", move, external_call=in_git(environment)))
         drafts = run.step("drafts", "Hash approved drafts anew", lambda: _drafts_anew(run, environment, {old: new}))
         found: dict[str, Any] = moved | drafts
         return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import care, pushing, rehashing, services
+from . import maintenance, pushing, rehashing, services
 
 
 @shared_task(name="snapshots.tasks.keep_schedules")
 def keep_schedules() -> None:
     """Every hour: each tenant's Git store has somebody to look after it."""
-    care.keep_schedules()
+    maintenance.keep_schedules()
 
 
 @shared_task(name="snapshots.tasks.keep_copied")

@@ -14,9 +14,9 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from core.downloads import Download
 from core.errors import Invalid, NotFound, OpsError
 from core.paging import clamp
-from core.sending import Download
 from core.support_rules import NEVER, READS, READS_AND_WRITES, WRITES, in_support_session
 from operations.models import Operation
 from tenants.models import Grants

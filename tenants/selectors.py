@@ -7,8 +7,8 @@ from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 from core import clock
 from core.paging import Page, by_name, by_time
 
+from .environment_grants import grant_provider
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, User, UserSession
-from .narrow import keeper as keeper_of_narrow_grants
 from .scope import platform_scope
 
 MEMBERSHIPS_SHOWN = 50
@@ -23,18 +23,18 @@ def tenants_of(*, user: User, limit: int = MEMBERSHIPS_SHOWN) -> list[Tenant]:
 
 
 def list_members(*, q: str = "", narrow: bool = False, cursor: str = "", limit: int = 50) -> Page:
-    """Members of the scope's tenant with their people, by e-mail address; each has ``narrow`` grants (``Narrow``).
+    """Members of the scope's tenant with their people and ``EnvironmentGrant``s.
 
     ``narrow`` leaves those who hold any.
     """
     rows = Membership.objects.select_related("user", "created_by").annotate(email=F("user__email"))
     if q:
         rows = rows.filter(Q(user__email__icontains=q) | Q(user__name__icontains=q))
-    keeper = keeper_of_narrow_grants()
-    if narrow and keeper:
-        rows = rows.filter(user_id__in=keeper.holders())
+    provider = grant_provider()
+    if narrow and provider:
+        rows = rows.filter(user_id__in=provider.holders())
     page = by_name(rows, cursor=cursor, limit=limit, field="email")
-    held = keeper.held_by([member.user_id for member in page.rows]) if keeper and page.rows else {}
+    held = provider.held_by([member.user_id for member in page.rows]) if provider and page.rows else {}
     for member in page.rows:
         member.narrow = held.get(member.user_id, [])
     return page

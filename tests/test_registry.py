@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.module_loading import import_string
 
 from audit.checks import every_watched_table_is_a_subject, watched_tables
-from core.marks import LOOKS
 from core.registry import Console, Destination, HealthComponent, Registry, Subject, TrailAction, registry
+from core.states import LOOKS
 from tests.recorded import recorded_actions
 
 

@@ -11,8 +11,8 @@ from itertools import groupby
 from django.db.models import QuerySet
 
 from audit.models import AuditLog
+from tenants.environment_grants import EnvironmentGrant
 from tenants.models import Grants, User
-from tenants.narrow import Narrow
 from tenants.permissions import grants_on_tenant
 from tenants.scope import tenant_scope
 
@@ -98,19 +98,19 @@ def only_in(environment: Environment) -> list[tuple[User, list[str]]]:
 
 
 def holders() -> QuerySet[EnvironmentUserObjectPermission, uuid.UUID]:
-    """The ids of the people with grants on single environments in use (``tenants.narrow``)."""
+    """The ids of the people with grants on single environments in use (``tenants.environment_grants``)."""
     rows = EnvironmentUserObjectPermission.objects.filter(content_object__is_archived=False)
     return rows.values_list("user_id", flat=True)
 
 
-def held_by(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Narrow]]:
+def held_by(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[EnvironmentGrant]]:
     """What each of these people holds in single environments, in the order of the pipeline."""
     rows = EnvironmentUserObjectPermission.objects.filter(user_id__in=user_ids, content_object__is_archived=False)
     rows = rows.select_related("content_object", "permission").order_by(
         "user_id", "content_object__position", "content_object__name", "-permission__codename"
     )
-    found: dict[uuid.UUID, list[Narrow]] = {}
+    found: dict[uuid.UUID, list[EnvironmentGrant]] = {}
     for (user_id, place), held in groupby(rows, key=lambda row: (row.user_id, row.content_object)):
         words = " and ".join(ROLES[row.permission.codename] for row in held)
-        found.setdefault(user_id, []).append(Narrow(place, words))
+        found.setdefault(user_id, []).append(EnvironmentGrant(place, words))
     return found

@@ -8,8 +8,8 @@ class WorkflowsConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
+        from tenants.environment_grants import register_grant_provider
         from tenants.models import Membership
-        from tenants.narrow import register_keeper
         from tenants.shell import register_shell_items
 
         from . import (
@@ -20,6 +20,6 @@ class WorkflowsConfig(AppConfig):
         from .leaving import forget_environment_grants
         from .shell import environment_chips
 
-        register_keeper(access)
+        register_grant_provider(access)
         register_shell_items(environment_chips)
         post_delete.connect(forget_environment_grants, sender=Membership, dispatch_uid="environment-grants")

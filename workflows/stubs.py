@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from core import clock
-from operations.effects import Effect, Looked
+from operations.effects import Effect, ProbeResult
 from operations.engine import Run
 
 from .models import Environment, KnownCredential
@@ -47,13 +47,15 @@ def make_stub(run: Run, client: N8nClient, environment: Environment, *, kind: st
         raw = client.call("POST", "/credentials", body=body).json()
         return _told(Stub.at(environment, kind, name, str(raw["id"])))
 
-    def look(_intent: dict[str, Any]) -> Looked:
+    def look(_intent: dict[str, Any]) -> ProbeResult:
         if not client.spec().can("list_credentials"):
-            return Looked.unknown(message="This n8n does not list credentials; look whether the stub is there.")
+            return ProbeResult.unknown(message="This n8n does not list credentials; look whether the stub is there.")
         listed = client.list_credentials() or []
         wanted = {"type": kind, **({"id": ident} if ident else {"name": name})}
         found = next((c for c in listed if wanted.items() <= c.items()), None)
-        return Looked.done(_told(Stub.at(environment, kind, name, found["id"]))) if found else Looked.not_done()
+        return (
+            ProbeResult.done(_told(Stub.at(environment, kind, name, found["id"]))) if found else ProbeResult.not_done()
+        )
 
     title = f"Create the credential “{name}” without its secret"
     said = to_n8n(environment, "", title, method="POST", path="/credentials")

@@ -55,7 +55,7 @@ class Log:
         self.asked = 0
         log = self
 
-        class Door(http.server.BaseHTTPRequestHandler):
+        class RequestOrigin(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 log.asked += 1
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -67,7 +67,7 @@ class Log:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Door)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), RequestOrigin)
         self.url = f"http://127.0.0.1:{self.server.server_port}/{SECRET}?token={SECRET}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

@@ -19,7 +19,7 @@ from audit.ocsf import events_since
 from audit.selectors import TrailFilter, list_trail
 from audit.services import record_event
 from core import clock, context
-from core.sending import Download
+from core.downloads import Download
 from tenants.scope import platform_scope, tenant_scope
 
 from .settling import settled

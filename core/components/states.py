@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from heroicons.templatetags import heroicons
 
-from core import marks
+from core import states
 
 register = template.Library()
 
@@ -28,7 +28,7 @@ def icon(name: str, size: int = 16) -> SafeString:
 @register.simple_tag
 def state(value: object, label: object = "", compact: bool = False, href: str = "", title: str = "") -> SafeString:
     """Return the badge of a state: mark and word. `compact` shows the mark and keeps the word for screen readers."""
-    found = marks.look(value)
+    found = states.look(value)
     word = str(label) if label not in ("", None) else found.word
     name = "a" if href else "span"
     target = format_html(' href="{}"', href) if href else ""
@@ -42,7 +42,7 @@ def state(value: object, label: object = "", compact: bool = False, href: str = 
         " compact" if compact else "",
         target,
         said,
-        marks.mark(found.shape),
+        states.mark(found.shape),
         text,
         name,
     )
@@ -51,8 +51,8 @@ def state(value: object, label: object = "", compact: bool = False, href: str = 
 @register.simple_tag
 def mark(value: object, size: int = 12) -> SafeString:
     """Return only the mark of a state in its colour, for places where the word stands nearby."""
-    found = marks.look(value)
-    return format_html('<span class="tone tone-{}">{}</span>', found.tone, marks.mark(found.shape, size=size))
+    found = states.look(value)
+    return format_html('<span class="tone tone-{}">{}</span>', found.tone, states.mark(found.shape, size=size))
 
 
 _KINDS = {

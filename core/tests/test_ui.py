@@ -15,8 +15,9 @@ from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import charts, marks
-from core.components import blocks, places, states, values
+from core import charts, states
+from core.components import blocks, places, values
+from core.components import states as state_tags
 
 HOSTILE = '"><script>alert(1)</script>'
 
@@ -27,36 +28,36 @@ def render(source: str, **values: object) -> str:
 
 @pytest.mark.parametrize("spelling", ["in_sync", "IN_SYNC", "in-sync", "In sync"])
 def test_a_state_is_drawn_alike_however_it_is_spelled(spelling: str) -> None:
-    assert marks.look(spelling) == marks.LOOKS["in-sync"]
+    assert states.look(spelling) == states.LOOKS["in-sync"]
 
 
 @pytest.mark.parametrize("value", [None, "", "brand_new_state"])
 def test_what_nobody_classified_is_never_drawn_as_good(value: str | None) -> None:
-    assert marks.look(value).shape == "unknown"
-    assert marks.look(value).tone == "grey"
+    assert states.look(value).shape == "unknown"
+    assert states.look(value).tone == "grey"
 
 
 def test_the_five_states_differ_in_shape_and_word_and_not_only_in_colour() -> None:
-    five = [marks.LOOKS[name] for name in ("in-sync", "differs", "drifted", "failed", "unknown")]
+    five = [states.LOOKS[name] for name in ("in-sync", "differs", "drifted", "failed", "unknown")]
     assert len({look.shape for look in five}) == len({look.word for look in five}) == 5
-    assert len({str(marks.mark(look.shape)) for look in five}) == 5
+    assert len({str(states.mark(look.shape)) for look in five}) == 5
 
 
-@pytest.mark.parametrize("shape", sorted({look.shape for look in marks.LOOKS.values()}))
+@pytest.mark.parametrize("shape", sorted({look.shape for look in states.LOOKS.values()}))
 def test_each_shape_is_drawn_and_is_well_formed(shape: str) -> None:
-    assert shape in marks._SHAPES
-    ElementTree.fromstring(str(marks.mark(shape)))
+    assert shape in states._SHAPES
+    ElementTree.fromstring(str(states.mark(shape)))
 
 
 def test_a_compact_state_keeps_its_word_for_screen_readers() -> None:
-    assert '<span class="sr">Drifted</span>' in states.state("drifted", compact=True)
+    assert '<span class="sr">Drifted</span>' in state_tags.state("drifted", compact=True)
 
 
 @pytest.mark.parametrize(
     "made",
     [
-        lambda: states.state(HOSTILE, HOSTILE, href=HOSTILE, title=HOSTILE),
-        lambda: states.env("production", name=HOSTILE, href=HOSTILE),
+        lambda: state_tags.state(HOSTILE, HOSTILE, href=HOSTILE, title=HOSTILE),
+        lambda: state_tags.env("production", name=HOSTILE, href=HOSTILE),
         lambda: values.uid(HOSTILE),
         lambda: values.copy(HOSTILE, HOSTILE),
         lambda: places.crumb(HOSTILE, HOSTILE),
@@ -166,9 +167,9 @@ def test_json_is_coloured_without_changing_its_text() -> None:
 
 
 def test_production_is_marked_apart() -> None:
-    assert "env-production" in states.env("production", name="EU")
-    assert states.kind_class("prod") == "env-production"
-    assert "env-production" not in states.env("staging", name="EU")
+    assert "env-production" in state_tags.env("production", name="EU")
+    assert state_tags.kind_class("prod") == "env-production"
+    assert "env-production" not in state_tags.env("staging", name="EU")
 
 
 def test_addresses_are_those_that_django_works_out() -> None:

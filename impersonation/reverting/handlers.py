@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from core.errors import OpsError
 from impersonation import selectors
-from operations.effects import Effect, Looked
+from operations.effects import Effect, ProbeResult
 from operations.engine import Run
 from operations.errors import Interrupted, UnknownOutcome
 from operations.handlers import register
@@ -83,7 +83,7 @@ class Revert:
             except OpsError as error:
                 return outcome("failed", f"{error.message} {error.recovery}", code=error.code)
 
-        def look(_intent: dict[str, Any]) -> Looked:
+        def look(_intent: dict[str, Any]) -> ProbeResult:
             return reverter.look(run, item)
 
         title = f"Undo: {item.kind} {item.name}"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from core.errors import OpsError
-from operations.effects import Looked
+from operations.effects import ProbeResult
 from operations.engine import Run
 from tenants.models import User
 
@@ -85,7 +85,7 @@ class Reverter(Protocol):
         """Undo it and say how that ended (see ``outcome``). Without ``force`` a conflict is left alone."""
         ...
 
-    def look(self, run: Run, item: Item) -> Looked:
+    def look(self, run: Run, item: Item) -> ProbeResult:
         """Whether an undoing that was begun and broken off took place."""
         ...
 

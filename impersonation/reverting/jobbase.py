@@ -12,7 +12,7 @@ from django.urls import reverse
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
-from operations.effects import Looked
+from operations.effects import ProbeResult
 from operations.engine import Run
 from operations.models import Operation, OperationStatus, OperationStep, StepState
 from promotions.models import Promotion
@@ -120,9 +120,9 @@ class JobReverter:
     def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
         return self.ending(carry_through(run, self.start(run, item, force=force)))
 
-    def look(self, run: Run, item: Item) -> Looked:
+    def look(self, run: Run, item: Item) -> ProbeResult:
         """Starting it again finds the job that was started, however far that is."""
-        return Looked.not_done()
+        return ProbeResult.not_done()
 
     def ending(self, job: Operation) -> dict[str, Any]:
         if job.status == OperationStatus.COMPLETED:

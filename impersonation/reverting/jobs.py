@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from drift.models import DriftIncident
-from drift.taking_back import take_back
+from drift.undo_reconcile import take_back
 from impersonation.models import ImpersonationSession
 from operations import services as operations
 from operations.engine import Run

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from audit.presenters import page_of_subject
 from core.errors import OpsError
 from core.registry import registry
-from operations.effects import Looked
+from operations.effects import ProbeResult
 from operations.engine import Run
 from tenants.models import User
 
@@ -148,12 +148,12 @@ class RowReverter:
         else:
             self.put_back(change, now, by)
 
-    def look(self, run: Run, item: Item) -> Looked:
+    def look(self, run: Run, item: Item) -> ProbeResult:
         change = Change(**item.target)
         with run.fenced():
             undone = self.judge(change, self.read(change)) == Verdict.UNDONE
         begun = item.verdict != Verdict.UNDONE
-        return Looked.done(outcome("undone", self.note(change))) if undone and begun else Looked.not_done()
+        return ProbeResult.done(outcome("undone", self.note(change))) if undone and begun else ProbeResult.not_done()
 
 
 DERIVED = "It follows from something else, and goes with it."

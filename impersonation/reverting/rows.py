@@ -11,7 +11,7 @@ from core.errors import OpsError
 from drift import policies, scheduling
 from drift.detection import TOLERATING, detect
 from drift.models import DriftIncident, DriftPolicy, DriftScheduler, IncidentState
-from drift.taking_back import tolerate_no_more
+from drift.undo_reconcile import tolerate_no_more
 from impersonation.models import ImpersonationSession
 from operations.engine import Run
 from operations.models import Schedule

@@ -5,16 +5,16 @@ from impersonation.errors import ImpersonationBlocked
 from .changing import extend_session, leave_write, request_write, take_write
 from .consent import decide, may_see
 from .customers import set_opt_out, set_policy
-from .doors import Door, digest
 from .ending import end_all, end_fallen, end_session, end_sessions_of, may_end, settle, stands, why_over
+from .origins import RequestOrigin, digest
 from .records import SHORTEST_REASON, TABLE
 from .starting import blocked_by, start_session
 
 __all__ = [
     "SHORTEST_REASON",
     "TABLE",
-    "Door",
     "ImpersonationBlocked",
+    "RequestOrigin",
     "blocked_by",
     "decide",
     "digest",

@@ -14,8 +14,8 @@ from tenants.models import User
 from tenants.scope import platform_scope
 
 from .consent import ask, use
-from .doors import Door
 from .ending import why_over
+from .origins import RequestOrigin
 from .records import inside, note, why_given
 
 #: How long a session may last in all, extensions included, as a multiple of its own limit.
@@ -39,7 +39,7 @@ def extend_session(*, session: ImpersonationSession, by: User) -> ImpersonationS
         return row
 
 
-def request_write(*, session: ImpersonationSession, by: User, reason: str, door: Door) -> SupportRequest:
+def request_write(*, session: ImpersonationSession, by: User, reason: str, origin: RequestOrigin) -> SupportRequest:
     """Ask the second person for write mode in a live session. The second factor has been checked by the caller."""
     reason, ticket = why_given(reason, session.ticket)
     if limits.count("support-ask", str(by.pk), seconds=ASKS_SECONDS) > MOST_ASKS:
@@ -49,7 +49,7 @@ def request_write(*, session: ImpersonationSession, by: User, reason: str, door:
         SupportRequest.objects.filter(session_id=row.pk, approved=None).update(expires_at=clock.now())
         return ask(
             kind=RequestKind.WRITE, actor=by, target=row.impersonated_user, tenant=row.impersonated_tenant,
-            reason=reason, ticket=ticket, door=door, session=row,
+            reason=reason, ticket=ticket, origin=origin, session=row,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from impersonation.models import REQUEST_LIFE, ImpersonationSession, RequestKind
 from tenants.models import Membership, Tenant, TenantRole, User
 from tenants.scope import platform_scope
 
-from .doors import Door
+from .origins import RequestOrigin
 
 
 def ask(
@@ -24,7 +24,7 @@ def ask(
     tenant: Tenant,
     reason: str,
     ticket: str,
-    door: Door,
+    origin: RequestOrigin,
     session: ImpersonationSession | None = None,
 ) -> SupportRequest:
     """Put a request on record and tell those who may answer it. Needs the platform's scope."""
@@ -37,7 +37,7 @@ def ask(
         session_id=session.pk if session else None,
         reason=reason,
         ticket=ticket,
-        browser=door.browser,
+        browser=origin.browser,
         created_at=now,
         expires_at=now + REQUEST_LIFE,
     )
@@ -69,7 +69,9 @@ def use(
     return wish
 
 
-def use_or_ask(*, actor: User, target: User, tenant: Tenant, reason: str, ticket: str, door: Door) -> SupportRequest:
+def use_or_ask(
+    *, actor: User, target: User, tenant: Tenant, reason: str, ticket: str, origin: RequestOrigin
+) -> SupportRequest:
     """Use an owner's approval of this start, or put the request to the owners and say so."""
     with context.acting(actor_id=actor.pk), platform_scope():
         try:
@@ -81,7 +83,7 @@ def use_or_ask(*, actor: User, target: User, tenant: Tenant, reason: str, ticket
             ).first()  # fmt: skip
             wish = pending or ask(
                 kind=RequestKind.START, actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket,
-                door=door,
+                origin=origin,
             )  # fmt: skip
     raise ConsentNeeded(
         f"An owner of {tenant.name} must approve this session first.", details={"request_id": str(wish.pk)}

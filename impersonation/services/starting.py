@@ -23,8 +23,8 @@ from tenants.models import Tenant, User
 from tenants.scope import platform_scope
 
 from .consent import use_or_ask
-from .doors import Door
 from .ending import end_fallen
+from .origins import RequestOrigin
 from .records import note, why_given
 
 #: So many tries of one person within five minutes, refused or not: each may write to owners and platform admins.
@@ -38,7 +38,7 @@ def start_session(
     tenant: Tenant | None,
     reason: str,
     ticket: str = "",
-    door: Door,
+    origin: RequestOrigin,
     break_glass: bool = False,
 ) -> ImpersonationSession:
     """Begin a reading session. The second factor has been checked by the caller.
@@ -66,11 +66,11 @@ def start_session(
             raise AlreadyInSession
     agreed: SupportRequest | None = None
     if policy.access == Access.APPROVAL and not break_glass:
-        agreed = use_or_ask(actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, door=door)
+        agreed = use_or_ask(actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, origin=origin)
         # The owner agreed to these words, whatever has been typed since.
         reason, ticket = agreed.reason, agreed.ticket
     return _begin(
-        actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, door=door, policy=policy,
+        actor=actor, target=target, tenant=tenant, reason=reason, ticket=ticket, origin=origin, policy=policy,
         break_glass=break_glass, agreed=agreed,
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _begin(
     tenant: Tenant,
     reason: str,
     ticket: str,
-    door: Door,
+    origin: RequestOrigin,
     policy: SupportPolicy,
     break_glass: bool,
     agreed: SupportRequest | None,
@@ -131,8 +131,8 @@ def _begin(
         break_glass=break_glass,
         ip_address=acting.ip_address or None,
         user_agent=acting.user_agent,
-        sign_in=door.sign_in,
-        api_token_id=door.token_id,
+        sign_in=origin.sign_in,
+        api_token_id=origin.token_id,
         started_at=now,
         last_seen_at=now,
         expires_at=now + timedelta(minutes=min(policy.longest_minutes, LONGEST_MINUTES)),

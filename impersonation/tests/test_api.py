@@ -25,7 +25,11 @@ def enter(cast: Any, *, write: bool = False) -> tuple[Call, ImpersonationSession
     """A session of support's token as the owner, and a way to call the API with it."""
     token, secret = create_token(user=cast.support, name="cli")
     session = services.start_session(
-        actor=cast.support, target=cast.owner, tenant=cast.tenant, reason=REASON, door=services.Door(token_id=token.pk)
+        actor=cast.support,
+        target=cast.owner,
+        tenant=cast.tenant,
+        reason=REASON,
+        origin=services.RequestOrigin(token_id=token.pk),
     )
     if write:
         may_write(session)

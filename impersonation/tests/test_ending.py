@@ -93,7 +93,7 @@ def test_a_tokens_session_ends_with_its_persons_password(cast: Any) -> None:
     token, _ = create_token(user=cast.support, name="cli")
     session = services.start_session(
         actor=cast.support, target=cast.operator, tenant=cast.tenant, reason=REASON,
-        door=services.Door(token_id=token.pk),
+        origin=services.RequestOrigin(token_id=token.pk),
     )  # fmt: skip
     new_password(cast)
     assert not services.stands(session.pk) and session_of(cast.support).end_reason == "password changed"

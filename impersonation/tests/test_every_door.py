@@ -224,7 +224,7 @@ def test_a_session_at_the_api(cast: Any, writes: bool) -> None:
     token, secret = create_token(user=cast.support, name="walk")
     session = services.start_session(
         actor=cast.support, target=cast.owner, tenant=cast.tenant, reason="Labels come out twice",
-        door=services.Door(token_id=token.pk),
+        origin=services.RequestOrigin(token_id=token.pk),
     )  # fmt: skip
     if writes:
         with platform_scope():

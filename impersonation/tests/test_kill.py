@@ -21,7 +21,7 @@ from impersonation import services
 from impersonation.models import ImpersonationSession, Mode
 from operations import engine, handlers
 from operations import services as operations
-from operations.effects import Effect, Looked
+from operations.effects import Effect, ProbeResult
 from operations.models import Operation
 from tenants.models import Membership
 from tenants.scope import platform_scope, tenant_scope
@@ -35,7 +35,7 @@ def session(live_cast: Any) -> ImpersonationSession:
     """A writing session of support as the operator."""
     made = services.start_session(
         actor=live_cast.support, target=live_cast.operator, tenant=live_cast.tenant,
-        reason="Labels come out twice", door=services.Door(),
+        reason="Labels come out twice", origin=services.RequestOrigin(),
     )  # fmt: skip
     with platform_scope():
         ImpersonationSession.objects.filter(pk=made.pk).update(mode=Mode.WRITE)
@@ -126,7 +126,7 @@ def slow_work(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
                 return number
 
             effects = [
-                Effect(f"e{n}", f"Effect {n}", {}, lambda n=n: act(n), lambda _i: Looked.not_done())
+                Effect(f"e{n}", f"Effect {n}", {}, lambda n=n: act(n), lambda _i: ProbeResult.not_done())
                 for n in range(1, 51)
             ]
             try:

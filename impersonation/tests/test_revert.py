@@ -195,7 +195,7 @@ def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) ->
         page = at_browser(person).get(path or f"/platform/support/sessions/{visit.session.pk}/", {"kind": "effects"})
         text = page.content.decode()
         assert "Done outside: Production: Billing" in text and "n8n: PUT /workflows/" in text
-        assert "Written to n8n" in text and "Looked at" not in text
+        assert "Written to n8n" in text and "ProbeResult at" not in text
     _, secret = create_token(user=visit.cast.admin, name="look")
     url = f"/api/v1/platform/impersonate/sessions/{visit.session.pk}"
     told = Client().get(url, headers={"Authorization": f"Bearer {secret}"}).json()["session"]

@@ -8,7 +8,7 @@ import pytest
 
 from drift import services as drift
 from drift.models import ACTIVE, DriftIncident
-from drift.taking_back import TAKE_BACK
+from drift.undo_reconcile import TAKE_BACK
 from impersonation.tests.test_kill import inside
 from impersonation.tests.test_revert import Crash, Visit, visit  # noqa: F401 -- a fixture
 from operations import engine

@@ -105,7 +105,7 @@ def test_guardrails_block_and_the_tries_are_on_record_and_told(cast: Any, mailou
     for name, (target, why) in tries.items():
         with pytest.raises(services.ImpersonationBlocked) as refused:
             services.start_session(
-                actor=cast.support, target=target, tenant=cast.tenant, reason=REASON, door=services.Door()
+                actor=cast.support, target=target, tenant=cast.tenant, reason=REASON, origin=services.RequestOrigin()
             )
         assert refused.value.code == "IMP_001" and refused.value.details == {"reason": why}, name
     entries = trail(action="IMPERSONATION_BLOCKED")
@@ -180,7 +180,7 @@ def test_without_a_trail_there_is_no_session(cast: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(services.records, "record_event", broken)
     with pytest.raises(RuntimeError):
         services.start_session(
-            actor=cast.support, target=cast.viewer, tenant=cast.tenant, reason=REASON, door=services.Door()
+            actor=cast.support, target=cast.viewer, tenant=cast.tenant, reason=REASON, origin=services.RequestOrigin()
         )
     with platform_scope():
         assert not ImpersonationSession.objects.exists()

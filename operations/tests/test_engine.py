@@ -17,7 +17,7 @@ from audit.models import AuditLog
 from core import clock, context
 from core.errors import IdempotencyMismatch, OpsError
 from operations import effects, engine, handlers, services, tasks
-from operations.effects import Effect, Looked
+from operations.effects import Effect, ProbeResult
 from operations.engine import Run
 from operations.errors import Busy, Cancelled, NotCancellable
 from operations.models import Operation, OperationStatus, OperationStep, Schedule
@@ -40,10 +40,10 @@ class Outside:
             self.done.append(name)
             return {"wrote": name}
 
-        def seen(_intent: dict[str, Any]) -> Looked:
+        def seen(_intent: dict[str, Any]) -> ProbeResult:
             if look:
-                return Looked(look)
-            return Looked.done({"wrote": name}) if name in self.done else Looked.not_done()
+                return ProbeResult(look)
+            return ProbeResult.done({"wrote": name}) if name in self.done else ProbeResult.not_done()
 
         told = effects.Outside("n8n", "environments", name=name, facts={"method": "PUT", "key": name})
         return Effect(name, f"Write {name}", {"expects": name}, act, seen, told)
@@ -337,7 +337,7 @@ def stream(outside: Outside) -> Any:
 
         def run(self, run: Run) -> dict[str, Any]:
             effects = [outside.effect(name) for name in self.names]
-            return run.effects(effects, concurrency=3, chunk=4, told=self.heard.append)
+            return run.effects(effects, concurrency=3, chunk=4, on_progress=self.heard.append)
 
     handlers.register(Stream)
     yield Stream

@@ -148,7 +148,7 @@ class Story:
 
     def _into_production(self, name: str, flows: Sequence[str], why: str, *, ends: str = "COMPLETED"):  # type: ignore[no-untyped-def]
         promotion = self.operator.plan(name, self.staging, self.production, flows, description=why)
-        self.approver.approve(promotion, "Looked at the diff and at staging's runs of last week.")
+        self.approver.approve(promotion, "ProbeResult at the diff and at staging's runs of last week.")
         self.operator.execute(promotion, ends=ends)
         return promotion
 
@@ -288,7 +288,7 @@ class Story:
                 tenant=self.tenant,
                 reason="Labels come out twice since this morning",
                 ticket="4821",
-                door=support.Door(),
+                origin=support.RequestOrigin(),
             )
             with self._inside(session, reading.READ_ONLY):
                 self._request("READ", "GET", "", 200)
@@ -298,7 +298,7 @@ class Story:
                 session=session,
                 by=support_person,
                 reason="A capture is needed before looking further",
-                door=support.Door(),
+                origin=support.RequestOrigin(),
             )
             support.decide(request_id=wish.pk, by=self.people["owner"], approve=True)
             support.take_write(session=session, by=support_person)
@@ -322,7 +322,7 @@ class Story:
                 tenant=self.tenant,
                 reason="The customer cannot find the snapshot of Monday",
                 ticket="4830",
-                door=support.Door(),
+                origin=support.RequestOrigin(),
             )
             with self._inside(running, reading.READ_ONLY):
                 self._request("READ", "GET", "snapshots/", 200)
@@ -359,7 +359,7 @@ class Story:
                 target=self.people["admin"],
                 tenant=None,
                 reason="Looking for the setting",
-                door=support.Door(),
+                origin=support.RequestOrigin(),
             )
 
     @contextlib.contextmanager

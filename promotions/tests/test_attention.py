@@ -13,7 +13,7 @@ from django.test import Client
 from core.errors import Invalid
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import services, settling, telling
+from promotions import services, status_sync, telling
 from promotions.errors import TargetHeld, WrongState
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node
@@ -101,7 +101,7 @@ def test_ended_by_hand_while_it_wrote_holds_the_target_too(world: World) -> None
 
     boundary_observers.append(observe)
     world.drive(operation, tries=1)
-    assert settling.settle_all() == 1
+    assert status_sync.settle_all() == 1
     with pytest.raises(TargetHeld):
         world.start(other)
 

@@ -20,8 +20,8 @@ from promotions.errors import NotOffered, SecretsLacking
 from promotions.mapping import map_workflow
 from promotions.models import Promotion, PromotionStatus
 from promotions.permissions import require_prepare
+from promotions.plan_inputs import Facts, Place, Side, load_facts
 from promotions.preparing import offers_of
-from promotions.sides import Facts, Place, Side, load_facts
 from promotions.tests.world import World, calls, flow, node, uses
 from tenants.pages import open_visit
 from tenants.scope import tenant_scope

@@ -15,7 +15,7 @@ from drift.models import DriftIncident
 from operations import engine
 from operations import services as operation_services
 from operations.models import Operation
-from promotions import gates, material, services
+from promotions import gates, services, snapshot_contents
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
@@ -23,7 +23,7 @@ from tenants.scope import tenant_scope
 from tests.reading import flat
 from workflows.models import WorkflowEnvMap
 
-REAL_DRIFT = material.blocking_incidents
+REAL_DRIFT = snapshot_contents.blocking_incidents
 
 
 def browser(person: Any, world: World) -> Client:
@@ -260,7 +260,7 @@ def bearer(person: Any, tenant: Any) -> dict[str, str]:
 
 
 def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(material, "blocking_incidents", REAL_DRIFT)
+    monkeypatch.setattr(snapshot_contents, "blocking_incidents", REAL_DRIFT)
     client, api = Client(), "/api/v1/promotions"
     operator, approver = bearer(world.cast.operator, world.cast.tenant), bearer(world.cast.approver, world.cast.tenant)
     stranger = bearer(world.cast.stranger, world.cast.other_tenant)

@@ -11,7 +11,7 @@ from core import clock, context
 from core.errors import Conflict, Forbidden, NotFound
 from operations import services as operations
 from operations.models import Operation
-from promotions import services, settling
+from promotions import services, status_sync
 from promotions.errors import (
     ApprovalNeeded,
     Dangling,
@@ -320,13 +320,13 @@ def test_a_rollback_that_was_broken_off_is_said_of_the_promotion(
     else:
         boundary_observers.append(observe)
     assert world.drive(operation, tries=1) == "FAILED"
-    settling.settle_all()
+    status_sync.settle_all()
     done = world.fresh(promotion)
     result = done.execution_result or {}
     assert (done.status, result["needs_attention"], result["error"]["code"]) == ("FAILED", True, "PROMO_005")
     assert ("Emergency stop" if how == "by_hand" else "No room left") in result["error"]["message"]
     assert result["manual_rollback"]["operation_id"] == str(operation.pk)
-    assert settling.settle_all() == 0, "once is enough"
+    assert status_sync.settle_all() == 0, "once is enough"
 
 
 def test_a_rollback_that_was_refused_changes_nothing(world: World) -> None:
@@ -334,7 +334,7 @@ def test_a_rollback_that_was_refused_changes_nothing(world: World) -> None:
     world.target.edit(world.by_name()["Billing"]["id"], nodes=[*flow("Billing")["nodes"], node("Theirs")])
     operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     assert world.drive(operation) == "FAILED"
-    assert settling.settle_all() == 0
+    assert status_sync.settle_all() == 0
     done = world.fresh(promotion)
     assert done.status == "COMPLETED" and "manual_rollback" not in (done.execution_result or {})
 
@@ -345,7 +345,7 @@ def test_an_emergency_stop_before_any_write_says_what_to_do(world: World) -> Non
     with tenant_scope(world.tenant_id):
         stopped = {"status": "FAILED", "error_message": "Emergency stop executed", "ended_at": clock.now()}
         Operation.objects.filter(pk=operation.pk).update(**stopped)
-    assert settling.settle_all() == 1
+    assert status_sync.settle_all() == 1
     done = world.fresh(promotion)
     error = (done.execution_result or {})["error"]
     assert (done.status, error["code"]) == ("FAILED", "PROMO_018")
@@ -358,7 +358,7 @@ def test_cancelled_before_it_began(world: World) -> None:
     promotion = world.approved("billing")
     operation = world.start(promotion)
     operations.cancel(tenant_id=world.tenant_id, operation_id=operation.pk, by=world.cast.operator)
-    assert settling.settle_all() == 1
+    assert status_sync.settle_all() == 1
     done = world.fresh(promotion)
     assert done.status == PromotionStatus.CANCELLED
     assert (done.execution_result or {})["target_untouched"] is True
@@ -381,7 +381,7 @@ def test_ended_by_hand_in_the_middle(world: World) -> None:
 
     boundary_observers.append(observe)
     world.drive(operation, tries=1)
-    assert settling.settle_all() == 1
+    assert status_sync.settle_all() == 1
     done = world.fresh(promotion)
     result = done.execution_result or {}
     assert done.status == "FAILED" and result["needs_attention"] is True

@@ -24,7 +24,7 @@ from tenants.tokens import create_token
 from workflows.executions import collecting
 from workflows.models import StarterWatch, Telling, WatchState
 from workflows.watching import services as watching
-from workflows.watching import settling, telling
+from workflows.watching import telling, verdicts
 
 MINUTELY = {"field": "minutes", "minutesInterval": 1}
 NO_CRON = {"field": "cronExpression", "expression": "not a cron"}
@@ -183,8 +183,8 @@ def test_a_published_one_without_a_trigger_is_bad(world: World, promote: Any) ->
         StarterWatch.objects.update(version_id=world.by_name()["Clock"]["activeVersionId"])
     raw = world.by_name()["Clock"]
     watch = only(world)
-    assert settling._by_state(watch, {**raw, "triggerCount": 0}, watch.since + timedelta(seconds=30)) is None
-    found = settling._by_state(watch, {**raw, "triggerCount": 0}, watch.since + timedelta(seconds=90))
+    assert verdicts._by_state(watch, {**raw, "triggerCount": 0}, watch.since + timedelta(seconds=30)) is None
+    found = verdicts._by_state(watch, {**raw, "triggerCount": 0}, watch.since + timedelta(seconds=90))
     assert found is not None and found.state == WatchState.BAD
 
 
@@ -381,7 +381,7 @@ def test_a_broken_line_is_not_tried_twice(world: World, promote: Any, monkeypatc
 def test_a_worker_killed_while_it_tells_leaves_it_unknown(world: World, promote: Any) -> None:
     promote(scheduled("Clock", every(NO_CRON)))
     pass_time(world, seconds=20)
-    settling.settle(world.production)
+    verdicts.settle(world.production)
     assert len(telling._claim(world.production)) == 1
     assert telling.tell(world.production) == 0, "another worker leaves it alone"
     pass_time(world, minutes=11)

@@ -184,7 +184,7 @@ def test_who_agreed_to_a_start_is_in_the_list(cast: Any) -> None:
     support.set_policy(tenant=cast.tenant, by=cast.owner, access="APPROVAL", write_consent="EITHER",
                        longest_minutes=30, idle_minutes=5)  # fmt: skip
     asked = {"actor": cast.support, "target": cast.viewer, "tenant": cast.tenant, "reason": "Labels come out twice",
-             "door": support.Door(sign_in="digest")}  # fmt: skip
+             "origin": support.RequestOrigin(sign_in="digest")}  # fmt: skip
     with pytest.raises(ConsentNeeded) as wish:
         support.start_session(**asked)
     support.decide(request_id=wish.value.details["request_id"], by=cast.owner, approve=True)

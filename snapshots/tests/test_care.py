@@ -13,7 +13,7 @@ from core import clock
 from operations import services as operations
 from operations.models import Operation, Schedule
 from sandbox.testing import SandboxInstance
-from snapshots import care, repository
+from snapshots import maintenance, repository
 from snapshots.models import Snapshot
 from snapshots.services import load_content, snapshot_by_id, start_capture, verify_snapshot
 from snapshots.store import ContentMissing, GitStore
@@ -38,15 +38,15 @@ def captured(live_cast: Any, n8n: SandboxInstance, run_operations: Any) -> Any:
 
 def due(tenant: Any) -> None:
     with tenant_scope(tenant.pk):
-        Schedule.objects.filter(kind=care.KIND).update(next_run_at=clock.now() - timedelta(seconds=1))
-        Schedule.objects.exclude(kind=care.KIND).delete()
+        Schedule.objects.filter(kind=maintenance.KIND).update(next_run_at=clock.now() - timedelta(seconds=1))
+        Schedule.objects.exclude(kind=maintenance.KIND).delete()
 
 
 def test_each_tenant_with_a_capture_gets_its_rounds_once(captured: Any, live_cast: Any) -> None:
-    assert care.keep_schedules() == 1
-    assert care.keep_schedules() == 0
+    assert maintenance.keep_schedules() == 1
+    assert maintenance.keep_schedules() == 0
     with platform_scope():
-        rows = list(Schedule.objects.filter(kind=care.KIND))
+        rows = list(Schedule.objects.filter(kind=maintenance.KIND))
     assert {row.tenant_id for row in rows} == {live_cast.tenant.pk}
     assert {(row.params["full"], row.every_seconds) for row in rows} == {(False, 86_400), (True, 604_800)}
     for row in rows:
@@ -59,7 +59,7 @@ def test_a_round_packs_the_store_and_every_snapshot_still_reads(
     store = repository.store_for(live_cast.tenant.pk)
     before = store.size()
     assert before.packs + before.loose > 1
-    care.keep_schedules()
+    maintenance.keep_schedules()
     due(live_cast.tenant)
     assert operations.run_due_schedules() == 2
     assert run_operations(live_cast.tenant) == ["COMPLETED"] * 2
@@ -67,7 +67,7 @@ def test_a_round_packs_the_store_and_every_snapshot_still_reads(
     assert (after.packs, after.loose) == (1, 0)
     assert store.verify().is_whole
     with tenant_scope(live_cast.tenant.pk):
-        result = Operation.objects.get(kind=care.KIND, params__full=True).result
+        result = Operation.objects.get(kind=maintenance.KIND, params__full=True).result
         captures = list(Operation.objects.filter(kind="snapshots.capture").values_list("subject_id", flat=True))
     assert result["pruned"] and result["after"]["packs"] == 1
     for snapshot_id in captures:
@@ -82,8 +82,8 @@ def test_a_branch_moved_by_force_costs_no_snapshot(captured: Any, live_cast: Any
         first, second = Snapshot.objects.order_by("created_at")
     branch = captured.seen_branch
     store.move_branch(branch, to=first.git_commit_sha, expected=second.git_commit_sha)
-    assert care.look_after(live_cast.tenant.pk, full=True)["kept"] == 1
-    assert care.look_after(live_cast.tenant.pk, full=True)["kept"] == 0, "once is enough"
+    assert maintenance.look_after(live_cast.tenant.pk, full=True)["kept"] == 1
+    assert maintenance.look_after(live_cast.tenant.pk, full=True)["kept"] == 0, "once is enough"
     assert len(list(load_content(second))) == 8
     assert store.branches().keys() == {branch, captured.canonical_branch}, "no branch more than before"
     start_capture(tenant_id=live_cast.tenant.pk, environment_id=captured.pk, requested_by=None)
@@ -91,7 +91,7 @@ def test_a_branch_moved_by_force_costs_no_snapshot(captured: Any, live_cast: Any
     assert verify_snapshot(second)["status"] == "verified"
     with tenant_scope(live_cast.tenant.pk):
         Snapshot.objects.filter(pk=second.pk).delete()
-    care.look_after(live_cast.tenant.pk, full=True)
+    maintenance.look_after(live_cast.tenant.pk, full=True)
     with pytest.raises(ContentMissing):
         store.commit_info(second.git_commit_sha)
     assert store.commit_info(first.git_commit_sha), "what is still wanted stays"

@@ -28,7 +28,7 @@ from core import crypto
 from operations import engine
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import material, services, telling
+from promotions import services, snapshot_contents, telling
 from promotions.errors import TargetHeld
 from promotions.models import Promotion
 from sandbox.live import make_api_key
@@ -243,7 +243,7 @@ def stage(
         call_command("flush", verbosity=0, interactive=False)
         patch.setattr(django_settings, "GIT_ROOT", tmp_path_factory.mktemp("faults"))
         patch.setattr(tasks.drive, "apply_async", lambda *args, **kwargs: None)
-        patch.setattr(material, "blocking_incidents", lambda **_: [])
+        patch.setattr(snapshot_contents, "blocking_incidents", lambda **_: [])
         try:
             made = _staged(pair)
             patch.setattr(n8n_http.Http, "_exchange", made.breaking.exchange)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from core import clock
-from operations.effects import Effect, Looked, Outside
+from operations.effects import Effect, ExternalCall, ProbeResult
 from operations.errors import TryAgain
 from workflows.models import Environment
 from workflows.n8n import errors as n8n_errors
@@ -64,7 +64,7 @@ def effect_of(environment: Environment, client: N8nClient, wanted: Wanted) -> Ef
         intent={**asdict(wanted), "begun_at": clock.now().isoformat()},
         act=retry.act,
         look=retry.look,
-        outside=Outside(
+        external_call=ExternalCall(
             "n8n",
             "environments",
             environment.pk,
@@ -102,16 +102,16 @@ class _Retry:
             raise n8n_errors.AmbiguousWrite("n8n's answer does not say which execution it began.")
         return asdict(Outcome.retried(self.wanted, run))
 
-    def look(self, intent: dict[str, Any]) -> Looked:
+    def look(self, intent: dict[str, Any]) -> ProbeResult:
         """Whether a retry of the execution was begun since the intent. Raises ``TryAgain`` while that is open."""
         found = self._find(int(intent.get("after") or 0))
         if found is not None:
-            return Looked.done(asdict(Outcome.retried(self.wanted, found)))
+            return ProbeResult.done(asdict(Outcome.retried(self.wanted, found)))
         if clock.now() - datetime.fromisoformat(intent["begun_at"]) < CERTAIN_AFTER:
             raise TryAgain(
                 f"Whether execution {self.wanted.number} was retried is not certain yet; n8n is looked at again."
             )
-        return Looked.not_done()
+        return ProbeResult.not_done()
 
     def _draft_in_the_way(self) -> Outcome | None:
         """From 2.0 on n8n retries with the saved draft, also where another version is published (2.41.1)."""

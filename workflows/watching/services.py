@@ -12,7 +12,7 @@ from tenants.scope import platform_scope
 from workflows.gateway import environment_by_id
 from workflows.models import StarterWatch, Telling
 
-from . import settling, telling
+from . import telling, verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ STARTED_AT_ONCE = 200
 def wake_due() -> int:
     """Have looked at what is due, in every tenant; in how many environments."""
     now = clock.now()
-    due = settling.due(now)
+    due = verdicts.due(now)
     untold = Q(telling=Telling.WAITING, tell_at__lte=now)
     untold |= Q(telling=Telling.SENDING, tell_at__lt=now - telling.SENDING_LASTS)
     with platform_scope():
@@ -45,6 +45,6 @@ def _wake(tenant_id: uuid.UUID, environment_id: uuid.UUID) -> None:
 def look(tenant_id: uuid.UUID, environment_id: uuid.UUID) -> int:
     """One round in one environment: settle what can be settled, then tell people; how many were settled."""
     environment = environment_by_id(tenant_id, environment_id)
-    settled = settling.settle(environment)
+    settled = verdicts.settle(environment)
     telling.tell(environment)
     return settled

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import OpsError
-from operations.effects import Effect, Looked, Outside
+from operations.effects import Effect, ExternalCall, ProbeResult
 from operations.errors import UnknownOutcome
 
 from .items import WriteItem, Written
@@ -70,14 +70,16 @@ def write_effect(
     return Effect(f"{prefix}:write:{item.key}", item.title, intent, act, writer.look, said)
 
 
-def to_n8n(environment: Environment, key: str, name: str, *, method: str, path: str, **hashes: str | None) -> Outside:
+def to_n8n(
+    environment: Environment, key: str, name: str, *, method: str, path: str, **hashes: str | None
+) -> ExternalCall:
     """What the trail says of a write to an environment's n8n: the call and the hashes, no content."""
     facts = {"method": method, "path": path, "key": key, **{k: v for k, v in hashes.items() if v}}
-    return Outside("n8n", "environments", environment.pk, f"{environment.name}: {name or key}", facts)
+    return ExternalCall("n8n", "environments", environment.pk, f"{environment.name}: {name or key}", facts)
 
 
 def _tolerant(
-    item: WriteItem, act: Callable[[], Any], look: Callable[[dict[str, Any]], Looked], intent: dict[str, Any]
+    item: WriteItem, act: Callable[[], Any], look: Callable[[dict[str, Any]], ProbeResult], intent: dict[str, Any]
 ) -> Callable[[], Any]:
     def go_on() -> Any:
         try:

@@ -163,10 +163,14 @@ class _Performing:
                 yield item, written
 
     def _answers(
-        self, effects: Sequence[Effect], *, told: Callable[[int], None] = lambda _count: None
+        self, effects: Sequence[Effect], *, on_progress: Callable[[int], None] = lambda _count: None
     ) -> Iterator[tuple[str, Written]]:
         """Carry effects out; what each has found, by the key of its item."""
-        answers = self.run.effects(effects, concurrency=self.concurrency, chunk=CHUNK, told=told) if effects else {}
+        answers = (
+            self.run.effects(effects, concurrency=self.concurrency, chunk=CHUNK, on_progress=on_progress)
+            if effects
+            else {}
+        )
         for effect in effects:
             yield effect.intent["key"], Written.from_dict(answers[effect.name])
 
@@ -174,7 +178,7 @@ class _Performing:
         before, made = len(self.results), {}
         effects = write_effects(self.client, batch, **self._where, listed=self._listed(batch))
         for key, written in self._answers(
-            effects, told=lambda count: self.run.progress(before + count, len(self.items), note)
+            effects, on_progress=lambda count: self.run.progress(before + count, len(self.items), note)
         ):
             self.results[key] = written
             if written.outcome == "created":
@@ -227,7 +231,7 @@ class _Performing:
             effects = [publishing(self.client, item, self.results[item.key], **self._where) for item in level]
             for key, after in self._answers(
                 effects,
-                told=lambda count, before=done: self.run.progress(before + count, len(wanted), "Publishing"),  # type: ignore[misc]
+                on_progress=lambda count, before=done: self.run.progress(before + count, len(wanted), "Publishing"),  # type: ignore[misc]
             ):
                 _take_over(self.results[key], after)
             done += len(level)

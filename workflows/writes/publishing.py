@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from operations.effects import Looked
+from operations.effects import ProbeResult
 from workflows.content import ContentError
 from workflows.n8n.errors import N8nError, Rejected
 from workflows.references import address_by_place, webhook_address
@@ -57,9 +57,9 @@ class Publisher:
             )
         return self._done(now).to_dict()
 
-    def look(self, _intent: dict[str, Any]) -> Looked:
+    def look(self, _intent: dict[str, Any]) -> ProbeResult:
         now = self._read()
-        return Looked.done(self._done(now).to_dict()) if self._is_live(now) else Looked.not_done()
+        return ProbeResult.done(self._done(now).to_dict()) if self._is_live(now) else ProbeResult.not_done()
 
     def _read(self) -> There:
         return There.read(self.client.get_workflow(self.id), self.resolver)
@@ -227,11 +227,11 @@ class DraftKeeper:
             left=left,
         ).to_dict()
 
-    def look(self, _intent: dict[str, Any]) -> Looked:
+    def look(self, _intent: dict[str, Any]) -> ProbeResult:
         there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
         if there.published == bool(self.written.active) and self._is_kept(there):
-            return Looked.done(self.act())
-        return Looked.not_done()
+            return ProbeResult.done(self.act())
+        return ProbeResult.not_done()
 
     def _is_foreign(self, there: There) -> bool:
         """Whether the draft is neither one that may go nor one that our own publishing has left."""
@@ -289,9 +289,9 @@ class Archiver:
             self.item.key, self.item.name, "updated", self.written.env_workflow_id, active=False, left=left
         ).to_dict()
 
-    def look(self, _intent: dict[str, Any]) -> Looked:
+    def look(self, _intent: dict[str, Any]) -> ProbeResult:
         raw = self.client.get_workflow(self.written.env_workflow_id)
-        return Looked.done(self.act()) if raw.get("isArchived") else Looked.not_done()
+        return ProbeResult.done(self.act()) if raw.get("isArchived") else ProbeResult.not_done()
 
 
 def heard(

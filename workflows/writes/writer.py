@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from operations.effects import Looked
+from operations.effects import ProbeResult
 from workflows.content import ContentError, draft_of, fingerprint, portable
 from workflows.n8n.client import WriteResult
 from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
@@ -366,42 +366,42 @@ class Writer:
 
     # -- looking, when nobody knows ------------------------------------------------------------------------------
 
-    def look(self, intent: dict[str, Any]) -> Looked:
+    def look(self, intent: dict[str, Any]) -> ProbeResult:
         """Whether the write took place, judged by what is there."""
         item = self.item
         if item.action == "delete":
             try:
                 self.client.get_workflow(item.env_workflow_id or "")
             except RemoteNotFound:
-                return Looked.done(Written(item.key, item.name, "deleted", item.env_workflow_id or "").to_dict())
-            return Looked.not_done()
+                return ProbeResult.done(Written(item.key, item.name, "deleted", item.env_workflow_id or "").to_dict())
+            return ProbeResult.not_done()
         if item.env_workflow_id and intent.get("action") != "create":
             try:
                 raw = self.client.get_workflow(item.env_workflow_id)
             except RemoteNotFound:
-                return self._look_for_new() if item.create_if_missing else Looked.not_done()
+                return self._look_for_new() if item.create_if_missing else ProbeResult.not_done()
             return self._look_at(There.read(raw, self.resolver))
         return self._look_for_new()
 
-    def _look_at(self, there: There) -> Looked:
+    def _look_at(self, there: There) -> ProbeResult:
         item = self.item
         if there.hash == item.wanted_hash and there.settled:
             # Tags and switching off belong to the same step: carried through again, they change nothing twice.
             written = self._update(there.raw)
             written.outcome = "updated"
-            return Looked.done(written.to_dict())
+            return ProbeResult.done(written.to_dict())
         if there.hash == item.wanted_hash or item.expects(there.hash):
-            return Looked.not_done()
+            return ProbeResult.not_done()
         if self.before is not None and is_mixture(there.content, self.before, self.resolver.settle(item.load())):
             raise HalfWritten(
                 details={"key": item.key, "env_workflow_id": there.id, "found": there.hash, "created": False}
             )
-        return Looked.unknown(
+        return ProbeResult.unknown(
             key=item.key, expected=item.expected_hash, wanted=item.wanted_hash, found=there.hash,
             version_id=there.raw.get("versionId"), updated_at=there.raw.get("updatedAt"),
         )  # fmt: skip
 
-    def _look_for_new(self) -> Looked:
+    def _look_for_new(self) -> ProbeResult:
         """Find the workflow whose creation got no answer: the name, the content, and nobody's so far."""
         item = self.item
         halves: list[tuple[str, str]] = []
@@ -418,11 +418,11 @@ class Writer:
             if self.resolver.claim(there):
                 self.resolver.learn(item.key, there, former=item.env_workflow_id)
                 left = self._place(there, raw)
-                return Looked.done(self._written("created", There.read(raw, self.resolver), left=left).to_dict())
+                return ProbeResult.done(self._written("created", There.read(raw, self.resolver), left=left).to_dict())
         for there, found in halves:
             if self.resolver.claim(there):
                 raise HalfWritten(details={"key": item.key, "env_workflow_id": there, "found": found, "created": True})
-        return Looked.not_done()
+        return ProbeResult.not_done()
 
 
 def is_mixture(found: Mapping[str, Any], before: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from audit.services import Event
 
-from .effects import Effect, Outside
+from .effects import Effect, ExternalCall
 from .models import StepState
 from .steps import Conclusion
 
@@ -37,15 +37,15 @@ _TOLD = {
 
 def intended(effect: Effect, *, attempt: int, tenant_id: uuid.UUID | None) -> Event | None:
     """The event before an effect; None for one that stays inside."""
-    if effect.outside is None:
+    if effect.external_call is None:
         return None
-    return _event(INTENDED, effect.outside, tenant_id, {"step": effect.name, "attempt": attempt})
+    return _event(INTENDED, effect.external_call, tenant_id, {"step": effect.name, "attempt": attempt})
 
 
-def ended(outside: Outside | None, conclusion: Conclusion, *, tenant_id: uuid.UUID | None) -> Event | None:
+def ended(external_call: ExternalCall | None, conclusion: Conclusion, *, tenant_id: uuid.UUID | None) -> Event | None:
     """The event after an effect; None for one that stays inside or whose outcome is still open."""
     action = _ENDINGS.get(conclusion.state)
-    if outside is None or action is None:
+    if external_call is None or action is None:
         return None
     details: dict[str, Any] = {"step": conclusion.name}
     result = conclusion.result if isinstance(conclusion.result, Mapping) else {}
@@ -56,15 +56,15 @@ def ended(outside: Outside | None, conclusion: Conclusion, *, tenant_id: uuid.UU
         details |= {"code": error.get("code", ""), **({"hash_found": found} if isinstance(found, str) else {})}
         # A failure that its work goes on after is a step that ended well.
         action = FAILED if conclusion.error is None else action
-    return _event(action, outside, tenant_id, details)
+    return _event(action, external_call, tenant_id, details)
 
 
-def _event(action: str, outside: Outside, tenant_id: uuid.UUID | None, details: dict[str, Any]) -> Event:
+def _event(action: str, external_call: ExternalCall, tenant_id: uuid.UUID | None, details: dict[str, Any]) -> Event:
     return Event(
         action,
-        outside.resource_type,
-        outside.resource_id,
+        external_call.resource_type,
+        external_call.resource_id,
         tenant_id,
-        outside.name,
-        {"system": outside.system, **outside.facts, **details},
+        external_call.name,
+        {"system": external_call.system, **external_call.facts, **details},
     )

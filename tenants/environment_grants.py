@@ -14,30 +14,30 @@ from django.db.models import QuerySet
 
 
 @dataclass(frozen=True, slots=True)
-class Narrow:
+class EnvironmentGrant:
     """What somebody holds in one place alone. ``place`` is what ``{% env %}`` draws."""
 
     place: Any
     words: str
 
 
-class Keeper(Protocol):
+class EnvironmentGrantProvider(Protocol):
     """Who keeps such grants."""
 
     def holders(self) -> QuerySet[Any]:
         """The ids of the people who hold any, as a subquery."""
 
-    def held_by(self, user_ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, list[Narrow]]:
+    def held_by(self, user_ids: Collection[uuid.UUID]) -> Mapping[uuid.UUID, list[EnvironmentGrant]]:
         """What each of these people holds; one query."""
 
 
-_keepers: list[Keeper] = []
+_providers: list[EnvironmentGrantProvider] = []
 
 
-def register_keeper(keeper: Keeper) -> None:
+def register_grant_provider(provider: EnvironmentGrantProvider) -> None:
     """There is one; registering it again has no effect."""
-    _keepers[:] = [keeper]
+    _providers[:] = [provider]
 
 
-def keeper() -> Keeper | None:
-    return _keepers[0] if _keepers else None
+def grant_provider() -> EnvironmentGrantProvider | None:
+    return _providers[0] if _providers else None

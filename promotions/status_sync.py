@@ -12,9 +12,9 @@ from operations.models import ENDED, Operation, OperationStatus, OperationStep
 from tenants.scope import place_scope, platform_scope, tenant_scope
 
 from . import attention
-from .endings import broken_off, rolled_back, told_error
 from .errors import EndedByHand
 from .models import Promotion, PromotionStatus
+from .results import broken_off, rolled_back, told_error
 
 SETTLED_AT_ONCE = 100
 LOOKED_BACK = timedelta(days=2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class RequestOrigin:
     """Through what a session is begun: a browser's sign-in or a token, never both."""
 
     sign_in: str = ""
