@@ -22,7 +22,7 @@ from django.db.models import F
 from core import clock, context, support
 from core.errors import OpsError
 from core.support import InForce, SupportEnded
-from tenants.scope import place_scope, refuse_fallen_session
+from tenants.scope import refuse_fallen_session, tenant_or_platform_scope
 
 from .errors import Cancelled, LeaseLost, TryAgain, Unfinished, UnknownOutcome
 from .handlers import checkpoint, handler_for
@@ -73,12 +73,12 @@ class LeaseHeartbeat(threading.Thread):
 def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds: float | None = None) -> Run | None:
     """Take an operation that waits or whose worker is gone; None if there is nothing to take.
 
-    ``tenant_id`` is the operation's own, None for the platform's: another place's operation is not there to take.
+    ``tenant_id`` is the operation's own, None for the platform's: an operation of somebody else is not there to take.
 
     The attempt is counted here, before the try; past ``max_attempts`` the operation is parked for a person.
     """
     lease = lease_seconds if lease_seconds is not None else settings.LEASE_SECONDS
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE background_jobs SET"

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from tenants.base import PlaceModel
+from tenants.base import TenantOrPlatformModel
 from tenants.models import User
 
 
@@ -31,11 +31,11 @@ OPEN = (
 ENDED = (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED)
 
 
-class Operation(PlaceModel):
+class Operation(TenantOrPlatformModel):
     """One piece of long work: what, for whom, how far, and who holds it. Without a tenant it is the platform's.
 
     ``fence`` rises with every claim; a worker that lost its lease carries an old one and can write nothing.
-    ``exclusive_key`` names what no other open operation of the same place may hold (an environment's writes).
+    ``exclusive_key`` names what no other operation of its tenant (or of the platform) may hold (an environment's writes).
     """
 
     kind = models.CharField(max_length=64)
@@ -136,7 +136,7 @@ class StepState(models.TextChoices):
     SKIPPED = "SKIPPED", "Skipped"
 
 
-class OperationStep(PlaceModel):
+class OperationStep(TenantOrPlatformModel):
     """One step: what it is about to do, written before; what is there, written after."""
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
@@ -177,7 +177,7 @@ class OperationStep(PlaceModel):
         }
 
 
-class Schedule(PlaceModel):
+class Schedule(TenantOrPlatformModel):
     """Recurring work: every so many seconds, or by a cron expression in a time zone.
 
     A beat claims a due row by compare-and-set, so two beats start it once. ``params`` that hold ``due_at`` are told

@@ -14,11 +14,11 @@ from core.errors import OpsError
 from core.paging import clamp, one_of
 from core.support_rules import LEAVES, READS, WRITES, in_support_session
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
-from tenants.scope import place_scope, platform_scope, refuse_fallen_session, tenant_scope
+from tenants.scope import platform_scope, refuse_fallen_session, tenant_or_platform_scope, tenant_scope
 
 from . import selectors, services
 from .errors import JobCancelled, JobFailed
@@ -103,7 +103,7 @@ def list_operations(
         }
 
 
-def _place_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Grants.VIEW) -> uuid.UUID | None:
+def _tenant_id_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Grants.VIEW) -> uuid.UUID | None:
     """The tenant of an operation that the caller may reach; None for the platform's own, which its admins reach.
 
     For everybody else, and for a token that is narrowed, the platform's answers as one that does not exist.
@@ -111,7 +111,7 @@ def _place_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Gra
     token = token_of(request)
     if token.tenant_id is None and not token.permissions and is_platform_admin(token.user):
         with platform_scope():
-            if Operation.objects.filter(of_place(None), pk=operation_id).exists():
+            if Operation.objects.filter(belongs_to(None), pk=operation_id).exists():
                 return None
     return visit_for_object(request, Operation, operation_id, grant=grant).tenant.pk
 
@@ -119,11 +119,11 @@ def _place_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Gra
 @in_support_session(READS)
 @router.get("/operations/{operation_id}", summary="One job with its steps")
 def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
-    tenant_id = _place_of(request, operation_id)
+    tenant_id = _tenant_id_of(request, operation_id)
     operation = services.get_operation(tenant_id=tenant_id, operation_id=operation_id)
     if wait:
         operation = wait_for(operation, wait)
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         steps = [step.to_dict() for step in operation.steps.all()[: selectors.STEPS_SHOWN]]
     return {"operation": {**selectors.operation_row(operation, whole=True), "steps": steps}}
 
@@ -131,7 +131,7 @@ def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0
 @in_support_session(WRITES)
 @router.post("/operations/{operation_id}/cancel", summary="Ask a job to stop and put things back")
 def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
-    tenant_id = _place_of(request, operation_id, grant=Grants.OPERATE)
+    tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.cancel(tenant_id=tenant_id, operation_id=operation_id, by=caller(request))
     return {"operation": selectors.operation_row(operation)}
 
@@ -139,7 +139,7 @@ def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str,
 @in_support_session(WRITES)
 @router.post("/operations/{operation_id}/retry", summary="Let a parked job try again")
 def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
-    tenant_id = _place_of(request, operation_id, grant=Grants.OPERATE)
+    tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.retry(tenant_id=tenant_id, operation_id=operation_id)
     return {"operation": selectors.operation_row(operation)}
 

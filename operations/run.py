@@ -20,7 +20,7 @@ from audit.services import record_events
 from core import clock, context, support
 from core.errors import OpsError
 from core.support import InForce, SupportEnded
-from tenants.scope import place_scope
+from tenants.scope import tenant_or_platform_scope
 
 from . import external_calls, stream
 from . import steps as step_rows
@@ -54,7 +54,7 @@ class Run:
         self.operation = operation
         self.params: dict[str, Any] = operation.params
         #: Whose work it is: a tenant's, or the platform's (None).
-        self.place_id: uuid.UUID | None = operation.tenant_id
+        self.tenant_id_or_none: uuid.UUID | None = operation.tenant_id
         self.lease_seconds = lease_seconds
         self.lost = threading.Event()
         self.cancel_requested = threading.Event()
@@ -67,7 +67,7 @@ class Run:
         self._fence = operation.fence
         self._progress: tuple[int, int, str] | None = None
         self._lock = threading.Lock()
-        with place_scope(self.place_id):
+        with tenant_or_platform_scope(self.tenant_id_or_none):
             self._steps = step_rows.load(operation.pk)
         self._next_position = max((step.position for step in self._steps.values()), default=0) + 1
         self._external_calls: dict[str, ExternalCall | None] = {}
@@ -75,9 +75,9 @@ class Run:
     @property
     def tenant_id(self) -> uuid.UUID:
         """The tenant, for work that always has one. Asked of the platform's work it is the handler's mistake."""
-        if self.place_id is None:
+        if self.tenant_id_or_none is None:
             raise RuntimeError(f"{self.operation.kind} {self.operation.pk} is the platform's: it has no tenant.")
-        return self.place_id
+        return self.tenant_id_or_none
 
     @property
     def has_begun(self) -> bool:
@@ -312,10 +312,11 @@ class Run:
         now = clock.now()
         rows = [self._intent_row(effect, now) for effect in intents]
         events = [
-            external_calls.ended(self._external_calls.get(c.name), c, tenant_id=self.place_id) for c in conclusions
+            external_calls.ended(self._external_calls.get(c.name), c, tenant_id=self.tenant_id_or_none)
+            for c in conclusions
         ]
         for effect, row in zip(intents, rows, strict=True):
-            events.append(external_calls.intended(effect, attempt=row.attempt, tenant_id=self.place_id))
+            events.append(external_calls.intended(effect, attempt=row.attempt, tenant_id=self.tenant_id_or_none))
         try:
             with contextlib.nullcontext() if rows else support.suspended(), self.fenced():
                 if conclusions:
@@ -339,7 +340,7 @@ class Run:
             self._next_position += 1
         return OperationStep(
             id=known.pk if known else uuid.uuid4(),
-            tenant_id=self.place_id,
+            tenant_id=self.tenant_id_or_none,
             operation_id=self.operation.pk,
             position=known.position if known else self._next_position - 1,
             name=effect.name[:160],
@@ -355,7 +356,7 @@ class Run:
 
     @contextlib.contextmanager
     def fenced(self) -> Iterator[None]:
-        """A transaction in the scope of its place that commits only while this run still holds the operation.
+        """A transaction in the operation's scope that commits only while this run still holds the operation.
 
         Handlers write their own rows inside it, so that a worker that was taken over leaves nothing behind.
         """
@@ -365,18 +366,18 @@ class Run:
 
     @contextlib.contextmanager
     def _scope(self) -> Iterator[None]:
-        """Its place's scope; while finishing, in the name of the session that asked, or of the console after it."""
+        """The operation's scope; while finishing, in the name of the session that asked, or of the console after it."""
         with contextlib.ExitStack() as stack:
             try:
                 if self._finishing is not None:
                     stack.enter_context(support.in_force(self._finishing))
-                stack.enter_context(place_scope(self.place_id))
+                stack.enter_context(tenant_or_platform_scope(self.tenant_id_or_none))
             except SupportEnded:
                 if self._finishing is None:
                     raise
                 stack.enter_context(support.suspended())
                 stack.enter_context(context.acting(**CONSOLE))
-                stack.enter_context(place_scope(self.place_id))
+                stack.enter_context(tenant_or_platform_scope(self.tenant_id_or_none))
             yield
 
     def _renew(self) -> None:
@@ -404,5 +405,5 @@ class Run:
 
     def heartbeat(self) -> None:
         """Renew the lease; learns of cancellation and of being taken over."""
-        with place_scope(self.place_id):
+        with tenant_or_platform_scope(self.tenant_id_or_none):
             self._renew()

@@ -15,9 +15,9 @@ from django.db.models import F, Q, QuerySet
 
 from core import clock, context, support
 from core.errors import IdempotencyMismatch, NotFound
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import User
-from tenants.scope import ScopeError, place_scope, platform_scope
+from tenants.scope import ScopeError, platform_scope, tenant_or_platform_scope
 
 from . import timing
 from .errors import Busy, NotCancellable
@@ -56,8 +56,8 @@ def start(
     if tenant_id is None and support.current() is not None:
         raise ScopeError("A support session starts work of its own tenant only.")
     digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
-    with place_scope(tenant_id):
-        mine = Operation.objects.filter(of_place(tenant_id))
+    with tenant_or_platform_scope(tenant_id):
+        mine = Operation.objects.filter(belongs_to(tenant_id))
         if idempotency_key:
             known = mine.filter(kind=kind, idempotency_key=idempotency_key).first()
             if known is not None:
@@ -115,8 +115,8 @@ def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None) -> None:
 
 def get_operation(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """One operation of the tenant, or of the platform; ``NotFound`` where it is not there."""
-    with place_scope(tenant_id):
-        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
+    with tenant_or_platform_scope(tenant_id):
+        operation = Operation.objects.filter(belongs_to(tenant_id), pk=operation_id).first()
     if operation is None:
         raise NotFound
     return operation
@@ -125,8 +125,8 @@ def get_operation(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Op
 def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None) -> Operation:
     """Ask an operation to stop. One that waits ends here; a running one stops at its next boundary and puts back."""
     now = clock.now()
-    with place_scope(tenant_id):
-        operation = Operation.objects.select_for_update().filter(of_place(tenant_id), pk=operation_id).first()
+    with tenant_or_platform_scope(tenant_id):
+        operation = Operation.objects.select_for_update().filter(belongs_to(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if not operation.is_open:
@@ -145,13 +145,13 @@ def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | N
 
 def retry(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """Let a parked operation try again, with its attempts counted anew."""
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         updated = Operation.objects.filter(
-            of_place(tenant_id),
+            belongs_to(tenant_id),
             pk=operation_id,
             status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING],
         ).update(status=OperationStatus.RETRY_PENDING, attempt=0, run_after=None, updated_at=clock.now())
-        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
+        operation = Operation.objects.filter(belongs_to(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -163,15 +163,17 @@ def retry(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
 def give_up(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None, reason: str) -> Operation:
     """End a parked operation as failed: a person has looked and settled it by hand."""
     now = clock.now()
-    with place_scope(tenant_id):
-        updated = Operation.objects.filter(of_place(tenant_id), pk=operation_id, status=OperationStatus.PARKED).update(
+    with tenant_or_platform_scope(tenant_id):
+        updated = Operation.objects.filter(
+            belongs_to(tenant_id), pk=operation_id, status=OperationStatus.PARKED
+        ).update(
             status=OperationStatus.FAILED,
             ended_at=now,
             updated_at=now,
             cancel_requested_by=by,
             error_message=f"Given up: {reason.strip()[:500]}",
         )
-        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
+        operation = Operation.objects.filter(belongs_to(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -229,7 +231,7 @@ def run_due_schedules() -> int:
         following = _following(schedule, now)
         if following is None:
             continue
-        with place_scope(schedule.tenant_id):
+        with tenant_or_platform_scope(schedule.tenant_id):
             claimed = Schedule.objects.filter(pk=schedule.pk, is_enabled=True, next_run_at=schedule.next_run_at).update(
                 next_run_at=following,
                 last_run_at=now,
@@ -290,9 +292,9 @@ def set_schedule(
     timing.check(every_seconds=every_seconds, cron=cron, time_zone=time_zone, jitter_seconds=jitter_seconds)
     times = {"every_seconds": every_seconds, "cron": cron, "time_zone": time_zone, "jitter_seconds": jitter_seconds}
     values = {"kind": kind, "params": params, "environment_id": environment_id, "is_enabled": is_enabled, **times}
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         first = timing.next_run(Schedule(tenant_id=tenant_id, name=name, **times), clock.now())
-        mine = Schedule.objects.filter(of_place(tenant_id))
+        mine = Schedule.objects.filter(belongs_to(tenant_id))
         known = mine.filter(name=name).first()
         moved = known is not None and (known.cron, known.time_zone) != (cron, time_zone)
         schedule, _ = mine.update_or_create(

@@ -9,7 +9,7 @@ from typing import Any
 from core import clock
 from operations.errors import Cancelled
 from operations.models import ENDED, Operation, OperationStatus, OperationStep
-from tenants.scope import place_scope, platform_scope, tenant_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
 
 from . import attention
 from .errors import EndedByHand
@@ -143,7 +143,7 @@ def _settle_rollbacks() -> int:
 
 
 def _settle_rollback(operation: Operation) -> bool:
-    with place_scope(operation.tenant_id):
+    with tenant_or_platform_scope(operation.tenant_id):
         row = Promotion.objects.select_for_update().filter(pk=operation.params["promotion_id"]).first()
         if row is None or row.status not in (PromotionStatus.COMPLETED, PromotionStatus.FAILED):
             return False

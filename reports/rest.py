@@ -17,7 +17,7 @@ from core.support_rules import NEVER, in_support_session
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants, Tenant
 from tenants.requests import token_of
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from . import selectors, services
 from .definitions import all_reports, report_named, settle
@@ -89,7 +89,7 @@ def list_runs(
     one_of("report", report, [known.name for known in all_reports()])
     place = _place(request, tenant)
     place_id = place.pk if place else None
-    with place_scope(place_id):
+    with tenant_or_platform_scope(place_id):
         page = selectors.list_runs(tenant_id=place_id, report=report, cursor=cursor, limit=clamp(limit))
     return {"runs": [selectors.run_row(run) for run in page.rows], "next_cursor": page.next_cursor or None}
 

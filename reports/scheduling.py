@@ -12,9 +12,9 @@ from operations import services as operations
 from operations import timing
 from operations.models import Schedule
 from operations.run import Run
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Tenant, User
-from tenants.scope import place_scope
+from tenants.scope import tenant_or_platform_scope
 
 from . import mailing
 from .definitions import Asked, Report, report_named, span
@@ -49,7 +49,7 @@ def create_schedule(
     wanted = sorted({address.strip().lower() for address in recipients if address.strip()})
     _refuse_wrong(report, tenant, kind=kind, frequency=frequency, hour=hour, period=period, recipients=wanted)
     tenant_id, pk = tenant.pk if tenant else None, uuid.uuid4()
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         timer = operations.set_schedule(
             tenant_id=tenant_id,
             name=f"Send a report ({str(pk)[:8]})",
@@ -101,8 +101,8 @@ def _refuse_wrong(
 
 def change_schedule(*, tenant_id: uuid.UUID | None, schedule_id: uuid.UUID, action: str) -> None:
     """``pause``, ``resume`` or ``remove`` a schedule of the place; raises ``NotFound``."""
-    with place_scope(tenant_id):
-        found = ReportSchedule.objects.select_related("timer").filter(of_place(tenant_id), pk=schedule_id).first()
+    with tenant_or_platform_scope(tenant_id):
+        found = ReportSchedule.objects.select_related("timer").filter(belongs_to(tenant_id), pk=schedule_id).first()
         if found is None:
             raise NotFound
         if action == "remove":
@@ -120,7 +120,7 @@ def change_schedule(*, tenant_id: uuid.UUID | None, schedule_id: uuid.UUID, acti
 
 def ask(run: Run) -> ReportRun | None:
     """Put on record what a schedule's job is to make; None where the schedule is gone. Inside the job's fence."""
-    schedule = ReportSchedule.objects.filter(of_place(run.place_id), pk=run.params["schedule_id"]).first()
+    schedule = ReportSchedule.objects.filter(belongs_to(run.tenant_id_or_none), pk=run.params["schedule_id"]).first()
     if schedule is None:
         return None
     now = clock.now()

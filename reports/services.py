@@ -18,9 +18,9 @@ from core import clock, context
 from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.models import Operation
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Tenant, User
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from . import files, making
 from .definitions import Asked, Report
@@ -36,7 +36,7 @@ def request_report(
     """Put a report on record, with the job that makes it. ``tenant`` None: the platform's."""
     if kind not in Format.values:
         raise Invalid(details={"format": f"one of {', '.join(Format.values)}"})
-    with place_scope(tenant.pk if tenant else None):
+    with tenant_or_platform_scope(tenant.pk if tenant else None):
         run = ReportRun.objects.create(
             tenant=tenant,
             report=report.name,
@@ -52,7 +52,7 @@ def request_report(
 
 def get_run(*, tenant_id: uuid.UUID | None, run_id: uuid.UUID) -> ReportRun:
     """A run of the place, or ``NotFound``."""
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         found = ReportRun.objects.select_related("tenant", "requested_by", "schedule").filter(pk=run_id).first()
     if found is None or found.tenant_id != tenant_id:
         raise NotFound
@@ -63,8 +63,8 @@ def job_of(run: ReportRun) -> Operation | None:
     """The job that makes or sends a run: the last one."""
     if run.operation_id is None:
         return None
-    with place_scope(run.tenant_id):
-        return Operation.objects.filter(of_place(run.tenant_id), pk=run.operation_id).first()
+    with tenant_or_platform_scope(run.tenant_id):
+        return Operation.objects.filter(belongs_to(run.tenant_id), pk=run.operation_id).first()
 
 
 def file_of(run: ReportRun) -> Path:
@@ -81,7 +81,7 @@ def file_of(run: ReportRun) -> Path:
 
 def record_download(run: ReportRun) -> None:
     """Who took the file is on record like who made it."""
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         record_event(
             action="REPORT_DOWNLOADED",
             resource_type=making.TABLE,
@@ -108,7 +108,7 @@ def verify(run: ReportRun) -> Verdict:
     """Read the file again and compare it with the manifest and with what the trail says was made."""
     path = file_of(run)
     found = files.digest_of(path)
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         entry = AuditLog.objects.filter(
             resource_id=run.pk, resource_type=making.TABLE, action="REPORT_EXPORTED"
         ).order_by("id")
@@ -127,7 +127,7 @@ def write_now(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"report.{kind}"
         manifest = making.produce(run, path)
-        with place_scope(run.tenant_id):
+        with tenant_or_platform_scope(run.tenant_id):
             making.record_export(run, manifest)
         with path.open("rb") as made:
             shutil.copyfileobj(made, out)
@@ -136,7 +136,7 @@ def write_now(
 
 def send_again(*, run: ReportRun) -> None:
     """A person has decided that a mail which failed, or may have left, is to be sent (once more)."""
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         updated = ReportRun.objects.filter(
             pk=run.pk, mail_status__in=[MailStatus.FAILED, MailStatus.UNKNOWN], status=RunStatus.COMPLETED
         ).update(mail_status=MailStatus.WAITING, mail_attempt=0)
@@ -147,7 +147,7 @@ def send_again(*, run: ReportRun) -> None:
 
 def try_again(*, run: ReportRun) -> None:
     """Make a report that failed once more, with its attempts counted anew."""
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         updated = ReportRun.objects.filter(pk=run.pk, status=RunStatus.FAILED).update(
             status=RunStatus.PENDING, attempt=0, run_after=None, error=""
         )
@@ -195,7 +195,7 @@ def remove_old_files() -> int:
             ReportRun.objects.filter(ended_at__lt=limit).exclude(file_name="").values_list("pk", "tenant_id")[:AT_ONCE]
         )
     for run_id, tenant_id in old:
-        with place_scope(tenant_id):
+        with tenant_or_platform_scope(tenant_id):
             ReportRun.objects.filter(pk=run_id).update(file_name="")
     _sweep(limit)
     return len(old)

@@ -21,7 +21,7 @@ from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants, Tenant
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from . import formats, mailing, scheduling, selectors, services
 from .definitions import Asked, Report, all_reports, report_named, settle
@@ -94,7 +94,7 @@ def _listed(place: Place, run: ReportRun) -> dict[str, Any]:
 
 def _reports(request: HttpRequest, place: Place) -> HttpResponse:
     """What can be asked, what was made, what is sent by itself."""
-    with place_scope(place.tenant_id):
+    with tenant_or_platform_scope(place.tenant_id):
         page = selectors.list_runs(tenant_id=place.tenant_id, cursor=request.GET.get("cursor", ""))
         schedules = selectors.list_schedules(tenant_id=place.tenant_id)
     context = {

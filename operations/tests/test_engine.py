@@ -45,7 +45,7 @@ class Outside:
                 return ProbeResult(look)
             return ProbeResult.done({"wrote": name}) if name in self.done else ProbeResult.not_done()
 
-        told = effects.Outside("n8n", "environments", name=name, facts={"method": "PUT", "key": name})
+        told = effects.ExternalCall("n8n", "environments", name=name, facts={"method": "PUT", "key": name})
         return Effect(name, f"Write {name}", {"expects": name}, act, seen, told)
 
 
