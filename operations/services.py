@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
+from celery import current_app
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
@@ -21,12 +22,15 @@ from tenants.scope import ScopeError, platform_scope, tenant_or_platform_scope
 
 from . import timing
 from .errors import Busy, NotCancellable
-from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule
+from .handlers import tell_ended
+from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule, holding
 
 logger = logging.getLogger(__name__)
 
 REAPED_AT_ONCE = 200
 OPERATIONS_QUEUE = "operations"
+#: The task that carries an operation on. Asked for by its name: what it imports uses this module.
+DRIVE = "operations.tasks.drive"
 #: A waiting operation younger than this is left to the message that was sent for it.
 MESSAGE_GRACE_SECONDS = 2
 
@@ -64,6 +68,8 @@ def start(
                 if known.request_hash != digest:
                     raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
                 return known
+        if exclusive_key:
+            _free_abandoned(mine.filter(exclusive_key=exclusive_key))
         try:
             with transaction.atomic():
                 operation = Operation.objects.create(
@@ -92,7 +98,13 @@ def start(
 def _why_refused(
     mine: QuerySet[Operation], kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception
 ) -> Exception:
-    holder = mine.filter(exclusive_key=exclusive_key, status__in=OPEN).first() if exclusive_key else None
+    holder = mine.filter(holding(), exclusive_key=exclusive_key).first() if exclusive_key else None
+    if holder is not None and holder.is_settling:
+        return Busy(
+            f"“{holder.title}” was stopped, and what it had sent is still under way.",
+            recovery="Try again in a moment: the environment is free once its last request is answered.",
+            details={"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status},
+        )
     if holder is not None:
         return Busy(
             f"“{holder.title}” is {holder.get_status_display().lower()} and holds the same environment.",
@@ -103,12 +115,18 @@ def _why_refused(
     return error
 
 
+def _free_abandoned(operations: QuerySet[Operation]) -> None:
+    """Let go of operations that were ended by hand and whose worker has died since."""
+    abandoned = operations.exclude(status__in=OPEN).exclude(lease_owner="").filter(lease_expires_at__lt=clock.now())
+    abandoned.update(lease_owner="", lease_expires_at=None)
+
+
 def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None) -> None:
     """Tell a worker. A broker that is away is no failure: the reaper finds the row."""
-    from .tasks import drive
-
     try:
-        drive.apply_async(args=[str(operation_id), str(tenant_id) if tenant_id else None], retry=False)
+        current_app.tasks[DRIVE].apply_async(
+            args=[str(operation_id), str(tenant_id) if tenant_id else None], retry=False
+        )
     except Exception:
         logger.warning("could not wake a worker; the reaper will", exc_info=True)
 
@@ -140,6 +158,8 @@ def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | N
             transaction.on_commit(lambda: wake(operation_id=operation_id, tenant_id=tenant_id))
         Operation.objects.filter(pk=operation_id).update(**changes)
         operation.refresh_from_db()
+        if not operation.is_open:
+            tell_ended(operation)
         return operation
 
 
@@ -178,6 +198,7 @@ def give_up(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | 
             raise NotFound
         if updated != 1:
             raise NotCancellable(recovery="Only a parked job can be given up.")
+        tell_ended(operation)
         return operation
 
 
@@ -188,10 +209,8 @@ def beat(*, name: str, details: dict[str, Any] | None = None) -> None:
 
 def messages_waiting() -> int:
     """How many messages no worker has taken yet; 0 where the broker cannot say."""
-    from .tasks import drive
-
     try:
-        with drive.app.connection_for_read() as link:
+        with current_app.connection_for_read() as link:
             return int(link.default_channel.queue_declare(OPERATIONS_QUEUE, passive=True).message_count)
     except Exception:  # noqa: BLE001 -- no answer, no such queue: nothing waits; no broker: waking says so
         return 0
@@ -205,9 +224,10 @@ def reap() -> int:
     """
     now = clock.now()
     waiting = Q(status=OperationStatus.PENDING, created_at__lt=now - timedelta(seconds=MESSAGE_GRACE_SECONDS))
-    due = Q(status=OperationStatus.RETRY_PENDING)
+    due = Q(status=OperationStatus.RETRY_PENDING) & (Q(lease_expires_at=None) | Q(lease_expires_at__lt=now))
     orphaned = Q(status=OperationStatus.RUNNING, lease_expires_at__lt=now)
     with platform_scope():
+        _free_abandoned(Operation.objects.all())
         found = list(
             Operation.objects.filter(waiting | due | orphaned)
             .filter(Q(run_after=None) | Q(run_after__lte=now))

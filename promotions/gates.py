@@ -11,7 +11,7 @@ from typing import Any
 
 from core import clock
 from core.errors import OpsError
-from operations.models import OPEN, Operation
+from operations.models import Operation, holding
 from tenants.scope import tenant_scope
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
 from workflows.normalization import NORMALIZATION_VERSION
@@ -111,7 +111,7 @@ def drift_gate(promotion: Promotion, target: Environment) -> Gate:
 def lock_gate(tenant_id: uuid.UUID, target: Environment, *, own: uuid.UUID | None = None) -> Gate:
     """Nobody else writes to the target."""
     with tenant_scope(tenant_id):
-        holders = Operation.objects.filter(exclusive_key=target.write_lock, status__in=[str(s) for s in OPEN])
+        holders = Operation.objects.filter(holding(), exclusive_key=target.write_lock)
         holder = (holders.exclude(pk=own) if own is not None else holders).first()
     if holder is None:
         return Gate("lock", "Lock", "open", f"Nobody else writes to {target.name}.")

@@ -8,8 +8,9 @@ from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted
 from operations.handlers import register
+from operations.models import Operation
 
-from . import services
+from . import services, status_sync
 from .execution import Execution
 from .models import Promotion
 from .preparing import Preparing, prove_credentials
@@ -25,6 +26,9 @@ class ExecutePromotion:
     def run(self, run: Run) -> dict[str, Any]:
         return Execution(run).carry_out()
 
+    def ended(self, operation: Operation) -> None:
+        status_sync.settle_execution(operation)
+
 
 @register
 class RollBackPromotion:
@@ -34,6 +38,9 @@ class RollBackPromotion:
 
     def run(self, run: Run) -> dict[str, Any]:
         return Reverting(run).carry_out()
+
+    def ended(self, operation: Operation) -> None:
+        status_sync.settle_rollback(operation)
 
 
 @register

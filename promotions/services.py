@@ -40,7 +40,6 @@ from .options import Options
 from .plan_inputs import load_facts, look_around, types_seen
 from .planning import build_plan, essence, plan_hash
 from .preparing import offers_of, used_credentials
-from .status_sync import settle_promotion
 
 __all__ = [
     "Comparison",
@@ -378,9 +377,7 @@ def cancel(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
     with tenant_scope(tenant_id):
         row = _locked(promotion_id)
         if row.status == PromotionStatus.RUNNING and row.operation_id:
-            operation = operations.cancel(tenant_id=tenant_id, operation_id=row.operation_id, by=by)
-            if not operation.is_open:
-                settle_promotion(row, operation)
+            operations.cancel(tenant_id=tenant_id, operation_id=row.operation_id, by=by)
         else:
             _require_state(row, PLANNABLE, "cancelled")
             row.status, row.ended_at = PromotionStatus.CANCELLED, clock.now()

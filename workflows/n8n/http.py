@@ -15,7 +15,7 @@ import httpx
 import orjson
 import tenacity
 
-from core import support
+from core import outgoing
 from workflows.content import ContentError, loads
 from workflows.names import storable
 
@@ -166,7 +166,6 @@ class Http:
         if method in ("GET", "HEAD", "OPTIONS"):
             return self._call(request, reading=True)
         with self._writing:
-            support.refuse_ended()
             return self._call(request, reading=False)
 
     def _call(self, request: httpx.Request, *, reading: bool) -> Answer:
@@ -209,6 +208,8 @@ class Http:
         return tenacity.wait_exponential_jitter(initial=0.25, max=self.limits.max_wait, jitter=0.25)(state)
 
     def _once(self, request: httpx.Request, until: float, reading: bool) -> Answer:
+        if not reading:
+            outgoing.refuse_stopped()
         token = deadline.set(until)
         try:
             answer = self._exchange(request, until)
