@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -51,25 +51,27 @@ def http_status(operation: Operation) -> int:
 def refuse_failed(
     operation: Operation,
     *answers: type[OpsError],
-    told: dict[str, Any] | None = None,
+    fallback: Mapping[str, Any] | None = None,
     beside: dict[str, Any] | None = None,
 ) -> None:
     """Answer a job that failed or was cancelled as an error: what pipes the answer on must not take it for done.
 
     ``answers`` are the failures that this call may end with, first the one for all that has a code of none of them;
-    without them the job's own failure is told. ``told`` is what is known of it where the job says nothing.
-    ``beside`` is the call's usual body, which a runbook reads in the same place; the job is added.
+    without them the job's own failure is named. ``fallback`` is the error (code, message, recovery, details) where the
+    job names none. ``beside`` is the call's usual body, which a runbook reads in the same place; the job is added.
     """
     if operation.status not in (OperationStatus.FAILED, OperationStatus.CANCELLED):
         return
-    words = operation.error_message if operation.error_details or not told else told["message"]
-    told = operation.error_details or told or {}
-    failure = _failure(operation, str(told.get("code") or ""), answers)
-    cause = {"cause": told["code"]} if told.get("code") not in (None, failure.code) else {}
+    error: Mapping[str, Any] = operation.error_details or fallback or {"message": operation.error_message}
+    code = str(error.get("code") or "")
+    failure = _failure(operation, code, answers)
+    details = dict(error.get("details") or {})
+    if code and code != failure.code:
+        details["cause"] = code
     raise failure(
-        words or None,
-        details={**(told.get("details") or {}), **cause, "operation_id": str(operation.pk)},
-        recovery=told.get("recovery"),
+        (operation.error_message if operation.error_details else error["message"]) or None,
+        details={**details, "operation_id": str(operation.pk)},
+        recovery=error.get("recovery"),
         beside={**(beside or {}), "operation": selectors.operation_row(operation)},
     )
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import orjson
 from celery import current_app
@@ -35,6 +35,18 @@ DRIVE = "operations.tasks.drive"
 MESSAGE_GRACE_SECONDS = 2
 
 
+class StartOptions(TypedDict, total=False):
+    """What may be said of new work beyond what it is."""
+
+    idempotency_key: str | None
+    exclusive_key: str | None
+    environment_id: uuid.UUID | None
+    subject_type: str
+    subject_id: uuid.UUID | None
+    run_after_seconds: float
+    max_attempts: int | None
+
+
 def start(
     *,
     tenant_id: uuid.UUID | None,
@@ -42,63 +54,69 @@ def start(
     title: str,
     params: dict[str, Any],
     requested_by: User | None,
-    idempotency_key: str | None = None,
-    exclusive_key: str | None = None,
-    environment_id: uuid.UUID | None = None,
-    subject_type: str = "",
-    subject_id: uuid.UUID | None = None,
-    run_after_seconds: float = 0,
-    max_attempts: int | None = None,
+    **options: Unpack[StartOptions],
 ) -> Operation:
     """Put long work on record and wake a worker once the caller's transaction has committed.
 
     Without a ``tenant_id`` the work is the platform's. A support session, which is one tenant's, starts none of that.
     The same idempotency key with the same parameters answers the operation that is there; with others it raises
-    ``IdempotencyMismatch``. ``Busy`` names the open operation that holds ``exclusive_key``.
+    ``IdempotencyMismatch``. ``Busy`` names the operation that holds ``exclusive_key``.
     """
     support.refuse_reading_only(f"“{title}”")
     if tenant_id is None and support.current() is not None:
         raise ScopeError("A support session starts work of its own tenant only.")
-    digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+    wanted = _new_operation(tenant_id, kind, title, params, options)
+    wanted.requested_by = requested_by
     with tenant_or_platform_scope(tenant_id):
         mine = Operation.objects.filter(belongs_to(tenant_id))
-        if idempotency_key:
-            known = mine.filter(kind=kind, idempotency_key=idempotency_key).first()
+        if options.get("idempotency_key"):
+            known = _started_before(mine, wanted)
             if known is not None:
-                if known.request_hash != digest:
-                    raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
                 return known
-        if exclusive_key:
-            _free_abandoned(mine.filter(exclusive_key=exclusive_key))
+        if wanted.exclusive_key:
+            _free_abandoned(mine.filter(exclusive_key=wanted.exclusive_key))
         try:
             with transaction.atomic():
-                operation = Operation.objects.create(
-                    tenant_id=tenant_id,
-                    kind=kind,
-                    title=title[:200],
-                    params=orjson.loads(orjson.dumps(params, default=str)),
-                    requested_by=requested_by,
-                    context=context.current().to_dict(),
-                    # Without a key of the caller's, the operation is its own key: runbooks join on it.
-                    idempotency_key=idempotency_key or f"op-{uuid.uuid4()}",
-                    request_hash=digest,
-                    exclusive_key=exclusive_key,
-                    environment_id=environment_id,
-                    subject_type=subject_type,
-                    subject_id=subject_id,
-                    run_after=clock.now() + timedelta(seconds=run_after_seconds) if run_after_seconds else None,
-                    max_attempts=max_attempts or settings.OPERATION_MAX_ATTEMPTS,
-                )
+                wanted.save(force_insert=True)
         except IntegrityError as error:
-            raise _why_refused(mine, kind, idempotency_key, exclusive_key, error) from error
-        transaction.on_commit(lambda: wake(operation_id=operation.pk, tenant_id=tenant_id))
-        return operation
+            raise _why_refused(mine, wanted, error) from error
+        transaction.on_commit(lambda: wake(operation_id=wanted.pk, tenant_id=tenant_id))
+        return wanted
 
 
-def _why_refused(
-    mine: QuerySet[Operation], kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception
-) -> Exception:
-    holder = mine.filter(holding(), exclusive_key=exclusive_key).first() if exclusive_key else None
+def _new_operation(
+    tenant_id: uuid.UUID | None, kind: str, title: str, params: dict[str, Any], options: StartOptions
+) -> Operation:
+    delay_seconds = options.get("run_after_seconds") or 0
+    digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+    return Operation(
+        tenant_id=tenant_id,
+        kind=kind,
+        title=title[:200],
+        params=orjson.loads(orjson.dumps(params, default=str)),
+        context=context.current().to_dict(),
+        # Without a key of the caller's, the operation is its own key: runbooks join on it.
+        idempotency_key=options.get("idempotency_key") or f"op-{uuid.uuid4()}",
+        request_hash=digest,
+        exclusive_key=options.get("exclusive_key"),
+        environment_id=options.get("environment_id"),
+        subject_type=options.get("subject_type", ""),
+        subject_id=options.get("subject_id"),
+        run_after=clock.now() + timedelta(seconds=delay_seconds) if delay_seconds else None,
+        max_attempts=options.get("max_attempts") or settings.OPERATION_MAX_ATTEMPTS,
+    )
+
+
+def _started_before(mine: QuerySet[Operation], wanted: Operation) -> Operation | None:
+    """The operation that the same request has started; raises ``IdempotencyMismatch`` for another request's key."""
+    known = mine.filter(kind=wanted.kind, idempotency_key=wanted.idempotency_key).first()
+    if known is not None and known.request_hash != wanted.request_hash:
+        raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
+    return known
+
+
+def _why_refused(mine: QuerySet[Operation], wanted: Operation, error: Exception) -> Exception:
+    holder = mine.filter(holding(), exclusive_key=wanted.exclusive_key).first() if wanted.exclusive_key else None
     if holder is not None and holder.is_settling:
         return Busy(
             f"“{holder.title}” was stopped, and what it had sent is still under way.",
@@ -110,7 +128,7 @@ def _why_refused(
             f"“{holder.title}” is {holder.get_status_display().lower()} and holds the same environment.",
             details={"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status},
         )
-    if idempotency_key and mine.filter(kind=kind, idempotency_key=idempotency_key).exists():
+    if mine.filter(kind=wanted.kind, idempotency_key=wanted.idempotency_key).exists():
         return Busy("The same request is being taken in right now.", recovery="Send it again in a moment.")
     return error
 
@@ -292,31 +310,40 @@ def _params_when_due(schedule: Schedule) -> dict[str, Any]:
     return params | {"due_at": schedule.next_run_at.isoformat()} if "due_at" in params else params
 
 
+class Timing(TypedDict, total=False):
+    """When a schedule's work is due: every so many seconds, or by a cron expression in a time zone."""
+
+    every_seconds: int
+    cron: str
+    time_zone: str
+    jitter_seconds: int
+
+
+_NO_TIMING: Timing = {"every_seconds": 0, "cron": "", "time_zone": "UTC", "jitter_seconds": 0}
+
+
 def set_schedule(
     *,
     tenant_id: uuid.UUID | None,
     name: str,
     kind: str,
     params: dict[str, Any],
-    every_seconds: int = 0,
-    cron: str = "",
-    time_zone: str = "UTC",
-    jitter_seconds: int = 0,
     environment_id: uuid.UUID | None = None,
     is_enabled: bool = True,
+    **when: Unpack[Timing],
 ) -> Schedule:
     """Make or change recurring work by its name: every ``every_seconds``, or by ``cron`` in ``time_zone``.
 
     Raises ``Invalid`` for times that cannot be worked out. Another cron expression or zone counts from now on.
     """
-    timing.check(every_seconds=every_seconds, cron=cron, time_zone=time_zone, jitter_seconds=jitter_seconds)
-    times = {"every_seconds": every_seconds, "cron": cron, "time_zone": time_zone, "jitter_seconds": jitter_seconds}
+    times: Timing = {**_NO_TIMING, **when}
+    timing.check(**times)
     values = {"kind": kind, "params": params, "environment_id": environment_id, "is_enabled": is_enabled, **times}
     with tenant_or_platform_scope(tenant_id):
         first = timing.next_run(Schedule(tenant_id=tenant_id, name=name, **times), clock.now())
         mine = Schedule.objects.filter(belongs_to(tenant_id))
         known = mine.filter(name=name).first()
-        moved = known is not None and (known.cron, known.time_zone) != (cron, time_zone)
+        moved = known is not None and (known.cron, known.time_zone) != (times["cron"], times["time_zone"])
         schedule, _ = mine.update_or_create(
             name=name,
             defaults=values | ({"next_run_at": first} if moved else {}),

@@ -311,5 +311,5 @@ def _answer(visit: Visit, promotion_id: uuid.UUID, operation: Operation, wait: f
         promotion = selectors.settled_view(promotion, selectors.operation_of(promotion))
     body = {"promotion": selectors.promotion_row(promotion)}
     ended_by_hand = (promotion.execution_result or {}).get("error") if operation.pk == promotion.operation_id else None
-    refuse_failed(operation, told=ended_by_hand, beside=body)
+    refuse_failed(operation, fallback=ended_by_hand, beside=body)
     return Status(http_status(operation), {**body, "operation": operation_row(operation)})

@@ -15,6 +15,7 @@ from django.db.models.functions import Lower
 from guardian.models import UserObjectPermissionBase
 
 from .base import TenantModel
+from .sessions import SessionStore
 
 SLUG = RegexValidator(r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", "Use small letters, digits and dashes.")
 
@@ -226,8 +227,6 @@ class UserSession(AbstractBaseSession):
 
     @classmethod
     def get_session_store_class(cls) -> Any:
-        from .sessions import SessionStore
-
         return SessionStore
 
 

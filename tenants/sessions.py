@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 
 from core import clock, context
@@ -15,9 +16,7 @@ class SessionStore(DatabaseStore):
 
     @classmethod
     def get_model_class(cls) -> Any:
-        from .models import UserSession
-
-        return UserSession
+        return apps.get_model("tenants", "UserSession")
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         created = data.setdefault("_created", clock.now().isoformat())
