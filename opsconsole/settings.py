@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shlex
 from pathlib import Path
@@ -81,6 +82,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -97,6 +99,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "tenants.idempotency.IdempotencyMiddleware",
     "core.middleware.ErrorMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "opsconsole.urls"
@@ -302,6 +305,10 @@ SUPPORT_TICKET_PATTERN = env("OPSCONSOLE_SUPPORT_TICKET_PATTERN")
 LEASE_SECONDS = env_float("OPSCONSOLE_LEASE_SECONDS", 15.0)
 REAPER_INTERVAL_SECONDS = env_float("OPSCONSOLE_REAPER_INTERVAL_SECONDS", 3.0)
 OPERATION_MAX_ATTEMPTS = env_int("OPSCONSOLE_OPERATION_MAX_ATTEMPTS", 5)
+
+# Who may read /metrics: whoever has the token, or asks from these networks (CIDRs, comma separated). Neither: nobody.
+METRICS_TOKEN = env("OPSCONSOLE_METRICS_TOKEN")
+METRICS_NETWORKS = [ipaddress.ip_network(text, strict=False) for text in env_list("OPSCONSOLE_METRICS_NETWORKS")]
 
 # Where the n8n client may connect besides public addresses: CIDRs, comma separated.
 N8N_ALLOWED_NETWORKS = env_list("OPSCONSOLE_N8N_ALLOWED_NETWORKS", "" if PRODUCTION else "127.0.0.0/8,::1/128")

@@ -39,6 +39,7 @@ def told() -> dict[str, Any]:
         "service": resolve("/api/v1/bottles/healthz").kwargs,
         "stream": resolve("/api/v1/sse/bottles").kwargs,
         "beat": celery.app.conf.beat_schedule["count-bottles"]["task"],
+        "gauges": {gauge.name: gauge.read() for gauge in registry.metrics() if gauge.name == "sample_bottles"},
         "tasks": [name for name in celery.app.tasks if name.startswith("sample_app")],
         "subjects": presenters.resource_choices(),
         "actions": presenters.action_choices(),
