@@ -12,6 +12,7 @@ from core import clock
 from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.models import Operation
+from operations.selectors import started_before
 from snapshots.rehashing import is_behind
 from tenants.models import Membership, User
 from tenants.scope import tenant_scope
@@ -289,7 +290,7 @@ def _start(
             by_environment.setdefault(row.workflow_env_map.environment_id, []).append(row)
         for environment_id, group in by_environment.items():
             key = f"{idempotency_key}:{environment_id}" if idempotency_key else None
-            known = Operation.objects.filter(kind=kind, idempotency_key=key).first() if key else None
+            known = started_before(kind=kind, key=key)
             if known is not None and _same_request(known, group, params):
                 started.append(known)
                 continue

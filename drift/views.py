@@ -12,12 +12,15 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from core.errors import Invalid, NotFound, OpsError
+from core.htmx import is_partial
+from core.ids import uuid_or_not_found
 from core.support_rules import READS, READS_AND_WRITES, WRITES, Rule, Sent, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
+from workflows.confirmation import require_typed, word_for
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
@@ -25,18 +28,13 @@ from workflows.presenters import diff_context
 from workflows.selectors import why_unknown
 
 from . import contents, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
-from .errors import MadeByUpgrade, NotConfirmed
+from .errors import MadeByUpgrade, SettlingNotConfirmed
 from .forms import PolicyForm, ScheduleForm
 from .models import DriftIncident, DriftKind, DriftScheduler, IncidentState, Severity
 from .severity import LEVELS
 
 PER_PAGE = 50
 ACTIONS = ("acknowledge", "stabilize", "reconcile")
-
-
-def _is_partial(request: HttpRequest) -> bool:
-    htmx = getattr(request, "htmx", None)
-    return bool(htmx and not htmx.boosted and not htmx.history_restore_request)
 
 
 # -- the list ---------------------------------------------------------------------------------------------------------
@@ -81,7 +79,7 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "running": scheduling.is_running(visit.tenant.pk),
         "nav_section": "drift",
     }
-    return render(request, "drift/list.html#list" if _is_partial(request) else "drift/list.html", context)
+    return render(request, "drift/list.html#list" if is_partial(request) else "drift/list.html", context)
 
 
 def _environment(environments: Sequence[Environment], named: str) -> Environment | None:
@@ -145,7 +143,7 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
             "view": view,
             "nav_section": "drift",
         }
-        live = _is_partial(request) and request.GET.get("part") == "live"
+        live = is_partial(request) and request.GET.get("part") == "live"
         if live and (operation is None or operation.is_open):
             return render(request, "drift/incident.html#live", context)
         keys = key_by_workflow_id(place.environment_id) if view in ("graph", "raw", "behaviour") else {}
@@ -197,7 +195,7 @@ def _act(request: HttpRequest, visit: Visit, found: DriftIncident) -> HttpRespon
         )
         messages.success(request, "Closed.")
     elif action in ("stabilize", "reconcile"):
-        _confirmed([environment], told.get("typed", ""))
+        require_typed([environment], told.get("typed", ""), SettlingNotConfirmed)
         _start(action, request, visit, [found.pk])
         messages.info(request, "Under way; this page shows how it ends.")
     else:
@@ -205,18 +203,6 @@ def _act(request: HttpRequest, visit: Visit, found: DriftIncident) -> HttpRespon
     if getattr(request, "htmx", None):
         return HttpResponse(headers={"HX-Redirect": here})
     return redirect(here)
-
-
-def _confirmed(environments: Sequence[Environment], typed: str) -> None:
-    """Production wants its name, typed; with several, the word ``production``."""
-    wanted = _wanted_word(environments)
-    if wanted and typed.strip() != wanted:
-        raise NotConfirmed(details={"typed": wanted})
-
-
-def _wanted_word(environments: Sequence[Environment]) -> str:
-    names = sorted({e.name for e in environments if e.is_production})
-    return "" if not names else names[0] if len(names) == 1 else "production"
 
 
 def _start(action: str, request: HttpRequest, visit: Visit, incident_ids: Sequence[uuid.UUID]) -> list[Operation]:
@@ -262,7 +248,7 @@ def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
     if request.method == "POST" and told.get("confirmed") == "1":
         try:
             return _settle_all(request, visit, action, standing, environments)
-        except (NotConfirmed, Invalid, MadeByUpgrade) as refused:
+        except (Invalid, MadeByUpgrade) as refused:
             error = refused
     context = {
         "action": action,
@@ -271,7 +257,7 @@ def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
         "settled": [_listed(row) for row in rows if not row.is_active],
         "environments_here": environments,
         "added": any(row.kind == DriftKind.ADDED for row in standing),
-        "typed": _wanted_word(environments) if action != "acknowledge" else "",
+        "typed": word_for(environments) if action != "acknowledge" else "",
         "told": told,
         "error": error,
         "nav_section": "drift",
@@ -280,10 +266,7 @@ def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 
 def _ids(given: Sequence[str]) -> list[uuid.UUID]:
-    try:
-        return [uuid.UUID(value) for value in given[: services.LARGEST_SELECTION]]
-    except ValueError as error:
-        raise NotFound from error
+    return [uuid_or_not_found(value) for value in given[: services.LARGEST_SELECTION]]
 
 
 def _settle_all(
@@ -301,7 +284,7 @@ def _settle_all(
         )
         messages.success(request, f"{len(ids)} acknowledged. The clocks go on.")
         return redirect("drift", tenant_slug=slug)
-    _confirmed(environments, request.POST.get("typed", ""))
+    require_typed(environments, request.POST.get("typed", ""), SettlingNotConfirmed)
     started = _start(action, request, visit, ids)
     messages.info(request, f"Under way in {len(started)} job{'' if len(started) == 1 else 's'}.")
     if len(started) == 1:

@@ -10,6 +10,7 @@ from ninja import Field, Router, Schema, Status
 
 from core import clock
 from core.errors import Forbidden, NotFound
+from core.ids import uuid_or_none, uuid_or_not_found
 from core.paging import clamp, one_of
 from core.support_rules import LEAVES, NEVER, OUTSIDE, in_support_session
 from tenants.api import caller, only_tenant, visit_for
@@ -85,10 +86,8 @@ def _code(request: HttpRequest, given: str) -> str:
 
 
 def _tenant(text: str) -> Tenant | None:
-    try:
-        return Tenant.objects.filter(pk=uuid.UUID(text)).first()
-    except ValueError:
-        return Tenant.objects.filter(slug=text).first()
+    pk = uuid_or_none(text)
+    return Tenant.objects.filter(**({"pk": pk} if pk else {"slug": text})).first()
 
 
 def _own(user: User) -> ImpersonationSession:
@@ -114,7 +113,7 @@ def start(request: HttpRequest, body: StartBody) -> Any:
         tenant = _tenant(body.tenant or body.tenant_id)
         people = User.objects.filter(email__iexact=body.target_email) if body.target_email else User.objects.all()
         if body.target_user_id:
-            people = people.filter(pk=_uuid(body.target_user_id))
+            people = people.filter(pk=uuid_or_not_found(body.target_user_id))
         target = people.first() if body.target_user_id or body.target_email else None
         if target is not None and not (body.tenant or body.tenant_id):
             # Without a tenant the person's only one is meant.
@@ -137,13 +136,6 @@ def start(request: HttpRequest, body: StartBody) -> Any:
         break_glass=body.break_glass,
     )
     return Status(201, _told(session))
-
-
-def _uuid(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise NotFound from None
 
 
 @in_support_session(OUTSIDE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.whose import Whose, whose
 from workflows.content import normalize
 
 OLD, OURS, FOREIGN, GONE = "old", "ours", "foreign", "gone"
@@ -26,13 +27,12 @@ def judge(
     """
     if found_hash is None:
         return OLD if old_hash is None else GONE
-    if found_hash == old_hash:
-        return OLD
-    if not begun:
-        return FOREIGN
-    if found_hash in (wanted_hash, read_back):
-        return OURS
-    return FOREIGN if done else None
+    match whose(found_hash, before=old_hash, ours=(wanted_hash, read_back) if begun else ()):
+        case Whose.BEFORE:
+            return OLD
+        case Whose.OURS:
+            return OURS
+    return FOREIGN if done or not begun else None
 
 
 def is_mixture(found: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:

@@ -13,12 +13,15 @@ import orjson
 from audit.services import record_event
 from core import clock, context
 from core.errors import Conflict, Forbidden, Invalid, NotFound
+from core.ids import uuid_or_not_found
 from operations import services as operations
 from operations.errors import Busy
 from operations.models import Operation
+from operations.selectors import started_before
 from tenants.models import Grants, User
 from tenants.permissions import grants_on_tenant
 from tenants.scope import assert_no_scope, tenant_scope
+from workflows.confirmation import require_typed
 from workflows.models import Environment
 from workflows.permissions import APPROVE_ENVIRONMENT, grants_on_environment
 
@@ -26,10 +29,10 @@ from . import attention, gates, snapshot_contents
 from .comparison import Comparison, compare
 from .errors import (
     ApprovalNeeded,
-    NotConfirmed,
     NothingToPromote,
     NotOffered,
     PlanStale,
+    PromotionNotConfirmed,
     SelfApproval,
     TargetHeld,
     TargetLocked,
@@ -85,10 +88,7 @@ def is_plannable(promotion: Promotion) -> bool:
 
 def get_promotion(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID | str) -> Promotion:
     """One promotion of the tenant with its environments and people, or ``NotFound``."""
-    try:
-        wanted = promotion_id if isinstance(promotion_id, uuid.UUID) else uuid.UUID(str(promotion_id))
-    except ValueError as error:
-        raise NotFound from error
+    wanted = uuid_or_not_found(promotion_id)
     with tenant_scope(tenant_id):
         found = (
             Promotion.objects.select_related("source_environment", "target_environment", "created_by", "decided_by")
@@ -398,14 +398,14 @@ def execute(
     A draft that needs no approval is submitted on the way; one that failed and left the target as it was may be run
     again, if nothing has changed since. ``typed``: the target's name as a person typed it (None: not asked for). The
     same idempotency key answers the operation that it started. Raises what the gates say, ``WrongState``,
-    ``TargetLocked``, ``NotConfirmed``.
+    ``TargetLocked``, ``PromotionNotConfirmed``.
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     source, target = promotion.source_environment, promotion.target_environment
     known = _known_operation(promotion, EXECUTE, idempotency_key)
     if known is not None:
         return known
-    require_typed(target, typed)
+    require_typed([target], typed, PromotionNotConfirmed)
     if promotion.status == PromotionStatus.DRAFT:
         if gates.needs_approval(promotion, target):
             raise ApprovalNeeded
@@ -446,7 +446,7 @@ def rollback(
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     target = promotion.target_environment
-    require_typed(target, typed)
+    require_typed([target], typed, PromotionNotConfirmed)
     known = _known_operation(promotion, ROLLBACK, idempotency_key)
     if known is not None:
         return known
@@ -472,7 +472,7 @@ def release(
         raise Invalid("Say what was looked at.", recovery="Write a sentence for those who promote there next.")
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     target = promotion.target_environment
-    require_typed(target, typed)
+    require_typed([target], typed, PromotionNotConfirmed)
     busy = gates.lock_gate(tenant_id, target).error
     if busy is not None:
         raise busy
@@ -498,12 +498,6 @@ def release(
 def pre_snapshot_id(promotion: Promotion) -> str:
     """The id of the snapshot taken before the writes, or an empty text."""
     return str(((promotion.execution_result or {}).get("snapshot_ids") or {}).get("pre_promotion") or "")
-
-
-def require_typed(target: Environment, typed: str | None) -> None:
-    """Raise ``NotConfirmed`` where a person typed something else than a production environment's name."""
-    if typed is not None and target.is_production and typed.strip() != target.name:
-        raise NotConfirmed(details={"environment": target.name})
 
 
 def _start(
@@ -540,10 +534,9 @@ def _start(
 
 def _known_operation(promotion: Promotion, kind: str, key: str | None) -> Operation | None:
     """The promotion's operation that was started with this idempotency key, however long ago."""
-    if not key:
-        return None
     with tenant_scope(promotion.tenant_id):
-        return Operation.objects.filter(kind=kind, idempotency_key=key, subject_id=promotion.pk).first()
+        known = started_before(kind=kind, key=key)
+    return known if known is not None and known.subject_id == promotion.pk else None
 
 
 def _store_plan(tenant_id: uuid.UUID, promotion_id: uuid.UUID, plan: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, OpsError
+from core.htmx import is_partial
 from core.paging import decode, encode
 from core.support_rules import READS, READS_AND_WRITES, WRITES, Rule, Sent, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
@@ -97,8 +98,8 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
             return redirect("promotion", tenant_slug=visit.tenant.slug, pk=promotion.pk)
     context |= _comparison(request, visit, source, target, context["version"])
     status = 422 if "error" in context and request.method == "POST" else 200
-    part = getattr(request, "htmx", False) and request.htmx.target == "choose"  # type: ignore[attr-defined]
-    return render(request, "promotions/new.html#choose" if part else "promotions/new.html", context, status=status)
+    name = "promotions/new.html#choose" if is_partial(request, target="choose") else "promotions/new.html"
+    return render(request, name, context, status=status)
 
 
 def _version(given: str) -> SourceVersion:

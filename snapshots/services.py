@@ -10,9 +10,11 @@ from typing import Any
 from audit.services import record_event
 from core import clock
 from core.errors import Invalid, NotFound, OpsError
+from core.ids import uuid_or_not_found
 from operations import services as operations
 from operations.engine import Run
 from operations.models import Operation
+from operations.selectors import started_before
 from tenants.models import User
 from tenants.scope import assert_no_scope, platform_scope, tenant_scope
 from workflows.content import NORMALIZATION_VERSION, ContentError, fingerprint, parse
@@ -72,14 +74,14 @@ def start_capture(
         )
     environment = environment_by_id(tenant_id, environment_id)
     with tenant_scope(tenant_id):
-        if idempotency_key:
-            known = Operation.objects.filter(kind="snapshots.capture", idempotency_key=idempotency_key).first()
-            same = known and {k: v for k, v in known.params.items() if k != "snapshot_id"} == {
+        known = started_before(kind="snapshots.capture", key=idempotency_key)
+        if known is not None:
+            same = {k: v for k, v in known.params.items() if k != "snapshot_id"} == {
                 "environment_id": str(environment.pk),
                 "snapshot_type": str(snapshot_type),
                 "description": description.strip()[:500],
             }
-            if known and same:
+            if same:
                 return known
         snapshot_id = uuid.uuid4()
         return operations.start(
@@ -116,10 +118,7 @@ def start_verify(*, snapshot: Snapshot, requested_by: User | None) -> Operation:
 
 def snapshot_by_id(tenant_id: uuid.UUID, snapshot_id: uuid.UUID | str) -> Snapshot:
     """One snapshot of the tenant with its environment, or ``NotFound``."""
-    try:
-        wanted = snapshot_id if isinstance(snapshot_id, uuid.UUID) else uuid.UUID(str(snapshot_id))
-    except ValueError as error:
-        raise NotFound from error
+    wanted = uuid_or_not_found(snapshot_id)
     with tenant_scope(tenant_id):
         found = Snapshot.objects.select_related("environment", "created_by").filter(pk=wanted).first()
     if found is None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from core.errors import OpsError
+from core.whose import Whose, whose
 from impersonation import selectors
 from operations.effects import Effect, ProbeResult
 from operations.engine import Run
@@ -182,7 +183,8 @@ class PutBack:
             entry = found.get(key)
             value = str(entry["content_hash"]) if entry else None
             left = None if written.outcome == "deleted" else written.content_hash
-            if value not in (left, was.get(key)) and not run.params.get("force"):
+            owner = whose(value, before=was.get(key), ours=(left,))
+            if owner == Whose.FOREIGN and not run.params.get("force"):
                 row = {"key": key, "name": written.name, "before": was.get(key), "left": left, "found": value}
                 conflicts.append(row)
             elif key in was:

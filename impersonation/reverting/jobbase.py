@@ -9,6 +9,7 @@ from typing import Any
 
 from django.urls import reverse
 
+from core.whose import Whose, whose
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
@@ -143,7 +144,11 @@ def by_places(environment_id: uuid.UUID | None, places: list[Place], traces: Tra
     back = {p.key for p in places if p.is_back or traces.first(environment_id, p).is_back}
     if len(back) == len(places):
         return Judged(Verdict.UNDONE, places=tuple(places))
-    foreign = [p for p in places if p.key not in back and p.now not in traces.left(environment_id, p)]
+    foreign = [
+        p
+        for p in places
+        if p.key not in back and whose(p.now, before=p.before, ours=traces.left(environment_id, p)) == Whose.FOREIGN
+    ]
     if foreign:
         names = ", ".join(f"“{p.name or p.key}”" for p in foreign[:3])
         return Judged(Verdict.CONFLICT, f"Edited in n8n since: {names}.", tuple(places))
