@@ -22,6 +22,7 @@ from django.urls import reverse
 
 from audit.mail import NOT_SENT, cause_of
 from audit.services import record_event
+from core import outgoing
 from core.errors import OpsError
 from operations.effects import Effect, ProbeResult
 from operations.errors import UnknownOutcome
@@ -129,6 +130,7 @@ def _send(run: Run, record: ReportRun) -> dict[str, Any]:
 
 def _hand_over(run: Run, record: ReportRun, message: TenantMessage) -> None:
     """To the mail server. Raises ``NotTaken`` or ``NotMailed`` where nothing has left, else ``UnknownOutcome``."""
+    outgoing.refuse_stopped()
     message.connection = connection = get_connection()
     try:
         # Apart, because whatever goes wrong before there is a connection, nothing has left.

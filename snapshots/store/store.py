@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from core import support
+from core import outgoing, support
 
 from . import history, locks, maintenance, push
 from .errors import BranchMoved, ContentMissing, StoreMissing, write_failure
@@ -229,6 +229,7 @@ class GitStore:
     ) -> push.Pushed:
         """Bring a remote up to date, never by force; safe to repeat. Raises PushFailed's kinds, RemoteNotAllowed."""
         support.refuse_reading_only("A push")
+        outgoing.refuse_stopped()
         self._must_exist()
         return push.push(
             self._plumbing, remote, branches=branches, timeout=timeout, allow_file=allow_file, allow_http=allow_http
