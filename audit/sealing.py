@@ -1,7 +1,7 @@
 """Seals: the trail in batches, each a Merkle tree, chained to the one before and signed.
 
 Entries are sealed in the order (epoch, transaction, id), and only below the oldest transaction that still runs: one
-that commits late has a place that was not passed yet. Transaction numbers start lower when a dump is restored into
+that commits late has a position that was not passed yet. Transaction numbers start lower when a dump is restored into
 another cluster; entries written there belong to the next epoch (``opsconsole_trail_epoch``), which is sealed once the
 one before can get no more entries.
 
@@ -42,8 +42,8 @@ LEAF_SQL = f"sha256('\\x00'::bytea || convert_to({_HASHED}, 'UTF8'))"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """How far the trail is sealed: the last seal's number and chain value, and its last entry's place."""
+class SealedUpTo:
+    """How far the trail is sealed: the last seal's number and chain value, and its last entry's position."""
 
     number: int = 0
     chain: str = FIRST_PREVIOUS
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """An entry's place and digest."""
+    """An entry's position and digest."""
 
     xid: int
     entry: int
@@ -100,7 +100,7 @@ def _seal_some(key: SealKey, count: int) -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        last = last_place()
+        last = last_sealed()
         epoch, settled = _open_epoch(cursor, last)
         if epoch == 0:
             return 0
@@ -109,15 +109,15 @@ def _seal_some(key: SealKey, count: int) -> int:
         return len(leaves)
 
 
-def last_place() -> Place:
+def last_sealed() -> SealedUpTo:
     """Where the chain ends."""
     seal = Seal.objects.defer("leaves").order_by("-number").first()
     if seal is None:
-        return Place()
-    return Place(seal.number, seal.chain, seal.epoch, seal.last_xid, seal.last_id)
+        return SealedUpTo()
+    return SealedUpTo(seal.number, seal.chain, seal.epoch, seal.last_xid, seal.last_id)
 
 
-def _open_epoch(cursor: Any, last: Place) -> tuple[int, bool]:
+def _open_epoch(cursor: Any, last: SealedUpTo) -> tuple[int, bool]:
     """The epoch to seal from now, and whether all of it is there; (0, False) while that cannot be told yet."""
     newest = Epoch.objects.order_by("-epoch").first()
     if newest is None or newest.epoch <= last.epoch:
@@ -140,7 +140,7 @@ def _open_epoch(cursor: Any, last: Place) -> tuple[int, bool]:
     return (last.epoch, True) if cursor.fetchone()[0] else (newest.epoch, False)
 
 
-def _was_restored(cursor: Any, last: Place) -> bool:
+def _was_restored(cursor: Any, last: SealedUpTo) -> bool:
     """Whether this cluster counts its transactions from below what is sealed already."""
     cursor.execute(
         "SELECT %s > 0 AND pg_snapshot_xmin(pg_current_snapshot()) <= %s::xid8"
@@ -150,7 +150,7 @@ def _was_restored(cursor: Any, last: Place) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _leaves(cursor: Any, last: Place, *, epoch: int, settled: bool, count: int) -> list[Leaf]:
+def _leaves(cursor: Any, last: SealedUpTo, *, epoch: int, settled: bool, count: int) -> list[Leaf]:
     xid, entry = (last.xid, last.entry) if epoch == last.epoch else (0, 0)
     watermark = "" if settled else " AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())"
     cursor.execute(
@@ -172,7 +172,7 @@ def _batches(leaves: Sequence[Leaf]) -> Iterator[Sequence[Leaf]]:
             start = end
 
 
-def _seals(leaves: Sequence[Leaf], last: Place, epoch: int, key: SealKey) -> list[Seal]:
+def _seals(leaves: Sequence[Leaf], last: SealedUpTo, epoch: int, key: SealKey) -> list[Seal]:
     seals, previous, number, now = [], last.chain, last.number, clock.now()
     for batch in _batches(leaves):
         number += 1

@@ -110,7 +110,7 @@ def held_by(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Environment
         "user_id", "content_object__position", "content_object__name", "-permission__codename"
     )
     found: dict[uuid.UUID, list[EnvironmentGrant]] = {}
-    for (user_id, place), held in groupby(rows, key=lambda row: (row.user_id, row.content_object)):
+    for (user_id, environment), held in groupby(rows, key=lambda row: (row.user_id, row.content_object)):
         words = " and ".join(ROLES[row.permission.codename] for row in held)
-        found.setdefault(user_id, []).append(EnvironmentGrant(place, words))
+        found.setdefault(user_id, []).append(EnvironmentGrant(environment, words))
     return found

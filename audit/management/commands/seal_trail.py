@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from audit.anchors import anchor
 from audit.keys import seal_key
-from audit.sealing import last_place, seal_trail
+from audit.sealing import last_sealed, seal_trail
 from tenants.scope import platform_scope
 
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         count = seal_trail()
         problems = anchor()
         with platform_scope():
-            place = last_place()
-        self.stdout.write(f"{count} entries sealed; seal {place.number}, {place.chain}.")
+            sealed = last_sealed()
+        self.stdout.write(f"{count} entries sealed; seal {sealed.number}, {sealed.chain}.")
         if problems:
             raise CommandError("Not anchored: " + "; ".join(problems))
