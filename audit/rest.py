@@ -18,6 +18,7 @@ from tenants.scope import platform_scope, tenant_scope
 
 from . import selectors
 from .ocsf import events_since
+from .schemas import Entries, Events
 from .selectors import TrailFilter
 from .views import may_read_platform_trail
 
@@ -41,7 +42,7 @@ class TrailQuery(Schema):
 
 
 @in_support_session(READS)
-@router.get("/audit-logs", summary="The trail, newest first")
+@router.get("/audit-logs", summary="The trail, newest first", response=Entries)
 def list_audit_logs(
     request: HttpRequest, asked: Query[TrailQuery], tenant: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def list_audit_logs(
 
 
 @in_support_session(NEVER)
-@router.get("/audit/events", summary="The trail as OCSF events, in order of commitment")
+@router.get("/audit/events", summary="The trail as OCSF events, in order of commitment", response=Events)
 def list_audit_events(request: HttpRequest, tenant: str = "", cursor: str = "", limit: int = 200) -> dict[str, Any]:
     """For a SIEM: go on with ``next_cursor`` for ever, and every entry comes at least once, with the same id.
 

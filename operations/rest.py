@@ -23,6 +23,7 @@ from tenants.scope import platform_scope, refuse_fallen_session, tenant_or_platf
 from . import selectors, services
 from .errors import JobCancelled, JobFailed
 from .models import Operation, OperationStatus
+from .schemas import JobsOfTenant, JobsOfTenants, OneJob, OneJobWithSteps
 
 router = Router()
 LONGEST_WAIT_SECONDS = 55.0
@@ -91,7 +92,7 @@ def _every_failure(kind: type[OpsError] = OpsError) -> Iterator[type[OpsError]]:
 
 
 @in_support_session(READS)
-@router.get("/operations", summary="Jobs, newest first")
+@router.get("/operations", summary="Jobs, newest first", response=JobsOfTenant, exclude_unset=True)
 def list_operations(
     request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -119,7 +120,9 @@ def _tenant_id_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str =
 
 
 @in_support_session(READS)
-@router.get("/operations/{operation_id}", summary="One job with its steps")
+@router.get(
+    "/operations/{operation_id}", summary="One job with its steps", response=OneJobWithSteps, exclude_unset=True
+)
 def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
     tenant_id = _tenant_id_of(request, operation_id)
     operation = services.get_operation(tenant_id=tenant_id, operation_id=operation_id)
@@ -131,7 +134,12 @@ def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0
 
 
 @in_support_session(WRITES)
-@router.post("/operations/{operation_id}/cancel", summary="Ask a job to stop and put things back")
+@router.post(
+    "/operations/{operation_id}/cancel",
+    summary="Ask a job to stop and put things back",
+    response=OneJob,
+    exclude_unset=True,
+)
 def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.cancel(tenant_id=tenant_id, operation_id=operation_id, by=caller(request))
@@ -139,7 +147,9 @@ def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str,
 
 
 @in_support_session(WRITES)
-@router.post("/operations/{operation_id}/retry", summary="Let a parked job try again")
+@router.post(
+    "/operations/{operation_id}/retry", summary="Let a parked job try again", response=OneJob, exclude_unset=True
+)
 def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.retry(tenant_id=tenant_id, operation_id=operation_id)
@@ -147,7 +157,9 @@ def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, 
 
 
 @in_support_session(LEAVES)
-@router.get("/background-jobs", summary="Jobs of every tenant the caller may see")
+@router.get(
+    "/background-jobs", summary="Jobs of every tenant the caller may see", response=JobsOfTenants, exclude_unset=True
+)
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
     """Of the token's tenant, where it is bound to one. Platform admins see the platform's own as well."""
     user, bound = caller(request), only_tenant(request)
