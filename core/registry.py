@@ -15,7 +15,9 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import module_has_submodule
+from django.utils.module_loading import import_string, module_has_submodule
+
+from .declarations import JobKind, Named
 
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
@@ -194,6 +196,11 @@ class Console:
     rest_routers: tuple[RestRouter, ...] = ()
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
+    job_kinds: tuple[JobKind, ...] = ()
+    #: How rows that a support session wrote are reverted (``impersonation.reverting.rowbase.RowReverter``), by table.
+    row_reverters: tuple[Named, ...] = ()
+    #: Tables with the console's notes about its own work: reverting a support session passes over them.
+    bookkeeping_tables: tuple[str, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
 
@@ -211,6 +218,8 @@ UNIQUE = (
     ("subjects", "table", "The subject"),
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
+    ("job_kinds", "name", "The kind of job"),
+    ("row_reverters", "name", "The reverter of rows of"),
 )
 
 
@@ -235,6 +244,19 @@ class Registry:
                 self.consoles[config.name] = declared
         self.check()
         self.is_frozen = True
+        self.import_handlers()
+
+    def import_handlers(self) -> None:
+        """Import the handler of each kind of job. Raises ``ImproperlyConfigured`` where one is missing."""
+        for app, kind in self.every("job_kinds"):
+            try:
+                handler = import_string(kind.handler)
+            except ImportError as error:
+                raise ImproperlyConfigured(
+                    f"{app}/console.py: the kind of job “{kind.name}” has no handler {kind.handler}: {error}"
+                ) from error
+            if getattr(handler, "kind", None) != kind.name:
+                raise ImproperlyConfigured(f"{app}/console.py: {kind.handler} is not the handler of “{kind.name}”.")
 
     def every(self, kind: str) -> Iterator[tuple[str, Any]]:
         """(app, declared thing) of one field of ``Console``."""
@@ -308,6 +330,20 @@ class Registry:
             found = sorted((action for _, action in self.every("trail_actions")), key=lambda action: action.position)
             self._trail_actions = {action.code: action for action in found}
         return self._trail_actions
+
+    def job_kinds(self) -> dict[str, JobKind]:
+        return {kind.name: kind for _, kind in self.every("job_kinds")}
+
+    def job_reverters(self) -> dict[str, Any]:
+        """By kind of job."""
+        return {kind.name: kind.reverter for _, kind in self.every("job_kinds") if kind.reverter is not None}
+
+    def row_reverters(self) -> dict[str, Any]:
+        """By table."""
+        return {reverter.name: reverter for _, reverter in self.every("row_reverters")}
+
+    def bookkeeping_tables(self) -> list[str]:
+        return [table for _, table in self.every("bookkeeping_tables")]
 
     def urls(self) -> list[str]:
         return [module for _, module in self.every("urls")]

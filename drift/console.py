@@ -1,8 +1,9 @@
 """What drift tells the console of itself."""
 
+from core.declarations import JobKind
 from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
 
-from . import search
+from . import search, session_revert
 
 console = Console(
     destinations=(
@@ -39,5 +40,18 @@ console = Console(
         Subject(table="drift_schedulers", noun="schedule of drift checks"),
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),
     ),
+    job_kinds=(
+        JobKind(
+            name="drift.check",
+            handler="drift.handlers.Check",
+            reverter=session_revert.CHECK,
+            schedule_follows_setting=True,
+        ),
+        JobKind(name="drift.stabilize", handler="drift.handlers.Stabilize", reverter=session_revert.STABILIZATION),
+        JobKind(name="drift.reconcile", handler="drift.handlers.Reconcile", reverter=session_revert.RECONCILE),
+        JobKind(name="drift.take_back", handler="drift.handlers.TakeBack", reverter=session_revert.UNDONE_RECONCILE),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=("drift_memory",),
     urls=("drift.urls",),
 )

@@ -1,9 +1,11 @@
 """What support sessions tell the console of themselves."""
 
+from core.declarations import JobKind
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
 
 from . import search
+from .reverting.rows import ROW_REVERTERS
 
 console = Console(
     destinations=(
@@ -82,5 +84,8 @@ console = Console(
         TrailAction(code="IMPERSONATION_REVERT", words="Support's writes undone", position=370),
         TrailAction(code="TENANT_EMERGENCY", words="Emergency act for a tenant", position=380),
     ),
+    job_kinds=(JobKind(name="impersonation.revert", handler="impersonation.reverting.handlers.Revert"),),
+    row_reverters=ROW_REVERTERS,
+    bookkeeping_tables=("requests", "platform_impersonation_sessions", "support_requests"),
     urls=("impersonation.urls",),
 )

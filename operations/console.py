@@ -40,5 +40,6 @@ console = Console(
         Subject(table="background_jobs", noun="job", title="Jobs", position=50, url_name="job"),
         Subject(table="schedules", noun="schedule"),
     ),
+    bookkeeping_tables=("background_jobs", "operation_steps"),
     urls=("operations.urls",),
 )

@@ -1,5 +1,6 @@
 """What promotions tell the console of themselves."""
 
+from core.declarations import JobKind
 from core.registry import (
     Console,
     Destination,
@@ -13,7 +14,7 @@ from core.registry import (
 )
 from tenants.models import Grants
 
-from . import search
+from . import search, session_revert
 
 console = Console(
     destinations=(
@@ -58,5 +59,20 @@ console = Console(
         TrailAction(code="promotion.reject", words="Promotion turned down", position=176),
         TrailAction(code="promotion.release", words="Target of a promotion let go", position=177),
     ),
+    job_kinds=(
+        JobKind(
+            name="promotions.execute",
+            handler="promotions.handlers.ExecutePromotion",
+            reverter=session_revert.PROMOTION,
+        ),
+        JobKind(
+            name="promotions.rollback",
+            handler="promotions.handlers.RollBackPromotion",
+            reverter=session_revert.ROLLBACK,
+        ),
+        JobKind(name="promotions.prepare", handler="promotions.handlers.PreparePromotion"),
+        JobKind(name="promotions.test_credentials", handler="promotions.handlers.TestCredentials"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
     urls=("promotions.urls",),
 )

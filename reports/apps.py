@@ -6,4 +6,4 @@ class ReportsConfig(AppConfig):
     verbose_name = "Reports"
 
     def ready(self) -> None:
-        from . import catalogue, handlers  # noqa: F401  (registers the reports, and what makes them)
+        from . import catalogue  # noqa: F401  (registers the reports)

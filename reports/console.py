@@ -1,5 +1,6 @@
 """What reports tell the console of themselves."""
 
+from core.declarations import JobKind
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
 
@@ -56,5 +57,6 @@ console = Console(
         TrailAction(code="REPORT_MAILED", words="Report sent", position=200),
         TrailAction(code="REPORT_NOT_MAILED", words="Report not sent", position=210),
     ),
+    job_kinds=(JobKind(name="reports.make", handler="reports.handlers.MakeReport"),),
     urls=("reports.urls",),
 )

@@ -94,5 +94,6 @@ console = Console(
         Subject(table="user_sessions", noun="sign-in", title="Sign-ins taken away by SQL", position=160),
         Subject(table="platform_admins", noun="platform admin", title="Platform admins", position=170),
     ),
+    bookkeeping_tables=("idempotency_keys", "user_sessions"),
     urls=("tenants.urls",),
 )

@@ -1,9 +1,10 @@
 """What environments and workflows tell the console of themselves."""
 
+from core.declarations import JobKind
 from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
 
-from . import search
+from . import search, session_revert
 
 console = Console(
     destinations=(
@@ -66,5 +67,15 @@ console = Console(
             table="environment_grants", noun="grant on an environment", title="Grants on environments", position=120
         ),
     ),
+    job_kinds=(
+        JobKind(
+            name="environments.test",
+            handler="workflows.handlers.TestConnection",
+            reverter=session_revert.CONNECTION_TEST,
+        ),
+        JobKind(name="executions.retry", handler="workflows.executions.handlers.Retry"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=("executions", "execution_feeds", "workflow_live_versions", "starter_watches"),
     urls=("workflows.urls",),
 )

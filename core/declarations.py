@@ -1,0 +1,32 @@
+"""What an app may declare in its ``console.py`` beside pages and words: its jobs, and how they are reverted.
+
+The types of the things that only an upper layer knows are protocols with a name; their own layer knows the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class Named(Protocol):
+    """Something that is found by its name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind:
+    """A kind of background job. ``name`` is stored in ``background_jobs.kind`` and outlives a renamed module.
+
+    ``handler`` is the path of the class that carries it out (``operations.handlers.Handler``), registered there.
+    ``reverter`` (``impersonation.reverting.jobbase.JobReverter``) says how a job that a support session started is
+    reverted; without one such a job is shown with what to do instead. A schedule that follows a setting of its app
+    (``schedule_follows_setting``) is reverted with the setting.
+    """
+
+    name: str
+    handler: str
+    reverter: Any = None
+    schedule_follows_setting: bool = False
