@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
 from .declarations import JobKind, Named
+from .reports import AccessSource, Report
 
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
@@ -160,7 +161,8 @@ class Subject:
     ``noun`` is one of them in the middle of a sentence; ``title`` all of them, as the trail's filter offers them
     (without a title it does not). ``url_name`` is the page of one, or of all where it takes no id.
     ``job_subject`` is the ``subject_type`` of jobs that work on it; they lead to ``job_url_name`` if not to the same
-    page.
+    page. ``changes_access``: any change of a row changes who gets in or what guards the rest; with ``access_columns``
+    only that a row comes or goes, or a change of one of these. Both are in the report of privileged changes.
     """
 
     table: str
@@ -171,16 +173,23 @@ class Subject:
     url_takes_id: bool = True
     job_subject: str = ""
     job_url_name: str = ""
+    changes_access: bool = False
+    access_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrailAction:
-    """What an entry of the trail says was done, in words, and the state that it is drawn in (``core.states``)."""
+    """What an entry of the trail says was done, in words, and the state that it is drawn in (``core.states``).
+
+    One that ``changes_access`` is in the report of privileged changes, one that ``is_refusal`` in that of refusals.
+    """
 
     code: str
     words: str
     state: str = "completed"
     position: int = 1000
+    changes_access: bool = False
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +205,8 @@ class Console:
     rest_routers: tuple[RestRouter, ...] = ()
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
+    reports: tuple[Report, ...] = ()
+    access_sources: tuple[AccessSource, ...] = ()
     job_kinds: tuple[JobKind, ...] = ()
     #: How rows that a support session wrote are reverted (``impersonation.reverting.rowbase.RowReverter``), by table.
     row_reverters: tuple[Named, ...] = ()
@@ -218,6 +229,7 @@ UNIQUE = (
     ("subjects", "table", "The subject"),
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
+    ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),
     ("row_reverters", "name", "The reverter of rows of"),
 )
@@ -330,6 +342,14 @@ class Registry:
             found = sorted((action for _, action in self.every("trail_actions")), key=lambda action: action.position)
             self._trail_actions = {action.code: action for action in found}
         return self._trail_actions
+
+    def reports(self) -> dict[str, Report]:
+        """By name, in the order of the list."""
+        found = sorted((report for _, report in self.every("reports")), key=lambda report: report.position)
+        return {report.name: report for report in found}
+
+    def access_sources(self) -> list[AccessSource]:
+        return [source for _, source in self.every("access_sources")]
 
     def job_kinds(self) -> dict[str, JobKind]:
         return {kind.name: kind for _, kind in self.every("job_kinds")}

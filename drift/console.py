@@ -36,7 +36,7 @@ console = Console(
             url_name="drift-incident",
             job_subject="drift_incident",
         ),
-        Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False),
+        Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False, changes_access=True),
         Subject(table="drift_schedulers", noun="schedule of drift checks"),
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),
     ),

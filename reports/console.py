@@ -49,6 +49,7 @@ console = Console(
             position=200,
             url_name="reports",
             url_takes_id=False,
+            changes_access=True,
         ),
     ),
     trail_actions=(

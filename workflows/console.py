@@ -5,6 +5,7 @@ from core.registry import Console, Destination, PeriodicTask, RecordFinder, Rest
 from tenants.models import Grants
 
 from . import search, session_revert
+from .access_sources import ENVIRONMENT_GRANTS
 
 console = Console(
     destinations=(
@@ -49,6 +50,7 @@ console = Console(
             position=10,
             url_name="environment",
             job_subject="environment",
+            access_columns=("api_key_encrypted", "base_url", "kind", "is_archived"),
         ),
         Subject(table="canonical_workflows", noun="workflow", title="Workflows", position=60),
         Subject(
@@ -64,9 +66,14 @@ console = Console(
         ),
         Subject(table="starter_watches", noun="watched starter", title="Watched starters", position=90),
         Subject(
-            table="environment_grants", noun="grant on an environment", title="Grants on environments", position=120
+            table="environment_grants",
+            noun="grant on an environment",
+            title="Grants on environments",
+            position=120,
+            changes_access=True,
         ),
     ),
+    access_sources=(ENVIRONMENT_GRANTS,),
     job_kinds=(
         JobKind(
             name="environments.test",

@@ -11,13 +11,14 @@ from audit.services import record_event
 from core import clock, context
 from core import support as reading
 from core.errors import OpsError
+from core.reports import Report
 from impersonation import services as support
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
 from reports import scheduling
 from reports import services as reports
-from reports.definitions import Report, report_named, settle
+from reports.definitions import report_named, settle
 from reports.models import Format, Frequency
 from snapshots import services as snapshots
 from tenants.models import Tenant, User
