@@ -6,6 +6,7 @@ The types of the things that only an upper layer knows are protocols with a name
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 
@@ -30,3 +31,45 @@ class JobKind:
     handler: str
     reverter: Any = None
     schedule_follows_setting: bool = False
+
+
+class Shape(StrEnum):
+    """The mark of a state, drawn so that it can be told without colour."""
+
+    IN_SYNC = "in-sync"
+    DIFFERS = "differs"
+    DRIFTED = "drifted"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    RUNNING = "running"
+    PARKED = "parked"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    OPEN = "open"
+    MOVED = "moved"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+class Tone(StrEnum):
+    """The colour of a state."""
+
+    GOOD = "good"
+    BLUE = "blue"
+    WARN = "warn"
+    BAD = "bad"
+    GREY = "grey"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How a state of the app is drawn. ``name`` is in lower case with dashes: ``retry-pending`` for RETRY_PENDING."""
+
+    name: str
+    shape: Shape
+    tone: Tone
+    word: str

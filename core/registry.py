@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import JobKind, Named
+from .declarations import JobKind, Named, State
 from .reports import AccessSource, Report
 
 SearchRow = dict[str, Any]
@@ -205,6 +205,7 @@ class Console:
     rest_routers: tuple[RestRouter, ...] = ()
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
+    states: tuple[State, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
     job_kinds: tuple[JobKind, ...] = ()
@@ -229,6 +230,7 @@ UNIQUE = (
     ("subjects", "table", "The subject"),
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
+    ("states", "name", "The state"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),
     ("row_reverters", "name", "The reverter of rows of"),
@@ -244,6 +246,7 @@ class Registry:
     #: What every row of a page asks for: put in order once.
     _subjects: dict[str, Subject] = field(default_factory=dict)
     _trail_actions: dict[str, TrailAction] = field(default_factory=dict)
+    _states: dict[str, State] = field(default_factory=dict)
 
     def collect(self) -> None:
         """Import ``console`` of every installed app that has one, and check that they agree. Once, at start-up."""
@@ -342,6 +345,12 @@ class Registry:
             found = sorted((action for _, action in self.every("trail_actions")), key=lambda action: action.position)
             self._trail_actions = {action.code: action for action in found}
         return self._trail_actions
+
+    def states(self) -> dict[str, State]:
+        """By name."""
+        if not self._states:
+            self._states = {state.name: state for _, state in self.every("states")}
+        return self._states
 
     def reports(self) -> dict[str, Report]:
         """By name, in the order of the list."""

@@ -1,6 +1,6 @@
 """What drift tells the console of itself."""
 
-from core.declarations import JobKind
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
 
 from . import search, session_revert
@@ -39,6 +39,13 @@ console = Console(
         Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False, changes_access=True),
         Subject(table="drift_schedulers", noun="schedule of drift checks"),
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),
+    ),
+    states=(
+        State(name="detected", shape=Shape.OPEN, tone=Tone.BAD, word="Detected"),
+        State(name="acknowledged", shape=Shape.OPEN, tone=Tone.WARN, word="Acknowledged"),
+        State(name="stabilized", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Stabilized"),
+        State(name="reconciled", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Reconciled"),
+        State(name="resolved", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Resolved"),
     ),
     job_kinds=(
         JobKind(

@@ -1,6 +1,6 @@
 """What support sessions tell the console of themselves."""
 
-from core.declarations import JobKind
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
 
@@ -67,6 +67,7 @@ console = Console(
         Subject(table="support_requests", noun="request for support access"),
         Subject(table="support_opt_outs", noun="refusal of support", changes_access=True),
     ),
+    states=(State(name="ended", shape=Shape.COMPLETED, tone=Tone.GREY, word="Ended"),),
     trail_actions=(
         TrailAction(code="READ", words="Read in a support session", state="info", position=260),
         TrailAction(

@@ -1,6 +1,6 @@
 """What promotions tell the console of themselves."""
 
-from core.declarations import JobKind
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import (
     Console,
     Destination,
@@ -53,6 +53,16 @@ console = Console(
             url_name="promotion",
             job_subject="promotion",
         ),
+    ),
+    states=(
+        State(name="planned", shape=Shape.PENDING, tone=Tone.GREY, word="Planned"),
+        State(name="awaiting-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
+        State(name="pending-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
+        State(name="executing", shape=Shape.RUNNING, tone=Tone.BLUE, word="Running"),
+        State(name="rolling-back", shape=Shape.RUNNING, tone=Tone.WARN, word="Rolling back"),
+        State(name="rolled-back", shape=Shape.MOVED, tone=Tone.WARN, word="Rolled back"),
+        State(name="compensated", shape=Shape.MOVED, tone=Tone.WARN, word="Restored"),
+        State(name="compensating", shape=Shape.RUNNING, tone=Tone.WARN, word="Restoring"),
     ),
     trail_actions=(
         TrailAction(code="promotion.approve", words="Promotion approved", position=175),

@@ -1,6 +1,6 @@
 """What snapshots and restores tell the console of themselves."""
 
-from core.declarations import JobKind
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import (
     Console,
     Destination,
@@ -44,6 +44,7 @@ console = Console(
             job_subject="snapshot",
         ),
     ),
+    states=(State(name="restored", shape=Shape.MOVED, tone=Tone.WARN, word="Restored"),),
     trail_actions=(TrailAction(code="SNAPSHOT_DOWNLOADED", words="Snapshot downloaded", position=220),),
     job_kinds=(
         JobKind(name="snapshots.capture", handler="snapshots.handlers.Capture", reverter=session_revert.CAPTURE),

@@ -1,5 +1,6 @@
 """What tenants and people tell the console of themselves."""
 
+from core.declarations import Shape, State, Tone
 from core.registry import (
     Audience,
     Console,
@@ -126,6 +127,7 @@ console = Console(
             table="platform_admins", noun="platform admin", title="Platform admins", position=170, changes_access=True
         ),
     ),
+    states=(State(name="revoked", shape=Shape.CANCELLED, tone=Tone.GREY, word="Revoked"),),
     access_sources=ACCESS_SOURCES,
     bookkeeping_tables=("idempotency_keys", "user_sessions"),
     urls=("tenants.urls",),

@@ -1,6 +1,6 @@
 """What environments and workflows tell the console of themselves."""
 
-from core.declarations import JobKind
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
 
@@ -72,6 +72,12 @@ console = Console(
             position=120,
             changes_access=True,
         ),
+    ),
+    states=(
+        State(name="linked", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Linked"),
+        State(name="unmapped", shape=Shape.UNKNOWN, tone=Tone.WARN, word="Unmapped"),
+        State(name="untracked", shape=Shape.UNKNOWN, tone=Tone.GREY, word="Untracked"),
+        State(name="ignored", shape=Shape.INACTIVE, tone=Tone.GREY, word="Ignored"),
     ),
     access_sources=(ENVIRONMENT_GRANTS,),
     job_kinds=(
