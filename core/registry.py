@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string, module_has_submodule
 
 from .declarations import JobKind, Named, State
 from .reports import AccessSource, Report
+from .tiles import TilePart
 
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
@@ -206,6 +207,7 @@ class Console:
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
     states: tuple[State, ...] = ()
+    tile_parts: tuple[TilePart, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
     job_kinds: tuple[JobKind, ...] = ()
@@ -231,6 +233,7 @@ UNIQUE = (
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
     ("states", "name", "The state"),
+    ("tile_parts", "name", "The part of the estate's tiles"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),
     ("row_reverters", "name", "The reverter of rows of"),
@@ -351,6 +354,10 @@ class Registry:
         if not self._states:
             self._states = {state.name: state for _, state in self.every("states")}
         return self._states
+
+    def tile_parts(self) -> list[TilePart]:
+        """In the order in which they are drawn."""
+        return sorted((part for _, part in self.every("tile_parts")), key=lambda part: part.position)
 
     def reports(self) -> dict[str, Report]:
         """By name, in the order of the list."""

@@ -4,6 +4,7 @@ from core.declarations import JobKind, Shape, State, Tone
 from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
 
 from . import search, session_revert
+from .estate import TILE_PART
 
 console = Console(
     destinations=(
@@ -40,6 +41,7 @@ console = Console(
         Subject(table="drift_schedulers", noun="schedule of drift checks"),
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),
     ),
+    tile_parts=(TILE_PART,),
     states=(
         State(name="detected", shape=Shape.OPEN, tone=Tone.BAD, word="Detected"),
         State(name="acknowledged", shape=Shape.OPEN, tone=Tone.WARN, word="Acknowledged"),

@@ -14,6 +14,7 @@ from core.registry import (
 )
 
 from . import probes, search
+from .estate import TILE_PART
 
 console = Console(
     destinations=(
@@ -41,6 +42,7 @@ console = Console(
         Subject(table="background_jobs", noun="job", title="Jobs", position=50, url_name="job"),
         Subject(table="schedules", noun="schedule"),
     ),
+    tile_parts=(TILE_PART,),
     states=(
         State(name="retry-pending", shape=Shape.PENDING, tone=Tone.WARN, word="Retry pending"),
         State(name="queued", shape=Shape.PENDING, tone=Tone.GREY, word="Queued"),

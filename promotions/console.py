@@ -15,6 +15,7 @@ from core.registry import (
 from tenants.models import Grants
 
 from . import search, session_revert
+from .estate import TILE_PART
 
 console = Console(
     destinations=(
@@ -54,6 +55,7 @@ console = Console(
             job_subject="promotion",
         ),
     ),
+    tile_parts=(TILE_PART,),
     states=(
         State(name="planned", shape=Shape.PENDING, tone=Tone.GREY, word="Planned"),
         State(name="awaiting-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),

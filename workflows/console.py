@@ -6,6 +6,7 @@ from tenants.models import Grants
 
 from . import search, session_revert
 from .access_sources import ENVIRONMENT_GRANTS
+from .estate import TILE_PART
 
 console = Console(
     destinations=(
@@ -73,6 +74,7 @@ console = Console(
             changes_access=True,
         ),
     ),
+    tile_parts=(TILE_PART,),
     states=(
         State(name="linked", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Linked"),
         State(name="unmapped", shape=Shape.UNKNOWN, tone=Tone.WARN, word="Unmapped"),
