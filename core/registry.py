@@ -213,7 +213,8 @@ class Console:
     job_kinds: tuple[JobKind, ...] = ()
     #: How rows that a support session wrote are reverted (``impersonation.reverting.rowbase.RowReverter``), by table.
     row_reverters: tuple[Named, ...] = ()
-    #: Tables with the console's notes about its own work: reverting a support session passes over them.
+    #: Tables with the console's notes about its own work: the trail need not watch them, and reverting a support
+    #: session passes over them.
     bookkeeping_tables: tuple[str, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()

@@ -61,6 +61,6 @@ console = Console(
         JobKind(name="drift.take_back", handler="drift.handlers.TakeBack", reverter=session_revert.UNDONE_RECONCILE),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
-    bookkeeping_tables=("drift_memory",),
+    bookkeeping_tables=("drift_memory", "n8n_instances"),
     urls=("drift.urls",),
 )

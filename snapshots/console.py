@@ -58,5 +58,6 @@ console = Console(
         JobKind(name="impersonation.put_back", handler="snapshots.session_restore.SessionRestore"),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=("n8n_rehearsals",),
     urls=("snapshots.urls",),
 )

@@ -91,6 +91,13 @@ console = Console(
         JobKind(name="executions.retry", handler="workflows.executions.handlers.Retry"),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
-    bookkeeping_tables=("executions", "execution_feeds", "workflow_live_versions", "starter_watches"),
+    bookkeeping_tables=(
+        "executions",
+        "execution_feeds",
+        "workflow_live_versions",
+        "starter_watches",
+        "known_credentials",
+        "environment_surroundings",
+    ),
     urls=("workflows.urls",),
 )

@@ -148,14 +148,11 @@ class CredentialMappings(RowReverter):
         credentials.delete_mapping(tenant_id=tenant_of(change.after), mapping_id=uuid.UUID(change.pk))
 
 
-NOTED = "A note of what was seen; it changes nothing."
 ROW_REVERTERS: tuple[RowReverter, ...] = (
     Environments(),
     WorkflowMappings(),
     CredentialMappings(),
     NothingToRevert("canonical_workflows", "A key stays reserved: Git's history knows it."),
-    NothingToRevert("known_credentials", NOTED),
-    NothingToRevert("environment_surroundings", NOTED),
     NotRevertible("environment_grants", "Set it again on the page of members; the trail's entry says what it was."),
 )
 CONNECTION_TEST = FixedVerdict("environments.test", "connection test", Verdict.NOTHING, "It only reads.")
