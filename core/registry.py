@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
 from .declarations import JobKind, Named, State
+from .demo import DemoChapter
 from .reports import AccessSource, Report
 from .tiles import TilePart
 
@@ -208,6 +209,7 @@ class Console:
     trail_actions: tuple[TrailAction, ...] = ()
     states: tuple[State, ...] = ()
     tile_parts: tuple[TilePart, ...] = ()
+    demo_chapters: tuple[DemoChapter, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
     job_kinds: tuple[JobKind, ...] = ()
@@ -235,6 +237,7 @@ UNIQUE = (
     ("trail_actions", "code", "The action of the trail"),
     ("states", "name", "The state"),
     ("tile_parts", "name", "The part of the estate's tiles"),
+    ("demo_chapters", "name", "The chapter of the demo"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),
     ("row_reverters", "name", "The reverter of rows of"),
@@ -359,6 +362,9 @@ class Registry:
     def tile_parts(self) -> list[TilePart]:
         """In the order in which they are drawn."""
         return sorted((part for _, part in self.every("tile_parts")), key=lambda part: part.position)
+
+    def demo_chapters(self) -> list[DemoChapter]:
+        return sorted((chapter for _, chapter in self.every("demo_chapters")), key=lambda chapter: chapter.position)
 
     def reports(self) -> dict[str, Report]:
         """By name, in the order of the list."""

@@ -5,6 +5,7 @@ from core.registry import Audience, Console, Destination, PeriodicTask, RecordFi
 from tenants.models import Grants
 
 from . import search
+from .demo import DEMO_CHAPTER
 
 console = Console(
     destinations=(
@@ -59,5 +60,6 @@ console = Console(
         TrailAction(code="REPORT_NOT_MAILED", words="Report not sent", position=210),
     ),
     job_kinds=(JobKind(name="reports.make", handler="reports.handlers.MakeReport"),),
+    demo_chapters=(DEMO_CHAPTER,),
     urls=("reports.urls",),
 )

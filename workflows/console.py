@@ -6,6 +6,7 @@ from tenants.models import Grants
 
 from . import search, session_revert
 from .access_sources import ENVIRONMENT_GRANTS
+from .demo import DEMO_CHAPTER
 from .estate import TILE_PART
 
 console = Console(
@@ -99,5 +100,6 @@ console = Console(
         "known_credentials",
         "environment_surroundings",
     ),
+    demo_chapters=(DEMO_CHAPTER,),
     urls=("workflows.urls",),
 )
