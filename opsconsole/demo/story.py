@@ -331,10 +331,10 @@ class Story:
         """The owner keeps a review of access and has one sent each month; compliance has one of support's sessions."""
         review, owner = report_named("access-review"), self.people["owner"]
         with as_person(owner):
-            scheduling.create_schedule(
-                report=review, tenant=self.tenant, kind=Format.XLSX, frequency=Frequency.MONTHLY, hour=6, period="",
-                person="", about="", recipients=[owner.email], by=owner,
-            )  # fmt: skip
+            monthly = scheduling.NewSchedule(
+                report=review, kind=Format.XLSX, frequency=Frequency.MONTHLY, hour=6, recipients=(owner.email,)
+            )
+            scheduling.create_schedule(monthly, tenant=self.tenant, by=owner)
             self._report(review, self.tenant, owner)
         with as_person(self.people["compliance"]):
             self._report(report_named("impersonation-sessions"), None, self.people["compliance"])
