@@ -15,6 +15,7 @@ from tenants.models import Grants
 
 from . import search
 from .probes import anchored
+from .reports import REPORTS
 
 console = Console(
     destinations=(
@@ -61,21 +62,29 @@ console = Console(
     rest_routers=(RestRouter(path="audit.rest.router", tag="trail"),),
     subjects=(
         Subject(table="mails", noun="mail", title="Mails", position=210),
-        Subject(table="legal_holds", noun="legal hold"),
+        Subject(table="legal_holds", noun="legal hold", changes_access=True),
     ),
     trail_actions=(
         TrailAction(code="CREATE", words="Created", state="added", position=10),
         TrailAction(code="UPDATE", words="Changed", state="moved", position=20),
         TrailAction(code="DELETE", words="Deleted", state="removed", position=30),
         TrailAction(code="SIGN_IN", words="Signed in", position=40),
-        TrailAction(code="SIGN_IN_FAILED", words="Failed to sign in", state="failed", position=50),
+        TrailAction(code="SIGN_IN_FAILED", words="Failed to sign in", state="failed", position=50, is_refusal=True),
         TrailAction(code="SIGN_OUT", words="Signed out", position=60),
-        TrailAction(code="SIGN_INS_ENDED", words="Sign-ins ended", position=70),
-        TrailAction(code="PASSWORD_CHANGED", words="Password changed", position=80),
-        TrailAction(code="SIGN_IN_LINK_SHOWN", words="Sign-in link shown to an admin", position=90),
-        TrailAction(code="SECOND_FACTOR_FAILED", words="Failed at the second factor", state="failed", position=100),
-        TrailAction(code="SECOND_FACTOR_ADDED", words="Second factor added", position=110),
-        TrailAction(code="SECOND_FACTOR_REMOVED", words="Second factor removed", position=120),
+        TrailAction(code="SIGN_INS_ENDED", words="Sign-ins ended", position=70, changes_access=True),
+        TrailAction(code="PASSWORD_CHANGED", words="Password changed", position=80, changes_access=True),
+        TrailAction(
+            code="SIGN_IN_LINK_SHOWN", words="Sign-in link shown to an admin", position=90, changes_access=True
+        ),
+        TrailAction(
+            code="SECOND_FACTOR_FAILED",
+            words="Failed at the second factor",
+            state="failed",
+            position=100,
+            is_refusal=True,
+        ),
+        TrailAction(code="SECOND_FACTOR_ADDED", words="Second factor added", position=110, changes_access=True),
+        TrailAction(code="SECOND_FACTOR_REMOVED", words="Second factor removed", position=120, changes_access=True),
         TrailAction(code="EFFECT_INTENDED", words="Begun outside", state="open", position=130),
         TrailAction(code="EFFECT_DONE", words="Done outside", position=140),
         TrailAction(code="EFFECT_FAILED", words="Failed outside", state="failed", position=150),
@@ -85,7 +94,10 @@ console = Console(
         TrailAction(code="TRAIL_NOT_ANCHORED", words="Trail not anchored", state="failed", position=240),
         TrailAction(code="TRAIL_ANCHORED", words="Trail anchored again", position=250),
         TrailAction(code="TRAIL_MONTH_RETIRED", words="Month taken out of the trail", position=256),
-        TrailAction(code="TOKEN_TRIES_REFUSED", words="Tokens tried and refused", state="failed", position=390),
+        TrailAction(
+            code="TOKEN_TRIES_REFUSED", words="Tokens tried and refused", state="failed", position=390, is_refusal=True
+        ),
     ),
+    reports=REPORTS,
     urls=("audit.urls",),
 )

@@ -1,9 +1,11 @@
 """What reports tell the console of themselves."""
 
+from core.declarations import JobKind
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
 
 from . import search
+from .demo import DEMO_CHAPTER
 
 console = Console(
     destinations=(
@@ -48,6 +50,7 @@ console = Console(
             position=200,
             url_name="reports",
             url_takes_id=False,
+            changes_access=True,
         ),
     ),
     trail_actions=(
@@ -56,5 +59,7 @@ console = Console(
         TrailAction(code="REPORT_MAILED", words="Report sent", position=200),
         TrailAction(code="REPORT_NOT_MAILED", words="Report not sent", position=210),
     ),
+    job_kinds=(JobKind(name="reports.make", handler="reports.handlers.MakeReport"),),
+    demo_chapters=(DEMO_CHAPTER,),
     urls=("reports.urls",),
 )

@@ -1,9 +1,4 @@
-"""What a report is: a title, the question it answers, columns, and one query whose order is total.
-
-The query's parameters are ``since``, ``until``, ``as_of`` (moments), ``person`` (an address or ''), ``tenant`` (a short
-name or '') and ``platform`` (whether it runs for the platform). Row-level security decides whose rows it sees: the same
-query runs in a tenant's scope and in the platform's.
-"""
+"""The reports that the apps declare (``core.reports``), and the parameters that one is asked for with."""
 
 from __future__ import annotations
 
@@ -14,38 +9,13 @@ from typing import Any
 from django.utils.dateparse import parse_date, parse_datetime
 
 from core.errors import Invalid
+from core.registry import registry
+from core.reports import Report
 
 from .errors import NoSuchReport
 from .models import Period
 
 DEFAULT_DAYS = 90
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """``kind``: text, time, integer, decimal or boolean. Only text can carry what a spreadsheet takes for a formula."""
-
-    name: str
-    label: str
-    kind: str = "text"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """``has_period`` False: how things stand now, whatever the period. ``note`` says what is left out, and why."""
-
-    name: str
-    title: str
-    answers: str
-    columns: tuple[Column, ...]
-    sql: str
-    has_period: bool = True
-    note: str = ""
-
-    @property
-    def sources(self) -> str:
-        """SQL of the rows with exactly these columns, in order."""
-        return f"SELECT {', '.join(c.name for c in self.columns)} FROM ({self.sql}) AS found"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +91,14 @@ def moment_of(value: str, name: str, *, end: bool = False) -> datetime:
         raise Invalid(f"`{name}` must be a date or a time in ISO form.", details={name: value[:40]}) from error
 
 
-_reports: dict[str, Report] = {}
-
-
-def register(report: Report) -> Report:
-    _reports[report.name] = report
-    return report
-
-
 def all_reports() -> list[Report]:
-    """Every report, in the order of the list."""
-    return list(_reports.values())
+    """Every report that the apps declare, in the order of the list."""
+    return list(registry.reports().values())
 
 
 def report_named(name: str) -> Report:
     """The report; raises ``NoSuchReport``."""
     try:
-        return _reports[name]
+        return registry.reports()[name]
     except KeyError:
-        raise NoSuchReport(details={"reports": sorted(_reports)}) from None
+        raise NoSuchReport(details={"reports": sorted(registry.reports())}) from None

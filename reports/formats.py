@@ -15,9 +15,10 @@ from typing import Any, BinaryIO
 import xlsxwriter
 from django.db import connection
 
+from core.reports import Column, Report
 from core.spreadsheets import harmless
 
-from .definitions import Asked, Column, Report
+from .definitions import Asked
 from .models import Format
 
 Told = Callable[[int], None]
@@ -74,7 +75,7 @@ def _cell(column: Column) -> str:
 
 def _csv(report: Report, values: dict[str, Any], out: BinaryIO, title: str, told: Told) -> int:
     cells = ", ".join(_cell(column) for column in report.columns)
-    sql = f"COPY (SELECT {cells} FROM ({report.sql}) AS found) TO STDOUT WITH (FORMAT csv, HEADER)"  # noqa: S608
+    sql = f"COPY (SELECT {cells} FROM ({report.query}) AS found) TO STDOUT WITH (FORMAT csv, HEADER)"  # noqa: S608
     with connection.cursor() as cursor:
         with cursor.copy(sql, values) as stream:
             for number, line in enumerate(stream):

@@ -6,7 +6,8 @@ from typing import Any
 
 from django import forms
 
-from .definitions import Report
+from core.reports import Report
+
 from .models import Format, Frequency, Period
 
 

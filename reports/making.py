@@ -16,6 +16,7 @@ from typing import Any
 from audit.models import Seal
 from audit.services import record_event
 from core import clock
+from core.reports import Report
 from operations.effects import Effect, ProbeResult
 from operations.errors import Interrupted
 from operations.run import Run
@@ -23,7 +24,7 @@ from tenants.models import Tenant
 from tenants.scope import place_scope
 
 from . import files, formats
-from .definitions import Asked, Report, report_named
+from .definitions import Asked, report_named
 from .models import MailStatus, ReportRun, RunStatus
 
 KIND = "reports.make"

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from core import clock
 from core.errors import Invalid, NotFound
+from core.reports import Report
 from operations import services as operations
 from operations import timing
 from operations.models import Schedule
@@ -17,7 +18,7 @@ from tenants.models import Tenant, User
 from tenants.scope import place_scope
 
 from . import mailing
-from .definitions import Asked, Report, report_named, span
+from .definitions import Asked, report_named, span
 from .making import KIND
 from .models import Format, Frequency, Period, ReportRun, ReportSchedule, RunStatus
 

@@ -8,10 +8,11 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 
 from core.paging import Page, by_time
+from core.reports import Report
 from tenants.base import of_place
 
 from . import formats
-from .definitions import Asked, Report
+from .definitions import Asked
 from .errors import TooSlow
 from .making import reading_scope
 from .models import ReportRun, ReportSchedule

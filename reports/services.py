@@ -16,6 +16,7 @@ from audit.models import AuditLog
 from audit.services import record_event
 from core import clock, context
 from core.errors import Invalid, NotFound
+from core.reports import Report
 from operations import services as operations
 from operations.models import Operation
 from tenants.base import of_place
@@ -23,7 +24,7 @@ from tenants.models import Tenant, User
 from tenants.scope import place_scope, platform_scope
 
 from . import files, making
-from .definitions import Asked, Report
+from .definitions import Asked
 from .errors import FileGone, NotReady
 from .models import Format, MailStatus, ReportRun, RunStatus
 

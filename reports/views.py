@@ -17,6 +17,7 @@ from audit.views import may_read_platform_trail
 from core import clock
 from core.downloads import Download
 from core.errors import NotFound, OpsError
+from core.reports import Report
 from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
@@ -24,7 +25,7 @@ from tenants.requests import person_of
 from tenants.scope import place_scope, platform_scope
 
 from . import formats, mailing, scheduling, selectors, services
-from .definitions import Asked, Report, all_reports, report_named, settle
+from .definitions import Asked, all_reports, report_named, settle
 from .errors import PlatformOnly
 from .forms import AskForm, ScheduleForm
 from .models import Format, ReportRun

@@ -130,7 +130,9 @@ def test_a_whole_session(visit: Callable[..., Visitor], make_person: Callable[..
     second.go("/platform/support/")
     second.sees("The deadline for grave drift must move")
     looks_fine(second)
-    second.page.locator("main li", has_text="The deadline for grave drift").get_by_role("button", name="Approve").click()
+    second.page.locator("main li", has_text="The deadline for grave drift").get_by_role(
+        "button", name="Approve"
+    ).click()
     second.page.wait_for_load_state()
     support.go("/platform/support/mine/")
     support.press("Start writing")
