@@ -6,6 +6,8 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import UNSET
+
 from core import clock
 from core.errors import Invalid, NotFound
 from core.reports import Report
@@ -19,6 +21,7 @@ from tenants.scope import place_scope
 
 from . import mailing
 from .definitions import Asked, report_named, span
+from .documents import ReportParameters, parameters_of
 from .making import KIND
 from .models import Format, Frequency, Period, ReportRun, ReportSchedule, RunStatus
 
@@ -55,10 +58,9 @@ class NewSchedule:
         return sorted({address.strip().lower() for address in self.recipients if address.strip()})
 
     @property
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> ReportParameters:
         """What the report is narrowed to."""
-        given = {"person": self.person.strip(), "tenant": self.about.strip()}
-        return {name: value for name, value in given.items() if value}
+        return ReportParameters(person=self.person.strip() or UNSET, tenant=self.about.strip() or UNSET)
 
 
 def create_schedule(new: NewSchedule, *, tenant: Tenant | None, by: User) -> ReportSchedule:
@@ -83,7 +85,7 @@ def create_schedule(new: NewSchedule, *, tenant: Tenant | None, by: User) -> Rep
             report=new.report.name,
             format=new.kind,
             period=new.period if new.report.has_period else "",
-            params=new.parameters,
+            params=new.parameters.to_json(),
             recipients=new.addresses,
             frequency=new.frequency,
             hour=new.hour,
@@ -141,14 +143,15 @@ def ask(run: Run) -> ReportRun | None:
     now = clock.now()
     # The period counts from when it was due: a late job must not report another week.
     since, until = span(schedule.period or Period.DAYS_90, datetime.fromisoformat(run.params["due_at"]))
-    asked = Asked(as_of=now, since=since, until=until, **schedule.params)
+    narrowed = parameters_of(schedule.params)
+    asked = Asked(as_of=now, since=since, until=until, person=narrowed.person or "", tenant=narrowed.tenant or "")
     made = ReportRun.objects.create(
         tenant_id=schedule.tenant_id,
         schedule=schedule,
         operation_id=run.operation.pk,
         report=schedule.report,
         format=schedule.format,
-        params=asked.to_dict(report_named(schedule.report)),
+        params=asked.stored(report_named(schedule.report)).to_json(),
         as_of=now,
         context=run.operation.context,
         mail_to=schedule.recipients,

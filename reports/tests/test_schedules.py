@@ -1,4 +1,4 @@
-"""Reports that are sent by themselves: when, once, and to whom."""
+"""Scheduled reports: when they are sent, once, and to whom."""
 
 from __future__ import annotations
 
