@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from core.checks import DECLARATIONS
 from core.registry import registry
-from tenants.base import TenantOrPlatformModel, TenantModel
+from tenants.base import TenantModel, TenantOrPlatformModel
 
 _WATCHED = re.compile(r"CREATE TRIGGER trail_\w+ AFTER \w+ ON (\w+)")
 
