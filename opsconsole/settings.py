@@ -185,7 +185,8 @@ ACCOUNT_CHANGE_EMAIL = ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_ADAPTER = "tenants.adapters.AccountAdapter"
 ACCOUNT_SESSION_REMEMBER = True
-# Guessing is slowed for an address and, more, for a person; counted in the cache that all processes share.
+# Guessing is slowed for an address, more for an account at an address, and for an account from browsers that it has
+# never been used in (tenants/guessing.py); counted in the cache that all processes share.
 ACCOUNT_RATE_LIMITS = {
     "login": "60/m/ip",
     "login_failed": "20/m/ip,5/300s/key",
