@@ -324,4 +324,7 @@ async def stream_of(request: HttpRequest, pk: uuid.UUID, look: Any, allowed: Any
         seen["count"] = count
         return [(str(count), "changed", {"id": str(pk)})]
 
-    return events.stream(poll, allowed)
+    try:
+        return events.stream(poll, allowed, listener_id=(await request.auser()).pk)
+    except OpsError as error:
+        return error_response(request, error)
