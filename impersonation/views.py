@@ -24,6 +24,7 @@ from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 from tenants.scope import platform_scope
+from tenants.sessions import stored_key
 
 from . import factors, guardrails, selectors, services
 from .browser import browser_of, marked, origin_of
@@ -290,7 +291,7 @@ async def session_events(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBas
     user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
-    session_key = request.session.session_key
+    session_key = stored_key(request.session.session_key)
 
     def look() -> tuple[int, bool]:
         with platform_scope():

@@ -25,6 +25,7 @@ from core.support import SupportEnded
 from tenants.models import UserSession
 from tenants.pages import Visit, open_visit
 from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
+from tenants.sessions import stored_key
 
 from . import selectors
 from .errors import TooManyStreams
@@ -106,7 +107,7 @@ async def tenant_stream(
     user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
-    session_key = request.session.session_key
+    session_key = stored_key(request.session.session_key)
 
     def alive() -> bool:
         try:

@@ -267,7 +267,7 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
         "BACKEND": "core.cache.PatientRedisCache",
         "LOCATION": BROKER_URL,
         "KEY_PREFIX": "opsconsole",
-        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1, "serializer": "core.cache.JsonSerializer"},
     }
 # smtp://user:password@host:25, smtp+tls://…:587 (STARTTLS) or smtps://…:465. Without a mail server, messages are files:
 # a console's output is no place for them.
