@@ -82,6 +82,7 @@ console = Console(
         TrailAction(code="EFFECT_UNKNOWN", words="Outcome outside unknown", state="unknown", position=160),
         TrailAction(code="EFFECT_SKIPPED", words="Not begun outside", state="inactive", position=170),
         TrailAction(code="TRAIL_EXPORTED", words="Trail exported", position=230),
+        TrailAction(code="TRAIL_SEAL_REJECTED", words="Seal of a stranger passed over", state="failed", position=238),
         TrailAction(code="TRAIL_NOT_ANCHORED", words="Trail not anchored", state="failed", position=240),
         TrailAction(code="TRAIL_ANCHORED", words="Trail anchored again", position=250),
         TrailAction(code="TRAIL_MONTH_RETIRED", words="Month taken out of the trail", position=256),
