@@ -14,7 +14,7 @@ from core.registry import (
 from tenants.models import Grants
 
 from . import search
-from .probes import anchored
+from .probes import anchored, sealed
 
 console = Console(
     destinations=(
@@ -51,9 +51,11 @@ console = Console(
         ),
     ),
     record_finders=(RecordFinder(label="Trail", position=80, find=search.people, by_id=search.entry_by_number),),
-    health_components=(HealthComponent(name="trail", title="Trail's anchor", position=60, probe=anchored),),
+    health_components=(
+        HealthComponent(name="trail", title="Trail's anchor", position=60, probe=anchored),
+        HealthComponent(name="seals", title="Trail's seals", position=61, probe=sealed),
+    ),
     periodic_tasks=(
-        PeriodicTask(name="seal-trail", task="audit.tasks.seal", every_seconds=60.0, expires_seconds=60.0),
         PeriodicTask(
             name="trail-partitions", task="audit.tasks.partitions", every_seconds=3600.0, expires_seconds=600.0
         ),
