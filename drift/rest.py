@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Body, Router
 
+from core import connections
 from core.errors import Forbidden, Invalid, OpsError
 from core.paging import clamp, one_of
 from core.support_rules import NEVER, READS, WRITES, in_support_session
@@ -254,5 +255,6 @@ def _patiently(start: Callable[[], list[Operation]], deadline: float) -> list[Op
         except Busy:
             if time.monotonic() + pause > deadline:
                 raise
+        connections.release()
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)

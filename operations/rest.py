@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,30 +17,17 @@ from tenants.base import belongs_to
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
-from tenants.scope import platform_scope, refuse_fallen_session, tenant_or_platform_scope, tenant_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
 
 from . import selectors, services
 from .errors import JobCancelled, JobFailed
 from .models import Operation, OperationStatus
 from .schemas import JobList, OperationAnswer, OperationDetailAnswer, OperationList
+from .waiting import wait_for
+
+__all__ = ["http_status", "refuse_failed", "router", "wait_for"]
 
 router = Router()
-LONGEST_WAIT_SECONDS = 55.0
-
-
-def wait_for(operation: Operation, seconds: float) -> Operation:
-    """Block until an operation has ended or parked, at most ``seconds`` (and never longer than 55).
-
-    Raises ``SupportEnded`` within a second where a support session waits and is ended meanwhile.
-    """
-    deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
-    pause = 0.05
-    while operation.status in ("PENDING", "RUNNING", "RETRY_PENDING") and time.monotonic() < deadline:
-        time.sleep(pause)
-        refuse_fallen_session()
-        pause = min(pause * 1.5, 0.5)
-        operation = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
-    return operation
 
 
 def http_status(operation: Operation) -> int:

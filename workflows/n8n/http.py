@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import httpx
 import orjson
@@ -21,9 +22,12 @@ from workflows.names import storable
 
 from . import errors, outages
 from .address import AddressPolicy, PinnedTransport, deadline, is_this_machine
+from .unpacking import unpacking_of
 
 API = "/api/v1"
 _WORDS = 600
+_MOST_VALUES = 400_000
+"""Objects, lists and commas of an answer that is no workflow: 6 MB of `[[],[],…]` become 250 MB of Python's objects."""
 _UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 """How JSON spells them, in a search that costs nothing beside parsing; what else it finds is harmless."""
 
@@ -31,6 +35,9 @@ _UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one call. Times in seconds, `total_time` over all tries together; sizes in bytes, unpacked.
+
+    n8n takes workflows of up to 16 MiB unless told otherwise, and from 2.0 on answers with a second content, the
+    published one: `max_bytes` has room for both.
 
     `writes_at_once`: an n8n before 2.0 on SQLite shares one connection between requests, so that transactions of
     writes that overlap run into each other (measured on 1.123.0: of 200 creations, eight at a time, 146 refused and 11
@@ -40,7 +47,7 @@ class Limits:
     connect: float = 5.0
     read: float = 30.0
     total_time: float = 90.0
-    max_bytes: int = 128 * 1024 * 1024
+    max_bytes: int = 40 * 1024 * 1024
     attempts: int = 4
     max_wait: float = 20.0
     connections: int = 10
@@ -66,6 +73,8 @@ class Answer:
         Texts in it can be stored: what PostgreSQL takes nowhere (U+0000, half an emoji) becomes a sign that can be
         seen. With ``exact``, for a workflow, whose content is kept to the byte, they stay as they are.
         """
+        if not exact:
+            self._refuse_too_many_values()
         found = self._parsed()
         if exact or not _UNSTORABLE.search(self.body):
             return found
@@ -73,6 +82,10 @@ class Answer:
             return tidied(found)
         except RecursionError as exc:
             raise errors.NotAnApi("The answer is nested too deeply.") from exc
+
+    def _refuse_too_many_values(self) -> None:
+        if sum(map(self.body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+            raise errors.TooLarge("The answer of the n8n instance holds more than is accepted here.")
 
     def _parsed(self) -> Any:
         try:
@@ -122,7 +135,12 @@ class Http:
         self._client = httpx.Client(
             transport=self._transport,
             timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
-            headers={"Accept": "application/json", "User-Agent": "OpsConsole", **(headers or {})},
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "User-Agent": "OpsConsole",
+                **(headers or {}),
+            },
             follow_redirects=False,
             trust_env=False,
         )
@@ -246,17 +264,19 @@ class Http:
     def _exchange(self, request: httpx.Request, until: float) -> Answer:
         response = self._client.send(request, stream=True)
         try:
-            chunks, size = [], 0
-            for chunk in response.iter_bytes():
-                size += len(chunk)
-                if size > self.limits.max_bytes:
-                    raise errors.TooLarge(details={"limit_bytes": self.limits.max_bytes})
+            packed = response.headers.get("content-encoding", "")
+            asked = request.headers.get("accept-encoding", "")
+            unpacking = unpacking_of(packed, asked=asked, limit_bytes=self.limits.max_bytes)
+            body = io.BytesIO()  # it hands its bytes over without a second copy of them
+            # Not `iter_bytes`, which inflates whatever a chunk holds before its size is known.
+            for chunk in cast(Iterable[bytes], response.stream):
+                body.write(unpacking.feed(chunk))
                 if time.monotonic() > until:
                     raise errors.TimedOut()
-                chunks.append(chunk)
+            unpacking.end()
         finally:
             response.close()
-        return Answer(response.status_code, response.headers, b"".join(chunks))
+        return Answer(response.status_code, response.headers, body.getvalue())
 
 
 def tidied(value: Any) -> Any:
@@ -363,9 +383,10 @@ def _fail(answer: Answer) -> NoReturn:
 
 
 def _retry_after(value: str) -> float | None:
-    if value.strip().isdigit():
+    """Seconds to wait, from a number or a date; None where it is neither (`²` counts as a digit in Unicode)."""
+    if value.isascii() and value.strip().isdigit():
         return float(value)
     try:
         return parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
