@@ -178,7 +178,7 @@ def written_by(job_id: uuid.UUID, prefix: str) -> dict[str, Written]:
     rows = OperationStep.objects.filter(
         operation_id=job_id, name__startswith=f"{prefix}:write:", state=StepState.DONE
     ).values_list("result", flat=True)
-    found = (Written.from_dict(row) for row in rows if isinstance(row, dict) and row.get("outcome"))
+    found = (Written.read(row) for row in rows if isinstance(row, dict) and row.get("outcome"))
     return {w.key: w for w in found if w.outcome in ("created", "updated", "deleted")}
 
 

@@ -145,8 +145,8 @@ class CredentialStandIn(RowReverter):
             tenant_id=tenant_of(row),
             source_environment_id=uuid.UUID(row["source_environment_id"]),
             target_environment_id=uuid.UUID(row["target_environment_id"]),
+            pair=credentials.CredentialPair(**{name: row[name] for name in wanted}),
             by=by,
-            **{name: row[name] for name in wanted},
         )
 
     def remove(self, change: Change, by: User) -> None:
