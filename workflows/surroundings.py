@@ -10,20 +10,20 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from core import clock
 from core.errors import OpsError
+from tenants.scope import tenant_scope
 
-from .n8n import errors
+from .gateway import quick_client_for
+from .identity import record_listed_credentials
+from .models import Environment, EnvironmentSurroundings
+from .n8n import N8nClient, errors
 from .n8n.scopes import read_scopes
-
-if TYPE_CHECKING:
-    from .models import Environment
-    from .n8n import N8nClient
-    from .n8n.spec import Capabilities, Capability
+from .n8n.spec import Capabilities, Capability
 
 _Read = TypeVar("_Read")
 
@@ -190,8 +190,6 @@ def refresh(environment: Environment) -> Surroundings:
 
     An instance that cannot be asked now leaves what was known as it is, with ``reached`` False.
     """
-    from .gateway import quick_client_for
-
     try:
         with quick_client_for(environment) as client:
             found = read_surroundings(client)
@@ -203,12 +201,7 @@ def refresh(environment: Environment) -> Surroundings:
 
 
 def keep(environment: Environment, found: Surroundings | None, listed: list[dict[str, Any]] | None) -> None:
-    """Store what was seen; either part may be left out."""
-    from tenants.scope import tenant_scope
-
-    from .identity import record_listed_credentials
-    from .models import EnvironmentSurroundings
-
+    """Store what was read. None for either part leaves what is stored as it is. Call outside any scope."""
     with tenant_scope(environment.tenant_id):
         if found is not None:
             EnvironmentSurroundings.objects.update_or_create(
@@ -221,11 +214,7 @@ def keep(environment: Environment, found: Surroundings | None, listed: list[dict
 
 
 def stored(tenant_id: uuid.UUID, environment_id: uuid.UUID) -> Surroundings:
-    """What was seen last; nothing is known where nobody looked."""
-    from tenants.scope import tenant_scope
-
-    from .models import EnvironmentSurroundings
-
+    """What was read last; all unknown where nothing was."""
     with tenant_scope(tenant_id):
         row = EnvironmentSurroundings.objects.filter(environment_id=environment_id).values_list("seen", flat=True)
         return Surroundings.from_dict(row.first())

@@ -24,7 +24,7 @@ from tenants.tokens import create_token
 from workflows.executions import collecting
 from workflows.models import StarterWatch, Telling, WatchState
 from workflows.watching import services as watching
-from workflows.watching import telling, verdicts
+from workflows.watching import telling, verdicts, waking
 
 MINUTELY = {"field": "minutes", "minutesInterval": 1}
 NO_CRON = {"field": "cronExpression", "expression": "not a cron"}
@@ -393,14 +393,14 @@ def test_the_beat_wakes_what_is_due_and_nothing_else(
     world: World, promote: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[Any] = []
-    monkeypatch.setattr(watching, "_wake", lambda *ids: woken.append(ids))
+    monkeypatch.setattr(waking, "_wake", lambda *ids: woken.append(ids))
     promote(scheduled("Clock", every(NO_CRON)))
-    assert watching.wake_due() == 0, "it is too new"
+    assert waking.wake_due() == 0, "it is too new"
     pass_time(world, seconds=20)
-    assert watching.wake_due() == 1
+    assert waking.wake_due() == 1
     assert woken == [(world.tenant_id, world.production.pk)]
     look(world)
-    assert watching.wake_due() == 0
+    assert waking.wake_due() == 0
 
 
 # -- what comes after -------------------------------------------------------------------------------------------------

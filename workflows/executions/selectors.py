@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from core.paging import Page, by_time
 from workflows.models import Execution, ExecutionFeed, MapStatus, WorkflowEnvMap
 
-from .collecting import Gap
+from .feeds import Gap, gaps_of
 from .statuses import FAILED, FILTERS, OPEN
 
 BY_HAND = ("manual", "evaluation")
@@ -116,7 +116,7 @@ class Reading:
 def reading(environment_id: uuid.UUID) -> Reading:
     """How far the environment's executions are read."""
     feed = ExecutionFeed.objects.filter(environment_id=environment_id).first()
-    return Reading(feed, [Gap(**gap) for gap in feed.gaps] if feed else [])
+    return Reading(feed, gaps_of(feed) if feed else [])
 
 
 def reading_row(found: Reading) -> dict[str, Any]:

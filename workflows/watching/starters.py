@@ -100,13 +100,16 @@ def _starter(node: Mapping[str, Any], after: datetime, zone: str, leaves_traces:
         address = webhook_address(node) or ""
         return Starter(name, StarterKind.ADDRESS, "" if ":" in address else address)
     if word in _SCHEDULES:
-        rules = list(_rules(word, parameters))
-        fault = next((told for rule in rules if (told := _fault(rule))), "")
-        due_at = _due(rules, after, zone) if leaves_traces and not fault else None
-        return Starter(name, StarterKind.SCHEDULE, fault=fault, due_at=due_at)
+        return _schedule(name, list(_rules(word, parameters)), after, zone, leaves_traces)
     # A poller runs only when it finds something: its silence says nothing.
     polls = word in _POLLERS or "pollTimes" in parameters
     return Starter(name, StarterKind.POLLER if polls else StarterKind.EVENT)
+
+
+def _schedule(name: str, rules: list[_Rule], after: datetime, zone: str, leaves_traces: bool) -> Starter:
+    fault = next(filter(None, map(_fault, rules)), "")
+    due_at = _due(rules, after, zone) if leaves_traces and not fault else None
+    return Starter(name, StarterKind.SCHEDULE, fault=fault, due_at=due_at)
 
 
 # -- rules of schedules -----------------------------------------------------------------------------------------------
