@@ -19,7 +19,7 @@ from tenants.scope import tenant_scope
 
 from . import live, selectors, services, surroundings
 from .credentials import SHOWN
-from .models import Environment, KnownCredential, environment_row
+from .models import Environment, KnownCredential
 from .permissions import require_operate
 from .watching import selectors as watching
 
