@@ -306,23 +306,23 @@ def candidates_for(mappings: list[WorkflowEnvMap], *, limit_each: int = 8) -> di
     return offered
 
 
-def workflow_dict(place: WorkflowEnvMap) -> dict[str, Any]:
-    """JSON-able facts of a place."""
+def workflow_row(mapping: WorkflowEnvMap) -> dict[str, Any]:
+    """The fields of ``schemas.StoredWorkflow``."""
     return {
-        "id": place.env_workflow_id,
-        "key": place.canonical_workflow.key,
-        "name": place.env_name,
-        "active": place.env_active,
-        "status": place.status,
-        "content_hash": place.env_content_hash,
-        "git_content_hash": place.git_content_hash,
-        "drifted": place.is_drifted,
-        "node_count": place.node_count,
-        "tags": place.env_tags,
-        "archived": place.is_archived,
-        "draft": place.has_draft,
-        "live_version": place.live_version,
-        "draft_authors": place.draft_authors or None,
-        "updated_at": place.content_changed_at,
-        "last_seen_at": place.seen_at,
+        "id": mapping.env_workflow_id,
+        "key": mapping.canonical_workflow.key,
+        "name": mapping.env_name,
+        "active": mapping.env_active,
+        "status": mapping.status,
+        "content_hash": mapping.env_content_hash,
+        "git_content_hash": mapping.git_content_hash,
+        "drifted": mapping.is_drifted,
+        "node_count": mapping.node_count,
+        "tags": mapping.env_tags,
+        "archived": mapping.is_archived,
+        "draft": mapping.has_draft,
+        "live_version": mapping.live_version,
+        "draft_authors": mapping.draft_authors or None,
+        "updated_at": mapping.content_changed_at,
+        "last_seen_at": mapping.seen_at,
     }

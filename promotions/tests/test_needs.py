@@ -499,7 +499,7 @@ def test_an_unreachable_target_is_planned_for_from_what_was_seen(world: World) -
         EnvironmentSurroundings.objects.update_or_create(
             tenant_id=world.tenant_id,
             environment=world.production,
-            defaults={"seen": Surroundings(scopes=("workflow:list",)).to_dict()},
+            defaults={"seen": Surroundings(scopes=("workflow:list",)).to_json()},
         )
         world.production.base_url = "http://127.0.0.1:9"
         world.production.save()
