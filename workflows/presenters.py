@@ -132,7 +132,7 @@ _ABILITIES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("history", "History of versions", "Else nobody is named for a change."),
             ("archive", "Archive", "Else archived workflows come back unpublished only."),
             ("unarchive", "Take out of the archive", "Else that is done by hand in n8n."),
-            ("move_to_folder", "Move to a folder", "Else folders are compared, and not put back."),
+            ("move_to_folder", "Move to a folder", "Else folders are compared, but not restored."),
         ),
     ),
     (

@@ -252,7 +252,7 @@ def _in_state(state: str, environment_ids: list[uuid.UUID]) -> list[uuid.UUID]:
 
 
 def _state_counts(environment_ids: list[uuid.UUID]) -> dict[str, int]:
-    """How many workflows are in each state somewhere, and ``all``. One pass over the places."""
+    """How many workflows are in each state somewhere, and ``all``. One pass over the mapping."""
     counted = ", ".join(
         f"count(DISTINCT canonical_workflow_id) FILTER (WHERE {condition})" for condition in _STATE_SQL.values()
     )

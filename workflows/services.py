@@ -59,7 +59,7 @@ def create_environment(
     slug: str = "",
     position: int | None = None,
 ) -> Environment:
-    """A new environment; it takes the place behind the last one unless ``position`` says otherwise.
+    """A new environment, the last in the pipeline unless ``position`` is given.
 
     The key is encrypted and never shown again. Raises ``EnvironmentInvalid`` (details by field) or
     ``EnvironmentSlugTaken``.

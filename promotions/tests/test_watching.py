@@ -359,7 +359,7 @@ def test_a_server_that_refuses_is_asked_again_and_in_the_end_the_page_says_so(
     found = only(world)
     assert (found.telling, found.tell_attempt) == (Telling.FAILED, telling.TRIES)
     client.force_login(world.cast.operator)
-    assert "People could not be told. The mail server refused" in page(client, world, done)
+    assert "The mail about it could not be sent. The mail server refused" in page(client, world, done)
 
 
 def test_a_broken_line_is_not_tried_twice(world: World, promote: Any, monkeypatch: pytest.MonkeyPatch) -> None:

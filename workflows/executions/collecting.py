@@ -210,7 +210,7 @@ class _Reader:
             cursor = page.next_cursor
             if not cursor:
                 return found
-        self.round.say(f"More than {len(found)} executions are {status} at once; only these were looked at.")
+        self.round.say(f"More than {len(found)} executions are {status} at once; only these were read.")
         return found
 
     # -- the newest ---------------------------------------------------------------------------------------------------

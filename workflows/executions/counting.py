@@ -82,7 +82,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class OfVersion:
-    """The runs of a week by the version that ran; ``content_hash`` '' stands for *unknown*."""
+    """The runs of a week by the version that ran; ``content_hash`` '' means *unknown*."""
 
     content_hash: str
     version_id: str

@@ -54,21 +54,21 @@ class Line:
 
 def lines_of(environment: Environment, executions: Sequence[Execution]) -> list[Line]:
     """Executions with their names and retries; two queries."""
-    places = selectors.names_of(environment.pk, [execution.env_workflow_id for execution in executions])
+    mappings = selectors.names_of(environment.pk, [execution.env_workflow_id for execution in executions])
     failed = [execution.number for execution in executions if execution.status in FAILED]
     retries = selectors.retried(environment.pk, failed) if failed else {}
-    return [_line(environment, one, places.get(one.env_workflow_id), retries.get(one.number)) for one in executions]
+    return [_line(environment, one, mappings.get(one.env_workflow_id), retries.get(one.number)) for one in executions]
 
 
 def _line(
-    environment: Environment, execution: Execution, place: WorkflowEnvMap | None, retry: Execution | None
+    environment: Environment, execution: Execution, mapping: WorkflowEnvMap | None, retry: Execution | None
 ) -> Line:
     mark, word = LOOKS.get(execution.status, ("unknown", execution.status.capitalize() or "Unknown"))
     settled = retry is not None and retry.status in ("success", *OPEN)
     return Line(
         execution,
-        place.env_name if place else "",
-        place.canonical_workflow.key if place else "",
+        mapping.env_name if mapping else "",
+        mapping.canonical_workflow.key if mapping else "",
         mark,
         word,
         url_in_n8n(environment, execution),

@@ -62,10 +62,10 @@ def list_executions(
             cursor=cursor,
             limit=clamp(limit),
         )
-        places = selectors.names_of(environment_id, [row.env_workflow_id for row in page.rows])
+        mappings = selectors.names_of(environment_id, [row.env_workflow_id for row in page.rows])
         day = counting.totals(environment_id)
         return {
-            "executions": [selectors.execution_row(row, places.get(row.env_workflow_id)) for row in page.rows],
+            "executions": [selectors.execution_row(row, mappings.get(row.env_workflow_id)) for row in page.rows],
             "last_24_hours": {"runs": day.count.runs, "failed": day.count.failed, "error_rate": day.count.error_rate},
             "reading": selectors.reading_row(selectors.reading(environment_id)),
             "next_cursor": page.next_cursor or None,

@@ -147,13 +147,13 @@ def _chosen(environment_id: uuid.UUID, executions: Sequence[str]) -> Q:
     if len(executions) > RETRIES_AT_MOST:
         raise TooManyToRetry(details={"chosen": len(executions), "at_most": RETRIES_AT_MOST})
     keys, numbers = set[uuid.UUID](), set[int]()
-    for ident in executions:
-        number = number_of(ident)
+    for execution_id in executions:
+        number = number_of(execution_id)
         if number is not None:
             numbers.add(number)
             continue
         try:
-            keys.add(uuid.UUID(ident))
+            keys.add(uuid.UUID(execution_id))
         except ValueError as error:
             raise NotFound from error
     named = Q(pk__in=keys) | Q(number__in=numbers)

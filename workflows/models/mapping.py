@@ -119,10 +119,10 @@ class WorkflowEnvMap(TenantModel):
 
     @property
     def draft_authors(self) -> str:
-        """Who saved the draft, by n8n's word; '' where there is none or nobody was told."""
-        told = self.draft_version or {}
-        is_of_this = self.has_draft and told.get("version_id") == self.env_version_id
-        return str(told.get("authors") or "") if is_of_this else ""
+        """Who saved the draft, by n8n's word; '' where there is none or n8n does not say."""
+        version = self.draft_version or {}
+        is_of_this = self.has_draft and version.get("version_id") == self.env_version_id
+        return str(version.get("authors") or "") if is_of_this else ""
 
     @property
     def is_archived(self) -> bool:

@@ -142,7 +142,7 @@ class N8nClient:
         """Yield the list page by page, each workflow once.
 
         Whatever is there all the time is yielded, also where rows come and go while pages are read: see `listing`.
-        With `verify` off a list that moved is not looked at again. `cache` is the caller's memory between calls; see
+        With `verify` off a list that changed is not read again. `cache` is the caller's memory between calls; see
         `CachedPage`. The next pages are on their way while one is worked on. Raises `ListMoved` if the list does not
         come to rest in four passes.
         """

@@ -3,7 +3,7 @@
 n8n's cursor is an offset over ids: a row that goes away while pages are read moves all later ones up, and one slips
 past a page's edge. So each page is asked for from the last row of the page before. Where that row comes again, every
 workflow that was there all the time stands in one of the two pages, in whichever order they were read; so the next
-pages can be on their way while one is worked on. Where it does not, all is looked at again with If-None-Match.
+pages can be on their way while one is worked on. Where it does not, the whole list is read again with If-None-Match.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Page:
     """One page of the list.
 
     `items` are raw workflows, each id once over the whole iteration. With `unchanged` n8n sent no body: `items` is
-    empty and `ids` are the remembered ones. `again` marks pages of a second look, taken because the list moved:
+    empty and `ids` are the remembered ones. `again` marks pages of another pass, made because the list changed:
     their `items` are those that were not seen before.
     """
 
@@ -146,7 +146,7 @@ class Listing:
         self._address = address
 
     def pages(self, *, verify: bool) -> Iterator[Page]:
-        """Yield the pages; look again while the list moves. Raises `ListMoved` if it does not come to rest.
+        """Yield the pages; read the list again while it changes. Raises `ListMoved` if it does not come to rest.
 
         The first page is sent for at once, before anything is asked of the iterator.
         """

@@ -170,7 +170,7 @@ def _spelt(path: str) -> str:
 
 
 def _setting(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is used of a setting's schema: the values that it may have, where they are told, and its default."""
+    """The parts of a setting's schema that are used: the allowed values, where they are listed, and the default."""
     enum = schema.get("enum")
     return {key: value for key, value in schema.items() if key == "default"} | (
         {"enum": enum} if isinstance(enum, list) else {}

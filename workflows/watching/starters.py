@@ -46,7 +46,7 @@ class Starter:
     """A node that starts its workflow by itself.
 
     ``address`` is what n8n can be asked about (``POST orders/new``), '' where there is none. ``fault`` says why it can
-    never fire, where that can be told. ``due_at`` is by when it fires at the latest if all is well; None where that
+    never fire, where that is certain. ``due_at`` is by when it fires at the latest if all is well; None where that
     cannot be computed, or where its silence says nothing.
     """
 
@@ -117,7 +117,7 @@ def _schedule(name: str, rules: list[_Rule], after: datetime, zone: str, leaves_
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One rule of a schedule: every so many seconds, or a cron expression; neither where it cannot be told."""
+    """One rule of a schedule: every so many seconds, or a cron expression; neither where it is not known."""
 
     every_seconds: int | None = None
     cron: str = ""

@@ -90,7 +90,7 @@ def _found(
 
 
 def due(now: datetime) -> Q:
-    """What is to be looked at now. What was found bad is looked at for a week more: it may run late, or be mended."""
+    """What is to be checked now. What was found bad is checked for a week more: it may run late or be repaired."""
     lately = Q(state=WatchState.WATCHED) | Q(state__in=UNSETTLED, settled_at__gt=now - LOOKED_AT_AFTERWARDS)
     return lately & Q(next_look_at__lte=now)
 

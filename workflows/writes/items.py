@@ -160,7 +160,7 @@ class Written(msgspec.Struct, omit_defaults=True):
 
 
 def named_once(left: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """What could not be put back, each path with the first of its reasons."""
+    """What could not be written, each path with the first of its reasons."""
     found: dict[str, dict[str, str]] = {}
     for row in left:
         found.setdefault(row["path"], dict(row))

@@ -96,7 +96,7 @@ class Publisher:
         return self.written.version_id if is_right and spec.can("activate_version") else ""
 
     def _frame_waits(self) -> bool:
-        """Whether name and settings are to be written once the version runs, or nobody has looked at them yet."""
+        """Whether name and settings are to be written once the version runs, or have not been compared yet."""
         return self.written.holds_back or bool(self.item.live_version_id and not self.written.staged)
 
     def _understood(self, answer: Mapping[str, Any]) -> There | None:

@@ -147,7 +147,7 @@ class Writer:
         if not self._is_foreign_draft(there):
             return
         raise EditedMeanwhile(
-            f"Somebody is editing “{item.name}” in n8n: its draft is not the one that was looked at.",
+            f"Somebody is editing “{item.name}” in n8n: its draft is not the one that was compared.",
             details={
                 "key": item.key,
                 "env_workflow_id": there.id,
@@ -348,7 +348,7 @@ class Writer:
             left=left,
         )
 
-    # -- looking, when nobody knows ------------------------------------------------------------------------------
+    # -- probing, where the outcome is unknown -------------------------------------------------------------------------
 
     def look(self, intent: dict[str, Any]) -> ProbeResult:
         """Whether the write took place, judged by what is there."""
