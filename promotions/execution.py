@@ -40,7 +40,7 @@ from workflows.identity import SeenWorkflow
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
 from workflows.watching.selectors import not_proven
-from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perform
+from workflows.writes import EditedMeanwhile, Release, Resolver, WriteTarget, Written, perform
 
 from . import attention, gates
 from .approved import Approved
@@ -51,7 +51,6 @@ from .results import error_again, short, told_error
 from .status_sync import snapshot_id_for
 from .target import differences, draft_hash_in, reading_of
 
-CONCURRENCY = 4
 LISTED = 200
 
 
@@ -151,7 +150,7 @@ class Execution:
         done = self.run.done_steps()
         prefix = "promote:write:"
         written = {
-            name.removeprefix(prefix): Written.from_dict(step.result)
+            name.removeprefix(prefix): Written.read(step.result)
             for name, step in done.items()
             if name.startswith(prefix) and step.result
         }
@@ -245,16 +244,8 @@ class Execution:
 
         with self.approved.reader(self.run) as reader:
             items = self.approved.write_items(reader)
-            return perform(
-                self.run,
-                client,
-                items,
-                environment=self.target,
-                prefix="promote",
-                resolver=resolver,
-                concurrency=CONCURRENCY,
-                on_created=bind,
-            )
+            target = WriteTarget(client=client, environment=self.target, resolver=resolver, prefix="promote")
+            return perform(self.run, items, target, on_created=bind)
 
     def verify(
         self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written], pre: Snapshot

@@ -21,7 +21,7 @@ from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows import surroundings
-from workflows.credentials import save_mapping
+from workflows.credentials import CredentialPair, save_mapping
 from workflows.models import Environment, KnownCredential
 from workflows.normalization import DATA_TABLE
 from workflows.permissions import may_operate, require_approve, require_operate
@@ -212,11 +212,13 @@ def credential_map(request: HttpRequest, visit: Visit) -> HttpResponse:
         tenant_id=visit.tenant.pk,
         source_environment_id=promotion.source_environment_id,
         target_environment_id=target.pk,
-        credential_type=kind,
-        source_name=request.POST.get("source_name", ""),
-        source_credential_id=request.POST.get("source_credential_id", ""),
-        target_name=known.name if known else request.POST.get("target_name", "").strip(),
-        target_credential_id=known.credential_id if known else entered,
+        pair=CredentialPair(
+            credential_type=kind,
+            source_name=request.POST.get("source_name", ""),
+            source_credential_id=request.POST.get("source_credential_id", ""),
+            target_name=known.name if known else request.POST.get("target_name", "").strip(),
+            target_credential_id=known.credential_id if known else entered,
+        ),
         by=visit.user,
     )
     services.replan(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)

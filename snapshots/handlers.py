@@ -222,7 +222,7 @@ class Restore:
             with client_for(environment) as client:
                 for lost in plan.stubs:
                     ident = lost.known_by if lost.keeps_id else ""
-                    stub = make_stub(run, client, environment, kind=lost.type, name=lost.name, ident=ident)
+                    stub = make_stub(run, client, environment, kind=lost.type, name=lost.name, credential_id=ident)
                     made.append(stub)
                     meant = lost.also if lost.keeps_id else (lost.known_by, *lost.also)
                     plan.credentials |= {(lost.type, known): CredentialRef(stub.id, stub.name) for known in meant}

@@ -27,6 +27,7 @@ from workflows.writes import (
     Release,
     Resolver,
     WriteItem,
+    WriteTarget,
     Written,
     created_before,
     failures,
@@ -70,10 +71,10 @@ class RestoreReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON: lists by outcome, with counts."""
         lists = {
-            name: [w.to_dict() for w in self.of(name)]
+            name: [w.to_json() for w in self.of(name)]
             for name in ("created", "updated", "skipped", "deleted", "failed")
         }
-        lists["rewired"] = [w.to_dict() for _, w in sorted(self.rewired.items())]
+        lists["rewired"] = [w.to_json() for _, w in sorted(self.rewired.items())]
         return {**lists, "unreadable": self.unreadable, "counts": {name: len(rows) for name, rows in lists.items()}}
 
 
@@ -184,17 +185,15 @@ def restore_into(
             identity.bind(tenant_id=environment.tenant_id, environment_id=environment.pk, ids=made)
 
     with _client(environment, client) as connected:
-        report.results = perform(
-            run,
-            connected,
-            items,
+        target = WriteTarget(
+            client=connected,
             environment=environment,
-            prefix=prefix,
             resolver=resolver,
-            concurrency=concurrency,
+            prefix=prefix,
             tolerant=tolerant,
-            on_created=remember,
+            concurrency=concurrency,
         )
+        report.results = perform(run, items, target, on_created=remember)
         if resolver.moved:
             done = {w.env_workflow_id for w in report.results.values()}
             report.rewired = rewire(run, connected, environment, resolver, done, prefix=prefix, tolerant=tolerant)

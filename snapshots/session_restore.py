@@ -85,7 +85,7 @@ class SessionRestore:
                 step="after",
                 snapshot_id=uuid.uuid5(run.operation.pk, "after"),
             )
-        failed = [w.to_dict() for w in report.failed]
+        failed = [w.to_json() for w in report.failed]
         edited = [row for row in failed if (row.get("error") or {}).get("code") == "WRITE_001"]
         broken = [row for row in failed if row not in edited]
         if broken:

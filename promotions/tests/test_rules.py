@@ -28,7 +28,7 @@ from snapshots.errors import CaptureFailed
 from tenants import services as tenants
 from tenants.models import TenantRole
 from tenants.scope import tenant_scope
-from workflows.credentials import save_mapping
+from workflows.credentials import CredentialPair, save_mapping
 
 
 def test_production_needs_somebody_else(world: World) -> None:
@@ -98,10 +98,12 @@ def test_a_dangling_credential_is_refused_until_it_is_mapped(empty_world: World)
         tenant_id=world.tenant_id,
         source_environment_id=world.staging.pk,
         target_environment_id=world.production.pk,
-        credential_type="slackApi",
-        source_name="Slack staging",
-        target_name="Slack production",
-        target_credential_id="p1",
+        pair=CredentialPair(
+            credential_type="slackApi",
+            source_name="Slack staging",
+            target_name="Slack production",
+            target_credential_id="p1",
+        ),
         by=world.cast.operator,
     )
     done = world.carry_out(world.approved("notify"))

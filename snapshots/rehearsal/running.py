@@ -196,7 +196,7 @@ def write(client: N8nClient, content: Mapping[str, Any], keys: Mapping[str, str]
     except (n8n_errors.Rejected, n8n_errors.TooLarge, ContentError) as error:
         said = error.details.get("n8n") if isinstance(error.details, dict) else None
         return str(said or error.message), []
-    lost = [f"{row['path']} cannot be given to this version: {row['reason']}" for row in made.not_put_back]
+    lost = [f"{row['path']} cannot be given to this version: {row['reason']}" for row in made.omitted]
     after = {**portable(raw), "active": False, "tags": content.get("tags") or []}
     before = {**content, "active": False}
     if fingerprint(before).content_hash(keys) == fingerprint(after).content_hash(keys):

@@ -36,6 +36,7 @@ _METADATA = ipaddress.ip_address("168.63.129.16")
 
 _INNER = tuple(ipaddress.ip_network(n) for n in ("192.0.0.0/24", "fec0::/10"))
 """Of private use, though Python takes some or all of it for global (RFC 6890, RFC 3879)."""
+_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 TRUST_SECONDS = 60.0
@@ -78,24 +79,27 @@ class AddressPolicy:
         """Return `url` as a base address without a trailing slash; raises `AddressRefused`."""
         try:
             parts = urlsplit(url.strip())
-            port = parts.port
+            port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
         except ValueError as exc:
             raise AddressRefused("That is not a web address.") from exc
         if parts.scheme not in self.schemes or not parts.hostname:
             raise AddressRefused(f"The address must start with {' or '.join(s + '://' for s in self.schemes)}.")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise AddressRefused("The address must not hold a name, a password, a query or a fragment.")
-        if self.ports and (port or (443 if parts.scheme == "https" else 80)) not in self.ports:
+        if any((parts.username, parts.password, parts.query, parts.fragment)):
+            raise AddressRefused("The address must not contain a user name, a password, a query or a fragment.")
+        if self.ports and port not in self.ports:
             raise AddressRefused("This port is not allowed.")
-        host = parts.hostname
+        self._refuse_literal(parts.hostname)
+        path = parts.path.rstrip("/").removesuffix("/api/v1")
+        return f"{parts.scheme}://{parts.netloc}{path}"
+
+    def _refuse_literal(self, host: str) -> None:
+        """Refuse an IP address that may not be reached; a name is judged once it is resolved."""
         try:
             literal = ipaddress.ip_address(host)
         except ValueError:
-            literal = None
-        if literal is not None and not self.allows(literal, host):
+            return
+        if not self.allows(literal, host):
             raise AddressRefused(details={"address": host})
-        path = parts.path.rstrip("/").removesuffix("/api/v1")
-        return f"{parts.scheme}://{parts.netloc}{path}"
 
     def allows(self, address: IPAddress, host: str = "") -> bool:
         """Whether `address` may be connected to, having been found for `host`."""

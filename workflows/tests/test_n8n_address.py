@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from workflows.n8n import AddressPolicy, Limits, N8nClient, address, errors, http
+from workflows.n8n.contracts import Contract
 from workflows.n8n.spec import Capabilities
 
 
@@ -47,7 +49,7 @@ def client(port: int, policy: AddressPolicy | None = None, host: str = "127.0.0.
         limits=Limits(**limits),
         sleep=lambda _s: None,
     )
-    made._spec, made._own_spec = Capabilities.assumed(), True
+    made._private_contract, made._is_private = Contract(Capabilities.assumed(), "", time.monotonic()), True
     return made
 
 
