@@ -47,14 +47,14 @@ class AlreadyAsked(Conflict):
     recovery = "Try again in some seconds, or ask for what the last capture saw (stored=true)."
 
 
-class PlaceTaken(Conflict):
+class MappingTaken(Conflict):
     code = "MAP_001"
     title = "Already linked"
     message = "That workflow already has another counterpart in this environment."
     recovery = "Ignore or separate the other one first, then link this one."
 
 
-class PlaceGone(Conflict):
+class MappingGone(Conflict):
     code = "MAP_002"
     title = "Nothing to link"
     message = "This workflow is no longer in the environment."

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from xml.sax.saxutils import escape as _xml
 
 from .diff import WorkflowDiff
+from .diff_values import Change
 from .graph_layout import HEIGHT, WIDTH, Link, Point, edges, lay_out, position
 from .normalization import STICKY
 
@@ -61,23 +62,24 @@ class _Overlay(NamedTuple):
 
 
 def _overlay(old_side: Mapping[str, Any], new_side: Mapping[str, Any], diff: WorkflowDiff) -> _Overlay:
-    marks: dict[str, str] = {}
-    renamed: dict[str, str] = {}
-    for change in diff.changes:
-        if change.node and change.what.startswith("node_"):
-            marks[change.node] = min(marks.get(change.node, change.kind), change.kind, key=_RANK.__getitem__)
-            if change.before_node and change.before_node != change.node:
-                renamed[change.before_node] = change.node
     names = set(map(_name, _nodes(new_side)))
     if diff.status == "removed":
         gone = set(map(_name, _nodes(old_side)))
     else:
-        gone = {change.before_node for change in diff.changes if change.what == "node_removed"}
-    if diff.status == "added":
-        marks = dict.fromkeys(names, "added")
-    gone -= names
+        gone = {change.before_node for change in diff.changes if change.what == "node_removed"} - names
+    changes = [change for change in diff.changes if change.node and change.what.startswith("node_")]
+    marks = dict.fromkeys(names, "added") if diff.status == "added" else _marks(changes)
     marks.update((name, "removed") for name in map(_name, _nodes(old_side)) if name in gone)
+    renamed = {change.before_node: change.node for change in changes if change.before_node not in ("", change.node)}
     return _Overlay(marks, gone, renamed)
+
+
+def _marks(changes: Iterable[Change]) -> dict[str, str]:
+    """The gravest kind of change of each node."""
+    marks: dict[str, str] = {}
+    for change in changes:
+        marks[change.node] = min(marks.get(change.node, change.kind), change.kind, key=_RANK.__getitem__)
+    return marks
 
 
 def _changed_links(

@@ -27,7 +27,7 @@ from snapshots.models import Snapshot, SnapshotType
 from snapshots.proving import prove, residues
 from snapshots.restore import restore_into
 from tenants.scope import platform_scope
-from workflows.calling import can_be_active, needs_published_callees, stays_published, told_kept
+from workflows.calling import can_be_active, kept_published, needs_published_callees, stays_published
 from workflows.gateway import environment_by_id
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
@@ -224,4 +224,4 @@ class PutBack:
                 judged["conflicts"].append({"key": key, "name": name, "called_by": names})
                 continue
             rows.append({"key": key, "name": name, "kept_for": names})
-        judged["kept_published"] = told_kept(rows)
+        judged["kept_published"] = kept_published(rows)
