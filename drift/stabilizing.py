@@ -14,7 +14,7 @@ from snapshots.capture import capture_into
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.restore import RestoreReport, restore_into
 from snapshots.services import canonical_content, entries_of, moved_hashes
-from workflows.calling import can_be_active, told_kept
+from workflows.calling import can_be_active, kept_published
 from workflows.facts import loaded_facts
 from workflows.gateway import client_for
 from workflows.identity import key_by_workflow_id
@@ -78,7 +78,7 @@ def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
     settled = run.step(
         "settle", "Close the incidents", lambda: _settle_stabilized(job, actions, proved["hashes"], str(before.pk))
     )
-    kept = told_kept({"key": key, "name": by_key[key].name, **action} for key, action in actions.items())
+    kept = kept_published({"key": key, "name": by_key[key].name, **action} for key, action in actions.items())
     result = {"stabilized": settled, "failed": job.failed, "kept_published": kept, "safety_snapshot_id": str(before.pk)}
     return conclude(job, result, bool(settled), StabilizeFailed)
 

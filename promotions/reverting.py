@@ -31,7 +31,7 @@ from snapshots.canonical import in_git
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.services import entries_of
 from workflows import identity
-from workflows.calling import can_be_active, names_by_key, stays_published, told_kept
+from workflows.calling import can_be_active, kept_published, names_by_key, stays_published
 from workflows.content import NORMALIZATION_VERSION
 from workflows.gateway import client_for
 from workflows.models import Environment
@@ -224,7 +224,7 @@ class Reverting:
                     f"“{names[0]}” calls “{row['name']}”, which n8n would not run as it was before.",
                     details={"callers": [{"name": name, "calls": row["name"]} for name in names[:LISTED]]},
                 )
-        return told_kept(rows)
+        return kept_published(rows)
 
     def _callers_left_behind(
         self, reading: Reading, rows: list[dict[str, Any]], before: Mapping[str, str]
@@ -346,7 +346,7 @@ class Reverting:
             "equal": equal,
             "deleted": sum(row["env_workflow_id"] not in reading.workflows for row in deleted),
             "not_as_before": [d.to_dict() for d in wrong[:LISTED]],
-            "kept_published": told_kept(rows),
+            "kept_published": kept_published(rows),
             "proven_at": clock.now().isoformat(),
         }
 

@@ -22,7 +22,7 @@ from snapshots.canonical import in_git
 from snapshots.models import Snapshot
 from snapshots.services import entries_of
 from workflows import identity
-from workflows.calling import can_be_active, names_by_key, stays_published, told_kept
+from workflows.calling import can_be_active, kept_published, names_by_key, stays_published
 from workflows.gateway import client_for
 from workflows.models import MapStatus, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
@@ -166,7 +166,7 @@ class Undoing:
             for key, item in execution.items.items()
         ]
         self._keep_called(reading, rows)
-        return {"rows": rows, "kept_published": told_kept(rows), "looked_at": clock.now().isoformat()}
+        return {"rows": rows, "kept_published": kept_published(rows), "looked_at": clock.now().isoformat()}
 
     def _keep_called(self, reading: Reading, rows: list[dict[str, Any]]) -> None:
         """What others have come to call since, and the way back would switch off, is kept published."""
@@ -357,7 +357,7 @@ class Undoing:
             "equal": equal,
             "not_as_before": concerned[:LISTED],
             "changed_elsewhere": elsewhere[:LISTED],
-            "kept_published": told_kept(rows),
+            "kept_published": kept_published(rows),
             "proven_at": clock.now().isoformat(),
         }
 

@@ -12,7 +12,7 @@ from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted, TryAgain, UnknownOutcome
 from operations.handlers import register
-from workflows.calling import can_be_active, needs_published_callees, stays_published, told_kept
+from workflows.calling import can_be_active, kept_published, needs_published_callees, stays_published
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
 from workflows.references import CredentialRef
@@ -355,7 +355,7 @@ class Restore:
                 if can_be_active(content, called_count=True)
             }
             rows = [{"key": k, "name": str(entries[k].get("name") or ""), "kept_for": n} for k, n in called.items()]
-            return told_kept(row for row in rows if row["key"] in able)
+            return kept_published(row for row in rows if row["key"] in able)
 
         found: list[dict[str, Any]] = run.step("called", "See who calls what goes back", find)
         return found

@@ -14,7 +14,7 @@ from typing import Any
 from workflows.calling import can_be_active
 from workflows.content import fingerprint
 from workflows.references import CredentialRef, Reference, references, rewrite
-from workflows.structure import Fault, repaired, structure_faults
+from workflows.structure import StructureFault, repaired, structure_faults
 from workflows.stubs import can_have
 
 from .errors import SnapshotUnreadable
@@ -353,7 +353,7 @@ def _keys_of(problem: Mapping[str, Any]) -> set[str]:
     return {str(problem.get("key") or ""), *map(str, problem.get("keys") or ())}
 
 
-def _is_old_name(fault: Fault, item: Planned) -> bool:
+def _is_old_name(fault: StructureFault, item: Planned) -> bool:
     """A workflow that is there already may have lost its name."""
     return fault.code == "name_length" and not item.name and item.current is not None
 

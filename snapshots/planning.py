@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from workflows.calling import because_called, stays_published, told_kept
+from workflows.calling import because_called, kept_published, stays_published
 from workflows.facts import Facts, changes
 from workflows.references import CredentialRef
 from workflows.writes import webhook_clashes
@@ -215,7 +215,7 @@ class Plan:
         rows: list[dict[str, Any]] = []
         rows += [{"key": item.key, "name": item.name, "kept_for": list(item.kept_for)} for item in self.items]
         rows += [{"key": c.key, "name": c.name, "kept_for": self.kept_extra.get(c.key)} for c in self.extra]
-        return told_kept(rows)
+        return kept_published(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The shape that the API's ``.preview`` has."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from core.errors import OpsError
 from operations.engine import Run
 from operations.handlers import register
-from workflows.calling import can_be_active, needs_published_callees, stays_published, told_kept
+from workflows.calling import can_be_active, kept_published, needs_published_callees, stays_published
 from workflows.gateway import environment_by_id
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
@@ -161,4 +161,4 @@ class SessionRestore:
                 judged["conflicts"].append({"key": key, "name": name, "called_by": names})
                 continue
             rows.append({"key": key, "name": name, "kept_for": names})
-        judged["kept_published"] = told_kept(rows)
+        judged["kept_published"] = kept_published(rows)
