@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from drift.models import DriftIncident
-from drift.undo_reconcile import take_back
+from drift.undo_reconcile import revert_reconcile
 from impersonation.models import ImpersonationSession
 from operations import services as operations
 from operations.engine import Run
@@ -204,7 +204,7 @@ class Reconciled(JobReverter):
         return Judged(Verdict.READY, "n8n stays as it is: what was approved by this is drift again.", tuple(places))
 
     def start(self, run: Run, item: Item, *, force: bool) -> Operation:
-        return take_back(
+        return revert_reconcile(
             tenant_id=run.tenant_id,
             job_id=uuid.UUID(item.target["job"]),
             requested_by=person_of(run),
