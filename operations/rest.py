@@ -23,6 +23,7 @@ from tenants.scope import place_scope, platform_scope, refuse_fallen_session, te
 from . import selectors, services
 from .errors import JobCancelled, JobFailed
 from .models import Operation, OperationStatus
+from .schemas import JobList, OperationAnswer, OperationDetailAnswer, OperationList
 
 router = Router()
 LONGEST_WAIT_SECONDS = 55.0
@@ -89,7 +90,7 @@ def _every_failure(kind: type[OpsError] = OpsError) -> Iterator[type[OpsError]]:
 
 
 @in_support_session(READS)
-@router.get("/operations", summary="Jobs, newest first")
+@router.get("/operations", response=OperationList, summary="Jobs, newest first")
 def list_operations(
     request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _place_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Gra
 
 
 @in_support_session(READS)
-@router.get("/operations/{operation_id}", summary="One job with its steps")
+@router.get("/operations/{operation_id}", response=OperationDetailAnswer, summary="One job with its steps")
 def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
     tenant_id = _place_of(request, operation_id)
     operation = services.get_operation(tenant_id=tenant_id, operation_id=operation_id)
@@ -129,7 +130,7 @@ def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0
 
 
 @in_support_session(WRITES)
-@router.post("/operations/{operation_id}/cancel", summary="Ask a job to stop and put things back")
+@router.post("/operations/{operation_id}/cancel", response=OperationAnswer, summary="Ask a job to stop")
 def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     tenant_id = _place_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.cancel(tenant_id=tenant_id, operation_id=operation_id, by=caller(request))
@@ -137,7 +138,7 @@ def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str,
 
 
 @in_support_session(WRITES)
-@router.post("/operations/{operation_id}/retry", summary="Let a parked job try again")
+@router.post("/operations/{operation_id}/retry", response=OperationAnswer, summary="Let a parked job try again")
 def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     tenant_id = _place_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.retry(tenant_id=tenant_id, operation_id=operation_id)
@@ -145,7 +146,7 @@ def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, 
 
 
 @in_support_session(LEAVES)
-@router.get("/background-jobs", summary="Jobs of every tenant the caller may see")
+@router.get("/background-jobs", response=JobList, summary="Jobs of every tenant the caller may see")
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
     """Of the token's tenant, where it is bound to one. Platform admins see the platform's own as well."""
     user, bound = caller(request), only_tenant(request)
