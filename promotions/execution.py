@@ -430,6 +430,5 @@ class Execution:
 
 def _stored(gathered: Gathered, seen: SeenWorkflow) -> Stored:
     """What was just proven to be there, as it lies in Git already."""
-    extra = gathered.extras[seen.env_workflow_id]
-    draft_blob = extra["draft"]["blob"] if "draft" in extra else ""
-    return Stored(extra["blob"], seen.fingerprint, seen.active, seen.facts, draft_blob, seen.draft)
+    stored = gathered.stored[seen.env_workflow_id]
+    return Stored(stored.blob, seen.fingerprint, seen.active, seen.facts, stored.draft_blob, seen.draft)

@@ -302,11 +302,10 @@ class Reverting:
     def _restore_rows(
         self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]], *, prefix: str, tolerant: bool
     ) -> None:
-        from snapshots.restore import restore_into
+        from snapshots.restore import RestoreRequest, restore_into
 
         in_snapshot = {str(entry["key"]) for entry in self.entries}
-        restore_into(
-            self.run,
+        request = RestoreRequest(
             environment=self.target,
             snapshot=pre,
             keys=[row["key"] for row in rows if row["key"] in in_snapshot],
@@ -321,8 +320,8 @@ class Reverting:
             keep_published=names_by_key(rows),
             release=Release(f"Before {self.promotion.name}", "Rolled back."),
             tolerant=tolerant,
-            client=client,
         )
+        restore_into(self.run, request, client=client)
 
     def _prove(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """The touched workflows against the snapshot, by hash and by being active. The others are not our concern."""

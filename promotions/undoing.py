@@ -299,10 +299,9 @@ class Undoing:
     def _restore_rows(
         self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]], *, prefix: str, tolerant: bool
     ) -> None:
-        from snapshots.restore import restore_into
+        from snapshots.restore import RestoreRequest, restore_into
 
-        restore_into(
-            self.run,
+        request = RestoreRequest(
             environment=self.execution.target,
             snapshot=pre,
             keys=[row["key"] for row in rows if row["action"] == "update"],
@@ -313,8 +312,8 @@ class Undoing:
             keep_published=names_by_key(rows),
             release=Release(f"Before {self.execution.promotion.name}", "Put back after a promotion that failed."),
             tolerant=tolerant,
-            client=client,
         )
+        restore_into(self.run, request, client=client)
 
     def _put_places_back(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         before: dict[str, list[str]] = self.execution.noted()["before"]

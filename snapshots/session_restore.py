@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
+
 from core.errors import OpsError
 from operations.engine import Run
 from operations.handlers import register
-from workflows.calling import can_be_active, kept_published, needs_published_callees, stays_published
+from workflows.calling import can_be_active, kept_published, needs_published_callees
 from workflows.gateway import environment_by_id
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
@@ -22,10 +24,11 @@ from workflows.session_revert import written_by
 from . import services as snapshots
 from .capture import capture_into
 from .keeping import kept_on_the_way_back
-from .manifest import key_map
+from .manifest import ManifestEntry, key_map
 from .models import Snapshot, SnapshotType
 from .proving import prove, residues
-from .restore import restore_into
+from .restore import RestoreRequest, restore_into
+from .restore_documents import KeptPublished
 from .session_revert import SESSION_RESTORE, before_id
 
 
@@ -52,9 +55,9 @@ class SessionRestore:
             step="before",
             snapshot_id=uuid.uuid5(run.operation.pk, "before"),
         )
-        old = {str(e["key"]): e for e in snapshots.entries_of(target)}
-        was = {key: str(entry["content_hash"]) for key, entry in old.items()}
-        found = {str(e["key"]): e for e in snapshots.entries_of(safety)}
+        old = {entry.key: entry for entry in snapshots.entries(target)}
+        was = {key: entry.content_hash for key, entry in old.items()}
+        found = {entry.key: entry for entry in snapshots.entries(safety)}
 
         def judge() -> dict[str, Any]:
             judged = self._judge(run, job_id, was, found)
@@ -66,8 +69,7 @@ class SessionRestore:
         keys = [key for key, row in judged["back"].items() if row["do"] == "restore"]
         delete = {key: row["id"] for key, row in judged["back"].items() if row["do"] == "delete"}
         with run.shielded():
-            report = restore_into(
-                run,
+            request = RestoreRequest(
                 environment=environment,
                 prefix="back",
                 snapshot=target,
@@ -77,6 +79,7 @@ class SessionRestore:
                 keep_published={key for key in keys if judged["back"][key].get("kept_for")},
                 tolerant=True,
             )
+            report = restore_into(run, request)
             after = capture_into(
                 run,
                 environment=environment,
@@ -93,23 +96,25 @@ class SessionRestore:
                 f"“{broken[0]['name'] or broken[0]['key']}” could not be put back.", details={"failed": broken[:50]}
             )
         ours = judged["back"].keys() - {row["key"] for row in edited}
-        kept = judged.get("kept_published", [])
-        staying = {row["key"] for row in kept}
-        entries = [stays_published(e) if key in staying else e for key, e in old.items() if key in ours]
+        kept = msgspec.convert(judged.get("kept_published", []), list[KeptPublished])
+        staying = {row.key for row in kept}
+        entries = [e.as_published() if key in staying else e for key, e in old.items() if key in ours]
         hashes = {key: was.get(key) for key in ours}
         proof = prove(after, hashes, entries, report.results, learnt=environment.learnt_settings)
         proof.left += residues(kept)
         return {
-            "kept_published": kept,
+            "kept_published": msgspec.to_builtins(kept),
             "put_back": sorted({*keys, *delete} - {row["key"] for row in edited}),
             "conflicts": [*judged["conflicts"], *edited],
-            "proof": proof.to_dict(),
+            "proof": proof.report().to_json(),
             "snapshot_id": str(target.pk),
             "pre_snapshot_id": str(safety.pk),
             "post_snapshot_id": str(after.pk),
         }
 
-    def _judge(self, run: Run, job_id: uuid.UUID, was: dict[str, str], found: dict[str, Any]) -> dict[str, Any]:
+    def _judge(
+        self, run: Run, job_id: uuid.UUID, was: dict[str, str], found: Mapping[str, ManifestEntry]
+    ) -> dict[str, Any]:
         """By content hash: what may be written back, and what is somebody else's edit."""
         with run.fenced():
             wrote = written_by(job_id, run.params["prefix"])
@@ -117,7 +122,7 @@ class SessionRestore:
         conflicts = []
         for key, written in sorted(wrote.items()):
             entry = found.get(key)
-            value = str(entry["content_hash"]) if entry else None
+            value = entry.content_hash if entry is not None else None
             left = None if written.outcome == "deleted" else written.content_hash
             if value not in (left, was.get(key)) and not run.params.get("force"):
                 row = {"key": key, "name": written.name, "before": was.get(key), "left": left, "found": value}
@@ -125,7 +130,7 @@ class SessionRestore:
             elif key in was:
                 back[key] = {"do": "restore", "found": value}
             elif entry is not None:
-                back[key] = {"do": "delete", "found": value, "id": str(entry["env_workflow_id"])}
+                back[key] = {"do": "delete", "found": value, "id": entry.env_workflow_id}
         return {"back": back, "conflicts": conflicts}
 
     def _keep_called(
@@ -134,8 +139,8 @@ class SessionRestore:
         environment: Environment,
         target: Snapshot,
         judged: dict[str, Any],
-        old: Mapping[str, Mapping[str, Any]],
-        found: Mapping[str, Mapping[str, Any]],
+        old: Mapping[str, ManifestEntry],
+        found: Mapping[str, ManifestEntry],
     ) -> None:
         """What something that runs on calls stays published, or there; ``judged`` is changed in place.
 
@@ -146,10 +151,10 @@ class SessionRestore:
             keys = {**key_map(old.values()), **key_by_workflow_id(environment.pk)}
         then = {key: old[key] if row["do"] == "restore" else None for key, row in back.items()}
         kept = kept_on_the_way_back(found.values(), then, keys)
-        contents = {str(e["key"]): content for e, content in snapshots.load_content(target, kept.keys() & old.keys())}
+        contents = {e.key: content for e, content in snapshots.contents(target, kept.keys() & old.keys())}
         rows = []
         for key, names in kept.items():
-            name = str(found[key].get("name") or key)
+            name = found[key].label
             if key not in old:
                 del back[key]
             elif can_be_active(contents[key], called_count=True):
