@@ -224,7 +224,7 @@ class World:
         return made
 
     def _compared(self) -> Any:
-        from promotions.comparison import compare
+        from promotions.reading.comparison import compare
 
         return compare(tenant_id=self.tenant.pk, source_id=self.here.pk, target_id=self.there.pk)
 

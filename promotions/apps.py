@@ -7,4 +7,5 @@ class PromotionsConfig(AppConfig):
 
     def ready(self) -> None:
         # Each registers what it defines: who is told, the kinds of work, the record of reconciles.
-        from . import concerned, handlers, records  # noqa: F401
+        from . import handlers  # noqa: F401
+        from .running import recipients, reconcile_record  # noqa: F401

@@ -13,7 +13,7 @@ from core.registry import (
 )
 from tenants.models import Grants
 
-from . import search
+from .reading import search
 
 console = Console(
     destinations=(

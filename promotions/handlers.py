@@ -10,10 +10,10 @@ from operations.errors import Interrupted
 from operations.handlers import register
 
 from . import services
-from .execution import Execution
 from .models import Promotion
-from .preparing import Preparing, prove_credentials
-from .reverting import Reverting
+from .running.execution import Execution
+from .running.manual_rollback import ManualRollback
+from .running.preparation import Preparation, prove_credentials
 
 
 @register
@@ -33,7 +33,7 @@ class RollBackPromotion:
     kind: ClassVar[str] = "promotions.rollback"
 
     def run(self, run: Run) -> dict[str, Any]:
-        return Reverting(run).carry_out()
+        return ManualRollback(run).carry_out()
 
 
 @register
@@ -44,7 +44,7 @@ class PreparePromotion:
 
     def run(self, run: Run) -> dict[str, Any]:
         promotion = _promotion(run)
-        made = Preparing(run, promotion.source_environment, promotion.target_environment).carry_out()
+        made = Preparation(run, promotion.source_environment, promotion.target_environment).carry_out()
         planned = run.step("replan", "Plan again with what is there now", lambda: _planned_again(run, promotion))
         return {**made, **planned}
 

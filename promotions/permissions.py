@@ -6,8 +6,8 @@ from core.errors import Forbidden
 from tenants.pages import Visit
 from workflows.permissions import may_approve, require_operate
 
-from .gates import needs_approval
 from .models import Promotion, PromotionStatus
+from .planning.gates import needs_approval
 
 
 def require_prepare(visit: Visit, promotion: Promotion, *, rows: bool) -> None:

@@ -17,7 +17,7 @@ from workflows.models import WorkflowEnvMap
 from workflows.watching.selectors import of_operations, watch_row
 
 from .models import Promotion, PromotionStatus
-from .status_sync import settle_promotion
+from .running.status_sync import settle_promotion
 
 FILTERS: dict[str, tuple[str, Q]] = {
     "open": (

@@ -22,8 +22,6 @@ from tenants.scope import assert_no_scope, tenant_scope
 from workflows.models import Environment
 from workflows.permissions import APPROVE_ENVIRONMENT, grants_on_environment
 
-from . import attention, gates, snapshot_contents
-from .comparison import Comparison, compare
 from .errors import (
     ApprovalNeeded,
     NotConfirmed,
@@ -36,11 +34,14 @@ from .errors import (
     WrongState,
 )
 from .models import Promotion, PromotionStatus
-from .options import Options
-from .plan_inputs import load_facts, look_around, types_seen
-from .planning import build_plan, essence, plan_hash
-from .preparing import offers_of, used_credentials
-from .status_sync import settle_promotion
+from .planning import gates, snapshot_contents
+from .planning.building import build_plan, essence, plan_hash
+from .planning.inputs import load_facts, look_around, types_seen
+from .planning.options import Options
+from .reading.comparison import Comparison, compare
+from .running import attention
+from .running.preparation import offers_of, used_credentials
+from .running.status_sync import settle_promotion
 
 __all__ = [
     "Comparison",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from .status_sync import settle_all
-from .telling import tell_all
+from .running.attention_mail import tell_all
+from .running.status_sync import settle_all
 
 
 @shared_task(name="promotions.tasks.settle")

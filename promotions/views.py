@@ -28,11 +28,13 @@ from workflows.permissions import may_operate, require_approve, require_operate
 from workflows.stubs import secret_entered
 from workflows.watching.selectors import of_operations
 
-from . import gates, news, presenters, selectors, services
+from . import selectors, services
 from .models import Promotion, PromotionStatus
-from .options import ActivePolicy, SourceVersion
 from .permissions import require_prepare
-from .runs import runs_since
+from .planning import gates
+from .planning.options import ActivePolicy, SourceVersion
+from .reading import page_version, presenters
+from .reading.executions import runs_since
 
 ROWS_ON_A_PAGE = 100
 
@@ -236,7 +238,9 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     if request.method == "POST":
         return _act(request, visit, pk)
     part = request.GET.get("part", "")
-    if part == "news" and request.GET.get("seen") == news.version_now(tenant_id=visit.tenant.pk, promotion_id=pk):
+    if part == "news" and request.GET.get("seen") == page_version.version_now(
+        tenant_id=visit.tenant.pk, promotion_id=pk
+    ):
         return HttpResponse(status=204)
     context = _detail(visit, pk)
     if part == "watched":
@@ -254,7 +258,7 @@ async def promotion_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID
     seen = request.headers.get("Last-Event-ID") or request.GET.get("seen", "")
 
     def begin(visit: Visit) -> Callable[[], list[events.Event]]:
-        return news.promotion_poll(tenant_id=visit.tenant.pk, promotion_id=pk, seen=seen)
+        return page_version.promotion_poll(tenant_id=visit.tenant.pk, promotion_id=pk, seen=seen)
 
     return await events.tenant_stream(request, tenant_slug, begin)
 
@@ -263,7 +267,7 @@ def _detail(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
     promotion = services.get_promotion(tenant_id=visit.tenant.pk, promotion_id=pk)
     with tenant_scope(visit.tenant.pk):
         jobs = selectors.jobs_on(promotion)
-        version = news.version_of(promotion, jobs)
+        version = page_version.version_of(promotion, jobs)
         operation = selectors.operation_of(promotion)
         selectors.settled_view(promotion, operation)
         rollback = selectors.open_rollback(promotion)

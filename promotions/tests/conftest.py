@@ -9,7 +9,7 @@ import pytest
 
 from core import crypto
 from operations.handlers import boundary_observers
-from promotions import snapshot_contents
+from promotions.planning import snapshot_contents
 from promotions.tests.world import World, calls, flow, node
 from sandbox.testing import SandboxInstance, SandboxServer
 from tenants.scope import tenant_scope

@@ -15,13 +15,14 @@ from core import crypto
 from core.errors import Forbidden
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import gates, needs, services
+from promotions import services
 from promotions.errors import NotOffered, SecretsLacking
-from promotions.mapping import map_workflow
 from promotions.models import Promotion, PromotionStatus
 from promotions.permissions import require_prepare
-from promotions.plan_inputs import Facts, Place, Side, load_facts
-from promotions.preparing import offers_of
+from promotions.planning import gates, needs
+from promotions.planning.inputs import Facts, Place, Side, load_facts
+from promotions.planning.mapping import map_workflow
+from promotions.running.preparation import offers_of
 from promotions.tests.world import World, calls, flow, node, uses
 from tenants.pages import open_visit
 from tenants.scope import tenant_scope

@@ -15,8 +15,9 @@ from drift.models import DriftIncident
 from operations import engine
 from operations import services as operation_services
 from operations.models import Operation
-from promotions import gates, services, snapshot_contents
+from promotions import services
 from promotions.models import Promotion
+from promotions.planning import gates, snapshot_contents
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
 from tenants.scope import tenant_scope

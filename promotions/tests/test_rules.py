@@ -11,7 +11,7 @@ from core import clock, context
 from core.errors import Conflict, Forbidden, NotFound
 from operations import services as operations
 from operations.models import Operation
-from promotions import services, status_sync
+from promotions import services
 from promotions.errors import (
     ApprovalNeeded,
     Dangling,
@@ -22,6 +22,7 @@ from promotions.errors import (
     WrongState,
 )
 from promotions.models import PromotionStatus
+from promotions.running import status_sync
 from promotions.tests.world import World, calls, flow, node, uses
 from snapshots.errors import CaptureFailed
 from tenants import services as tenants

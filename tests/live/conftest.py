@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promotions import snapshot_contents
+from promotions.planning import snapshot_contents
 from sandbox.live import NEWEST, LiveN8n, missing, wanted_versions
 from tests.live.world import LiveWorld, Site, make_world
 

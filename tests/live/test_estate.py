@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core import crypto
-from promotions import snapshot_contents
 from promotions.models import Promotion
+from promotions.planning import snapshot_contents
 from sandbox.live import LiveN8n
 from tenants.scope import tenant_scope
 from workflows.models import Environment

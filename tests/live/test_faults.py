@@ -28,9 +28,11 @@ from core import crypto
 from operations import engine
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import services, snapshot_contents, telling
+from promotions import services
 from promotions.errors import TargetHeld
 from promotions.models import Promotion
+from promotions.planning import snapshot_contents
+from promotions.running import attention_mail
 from sandbox.live import make_api_key
 from tenants.scope import tenant_scope
 from workflows.models import Environment
@@ -159,7 +161,7 @@ class Stage:
         result = done.execution_result or {}
         assert done.status == "FAILED" and done.attention_since, (done.status, result)
         sent = len(mail.outbox)
-        telling.tell_all()
+        attention_mail.tell_all()
         assert len(mail.outbox) == sent + 1
         assert mail.outbox[-1].subject.startswith("[OpsConsole] Production is half-way")
         assert self.other is not None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from promotions.models import Promotion, PromotionStatus
 from workflows.executions.counting import Comparison, before_and_after
-
-from .models import Promotion, PromotionStatus
 
 
 def runs_since(promotion: Promotion) -> Comparison | None:

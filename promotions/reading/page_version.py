@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from core.errors import NotFound
 from operations.events import Event
 from operations.models import Operation
+from promotions import selectors
+from promotions.models import Promotion
 from tenants.scope import tenant_scope
-
-from . import selectors
-from .models import Promotion
 
 
 def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:

@@ -12,9 +12,9 @@ from workflows.references import CredentialRef, Reference, references, rewrite
 from workflows.structure import repaired
 from workflows.writes import pending
 
+from .inputs import Facts
 from .needs import listed as _listed
 from .needs import missing_table as _missing_table
-from .plan_inputs import Facts
 
 #: Left behind: the target's own run-time state, and test data of whoever built the workflow.
 LEFT_BEHIND = ("staticData", "pinData")

@@ -16,13 +16,12 @@ from core import clock
 from core.errors import OpsError
 from operations.effects import Effect, ProbeResult
 from operations.engine import Run
+from promotions.planning.needs import COLUMNS, STUB, TABLE
 from workflows import credentials, stubs, surroundings
 from workflows.gateway import client_for
 from workflows.models import Environment, KnownCredential
 from workflows.n8n import N8nClient, errors
 from workflows.writes.effects import to_n8n
-
-from .needs import COLUMNS, STUB, TABLE
 
 ROWS_AT_ONCE = 100
 ROWS_AT_MOST = 10_000
@@ -41,7 +40,7 @@ def offers_of(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-class Preparing:
+class Preparation:
     """One run of it. Parameters: ``promotion_id``, ``offers`` (as ``offers_of`` gives them), ``rows``."""
 
     def __init__(self, run: Run, source: Environment, target: Environment) -> None:
@@ -155,10 +154,10 @@ class Preparing:
         return found.id
 
 
-_MAKERS: Mapping[str, Callable[[Preparing, N8nClient, Mapping[str, Any]], dict[str, Any]]] = {
-    STUB: Preparing.stub,
-    TABLE: Preparing.table,
-    COLUMNS: Preparing.columns,
+_MAKERS: Mapping[str, Callable[[Preparation, N8nClient, Mapping[str, Any]], dict[str, Any]]] = {
+    STUB: Preparation.stub,
+    TABLE: Preparation.table,
+    COLUMNS: Preparation.columns,
 }
 
 

@@ -27,6 +27,10 @@ from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted, TryAgain, UnknownOutcome
 from operations.models import OperationStep
+from promotions.errors import RollbackFailed, RollbackRefused, WrongState
+from promotions.models import Promotion
+from promotions.planning import snapshot_contents
+from promotions.planning.called_workflows import as_before, kept_for
 from snapshots.canonical import in_git
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.services import entries_of
@@ -38,19 +42,16 @@ from workflows.models import Environment
 from workflows.n8n.client import N8nClient
 from workflows.writes import Release, Resolver
 
-from . import attention, snapshot_contents
-from .errors import RollbackFailed, RollbackRefused, WrongState
-from .models import Promotion
+from . import attention
 from .outdated import is_outdated
 from .results import broken_off, rolled_back
-from .running import as_before, kept_for
 from .status_sync import snapshot_id_for, wrote_back
 from .target import Reading, differences, draft_hash_in, read_target
 
 LISTED = 200
 
 
-class Reverting:
+class ManualRollback:
     """One run of one rollback."""
 
     def __init__(self, run: Run) -> None:

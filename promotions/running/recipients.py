@@ -7,9 +7,8 @@ import uuid
 from django.db.models import Q
 
 from operations.models import Operation
+from promotions.models import Promotion
 from workflows.watching.hooks import on_concerned
-
-from .models import Promotion
 
 
 @on_concerned

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from core.registry import SearchRow, SearchScope
 from core.search import EACH, record_row, row_by_id
-
-from .models import Promotion
+from promotions.models import Promotion
 
 
 def promotions(q: str, scope: SearchScope) -> list[SearchRow]:

@@ -6,6 +6,9 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from operations.models import Operation
+from promotions.models import Promotion, PromotionStatus
+from promotions.planning.gates import Gate, needs_approval, red
+from promotions.services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
 from tenants.models import Grants
 from tenants.pages import Visit
 from workflows.models import Environment
@@ -13,9 +16,6 @@ from workflows.permissions import may_approve, may_operate
 
 from . import diffs
 from .comparison import Comparison, Row
-from .gates import Gate, needs_approval, red
-from .models import Promotion, PromotionStatus
-from .services import CAN_ROLL_BACK, PLANNABLE, can_try_again, is_plannable, pre_snapshot_id
 
 
 class Mark(NamedTuple):

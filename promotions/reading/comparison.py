@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from promotions.planning import snapshot_contents
+from promotions.planning.inputs import Facts, Place, load_facts
+from promotions.planning.mapping import keys_in_target, map_workflow, target_ids
+from promotions.planning.options import SourceVersion
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows.content import Fingerprint
 from workflows.identity import loaded_fingerprint
 from workflows.models import WorkflowEnvMap
-
-from . import snapshot_contents
-from .mapping import keys_in_target, map_workflow, target_ids
-from .options import SourceVersion
-from .plan_inputs import Facts, Place, load_facts
 
 STATES = ("only_in_source", "only_in_target", "differs", "equal")
 

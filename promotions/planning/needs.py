@@ -18,8 +18,8 @@ from workflows.structure import structure_faults
 from workflows.surroundings import Column, DataTable, Surroundings
 
 if TYPE_CHECKING:
+    from .inputs import Facts
     from .mapping import Mapped
-    from .plan_inputs import Facts
 
 STUB, TABLE, COLUMNS, REPAIR = "create_credential", "create_data_table", "create_columns", "repair"
 """What can be offered: see ``preparing``."""

@@ -18,6 +18,10 @@ from core import clock
 from core.errors import OpsError
 from operations.errors import Cancelled, Interrupted, TryAgain
 from operations.models import OperationStep, StepState
+from promotions.errors import RollbackFailed
+from promotions.models import PromotionStatus
+from promotions.planning import snapshot_contents
+from promotions.planning.called_workflows import as_before, calls_of_running, kept_for
 from snapshots.canonical import in_git
 from snapshots.models import Snapshot
 from snapshots.services import entries_of
@@ -29,12 +33,8 @@ from workflows.n8n.client import N8nClient
 from workflows.references import rewrite
 from workflows.writes import Release, Resolver, pending
 
-from . import snapshot_contents
-from .errors import RollbackFailed
-from .models import PromotionStatus
 from .ownership import FOREIGN, GONE, OLD, OURS, is_mixture, judge
 from .results import error_again, told_error
-from .running import as_before, calls_of_running, kept_for
 from .target import Live, Reading, differences, read_target
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 LISTED = 200
 
 
-class Undoing:
+class AutomaticRollback:
     """The way back of one execution."""
 
     def __init__(self, execution: Execution, error: Exception | None = None) -> None:

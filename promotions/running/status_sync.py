@@ -9,11 +9,11 @@ from typing import Any
 from core import clock
 from operations.errors import Cancelled
 from operations.models import ENDED, Operation, OperationStatus, OperationStep
+from promotions.errors import EndedByHand
+from promotions.models import Promotion, PromotionStatus
 from tenants.scope import place_scope, platform_scope, tenant_scope
 
 from . import attention
-from .errors import EndedByHand
-from .models import Promotion, PromotionStatus
 from .results import broken_off, rolled_back, told_error
 
 SETTLED_AT_ONCE = 100

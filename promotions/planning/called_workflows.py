@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from promotions.running.target import Reading
 from snapshots.manifest import calls_in
 from workflows.calling import Standing, kept_running, needs_published_callees
 from workflows.models import Environment
 
-from .plan_inputs import Facts
-from .target import Reading
+from .inputs import Facts
 
 Callers = Callable[[], Mapping[str, list[str]]]
 """Names of the workflows that run in the target, by the key of what they call."""

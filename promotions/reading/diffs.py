@@ -8,10 +8,9 @@ from urllib.parse import urlencode
 
 from django.urls import NoReverseMatch, reverse
 
+from promotions.models import Promotion
+from promotions.planning.options import SourceVersion
 from workflows.models import Environment
-
-from .models import Promotion
-from .options import SourceVersion
 
 
 def of_item(slug: str, promotion: Promotion, item: Mapping[str, Any]) -> str:

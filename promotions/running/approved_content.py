@@ -7,18 +7,17 @@ from functools import cached_property
 from typing import Any
 
 from operations.engine import Run
+from promotions.errors import PlanStale
+from promotions.planning import snapshot_contents
+from promotions.planning.inputs import Facts, Place, Side
+from promotions.planning.mapping import Mapped, keys_in_target, map_workflow, target_ids
+from promotions.planning.options import SourceVersion
 from snapshots.models import Snapshot
 from workflows.models import Environment
 from workflows.writes import Release, WriteItem, pending
 
-from . import snapshot_contents
-from .errors import PlanStale
-from .mapping import Mapped, keys_in_target, map_workflow, target_ids
-from .options import SourceVersion
-from .plan_inputs import Facts, Place, Side
 
-
-class Approved:
+class ApprovedContent:
     """The contents of one plan. ``items`` are those of the plan's that are written, by key."""
 
     def __init__(

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import Invalid, NotFound
+from promotions.errors import NeverCaptured
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from workflows import surroundings
@@ -20,7 +21,6 @@ from workflows.normalization import DATA_TABLE
 from workflows.references import CredentialRef
 from workflows.surroundings import Surroundings
 
-from .errors import NeverCaptured
 from .needs import hosts_of
 
 #: Statuses of a place whose workflow is there.

@@ -29,6 +29,9 @@ from core import clock
 from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted
+from promotions.errors import PlanStale, PreSnapshotFailed, WriteFailed
+from promotions.models import Promotion, PromotionStatus
+from promotions.planning import gates
 from snapshots.canonical import Stored, in_git
 from snapshots.capture import gathered_into_store
 from snapshots.gathering import Gathered
@@ -42,10 +45,8 @@ from workflows.n8n.client import N8nClient
 from workflows.watching.selectors import not_proven
 from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perform
 
-from . import attention, gates
-from .approved import Approved
-from .errors import PlanStale, PreSnapshotFailed, WriteFailed
-from .models import Promotion, PromotionStatus
+from . import attention
+from .approved_content import ApprovedContent
 from .outdated import is_outdated, refusal, with_todays_hashes
 from .results import error_again, short, told_error
 from .status_sync import snapshot_id_for
@@ -77,7 +78,7 @@ class Execution:
     def _take(self, plan: dict[str, Any]) -> None:
         self.plan = plan
         self.items: dict[str, dict[str, Any]] = {i["key"]: i for i in plan["items"] if i["action"] != "unchanged"}
-        self.approved = Approved(plan, self.items, self.source, self.target, self._release())
+        self.approved = ApprovedContent(plan, self.items, self.source, self.target, self._release())
 
     def _release(self) -> Release:
         """How n8n's own history names what this promotion publishes."""
@@ -95,7 +96,7 @@ class Execution:
             return self._carry_out()
 
     def _carry_out(self) -> dict[str, Any]:
-        from .undoing import Undoing
+        from .automatic_rollback import AutomaticRollback
 
         ended = self._ended_before()
         if ended is not None:
@@ -106,17 +107,17 @@ class Execution:
         if is_outdated(self.plan):
             self._go_on_after_upgrade()
         if "undo:decide" in done:
-            return Undoing(self).carry_out()
+            return AutomaticRollback(self).carry_out()
         failed = self.run.failed_step("promote:write:")
         if failed is not None:
             # It may have created a workflow that cannot be told from others: it is not done again, but put back.
             told = failed.error or {}
-            return Undoing(self, WriteFailed(told.get("message"), details={"cause": told})).carry_out()
+            return AutomaticRollback(self, WriteFailed(told.get("message"), details={"cause": told})).carry_out()
         try:
             pre = self.prepare()
         except (OpsError, Cancelled) as error:
             if "promotion:places" in done:  # begun again: an earlier attempt may have written already
-                return Undoing(self, error).carry_out()
+                return AutomaticRollback(self, error).carry_out()
             self.refuse(error)
             raise
         try:
@@ -130,9 +131,9 @@ class Execution:
         except Interrupted as error:
             if not isinstance(error, Cancelled):
                 raise
-            return Undoing(self, error).carry_out()
+            return AutomaticRollback(self, error).carry_out()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the target must not be left half-way
-            return Undoing(self, error).carry_out()
+            return AutomaticRollback(self, error).carry_out()
         with self.run.shielded(finishing=True):
             return self.finish(written, verification, commit)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from .models import Promotion
+from promotions.models import Promotion
 
 
 def since(result: Mapping[str, Any], now: datetime) -> datetime | None:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from core import clock
 from drift.hooks import Reconciled, on_reconciled
+from promotions.models import Promotion, PromotionStatus
 from workflows.models import Environment
-
-from .models import Promotion, PromotionStatus
 
 if TYPE_CHECKING:
     from operations.engine import Run

@@ -21,10 +21,10 @@ from workflows.references import references
 from workflows.writes import webhook_clashes
 
 from . import needs
+from .called_workflows import Callers, keep_called, publish_called
+from .inputs import Facts, Place
 from .mapping import Mapped, keys_in_target, map_workflow, target_ids
 from .options import ActivePolicy, Options, SourceVersion
-from .plan_inputs import Facts, Place
-from .running import Callers, keep_called, publish_called
 
 PLAN_VERSION = 2
 

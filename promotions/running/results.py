@@ -7,10 +7,9 @@ from typing import Any
 
 from core.errors import OpsError
 from operations.errors import Cancelled, UnknownOutcome
+from promotions.errors import PlanStale, PreSnapshotFailed, RollbackFailed, WriteFailed
+from promotions.models import PromotionStatus
 from workflows.writes import EditedMeanwhile, NotAsWritten
-
-from .errors import PlanStale, PreSnapshotFailed, RollbackFailed, WriteFailed
-from .models import PromotionStatus
 
 
 def told_error(error: Exception) -> dict[str, Any]:

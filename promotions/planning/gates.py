@@ -12,12 +12,7 @@ from typing import Any
 from core import clock
 from core.errors import OpsError
 from operations.models import OPEN, Operation
-from tenants.scope import tenant_scope
-from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
-from workflows.normalization import NORMALIZATION_VERSION
-
-from . import attention, snapshot_contents
-from .errors import (
+from promotions.errors import (
     ApprovalNeeded,
     Dangling,
     DriftBlocks,
@@ -28,9 +23,15 @@ from .errors import (
     TargetHeld,
     TargetLocked,
 )
-from .models import Promotion, PromotionStatus
+from promotions.models import Promotion, PromotionStatus
+from promotions.running import attention
+from tenants.scope import tenant_scope
+from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
+from workflows.normalization import NORMALIZATION_VERSION
+
+from . import snapshot_contents
+from .building import plan_hash
 from .options import Options, SourceVersion
-from .planning import plan_hash
 
 OLD_CAPTURE = timedelta(hours=24)
 

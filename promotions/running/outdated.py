@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from operations.engine import Run
+from promotions.errors import PlanStale
 from snapshots.models import Snapshot
 from snapshots.services import moved_hashes
 from workflows.content import NORMALIZATION_VERSION
 
-from .errors import PlanStale
-
 if TYPE_CHECKING:
-    from .approved import Approved
+    from .approved_content import ApprovedContent
 
 
 def is_outdated(plan: Mapping[str, Any]) -> bool:
@@ -34,7 +33,9 @@ def refusal(plan: Mapping[str, Any]) -> PlanStale:
     )
 
 
-def with_todays_hashes(run: Run, plan: Mapping[str, Any], approved: Approved, before: Snapshot) -> dict[str, Any]:
+def with_todays_hashes(
+    run: Run, plan: Mapping[str, Any], approved: ApprovedContent, before: Snapshot
+) -> dict[str, Any]:
     """The plan with the same meaning under today's normalisation. ``before`` is the snapshot that its own job took.
 
     Raises ``PlanStale`` where a hash stands for a content that nobody has.
