@@ -1,16 +1,20 @@
-"""The long work of promotions. See ``execution``, ``undoing`` and ``reverting`` for the names of the steps."""
+"""The long work of promotions. See ``running.steps`` for the names of the steps, and who takes them."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+import msgspec
 
 from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted
 from operations.handlers import register
 
-from . import services
+from .lifecycle import EXECUTE, PREPARE, ROLLBACK, TEST_CREDENTIALS
 from .models import Promotion
+from .planning.drafting import replan_draft
+from .planning.offers import CredentialInTarget
 from .running.execution import Execution
 from .running.manual_rollback import ManualRollback
 from .running.preparation import Preparation, prove_credentials
@@ -20,7 +24,7 @@ from .running.preparation import Preparation, prove_credentials
 class ExecutePromotion:
     """All chosen workflows into the target, or the target as it was. Parameters: ``promotion_id``."""
 
-    kind: ClassVar[str] = "promotions.execute"
+    kind: ClassVar[str] = EXECUTE
 
     def run(self, run: Run) -> dict[str, Any]:
         return Execution(run).carry_out()
@@ -30,7 +34,7 @@ class ExecutePromotion:
 class RollBackPromotion:
     """What a promotion touched, back as it was. Parameters: ``promotion_id, force, snapshot_id, reason``."""
 
-    kind: ClassVar[str] = "promotions.rollback"
+    kind: ClassVar[str] = ROLLBACK
 
     def run(self, run: Run) -> dict[str, Any]:
         return ManualRollback(run).carry_out()
@@ -38,9 +42,9 @@ class RollBackPromotion:
 
 @register
 class PreparePromotion:
-    """What the target lacks and a plan offers to make. Parameters: ``promotion_id, offers, rows``."""
+    """What the target lacks and a plan offers to create. Parameters: ``promotion_id, offers, rows``."""
 
-    kind: ClassVar[str] = "promotions.prepare"
+    kind: ClassVar[str] = PREPARE
 
     def run(self, run: Run) -> dict[str, Any]:
         promotion = _promotion(run)
@@ -53,11 +57,11 @@ class PreparePromotion:
 class TestCredentials:
     """n8n's own test of the credentials that a plan points to. Parameters: ``promotion_id, credentials``."""
 
-    kind: ClassVar[str] = "promotions.test_credentials"
+    kind: ClassVar[str] = TEST_CREDENTIALS
 
     def run(self, run: Run) -> dict[str, Any]:
         target = _promotion(run).target_environment
-        return prove_credentials(run, target, run.params["credentials"])
+        return prove_credentials(run, target, msgspec.convert(run.params["credentials"], list[CredentialInTarget]))
 
 
 def _planned_again(run: Run, promotion: Promotion) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def _planned_again(run: Run, promotion: Promotion) -> dict[str, Any]:
     if by is None:
         return {"planned_again": False}
     try:
-        done = services.replan_draft(tenant_id=run.tenant_id, promotion_id=promotion.pk, by=by, scope=run.fenced)
+        done = replan_draft(tenant_id=run.tenant_id, promotion_id=promotion.pk, by=by, scope=run.fenced)
     except Interrupted:
         raise
     except OpsError as error:

@@ -2,116 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from promotions.running.target import Reading
-from snapshots.manifest import calls_in
-from workflows.calling import Standing, kept_running, needs_published_callees
-from workflows.models import Environment
+import msgspec
 
-from .inputs import Facts
+from workflows.calling import needs_published_callees
+
+from .documents import CalledWorkflow, MissingReference, PlanItem, PlanWarning
+from .inputs import PlanInputs
 
 Callers = Callable[[], Mapping[str, list[str]]]
 """Names of the workflows that run in the target, by the key of what they call."""
 
 
-def keep_called(facts: Facts, items: list[dict[str, Any]], may_run: Mapping[str, bool], callers: Callers) -> None:
-    """A called workflow that runs is never switched off while something outside the plan calls it."""
-    ending = [item for item in items if item["target"] and item["target"]["active"] and not item["active"]]
-    if not ending or not needs_published_callees(facts.target.environment):
-        return
-    called = callers()
-    for item in ending:
-        names = called.get(item["key"])
-        if names and may_run.get(item["key"]):
-            _let_run(item, {"name": names[0]})
+def keep_called(
+    inputs: PlanInputs, items: Mapping[str, PlanItem], may_run: Mapping[str, bool], callers: Callers
+) -> dict[str, PlanItem]:
+    """The items, with those published that run now and that something outside the plan calls.
 
-
-def publish_called(facts: Facts, items: list[dict[str, Any]], may_run: Mapping[str, bool]) -> list[dict[str, Any]]:
-    """Let what is called by something that runs run as well; what cannot be in this plan is returned as dangling.
-
-    ``may_run`` says of each item whether n8n would publish it. Items are changed in place: their ``active``, and a
-    warning that says why.
+    ``may_run`` says of each item whether n8n would publish it.
     """
-    if not needs_published_callees(facts.target.environment):
-        return []
-    by_key = {item["key"]: item for item in items}
-    dangling: dict[str, dict[str, Any]] = {}
-    todo = [item for item in items if item["active"]]
+    ending = [item for item in items.values() if item.target and item.target.active and not item.active]
+    if not ending or not needs_published_callees(inputs.target.environment):
+        return dict(items)
+    called_by = callers()
+    kept = {
+        item.key: _published(item, called_by[item.key][0])
+        for item in ending
+        if called_by.get(item.key) and may_run.get(item.key)
+    }
+    return {**items, **kept}
+
+
+def publish_called(
+    inputs: PlanInputs, items: Mapping[str, PlanItem], may_run: Mapping[str, bool]
+) -> tuple[dict[str, PlanItem], list[MissingReference]]:
+    """The items, with those published that one which runs calls; and what is called but cannot be in this plan."""
+    found = dict(items)
+    if not needs_published_callees(inputs.target.environment):
+        return found, []
+    missing: dict[str, MissingReference] = {}
+    todo = [item for item in found.values() if item.active]
     while todo:
         caller = todo.pop()
-        for used in caller["workflows"]:
-            key = used["key"]
-            if key is None or key == caller["key"] or used["path"] == "settings.callerIds":
-                continue
-            called = by_key.get(key)
-            if called is not None:
-                if not called["active"] and may_run.get(key):
-                    _let_run(called, caller)
-                    todo.append(called)
-                continue
-            place = facts.target.places.get(key)
-            if place is not None and not place.active and key not in dangling:
-                dangling[key] = _not_running(facts, caller, used, place.name or key)
-    return list(dangling.values())
+        for used in _calls(caller):
+            key = str(used.key)
+            called = found.get(key)
+            if called is None:
+                if _stands_unpublished(inputs, key):
+                    missing.setdefault(key, _not_published(inputs, caller, used))
+            elif not called.active and may_run.get(key):
+                found[key] = _published(called, caller.name)
+                todo.append(found[key])
+    return found, list(missing.values())
 
 
-def kept_for(
-    target: Environment,
-    reading: Reading,
-    ending: Mapping[str, Standing],
-    touched: Collection[str],
-    *,
-    before: Collection[tuple[str, str]] = (),
-) -> dict[str, list[str]]:
-    """Which of those that a way back would unpublish must run on: names of who calls them, by n8n id.
-
-    ``ending`` is how they would be then. Counted is what runs and is not put back itself (``touched``). ``before`` are
-    calls (caller, called) that led nowhere before, and may do so again.
-    """
-    if not needs_published_callees(target):
-        return {}
-    now = {
-        there: Standing(live.name, live.active, [c for c in live.calls if (there, c) not in before])
-        for there, live in reading.workflows.items()
-        if there in ending or there not in touched
-    }
-    return kept_running(now, ending)
+def _calls(caller: PlanItem) -> list[CalledWorkflow]:
+    """Calls of other workflows that are known; ``callerIds`` only says who may call."""
+    return [
+        used for used in caller.workflows if used.key not in (None, caller.key) and used.path != "settings.callerIds"
+    ]
 
 
-def as_before(entry: Mapping[str, Any]) -> Standing:
-    """How a workflow was that did not run before, from its entry in a manifest."""
-    return Standing(str(entry.get("name") or entry["key"]), False, calls_in(entry))
+def _stands_unpublished(inputs: PlanInputs, key: str) -> bool:
+    there = inputs.target.workflows.get(key)
+    return there is not None and not there.active
 
 
-def calls_of_running(manifest: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
-    """Caller and called, n8n ids, of what ran in a snapshot."""
-    return {(str(e["env_workflow_id"]), ref) for e in manifest if e.get("active") for ref in calls_in(e)}
+def _published(called: PlanItem, caller_name: str) -> PlanItem:
+    message = f"It is published as well: “{caller_name}” calls it, and this n8n runs only what is published."
+    others = [warning for warning in called.warnings if warning.code != "starts_inactive"]
+    return msgspec.structs.replace(
+        called,
+        active=True,
+        action="update" if called.action == "unchanged" else called.action,
+        warnings=(*others, PlanWarning(code="must_run", message=message)),
+    )
 
 
-def _let_run(called: dict[str, Any], caller: Mapping[str, Any]) -> None:
-    called["active"] = True
-    if called["action"] == "unchanged":
-        called["action"] = "update"
-    message = f"It is published as well: “{caller['name']}” calls it, and this n8n runs only what is published."
-    called["warnings"] = [w for w in called["warnings"] if w["code"] != "starts_inactive"]
-    called["warnings"].append({"code": "must_run", "message": message, "node": ""})
-
-
-def _not_running(facts: Facts, caller: Mapping[str, Any], used: Mapping[str, Any], name: str) -> dict[str, Any]:
-    target = facts.target.environment.name
-    return {
-        "workflow_key": caller["key"],
-        "workflow_name": caller["name"],
-        "kind": "workflow",
-        "node": used["node"],
-        "path": used["path"],
-        "value": used["source_id"],
-        "label": name,
-        "credential_type": "",
-        "key": used["key"],
-        "reason": "not_published",
-        "message": f"“{caller['name']}” calls “{name}”, which is not published in {target} and so would not run: add it"
+def _not_published(inputs: PlanInputs, caller: PlanItem, used: CalledWorkflow) -> MissingReference:
+    target, key = inputs.target.environment.name, str(used.key)
+    name = inputs.target.workflows[key].name or key
+    return MissingReference(
+        workflow_key=caller.key,
+        workflow_name=caller.name,
+        kind="workflow",
+        node=used.node,
+        path=used.path,
+        value=used.source_id,
+        label=name,
+        key=key,
+        reason="not_published",
+        message=f"“{caller.name}” calls “{name}”, which is not published in {target} and so would not run: add it"
         " to this promotion, or publish it there.",
-    }
+    )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import models
 
+from core.documents import Document
 from core.errors import Invalid
 
 
@@ -26,11 +26,10 @@ class SourceVersion(models.TextChoices):
     DRAFT = "draft", "The drafts in the source's editor"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Document, frozen=True, kw_only=True):
     """``include_required`` adds sub-workflows that the target lacks; ``require_approval`` asks for one everywhere.
 
-    ``repair`` takes away what n8n refuses and nothing needs: connections to nodes that are not there.
+    ``repair`` removes what n8n refuses and nothing needs: connections to nodes that are not there.
     """
 
     active: str = ActivePolicy.KEEP.value
@@ -41,28 +40,29 @@ class Options:
 
     @classmethod
     def read(cls, data: Mapping[str, Any] | None) -> Options:
-        """From JSON; unknown names and values are refused, so that a typing error is not taken for a default."""
+        """From a request or a row. Raises ``Invalid`` for unknown names and values: a typing error is no default."""
         given = dict(data or {})
-        unknown = sorted(set(given) - {"active", "version", "include_required", "require_approval", "repair"})
+        unknown = sorted(set(given) - set(NAMES))
         if unknown:
             raise Invalid(f"Unknown options: {', '.join(unknown)}.", details={"unknown": unknown})
-        active = str(given.get("active") or ActivePolicy.KEEP)
-        if active not in ActivePolicy.values:
-            raise Invalid(f"“active” is one of {', '.join(ActivePolicy.values)}.", details={"active": active})
-        version = str(given.get("version") or SourceVersion.PUBLISHED)
-        if version not in SourceVersion.values:
-            raise Invalid(f"“version” is one of {', '.join(SourceVersion.values)}.", details={"version": version})
-        switches = ("include_required", "require_approval", "repair")
-        vague = [n for n in switches if not isinstance(given.get(n, False), bool)]
-        if vague:
-            raise Invalid(f"“{vague[0]}” is true or false.", details={vague[0]: str(given[vague[0]])[:100]})
-        return cls(
-            active=active,
-            version=version,
-            include_required=bool(given.get("include_required", True)),
-            require_approval=bool(given.get("require_approval", False)),
-            repair=bool(given.get("repair", False)),
-        )
+        texts = {name: _one_of(name, given.get(name), known) for name, known in _CHOICES.items()}
+        switches = {name: _switch(name, given[name]) for name in _SWITCHES if name in given}
+        return cls.from_json({**texts, **switches})
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+_CHOICES: dict[str, type[models.TextChoices]] = {"active": ActivePolicy, "version": SourceVersion}
+_SWITCHES = ("include_required", "require_approval", "repair")
+NAMES = (*_CHOICES, *_SWITCHES)
+
+
+def _one_of(name: str, given: Any, known: type[models.TextChoices]) -> str:
+    chosen = str(given or known.values[0])
+    if chosen not in known.values:
+        raise Invalid(f"“{name}” is one of {', '.join(known.values)}.", details={name: chosen})
+    return chosen
+
+
+def _switch(name: str, given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise Invalid(f"“{name}” is true or false.", details={name: str(given)[:100]})
+    return given

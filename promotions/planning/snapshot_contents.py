@@ -1,14 +1,13 @@
-"""The doors to Git and drift that promotions go through: kept together so that what is used of them is plain."""
+"""What snapshots hold, as promotions read it."""
 
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
+from snapshots import services as snapshots
 from snapshots.manifest import calls_in, draft_in
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
@@ -27,20 +26,18 @@ def load(snapshot: Snapshot, keys: Iterable[str] | None, version: str = SourceVe
 
     With ``version`` *draft*, what the editor held counts where it is not what ran; the entry then speaks of the draft.
     """
-    from snapshots.services import load_content, load_drafts
-
     wanted = None if keys is None else set(keys)
     if wanted is not None and not wanted:
         return {}
     whole = with_manifest(snapshot)
-    found: Contents = {str(entry["key"]): (entry, content) for entry, content in load_content(whole, wanted)}
+    found: Contents = {str(entry["key"]): (entry, content) for entry, content in snapshots.load_content(whole, wanted)}
     if version == SourceVersion.DRAFT:
-        for key, data in load_drafts(whole, found).items():
+        for key, data in snapshots.load_drafts(whole, found).items():
             entry = found[key][0]
             draft = draft_in(entry)
             assert draft is not None  # noqa: S101 - its bytes were just read
-            told = {"content_hash": draft.content_hash, "blob": draft.blob, "version": str(SourceVersion.DRAFT)}
-            found[key] = ({**entry, **told}, parse(data))
+            of_draft = {"content_hash": draft.content_hash, "blob": draft.blob, "version": str(SourceVersion.DRAFT)}
+            found[key] = ({**entry, **of_draft}, parse(data))
     return found
 
 
@@ -77,61 +74,6 @@ def callers(snapshot: Snapshot, besides: Collection[str]) -> dict[str, list[str]
             if (called := key_by_id.get(str(ref))) not in (None, entry["key"]):
                 found.setdefault(str(called), []).append(str(entry.get("name") or entry["key"]))
     return found
-
-
-def blocking_incidents(
-    *, tenant_id: uuid.UUID, environment_id: uuid.UUID, keys: Sequence[str] | None
-) -> list[dict[str, Any]]:
-    """Drift incidents that the tenant's policy lets stop a promotion into the environment, as JSON."""
-    from drift.services import blocking_incidents as ask
-
-    return [_incident(found) for found in ask(tenant_id=tenant_id, environment_id=environment_id, keys=keys)]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenIncident:
-    """A standing drift incident of a workflow, as a comparison shows it."""
-
-    id: str
-    kind: str
-    word: str
-    severity: str
-
-
-def open_incidents(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> dict[str, list[OpenIncident]]:
-    """Every standing incident of an environment by the workflow's key, whether it blocks or not."""
-    from drift.models import ACTIVE, DriftIncident
-
-    with tenant_scope(tenant_id):
-        rows = (
-            DriftIncident.objects.filter(workflow_env_map__environment_id=environment_id, incident_state__in=ACTIVE)
-            .select_related("workflow_env_map__canonical_workflow")
-            .only("kind", "severity", "workflow_env_map__canonical_workflow__key", "tenant_id")
-            .order_by("created_at", "pk")
-        )
-        found: dict[str, list[OpenIncident]] = {}
-        for row in rows:
-            one = OpenIncident(str(row.pk), row.kind, row.get_kind_display(), row.severity)
-            found.setdefault(row.workflow_env_map.canonical_workflow.key, []).append(one)
-    return found
-
-
-def _incident(found: Any) -> dict[str, Any]:
-    if isinstance(found, Mapping):
-        return dict(found)
-    to_dict = getattr(found, "to_dict", None)
-    if to_dict is not None:
-        return dict(to_dict())
-    place = found.workflow_env_map
-    return {
-        "id": str(found.pk),
-        "severity": found.severity,
-        "incident_state": found.incident_state,
-        "kind": found.kind,
-        "workflow_key": place.canonical_workflow.key,
-        "workflow_name": place.env_name,
-        "ttl_expires_at": found.ttl_expires_at.isoformat() if found.ttl_expires_at else None,
-    }
 
 
 class Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from promotions.models import Promotion, PromotionStatus
+from promotions.planning.documents import read_plan
 from workflows.executions.counting import Comparison, before_and_after
 
 
@@ -11,6 +12,5 @@ def runs_since(promotion: Promotion) -> Comparison | None:
     began, ended = promotion.started_at, promotion.ended_at
     if promotion.status != PromotionStatus.COMPLETED or began is None or ended is None:
         return None
-    items = (promotion.plan or {}).get("items", ())
-    keys = [item["key"] for item in items if item.get("key") and item.get("action") != "unchanged"]
+    keys = list(read_plan(promotion.plan).written_items)
     return before_and_after(promotion.target_environment, keys, began=began, ended=ended)

@@ -1,4 +1,4 @@
-"""News of a promotion for the pages that show it: decided, planned again, begun, ended."""
+"""When an open page of a promotion is out of date: it was decided on, planned again, begun or ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenants.scope import tenant_scope
 
 
 def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:
-    """Changes whenever its page is another one: its row was written, or one of the open ``jobs`` began or ended."""
+    """Changes whenever its page does: its row was written, or one of the open ``jobs`` began or ended."""
     at_work = sorted(job.pk.hex[:8] for job in jobs)
     return "-".join([f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8], *at_work])
 
@@ -29,7 +29,7 @@ def version_now(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> str:
 
 
 def promotion_poll(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, seen: str) -> Callable[[], list[Event]]:
-    """``changed`` whenever the promotion is another one than the version last ``seen``. Raises ``NotFound``."""
+    """An event ``changed`` whenever the version is another one than was ``seen`` last. Raises ``NotFound``."""
     last = {"version": seen}
 
     def poll() -> list[Event]:

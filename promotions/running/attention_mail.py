@@ -22,6 +22,8 @@ from tenants.scope import platform_scope, tenant_scope
 from workflows.watching.hooks import NotTold, PerhapsTold
 from workflows.watching.telling import RETRY_DELAYS, SENDING_LASTS, TRIES, recipients, send
 
+from .documents import Notice, read_result
+
 logger = logging.getLogger(__name__)
 
 TOLD_AT_ONCE = 20
@@ -31,16 +33,21 @@ def tell_all() -> int:
     """Tell people of every promotion that needs them and of which they do not know; how many. For the beat."""
     with platform_scope():
         rows = Promotion.objects.filter(attention_since__isnull=False).order_by("attention_since")
-        waiting = [row[:2] for row in rows.values_list("pk", "tenant_id", "execution_result__told") if _is_due(row[2])]
+        found = rows.values_list("pk", "tenant_id", "execution_result__told")
+        waiting = [(pk, tenant_id) for pk, tenant_id, notice in found if _is_due(_notice(notice))]
     return sum(tell(tenant_id, promotion_id) for promotion_id, tenant_id in waiting[:TOLD_AT_ONCE])
 
 
-def _is_due(told: dict[str, Any] | None) -> bool:
+def _notice(stored_notice: dict[str, Any] | None) -> Notice | None:
+    return Notice.from_json(stored_notice) if stored_notice else None
+
+
+def _is_due(notice: Notice | None) -> bool:
     """Nobody has been told, or another try is due, or a try was never ended."""
-    if told is None:
+    if notice is None:
         return True
-    at, now = datetime.fromisoformat(told["at"]), clock.now()
-    return (told["state"] == "waiting" and at <= now) or (told["state"] == "sending" and at < now - SENDING_LASTS)
+    at, now = datetime.fromisoformat(notice.at), clock.now()
+    return (notice.state == "waiting" and at <= now) or (notice.state == "sending" and at < now - SENDING_LASTS)
 
 
 def tell(tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> bool:
@@ -53,8 +60,8 @@ def tell(tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> bool:
         operation = Operation.objects.select_related("tenant").get(pk=_job_of(promotion))
         to = recipients(promotion.target_environment, operation)
     try:
-        ident = f"promotion-{promotion.pk}-{promotion.attention_since:%Y%m%d%H%M%S}"
-        note = send(to, subject=_subject(promotion), body=_body(promotion), tenant_id=tenant_id, ident=ident)
+        message_id = f"promotion-{promotion.pk}-{promotion.attention_since:%Y%m%d%H%M%S}"
+        note = send(to, subject=_subject(promotion), body=_body(promotion), tenant_id=tenant_id, ident=message_id)
     except NotTold as error:
         logger.warning("nobody could be told of a target left half-way: %s", error)
         again = error.again and attempt < TRIES
@@ -77,11 +84,11 @@ def _claim(tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> tuple[Promotion, in
             "tenant", "target_environment"
         )
         found = rows.filter(pk=promotion_id, attention_since__isnull=False).first()
-        told = (found.execution_result or {}).get("told") if found is not None else None
-        if found is None or not _is_due(told):
+        notice = read_result(found.execution_result).told or None if found is not None else None
+        if found is None or not _is_due(notice):
             return None
-        attempt = int(told["attempt"] if told else 0) + 1
-        if told and told["state"] == "sending":
+        attempt = (notice.attempt if notice else 0) + 1
+        if notice and notice.state == "sending":
             _write(found, "unknown", attempt - 1, "The worker that told people is gone. They may know or not.")
             return None
         _write(found, "sending", attempt, "")
@@ -91,20 +98,21 @@ def _claim(tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> tuple[Promotion, in
 def _note(promotion: Promotion, state: str, attempt: int, note: str, delay: timedelta = timedelta()) -> None:
     with tenant_scope(promotion.tenant_id):
         row = Promotion.objects.select_for_update().filter(pk=promotion.pk, attention_since__isnull=False).first()
-        if row is not None and ((row.execution_result or {}).get("told") or {}).get("state") == "sending":
+        notice = read_result(row.execution_result).told if row is not None else None
+        if row is not None and notice and notice.state == "sending":
             _write(row, state, attempt, note, delay)
 
 
 def _write(row: Promotion, state: str, attempt: int, note: str, delay: timedelta = timedelta()) -> None:
-    told = {"state": state, "attempt": attempt, "note": note[:1000], "at": (clock.now() + delay).isoformat()}
-    row.execution_result = (row.execution_result or {}) | {"told": told}
+    notice = Notice(state=state, attempt=attempt, note=note[:1000], at=(clock.now() + delay).isoformat())
+    row.execution_result = (row.execution_result or {}) | {"told": notice.to_json()}
     row.save(update_fields=["execution_result", "updated_at"])
 
 
 def _job_of(promotion: Promotion) -> uuid.UUID:
     """The job that left the target so: the rollback, where that came later."""
-    record = (promotion.execution_result or {}).get("manual_rollback") or {}
-    return uuid.UUID(str(record.get("operation_id") or promotion.operation_id))
+    rollback = read_result(promotion.execution_result).manual_rollback
+    return uuid.UUID(str((rollback.operation_id if rollback else "") or promotion.operation_id))
 
 
 def _subject(promotion: Promotion) -> str:
@@ -117,15 +125,13 @@ def _body(promotion: Promotion) -> str:
 
 
 def _lines(promotion: Promotion) -> Iterable[str]:
-    target, result = promotion.target_environment, promotion.execution_result or {}
-    record = result.get("manual_rollback") or {}
+    target, error = promotion.target_environment, read_result(promotion.execution_result).error
     yield f"“{promotion.name}” has left {target.name} neither wholly new nor proven to be as before."
-    message = record.get("message") or (result.get("error") or {}).get("message")
-    if message:
-        yield message
+    if error and error.message:
+        yield error.message
     yield ""
     yield f"No other promotion writes into {target.name} until this is settled. Once n8n answers again, roll the"
-    yield "promotion back; or look at the workflows in n8n, settle them by hand, and let go of the target:"
+    yield "promotion back; or look at the workflows in n8n, settle them by hand, and release the target:"
     yield page_address(promotion)
 
 

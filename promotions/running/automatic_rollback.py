@@ -1,7 +1,7 @@
-"""Puts the target back after a promotion failed or was cancelled half-way, and proves it by hash of every workflow.
+"""Rolls back a promotion that failed or was cancelled half-way, and proves it by hash of every workflow.
 
 Steps, in order: ``undo:decide`` (the decision is durable: a crash resumes here and never goes forward again),
-``undo:look`` (whose is what stands there now), ``undo:write:<key>`` … (``snapshots.restore``: old contents back, what
+``undo:look`` (whose is what is there now), ``undo:write:<key>`` … (``snapshots.restore``: old contents restored, what
 the promotion had created deleted; ``undo:rest:…`` where the first pass met an edit), ``undo:places``,
 ``undo:prove``, ``undo:canonical`` (only where that had been begun), ``undo:finish``.
 
@@ -11,59 +11,76 @@ come to call meanwhile keeps running, with its old content: the look and the pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
 
 from core import clock
 from core.errors import OpsError
 from operations.errors import Cancelled, Interrupted, TryAgain
-from operations.models import OperationStep, StepState
+from operations.models import OperationStep
 from promotions.errors import RollbackFailed
 from promotions.models import PromotionStatus
 from promotions.planning import snapshot_contents
-from promotions.planning.called_workflows import as_before, calls_of_running, kept_for
+from snapshots import services as snapshots
 from snapshots.canonical import in_git
 from snapshots.models import Snapshot
-from snapshots.services import entries_of
 from workflows import identity
-from workflows.calling import can_be_active, names_by_key, stays_published, told_kept
+from workflows.calling import can_be_active, stays_published
 from workflows.gateway import client_for
 from workflows.models import MapStatus, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
-from workflows.references import rewrite
-from workflows.writes import Release, Resolver, pending
+from workflows.writes import Release, Resolver
 
-from .ownership import FOREIGN, GONE, OLD, OURS, is_mixture, judge
-from .results import error_again, told_error
-from .target import Live, Reading, differences, read_target
+from . import steps
+from .documents import (
+    RESULT_VERSION,
+    EditedWorkflow,
+    ErrorRecord,
+    ExecutionResult,
+    RollbackLook,
+    RollbackProof,
+    RollbackResult,
+    RollbackRow,
+    SnapshotIds,
+    callers_by_key,
+    kept_published,
+)
+from .inspection import Inspection
+from .job import PromotionJob
+from .kept_published import as_before, calls_of_running, kept_for
+from .ownership import FOREIGN, GONE, OLD, OURS
+from .restoring import RowsToRestore, restore_rows
+from .results import error_of, error_record
+from .steps import LISTED
+from .target import Reading, differences, read_target
 
-if TYPE_CHECKING:
-    from .execution import Execution
-
-LISTED = 200
+Rows = tuple[RollbackRow, ...]
 
 
 class AutomaticRollback:
-    """The way back of one execution."""
+    """The way back of one promotion. ``error`` is what ended it; None where that is recorded already."""
 
-    def __init__(self, execution: Execution, error: Exception | None = None) -> None:
-        self.execution = execution
-        self.run = execution.run
+    def __init__(self, job: PromotionJob, error: Exception | None = None) -> None:
+        self.job = job
+        self.run = job.run
         self.error = error
 
     def carry_out(self) -> dict[str, Any]:
-        """Put back, prove, record; always ends by raising what ended the promotion (or ``Cancelled``)."""
+        """Roll back, prove, record; always ends by raising what ended the promotion (or ``Cancelled``)."""
         with self.run.shielded():
-            told = told_error(self.error) if self.error is not None else {}
-            decided = self.run.step("undo:decide", "Decide to put the target back", lambda: {"error": told})
-            result = self._put_back(decided["error"])
-        error = result["error"]
-        status = result["rollback_result"]["status"]
-        if status == "success" and error["code"] == "CANCELLED":
+            result = self._roll_back(self._decide())
+        error = result.error or ErrorRecord()
+        if result.is_rolled_back and error.code == "CANCELLED":
             raise Cancelled
-        raise error_again(error)
+        raise error_of(error)
 
-    def _put_back(self, error: dict[str, Any]) -> dict[str, Any]:
+    def _decide(self) -> ErrorRecord:
+        error = error_record(self.error).to_json() if self.error is not None else {}
+        decided = self.run.step(steps.UNDO_DECIDE, "Decide to roll back", lambda: {"error": error})
+        return ErrorRecord.from_json(decided["error"])
+
+    def _roll_back(self, error: ErrorRecord) -> ExecutionResult:
         try:
             return self._restore_and_prove(error)
         except Interrupted:
@@ -71,380 +88,216 @@ class AutomaticRollback:
         except Exception as trouble:  # noqa: BLE001 -- a person must learn of it whatever it is
             return self._not_now(error, trouble)
 
-    def _not_now(self, error: dict[str, Any], trouble: Exception) -> dict[str, Any]:
-        """Trouble while putting back often passes: try again later; at the last attempt say what is known."""
+    def _not_now(self, error: ErrorRecord, trouble: Exception) -> ExecutionResult:
+        """Trouble while rolling back often passes: try again later; at the last attempt record what is known."""
         if not self.run.is_last_attempt:
-            raise TryAgain(
-                f"Putting the target back did not come to its end ({trouble}); it will be tried again."
-            ) from trouble
-        cause = (
-            trouble.to_dict() if isinstance(trouble, OpsError) else {"message": f"{type(trouble).__name__}: {trouble}"}
+            raise TryAgain(f"The rollback did not come to its end ({trouble}); it will be tried again.") from trouble
+        outcome = RollbackResult(
+            status="failed",
+            snapshot_id=str(self.job.pre_id),
+            cause=ErrorRecord.of(trouble),
+            not_restored=tuple(self._names_touched()[:LISTED]),
         )
-        looked = self.run.done_steps().get("undo:look")
-        touched = (
-            [row["name"] for row in looked.result["rows"]]
-            if looked and looked.result
-            else [i["name"] for i in self.execution.items.values()]
-        )
-        outcome = {
-            "status": "failed",
-            "workflows_rolled_back": 0,
-            "snapshot_id": str(self.execution.pre_id),
-            "proof": None,
-            "cause": cause,
-            "not_restored": touched[:LISTED],
-        }
         return self._finish(error, outcome)
 
-    def _restore_and_prove(self, error: dict[str, Any]) -> dict[str, Any]:
-        execution = self.execution
-        with self.run.fenced():
-            pre = Snapshot.objects.get(pk=execution.pre_id)
-        with client_for(execution.target) as client:
-            resolver = execution.resolver()
-            looked = self.run.step("undo:look", "See what the promotion has left", lambda: self._look(client, resolver))
-            rows: list[dict[str, Any]] = looked["rows"]
-            for row in rows:
-                if row["action"] == "create" and row["env_workflow_id"] and row["verdict"] == OURS:
-                    resolver.learn(row["key"], row["env_workflow_id"])
-            self._restore(client, pre, rows)
-            self.run.step("undo:places", "Record what is gone again", lambda: self._put_places_back(rows))
-            proof = self.run.step(
-                "undo:prove", "Prove that the target is as before", lambda: self._prove(client, resolver, pre, rows)
-            )
-        self._disapprove(pre, rows)
-        return self._finish(error, self._outcome(rows, proof))
+    def _names_touched(self) -> list[str]:
+        look = self.run.done_steps().get(steps.UNDO_LOOK)
+        if look is not None and look.result:
+            return [row.name for row in RollbackLook.from_json(look.result).rows]
+        return [item.name for item in self.job.items.values()]
 
-    def _disapprove(self, pre: Snapshot, rows: list[dict[str, Any]]) -> None:
+    def _restore_and_prove(self, error: ErrorRecord) -> ExecutionResult:
+        job, pre = self.job, self.job.snapshot_before()
+        with client_for(job.target) as client:
+            resolver = job.resolver()
+            rows = self._look(client, resolver)
+            for row in rows:
+                if row.is_created and row.env_workflow_id and row.verdict == OURS:
+                    resolver.learn(row.key, row.env_workflow_id)
+            self._restore(client, pre, rows)
+            self.run.step(steps.UNDO_PLACES, "Restore the workflow mapping", lambda: self._restore_mappings(rows))
+            found = self.run.step(
+                steps.UNDO_PROVE,
+                "Prove that the target is as before",
+                lambda: self._prove(client, resolver, pre, rows).to_json(),
+            )
+        self._move_branch_back(pre, rows)
+        return self._finish(error, _outcome(rows, RollbackProof.from_json(found)))
+
+    def _move_branch_back(self, pre: Snapshot, rows: Rows) -> None:
         """Move the approved branch back where it may have moved; a broken Git store does not undo the proof."""
+        job = self.job
         with self.run.fenced():
-            begun = OperationStep.objects.filter(
-                operation_id=self.run.operation.pk, name="promotion:canonical"
-            ).exists()
+            begun = OperationStep.objects.filter(operation_id=self.run.operation.pk, name=steps.CANONICAL).exists()
         if not begun:
             return
 
         def move() -> dict[str, Any]:
-            from snapshots.services import set_baseline
-
             try:
-                sha = set_baseline(
+                sha = snapshots.set_baseline(
                     self.run,
-                    environment=self.execution.target,
+                    environment=job.target,
                     snapshot=pre,
-                    keys=list(self.execution.items),
-                    published=names_by_key(rows),
-                    message=f"Take back {self.execution.promotion.name}",
-                    trailers=self.execution.trailers(),
+                    keys=list(job.items),
+                    published=callers_by_key(rows),
+                    message=f"Roll back {job.promotion.name}",
+                    trailers=job.trailers(),
                 )
             except OpsError as error:
                 return {"error": error.to_dict()}
             return {"commit": str(sha)}
 
         self.run.step(
-            "undo:canonical",
-            "Take back what was recorded as approved",
-            move,
-            external_call=in_git(self.execution.target),
+            steps.UNDO_CANONICAL, "Record the old content as approved again", move, external_call=in_git(job.target)
         )
 
     # -- looking ------------------------------------------------------------------------------------------------
 
-    def _look(self, client: N8nClient, resolver: Resolver) -> dict[str, Any]:
+    def _look(self, client: N8nClient, resolver: Resolver) -> Rows:
+        found = self.run.step(
+            steps.UNDO_LOOK, "See what the promotion has left", lambda: self._look_now(client, resolver).to_json()
+        )
+        return RollbackLook.from_json(found).rows
+
+    def _look_now(self, client: N8nClient, resolver: Resolver) -> RollbackLook:
         """One row for each workflow of the plan: whose is what is there, and by which hash it may be overwritten."""
-        execution = self.execution
         known = set(resolver.key_map())
-        ids = {i["target"]["env_workflow_id"] for i in execution.items.values() if i["target"]}
+        ids = {item.target.env_workflow_id for item in self.job.items.values() if item.target}
         reading = read_target(self.run, client, keep=ids, keep_new=known)
-        steps = self._steps()
-        for key, written in steps.items():
-            if written["id"] and execution.items.get(key, {}).get("action") == "create":
-                resolver.learn(key, written["id"])
-        contents = _Contents(execution)
-        rows = [
-            self._look_at(item, reading, resolver, steps.get(key, _UNTOUCHED), contents, known)
-            for key, item in execution.items.items()
-        ]
-        self._keep_called(reading, rows)
-        return {"rows": rows, "kept_published": told_kept(rows), "looked_at": clock.now().isoformat()}
+        rows = self._keep_called(reading, Inspection(self.job, reading, resolver, known).rows())
+        return RollbackLook(rows=rows, kept_published=kept_published(rows), looked_at=clock.now().isoformat())
 
-    def _keep_called(self, reading: Reading, rows: list[dict[str, Any]]) -> None:
-        """What others have come to call since, and the way back would switch off, is kept published."""
-        ending = {
-            row["env_workflow_id"]: row
-            for row in rows
-            if row["verdict"] == OURS
-            and (there := self.execution.items[row["key"]]["target"])
-            and not there["active"]
-            and reading.workflows[row["env_workflow_id"]].active
-        }
+    def _keep_called(self, reading: Reading, rows: Rows) -> Rows:
+        """What others have come to call since, and the rollback would unpublish, is kept published."""
+        ending = {row.env_workflow_id: row for row in rows if self._would_be_unpublished(row, reading)}
         if not ending:
-            return
-        with self.run.fenced():
-            pre = Snapshot.objects.get(pk=self.execution.pre_id)
-        touched, before = {row["env_workflow_id"] for row in rows}, calls_of_running(pre.workflows)
+            return rows
+        pre = self.job.snapshot_before()
+        touched, before = {row.env_workflow_id for row in rows}, calls_of_running(pre.workflows)
         old = {str(e["env_workflow_id"]): as_before(e) for e in pre.workflows if str(e["env_workflow_id"]) in ending}
-        callers = kept_for(self.execution.target, reading, old, touched, before=before)
-        contents = snapshot_contents.load(pre, [ending[there]["key"] for there in callers])
-        for there, names in callers.items():
-            if can_be_active(contents[ending[there]["key"]][1], called_count=True):
-                ending[there]["kept_for"] = names[:LISTED]
-
-    def _look_at(
-        self,
-        item: Mapping[str, Any],
-        reading: Reading,
-        resolver: Resolver,
-        step: Mapping[str, Any],
-        contents: _Contents,
-        known: set[str],
-    ) -> dict[str, Any]:
-        if item["action"] == "create":
-            there = step["id"] or self._find_created(item, reading, resolver, step, contents, known)
-        else:
-            there = item["target"]["env_workflow_id"]
-        live = reading.workflows.get(there) if there else None
-        found = resolver.hash_of(live.mark) if live else None
-        verdict = judge(
-            found_hash=found,
-            old_hash=item["expected_hash"],
-            wanted_hash=item["wanted_hash"],
-            begun=step["begun"],
-            done=step["done"],
-            read_back=step["read_back"],
-        )
-        if verdict is None:
-            verdict = OURS if live and contents.is_mixture(item, live, resolver) else FOREIGN
-        if verdict == OLD and live and item["target"] and live.active != item["target"]["active"]:
-            # The content is as it was; only the switch is not, and it was ours to turn.
-            verdict = OURS if step["begun"] and not step["switched"] else FOREIGN
-        draft = reading.draft_hash_of(there, resolver) if there else None
-        is_ours = draft in (None, item.get("expected_draft_hash")) or (
-            step["begun"] and live is not None and (draft in step["drafts"] or contents.is_ours(item, live, resolver))
-        )
-        if verdict == OLD and item["target"] and draft != item.get("expected_draft_hash"):
-            # What runs is as before; only the draft is not.
-            verdict = OURS if is_ours else FOREIGN
-        return {
-            "key": item["key"],
-            "name": item["name"],
-            "action": item["action"],
-            "env_workflow_id": there or "",
-            "verdict": verdict,
-            "found_hash": found,
-            "draft_hash": draft if is_ours else item.get("expected_draft_hash"),
+        callers = kept_for(self.job.target, reading, old, touched, before=before)
+        contents = snapshot_contents.load(pre, [ending[there].key for there in callers])
+        kept = {
+            ending[there].key: names
+            for there, names in callers.items()
+            if can_be_active(contents[ending[there].key][1], called_count=True)
         }
+        return tuple(
+            msgspec.structs.replace(row, kept_for=tuple(kept[row.key][:LISTED])) if row.key in kept else row
+            for row in rows
+        )
 
-    def _find_created(
-        self,
-        item: Mapping[str, Any],
-        reading: Reading,
-        resolver: Resolver,
-        step: Mapping[str, Any],
-        contents: _Contents,
-        known: set[str],
-    ) -> str:
-        """A creation without an answer: a workflow nobody knew, of that name, holding nothing but our content."""
-        if not step["begun"]:
-            return ""
-        for there, live in reading.workflows.items():
-            if there in known or live.name != item["name"]:
-                continue
-            if resolver.hash_of(live.mark) == item["wanted_hash"] or contents.is_mixture(item, live, resolver):
-                known.add(there)
-                return there
-        return ""
+    def _would_be_unpublished(self, row: RollbackRow, reading: Reading) -> bool:
+        there = self.job.items[row.key].target
+        if row.verdict != OURS or there is None or there.active:
+            return False
+        return reading.workflows[row.env_workflow_id].active
 
-    def _steps(self) -> dict[str, dict[str, Any]]:
-        """What the steps of the writes say, by key."""
-        with self.run.fenced():
-            rows = list(
-                OperationStep.objects.filter(
-                    operation_id=self.run.operation.pk, name__regex=r"^promote:(link:)?(write|activate|rest|draft):"
-                )
-                .exclude(state=StepState.SKIPPED)
-                .values_list("name", "state", "result", "error", "intent")
-            )
-        found: dict[str, dict[str, Any]] = {}
-        for name, state, result, error, intent in rows:
-            key = str((intent or {}).get("key") or name.partition("write:")[2])
-            seen = found.setdefault(key, {**_UNTOUCHED, "begun": True, "done": True, "drafts": []})
-            if ":write:" in name:  # a later step may have seen somebody else's
-                seen["drafts"] += [(result or {}).get("draft_hash")]
-            details = (error or {}).get("details") or {}
-            seen["done"] &= state == StepState.DONE
-            seen["id"] = seen["id"] or (result or {}).get("env_workflow_id") or details.get("env_workflow_id") or ""
-            seen["switched"] |= bool(details.get("switched"))
-            if (error or {}).get("code") == "WRITE_002":
-                seen["read_back"] = details.get("found")
-        return found
+    # -- restoring ----------------------------------------------------------------------------------------------
 
-    # -- putting back -------------------------------------------------------------------------------------------
-
-    def _restore(self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]]) -> None:
-        """Old contents back, creations deleted. Strictly first; where that meets an edit or a refusal, the rest."""
-        ours = [row for row in rows if row["verdict"] == OURS]
+    def _restore(self, client: N8nClient, pre: Snapshot, rows: Rows) -> None:
+        """Old contents restored, creations deleted."""
+        ours = tuple(row for row in rows if row.verdict == OURS)
         if not ours:
             return
-        try:
-            self._restore_rows(client, pre, ours, prefix="undo", tolerant=False)
-        except Interrupted:
-            raise
-        except OpsError as error:
-            passing = getattr(error, "transient", False) or getattr(error, "ambiguous", False)
-            if passing and not self.run.is_last_attempt:
-                raise
-            self._restore_rows(client, pre, ours, prefix="undo:rest", tolerant=True)
-
-    def _restore_rows(
-        self, client: N8nClient, pre: Snapshot, rows: list[dict[str, Any]], *, prefix: str, tolerant: bool
-    ) -> None:
-        from snapshots.restore import restore_into
-
-        restore_into(
-            self.run,
-            environment=self.execution.target,
-            snapshot=pre,
-            keys=[row["key"] for row in rows if row["action"] == "update"],
-            delete={row["key"]: row["env_workflow_id"] for row in rows if row["action"] == "create"},
-            prefix=prefix,
-            expected={row["key"]: row["found_hash"] for row in rows},
-            expected_drafts={row["key"]: {row["draft_hash"]} for row in rows if "draft_hash" in row},
-            keep_published=names_by_key(rows),
-            release=Release(f"Before {self.execution.promotion.name}", "Put back after a promotion that failed."),
-            tolerant=tolerant,
-            client=client,
+        wanted = RowsToRestore(
+            rows=ours,
+            keys=tuple(row.key for row in ours if row.action == "update"),
+            delete={row.key: row.env_workflow_id for row in ours if row.is_created},
+            release=Release(f"Before {self.job.promotion.name}", "Restored after a promotion that failed."),
         )
+        restore_rows(self.run, client, wanted, target=self.job.target, snapshot=pre, prefixes=("undo", "undo:rest"))
 
-    def _put_places_back(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        before: dict[str, list[str]] = self.execution.noted()["before"]
-        removed = self._removed()
-        created = [row for row in rows if row["action"] == "create"]
-        gone = [r["key"] for r in created if r["verdict"] == OLD or (r["verdict"] == OURS and r["key"] in removed)]
-        environment_id = self.execution.target.pk
+    def _restore_mappings(self, rows: Rows) -> dict[str, Any]:
+        """What the promotion created is gone: its mapping is as it was before."""
+        before, gone = self.job.mappings_before().before, self._keys_gone(rows)
+        environment_id = self.job.target.pk
         with self.run.fenced():
             fresh = [key for key in gone if key not in before]
             identity.mark_deleted(tenant_id=self.run.tenant_id, environment_id=environment_id, keys=fresh)
             for key in gone:
                 if key in before:
-                    status, there = before[key]
+                    status, workflow_id = before[key]
                     WorkflowEnvMap.objects.filter(environment_id=environment_id, canonical_workflow__key=key).exclude(
                         status=MapStatus.IGNORED
-                    ).update(status=status, env_workflow_id=there, updated_at=clock.now())
+                    ).update(status=status, env_workflow_id=workflow_id, updated_at=clock.now())
         return {"gone": gone[:LISTED]}
 
-    def _removed(self) -> set[str]:
-        """Keys of what putting back has deleted. What n8n would not delete keeps its place: others may call it."""
-        done = self.run.done_steps()
-        written = [s.result or {} for name, s in done.items() if name.startswith(("undo:write:", "undo:rest:write:"))]
-        return {str(row["key"]) for row in written if row.get("outcome") == "deleted"}
+    def _keys_gone(self, rows: Rows) -> list[str]:
+        """Keys of created workflows that are not there. What n8n would not delete keeps its mapping: others may call
+        it."""
+        deleted = self._keys_deleted()
+        created = [row for row in rows if row.is_created]
+        return [row.key for row in created if row.verdict == OLD or (row.verdict == OURS and row.key in deleted)]
 
-    def _prove(
-        self, client: N8nClient, resolver: Resolver, pre: Snapshot, rows: list[dict[str, Any]]
-    ) -> dict[str, Any]:
-        """Every workflow of the target against the snapshot before, by hash and by being active."""
-        reading = read_target(self.run, client)
-        kept = names_by_key(rows)
-        wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in entries_of(pre)]
+    def _keys_deleted(self) -> set[str]:
+        prefixes = ("undo:write:", "undo:rest:write:")
+        results = [s.result or {} for name, s in self.run.done_steps().items() if name.startswith(prefixes)]
+        return {str(result["key"]) for result in results if result.get("outcome") == "deleted"}
+
+    def _prove(self, client: N8nClient, resolver: Resolver, pre: Snapshot, rows: Rows) -> RollbackProof:
+        """Every workflow of the target against the snapshot before, by hash and by being published."""
+        reading, kept = read_target(self.run, client), callers_by_key(rows)
+        wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in snapshots.entries_of(pre)]
         equal, found = differences(reading, wanted, resolver)
-        ours = {i["target"]["env_workflow_id"] for i in self.execution.items.values() if i["target"]}
-        ours |= {row["env_workflow_id"] for row in rows if row["env_workflow_id"]}
-        concerned = [d.to_dict() for d in found if d.env_workflow_id in ours or d.key in self.execution.items]
-        elsewhere = [d.to_dict() for d in found if d.to_dict() not in concerned]
-        return {
-            "snapshot_id": str(pre.pk),
-            "workflows_in_snapshot": len(pre.workflows),
-            "equal": equal,
-            "not_as_before": concerned[:LISTED],
-            "changed_elsewhere": elsewhere[:LISTED],
-            "kept_published": told_kept(rows),
-            "proven_at": clock.now().isoformat(),
-        }
+        touched = self._ids_touched(rows)
+        is_ours = [one.env_workflow_id in touched or one.key in self.job.items for one in found]
+        return RollbackProof(
+            snapshot_id=str(pre.pk),
+            workflows_in_snapshot=len(pre.workflows),
+            equal=equal,
+            not_as_before=tuple(one for one, ours in zip(found, is_ours, strict=True) if ours)[:LISTED],
+            changed_elsewhere=tuple(one for one, ours in zip(found, is_ours, strict=True) if not ours)[:LISTED],
+            kept_published=kept_published(rows),
+            proven_at=clock.now().isoformat(),
+        )
+
+    def _ids_touched(self, rows: Rows) -> set[str]:
+        planned = {item.target.env_workflow_id for item in self.job.items.values() if item.target}
+        return planned | {row.env_workflow_id for row in rows if row.env_workflow_id}
 
     # -- ending -------------------------------------------------------------------------------------------------
 
-    def _outcome(self, rows: list[dict[str, Any]], proof: dict[str, Any]) -> dict[str, Any]:
-        foreign = [row for row in rows if row["verdict"] in (FOREIGN, GONE)]
-        whole = not proof["not_as_before"]
-        odd = {found[name] for found in proof["not_as_before"] for name in ("key", "env_workflow_id")}
-        put_back = sum(row["verdict"] == OURS and odd.isdisjoint((row["key"], row["env_workflow_id"])) for row in rows)
-        return {
-            "status": "success" if whole else "partial",
-            "workflows_rolled_back": put_back,
-            "snapshot_id": proof["snapshot_id"],
-            "proof": proof,
-            "edited_by_others": [
-                {
-                    "key": row["key"],
-                    "name": row["name"],
-                    "found_hash": row["found_hash"],
-                    "gone": row["verdict"] == GONE,
-                }
-                for row in foreign
-            ],
-            "not_restored": [row["name"] for row in proof["not_as_before"]],
-        }
-
-    def _finish(self, error: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
-        if outcome["status"] != "success":
-            names = ", ".join(f"“{name}”" for name in outcome["not_restored"][:3]) or "some workflows"
-            message = f"Not as before the promotion: {names}."
-            if outcome.get("edited_by_others"):
-                message += " Somebody else has edited what is there, so it was not overwritten."
-            error = {
-                "code": RollbackFailed.code,
-                "message": message,
-                "recovery": RollbackFailed.recovery,
-                "details": {"cause": error},
-            }
-        result = {
-            "error": error,
-            "rollback_result": outcome,
-            "needs_attention": outcome["status"] != "success",
-            "snapshot_ids": {"pre_promotion": str(self.execution.pre_id), "post_promotion": None},
-            "workflows": self.execution.told({}),
-        }
-        status = PromotionStatus.CANCELLED if error["code"] == "CANCELLED" else PromotionStatus.FAILED
-        self.run.step("undo:finish", "Record the result", lambda: self.execution.conclude(status, result))
+    def _finish(self, error: ErrorRecord, outcome: RollbackResult) -> ExecutionResult:
+        ending = error if outcome.status == "success" else _half_way(error, outcome)
+        result = ExecutionResult(
+            version=RESULT_VERSION,
+            error=ending,
+            rollback_result=outcome,
+            needs_attention=outcome.status != "success",
+            snapshot_ids=SnapshotIds(pre_promotion=str(self.job.pre_id)),
+            workflows=self.job.outcomes(),
+        )
+        status = PromotionStatus.CANCELLED if ending.code == "CANCELLED" else PromotionStatus.FAILED
+        self.run.step(steps.UNDO_FINISH, "Record the result", lambda: self.job.conclude(status, result))
         return result
 
 
-#: ``switched``: our write met that somebody had switched it, and left it alone.
-_UNTOUCHED: Mapping[str, Any] = {
-    "begun": False,
-    "done": False,
-    "id": "",
-    "read_back": None,
-    "switched": False,
-    "drafts": [],
-}
+def _outcome(rows: Rows, proof: RollbackProof) -> RollbackResult:
+    foreign = [row for row in rows if row.verdict in (FOREIGN, GONE)]
+    odd = proof.keys_not_as_before
+    restored = sum(row.verdict == OURS and odd.isdisjoint((row.key, row.env_workflow_id)) for row in rows)
+    return RollbackResult(
+        status="partial" if proof.not_as_before else "success",
+        workflows_rolled_back=restored,
+        snapshot_id=proof.snapshot_id,
+        proof=proof,
+        edited_by_others=tuple(
+            EditedWorkflow(key=row.key, name=row.name, found_hash=row.found_hash, gone=row.verdict == GONE)
+            for row in foreign
+        ),
+        not_restored=tuple(found.name for found in proof.not_as_before),
+    )
 
 
-class _Contents:
-    """Old and new contents of single workflows, read only where a hash does not tell."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    def is_mixture(self, item: Mapping[str, Any], live: Live, resolver: Resolver) -> bool:
-        """Whether what is there holds nothing but parts of the old and of the new content."""
-        return live.content is not None and self._is_made_of_ours(item, live.content, resolver)
-
-    def is_ours(self, item: Mapping[str, Any], live: Live, resolver: Resolver) -> bool:
-        """Whether the draft holds nothing but parts of the old and of the new content."""
-        return live.draft_content is not None and self._is_made_of_ours(item, live.draft_content, resolver)
-
-    def _is_made_of_ours(self, item: Mapping[str, Any], there: dict[str, Any], resolver: Resolver) -> bool:
-        execution = self._execution
-        with execution.run.fenced():
-            source = Snapshot.objects.defer("workflows").get(pk=execution.plan["source"]["snapshot_id"])
-            pre = Snapshot.objects.defer("workflows").get(pk=execution.pre_id)
-        with snapshot_contents.Reader(
-            source, [item["key"]], version=item["source"].get("version", "published")
-        ) as reader:
-            new = execution.approved.content_for(item, reader)
-        old = snapshot_contents.load(pre, [item["key"]]).get(item["key"]) if item["target"] else None
-        made = {ident: pending(key) for key, ident in resolver.created.items()}
-        # References are compared by what they mean: a created workflow has an id now where the plan had none.
-        found = rewrite(there, workflow_ids=made, credentials={}).content if made else there
-        return is_mixture(found, old[1] if old else None, new)
+def _half_way(error: ErrorRecord, outcome: RollbackResult) -> ErrorRecord:
+    names = ", ".join(f"“{name}”" for name in (outcome.not_restored or ())[:3]) or "some workflows"
+    message = f"Not as before the promotion: {names}."
+    if outcome.edited_by_others:
+        message += " Somebody else has edited what is there, so it was not overwritten."
+    return ErrorRecord(
+        code=RollbackFailed.code,
+        message=message,
+        recovery=RollbackFailed.recovery,
+        details={"cause": error.to_json()},
+    )

@@ -2,255 +2,240 @@
 
 Every step is durable and may be begun again. Names, in order (stable: tests kill workers at them):
 
-``promotion:gates``            the gates, once more, with the worker's eyes
+``promotion:gates``            the gates, once more, as the worker sees them
 ``pre:…``                      the snapshot before, read back from Git (``snapshots.capture``)
 ``promotion:live``             gates again on what that snapshot saw: the live target is what the plan expects
-``promotion:places``           where the workflows to be created are recorded now, to be put back on failure
+``promotion:places``           how the workflows to be created are mapped now, to be restored on failure
 ``promote:write:<key>`` …      the writes (``workflows.writes``; also ``…:link:…``, ``…:activate:…``, ``…:rest:…``)
 ``promotion:verify``           every workflow of the target read back and compared
-``promotion:canonical``        the approved branch moves: from here on there is no way back but a rollback
+``promotion:canonical``        the approved branch moves: from here on only a rollback leads back
 ``post:…``                     the snapshot after
 ``promotion:finish``           the result on the promotion's row
 
-and where anything fails, or a person cancels, before ``promotion:canonical``: the steps of ``undoing``.
+and where anything fails, or a person cancels, before ``promotion:canonical``: the steps of ``automatic_rollback``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
-from django.urls import reverse
+import msgspec
 
 from core import clock
 from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted
 from promotions.errors import PlanStale, PreSnapshotFailed, WriteFailed
-from promotions.models import Promotion, PromotionStatus
+from promotions.models import PromotionStatus
 from promotions.planning import gates
+from promotions.planning.documents import PlanItem
+from promotions.planning.gate_facts import GateFacts, load_gate_facts
+from snapshots import services as snapshots
 from snapshots.canonical import Stored, in_git
 from snapshots.capture import gathered_into_store
 from snapshots.gathering import Gathered
 from snapshots.models import Snapshot, SnapshotType
-from snapshots.services import entries_of
 from workflows import identity
 from workflows.gateway import client_for
 from workflows.identity import SeenWorkflow
-from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
 from workflows.watching.selectors import not_proven
-from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perform
+from workflows.writes import EditedMeanwhile, Resolver, Written, perform
 
-from . import attention
-from .approved_content import ApprovedContent
-from .outdated import is_outdated, refusal, with_todays_hashes
-from .results import error_again, short, told_error
-from .status_sync import snapshot_id_for
-from .target import differences, draft_hash_in, reading_of
+from . import steps
+from .automatic_rollback import AutomaticRollback
+from .documents import (
+    RESULT_VERSION,
+    ErrorRecord,
+    ExecutionResult,
+    SnapshotIds,
+    UnprovenWorkflow,
+    Verification,
+    VerifiedWorkflow,
+    read_result,
+)
+from .job import PromotionJob
+from .outdated import refusal, with_todays_hashes
+from .results import error_of, error_record, summary
+from .steps import LISTED
+from .target import Reading, differences, draft_hash_in, reading_of
 
 CONCURRENCY = 4
-LISTED = 200
 
 
 class Execution:
-    """One run of one promotion. Made anew at every attempt; what is known comes from the rows."""
+    """One attempt at a promotion."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.promotion_id = uuid.UUID(str(run.params["promotion_id"]))
-        with run.fenced():
-            self.promotion = Promotion.objects.select_related(
-                "source_environment", "target_environment", "created_by", "tenant"
-            ).get(pk=self.promotion_id)
-        self.source: Environment = self.promotion.source_environment
-        self.target: Environment = self.promotion.target_environment
-        self.plan: dict[str, Any] = self.promotion.plan or dict(gates.EMPTY_PLAN)
-        self._take(self.plan)
-        self.pre_id = snapshot_id_for(run.operation.pk, "pre")
-        self.post_id = snapshot_id_for(run.operation.pk, "post")
+        self.job = PromotionJob(run)
         self.gathered: Gathered | None = None
         self._kept = contextlib.ExitStack()
 
-    def _take(self, plan: dict[str, Any]) -> None:
-        self.plan = plan
-        self.items: dict[str, dict[str, Any]] = {i["key"]: i for i in plan["items"] if i["action"] != "unchanged"}
-        self.approved = ApprovedContent(plan, self.items, self.source, self.target, self._release())
-
-    def _release(self) -> Release:
-        """How n8n's own history names what this promotion publishes."""
-        asked = self.promotion.created_by
-        by = f" by {asked.name or asked.email}" if asked is not None else ""
-        origin = next(iter(settings.CSRF_TRUSTED_ORIGINS), "").rstrip("/")
-        path = reverse("promotion", kwargs={"tenant_slug": self.promotion.tenant.slug, "pk": self.promotion.pk})
-        return Release(self.promotion.name, f"Promoted from {self.source.name}{by}. {origin}{path}")
-
-    # -- forward ------------------------------------------------------------------------------------------------
-
     def carry_out(self) -> dict[str, Any]:
-        """The whole promotion; returns its execution result. Failures end in ``undoing``."""
+        """The whole promotion; returns the job's result. Failures end in ``automatic_rollback``."""
         with self._kept:
-            return self._carry_out()
+            self._raise_ended()
+            if self.job.promotion.status == PromotionStatus.COMPLETED:
+                return summary(read_result(self.job.promotion.execution_result))
+            return self._go_on()
 
-    def _carry_out(self) -> dict[str, Any]:
-        from .automatic_rollback import AutomaticRollback
+    def _raise_ended(self) -> None:
+        """After a crash between the promotion's ending and the operation's: end in the same way again."""
+        promotion = self.job.promotion
+        if promotion.status in (PromotionStatus.RUNNING, PromotionStatus.COMPLETED):
+            return
+        if promotion.status == PromotionStatus.CANCELLED:
+            raise Cancelled
+        raise error_of(read_result(promotion.execution_result).error or ErrorRecord())
 
-        ended = self._ended_before()
-        if ended is not None:
-            return ended
+    def _go_on(self) -> dict[str, Any]:
+        """From where the attempt before has come to."""
         done = self.run.done_steps()
-        if "promotion:canonical" in done and "undo:decide" not in done:
-            return self._go_on_from_canonical()
-        if is_outdated(self.plan):
+        is_decided = steps.UNDO_DECIDE in done
+        if steps.CANONICAL in done and not is_decided:
+            return self._finish_after_canonical()
+        if self.job.plan.is_outdated:
             self._go_on_after_upgrade()
-        if "undo:decide" in done:
-            return AutomaticRollback(self).carry_out()
-        failed = self.run.failed_step("promote:write:")
+        if is_decided:
+            return self._roll_back(None)
+        failed = self.run.failed_step(steps.WRITE)
         if failed is not None:
-            # It may have created a workflow that cannot be told from others: it is not done again, but put back.
-            told = failed.error or {}
-            return AutomaticRollback(self, WriteFailed(told.get("message"), details={"cause": told})).carry_out()
+            # It may have created a workflow that cannot be told from others: it is not done again, but rolled back.
+            error = failed.error or {}
+            return self._roll_back(WriteFailed(error.get("message"), details={"cause": error}))
+        return self._go_forward(has_begun=steps.PLACES in done)
+
+    def _go_forward(self, *, has_begun: bool) -> dict[str, Any]:
         try:
             pre = self.prepare()
         except (OpsError, Cancelled) as error:
-            if "promotion:places" in done:  # begun again: an earlier attempt may have written already
-                return AutomaticRollback(self, error).carry_out()
+            if has_begun:  # an earlier attempt may have written already
+                return self._roll_back(error)
             self.refuse(error)
             raise
         try:
-            with client_for(self.target) as client:
-                resolver = self.resolver()
-                written = self.write(client, resolver)
-                verification = self.verify(client, resolver, written, pre)
-                # All is there and proven: a wish to cancel comes too late from here on.
-                with self.run.shielded(finishing=True):
-                    commit = self.approve_content(client, resolver, written)
+            written, verification, commit = self._write_and_prove(pre)
         except Interrupted as error:
             if not isinstance(error, Cancelled):
                 raise
-            return AutomaticRollback(self, error).carry_out()
+            return self._roll_back(error)
         except Exception as error:  # noqa: BLE001 -- whatever it is, the target must not be left half-way
-            return AutomaticRollback(self, error).carry_out()
+            return self._roll_back(error)
         with self.run.shielded(finishing=True):
             return self.finish(written, verification, commit)
+
+    def _roll_back(self, error: Exception | None) -> dict[str, Any]:
+        return AutomaticRollback(self.job, error).carry_out()
 
     def _go_on_after_upgrade(self) -> None:
         """The console compares in another way than when the plan was made; see ``outdated``."""
-        if "promotion:places" not in self.run.done_steps():
-            error = refusal(self.plan)
+        job = self.job
+        if steps.PLACES not in self.run.done_steps():
+            error = refusal(job.plan)
             self.refuse(error)
             raise error
-        with self.run.fenced():
-            pre = Snapshot.objects.get(pk=self.pre_id)
-        self._take(with_todays_hashes(self.run, self.plan, self.approved, pre))
+        job.use(with_todays_hashes(self.run, job.plan, job.approved, job.snapshot_before()))
 
-    def _go_on_from_canonical(self) -> dict[str, Any]:
+    def _finish_after_canonical(self) -> dict[str, Any]:
         """A crash after the approved branch had moved: only the snapshot after and the result are missing."""
         done = self.run.done_steps()
-        prefix = "promote:write:"
         written = {
-            name.removeprefix(prefix): Written.from_dict(step.result)
+            name.removeprefix(steps.WRITE): Written.from_dict(step.result)
             for name, step in done.items()
-            if name.startswith(prefix) and step.result
+            if name.startswith(steps.WRITE) and step.result
         }
-        verification = dict(done["promotion:verify"].result or {})
-        commit = str((done["promotion:canonical"].result or {})["commit"])
+        verification = Verification.from_json(done[steps.VERIFY].result)
+        commit = str((done[steps.CANONICAL].result or {})["commit"])
         with self.run.shielded(finishing=True):
             return self.finish(written, verification, commit)
 
+    # -- before the first write -------------------------------------------------------------------------------------
+
     def prepare(self) -> Snapshot:
         """Gates and the snapshot before. Nothing is written to the target yet. Raises the refusal."""
-        self.run.step("promotion:gates", "Check the gates", self._check_gates)
+        self.run.step(steps.GATES, "Check the gates", self._check_gates)
         try:
-            from snapshots.services import capture_into
-
-            pre = capture_into(
+            pre = snapshots.capture_into(
                 self.run,
-                environment=self.target,
+                environment=self.job.target,
                 snapshot_type=SnapshotType.PRE_PROMOTION,
-                description=f"Before “{self.promotion.name}”"[:500],
+                description=f"Before “{self.job.promotion.name}”"[:500],
                 step="pre",
-                snapshot_id=self.pre_id,
+                snapshot_id=self.job.pre_id,
             )
         except Interrupted:
             raise
         except OpsError as error:
             message = f"The snapshot before the promotion could not be made: {error.message}"
             raise PreSnapshotFailed(message, details={"cause": error.to_dict()}) from error
-        self.run.step("promotion:live", "Compare the live target with the plan", lambda: self._check_live(pre))
-        self.run.step("promotion:places", "Note where things are recorded now", self._note_places)
+        self.run.step(steps.LIVE, "Compare the live target with the plan", lambda: self._check_live(pre))
+        self.job.record_mappings()
         return pre
 
+    def _gate_facts(self) -> GateFacts:
+        return load_gate_facts(tenant_id=self.run.tenant_id, promotion_id=self.job.promotion_id)
+
     def _check_gates(self) -> dict[str, Any]:
-        found = gates.all_gates(self.promotion, self.source, self.target)
-        refusal = gates.first_refusal(found)
-        if refusal is not None:
-            raise refusal
-        return {"gates": [{"name": gate.name, "state": gate.state} for gate in found]}
+        found = gates.all_gates(self._gate_facts())
+        refused = gates.first_refusal(found)
+        if refused is not None:
+            raise refused
+        return {"gates": [gates.GateVerdict(name=gate.name, state=gate.state).to_json() for gate in found]}
 
     def _check_live(self, pre: Snapshot) -> dict[str, Any]:
         """The capture just made says what is there now; drift it found counts too."""
         there = {str(entry["key"]): entry for entry in pre.workflows}
-        changed = []
-        for item in self.plan["items"]:
-            entry = there.get(item["key"]) or {}
-            found = entry.get("content_hash")
-            edited = bool(entry) and draft_hash_in(entry) != item.get("expected_draft_hash")
-            switched = bool(entry) and gates.switched_since(item, bool(entry.get("active")))
-            if found != item["expected_hash"] or edited or switched:
-                changed.append(
-                    {"key": item["key"], "name": item["name"], "expected": item["expected_hash"], "found": found}
-                )
+        items = self.job.plan.items
+        changed = [
+            {
+                "key": item.key,
+                "name": item.name,
+                "expected": item.expected_hash,
+                "found": (there.get(item.key) or {}).get("content_hash"),
+            }
+            for item in items
+            if _is_changed(item, there.get(item.key))
+        ]
         if changed:
-            names = ", ".join(f"“{c['name']}”" for c in changed[:3])
+            names = ", ".join(f"“{one['name']}”" for one in changed[:3])
             raise PlanStale(
-                f"Changed in {self.target.name} since the plan was made: {names}. Nothing was written.",
+                f"Changed in {self.job.target.name} since the plan was made: {names}. Nothing was written.",
                 details={"changed": changed[:LISTED]},
             )
-        refusal = gates.first_refusal(
-            [
-                gates.drift_gate(self.promotion, self.target),
-                gates.freshness_gate(self.promotion, self.source, self.target),
-            ]
-        )
-        if refusal is not None:
-            raise refusal
-        return {"compared": len(self.plan["items"]), "workflows": len(there)}
+        facts = self._gate_facts()
+        refused = gates.first_refusal([gates.drift_gate(facts), gates.freshness_gate(facts)])
+        if refused is not None:
+            raise refused
+        return {"compared": len(items), "workflows": len(there)}
 
-    def _note_places(self) -> dict[str, Any]:
-        creates = [key for key, item in self.items.items() if item["action"] == "create"]
-        with self.run.fenced():
-            rows = WorkflowEnvMap.objects.filter(
-                environment_id=self.target.pk, canonical_workflow__key__in=creates
-            ).values_list("canonical_workflow__key", "status", "env_workflow_id")
-            before = {key: [status, there] for key, status, there in rows}
-            return {"keys": identity.key_by_workflow_id(self.target.pk), "before": before}
+    # -- writing ----------------------------------------------------------------------------------------------------
 
-    def resolver(self) -> Resolver:
-        """Ids to keys as they were before the first write: the same at every attempt."""
-        return Resolver(self.noted()["keys"])
-
-    def noted(self) -> dict[str, Any]:
-        """What ``promotion:places`` wrote down: ``keys`` (id to key) and ``before`` (key to status and id)."""
-        return dict(self.run.done_steps()["promotion:places"].result or {})
+    def _write_and_prove(self, pre: Snapshot) -> tuple[dict[str, Written], Verification, str]:
+        with client_for(self.job.target) as client:
+            resolver = self.job.resolver()
+            written = self.write(client, resolver)
+            verification = self.verify(client, resolver, written, pre)
+            # All is there and proven: a wish to cancel comes too late from here on.
+            with self.run.shielded(finishing=True):
+                return written, verification, self.approve_content(client, resolver, written)
 
     def write(self, client: N8nClient, resolver: Resolver) -> dict[str, Written]:
         """Every create and update, verified one by one; raises the first failure."""
+        target = self.job.target
 
         def bind(created: Mapping[str, str]) -> None:
             with self.run.fenced():
-                identity.bind(tenant_id=self.run.tenant_id, environment_id=self.target.pk, ids=created)
+                identity.bind(tenant_id=self.run.tenant_id, environment_id=target.pk, ids=created)
 
-        with self.approved.reader(self.run) as reader:
-            items = self.approved.write_items(reader)
+        with self.job.approved.reader(self.run) as reader:
             return perform(
                 self.run,
                 client,
-                items,
-                environment=self.target,
+                self.job.approved.write_items(reader),
+                environment=target,
                 prefix="promote",
                 resolver=resolver,
                 concurrency=CONCURRENCY,
@@ -259,183 +244,161 @@ class Execution:
 
     def verify(
         self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written], pre: Snapshot
-    ) -> dict[str, Any]:
-        """Read the whole target back: all that was promoted is as wanted, and what else has changed is named."""
+    ) -> Verification:
+        """Read the whole target back: all that was promoted is as wanted, and what else has changed is named.
+
+        Raises ``EditedMeanwhile``.
+        """
 
         def look() -> dict[str, Any]:
-            self.run.progress(len(self.items), len(self.items), "Reading the target back")
-            ids = {key: written[key].env_workflow_id for key in self.items}
-            reading = reading_of(self._look(client))
-            rows = []
-            for key, item in self.items.items():
-                live = reading.workflows.get(ids[key])
-                found = reading.hash_of(ids[key], resolver)
-                rows.append(
-                    {
-                        "key": key,
-                        "name": item["name"],
-                        "env_workflow_id": ids[key],
-                        "expected_hash": item["expected_hash"],
-                        "wanted_hash": item["wanted_hash"],
-                        "found_hash": found,
-                        "active": live.active if live else None,
-                        "listening": written[key].listening,
-                        "ok": found == item["wanted_hash"] and bool(live and live.active == item["active"]),
-                    }
-                )
-            wrong = [row for row in rows if not row["ok"]]
-            if wrong:
-                names = ", ".join(f"“{row['name']}”" for row in wrong[:3])
-                raise EditedMeanwhile(
-                    f"Not as it was written a moment ago: {names}.", details={"wrong": wrong[:LISTED]}
-                )
-            equal, elsewhere = differences(reading, entries_of(pre), resolver, leave_out=set(ids.values()))
-            return {
-                "workflows": rows,
-                "not_proven": self._not_proven(),
-                "promoted": len(rows),
-                "others_unchanged": equal,
-                "changed_elsewhere": [found.to_dict() for found in elsewhere[:LISTED]],
-                "verified_at": clock.now().isoformat(),
-            }
+            count = len(self.job.items)
+            self.run.progress(count, count, "Reading the target back")
+            return self._verification(reading_of(self._look(client)), resolver, written, pre).to_json()
 
-        return self.run.step("promotion:verify", "Read everything back and compare", look)  # type: ignore[no-any-return]
+        found = self.run.step(steps.VERIFY, "Read everything back and compare", look)
+        return Verification.from_json(found)
 
-    def _not_proven(self) -> list[dict[str, Any]]:
+    def _verification(
+        self, reading: Reading, resolver: Resolver, written: Mapping[str, Written], pre: Snapshot
+    ) -> Verification:
+        rows = tuple(_verified(item, written[key], reading, resolver) for key, item in self.job.items.items())
+        wrong = [row for row in rows if not row.ok]
+        if wrong:
+            names = ", ".join(f"“{row.name}”" for row in wrong[:3])
+            raise EditedMeanwhile(
+                f"Not as it was written a moment ago: {names}.", details={"wrong": msgspec.to_builtins(wrong[:LISTED])}
+            )
+        promoted = {row.env_workflow_id for row in rows}
+        equal, elsewhere = differences(reading, snapshots.entries_of(pre), resolver, leave_out=promoted)
+        return Verification(
+            workflows=rows,
+            not_proven=self._not_proven(),
+            promoted=len(rows),
+            others_unchanged=equal,
+            changed_elsewhere=tuple(elsewhere[:LISTED]),
+            verified_at=clock.now().isoformat(),
+        )
+
+    def _not_proven(self) -> tuple[UnprovenWorkflow, ...]:
         """What runs by n8n's word alone; it is watched from the end on."""
         with self.run.fenced():
-            return not_proven(self.run.operation.pk)[:LISTED]
+            found = not_proven(self.run.operation.pk)[:LISTED]
+        return msgspec.convert(msgspec.to_builtins(found), tuple[UnprovenWorkflow, ...])
 
     def approve_content(self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written]) -> str:
         """Move the approved branch to what was just proven to be there; its commit."""
-        from snapshots.services import commit_canonical
+        job = self.job
 
         def commit() -> dict[str, str]:
-            ids = {key: written[key].env_workflow_id for key in self.items}
-            gathered = self.gathered or self._look(client)
-            changes: dict[str, Any] = {}
-            for key, item in self.items.items():
-                seen = gathered.seen.get(ids[key])
-                if seen is None or resolver.hash_of(seen.fingerprint) != item["wanted_hash"]:
-                    raise EditedMeanwhile(f"“{item['name']}” was changed before it could be approved.")
-                changes[key] = _stored(gathered, seen)
-            sha = commit_canonical(
+            changes = self._proven_changes(self.gathered or self._look(client), resolver, written)
+            sha = snapshots.commit_canonical(
                 self.run,
-                environment=self.target,
+                environment=job.target,
                 changes=changes,
-                message=f"Promote {len(changes)} workflows from {self.source.name}: {self.promotion.name}",
-                trailers=self.trailers(),
+                message=f"Promote {len(changes)} workflows from {job.source.name}: {job.promotion.name}",
+                trailers=job.trailers(),
             )
             return {"commit": str(sha)}
 
         found = self.run.step(
-            "promotion:canonical", "Record the new content as approved", commit, external_call=in_git(self.target)
+            steps.CANONICAL, "Record the new content as approved", commit, external_call=in_git(job.target)
         )
         return str(found["commit"])
 
+    def _proven_changes(self, gathered: Gathered, resolver: Resolver, written: Mapping[str, Written]) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        for key, item in self.job.items.items():
+            seen = gathered.seen.get(written[key].env_workflow_id)
+            if seen is None or resolver.hash_of(seen.fingerprint) != item.wanted_hash:
+                raise EditedMeanwhile(f"“{item.name}” was changed before it could be approved.")
+            changes[key] = _stored(gathered, seen)
+        return changes
+
     def _look(self, client: N8nClient) -> Gathered:
         """The whole target, its contents in Git: what is proven is also what is approved and captured afterwards."""
-        self.gathered = self._kept.enter_context(gathered_into_store(self.run, self.target, client))
+        self.gathered = self._kept.enter_context(gathered_into_store(self.run, self.job.target, client))
         return self.gathered
 
-    def trailers(self) -> dict[str, str]:
-        """What a commit says about where it comes from."""
-        return {
-            "Promotion-Id": str(self.promotion.pk),
-            "Operation-Id": str(self.run.operation.pk),
-            "Source-Commit": str(self.plan["source"]["commit"] or ""),
-        }
+    # -- ending -----------------------------------------------------------------------------------------------------
 
-    def finish(self, written: Mapping[str, Written], verification: dict[str, Any], commit: str) -> dict[str, Any]:
-        """The snapshot after, and the result. The target is right already: a failure here undoes nothing."""
-        note = self._post_snapshot()
-        result: dict[str, Any] = {
-            "snapshot_ids": {"pre_promotion": str(self.pre_id), "post_promotion": None if note else str(self.post_id)},
-            "workflows": self.told(written),
-            "verification": verification,
-            "commit": commit,
-            "rollback_result": None,
-        }
-        if note:
-            result["warning"] = note
-        self.run.step("promotion:finish", "Record the result", lambda: self.conclude(PromotionStatus.COMPLETED, result))
-        return short(result)
+    def finish(self, written: Mapping[str, Written], verification: Verification, commit: str) -> dict[str, Any]:
+        """The snapshot after, and the result. The target is right already: a failure here rolls nothing back."""
+        job = self.job
+        problem = self._post_snapshot()
+        result = ExecutionResult(
+            version=RESULT_VERSION,
+            snapshot_ids=SnapshotIds(
+                pre_promotion=str(job.pre_id), post_promotion=None if problem else str(job.post_id)
+            ),
+            workflows=job.outcomes(written),
+            verification=verification,
+            commit=commit,
+            rollback_result=None,
+            warning=problem or msgspec.UNSET,
+        )
+        self.run.step(steps.FINISH, "Record the result", lambda: job.conclude(PromotionStatus.COMPLETED, result))
+        return summary(result)
 
-    def _post_snapshot(self) -> dict[str, Any] | None:
-        from snapshots.services import capture_into
-
+    def _post_snapshot(self) -> ErrorRecord | None:
         try:
-            capture_into(
+            snapshots.capture_into(
                 self.run,
-                environment=self.target,
+                environment=self.job.target,
                 snapshot_type=SnapshotType.POST_PROMOTION,
-                description=f"After “{self.promotion.name}”"[:500],
+                description=f"After “{self.job.promotion.name}”"[:500],
                 step="post",
-                snapshot_id=self.post_id,
+                snapshot_id=self.job.post_id,
                 gathered=self.gathered,
             )
         except Interrupted:
             raise
         except OpsError as error:
-            return {
-                "code": error.code,
-                "message": f"The promotion is complete; the snapshot after it could not be made: {error.message}",
-                "recovery": "Capture the environment by hand.",
-            }
-        return None
-
-    # -- endings ------------------------------------------------------------------------------------------------
-
-    def told(self, written: Mapping[str, Written]) -> list[dict[str, Any]]:
-        """What became of each workflow, for the row and the API."""
-        rows = []
-        for item in self.plan["items"]:
-            done = written.get(item["key"])
-            row = {"key": item["key"], "name": item["name"], "action": item["action"]}
-            if done is not None:
-                row |= {"outcome": done.outcome, "env_workflow_id": done.env_workflow_id, "left": done.left}
-            rows.append(row | {"expected_hash": item["expected_hash"], "wanted_hash": item["wanted_hash"]})
-        return rows
-
-    def conclude(self, status: str, result: dict[str, Any]) -> dict[str, Any]:
-        """Write the ending on the promotion's row, if this run still holds the operation."""
-        now = clock.now()
-        with self.run.fenced():
-            Promotion.objects.filter(pk=self.promotion_id, operation_id=self.run.operation.pk).update(
-                status=status,
-                execution_result=result,
-                ended_at=now,
-                updated_at=now,
-                attention_since=attention.since(result, now),
+            return ErrorRecord(
+                code=error.code,
+                message=f"The promotion is complete; the snapshot after it could not be made: {error.message}",
+                recovery="Capture the environment by hand.",
             )
-        return {"status": status}
+        return None
 
     def refuse(self, error: Exception) -> None:
         """Nothing was written: say so and end."""
-        result = {
-            "error": told_error(error),
-            "rollback_result": None,
-            "target_untouched": True,
-            "snapshot_ids": {
-                "pre_promotion": str(self.pre_id) if "pre:row" in self.run.done_steps() else None,
-                "post_promotion": None,
-            },
-            "workflows": self.told({}),
-        }
+        has_snapshot = "pre:row" in self.run.done_steps()
+        result = ExecutionResult(
+            version=RESULT_VERSION,
+            error=error_record(error),
+            rollback_result=None,
+            target_untouched=True,
+            snapshot_ids=SnapshotIds(pre_promotion=str(self.job.pre_id) if has_snapshot else None),
+            workflows=self.job.outcomes(),
+        )
         status = PromotionStatus.CANCELLED if isinstance(error, Cancelled) else PromotionStatus.FAILED
         with self.run.shielded():
-            self.conclude(status, result)
+            self.job.conclude(status, result)
 
-    def _ended_before(self) -> dict[str, Any] | None:
-        """A crash between the promotion's ending and the operation's: end the same way again."""
-        if self.promotion.status == PromotionStatus.RUNNING:
-            return None
-        result = self.promotion.execution_result or {}
-        if self.promotion.status == PromotionStatus.COMPLETED:
-            return short(result)
-        if self.promotion.status == PromotionStatus.CANCELLED:
-            raise Cancelled
-        raise error_again(result.get("error") or {})
+
+def _is_changed(item: PlanItem, entry: Mapping[str, Any] | None) -> bool:
+    """Whether the target's copy is not as the plan expects it; ``entry`` is the manifest's (None: it is not there)."""
+    if not entry:
+        return item.expected_hash is not None
+    edited = draft_hash_in(entry) != item.expected_draft_hash
+    switched = gates.was_switched(item, bool(entry.get("active")))
+    return entry.get("content_hash") != item.expected_hash or edited or switched
+
+
+def _verified(item: PlanItem, written: Written, reading: Reading, resolver: Resolver) -> VerifiedWorkflow:
+    live = reading.workflows.get(written.env_workflow_id)
+    found = reading.hash_of(written.env_workflow_id, resolver)
+    return VerifiedWorkflow(
+        key=item.key,
+        name=item.name,
+        env_workflow_id=written.env_workflow_id,
+        expected_hash=item.expected_hash,
+        wanted_hash=item.wanted_hash,
+        found_hash=found,
+        active=live.active if live else None,
+        listening=written.listening,
+        ok=found == item.wanted_hash and live is not None and live.active == item.active,
+    )
 
 
 def _stored(gathered: Gathered, seen: SeenWorkflow) -> Stored:

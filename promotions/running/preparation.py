@@ -1,4 +1,4 @@
-"""Makes what the target lacks: stubs of credentials, data tables, columns. Each with intent and result, then proven.
+"""Creates what the target lacks: stubs of credentials, data tables, columns. Each with intent and result, then proven.
 
 A stub holds no secret: a person enters it in n8n, and until then the gate says so. Rows of a data table are copied only
 when asked, into a table that this very job made.
@@ -16,7 +16,8 @@ from core import clock
 from core.errors import OpsError
 from operations.effects import Effect, ProbeResult
 from operations.engine import Run
-from promotions.planning.needs import COLUMNS, STUB, TABLE
+from promotions.planning.documents import ColumnToCreate
+from promotions.planning.offers import COLUMNS, STUB, TABLE, ChosenOffer, CredentialInTarget
 from workflows import credentials, stubs, surroundings
 from workflows.gateway import client_for
 from workflows.models import Environment, KnownCredential
@@ -27,35 +28,22 @@ ROWS_AT_ONCE = 100
 ROWS_AT_MOST = 10_000
 
 
-def offers_of(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the plan offers to make in the target, once each, by its id."""
-    found: dict[str, dict[str, Any]] = {}
-    for gap in plan["dangling"]:
-        offer = gap.get("offer")
-        if offer and offer["do"] in (STUB, TABLE, COLUMNS):
-            known = found.setdefault(offer["id"], {**offer, "sources": []})
-            source = {"id": gap["value"], "name": gap["label"]}
-            if source not in known["sources"]:
-                known["sources"].append(source)
-    return found
-
-
 class Preparation:
-    """One run of it. Parameters: ``promotion_id``, ``offers`` (as ``offers_of`` gives them), ``rows``."""
+    """One run of it. Parameters: ``promotion_id``, ``offers`` (a list of ``ChosenOffer``), ``rows``."""
 
     def __init__(self, run: Run, source: Environment, target: Environment) -> None:
         self.run, self.source, self.target = run, source, target
 
     def carry_out(self) -> dict[str, Any]:
-        offers, made = list(self.run.params["offers"]), []
+        """``made``: what was created, in order. ``worklist``: those of it whose secret a person must enter."""
+        made: list[dict[str, Any]] = []
         with client_for(self.target) as client:
-            for offer in offers:
-                made.append(_MAKERS[offer["do"]](self, client, offer))
-                if offer["do"] == TABLE and self.run.params.get("rows"):
+            for offer in msgspec.convert(self.run.params["offers"], list[ChosenOffer]):
+                made.append(_MAKERS[offer.do](self, client, offer))
+                if offer.do == TABLE and self.run.params.get("rows"):
                     made.append(self._rows(client, offer, made[-1]["id"]))
         self.run.step("look", f"Look at {self.target.name} again", self._look)
-        worklist = [row for row in made if row.get("needs_secret")]
-        return {"made": made, "worklist": worklist}
+        return {"made": made, "worklist": [row for row in made if row.get("needs_secret")]}
 
     def _look(self) -> dict[str, Any]:
         return {"reached": surroundings.refresh(self.target).reached}
@@ -63,38 +51,38 @@ class Preparation:
     def _effect(
         self, name: str, title: str, path: str, act: Callable[[], Any], look: Callable[[dict[str, Any]], ProbeResult]
     ) -> dict[str, Any]:
-        said = to_n8n(self.target, "", title, method="POST", path=path)
-        found: dict[str, Any] = self.run.effect(Effect(name[:200], title, {"path": path}, act, look, said))
+        call = to_n8n(self.target, "", title, method="POST", path=path)
+        found: dict[str, Any] = self.run.effect(Effect(name[:200], title, {"path": path}, act, look, call))
         return found
 
-    def stub(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
-        """A credential of the right type and name without its secrets, standing in for the source's."""
-        kind, name = str(offer["type"]), str(offer["name"])
+    def stub(self, client: N8nClient, offer: ChosenOffer) -> dict[str, Any]:
+        """A credential of the right type and name without its secrets, mapped to the source's."""
+        kind, name = offer.type or "", offer.name or ""
         made = stubs.make_stub(self.run, client, self.target, kind=kind, name=name)
         with self.run.fenced():
-            for source in offer["sources"]:
+            for source in offer.sources:
                 credentials.save_mapping(
                     tenant_id=self.target.tenant_id,
                     source_environment_id=self.source.pk,
                     target_environment_id=self.target.pk,
                     credential_type=kind,
-                    source_name=source["name"],
-                    source_credential_id=source["id"],
+                    source_name=source.name,
+                    source_credential_id=source.id,
                     target_name=name,
                     target_credential_id=made.id,
                     by=self.run.operation.requested_by,
                 )
         return {"do": STUB, "needs_secret": True, **msgspec.to_builtins(made)}
 
-    def table(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
+    def table(self, client: N8nClient, offer: ChosenOffer) -> dict[str, Any]:
         """A data table of the source's name and columns."""
-        name = str(offer["name"])
+        name = offer.name or ""
 
-        def row(ident: str) -> dict[str, Any]:
-            return {"do": TABLE, "id": ident, "name": name}
+        def row(table_id: str) -> dict[str, Any]:
+            return {"do": TABLE, "id": table_id, "name": name}
 
         def act() -> dict[str, Any]:
-            body = {"name": name, "columns": list(offer["columns"])}
+            body = {"name": name, "columns": msgspec.to_builtins(offer.columns or ())}
             return row(str(client.call("POST", "/data-tables", body=body).json()["id"]))
 
         def look(_intent: dict[str, Any]) -> ProbeResult:
@@ -103,29 +91,30 @@ class Preparation:
 
         return self._effect(f"table:{name}", f"Create the data table “{name}”", "/data-tables", act, look)
 
-    def columns(self, client: N8nClient, offer: Mapping[str, Any]) -> dict[str, Any]:
+    def columns(self, client: N8nClient, offer: ChosenOffer) -> dict[str, Any]:
         """The columns that a data table of the target lacks."""
-        ident, name = str(offer["table_id"]), str(offer["name"])
-        path = f"/data-tables/{quote(ident, safe='')}/columns"
-        for column in offer["columns"]:
+        table_id, name, wanted = offer.table_id or "", offer.name or "", offer.columns or ()
+        for column in wanted:
+            self._column(client, table_id, name, column)
+        return {"do": COLUMNS, "id": table_id, "name": name, "columns": [column.name for column in wanted]}
 
-            def act(column: Mapping[str, Any] = column) -> dict[str, Any]:
-                client.call("POST", path, body={"name": column["name"], "type": column["type"]})
-                return {"column": column["name"]}
+    def _column(self, client: N8nClient, table_id: str, table_name: str, column: ColumnToCreate) -> None:
+        path = f"/data-tables/{quote(table_id, safe='')}/columns"
 
-            def look(_intent: dict[str, Any], column: Mapping[str, Any] = column) -> ProbeResult:
-                names = [c.get("name") for c in client.call("GET", path).json()]
-                return (
-                    ProbeResult.done({"column": column["name"]}) if column["name"] in names else ProbeResult.not_done()
-                )
+        def act() -> dict[str, Any]:
+            client.call("POST", path, body={"name": column.name, "type": column.type})
+            return {"column": column.name}
 
-            title = f"Add the column “{column['name']}” to “{name}”"
-            self._effect(f"column:{ident}:{column['name']}", title, path, act, look)
-        return {"do": COLUMNS, "id": ident, "name": name, "columns": [c["name"] for c in offer["columns"]]}
+        def look(_intent: dict[str, Any]) -> ProbeResult:
+            names = [found.get("name") for found in client.call("GET", path).json()]
+            return ProbeResult.done({"column": column.name}) if column.name in names else ProbeResult.not_done()
 
-    def _rows(self, client: N8nClient, offer: Mapping[str, Any], target_id: str) -> dict[str, Any]:
+        title = f"Add the column “{column.name}” to “{table_name}”"
+        self._effect(f"column:{table_id}:{column.name}", title, path, act, look)
+
+    def _rows(self, client: N8nClient, offer: ChosenOffer, target_id: str) -> dict[str, Any]:
         """The rows of a table that was just made, from the source."""
-        name, path = str(offer["name"]), f"/data-tables/{quote(target_id, safe='')}/rows"
+        name, path = offer.name or "", f"/data-tables/{quote(target_id, safe='')}/rows"
         source_id = self._source_table(name, offer)
 
         def act() -> dict[str, Any]:
@@ -145,16 +134,16 @@ class Preparation:
 
         return self._effect(f"rows:{target_id}", f"Copy the rows of “{name}”", path, act, look)
 
-    def _source_table(self, name: str, offer: Mapping[str, Any]) -> str:
+    def _source_table(self, name: str, offer: ChosenOffer) -> str:
         here = surroundings.stored(self.source.tenant_id, self.source.pk)
-        known = [here.table(source["id"]) for source in offer["sources"]]
+        known = [here.table(source.id) for source in offer.sources]
         found = next((table for table in known if table), None) or here.table_named(name)
         if found is None:
             raise errors.RemoteNotFound(f"{self.source.name} does not list the data table “{name}”.")
         return found.id
 
 
-_MAKERS: Mapping[str, Callable[[Preparation, N8nClient, Mapping[str, Any]], dict[str, Any]]] = {
+_MAKERS: Mapping[str, Callable[[Preparation, N8nClient, ChosenOffer], dict[str, Any]]] = {
     STUB: Preparation.stub,
     TABLE: Preparation.table,
     COLUMNS: Preparation.columns,
@@ -181,8 +170,8 @@ def _row_batches(client: N8nClient, table_id: str) -> Iterable[list[dict[str, An
     )
 
 
-def prove_credentials(run: Run, target: Environment, used: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Let n8n test each of ``used`` (``{id, name, type}``) and keep what it says.
+def prove_credentials(run: Run, target: Environment, used: Iterable[CredentialInTarget]) -> dict[str, Any]:
+    """Let n8n test each of ``used`` and keep what it says.
 
     ``state``: proven, failing, untestable (n8n has no test for the type) or not_tested (no answer).
     """
@@ -191,11 +180,11 @@ def prove_credentials(run: Run, target: Environment, used: Iterable[Mapping[str,
         offered = client.spec().can("test_credential")
         for one in used:
             run.check()
-            state, message = _tested(client, str(one["id"])) if offered else ("not_tested", "This n8n tests none.")
-            found.append({**one, "state": state, "message": message})
+            state, message = _test(client, one.id) if offered else ("not_tested", "This n8n tests none.")
+            found.append({**one.to_json(), "state": state, "message": message})
             with run.fenced():
                 KnownCredential.objects.filter(
-                    environment_id=target.pk, credential_type=one["type"], credential_id=one["id"]
+                    environment_id=target.pk, credential_type=one.type, credential_id=one.id
                 ).update(
                     test_state="" if state == "not_tested" else state,
                     test_message=message[:300],
@@ -205,23 +194,12 @@ def prove_credentials(run: Run, target: Environment, used: Iterable[Mapping[str,
     return {"credentials": found}
 
 
-def _tested(client: N8nClient, ident: str) -> tuple[str, str]:
+def _test(client: N8nClient, credential_id: str) -> tuple[str, str]:
     try:
-        body = client.call("POST", f"/credentials/{quote(ident, safe='')}/test").json()
+        body = client.call("POST", f"/credentials/{quote(credential_id, safe='')}/test").json()
     except errors.N8nError as error:
         return "not_tested", error.message
     status, message = str(body.get("status") or ""), str(body.get("message") or "")
     if status.upper() == "OK":
         return "proven", message
     return ("untestable" if "no testing function" in message.lower() else "failing"), message
-
-
-def used_credentials(plan: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The target's credentials that the plan points to and needs, once each."""
-    found = {
-        (c["type"], c["target_id"]): {"id": c["target_id"], "name": c["target_name"], "type": c["type"]}
-        for item in plan["items"]
-        for c in item["credentials"]
-        if c["target_id"] and c.get("in_use", True)
-    }
-    return list(found.values())

@@ -2,99 +2,119 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
 
 from core import clock
 from operations.errors import Cancelled
 from operations.models import ENDED, Operation, OperationStatus, OperationStep
-from promotions.errors import EndedByHand
+from promotions.errors import EndedByHand, RollbackFailed
 from promotions.models import Promotion, PromotionStatus
 from tenants.scope import place_scope, platform_scope, tenant_scope
 
-from . import attention
-from .results import broken_off, rolled_back, told_error
+from .documents import (
+    RESULT_VERSION,
+    ErrorRecord,
+    ExecutionResult,
+    ManualRollbackRecord,
+    RollbackResult,
+    SnapshotIds,
+    read_result,
+)
+from .results import attention_since, broken_off, error_record, stored, with_rollback
+from .steps import snapshot_id_for, wrote_back
 
 SETTLED_AT_ONCE = 100
 LOOKED_BACK = timedelta(days=2)
-SNAPSHOT_SPACE = uuid.UUID("6f1f5b2e-3c7a-4f0e-9d7e-0d3a1b9c5e42")
 
 
-def snapshot_id_for(operation_id: uuid.UUID, which: str) -> uuid.UUID:
-    """The id of the snapshot that an operation takes: the same however often it begins again."""
-    return uuid.uuid5(SNAPSHOT_SPACE, f"{operation_id}:{which}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What an ended operation makes of its promotion that still says it runs."""
+
+    status: PromotionStatus
+    ended_at: datetime
+    result: ExecutionResult
+
+    @property
+    def attention_since(self) -> datetime | None:
+        return attention_since(self.result, self.ended_at)
 
 
-def wrote_back(operation_id: uuid.UUID) -> bool:
-    """Whether a rollback has begun to write. Needs the tenant's scope."""
-    return OperationStep.objects.filter(operation_id=operation_id, name__startswith="rollback:write:").exists()
-
-
-def verdict(operation: Operation) -> dict[str, Any] | None:
-    """What an ended operation means for its promotion that still says it runs; None while it is open."""
+def ending_of(operation: Operation) -> Ending | None:
+    """What an operation means for its promotion that still says it runs; None while it is open."""
     if operation.status not in ENDED:
         return None
-    ended = operation.ended_at or clock.now()
+    if OperationStep.objects.filter(operation_id=operation.pk, name__startswith="promote:").exists():
+        return _ended_while_writing(operation)
     cancelled = operation.status == OperationStatus.CANCELLED
-    began = OperationStep.objects.filter(operation_id=operation.pk, name__startswith="promote:").exists()
-    if not began:
-        return {
-            "status": PromotionStatus.CANCELLED if cancelled else PromotionStatus.FAILED,
-            "ended_at": ended,
-            "execution_result": {
-                "error": _ended_before_writing(operation),
-                "rollback_result": None,
-                "target_untouched": True,
-            },
-        }
-    pre = str(snapshot_id_for(operation.pk, "pre"))
-    message = (
-        "The job was ended by hand while it was writing. Nobody has put the target back: it may hold some of the new"
-        " workflows and some of the old."
+    return Ending(
+        status=PromotionStatus.CANCELLED if cancelled else PromotionStatus.FAILED,
+        ended_at=operation.ended_at or clock.now(),
+        result=ExecutionResult(
+            version=RESULT_VERSION,
+            error=_ended_before_writing(operation),
+            rollback_result=None,
+            target_untouched=True,
+        ),
     )
-    return {
-        "status": PromotionStatus.FAILED,
-        "ended_at": ended,
-        "attention_since": ended,
-        "execution_result": {
-            "error": {
-                "code": "PROMO_005",
-                "message": message,
-                "recovery": "Roll the promotion back with force, or restore the snapshot taken before it.",
-                "details": {"cause": _by_hand(operation, "The job was ended by hand while it was writing.")},
-            },
-            "needs_attention": True,
-            "snapshot_ids": {"pre_promotion": pre, "post_promotion": None},
-            "rollback_result": {"status": "failed", "workflows_rolled_back": 0, "snapshot_id": pre, "proof": None},
-        },
-    }
 
 
-def _ended_before_writing(operation: Operation) -> dict[str, Any]:
+def _ended_while_writing(operation: Operation) -> Ending:
+    pre = str(snapshot_id_for(operation.pk, "pre"))
+    cause = _by_hand(operation, "The job was ended by hand while it was writing.")
+    error = ErrorRecord(
+        code=RollbackFailed.code,
+        message="The job was ended by hand while it was writing, and the target was not rolled back: it may hold some"
+        " of the new workflows and some of the old.",
+        recovery="Roll the promotion back with force, or restore the snapshot taken before it.",
+        details={"cause": cause.to_json()},
+    )
+    return Ending(
+        status=PromotionStatus.FAILED,
+        ended_at=operation.ended_at or clock.now(),
+        result=ExecutionResult(
+            version=RESULT_VERSION,
+            error=error,
+            needs_attention=True,
+            snapshot_ids=SnapshotIds(pre_promotion=pre),
+            rollback_result=RollbackResult(status="failed", snapshot_id=pre),
+        ),
+    )
+
+
+def _ended_before_writing(operation: Operation) -> ErrorRecord:
     """Why nothing was written: a person's wish, the job's own failure, or its row was ended by hand."""
     if operation.status == OperationStatus.CANCELLED:
-        return told_error(Cancelled()) | {"message": "Cancelled before anything was written."}
+        return msgspec.structs.replace(error_record(Cancelled()), message="Cancelled before anything was written.")
     known = operation.error_details or {}
     if known and known.get("message") == operation.error_message:
-        return {"recovery": EndedByHand.recovery, **known}
+        return ErrorRecord.from_json({"recovery": EndedByHand.recovery, **known})
     return _by_hand(operation, EndedByHand.message)
 
 
-def _by_hand(operation: Operation, message: str) -> dict[str, Any]:
+def _by_hand(operation: Operation, message: str) -> ErrorRecord:
     """With the words of whoever ended it, as the runbook's emergency stop leaves some."""
-    said = operation.error_message.strip().rstrip(".")
-    words = f"{message} What was said: {said}." if said else message
-    return {"code": EndedByHand.code, "message": words, "recovery": EndedByHand.recovery}
+    reason = operation.error_message.strip().rstrip(".")
+    words = f"{message} What was said: {reason}." if reason else message
+    return ErrorRecord(code=EndedByHand.code, message=words, recovery=EndedByHand.recovery)
 
 
 def settle_promotion(promotion: Promotion, operation: Operation | None, *, save: bool = True) -> bool:
     """Bring one promotion into line with its ended operation; whether it changed. Needs the tenant's scope."""
     if promotion.status != PromotionStatus.RUNNING or operation is None:
         return False
-    changes = verdict(operation)
-    if changes is None:
+    ending = ending_of(operation)
+    if ending is None:
         return False
+    changes = {
+        "status": ending.status,
+        "ended_at": ending.ended_at,
+        "execution_result": stored(ending.result),
+        "attention_since": ending.attention_since,
+    }
     for name, value in changes.items():
         setattr(promotion, name, value)
     if save:
@@ -147,28 +167,36 @@ def _settle_rollback(operation: Operation) -> bool:
         row = Promotion.objects.select_for_update().filter(pk=operation.params["promotion_id"]).first()
         if row is None or row.status not in (PromotionStatus.COMPLETED, PromotionStatus.FAILED):
             return False
-        result = row.execution_result or {}
-        newer = Operation.objects.filter(
-            kind=operation.kind, subject_id=row.pk, created_at__gt=operation.created_at
-        ).exists()
-        told = (result.get("manual_rollback") or {}).get("operation_id") == str(operation.pk)
-        if newer or told or not wrote_back(operation.pk):
+        before = read_result(row.execution_result)
+        if _is_recorded(before, operation) or _has_a_later_one(operation, row) or not wrote_back(operation.pk):
             return False
-        why = operation.error_message.strip() or "Its job was ended by hand."
-        record: dict[str, Any] = {
-            "status": "failed",
-            "rolled_back_at": (operation.ended_at or operation.updated_at).isoformat(),
-            "rolled_back_by": str(operation.requested_by_id or ""),
-            "reason": operation.params.get("reason") or "",
-            "force": bool(operation.params.get("force")),
-            "operation_id": str(operation.pk),
-            "snapshot_id": str(operation.params["snapshot_id"]),
-            "safety_snapshot_id": str(snapshot_id_for(operation.pk, "safety")),
-            "workflows": [],
-            "proof": None,
-            "error": broken_off(why),
-        }
-        row.status, row.execution_result = rolled_back(result, record)
-        row.attention_since = attention.since(row.execution_result, clock.now())
+        row.status, result = with_rollback(before, _broken_off(operation))
+        row.execution_result = stored(result, row.execution_result)
+        row.attention_since = attention_since(result, clock.now())
         row.save()
         return True
+
+
+def _is_recorded(result: ExecutionResult, operation: Operation) -> bool:
+    return bool(result.manual_rollback and result.manual_rollback.operation_id == str(operation.pk))
+
+
+def _has_a_later_one(operation: Operation, row: Promotion) -> bool:
+    return Operation.objects.filter(
+        kind=operation.kind, subject_id=row.pk, created_at__gt=operation.created_at
+    ).exists()
+
+
+def _broken_off(operation: Operation) -> ManualRollbackRecord:
+    why = operation.error_message.strip() or "Its job was ended by hand."
+    return ManualRollbackRecord(
+        status="failed",
+        rolled_back_at=(operation.ended_at or operation.updated_at).isoformat(),
+        rolled_back_by=str(operation.requested_by_id or ""),
+        reason=operation.params.get("reason") or "",
+        force=bool(operation.params.get("force")),
+        operation_id=str(operation.pk),
+        snapshot_id=str(operation.params["snapshot_id"]),
+        safety_snapshot_id=str(snapshot_id_for(operation.pk, "safety")),
+        error=broken_off(why),
+    )

@@ -1,8 +1,8 @@
-"""The target as it is right now: every workflow by hash, read off n8n. The yardstick of every proof."""
+"""The target as it is right now: every workflow by hash, read from n8n. Every proof compares with it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from workflows.n8n.client import N8nClient
 from workflows.references import called_workflows
 from workflows.writes import Resolver
 
+from .documents import Difference
+
 
 @dataclass(slots=True)
 class Live:
@@ -22,7 +24,7 @@ class Live:
     env_workflow_id: str
     name: str
     active: bool
-    mark: Fingerprint
+    fingerprint: Fingerprint
     content: dict[str, Any] | None = None
     draft: Fingerprint | None = None
     draft_content: dict[str, Any] | None = None
@@ -39,7 +41,7 @@ class Reading:
     def hash_of(self, env_workflow_id: str, resolver: Resolver) -> str | None:
         """The content hash, or None where there is no such workflow."""
         live = self.workflows.get(env_workflow_id)
-        return resolver.hash_of(live.mark) if live is not None else None
+        return resolver.hash_of(live.fingerprint) if live is not None else None
 
     def draft_hash_of(self, env_workflow_id: str, resolver: Resolver) -> str | None:
         """The hash of the draft beside what runs, or None where there is none that holds something else."""
@@ -47,11 +49,11 @@ class Reading:
         if live is None or live.draft is None:
             return None
         found = resolver.hash_of(live.draft)
-        return found if found != resolver.hash_of(live.mark) else None
+        return found if found != resolver.hash_of(live.fingerprint) else None
 
 
 def reading_of(gathered: Gathered) -> Reading:
-    """The same of a look that put the contents into Git."""
+    """The same of a reading that put the contents into Git."""
     return Reading(
         {
             there: Live(there, seen.name, seen.active, seen.fingerprint, draft=seen.draft, archived=seen.facts.archived)
@@ -66,7 +68,7 @@ def read_target(
     """Read the whole list. Contents are kept of the ids in ``keep``, and of all that are not in ``keep_new``.
 
     What cannot be read is left out, as captures leave it out: one broken workflow must not keep others from being
-    put back.
+    restored.
     """
     reading = Reading()
     for raw in client.iter_workflows(exclude_pinned_data=True):
@@ -74,8 +76,8 @@ def read_target(
         there = raw["id"]
         try:
             content, draft = portable(raw), draft_of(raw)
-            mark = fingerprint(content)
-            draft_mark = fingerprint(draft) if draft is not None else None
+            of_content = fingerprint(content)
+            of_draft = fingerprint(draft) if draft is not None else None
         except ContentError:
             continue
         wanted = there in keep or (keep_new is not None and there not in keep_new)
@@ -83,29 +85,14 @@ def read_target(
             there,
             content["name"],
             bool(raw.get("active")),
-            mark,
+            of_content,
             content if wanted else None,
-            draft_mark if draft_mark != mark else None,
+            of_draft if of_draft != of_content else None,
             draft if wanted else None,
             is_archived(raw),
-            tuple(called_workflows(content)) if mark.workflow_refs else (),
+            tuple(called_workflows(content)) if of_content.workflow_refs else (),
         )
     return reading
-
-
-@dataclass(slots=True)
-class Difference:
-    """Where a reading is not what a manifest says."""
-
-    env_workflow_id: str
-    key: str
-    name: str
-    what: str  # content | activation | archived | draft | missing | extra
-    expected: str | None
-    found: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def draft_hash_in(entry: Mapping[str, Any]) -> str | None:
@@ -121,33 +108,55 @@ def differences(
 
     ``leave_out`` are n8n ids that are judged elsewhere.
     """
-    equal = 0
-    found: list[Difference] = []
-    expected_ids = set()
-    for entry in manifest:
-        there = str(entry["env_workflow_id"])
-        expected_ids.add(there)
-        if there in leave_out:
-            continue
-        live = reading.workflows.get(there)
-        key, name = str(entry["key"]), str(entry.get("name") or "")
-        expected = str(entry["content_hash"])
-        if live is None:
-            found.append(Difference(there, key, name, "missing", expected, None))
-            continue
-        now = resolver.hash_of(live.mark)
-        if now != expected:
-            found.append(Difference(there, key, name, "content", expected, now))
-        elif live.active != bool(entry.get("active")):
-            found.append(Difference(there, key, name, "activation", str(bool(entry.get("active"))), str(live.active)))
-        elif live.archived != bool(entry.get("archived")):
-            was = str(bool(entry.get("archived")))
-            found.append(Difference(there, key, name, "archived", was, str(live.archived)))
-        elif (draft := reading.draft_hash_of(there, resolver)) != draft_hash_in(entry):
-            found.append(Difference(there, key, name, "draft", draft_hash_in(entry), draft))
-        else:
-            equal += 1
-    for there, live in reading.workflows.items():
-        if there not in expected_ids and there not in leave_out:
-            found.append(Difference(there, "", live.name, "extra", None, resolver.hash_of(live.mark)))
-    return equal, found
+    entries = {str(entry["env_workflow_id"]): entry for entry in manifest}
+    compared = {there: entry for there, entry in entries.items() if there not in leave_out}
+    found = [_difference(entry, reading, resolver) for entry in compared.values()]
+    differ = [one for one in found if one is not None]
+    extra = [
+        Difference(
+            env_workflow_id=there,
+            key="",
+            name=live.name,
+            what="extra",
+            expected=None,
+            found=resolver.hash_of(live.fingerprint),
+        )
+        for there, live in reading.workflows.items()
+        if there not in entries and there not in leave_out
+    ]
+    return len(compared) - len(differ), [*differ, *extra]
+
+
+def _difference(entry: Mapping[str, Any], reading: Reading, resolver: Resolver) -> Difference | None:
+    """The first thing in which a workflow is not as the manifest's entry says; None where it is."""
+    there = str(entry["env_workflow_id"])
+    for what, expected, found in _compared(entry, reading, resolver):
+        if expected != found:
+            return Difference(
+                env_workflow_id=there,
+                key=str(entry["key"]),
+                name=str(entry.get("name") or ""),
+                what=what,
+                expected=_as_text(expected),
+                found=_as_text(found),
+            )
+    return None
+
+
+def _compared(
+    entry: Mapping[str, Any], reading: Reading, resolver: Resolver
+) -> Iterator[tuple[str, str | bool | None, str | bool | None]]:
+    """What is compared, in this order, with what is expected and what was found."""
+    there, expected = str(entry["env_workflow_id"]), str(entry["content_hash"])
+    live = reading.workflows.get(there)
+    if live is None:
+        yield "missing", expected, None
+        return
+    yield "content", expected, resolver.hash_of(live.fingerprint)
+    yield "activation", bool(entry.get("active")), live.active
+    yield "archived", bool(entry.get("archived")), live.archived
+    yield "draft", draft_hash_in(entry), reading.draft_hash_of(there, resolver)
+
+
+def _as_text(value: str | bool | None) -> str | None:
+    return str(value) if isinstance(value, bool) else value

@@ -17,14 +17,15 @@ from operations import services as operation_services
 from operations.models import Operation
 from promotions import services
 from promotions.models import Promotion
-from promotions.planning import gates, snapshot_contents
+from promotions.planning import drift_incidents, gates
+from promotions.planning.gate_facts import load_gate_facts
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
 from tenants.scope import tenant_scope
 from tests.reading import flat
 from workflows.models import WorkflowEnvMap
 
-REAL_DRIFT = snapshot_contents.blocking_incidents
+REAL_DRIFT = drift_incidents.blocking_incidents
 
 
 def browser(person: Any, world: World) -> Client:
@@ -261,7 +262,7 @@ def bearer(person: Any, tenant: Any) -> dict[str, str]:
 
 
 def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot_contents, "blocking_incidents", REAL_DRIFT)
+    monkeypatch.setattr(drift_incidents, "blocking_incidents", REAL_DRIFT)
     client, api = Client(), "/api/v1/promotions"
     operator, approver = bearer(world.cast.operator, world.cast.tenant), bearer(world.cast.approver, world.cast.tenant)
     stranger = bearer(world.cast.stranger, world.cast.other_tenant)
@@ -386,7 +387,8 @@ def test_what_nobody_has_tested_is_not_drawn_as_good(empty_world: World) -> None
     world.target.seed([flow("Seen", uses("Tell", "Slack", "p1"))])
     world.capture()
     promotion = world.draft("notify")
-    found = {g.name: g for g in gates.all_gates(promotion, world.staging, world.production)}
+    facts = load_gate_facts(tenant_id=world.tenant_id, promotion_id=promotion.pk)
+    found = {g.name: g for g in gates.all_gates(facts)}
     assert found["credentials"].state == "unknown" and "not tested" in found["credentials"].why
 
 

@@ -31,7 +31,7 @@ from operations.models import Operation
 from promotions import services
 from promotions.errors import TargetHeld
 from promotions.models import Promotion
-from promotions.planning import snapshot_contents
+from promotions.planning import drift_incidents
 from promotions.running import attention_mail
 from sandbox.live import make_api_key
 from tenants.scope import tenant_scope
@@ -245,7 +245,7 @@ def stage(
         call_command("flush", verbosity=0, interactive=False)
         patch.setattr(django_settings, "GIT_ROOT", tmp_path_factory.mktemp("faults"))
         patch.setattr(tasks.drive, "apply_async", lambda *args, **kwargs: None)
-        patch.setattr(snapshot_contents, "blocking_incidents", lambda **_: [])
+        patch.setattr(drift_incidents, "blocking_incidents", lambda **_: [])
         try:
             made = _staged(pair)
             patch.setattr(n8n_http.Http, "_exchange", made.breaking.exchange)
