@@ -33,7 +33,7 @@ def _replan(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
 def _repair(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
     require_operate(visit, promotion.target_environment)
     services.repair(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
-    return "Planned again without what leads nowhere."
+    return "Planned again without connections that lead nowhere."
 
 
 def _prepare(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
@@ -64,7 +64,7 @@ def _secret_entered(request: HttpRequest, visit: Visit, promotion: Promotion) ->
     require_operate(visit, promotion.target_environment)
     with tenant_scope(visit.tenant.pk):
         secret_entered(environment=promotion.target_environment, credential_id=request.POST.get("credential", ""))
-    return "Noted: its secret is entered."
+    return "Recorded: its secret is entered."
 
 
 def _approve(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
@@ -101,7 +101,7 @@ def _cancel(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
     require_operate(visit, promotion.target_environment)
     done = services.cancel(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)
     if done.status == PromotionStatus.RUNNING:
-        return "Asked to stop: the target is being put back."
+        return "Cancelled: the target is being rolled back."
     return "Cancelled; nothing was written."
 
 
@@ -127,7 +127,7 @@ def _release(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
         reason=request.POST.get("reason", ""),
         typed=request.POST.get("typed", ""),
     )
-    return f"{promotion.target_environment.name} is free for promotions again."
+    return f"{promotion.target_environment.name} is released: promotions may write to it again."
 
 
 ACTIONS: dict[str, Action] = {

@@ -55,8 +55,8 @@ console = Console(
     ),
     trail_actions=(
         TrailAction(code="promotion.approve", words="Promotion approved", position=175),
-        TrailAction(code="promotion.reject", words="Promotion turned down", position=176),
-        TrailAction(code="promotion.release", words="Target of a promotion let go", position=177),
+        TrailAction(code="promotion.reject", words="Promotion rejected", position=176),
+        TrailAction(code="promotion.release", words="Promotion target released", position=177),
     ),
     urls=("promotions.urls",),
 )

@@ -1,4 +1,4 @@
-"""The plan of a promotion as it is stored, frozen and approved.
+"""The plan of a promotion as it is stored, locked and approved.
 
 ``read_plan`` is the one place that reads stored plans, whatever their age. The hash of an approved plan is made of the
 stored document itself, so that no later change of these classes changes it.

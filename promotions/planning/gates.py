@@ -124,7 +124,7 @@ def _named(names: Sequence[str]) -> str:
 def target_gate(facts: GateFacts) -> Gate:
     """No other promotion has left the target half-way."""
     if facts.holding_promotion is None:
-        return Gate("target", "Target", "open", f"No promotion has left {facts.target_name} half-way.")
+        return Gate("target", "Target", "open", f"No promotion holds {facts.target_name}.")
     return _blocked(
         "target", "Target", held_error(facts.target_name, facts.holding_promotion), [facts.holding_promotion]
     )
@@ -133,7 +133,7 @@ def target_gate(facts: GateFacts) -> Gate:
 def held_error(target_name: str, holder: HoldingPromotion) -> TargetHeld:
     """What is raised over a target that is held."""
     return TargetHeld(
-        f"“{holder.name}” left {target_name} neither wholly new nor proven to be as before.", details=holder.to_json()
+        f"“{holder.name}” may have left a mix of old and new workflows in {target_name}.", details=holder.to_json()
     )
 
 
@@ -318,7 +318,7 @@ def drift_gate(facts: GateFacts) -> Gate:
     """No drift that the tenant's policy counts as blocking for the workflows of the plan."""
     found = facts.blocking_incidents
     if not found:
-        return Gate("drift", "Drift", "open", f"Nothing in {facts.target_name} blocks.")
+        return Gate("drift", "Drift", "open", f"No drift in {facts.target_name} blocks this promotion.")
     names = ", ".join(incident.label for incident in found[:NAMED])
     message = f"{len(found)} drift incidents in {facts.target_name} block promotions: {names}."
     error = DriftBlocks(message, details={"blocking_drift_incidents": msgspec.to_builtins(found)})

@@ -1,4 +1,4 @@
-"""Tells people once that a promotion has left its target half-way, and keeps on record whether that went well.
+"""Tells people once that a promotion left its target half-way, and records whether the mail went out.
 
 Before the mail goes out ``sending`` is committed, afterwards ``told``. What is found ``sending`` long after may have
 gone out or not: it becomes ``unknown`` and is not sent twice.
@@ -126,12 +126,12 @@ def _body(promotion: Promotion) -> str:
 
 def _lines(promotion: Promotion) -> Iterable[str]:
     target, error = promotion.target_environment, read_result(promotion.execution_result).error
-    yield f"“{promotion.name}” has left {target.name} neither wholly new nor proven to be as before."
+    yield f"“{promotion.name}” may have left a mix of old and new workflows in {target.name}."
     if error and error.message:
         yield error.message
     yield ""
     yield f"No other promotion writes into {target.name} until this is settled. Once n8n answers again, roll the"
-    yield "promotion back; or look at the workflows in n8n, settle them by hand, and release the target:"
+    yield "promotion back; or check the workflows in n8n, settle them by hand, and release the target:"
     yield page_address(promotion)
 
 

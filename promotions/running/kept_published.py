@@ -22,7 +22,7 @@ def kept_for(
 ) -> dict[str, list[str]]:
     """Which of those that a way back would unpublish must run on: names of who calls them, by n8n id.
 
-    ``ending`` is how they would be then. Counted is what runs and is not put back itself (``touched``). ``before`` are
+    ``ending`` is how they would be then. What runs and is not rolled back itself (``touched``) counts. ``before`` are
     calls (caller, called) that led nowhere before, and may do so again.
     """
     if not needs_published_callees(target):

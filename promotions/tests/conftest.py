@@ -28,7 +28,9 @@ def no_drift(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Drift that blocks: what a test puts into the list."""
     found: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        drift_incidents, "blocking_incidents", lambda **_: [BlockingIncident.from_json({"id": "", **one}) for one in found]
+        drift_incidents,
+        "blocking_incidents",
+        lambda **_: [BlockingIncident.from_json({"id": "", **one}) for one in found],
     )
     return found
 

@@ -129,14 +129,14 @@ def test_its_page_shouts_and_offers_the_ways_out(world: World, client: Client) -
     client.force_login(world.cast.operator, backend="allauth.account.auth_backends.AuthenticationBackend")
     address = f"/t/{world.cast.tenant.slug}/promotions/{half.pk}/"
     page = client.get(address).content.decode()
-    assert "Production is neither wholly new nor proven to be as before" in page
-    assert "Told by mail" in page and "Roll back…" in page and "Let go of the target…" in page
+    assert "Production may hold a mix of old and new workflows" in page
+    assert "Told by mail" in page and "Roll back…" in page and "Release target…" in page
     listed = client.get(f"/t/{world.cast.tenant.slug}/promotions/?state=attention").content.decode()
     assert half.name in listed
     wrong = {"action": "release", "reason": "Looked at all of it.", "typed": "production"}
     assert client.post(address, wrong).status_code == 422
     assert client.post(address, {**wrong, "typed": "Production"}).status_code == 302
-    assert "neither wholly new" not in client.get(address).content.decode()
+    assert "mix of old and new" not in client.get(address).content.decode()
 
 
 def test_everybody_concerned_is_told_once(world: World) -> None:
