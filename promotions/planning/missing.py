@@ -78,8 +78,8 @@ def _why_no_table(ref: Reference, inputs: PlanInputs, label: str) -> tuple[str, 
     if inputs.resources.resolve(ref.credential_type, ref.name, ref.value).how == "gone":
         return "gone", f"the one that it is mapped to is not in {name} any more"
     if target.data_tables is None:
-        told = f"{name} does not say which data tables it has. {target.why.get('data_tables', '')}"
-        return "not_listed", told.strip()
+        why = f"{name} does not say which data tables it has. {target.why.get('data_tables', '')}"
+        return "not_listed", why.strip()
     if not label:
         return "unknown_in_source", f"{inputs.source.environment.name} does not say what it is called"
     return "missing_in_target", f"{name} has none of that name"

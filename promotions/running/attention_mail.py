@@ -26,16 +26,16 @@ from .documents import Notice, read_result
 
 logger = logging.getLogger(__name__)
 
-TOLD_AT_ONCE = 20
+NOTIFIED_AT_ONCE = 20
 
 
-def tell_all() -> int:
-    """Tell people of every promotion that needs them and of which they do not know; how many. For the beat."""
+def notify_all() -> int:
+    """Notify people of every promotion that needs them and of which they do not know; how many. For the beat."""
     with platform_scope():
         rows = Promotion.objects.filter(attention_since__isnull=False).order_by("attention_since")
         found = rows.values_list("pk", "tenant_id", "execution_result__told")
         waiting = [(pk, tenant_id) for pk, tenant_id, notice in found if _is_due(_notice(notice))]
-    return sum(tell(tenant_id, promotion_id) for promotion_id, tenant_id in waiting[:TOLD_AT_ONCE])
+    return sum(notify(tenant_id, promotion_id) for promotion_id, tenant_id in waiting[:NOTIFIED_AT_ONCE])
 
 
 def _notice(stored_notice: dict[str, Any] | None) -> Notice | None:
@@ -43,15 +43,15 @@ def _notice(stored_notice: dict[str, Any] | None) -> Notice | None:
 
 
 def _is_due(notice: Notice | None) -> bool:
-    """Nobody has been told, or another try is due, or a try was never ended."""
+    """Nobody has been notified, or another try is due, or a try was never ended."""
     if notice is None:
         return True
     at, now = datetime.fromisoformat(notice.at), clock.now()
     return (notice.state == "waiting" and at <= now) or (notice.state == "sending" and at < now - SENDING_LASTS)
 
 
-def tell(tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> bool:
-    """Tell people of one promotion, if that is due; whether they were told. Call outside any scope."""
+def notify(tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> bool:
+    """Notify people of one promotion, if that is due; whether they were. Call outside any scope."""
     claimed = _claim(tenant_id, promotion_id)
     if claimed is None:
         return False

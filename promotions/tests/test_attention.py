@@ -125,7 +125,7 @@ def test_a_person_who_has_looked_lets_go_of_it(world: World) -> None:
 
 def test_its_page_shouts_and_offers_the_ways_out(world: World, client: Client) -> None:
     half = half_way(world)
-    attention_mail.tell_all()
+    attention_mail.notify_all()
     client.force_login(world.cast.operator, backend="allauth.account.auth_backends.AuthenticationBackend")
     address = f"/t/{world.cast.tenant.slug}/promotions/{half.pk}/"
     page = client.get(address).content.decode()
@@ -141,8 +141,8 @@ def test_its_page_shouts_and_offers_the_ways_out(world: World, client: Client) -
 
 def test_everybody_concerned_is_told_once(world: World) -> None:
     half = half_way(world)
-    assert attention_mail.tell_all() == 1
-    assert attention_mail.tell_all() == 0
+    assert attention_mail.notify_all() == 1
+    assert attention_mail.notify_all() == 0
     (sent,) = mail.outbox
     cast = world.cast
     assert {cast.owner.email, cast.operator.email, cast.approver.email} <= set(sent.to)
@@ -160,12 +160,12 @@ def test_a_mail_server_that_is_away_is_asked_again(world: World, monkeypatch: py
         raise ConnectionRefusedError
 
     monkeypatch.setattr(EmailMessage, "send", refuse)
-    assert attention_mail.tell_all() == 0
+    assert attention_mail.notify_all() == 0
     assert result_of(world, half)["told"]["state"] == "waiting"
     monkeypatch.setattr(EmailMessage, "send", send)
-    assert attention_mail.tell_all() == 0, "not yet"
+    assert attention_mail.notify_all() == 0, "not yet"
     _turn_back_the_clock(world, half)
-    assert attention_mail.tell_all() == 1
+    assert attention_mail.notify_all() == 1
 
 
 def test_a_mail_that_may_have_left_is_not_sent_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,18 +175,18 @@ def test_a_mail_that_may_have_left_is_not_sent_twice(world: World, monkeypatch: 
         raise smtplib.SMTPServerDisconnected
 
     monkeypatch.setattr(EmailMessage, "send", drop)
-    assert attention_mail.tell_all() == 0
+    assert attention_mail.notify_all() == 0
     assert result_of(world, half)["told"]["state"] == "unknown"
     _turn_back_the_clock(world, half)
-    assert attention_mail.tell_all() == 0
+    assert attention_mail.notify_all() == 0
 
 
 def test_a_worker_killed_while_it_tells_leaves_it_unknown(world: World) -> None:
     half = half_way(world)
     assert attention_mail._claim(world.tenant_id, half.pk) is not None
-    assert attention_mail.tell_all() == 0, "another worker leaves it alone"
+    assert attention_mail.notify_all() == 0, "another worker leaves it alone"
     _turn_back_the_clock(world, half)
-    assert attention_mail.tell_all() == 0
+    assert attention_mail.notify_all() == 0
     assert result_of(world, half)["told"]["state"] == "unknown" and not mail.outbox
 
 
@@ -235,7 +235,7 @@ def test_a_rollback_that_cannot_come_to_its_end_is_said(world: World, where: dic
     assert result["needs_attention"] is True and half.attention_since is not None
     assert half.status == "FAILED", "it is not completed any more"
     assert (world.failure(operation.pk) or {})["code"] == "PROMO_005"
-    attention_mail.tell_all()
+    attention_mail.notify_all()
     assert len(mail.outbox) == 1
     world.target.clear_faults()
     assert world.drive(roll_back(world, half, force=True)) == "COMPLETED"

@@ -161,7 +161,7 @@ class Stage:
         result = done.execution_result or {}
         assert done.status == "FAILED" and done.attention_since, (done.status, result)
         sent = len(mail.outbox)
-        attention_mail.tell_all()
+        attention_mail.notify_all()
         assert len(mail.outbox) == sent + 1
         assert mail.outbox[-1].subject.startswith("[OpsConsole] Production is half-way")
         assert self.other is not None
