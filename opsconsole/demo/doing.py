@@ -92,13 +92,15 @@ class Doer:
         with as_person(self.user):
             promotion = promotions.create(
                 tenant_id=self.tenant.pk,
-                source_id=source.pk,
-                target_id=target.pk,
-                keys=self.keys_of(flows),
+                request=promotions.PromotionRequest(
+                    source_id=source.pk,
+                    target_id=target.pk,
+                    keys=self.keys_of(flows),
+                    name=name,
+                    description=description,
+                    options=options,
+                ),
                 by=self.user,
-                name=name,
-                description=description,
-                options=options,
             )
             if submit:
                 promotions.submit(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.user)

@@ -12,7 +12,7 @@ from core.errors import Conflict, Forbidden, NotFound
 from operations import services as operations
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import services, status_sync
+from promotions import services
 from promotions.errors import (
     ApprovalNeeded,
     Dangling,
@@ -23,6 +23,7 @@ from promotions.errors import (
     WrongState,
 )
 from promotions.models import Promotion, PromotionStatus
+from promotions.running import status_sync
 from promotions.tests.world import World, calls, flow, node, uses
 from snapshots.errors import CaptureFailed
 from tenants import services as tenants
