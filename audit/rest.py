@@ -1,4 +1,4 @@
-"""The trail over REST, with the filters of its page."""
+"""The audit trail over REST, with the filters of its page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tenants.scope import platform_scope, tenant_scope
 
 from . import selectors
 from .ocsf import events_since
-from .schemas import Entries, Events
+from .schemas import AuditLogList, OcsfEvents
 from .selectors import TrailFilter
 from .views import may_read_platform_trail
 
@@ -42,7 +42,7 @@ class TrailQuery(Schema):
 
 
 @in_support_session(READS)
-@router.get("/audit-logs", summary="The trail, newest first", response=Entries)
+@router.get("/audit-logs", response=AuditLogList, summary="The audit trail, newest first")
 def list_audit_logs(
     request: HttpRequest, asked: Query[TrailQuery], tenant: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def list_audit_logs(
 
 
 @in_support_session(NEVER)
-@router.get("/audit/events", summary="The trail as OCSF events, in order of commitment", response=Events)
+@router.get("/audit/events", response=OcsfEvents, summary="The audit trail as OCSF events, in order of commit")
 def list_audit_events(request: HttpRequest, tenant: str = "", cursor: str = "", limit: int = 200) -> dict[str, Any]:
     """For a SIEM: go on with ``next_cursor`` for ever, and every entry comes at least once, with the same id.
 
@@ -78,5 +78,5 @@ def _scope(request: HttpRequest, tenant: str) -> AbstractContextManager[Any]:
         return tenant_scope(visit.tenant.pk)
     narrowed = token_of(request).permissions
     if not may_read_platform_trail(caller(request)) or (narrowed and Grants.VIEW_TRAIL not in narrowed):
-        raise Forbidden("Name the tenant whose trail you want.", recovery="Add ?tenant=<short name>.")
+        raise Forbidden("Name the tenant whose audit trail you want.", recovery="Add ?tenant=<short name>.")
     return platform_scope()

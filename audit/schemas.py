@@ -1,16 +1,16 @@
-"""The trail as the API answers it."""
+"""The audit trail as the REST API answers it."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Any
 
-from ninja import Schema
-from pydantic import JsonValue
+from core.answers import Answer, FreeForm, PageAnswer
 
 
-class Entry(Schema):
-    """``actor`` is the real person, ``impersonated`` whose place they took. ``details`` depends on the action."""
+class AuditLogOut(Answer):
+    """One entry of the trail. ``tenant_id`` null: the platform's. ``resource_id`` null: no single row."""
 
     id: int
     tenant_id: uuid.UUID | None
@@ -24,19 +24,17 @@ class Entry(Schema):
     impersonated_email: str | None
     session_id: uuid.UUID | None
     operation_id: uuid.UUID | None
-    request_id: str
+    request_id: str | None
     source: str
     ip_address: str | None
-    details: JsonValue
+    details: Any
 
 
-class Entries(Schema):
-    audit_logs: list[Entry]
-    next_cursor: str | None
+class AuditLogList(PageAnswer):
+    audit_logs: list[AuditLogOut]
 
 
-class Events(Schema):
-    """OCSF events (https://schema.ocsf.io); go on with ``next_cursor``."""
+class OcsfEvents(PageAnswer):
+    """Events of OCSF 1.3.0; ``next_cursor`` is always given, for the entries still to come."""
 
-    events: list[dict[str, JsonValue]]
-    next_cursor: str
+    events: list[FreeForm]

@@ -1,5 +1,6 @@
 """What jobs tell the console of themselves."""
 
+from core.declarations import Shape, State, Tone
 from core.registry import (
     Audience,
     Console,
@@ -14,6 +15,7 @@ from core.registry import (
 )
 
 from . import gauges, probes, search
+from .estate import TILE_PART
 
 console = Console(
     destinations=(
@@ -71,5 +73,13 @@ console = Console(
         Subject(table="background_jobs", noun="job", title="Jobs", position=50, url_name="job"),
         Subject(table="schedules", noun="schedule"),
     ),
+    tile_parts=(TILE_PART,),
+    states=(
+        State(name="retry-pending", shape=Shape.PENDING, tone=Tone.WARN, word="Retry pending"),
+        State(name="queued", shape=Shape.PENDING, tone=Tone.GREY, word="Queued"),
+        State(name="in-progress", shape=Shape.RUNNING, tone=Tone.BLUE, word="In progress"),
+        State(name="stopped", shape=Shape.CANCELLED, tone=Tone.GREY, word="Stopped"),
+    ),
+    bookkeeping_tables=("background_jobs", "operation_steps"),
     urls=("operations.urls",),
 )

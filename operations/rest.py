@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,30 +17,17 @@ from tenants.base import belongs_to
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
-from tenants.scope import platform_scope, refuse_fallen_session, tenant_or_platform_scope, tenant_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
 
 from . import selectors, services
 from .errors import JobCancelled, JobFailed
 from .models import Operation, OperationStatus
-from .schemas import JobsOfTenant, JobsOfTenants, OneJob, OneJobWithSteps
+from .schemas import JobList, OperationAnswer, OperationDetailAnswer, OperationList
+from .waiting import wait_for
+
+__all__ = ["http_status", "refuse_failed", "router", "wait_for"]
 
 router = Router()
-LONGEST_WAIT_SECONDS = 55.0
-
-
-def wait_for(operation: Operation, seconds: float) -> Operation:
-    """Block until an operation has ended or parked, at most ``seconds`` (and never longer than 55).
-
-    Raises ``SupportEnded`` within a second where a support session waits and is ended meanwhile.
-    """
-    deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
-    pause = 0.05
-    while operation.status in ("PENDING", "RUNNING", "RETRY_PENDING") and time.monotonic() < deadline:
-        time.sleep(pause)
-        refuse_fallen_session()
-        pause = min(pause * 1.5, 0.5)
-        operation = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
-    return operation
 
 
 def http_status(operation: Operation) -> int:
@@ -92,7 +78,7 @@ def _every_failure(kind: type[OpsError] = OpsError) -> Iterator[type[OpsError]]:
 
 
 @in_support_session(READS)
-@router.get("/operations", summary="Jobs, newest first", response=JobsOfTenant, exclude_unset=True)
+@router.get("/operations", response=OperationList, summary="Jobs, newest first")
 def list_operations(
     request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -120,9 +106,7 @@ def _tenant_id_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str =
 
 
 @in_support_session(READS)
-@router.get(
-    "/operations/{operation_id}", summary="One job with its steps", response=OneJobWithSteps, exclude_unset=True
-)
+@router.get("/operations/{operation_id}", response=OperationDetailAnswer, summary="One job with its steps")
 def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
     tenant_id = _tenant_id_of(request, operation_id)
     operation = services.get_operation(tenant_id=tenant_id, operation_id=operation_id)
@@ -134,12 +118,7 @@ def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0
 
 
 @in_support_session(WRITES)
-@router.post(
-    "/operations/{operation_id}/cancel",
-    summary="Ask a job to stop and put things back",
-    response=OneJob,
-    exclude_unset=True,
-)
+@router.post("/operations/{operation_id}/cancel", response=OperationAnswer, summary="Ask a job to stop")
 def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.cancel(tenant_id=tenant_id, operation_id=operation_id, by=caller(request))
@@ -147,9 +126,7 @@ def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str,
 
 
 @in_support_session(WRITES)
-@router.post(
-    "/operations/{operation_id}/retry", summary="Let a parked job try again", response=OneJob, exclude_unset=True
-)
+@router.post("/operations/{operation_id}/retry", response=OperationAnswer, summary="Let a parked job try again")
 def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
     tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.retry(tenant_id=tenant_id, operation_id=operation_id)
@@ -157,9 +134,7 @@ def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, 
 
 
 @in_support_session(LEAVES)
-@router.get(
-    "/background-jobs", summary="Jobs of every tenant the caller may see", response=JobsOfTenants, exclude_unset=True
-)
+@router.get("/background-jobs", response=JobList, summary="Jobs of every tenant the caller may see")
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
     """Of the token's tenant, where it is bound to one. Platform admins see the platform's own as well."""
     user, bound = caller(request), only_tenant(request)

@@ -1,59 +1,37 @@
-"""Jobs as the API answers them."""
+"""Jobs as the REST API answers them."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
+from typing import Any
 
-from ninja import Schema
-from pydantic import JsonValue
-
-JsonObject = dict[str, JsonValue]
+from core.answers import Answer, ErrorOut, FreeForm, PageAnswer
 
 
-class Progress(Schema):
+class Progress(Answer):
+    """``total`` 0: not known. ``percent`` is 0 to 100."""
+
     done: int
     total: int
     percent: int | None
     note: str
 
 
-class JobError(Schema):
-    """Why a job failed; what was ended by hand has a message alone."""
+class OperationOut(Answer):
+    """A job. ``tenant_id`` null: the platform's own."""
 
-    code: str
-    message: str
-    details: JsonObject = {}
-    recovery: str = ""
-
-
-class Step(Schema):
-    """What a job was about to do (``intent``) and what was there afterwards (``result``)."""
-
-    name: str
-    title: str
-    state: str
-    intent: JsonValue
-    result: JsonValue
-    error: JsonObject | None
-    attempt: int
-    started_at: datetime
-    ended_at: datetime | None
-
-
-class Job(Schema):
-    """A job in a list; without a tenant it is the platform's."""
-
-    id: str
-    tenant_id: str | None
+    id: uuid.UUID
+    tenant_id: uuid.UUID | None
     kind: str
     title: str
     status: str
     progress: Progress
     attempt: int
-    error: JobError | None
+    error: ErrorOut | None
     subject_type: str
-    subject_id: str | None
-    environment_id: str | None
+    subject_id: uuid.UUID | None
+    environment_id: uuid.UUID | None
     cancel_requested_at: datetime | None
     created_at: datetime
     started_at: datetime | None
@@ -61,24 +39,38 @@ class Job(Schema):
     updated_at: datetime
 
 
-class JobWithSteps(Job):
-    result: JsonValue
-    steps: list[Step]
+class StepOut(Answer):
+    """One recorded step: what it set out to do (``intent``) and what came of it."""
+
+    name: str
+    title: str
+    state: str
+    intent: FreeForm | None
+    result: Any
+    error: ErrorOut | None
+    attempt: int
+    started_at: datetime | None
+    ended_at: datetime | None
 
 
-class OneJob(Schema):
-    operation: Job
+class OperationDetail(OperationOut):
+    """A job with its result, whose shape its kind decides, and its first steps."""
+
+    result: FreeForm | None
+    steps: list[StepOut]
 
 
-class OneJobWithSteps(Schema):
-    operation: JobWithSteps
+class OperationAnswer(Answer):
+    operation: OperationOut
 
 
-class JobsOfTenant(Schema):
-    operations: list[Job]
-    next_cursor: str | None
+class OperationDetailAnswer(Answer):
+    operation: OperationDetail
 
 
-class JobsOfTenants(Schema):
-    jobs: list[Job]
-    next_cursor: str | None
+class OperationList(PageAnswer):
+    operations: list[OperationOut]
+
+
+class JobList(PageAnswer):
+    jobs: list[OperationOut]

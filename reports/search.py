@@ -1,4 +1,4 @@
-"""Reports that can be asked for, and those that were made, for the command bar."""
+"""Reports that can be made, and those that were made, for the command bar."""
 
 from __future__ import annotations
 

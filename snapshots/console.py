@@ -1,5 +1,6 @@
 """What snapshots and restores tell the console of themselves."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import (
     Console,
     Destination,
@@ -12,7 +13,7 @@ from core.registry import (
     TrailAction,
 )
 
-from . import gauges
+from . import gauges, session_revert
 from .probes import git_store
 
 console = Console(
@@ -57,6 +58,20 @@ console = Console(
             job_subject="snapshot",
         ),
     ),
+    states=(State(name="restored", shape=Shape.MOVED, tone=Tone.WARN, word="Restored"),),
     trail_actions=(TrailAction(code="SNAPSHOT_DOWNLOADED", words="Snapshot downloaded", position=220),),
+    job_kinds=(
+        JobKind(name="snapshots.capture", handler="snapshots.handlers.Capture", reverter=session_revert.CAPTURE),
+        JobKind(name="snapshots.verify", handler="snapshots.handlers.Verify", reverter=session_revert.VERIFY),
+        JobKind(name="snapshots.maintain", handler="snapshots.handlers.Maintain"),
+        JobKind(name="snapshots.push", handler="snapshots.handlers.Push"),
+        JobKind(name="snapshots.restore", handler="snapshots.handlers.Restore", reverter=session_revert.RESTORE),
+        JobKind(name="snapshots.rehearse", handler="snapshots.rehearsal.running.Rehearse"),
+        JobKind(name="snapshots.relink", handler="snapshots.relinking.Relink"),
+        JobKind(name="snapshots.rehash", handler="snapshots.rehashing.Rehash"),
+        JobKind(name="impersonation.put_back", handler="snapshots.session_restore.SessionRestore"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=("n8n_rehearsals",),
     urls=("snapshots.urls",),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -18,62 +17,15 @@ from .api import caller
 from .models import ApiToken, Tenant
 from .permissions import is_platform_admin
 from .requests import token_of
+from .schemas import AdminRemoved, NewTokenAnswer, TenantList, TokenAnswer, TokenEnded
 from .scope import platform_scope
 from .tokens import revoke_token, rotate_token
 
 router = Router()
 
 
-class Rotation(Schema):
-    keep_old_hours: int = 0
-
-
-class TenantRow(Schema):
-    id: str
-    name: str
-    slug: str
-    status: str
-    created_at: datetime
-
-
-class Tenants(Schema):
-    tenants: list[TenantRow]
-    next_cursor: str | None
-
-
-class TokenRow(Schema):
-    """``tenant`` is a slug; without one the token reaches all tenants of the person that it acts as."""
-
-    id: str
-    name: str
-    prefix: str
-    acts_as: str
-    tenant: str | None
-    permissions: list[str]
-    created_at: datetime
-    last_used_at: datetime | None
-    expires_at: datetime | None
-
-
-class OneToken(Schema):
-    token: TokenRow
-
-
-class NewToken(OneToken):
-    secret: str
-
-
-class RevokedToken(Schema):
-    revoked: str
-
-
-class RemovedAdmin(Schema):
-    removed: str
-    email: str
-
-
 @in_support_session(READS)
-@router.get("/tenants", summary="The tenants the caller may see", response=Tenants)
+@router.get("/tenants", response=TenantList, summary="The tenants the caller may see")
 def list_tenants(request: HttpRequest, limit: int = 50, cursor: str = "") -> dict[str, Any]:
     user = caller(request)
     bound_to = token_of(request).tenant_id
@@ -107,16 +59,20 @@ def _token(token: ApiToken) -> dict[str, Any]:
     }
 
 
+class Rotation(Schema):
+    keep_old_hours: int = 0
+
+
 @in_support_session(NEVER)
-@router.get("/tokens/current", summary="The token that asks", response=OneToken)
+@router.get("/tokens/current", response=TokenAnswer, summary="The token that asks")
 def show_token(request: HttpRequest) -> dict[str, Any]:
     with platform_scope():
         return {"token": _token(token_of(request))}
 
 
 @in_support_session(NEVER)
-@router.post("/tokens/current/rotate", summary="A new secret for the token that asks", response={201: NewToken})
-def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any:
+@router.post("/tokens/current/rotate", response={201: NewTokenAnswer}, summary="A new secret for the token that asks")
+def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Status[dict[str, Any]]:
     """The new secret is shown once. The old one is refused at once, or after ``keep_old_hours`` (at most 72)."""
     with platform_scope():
         made, secret = rotate_token(
@@ -129,7 +85,7 @@ def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any
 
 
 @in_support_session(NEVER)
-@router.delete("/tokens/current", summary="End the token that asks", response=RevokedToken)
+@router.delete("/tokens/current", response=TokenEnded, summary="End the token that asks")
 def end_token(request: HttpRequest) -> dict[str, Any]:
     token = token_of(request)
     with platform_scope():
@@ -138,7 +94,7 @@ def end_token(request: HttpRequest) -> dict[str, Any]:
 
 
 @in_support_session(NEVER)
-@router.delete("/platform/admins/{user_id}", summary="Take somebody off the platform admins", response=RemovedAdmin)
+@router.delete("/platform/admins/{user_id}", response=AdminRemoved, summary="Remove a platform admin")
 def remove_platform_admin(request: HttpRequest, user_id: uuid.UUID) -> dict[str, Any]:
     """The person's sign-ins and tokens end with it. Needs an unbound token of another platform admin."""
     by = caller(request)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from core import context, support
+from core import connections, context, support
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ def refuse_fallen_session() -> None:
 
 
 def assert_no_scope(what: str) -> None:
-    """Refuse slow work (network, Git, subprocesses) while a transaction is held open."""
+    """Refuse slow work (network, Git, subprocesses) while a transaction is held open, and hold no connection either."""
     if _scope.get() is not None:
         raise ScopeError(f"{what} must not run inside a database transaction.")
+    connections.release()

@@ -67,9 +67,9 @@ def _given(rows: list[int]) -> dict[str, tuple[datetime, User | None]]:
         action="CREATE",
         object_pk__in=[str(row) for row in rows],
     )
-    said = list(entries.order_by("created_at", "pk").values_list("object_pk", "created_at", "actor_user_id"))
-    people = User.objects.only("id", "name", "email").in_bulk({actor for *_, actor in said if actor})
-    return {row: (at, people.get(actor)) for row, at, actor in said}
+    records = list(entries.order_by("created_at", "pk").values_list("object_pk", "created_at", "actor_user_id"))
+    people = User.objects.only("id", "name", "email").in_bulk({actor for *_, actor in records if actor})
+    return {row: (at, people.get(actor)) for row, at, actor in records}
 
 
 def save_access(*, tenant_id: uuid.UUID, user: User, wanted: Mapping[uuid.UUID, frozenset[str]]) -> tuple[int, int]:

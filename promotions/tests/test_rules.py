@@ -12,7 +12,7 @@ from core.errors import Conflict, Forbidden, NotFound
 from operations import services as operations
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import services, status_sync
+from promotions import services
 from promotions.errors import (
     ApprovalNeeded,
     Dangling,
@@ -23,12 +23,13 @@ from promotions.errors import (
     WrongState,
 )
 from promotions.models import Promotion, PromotionStatus
+from promotions.running import status_sync
 from promotions.tests.world import World, calls, flow, node, uses
 from snapshots.errors import CaptureFailed
 from tenants import services as tenants
 from tenants.models import TenantRole
 from tenants.scope import tenant_scope
-from workflows.credentials import save_mapping
+from workflows.credentials import CredentialPair, save_mapping
 
 
 def test_production_needs_somebody_else(world: World) -> None:
@@ -98,10 +99,12 @@ def test_a_dangling_credential_is_refused_until_it_is_mapped(empty_world: World)
         tenant_id=world.tenant_id,
         source_environment_id=world.staging.pk,
         target_environment_id=world.production.pk,
-        credential_type="slackApi",
-        source_name="Slack staging",
-        target_name="Slack production",
-        target_credential_id="p1",
+        pair=CredentialPair(
+            credential_type="slackApi",
+            source_name="Slack staging",
+            target_name="Slack production",
+            target_credential_id="p1",
+        ),
         by=world.cast.operator,
     )
     done = world.carry_out(world.approved("notify"))
