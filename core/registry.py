@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import Grant, HomePart, JobKind, Named, State
+from .declarations import EncryptedColumn, Grant, HomePart, JobKind, Named, State
 from .demo import DemoChapter
 from .reports import AccessSource, Report
 from .tiles import TilePart
@@ -222,6 +222,7 @@ class Console:
     #: Tables with the console's notes about its own work: the trail need not watch them, and reverting a support
     #: session passes over them.
     bookkeeping_tables: tuple[str, ...] = ()
+    encrypted_columns: tuple[EncryptedColumn, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
 
@@ -241,6 +242,7 @@ UNIQUE = (
     ("trail_actions", "code", "The action of the trail"),
     ("states", "name", "The state"),
     ("grants", "name", "The grant"),
+    ("encrypted_columns", "name", "The encrypted column"),
     ("tile_parts", "name", "The part of the estate's tiles"),
     ("home_parts", "name", "The part of a tenant's home"),
     ("demo_chapters", "name", "The chapter of the demo"),
@@ -405,6 +407,9 @@ class Registry:
 
     def bookkeeping_tables(self) -> list[str]:
         return [table for _, table in self.every("bookkeeping_tables")]
+
+    def encrypted_columns(self) -> list[EncryptedColumn]:
+        return [column for _, column in self.every("encrypted_columns")]
 
     def urls(self) -> list[str]:
         return [module for _, module in self.every("urls")]
