@@ -129,6 +129,19 @@ class HealthService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A number for monitoring, read each time ``/metrics`` is asked, in the platform's scope, which only reads.
+
+    ``read`` returns the value, or values by the value of ``label``. ``name`` follows Prometheus: the unit at its end.
+    """
+
+    name: str
+    description: str
+    read: Callable[[], float | Mapping[str, float]]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream:
     """``/api/v1/sse/<name>``: news of jobs of these kinds; of all where there are none."""
 
@@ -204,6 +217,7 @@ class Console:
     record_finders: tuple[RecordFinder, ...] = ()
     health_components: tuple[HealthComponent, ...] = ()
     health_services: tuple[HealthService, ...] = ()
+    metrics: tuple[Gauge, ...] = ()
     event_streams: tuple[EventStream, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
     rest_routers: tuple[RestRouter, ...] = ()
@@ -234,6 +248,7 @@ UNIQUE = (
     ("record_finders", "label", "The group of the command bar"),
     ("health_components", "name", "The health component"),
     ("health_services", "name", "The health service"),
+    ("metrics", "name", "The metric"),
     ("event_streams", "name", "The event stream"),
     ("periodic_tasks", "name", "The periodic task"),
     ("rest_routers", "path", "The REST router"),
@@ -327,6 +342,9 @@ class Registry:
 
     def health_services(self) -> dict[str, HealthService]:
         return {service.name: service for _, service in self.every("health_services")}
+
+    def metrics(self) -> list[Gauge]:
+        return [gauge for _, gauge in self.every("metrics")]
 
     def event_streams(self) -> dict[str, EventStream]:
         return {stream.name: stream for _, stream in self.every("event_streams")}

@@ -1,4 +1,4 @@
-"""What reports tell the console of themselves."""
+"""What reports declare."""
 
 from core.declarations import JobKind
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
@@ -20,7 +20,7 @@ console = Console(
         ),
         Destination(
             url_name="platform-reports",
-            title="Reports of the platform",
+            title="Platform reports",
             rail_title="Reports",
             search_words="compliance",
             icon="document-chart-bar",
@@ -45,8 +45,8 @@ console = Console(
         ),
         Subject(
             table="report_schedules",
-            noun="report sent by itself",
-            title="Reports sent by themselves",
+            noun="scheduled report",
+            title="Scheduled reports",
             position=200,
             url_name="reports",
             url_takes_id=False,

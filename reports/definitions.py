@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
+from msgspec import UNSET
 
 from core.errors import Invalid
 from core.registry import registry
 from core.reports import Report
 
+from .documents import ReportParameters
 from .errors import NoSuchReport
 from .models import Period
 
@@ -20,7 +21,7 @@ DEFAULT_DAYS = 90
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The parameters of one report, settled: asked again with the same ``as_of`` they find the same rows."""
+    """The resolved parameters of one report: with the same ``as_of`` they find the same rows again."""
 
     as_of: datetime
     since: datetime
@@ -28,27 +29,30 @@ class Asked:
     person: str = ""
     tenant: str = ""
 
-    def to_dict(self, report: Report) -> dict[str, Any]:
-        """JSON-able, with moments in ISO form and only what the report takes."""
-        said = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(self).items()}
-        dropped = {"as_of"} if report.has_period else {"as_of", "since", "until"}
-        return {name: value for name, value in said.items() if name not in dropped and value}
+    def stored(self, report: Report) -> ReportParameters:
+        """What is kept of them, next to ``as_of``: only what the report takes."""
+        period = {"since": self.since.isoformat(), "until": self.until.isoformat()} if report.has_period else {}
+        return ReportParameters(**period, person=self.person or UNSET, tenant=self.tenant or UNSET)
 
     @classmethod
-    def from_dict(cls, said: dict[str, Any], as_of: datetime) -> Asked:
-        """What ``to_dict`` wrote."""
-        times = {k: datetime.fromisoformat(said[k]) for k in ("since", "until") if said.get(k)}
-        start = {"since": as_of - timedelta(days=DEFAULT_DAYS), "until": as_of}
-        return cls(as_of=as_of, person=said.get("person", ""), tenant=said.get("tenant", ""), **(start | times))
+    def of(cls, stored: ReportParameters, as_of: datetime) -> Asked:
+        """What was stored as ``stored``, with ``as_of``."""
+        return cls(
+            as_of=as_of,
+            since=datetime.fromisoformat(stored.since) if stored.since else as_of - timedelta(days=DEFAULT_DAYS),
+            until=datetime.fromisoformat(stored.until) if stored.until else as_of,
+            person=stored.person or "",
+            tenant=stored.tenant or "",
+        )
 
 
 def settle(
     *, as_of: datetime, since: str = "", until: str = "", period: str = "", person: str = "", tenant: str = ""
 ) -> Asked:
-    """Parameters as people give them; ``Invalid`` names the field that cannot be used.
+    """Resolve parameters as people give them. Raises ``Invalid`` with the field that cannot be used.
 
     ``since`` and ``until`` are ISO dates or moments (a date as ``until`` includes its day) and win over ``period``;
-    with neither it is the last 90 days. Nothing later than ``as_of`` is ever in a report.
+    without either it is the last 90 days. Nothing later than ``as_of`` is ever in a report.
     """
     if period and period not in Period.values:
         raise Invalid(details={"period": f"one of {', '.join(Period.values)}"})

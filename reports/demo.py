@@ -16,10 +16,10 @@ from .models import Format, Frequency
 def tell(stage: DemoStage) -> None:
     review, owner = report_named("access-review"), stage.people["owner"]
     with as_person(owner):
-        scheduling.create_schedule(
-            report=review, tenant=stage.tenant, kind=Format.XLSX, frequency=Frequency.MONTHLY, hour=6, period="",
-            person="", about="", recipients=[owner.email], by=owner,
-        )  # fmt: skip
+        monthly = scheduling.NewSchedule(
+            report=review, kind=Format.XLSX, frequency=Frequency.MONTHLY, hour=6, recipients=(owner.email,)
+        )
+        scheduling.create_schedule(monthly, tenant=stage.tenant, by=owner)
         _make(review, stage.tenant, owner)
     with as_person(stage.people["compliance"]):
         _make(report_named("impersonation-sessions"), None, stage.people["compliance"])

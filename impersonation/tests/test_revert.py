@@ -1,4 +1,4 @@
-"""Undoing what a session did, through HTTP, with real services and n8n look-alikes behind them."""
+"""Reverting what a session did, through HTTP, with real services and n8n look-alikes behind them."""
 
 from __future__ import annotations
 
@@ -174,10 +174,10 @@ def test_all_that_a_session_did_is_undone(visit: Visit) -> None:
     (event,) = trail(action="IMPERSONATION_REVERT")
     assert event.details["session_id"] == str(visit.session.pk) and event.actor_user_id == visit.cast.admin.pk
     page = at_browser(visit.cast.owner).get(f"/t/acme/support/sessions/{visit.session.pk}/revert/").content.decode()
-    assert page.count("Undone") > 6
+    assert page.count("Reverted") > 6
 
 
-def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) -> None:
+def test_what_went_outside_is_in_the_timeline_and_so_is_its_revert(visit: Visit) -> None:
     visit.execute("billing", "intake")
     visit.end()
     own = trail(session=visit.session.pk)
@@ -195,7 +195,7 @@ def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) ->
         page = at_browser(person).get(path or f"/platform/support/sessions/{visit.session.pk}/", {"kind": "effects"})
         text = page.content.decode()
         assert "Done outside: Production: Billing" in text and "n8n: PUT /workflows/" in text
-        assert "Written to n8n" in text and "ProbeResult at" not in text
+        assert "Written to n8n" in text and "Viewed" not in text
     _, secret = create_token(user=visit.cast.admin, name="look")
     url = f"/api/v1/platform/impersonate/sessions/{visit.session.pk}"
     told = Client().get(url, headers={"Authorization": f"Bearer {secret}"}).json()["session"]
