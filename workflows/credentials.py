@@ -1,4 +1,4 @@
-"""Which credential stands in for which when workflows move from one environment to another."""
+"""Credential mapping: which credential replaces which when workflows are promoted to another environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST = {"credential_type": 120, "source_name": 120, "target_name": 120, "tar
 
 @dataclass(frozen=True, slots=True)
 class CredentialRow:
-    """A credential of the source, what stands in for it in the target, and what could.
+    """A credential of the source, its mapping to the target, and what it could be mapped to.
 
     ``state``: mapped, suggested (one of the same type and name is there), ambiguous (several are), open.
     """
@@ -53,7 +53,7 @@ class CredentialRow:
 def credential_rows(
     *, source_environment_id: uuid.UUID, target_environment_id: uuid.UUID, limit: int = SHOWN
 ) -> list[CredentialRow]:
-    """The source's credentials, those without a stand-in first. Needs the tenant's scope; three queries."""
+    """The source's credentials, the unresolved ones first. Needs the tenant's scope; three queries."""
     here = KnownCredential.objects.filter(environment_id=source_environment_id).exclude(is_gone=True, uses=0)
     known = list(here.order_by("credential_type", "name")[:limit])
     choices: dict[str, list[KnownCredential]] = defaultdict(list)
@@ -189,7 +189,7 @@ def accept_suggestions(
 
 
 def delete_mapping(*, tenant_id: uuid.UUID, mapping_id: uuid.UUID) -> None:
-    """Take a mapping away; ``NotFound`` where there is none."""
+    """Delete a mapping. Raises ``NotFound`` where there is none."""
     with tenant_scope(tenant_id):
         deleted, _ = CredentialMapping.objects.filter(pk=mapping_id).delete()
         if not deleted:
