@@ -1,4 +1,4 @@
-"""Who may do what in single environments, and where each grant comes from. All of it in the tenant's scope."""
+"""Environment permissions: who may do what in which environment, and where each grant comes from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .permissions import APPROVE_ENVIRONMENT, ENVIRONMENT_GRANTS, OPERATE_ENVIRO
 #: The grant on the whole tenant that holds the one on an environment.
 WIDER = {OPERATE_ENVIRONMENT: Grants.OPERATE, APPROVE_ENVIRONMENT: Grants.APPROVE}
 LISTED = 50
-#: What a grant on one environment makes of its holder there.
+#: The role that a grant on one environment gives there.
 ROLES = {OPERATE_ENVIRONMENT: "operator", APPROVE_ENVIRONMENT: "approver"}
 
 
@@ -59,7 +59,7 @@ def _held(
 
 
 def _given(rows: list[int]) -> dict[str, tuple[datetime, User | None]]:
-    """When and by whom each of these grants was made, by the trail."""
+    """When and by whom each of these grants was given, by the audit trail."""
     if not rows:
         return {}
     entries = AuditLog.objects.filter(

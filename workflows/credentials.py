@@ -19,7 +19,7 @@ from .models import CredentialMapping, Environment, KnownCredential
 
 SHOWN = 500
 LONGEST_ID = 64
-#: Characters of each value that is typed.
+#: Characters of each value at most.
 _LONGEST = {"credential_type": 120, "source_name": 120, "target_name": 120, "target_credential_id": LONGEST_ID}
 
 
@@ -107,7 +107,7 @@ class CredentialPair:
     target_credential_id: str
 
     def cleaned(self) -> CredentialPair:
-        """Without blanks around the values. Raises ``MappingInvalid`` where one is missing or too long."""
+        """The pair with its values trimmed. Raises ``MappingInvalid`` where one is missing or too long."""
         pair = CredentialPair(
             credential_type=self.credential_type.strip(),
             source_name=self.source_name,
@@ -199,7 +199,10 @@ def delete_mapping(*, tenant_id: uuid.UUID, mapping_id: uuid.UUID) -> None:
 def enter_credential(
     *, tenant_id: uuid.UUID, environment_id: uuid.UUID, credential_type: str, name: str, credential_id: str
 ) -> None:
-    """Make a credential known that no workflow uses yet and that n8n does not list."""
+    """Record a credential that no workflow uses yet and that n8n does not list.
+
+    Raises ``MappingInvalid`` or ``NotFound``.
+    """
     kind, label, wanted_id = credential_type.strip(), name.strip(), credential_id.strip()
     too_long = len(kind) > 120 or len(label) > 200 or len(wanted_id) > LONGEST_ID
     if not kind or not wanted_id or too_long:

@@ -38,7 +38,7 @@ TABS = (
 @in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """Which workflow each n8n id of an environment is; what is not certain comes first."""
+    """The workflow behind each n8n id of an environment; unconfirmed ones come first."""
     environment = selectors.environment_or_404(pk)
     if request.method == "POST":
         require_operate(visit, environment)
@@ -217,7 +217,7 @@ def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> s
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW, methods=("POST",))
 def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Make a credential of the target known by hand."""
+    """Enter a credential of the target by hand."""
     columns = selectors.environments()
     source, target = _pair(columns, request.POST.get("source", ""), request.POST.get("target", ""))
     require_operate(visit, target)

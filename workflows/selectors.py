@@ -1,4 +1,4 @@
-"""Reads about environments and where workflows live. All need the tenant's scope."""
+"""Reads of environments and of the mapping. All need the tenant's scope."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def environment_or_404(pk: uuid.UUID) -> Environment:
 
 
 def why_unknown(environment: Environment, now: datetime | None = None) -> str:
-    """Why nothing certain can be said about an environment now; empty where it can."""
+    """Why the state of an environment is unknown, as a clause; empty where it is known."""
     if environment.last_captured_at is None:
         return "it has never been captured"
     if environment.last_capture_error:

@@ -1,4 +1,4 @@
-"""The long work of executions: retrying many."""
+"""The operation that retries executions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @register
 class Retry:
-    """Retry failed executions one after the other. A refusal of one is on record and the next is done.
+    """Retry failed executions one after the other. Where n8n refuses one, that is recorded and the next one follows.
 
     What was retried stays so when the job is cancelled: there is nothing to undo.
     """
@@ -69,9 +69,9 @@ class Retry:
     def _taken_down(
         self, run: Run, environment: Environment, client: N8nClient, outcome: dict[str, Any]
     ) -> dict[str, str]:
-        """The new execution at once, so that pages show it, and its status: 1.123.0 calls one that ended *running*.
+        """Store the new execution, so that pages show it at once; its status: 1.123.0 calls one that ended *running*.
 
-        The next reading would as well.
+        The next round would store it as well.
         """
         if outcome["retry"] is None:
             return {}

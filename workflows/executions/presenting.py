@@ -14,7 +14,7 @@ from . import counting, selectors
 from .notes import RunNote
 from .statuses import FAILED, OPEN
 
-#: n8n's status to the mark that is drawn and the word that is read.
+#: The symbol and the word for each of n8n's statuses.
 LOOKS = {
     "success": ("succeeded", "Succeeded"),
     "error": ("failed", "Failed"),
@@ -137,7 +137,7 @@ class InPlace:
 
 @dataclass(frozen=True, slots=True)
 class OfWorkflow:
-    """The section *Executions* of a workflow's page: each environment, and one of them more closely."""
+    """The section *Executions* of a workflow's page: each environment, and one of them in detail."""
 
     places: list[InPlace]
     shown: Environment | None

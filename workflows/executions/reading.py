@@ -12,7 +12,7 @@ from .statuses import ENDED, UNKNOWN
 
 LARGEST_NUMBER = 2**63 - 1
 LARGEST_DURATION_MS = 2**31 - 1
-#: No execution is older than n8n; none begins later than clocks go wrong.
+#: No execution is older than n8n, and none begins later than a wrong clock explains.
 EARLIEST = datetime(2019, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=1)
 _WORD = re.compile(r"[a-z][a-z_-]{0,23}")
@@ -41,7 +41,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The executions of one answer, each number once, and what was odd about the others, in words."""
+    """The executions of one answer, each number once; ``odd`` describes the irregularities in words."""
 
     runs: list[Run]
     odd: list[str] = field(default_factory=list)
@@ -73,7 +73,7 @@ def rows_of(raw: Iterable[Mapping[str, Any]], *, at_most: int, now: datetime) ->
 
 
 def run_of(row: Mapping[str, Any], *, now: datetime) -> Run | None:
-    """One row, whatever it holds; None without a usable number. Payloads are never read."""
+    """One row of any shape; None without a usable number. Payloads are never read."""
     number = number_of(row.get("id"))
     if number is None:
         return None

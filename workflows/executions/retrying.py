@@ -18,7 +18,7 @@ from .reading import Run, rows_of, run_of
 if TYPE_CHECKING:
     from workflows.n8n import N8nClient
 
-#: A retry that n8n took in stands in its list at once; one that is not there after this long was never begun.
+#: An accepted retry is in n8n's list at once; one that is not listed after this time was never begun.
 CERTAIN_AFTER = timedelta(seconds=60)
 LOOKED_THROUGH_PAGES = 8
 LOOKED_AT_ROWS = 100
@@ -36,7 +36,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of it: ``retried`` (as execution ``retry``, which ended or is in ``status``) or ``refused``."""
+    """The outcome: ``retried`` (as execution ``retry``, now in ``status``) or ``refused``."""
 
     outcome: str
     number: int
@@ -92,7 +92,7 @@ class _Retry:
         except n8n_errors.AmbiguousWrite as error:
             if not _n8n_gave_up(error):
                 raise
-            # n8n has answered, so it has done what it was going to do: either the retry is there or it is not.
+            # n8n has answered, so it is done: either the retry is listed or it never will be.
             found = self._find(self.wanted.after)
             words = f"n8n met a fault of its own: {_cause(error).details.get('n8n')}"
             done = Outcome.retried(self.wanted, found) if found else None

@@ -1,7 +1,7 @@
 """Which addresses the console may talk to, decided on the address that is really connected to.
 
 The name is resolved once per connection, every answer is judged, and the connection goes to that very address:
-a name that points elsewhere a moment later (DNS rebinding) gains nothing.
+a name that resolves elsewhere a moment later (DNS rebinding) gains nothing.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class _Backend(httpcore.NetworkBackend):
             try:
                 began = time.monotonic()
                 stream = self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options)
-                # A busy processor makes any connection look slow: the quickest one tells.
+                # A busy processor makes any connection look slow, so the fastest one counts.
                 self.is_near = self.is_near or time.monotonic() - began < NEAR
                 return _Stream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
@@ -217,7 +217,7 @@ def is_this_machine(host: str) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def _trust(ca_files: tuple[str, ...], _window: int) -> ssl.SSLContext:
-    """Whom we trust; read once in a while, since reading the system's certificates takes 30 ms."""
+    """The trusted authorities; cached for a while, since reading the system's certificates takes 30 ms."""
     context = ssl.create_default_context()
     for path in ca_files:
         context.load_verify_locations(path)

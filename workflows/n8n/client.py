@@ -88,7 +88,7 @@ class N8nClient:
         """One call below `/api/v1`, for what has no method here."""
         return self._http.call(method, API + path, **options)
 
-    # What the instance can do
+    # Capabilities
 
     def spec(self, *, fresh: bool = False) -> Capabilities:
         """Return what the instance can do; kept for five minutes, then asked again by its ETag.
@@ -276,10 +276,10 @@ class N8nClient:
     def publish(
         self, workflow_id: str, *, version_id: str | None = None, name: str = "", description: str = ""
     ) -> dict[str, Any]:
-        """Let a version run (the draft, or `version_id`); raises `Rejected` with n8n's words where it will not.
+        """Publish a version (the draft, or `version_id`); raises `Rejected` with n8n's words where it will not.
 
-        `name` and `description` stand in n8n's own history where it takes them. What n8n answers proves nothing where
-        it publishes in the background: look afterwards.
+        `name` and `description` stand in n8n's own history where it takes them. Where n8n
+        publishes in the background its answer proves nothing: read the workflow afterwards.
         """
         spec = self.spec()
         body: dict[str, str] = {}
@@ -291,15 +291,15 @@ class N8nClient:
         return self._post(workflow_id, "publish", body)
 
     def unpublish(self, workflow_id: str) -> dict[str, Any]:
-        """Let nothing of it run any more; the draft stays."""
+        """Unpublish a workflow; the draft stays."""
         return self._post(workflow_id, "unpublish" if self.spec().can("unpublish") else "deactivate")
 
     def archive(self, workflow_id: str) -> dict[str, Any]:
-        """Put it into n8n's archive, which also unpublishes it."""
+        """Archive a workflow in n8n, which also unpublishes it."""
         return self._post(workflow_id, "archive")
 
     def unarchive(self, workflow_id: str) -> dict[str, Any]:
-        """Take it out of n8n's archive; it stays unpublished."""
+        """Unarchive a workflow in n8n; it stays unpublished."""
         return self._post(workflow_id, "unarchive")
 
     def _post(self, workflow_id: str, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -308,7 +308,7 @@ class N8nClient:
     def listening(self, address: str) -> Listening:
         """Whether n8n answers at a production address (`POST orders/new`, `FORM signup`, `MCP path`).
 
-        Asked by the browser's own question before a call to another site (OPTIONS with an Origin), which n8n answers
+        Asked by a CORS preflight (OPTIONS with an Origin), which n8n answers
         with the methods that are registered and which starts nothing (measured on 1.123.0 and 2.41.1). A proxy that
         answers it itself gives itself away by naming methods for an address that nobody has.
         """
