@@ -135,30 +135,30 @@ _ABILITIES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             (
                 "activate_version",
                 "Publish a chosen version",
-                "Without it, going back means writing the old content again.",
+                "Without it, a roll back has to write the old content again.",
             ),
-            ("history", "History of versions", "Without it, nobody is named for a change."),
-            ("archive", "Archive", "Without it, archived workflows come back unpublished only."),
-            ("unarchive", "Take out of the archive", "Without it, that is done by hand in n8n."),
+            ("history", "History of versions", "Without it, changes have no author."),
+            ("archive", "Archive", "Without it, archived workflows are restored as unpublished ones."),
+            ("unarchive", "Unarchive", "Without it, that is done by hand in n8n."),
             ("move_to_folder", "Move to a folder", "Without it, folders are compared, but not restored."),
         ),
     ),
     (
         "Around the workflows",
         (
-            ("list_credentials", "List credentials", "Without it, they are learnt from the workflows that use them."),
+            ("list_credentials", "List credentials", "Without it, only those that workflows use are known."),
             ("create_credential", "Create credentials", "Without it, missing ones are created by hand in n8n."),
             ("test_credential", "Test credentials", "Without it, a promotion does not know whether they work."),
             ("data_tables", "Data tables", "Without it, they are not matched between environments."),
             ("variables", "Variables", "Without it, they are not compared."),
-            ("community_packages", "Community nodes", "Without it, it is not known whether one is installed."),
+            ("community_packages", "Community nodes", "Without it, nobody knows whether one is installed."),
         ),
     ),
     (
         "Executions",
         (
-            ("list_executions", "List executions", "Without it, it cannot be shown whether workflows run."),
-            ("retry_execution", "Retry executions", "Without it, failed ones are tried again in n8n."),
+            ("list_executions", "List executions", "Without it, the console cannot show whether workflows run."),
+            ("retry_execution", "Retry executions", "Without it, failed ones are retried in n8n."),
         ),
     ),
 )

@@ -308,9 +308,9 @@ class N8nClient:
     def listening(self, address: str) -> Listening:
         """Whether n8n answers at a production address (`POST orders/new`, `FORM signup`, `MCP path`).
 
-        Asked by a CORS preflight (OPTIONS with an Origin), which n8n answers
-        with the methods that are registered and which starts nothing (measured on 1.123.0 and 2.41.1). A proxy that
-        answers it itself gives itself away by naming methods for an address that nobody has.
+        Asked by a CORS preflight (OPTIONS with an Origin), which n8n answers with the registered methods and which
+        starts nothing (measured on 1.123.0 and 2.41.1). A proxy that answers preflights itself is recognised: it also
+        lists methods for an address that does not exist.
         """
         methods, _, path = address.partition(" ")
         try:
