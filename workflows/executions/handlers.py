@@ -69,11 +69,9 @@ class Retry:
         return outcomes
 
     def _stored(self, run: Run, environment: Environment, client: N8nClient, outcome: Outcome) -> Outcome:
-        """Store the new execution, so that pages show it at once, and take its status:
+        """Store the new execution, so that pages show it at once; the outcome with its present status.
 
-        1.123.0 answers a retry that has ended with *running*.
-
-        The next round would store it as well.
+        1.123.0 answers a retry that has ended as *running*. The next round would store the execution as well.
         """
         if outcome.retry is None:
             return outcome
