@@ -27,7 +27,7 @@ ROLES = {OPERATE_ENVIRONMENT: "operator", APPROVE_ENVIRONMENT: "approver"}
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldGrant:
     """One grant in one environment: through the person's role everywhere, for this environment alone, both or not."""
 
     grant: str
@@ -37,7 +37,7 @@ class Held:
     given_by: User | None = None
 
 
-def access_of(*, tenant_id: uuid.UUID, user_id: uuid.UUID) -> list[tuple[Environment, list[Held]]]:
+def access_of(*, tenant_id: uuid.UUID, user_id: uuid.UUID) -> list[tuple[Environment, list[HeldGrant]]]:
     """Each environment of the tenant with what the person holds there, in the order of ``ENVIRONMENT_GRANTS``."""
     with tenant_scope(tenant_id):
         everywhere = grants_on_tenant(user_id=user_id, tenant_id=tenant_id)
@@ -53,9 +53,9 @@ def access_of(*, tenant_id: uuid.UUID, user_id: uuid.UUID) -> list[tuple[Environ
 
 def _held(
     grant: str, everywhere: frozenset[str], row: int | None, given: Mapping[str, tuple[datetime, User | None]]
-) -> Held:
+) -> HeldGrant:
     at, by = given.get(str(row), (None, None))
-    return Held(grant, by_role=WIDER[grant] in everywhere, own=row is not None, given_at=at, given_by=by)
+    return HeldGrant(grant, by_role=WIDER[grant] in everywhere, own=row is not None, given_at=at, given_by=by)
 
 
 def _given(rows: list[int]) -> dict[str, tuple[datetime, User | None]]:

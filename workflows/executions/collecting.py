@@ -31,7 +31,7 @@ from workflows.n8n import errors as n8n_errors
 from . import feeds, storing, versions
 from .errors import OddExecutions
 from .feeds import Gap, Overtaken
-from .reading import Rows, Run, rows_of, run_of
+from .reading import ReportedExecution, Rows, rows_of, run_of
 from .statuses import FAILED
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class _Reader:
             self.round.say(sentence)
         return stored
 
-    def _note_failed(self, runs: list[Run], stored: storing.Stored) -> None:
+    def _note_failed(self, runs: list[ReportedExecution], stored: storing.Stored) -> None:
         written = stored.new | stored.changed
         self.failed += [run.number for run in runs if run.status in FAILED and run.number in written]
 
@@ -254,7 +254,7 @@ class _Reader:
             return True
         return all(self._is_too_old(run) for run in page.rows.runs)
 
-    def _is_too_old(self, run: Run) -> bool:
+    def _is_too_old(self, run: ReportedExecution) -> bool:
         return run.started_at is not None and run.started_at < self.oldest
 
     def is_surprised(self, stored: storing.Stored, floor: int | None) -> bool:
@@ -316,7 +316,7 @@ class _Reader:
                 storing.store(environment=self.environment, runs=[run], now=clock.now())
                 save()
 
-    def _one(self, number: int) -> Run | None:
+    def _one(self, number: int) -> ReportedExecution | None:
         self._in_time()
         run = run_of(self.client.get_execution(number), now=clock.now())
         return run if run is not None and run.number == number else None

@@ -14,7 +14,7 @@ from operations.errors import TryAgain
 from workflows.models import Environment
 from workflows.n8n import errors as n8n_errors
 
-from .reading import Run, rows_of, run_of
+from .reading import ReportedExecution, rows_of, run_of
 
 if TYPE_CHECKING:
     from workflows.n8n import N8nClient
@@ -48,7 +48,7 @@ class Outcome(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
 
     @classmethod
-    def retried(cls, target: RetryTarget, run: Run) -> Outcome:
+    def retried(cls, target: RetryTarget, run: ReportedExecution) -> Outcome:
         """n8n has begun ``run`` as the retry."""
         return cls("retried", target.number, target.workflow_id, run.number, run.status)
 
@@ -143,14 +143,14 @@ class _Retry:
             )
         return None
 
-    def _find(self, after: int) -> Run | None:
+    def _find(self, after: int) -> ReportedExecution | None:
         """The newest execution above ``after`` that says it repeats this one."""
         for run in self._since(after):
             if run.retry_of == self.target.number and run.number > after:
                 return run
         return None
 
-    def _since(self, after: int) -> Iterator[Run]:
+    def _since(self, after: int) -> Iterator[ReportedExecution]:
         """The workflow's executions above ``after``: those running, then the others, the newest first."""
         for status in ("running", None):
             cursor: str | None = None

@@ -13,7 +13,7 @@ from django.db import connection
 
 from workflows.models import Environment, Execution
 
-from .reading import Run
+from .reading import ReportedExecution
 from .statuses import OPEN, UNKNOWN
 
 #: More than a round can bring.
@@ -55,7 +55,7 @@ class Stored:
     changed: frozenset[int]
 
 
-def store(*, environment: Environment, runs: Sequence[Run], now: datetime) -> Stored:
+def store(*, environment: Environment, runs: Sequence[ReportedExecution], now: datetime) -> Stored:
     """Store executions. One statement; unchanged rows are not written."""
     if not runs:
         return Stored(frozenset(), frozenset())
