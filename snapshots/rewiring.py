@@ -91,8 +91,10 @@ def _look(
     return callers
 
 
-def _kept(writer: Writer, ident: str, content: Mapping[str, Any], draft: Mapping[str, Any] | None) -> dict[str, Any]:
-    path = f"{FOLDER}/{encode_component(ident)}"
+def _kept(
+    writer: Writer, workflow_id: str, content: Mapping[str, Any], draft: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    path = f"{FOLDER}/{encode_component(workflow_id)}"
     kept = {"name": content["name"], "blob": writer.put(f"{path}.json", dump(content))}
     return kept if draft is None else kept | {"draft_blob": writer.put(f"{path}.draft.json", dump(draft))}
 

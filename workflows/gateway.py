@@ -21,6 +21,10 @@ def address_policy() -> AddressPolicy:
     return AddressPolicy.build(networks=settings.N8N_ALLOWED_NETWORKS, https_only=not settings.N8N_ALLOW_HTTP)
 
 
+def _from_settings() -> dict[str, int]:
+    return {"writes_at_once": settings.N8N_WRITES_AT_ONCE, "max_bytes": settings.N8N_LARGEST_ANSWER_MIB * 1024 * 1024}
+
+
 def client_for(environment: Environment, **limits: Any) -> N8nClient:
     """A client for the environment's instance; call outside any scope and close it (it is a context manager).
 
@@ -37,7 +41,7 @@ def client_for(environment: Environment, **limits: Any) -> N8nClient:
         base_url=environment.base_url,
         api_key=crypto.decrypt(environment.api_key_encrypted),
         policy=address_policy(),
-        limits=Limits(**{"writes_at_once": settings.N8N_WRITES_AT_ONCE, **limits}),
+        limits=Limits(**{**_from_settings(), **limits}),
     )
 
 

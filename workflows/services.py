@@ -13,7 +13,7 @@ from django.utils.text import slugify
 from core import clock, crypto
 from core.errors import NotFound
 from operations import services as operations
-from operations.models import OPEN, Operation, OperationStatus, Schedule
+from operations.models import Operation, OperationStatus, Schedule, holding
 from tenants.models import User
 from tenants.scope import tenant_scope
 
@@ -246,7 +246,7 @@ def _locked(environment_id: uuid.UUID) -> Environment:
 
 
 def _refuse_while_busy(environment: Environment, **which: Any) -> None:
-    busy = Operation.objects.filter(**which, status__in=OPEN).first()
+    busy = Operation.objects.filter(holding(), **which).first()
     if busy is not None:
         raise EnvironmentInUse(
             f"“{busy.title}” is still at work on {environment.name}.", details={"operation_id": str(busy.pk)}

@@ -95,7 +95,8 @@ def test_what_is_missing_is_made_and_pointed_to(live_cast: Any, instances: list[
         assert n8n.post("/workflows", json=_writer(table, made)).is_success
     _capture(tenant, dev, staging)
     sides = {"tenant_id": tenant.pk, "source_id": dev.pk, "target_id": staging.pk}
-    promotion = services.create(**sides, keys=["writer"], by=by)
+    wanted = services.PromotionRequest(source_id=dev.pk, target_id=staging.pk, keys=["writer"])
+    promotion = services.create(tenant_id=tenant.pk, request=wanted, by=by)
     assert (promotion.plan or {})["reached"] == {"source": True, "target": True}
     assert {(d["kind"], d["offer"]["do"]) for d in (promotion.plan or {})["dangling"]} == {
         ("credential", "create_credential"),

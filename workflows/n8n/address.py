@@ -28,8 +28,15 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("n8n_deadline", default=None)
 """The `time.monotonic()` at which the call under way must be over, however slowly bytes drip in."""
 
+_EMBEDDING = tuple(ipaddress.ip_network(n) for n in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+"""IPv6 addresses whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215) and IPv4-compatible (RFC 4291)."""
+
+_METADATA = ipaddress.ip_address("168.63.129.16")
+"""Azure's own services for the machine that asks; public by its number, and reached from inside only."""
+
+_INNER = tuple(ipaddress.ip_network(n) for n in ("192.0.0.0/24", "fec0::/10"))
+"""Of private use, though Python takes some or all of it for global (RFC 6890, RFC 3879)."""
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 TRUST_SECONDS = 60.0
@@ -101,9 +108,9 @@ class AddressPolicy:
             return True
         if any(address.version == n.version and address in n for n in self.networks):
             return True
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
+        if address.is_link_local or address.is_multicast or address.is_unspecified or address == _METADATA:
             return False
-        return self.allow_public if address.is_global else self.allow_private
+        return self.allow_public if _is_public(address) else self.allow_private
 
     def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of `host` that may be connected to, in the resolver's order; raises if there are none.
@@ -124,10 +131,14 @@ class AddressPolicy:
         return addresses
 
 
+def _is_public(address: IPAddress) -> bool:
+    return address.is_global and not any(address.version == n.version and address in n for n in _INNER)
+
+
 def _unwrapped(address: IPAddress) -> IPAddress:
-    if isinstance(address, ipaddress.IPv6Address):
+    if isinstance(address, ipaddress.IPv6Address) and not (address.is_loopback or address.is_unspecified):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and address in _NAT64:
+        if inner is None and any(address in network for network in _EMBEDDING):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return inner

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import orjson
 import tenacity
 
-from core import support
+from core import outgoing
 from workflows.content import ContentError, loads
 from workflows.names import storable
 
 from . import errors, outages
 from .address import AddressPolicy, PinnedTransport, deadline, is_this_machine
+from .unpacking import unpacking_of
 
 API = "/api/v1"
 _WORDS = 600
+_MOST_VALUES = 400_000
+"""Objects, lists and commas of an answer that is no workflow: 6 MB of `[[],[],…]` become 250 MB of Python's objects."""
 _UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 """How JSON spells them, in a search that costs nothing beside parsing; what else it finds is harmless."""
 
@@ -32,6 +36,9 @@ _UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one call. Times in seconds, `total_time` over all tries together; sizes in bytes, unpacked.
+
+    n8n takes workflows of up to 16 MiB unless told otherwise, and from 2.0 on answers with a second content, the
+    published one: `max_bytes` has room for both.
 
     `writes_at_once`: an n8n before 2.0 on SQLite shares one connection between requests, so that transactions of
     writes that overlap run into each other (measured on 1.123.0: of 200 creations, eight at a time, 146 refused and 11
@@ -41,7 +48,7 @@ class Limits:
     connect: float = 5.0
     read: float = 30.0
     total_time: float = 90.0
-    max_bytes: int = 128 * 1024 * 1024
+    max_bytes: int = 40 * 1024 * 1024
     attempts: int = 4
     max_wait: float = 20.0
     connections: int = 10
@@ -67,6 +74,8 @@ class Answer:
         Texts in it can be stored: what PostgreSQL cannot store (U+0000, a lone surrogate) is replaced by a visible
         sign. With ``exact``, for a workflow, whose content is kept to the byte, they stay as they are.
         """
+        if not exact:
+            self._refuse_too_many_values()
         found = self._parsed()
         if exact or not _UNSTORABLE.search(self.body):
             return found
@@ -74,6 +83,10 @@ class Answer:
             return tidied(found)
         except RecursionError as exc:
             raise errors.NotAnApi("The answer is nested too deeply.") from exc
+
+    def _refuse_too_many_values(self) -> None:
+        if sum(map(self.body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+            raise errors.TooLarge("The answer of the n8n instance holds more than is accepted here.")
 
     def _parsed(self) -> Any:
         try:
@@ -123,7 +136,12 @@ class Http:
         self._client = httpx.Client(
             transport=self._transport,
             timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
-            headers={"Accept": "application/json", "User-Agent": "OpsConsole", **(headers or {})},
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "User-Agent": "OpsConsole",
+                **(headers or {}),
+            },
             follow_redirects=False,
             trust_env=False,
         )
@@ -168,7 +186,6 @@ class Http:
         if method in ("GET", "HEAD", "OPTIONS"):
             return self._call(request, reading=True)
         with self._writing:
-            support.refuse_ended()
             return self._call(request, reading=False)
 
     def _call(self, request: httpx.Request, *, reading: bool) -> Answer:
@@ -211,6 +228,8 @@ class Http:
         return tenacity.wait_exponential_jitter(initial=0.25, max=self.limits.max_wait, jitter=0.25)(state)
 
     def _once(self, request: httpx.Request, until: float, reading: bool) -> Answer:
+        if not reading:
+            outgoing.refuse_stopped()
         answer = self._sent(request, until, reading)
         if answer.status < 300 or answer.status == 304:
             return answer
@@ -247,17 +266,19 @@ class Http:
     def _exchange(self, request: httpx.Request, until: float) -> Answer:
         response = self._client.send(request, stream=True)
         try:
-            chunks, size = [], 0
-            for chunk in response.iter_bytes():
-                size += len(chunk)
-                if size > self.limits.max_bytes:
-                    raise errors.TooLarge(details={"limit_bytes": self.limits.max_bytes})
+            packed = response.headers.get("content-encoding", "")
+            asked = request.headers.get("accept-encoding", "")
+            unpacking = unpacking_of(packed, asked=asked, limit_bytes=self.limits.max_bytes)
+            body = io.BytesIO()  # it hands its bytes over without a second copy of them
+            # Not `iter_bytes`, which inflates whatever a chunk holds before its size is known.
+            for chunk in cast(Iterable[bytes], response.stream):
+                body.write(unpacking.feed(chunk))
                 if time.monotonic() > until:
                     raise errors.TimedOut()
-                chunks.append(chunk)
+            unpacking.end()
         finally:
             response.close()
-        return Answer(response.status_code, response.headers, b"".join(chunks))
+        return Answer(response.status_code, response.headers, body.getvalue())
 
 
 def tidied(value: Any) -> Any:
@@ -370,9 +391,10 @@ def _refusal(status: int, message: str, details: dict[str, Any]) -> errors.N8nEr
 
 
 def _retry_after(value: str) -> float | None:
-    if value.strip().isdigit():
+    """Seconds to wait, from a number or a date; None where it is neither (`²` counts as a digit in Unicode)."""
+    if value.isascii() and value.strip().isdigit():
         return float(value)
     try:
         return parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
