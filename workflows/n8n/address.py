@@ -136,13 +136,17 @@ def _is_public(address: IPAddress) -> bool:
 
 
 def _unwrapped(address: IPAddress) -> IPAddress:
-    if isinstance(address, ipaddress.IPv6Address) and not (address.is_loopback or address.is_unspecified):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and any(address in network for network in _EMBEDDING):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return inner
-    return address
+    """The IPv4 address inside an IPv6 one, where there is one; else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:
+        return address
+    return _embedded(address) or address
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+    if inner is None and any(address in network for network in _EMBEDDING):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner
 
 
 def _left(timeout: float | None) -> float | None:
