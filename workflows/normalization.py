@@ -338,7 +338,7 @@ def _fixed_path(parameters: Mapping[str, Any]) -> bool:
 def _connections(connections: Mapping[str, Any], any_order: bool) -> dict[str, Any]:
     """Connections without what is empty; each target as `[node, type, index]`.
 
-    In execution order v1 n8n goes by the positions of the nodes, so the order of the links says nothing there.
+    In execution order v1 n8n goes by the positions of the nodes, so the order of the links has no meaning there.
     """
     out: dict[str, Any] = {}
     for source, kinds in connections.items():
