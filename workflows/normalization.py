@@ -351,7 +351,7 @@ def _connections(connections: Mapping[str, Any], any_order: bool) -> dict[str, A
 
 
 def _outputs(outputs: Any, any_order: bool) -> list[list[Any]]:
-    rows = [[_target(link) for link in links or ()] for links in outputs or ()]
+    rows = [_targets(links) if links else [] for links in outputs or ()]
     while rows and not rows[-1]:
         rows.pop()
     if any_order:
@@ -359,10 +359,11 @@ def _outputs(outputs: Any, any_order: bool) -> list[list[Any]]:
     return rows
 
 
-def _target(link: Any) -> Any:
-    if isinstance(link, dict):
-        return [link.get("node") or "", link.get("type") or "main", link.get("index") or 0]
-    return link
+def _targets(links: Any) -> list[Any]:
+    return [
+        [link.get("node") or "", link.get("type") or "main", link.get("index") or 0] if isinstance(link, dict) else link
+        for link in links
+    ]
 
 
 def _settings(settings: Mapping[str, Any], workflow_ref: WorkflowRef) -> dict[str, Any]:
