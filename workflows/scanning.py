@@ -13,15 +13,15 @@ from typing import Any, Literal
 import msgspec
 
 from .content import dump
-from .normalization import (
+from .locators import (
     DATA_TABLE,
     DATA_TABLE_NODES,
-    STICKY,
     WORKFLOW_CALLERS,
     call_path,
     called_workflow,
     embedded_workflow,
 )
+from .normalization import STICKY
 
 FoundKind = Literal[
     "variable", "env_variable", "package", "host", "data_table", "dynamic_call", "hidden_call", "mention"
