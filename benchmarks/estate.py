@@ -244,7 +244,7 @@ def put_into_git(size: Size) -> None:
 
     from sandbox.generate import workflow
     from snapshots import repository
-    from snapshots.manifest import build_manifest, dump_manifest, manifest_path, workflow_path
+    from snapshots.manifest import Manifest, current_manifest, dump_manifest, entry_from, manifest_path, workflow_path
     from snapshots.models import Snapshot
     from tenants.models import Tenant
     from tenants.scope import platform_scope, tenant_scope
@@ -278,11 +278,13 @@ def put_into_git(size: Size) -> None:
                         entry | {"blob": blob, "bytes": len(data), "content_hash": seen, "comparable_hash": seen}
                     )
                     hashes.append((entry["key"], seen))
-                manifest = build_manifest(
-                    snapshot_id=snapshot.pk, environment_id=place.pk, environment_slug=place.slug,
-                    snapshot_type=snapshot.snapshot_type, description="", created_at=snapshot.created_at, created_by=None,
-                    operation_id=None, entries=entries, references={}, findings=[], complete=True,
+                head = Manifest(
+                    id=str(snapshot.pk), environment_id=str(place.pk), environment=place.slug,
+                    snapshot_type=snapshot.snapshot_type, created_at=snapshot.created_at.isoformat(), workflows=[],
                 )  # fmt: skip
+                manifest = current_manifest(
+                    head=head, entries=map(entry_from, entries), references={}, findings=[], complete=True
+                )
                 writer.put(manifest_path(place.pk, snapshot.pk), dump_manifest(manifest))
                 commit = writer.commit(
                     message="Snapshot", author=repository.CONSOLE,
