@@ -1,5 +1,6 @@
 """What bottles tell the console of themselves: one of each kind of declaration."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import (
     Console,
     Destination,
@@ -14,7 +15,11 @@ from core.registry import (
 )
 
 from . import search
+from .demo import DEMO_CHAPTER
+from .estate import TILE_PART
 from .probes import shelf
+from .reports import BOTTLES, KEEPERS
+from .session_revert import FILLING, Bottles
 
 console = Console(
     destinations=(
@@ -36,8 +41,17 @@ console = Console(
             position=300,
             url_name="bottle",
             job_subject="bottle",
+            changes_access=True,
         ),
     ),
+    states=(State(name="corked", shape=Shape.PENDING, tone=Tone.BLUE, word="Corked"),),
+    tile_parts=(TILE_PART,),
+    demo_chapters=(DEMO_CHAPTER,),
+    reports=(BOTTLES,),
+    access_sources=(KEEPERS,),
+    job_kinds=(JobKind(name="bottles.fill", handler="tests.sample_app.handlers.Fill", reverter=FILLING),),
+    row_reverters=(Bottles(),),
+    bookkeeping_tables=("sample_sips",),
     trail_actions=(TrailAction(code="BOTTLE_OPENED", words="Bottle opened", state="info", position=400),),
     urls=("tests.sample_app.urls",),
 )
