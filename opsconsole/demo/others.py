@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tenants.models import Tenant, User
+from workflows.models import Environment
 
 from .catalogue import FLOWS
 from .doing import Doer
+from .drawing import Flow
 from .sites import NEWEST, OLDEST, Control, SandboxSite, parameter, setting
 
 
@@ -39,34 +41,44 @@ TENANTS = (
 
 def build(plan: Plan, tenant: Tenant, people: Mapping[str, User], control: Control) -> None:
     """Environments, captures, and what makes this tenant's state."""
-    shared = {"report-failures", "crm-update-customer", "fraud-check", "look-up-order"}
-    flows = [f for f in FLOWS if f.key in shared] + [f for f in FLOWS if f.key not in shared][plan.first :][
-        : plan.count
-    ]
     owner, operator = Doer(tenant, people["owner"]), Doer(tenant, people["operator"])
-    site = None
-    environment = None
+    flows = _flows_of(plan)
     for name, kind in plan.environments:
-        site = SandboxSite(
-            control, f"{plan.slug}-{kind}", profile=OLDEST if plan.state in ("upgraded", "unreachable") else NEWEST
-        )
+        profile = OLDEST if plan.state in ("upgraded", "unreachable") else NEWEST
+        site = SandboxSite(control, f"{plan.slug}-{kind}", profile=profile)
         site.seed(flows)
         environment = owner.add_environment(name, kind, site)
         if plan.state != "new":
             operator.capture(environment, "baseline", "First capture")
-    if site is None or environment is None:
-        return
-    if plan.state == "drifting":
-        site.edit(flows[-1].key, setting(executionTimeout=600))
-        site.edit("fraud-check", parameter("Score the payment", "url", "https://api.larkfield.example/risk/v2/score"))
-        site.switch(next(f.key for f in flows if f.active), False)
-        operator.check(environment)
-    if plan.state == "upgraded":
-        site.upgrade(NEWEST)
-        operator.check(environment)
-    if plan.state == "unreachable":
-        # Also after a restart of the sandbox, which forgets faults, this instance lets nobody in.
-        site.revoke_key()
-        site.fault(kind="drop_before")
-        operator.capture(environment, "scheduled", "Scheduled capture", ends="FAILED")
-        operator.test_connection(environment)
+    # The last environment is production: it alone is changed.
+    if change := _CHANGES.get(plan.state):
+        change(site, environment, operator, flows)
+
+
+def _flows_of(plan: Plan) -> list[Flow]:
+    shared = {"report-failures", "crm-update-customer", "fraud-check", "look-up-order"}
+    own = [flow for flow in FLOWS if flow.key not in shared]
+    return [flow for flow in FLOWS if flow.key in shared] + own[plan.first : plan.first + plan.count]
+
+
+def _drift(site: SandboxSite, environment: Environment, operator: Doer, flows: Sequence[Flow]) -> None:
+    site.edit(flows[-1].key, setting(executionTimeout=600))
+    site.edit("fraud-check", parameter("Score the payment", "url", "https://api.larkfield.example/risk/v2/score"))
+    site.switch(next(flow.key for flow in flows if flow.active), False)
+    operator.check(environment)
+
+
+def _upgrade(site: SandboxSite, environment: Environment, operator: Doer, flows: Sequence[Flow]) -> None:
+    site.upgrade(NEWEST)
+    operator.check(environment)
+
+
+def _lose(site: SandboxSite, environment: Environment, operator: Doer, flows: Sequence[Flow]) -> None:
+    # The key is revoked too: a restart of the sandbox forgets faults.
+    site.revoke_key()
+    site.fault(kind="drop_before")
+    operator.capture(environment, "scheduled", "Scheduled capture", ends="FAILED")
+    operator.test_connection(environment)
+
+
+_CHANGES = {"drifting": _drift, "upgraded": _upgrade, "unreachable": _lose}
