@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import JobKind, Named, State
+from .declarations import Grant, HomePart, JobKind, Named, State
 from .demo import DemoChapter
 from .reports import AccessSource, Report
 from .tiles import TilePart
@@ -41,7 +41,8 @@ class Destination:
     """A page that people go to by the rail or the command bar.
 
     ``grant`` is what a person needs in the tenant; ``audience`` is set for pages of the platform instead. The rail
-    shows those with a ``rail_position``, in its order, under ``rail_title`` where that differs.
+    shows those with a ``rail_position``, in its order, under ``rail_title`` where that differs. ``badge`` counts what
+    waits there, beside the title in the rail: it is given the tenant's id in the platform's scope, once per page.
     """
 
     url_name: str
@@ -54,6 +55,7 @@ class Destination:
     rail_title: str = ""
     shortcut: str = ""
     in_command_bar: bool = True
+    badge: Callable[[uuid.UUID], int] | None = None
 
     @property
     def is_of_platform(self) -> bool:
@@ -208,7 +210,9 @@ class Console:
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
     states: tuple[State, ...] = ()
+    grants: tuple[Grant, ...] = ()
     tile_parts: tuple[TilePart, ...] = ()
+    home_parts: tuple[HomePart, ...] = ()
     demo_chapters: tuple[DemoChapter, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
@@ -236,7 +240,9 @@ UNIQUE = (
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
     ("states", "name", "The state"),
+    ("grants", "name", "The grant"),
     ("tile_parts", "name", "The part of the estate's tiles"),
+    ("home_parts", "name", "The part of a tenant's home"),
     ("demo_chapters", "name", "The chapter of the demo"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),
@@ -358,6 +364,18 @@ class Registry:
         if not self._states:
             self._states = {state.name: state for _, state in self.every("states")}
         return self._states
+
+    def grants(self) -> list[Grant]:
+        return [grant for _, grant in self.every("grants")]
+
+    def badges(self, tenant_id: uuid.UUID) -> dict[str, int]:
+        """What waits behind the rail's entries, by the name of the page. In the platform's scope."""
+        entries = self.rail(of_platform=False)
+        return {entry.url_name: entry.badge(tenant_id) for entry in entries if entry.badge is not None}
+
+    def home_parts(self) -> list[HomePart]:
+        """In the order in which they are drawn."""
+        return sorted((part for _, part in self.every("home_parts")), key=lambda part: part.position)
 
     def tile_parts(self) -> list[TilePart]:
         """In the order in which they are drawn."""

@@ -13,7 +13,7 @@ from core.errors import Invalid, NotFound
 from core.support_rules import READS, in_support_session
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
-from tenants.permissions import ROLE_GRANTS, in_words
+from tenants.permissions import in_words, role_grants
 from tenants.scope import tenant_scope
 
 from . import access
@@ -45,7 +45,7 @@ def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> Htt
         "member": member,
         "rows": access.access_of(tenant_id=visit.tenant.pk, user_id=user_id),
         "words": WORDS,
-        "role_grants": in_words(ROLE_GRANTS.get(member.role, ())),
+        "role_grants": in_words(role_grants(member.role)),
         "may_manage": visit.may(Grants.MANAGE_MEMBERS),
         "nav_section": "members",
     }

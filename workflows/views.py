@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 
 from core.errors import Conflict, Invalid
+from core.registry import registry
 from core.support_rules import NEVER, READS, WRITES, Rule, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation, Schedule
@@ -71,9 +73,16 @@ def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
         "may_operate": visit.may(Grants.OPERATE),
         "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS),
         "filtered": bool(q or state),
+        "home_parts": _home_parts(visit.tenant.pk),
         "nav_section": "tenant-home",
     }
     return render(request, "workflows/matrix.html#list" if is_partial(request) else "workflows/matrix.html", context)
+
+
+def _home_parts(tenant_id: uuid.UUID) -> list[tuple[str, Mapping[str, Any]]]:
+    """(template, facts) of what apps show above the matrix."""
+    found = ((part.template, part.facts(tenant_id)) for part in registry.home_parts())
+    return [(template, facts) for template, facts in found if facts is not None]
 
 
 @in_support_session(SupportRules(get=Rule.READ, post=Rule.READ))
