@@ -90,7 +90,9 @@ class Live:
         return InForce(session_id=self.id, tenant_id=self.tenant.pk, mode=self.mode)
 
     def rule_of(self, path: str, method: str, sent: Mapping[str, str]) -> Rule:
-        """The rule for a request with these form fields. Raises ``LeaveFirst``, ``NeverInSession``, ``SupportReadOnly``."""
+        """The rule for a request with these form fields. Raises ``LeaveFirst``, ``NeverInSession`` or
+        ``SupportReadOnly`` where it is refused.
+        """
         target = _target_of(path)
         if target is None:
             raise LeaveFirst
