@@ -13,7 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from core.checks import DECLARATIONS
 from core.registry import registry
-from tenants.base import PlaceModel, TenantModel
+from tenants.base import TenantModel, TenantOrPlatformModel
 
 _WATCHED = re.compile(r"CREATE TRIGGER trail_\w+ AFTER \w+ ON (\w+)")
 
@@ -44,7 +44,7 @@ def every_table_of_a_tenant_is_watched(app_configs: Any = None, **kwargs: Any) -
             id="opsconsole.E103",
         )
         for model in apps.get_models()
-        if issubclass(model, TenantModel | PlaceModel) and model._meta.managed
+        if issubclass(model, TenantModel | TenantOrPlatformModel) and model._meta.managed
         if model._meta.db_table not in known and model._meta.app_config.name in registry.consoles
     ]
 

@@ -14,7 +14,7 @@ from core.registry import (
 from tenants.models import Grants
 
 from . import search
-from .probes import anchored
+from .probes import anchored, sealed
 from .reports import REPORTS
 
 console = Console(
@@ -52,9 +52,11 @@ console = Console(
         ),
     ),
     record_finders=(RecordFinder(label="Audit trail", position=80, find=search.people, by_id=search.entry_by_number),),
-    health_components=(HealthComponent(name="trail", title="Trail's anchor", position=60, probe=anchored),),
+    health_components=(
+        HealthComponent(name="trail", title="Trail's anchor", position=60, probe=anchored),
+        HealthComponent(name="seals", title="Trail's seals", position=61, probe=sealed),
+    ),
     periodic_tasks=(
-        PeriodicTask(name="seal-trail", task="audit.tasks.seal", every_seconds=60.0, expires_seconds=60.0),
         PeriodicTask(
             name="trail-partitions", task="audit.tasks.partitions", every_seconds=3600.0, expires_seconds=600.0
         ),
@@ -91,6 +93,7 @@ console = Console(
         TrailAction(code="EFFECT_UNKNOWN", words="Outcome outside unknown", state="unknown", position=160),
         TrailAction(code="EFFECT_SKIPPED", words="Not begun outside", state="inactive", position=170),
         TrailAction(code="TRAIL_EXPORTED", words="Trail exported", position=230),
+        TrailAction(code="TRAIL_SEAL_REJECTED", words="Seal of a stranger passed over", state="failed", position=238),
         TrailAction(code="TRAIL_NOT_ANCHORED", words="Trail not anchored", state="failed", position=240),
         TrailAction(code="TRAIL_ANCHORED", words="Trail anchored again", position=250),
         TrailAction(code="TRAIL_MONTH_RETIRED", words="Month taken out of the trail", position=256),

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import Query, Router, Schema
 
 from core.errors import Forbidden
 from core.paging import clamp
@@ -25,30 +25,29 @@ from .views import may_read_platform_trail
 router = Router()
 
 
+class TrailQuery(Schema):
+    """What to look for, as in ``TrailFilter``."""
+
+    person: str = ""
+    acted_as: str = ""
+    action: str = ""
+    resource_type: str = ""
+    resource_id: str = ""
+    source: str = ""
+    operation: str = ""
+    session: str = ""
+    request_id: str = ""
+    since: str = ""
+    until: str = ""
+
+
 @in_support_session(READS)
 @router.get("/audit-logs", response=AuditLogList, summary="The audit trail, newest first")
 def list_audit_logs(
-    request: HttpRequest,
-    tenant: str = "",
-    person: str = "",
-    acted_as: str = "",
-    action: str = "",
-    resource_type: str = "",
-    resource_id: str = "",
-    source: str = "",
-    operation: str = "",
-    session: str = "",
-    request_id: str = "",
-    since: str = "",
-    until: str = "",
-    limit: int = 50,
-    cursor: str = "",
+    request: HttpRequest, asked: Query[TrailQuery], tenant: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
     """Of one tenant, or (without ``tenant``, for platform admins and compliance officers) of the whole platform."""
-    wanted = TrailFilter(
-        person=person, acted_as=acted_as, action=action, resource_type=resource_type, resource_id=resource_id,
-        source=source, operation=operation, session=session, request=request_id, since=since, until=until,
-    )  # fmt: skip
+    wanted = TrailFilter(**asked.dict(exclude={"request_id"}), request=asked.request_id)
     with _scope(request, tenant):
         page = selectors.list_trail(wanted, cursor=cursor, limit=clamp(limit))
         people = selectors.people_of(page.rows)

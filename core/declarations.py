@@ -35,6 +35,21 @@ class JobKind:
     schedule_follows_setting: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptedColumn:
+    """A column that holds what ``core.crypto`` encrypted, '' where there is nothing: ``rotate_keys`` encrypts it anew.
+
+    ``model`` is ``app.Model``.
+    """
+
+    model: str
+    column: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}.{self.column}"
+
+
 class Shape(StrEnum):
     """The mark of a state, drawn so that it can be told without colour."""
 

@@ -24,8 +24,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.convert(data, cls)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists, texts and numbers."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
+        """Dictionaries, lists, texts and numbers, as the database gives them back."""
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return found
 
     @classmethod

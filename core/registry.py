@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import Grant, HomePart, JobKind, Named, State
+from .declarations import EncryptedColumn, Grant, HomePart, JobKind, Named, State
 from .demo import DemoChapter
 from .reports import AccessSource, Report
 from .tiles import TilePart
@@ -129,6 +129,19 @@ class HealthService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A number for monitoring, read each time ``/metrics`` is asked, in the platform's scope, which only reads.
+
+    ``read`` returns the value, or values by the value of ``label``. ``name`` follows Prometheus: the unit at its end.
+    """
+
+    name: str
+    description: str
+    read: Callable[[], float | Mapping[str, float]]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream:
     """``/api/v1/sse/<name>``: news of jobs of these kinds; of all where there are none."""
 
@@ -204,6 +217,7 @@ class Console:
     record_finders: tuple[RecordFinder, ...] = ()
     health_components: tuple[HealthComponent, ...] = ()
     health_services: tuple[HealthService, ...] = ()
+    metrics: tuple[Gauge, ...] = ()
     event_streams: tuple[EventStream, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
     rest_routers: tuple[RestRouter, ...] = ()
@@ -222,6 +236,7 @@ class Console:
     #: Tables with the console's notes about its own work: the trail need not watch them, and reverting a support
     #: session passes over them.
     bookkeeping_tables: tuple[str, ...] = ()
+    encrypted_columns: tuple[EncryptedColumn, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
 
@@ -233,6 +248,7 @@ UNIQUE = (
     ("record_finders", "label", "The group of the command bar"),
     ("health_components", "name", "The health component"),
     ("health_services", "name", "The health service"),
+    ("metrics", "name", "The metric"),
     ("event_streams", "name", "The event stream"),
     ("periodic_tasks", "name", "The periodic task"),
     ("rest_routers", "path", "The REST router"),
@@ -241,6 +257,7 @@ UNIQUE = (
     ("trail_actions", "code", "The action of the trail"),
     ("states", "name", "The state"),
     ("grants", "name", "The grant"),
+    ("encrypted_columns", "name", "The encrypted column"),
     ("tile_parts", "name", "The part of the estate's tiles"),
     ("home_parts", "name", "The part of a tenant's home"),
     ("demo_chapters", "name", "The chapter of the demo"),
@@ -326,6 +343,9 @@ class Registry:
     def health_services(self) -> dict[str, HealthService]:
         return {service.name: service for _, service in self.every("health_services")}
 
+    def metrics(self) -> list[Gauge]:
+        return [gauge for _, gauge in self.every("metrics")]
+
     def event_streams(self) -> dict[str, EventStream]:
         return {stream.name: stream for _, stream in self.every("event_streams")}
 
@@ -405,6 +425,9 @@ class Registry:
 
     def bookkeeping_tables(self) -> list[str]:
         return [table for _, table in self.every("bookkeeping_tables")]
+
+    def encrypted_columns(self) -> list[EncryptedColumn]:
+        return [column for _, column in self.every("encrypted_columns")]
 
     def urls(self) -> list[str]:
         return [module for _, module in self.every("urls")]

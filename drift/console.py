@@ -1,9 +1,9 @@
 """What drift tells the console of itself."""
 
 from core.declarations import JobKind, Shape, State, Tone
-from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
+from core.registry import Console, Destination, Gauge, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
 
-from . import search, session_revert
+from . import gauges, search, session_revert
 from .estate import TILE_PART
 
 console = Console(
@@ -19,6 +19,14 @@ console = Console(
     ),
     record_finders=(RecordFinder(label="Drift", position=30, find=search.incidents, by_id=search.incident_by_id),),
     health_services=(HealthService(name="drift_detection", components=("database", "workers")),),
+    metrics=(
+        Gauge(
+            name="opsconsole_drift_incidents",
+            description="Drift incidents that are open or acknowledged.",
+            label="severity",
+            read=gauges.incidents_by_severity,
+        ),
+    ),
     periodic_tasks=(
         PeriodicTask(
             name="drift-schedules", task="drift.tasks.keep_schedules", every_seconds=60.0, expires_seconds=60.0

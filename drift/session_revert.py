@@ -28,7 +28,7 @@ from workflows.models import WorkflowEnvMap
 from . import policies, scheduling
 from .detection import TOLERATING, detect
 from .models import DriftIncident, DriftPolicy, DriftScheduler, IncidentState
-from .undo_reconcile import take_back, tolerate_no_more
+from .undo_reconcile import revert_reconcile, tolerate_no_more
 
 
 class DriftRules(RowReverter):
@@ -186,7 +186,7 @@ class Reconciled(JobReverter):
         return Judged(Verdict.READY, "n8n stays as it is: what was approved by this is drift again.", workflows)
 
     def start(self, run: Run, item: Item, *, force: bool) -> Operation:
-        return take_back(
+        return revert_reconcile(
             tenant_id=run.tenant_id,
             job_id=uuid.UUID(item.target["job"]),
             requested_by=person_of(run),

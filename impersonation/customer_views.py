@@ -21,6 +21,7 @@ from tenants.models import Grants, User
 from tenants.pages import Visit, open_visit, tenant_page
 from tenants.requests import person_of
 from tenants.scope import tenant_scope
+from tenants.sessions import stored_key
 
 from . import activity, guardrails, selectors, services
 from .browser import browser_of, with_browser_cookie
@@ -142,7 +143,7 @@ async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) 
             found = _session(visit, pk)
             return selectors.trail_of(found).count(), found.over_at(clock.now()) is None
 
-    session_key = request.session.session_key
+    session_key = stored_key(request.session.session_key)
 
     def allowed() -> bool:
         return User.objects.filter(pk=user.pk, is_active=True, sign_ins__session_key=session_key).exists()

@@ -25,6 +25,7 @@ from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 from tenants.scope import platform_scope
+from tenants.sessions import stored_key
 
 from . import activity, factors, guardrails, selectors, services
 from .browser import browser_of, origin_of, with_browser_cookie
@@ -350,7 +351,7 @@ async def session_events(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBas
     user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
-    session_key = request.session.session_key
+    session_key = stored_key(request.session.session_key)
 
     def look() -> tuple[int, bool]:
         with platform_scope():
@@ -384,4 +385,7 @@ async def stream_of(request: HttpRequest, pk: uuid.UUID, look: Any, allowed: Any
         seen["count"] = count
         return [(str(count), "changed", {"id": str(pk)})]
 
-    return events.stream(poll, allowed)
+    try:
+        return events.stream(poll, allowed, listener_id=(await request.auser()).pk)
+    except OpsError as error:
+        return error_response(request, error)

@@ -14,8 +14,9 @@ from core.registry import (
 )
 from tenants.models import Grants
 
-from . import search, session_revert
+from . import session_revert
 from .estate import TILE_PART
+from .reading import search
 
 console = Console(
     destinations=(
@@ -68,8 +69,8 @@ console = Console(
     ),
     trail_actions=(
         TrailAction(code="promotion.approve", words="Promotion approved", position=175),
-        TrailAction(code="promotion.reject", words="Promotion turned down", position=176),
-        TrailAction(code="promotion.release", words="Target of a promotion let go", position=177),
+        TrailAction(code="promotion.reject", words="Promotion rejected", position=176),
+        TrailAction(code="promotion.release", words="Promotion target released", position=177),
     ),
     job_kinds=(
         JobKind(

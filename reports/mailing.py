@@ -29,7 +29,7 @@ from operations.handlers import checkpoint
 from operations.run import Run
 from tenants.mail import TenantMessage
 from tenants.models import Grants, PlatformRole, Tenant, TenantUserObjectPermission, User
-from tenants.scope import assert_no_scope, place_scope, platform_scope
+from tenants.scope import assert_no_scope, platform_scope, tenant_or_platform_scope
 
 from . import files, formats
 from .definitions import report_named
@@ -83,7 +83,7 @@ def mail_effect(run: Run, record: ReportRun) -> Effect:
     """Sending the mail, as a step."""
 
     def look(_intent: dict[str, Any]) -> ProbeResult:
-        with place_scope(record.tenant_id):
+        with tenant_or_platform_scope(record.tenant_id):
             found = ReportRun.objects.get(pk=record.pk)
         if found.mail_status == MailStatus.SENT:
             return ProbeResult.done({"sent": True})

@@ -20,7 +20,7 @@ from operations.effects import Effect, ProbeResult
 from operations.errors import Interrupted
 from operations.run import Run
 from tenants.models import Tenant
-from tenants.scope import place_scope
+from tenants.scope import tenant_or_platform_scope
 
 from . import files, formats
 from .definitions import Asked, report_named
@@ -35,7 +35,7 @@ TABLE = "report_runs"
 @contextmanager
 def reading_scope(tenant_id: uuid.UUID | None) -> Iterator[None]:
     """The role that a report reads with: a tenant's rows, or for the platform everybody's. It can only SELECT."""
-    with place_scope(tenant_id, read_only=True):
+    with tenant_or_platform_scope(tenant_id, read_only=True):
         yield
 
 
@@ -43,7 +43,7 @@ def file_effect(run: Run, record: ReportRun) -> Effect:
     """Making the file, as a step: done where its manifest is committed."""
 
     def look(_intent: dict[str, Any]) -> ProbeResult:
-        with place_scope(record.tenant_id):
+        with tenant_or_platform_scope(record.tenant_id):
             found = ReportRun.objects.get(pk=record.pk)
         return ProbeResult.done(facts_of(found)) if found.status == RunStatus.COMPLETED else ProbeResult.not_done()
 

@@ -15,9 +15,9 @@ from operations import services as operations
 from operations import timing
 from operations.models import Schedule
 from operations.run import Run
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Tenant, User
-from tenants.scope import place_scope
+from tenants.scope import tenant_or_platform_scope
 
 from . import mailing
 from .definitions import Asked, report_named, span
@@ -70,7 +70,7 @@ def create_schedule(new: NewSchedule, *, tenant: Tenant | None, by: User) -> Rep
     """
     _refuse_wrong(new, tenant)
     tenant_id, pk = tenant.pk if tenant else None, uuid.uuid4()
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         timer = operations.set_schedule(
             tenant_id=tenant_id,
             name=f"Send a report ({str(pk)[:8]})",
@@ -118,8 +118,8 @@ def _wrong_recipients(new: NewSchedule, tenant: Tenant | None) -> dict[str, str]
 
 def change_schedule(*, tenant_id: uuid.UUID | None, schedule_id: uuid.UUID, action: str) -> None:
     """``pause``, ``resume`` or ``remove`` a schedule of the tenant or platform. Raises ``NotFound``, ``Invalid``."""
-    with place_scope(tenant_id):
-        found = ReportSchedule.objects.select_related("timer").filter(of_place(tenant_id), pk=schedule_id).first()
+    with tenant_or_platform_scope(tenant_id):
+        found = ReportSchedule.objects.select_related("timer").filter(belongs_to(tenant_id), pk=schedule_id).first()
         if found is None:
             raise NotFound
         if action == "remove":
@@ -137,7 +137,7 @@ def change_schedule(*, tenant_id: uuid.UUID | None, schedule_id: uuid.UUID, acti
 
 def ask(run: Run) -> ReportRun | None:
     """Record the run that a schedule's job makes; None where the schedule is gone. Inside the job's fence."""
-    schedule = ReportSchedule.objects.filter(of_place(run.place_id), pk=run.params["schedule_id"]).first()
+    schedule = ReportSchedule.objects.filter(belongs_to(run.tenant_id_or_none), pk=run.params["schedule_id"]).first()
     if schedule is None:
         return None
     now = clock.now()

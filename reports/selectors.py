@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 
 from core.paging import Page, by_time
 from core.reports import Report
-from tenants.base import of_place
+from tenants.base import belongs_to
 
 from . import formats
 from .definitions import Asked
@@ -23,7 +23,7 @@ PREVIEW_TIMEOUT_MS = 5_000
 
 def list_runs(*, tenant_id: uuid.UUID | None, report: str = "", cursor: str = "", limit: int = 50) -> Page:
     """Runs of a tenant or of the platform, newest first."""
-    rows = ReportRun.objects.select_related("requested_by", "schedule").filter(of_place(tenant_id))
+    rows = ReportRun.objects.select_related("requested_by", "schedule").filter(belongs_to(tenant_id))
     if report:
         rows = rows.filter(report=report)
     return by_time(rows, cursor=cursor, limit=limit)
@@ -31,7 +31,7 @@ def list_runs(*, tenant_id: uuid.UUID | None, report: str = "", cursor: str = ""
 
 def list_schedules(*, tenant_id: uuid.UUID | None) -> list[ReportSchedule]:
     """Schedules of a tenant or of the platform, at most 100."""
-    rows = ReportSchedule.objects.select_related("created_by", "timer").filter(of_place(tenant_id))
+    rows = ReportSchedule.objects.select_related("created_by", "timer").filter(belongs_to(tenant_id))
     return list(rows.order_by("report", "created_at", "pk")[:100])
 
 

@@ -19,9 +19,9 @@ from core.errors import Invalid, NotFound
 from core.reports import Report
 from operations import services as operations
 from operations.models import Operation
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Tenant, User
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from . import files, making
 from .definitions import Asked
@@ -38,7 +38,7 @@ def request_report(
     """Record a report and start the job that makes it. ``tenant`` None: the platform's. Raises ``Invalid``."""
     if kind not in Format.values:
         raise Invalid(details={"format": f"one of {', '.join(Format.values)}"})
-    with place_scope(tenant.pk if tenant else None):
+    with tenant_or_platform_scope(tenant.pk if tenant else None):
         run = ReportRun.objects.create(
             tenant=tenant,
             report=report.name,
@@ -54,7 +54,7 @@ def request_report(
 
 def get_run(*, tenant_id: uuid.UUID | None, run_id: uuid.UUID) -> ReportRun:
     """A run of the tenant, or of the platform where ``tenant_id`` is None. Raises ``NotFound``."""
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         found = ReportRun.objects.select_related("tenant", "requested_by", "schedule").filter(pk=run_id).first()
     if found is None or found.tenant_id != tenant_id:
         raise NotFound
@@ -65,8 +65,8 @@ def job_of(run: ReportRun) -> Operation | None:
     """The job that makes or sends a run: the last one."""
     if run.operation_id is None:
         return None
-    with place_scope(run.tenant_id):
-        return Operation.objects.filter(of_place(run.tenant_id), pk=run.operation_id).first()
+    with tenant_or_platform_scope(run.tenant_id):
+        return Operation.objects.filter(belongs_to(run.tenant_id), pk=run.operation_id).first()
 
 
 def file_of(run: ReportRun) -> Path:
@@ -83,7 +83,7 @@ def file_of(run: ReportRun) -> Path:
 
 def record_download(run: ReportRun) -> None:
     """Record who downloaded the file."""
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         record_event(
             action="REPORT_DOWNLOADED",
             resource_type=making.TABLE,
@@ -110,7 +110,7 @@ def verify(run: ReportRun) -> Verdict:
     """Hash the file again and compare it with the manifest and the trail. Raises ``NotReady`` or ``FileGone``."""
     path = file_of(run)
     found = files.digest_of(path)
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         entry = AuditLog.objects.filter(
             resource_id=run.pk, resource_type=making.TABLE, action="REPORT_EXPORTED"
         ).order_by("id")
@@ -130,7 +130,7 @@ def write_now(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"report.{kind}"
         manifest = making.produce(run, path)
-        with place_scope(run.tenant_id):
+        with tenant_or_platform_scope(run.tenant_id):
             making.record_export(run, manifest)
         with path.open("rb") as made:
             shutil.copyfileobj(made, out)
@@ -139,7 +139,7 @@ def write_now(
 
 def send_again(*, run: ReportRun) -> None:
     """Send a mail that failed, or that may have been sent, once more. Raises ``NotReady``."""
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         updated = ReportRun.objects.filter(
             pk=run.pk, mail_status__in=[MailStatus.FAILED, MailStatus.UNKNOWN], status=RunStatus.COMPLETED
         ).update(mail_status=MailStatus.WAITING, mail_attempt=0)
@@ -150,7 +150,7 @@ def send_again(*, run: ReportRun) -> None:
 
 def try_again(*, run: ReportRun) -> None:
     """Make a failed report again, counting attempts from zero. Raises ``NotReady``."""
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         updated = ReportRun.objects.filter(pk=run.pk, status=RunStatus.FAILED).update(
             status=RunStatus.PENDING, attempt=0, run_after=None, error=""
         )
@@ -198,7 +198,7 @@ def remove_old_files() -> int:
             ReportRun.objects.filter(ended_at__lt=limit).exclude(file_name="").values_list("pk", "tenant_id")[:AT_ONCE]
         )
     for run_id, tenant_id in old:
-        with place_scope(tenant_id):
+        with tenant_or_platform_scope(tenant_id):
             ReportRun.objects.filter(pk=run_id).update(file_name="")
     _sweep(limit)
     return len(old)

@@ -22,7 +22,7 @@ from core.support_rules import LEAVES, NEVER, in_support_session
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from . import formats, mailing, scheduling, selectors, services
 from .definitions import Asked, all_reports, report_named, settle
@@ -95,7 +95,7 @@ def _listed(owner: ReportOwner, run: ReportRun) -> dict[str, Any]:
 
 def _reports(request: HttpRequest, owner: ReportOwner) -> HttpResponse:
     """The reports that there are, those that were made, and the schedules."""
-    with place_scope(owner.tenant_id):
+    with tenant_or_platform_scope(owner.tenant_id):
         page = selectors.list_runs(tenant_id=owner.tenant_id, cursor=request.GET.get("cursor", ""))
         schedules = selectors.list_schedules(tenant_id=owner.tenant_id)
     context = {

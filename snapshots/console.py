@@ -4,6 +4,7 @@ from core.declarations import JobKind, Shape, State, Tone
 from core.registry import (
     Console,
     Destination,
+    Gauge,
     HealthComponent,
     HealthService,
     PeriodicTask,
@@ -12,7 +13,7 @@ from core.registry import (
     TrailAction,
 )
 
-from . import session_revert
+from . import gauges, session_revert
 from .probes import git_store
 
 console = Console(
@@ -21,6 +22,19 @@ console = Console(
     health_services=(
         HealthService(name="snapshots", components=("database", "git_store")),
         HealthService(name="restore", components=("database", "git_store", "workers")),
+    ),
+    metrics=(
+        Gauge(
+            name="opsconsole_environments",
+            description="Environments in use, by how their last capture ended.",
+            label="capture",
+            read=gauges.environments_by_capture,
+        ),
+        Gauge(
+            name="opsconsole_oldest_capture_seconds",
+            description="The age of the oldest last capture.",
+            read=gauges.oldest_capture_seconds,
+        ),
     ),
     periodic_tasks=(
         PeriodicTask(

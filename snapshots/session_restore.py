@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
+import msgspec
+
 from core.errors import OpsError
 from operations.engine import Run
 from operations.handlers import register
-from workflows.calling import can_be_active, needs_published_callees, stays_published, told_kept
+from workflows.calling import can_be_active, kept_published, needs_published_callees
 from workflows.gateway import environment_by_id
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
@@ -23,10 +25,11 @@ from workflows.session_revert import written_by
 from . import services as snapshots
 from .capture import capture_into
 from .keeping import kept_on_the_way_back
-from .manifest import key_map
+from .manifest import ManifestEntry, key_map
 from .models import Snapshot, SnapshotType
 from .proving import Proof, prove, residues
-from .restore import RestoreReport, restore_into
+from .restore import RestoreReport, RestoreRequest, restore_into
+from .restore_documents import KeptPublished
 from .session_revert import SESSION_RESTORE, before_id
 
 
@@ -42,10 +45,6 @@ class SessionRestore:
 
     def run(self, run: Run) -> dict[str, Any]:
         return Restoring(run).carry_out()
-
-
-Entries = dict[str, Mapping[str, Any]]
-"""Entries of a manifest, by the workflow's key."""
 
 
 class Restoring:
@@ -70,14 +69,14 @@ class Restoring:
             after = self._capture("after", SnapshotType.POST_RESTORE, "After undoing what a support session wrote")
         edited = _edited_meanwhile(report)
         edited_keys = {row["key"] for row in edited}
-        kept = judged.get("kept_published", [])
-        proof = self._prove(after, report, back.keys() - edited_keys, {row["key"] for row in kept})
+        kept = msgspec.convert(judged.get("kept_published", []), list[KeptPublished])
+        proof = self._prove(after, report, back.keys() - edited_keys, {row.key for row in kept})
         proof.left += residues(kept)
         return {
-            "kept_published": kept,
+            "kept_published": msgspec.to_builtins(kept),
             "put_back": sorted(back.keys() - edited_keys),
             "conflicts": [*judged["conflicts"], *edited],
-            "proof": proof.to_dict(),
+            "proof": proof.report().to_json(),
             "snapshot_id": str(self.target.pk),
             "pre_snapshot_id": str(self.safety.pk),
             "post_snapshot_id": str(after.pk),
@@ -95,8 +94,7 @@ class Restoring:
 
     def _write(self, back: Mapping[str, Mapping[str, Any]]) -> RestoreReport:
         keys = [key for key, row in back.items() if row["do"] == "restore"]
-        return restore_into(
-            self.run,
+        request = RestoreRequest(
             environment=self.environment,
             prefix="back",
             snapshot=self.target,
@@ -106,12 +104,13 @@ class Restoring:
             keep_published={key for key in keys if back[key].get("kept_for")},
             tolerant=True,
         )
+        return restore_into(self.run, request)
 
     def _prove(
         self, after: Snapshot, report: RestoreReport, keys: AbstractSet[str], published: AbstractSet[str]
     ) -> Proof:
         """That these keys are as before; what stays ``published`` may be."""
-        entries = [stays_published(e) if key in published else e for key, e in self.before.items() if key in keys]
+        entries = [e.as_published() if key in published else e for key, e in self.before.items() if key in keys]
         hashes = {key: _hash(self.before.get(key)) for key in keys}
         return prove(after, hashes, entries, report.results, learnt=self.environment.learnt_settings)
 
@@ -137,7 +136,7 @@ class Restoring:
             elif key in self.before:
                 back[key] = {"do": "restore", "found": now}
             elif entry is not None:
-                back[key] = {"do": "delete", "found": now, "id": str(entry["env_workflow_id"])}
+                back[key] = {"do": "delete", "found": now, "id": entry.env_workflow_id}
         return {"back": back, "conflicts": conflicts}
 
     def _keep_called(self, judged: dict[str, Any]) -> None:
@@ -155,18 +154,15 @@ class Restoring:
                 del back[key]
             elif not self.is_forced:
                 del back[key]
-                judged["conflicts"].append({"key": key, "name": self._name(key), "called_by": names})
-        judged["kept_published"] = told_kept(
-            [{"key": key, "name": self._name(key), "kept_for": kept[key]} for key in staying]
+                judged["conflicts"].append({"key": key, "name": self.found[key].label, "called_by": names})
+        judged["kept_published"] = kept_published(
+            [{"key": key, "name": self.found[key].label, "kept_for": kept[key]} for key in staying]
         )
 
     def _staying(self, keys: Iterable[str]) -> list[str]:
         """Of these keys, those that can stay published as they were before, or that were not there."""
         contents = self._contents(set(keys) & self.before.keys())
         return [key for key in keys if key not in contents or can_be_active(contents[key], called_count=True)]
-
-    def _name(self, key: str) -> str:
-        return str(self.found[key].get("name") or key)
 
     def _called_by_others(self, back: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
         """Keys of what would go back, with the names of what runs on and calls it."""
@@ -176,20 +172,20 @@ class Restoring:
         return kept_on_the_way_back(self.found.values(), then, keys)
 
     def _contents(self, keys: AbstractSet[str]) -> dict[str, Any]:
-        return {str(entry["key"]): content for entry, content in snapshots.load_content(self.target, keys)}
+        return {entry.key: content for entry, content in snapshots.contents(self.target, keys)}
 
 
-def _by_key(snapshot: Snapshot) -> Entries:
-    return {str(entry["key"]): entry for entry in snapshots.entries_of(snapshot)}
+def _by_key(snapshot: Snapshot) -> dict[str, ManifestEntry]:
+    return {entry.key: entry for entry in snapshots.entries(snapshot)}
 
 
-def _hash(entry: Mapping[str, Any] | None) -> str | None:
-    return str(entry["content_hash"]) if entry else None
+def _hash(entry: ManifestEntry | None) -> str | None:
+    return entry.content_hash if entry is not None else None
 
 
 def _edited_meanwhile(report: RestoreReport) -> list[dict[str, Any]]:
     """What somebody edited while it was written, and is left alone. Raises ``OpsError`` for any other failure."""
-    failed = [written.to_dict() for written in report.failed]
+    failed = [written.to_json() for written in report.failed]
     edited = [row for row in failed if (row.get("error") or {}).get("code") == "WRITE_001"]
     if broken := [row for row in failed if row not in edited]:
         name = broken[0]["name"] or broken[0]["key"]

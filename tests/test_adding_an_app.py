@@ -56,6 +56,7 @@ def test_its_part_of_the_platform_is_looked_at(told: dict[str, Any]) -> None:
     assert told["probe"]["status"] == "ok"
     assert told["service"] == told["stream"] == {"name": "bottles"}
     assert (told["beat"], told["tasks"]) == ("sample_app.tasks.count", ["sample_app.tasks.count"])
+    assert told["gauges"] == {"sample_bottles": 3.0}
 
 
 def test_the_trail_and_jobs_speak_of_it(told: dict[str, Any]) -> None:

@@ -141,7 +141,7 @@ class CredentialMappings(RowReverter):
             source_environment_id=uuid.UUID(row["source_environment_id"]),
             target_environment_id=uuid.UUID(row["target_environment_id"]),
             by=by,
-            **{name: row[name] for name in wanted},
+            pair=credentials.CredentialPair(**{name: row[name] for name in wanted}),
         )
 
     def remove_created(self, change: Change, by: User) -> None:
@@ -177,5 +177,5 @@ def written_by(job_id: uuid.UUID, prefix: str) -> dict[str, Written]:
     rows = OperationStep.objects.filter(
         operation_id=job_id, name__startswith=f"{prefix}:write:", state=StepState.DONE
     ).values_list("result", flat=True)
-    found = (Written.from_dict(row) for row in rows if isinstance(row, dict) and row.get("outcome"))
+    found = (Written.read(row) for row in rows if isinstance(row, dict) and row.get("outcome"))
     return {w.key: w for w in found if w.outcome in ("created", "updated", "deleted")}

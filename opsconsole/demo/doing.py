@@ -13,6 +13,7 @@ from operations.models import Operation
 from promotions import services as promotions
 from promotions.models import Promotion
 from snapshots import services as snapshots
+from snapshots.planning import RestoreOptions
 from snapshots.restore import start_restore
 from tenants.models import Tenant, User
 from tenants.scope import tenant_scope
@@ -91,13 +92,15 @@ class Doer:
         with as_person(self.user):
             promotion = promotions.create(
                 tenant_id=self.tenant.pk,
-                source_id=source.pk,
-                target_id=target.pk,
-                keys=self.keys_of(flows),
+                request=promotions.PromotionRequest(
+                    source_id=source.pk,
+                    target_id=target.pk,
+                    keys=self.keys_of(flows),
+                    name=name,
+                    description=description,
+                    options=options,
+                ),
                 by=self.user,
-                name=name,
-                description=description,
-                options=options,
             )
             if submit:
                 promotions.submit(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.user)
@@ -178,15 +181,14 @@ class Doer:
                 by=self.user,
             )
 
-    def restore(self, environment: Environment, snapshot_id: Any, flows: Sequence[str] | None, **options: Any) -> None:
+    def restore(self, environment: Environment, snapshot_id: Any, flows: Sequence[str]) -> None:
         with as_person(self.user):
             operation = start_restore(
                 tenant_id=self.tenant.pk,
                 environment_id=environment.pk,
                 snapshot_id=snapshot_id,
-                keys=self.keys_of(flows) if flows is not None else None,
                 requested_by=self.user,
-                **options,
+                options=RestoreOptions(keys=frozenset(self.keys_of(flows))),
             )
         carry(operation)
 

@@ -50,6 +50,7 @@ def told() -> dict[str, Any]:
         "reverters": [type(registry.row_reverters()["sample_bottles"]).__name__, job_reverter("bottles.fill").kind],
         "openapi": sorted(path for path in api.get_openapi_schema()["paths"] if "bottle" in path),
         "beat": celery.app.conf.beat_schedule["count-bottles"]["task"],
+        "gauges": {gauge.name: gauge.read() for gauge in registry.metrics() if gauge.name == "sample_bottles"},
         "tasks": [name for name in celery.app.tasks if name.startswith("sample_app")],
         "subjects": presenters.resource_choices(),
         "actions": presenters.action_choices(),
