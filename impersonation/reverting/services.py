@@ -47,7 +47,7 @@ def start_revert(
     force: Collection[str] = (),
     idempotency_key: str | None = None,
 ) -> Operation:
-    """Undo what the session wrote: the ``items`` (ids of the plan), or, with None, all that can be undone.
+    """Revert what the session wrote: the ``items`` (ids of the plan), or, with None, all that can be reverted.
 
     Conflicts are left alone unless their ids are in ``force``. One job, one revert of a session at a time. Raises
     ``Forbidden``, ``NeverInSession``, ``SessionStands``, ``Invalid`` (nothing chosen, or ids that are not in the plan).
@@ -60,7 +60,7 @@ def start_revert(
         operation = operations.start(
             tenant_id=tenant_id,
             kind=REVERT,
-            title=f"Undo what {session.actor_user} did as {session.impersonated_user}"[:200],
+            title=f"Revert what {session.actor_user} did as {session.impersonated_user}"[:200],
             params=params,
             requested_by=by,
             idempotency_key=idempotency_key,
@@ -87,7 +87,7 @@ def _require_revert(session: ImpersonationSession, by: User) -> None:
     if support.current() is not None or context.current().session_id is not None:
         raise NeverInSession
     if not may_revert(session, by):
-        raise Forbidden("Only a platform admin or an owner of the customer undoes a session's writes.")
+        raise Forbidden("Only a platform admin or an owner of the customer reverts a session's writes.")
     if session.over_at(clock.now()) is None:
         raise SessionStands(details={"session_id": str(session.pk)})
 
@@ -100,9 +100,9 @@ def _chosen(
     asked = {item.id for item in plan.of(Verdict.READY)} if items is None else set(items) | forced
     if unknown := sorted(asked - {item.id for item in plan.items}):
         raise Invalid(f"The session did nothing of the name “{unknown[0]}”.", details={"items": unknown[:20]})
-    chosen = asked & {item.id for item in plan.items if item.may_be_undone}
+    chosen = asked & {item.id for item in plan.items if item.may_be_reverted}
     if not chosen:
-        raise Invalid("Nothing that was chosen can be undone.", recovery="Choose rows that can be undone.")
+        raise Invalid("None of the chosen items can be reverted.", recovery="Choose items that can be reverted.")
     return chosen, forced & asked
 
 
