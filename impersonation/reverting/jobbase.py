@@ -153,14 +153,20 @@ class FixedVerdict(JobReverter):
 
 def judge_by_hash(environment_id: uuid.UUID | None, workflows: list[WrittenWorkflow], writes: SessionWrites) -> Judged:
     """By what was last seen: a hash that a job of the session left is its own, the one before the first is reverted."""
-    reverted = {w.key for w in workflows if w.is_as_before or writes.first(environment_id, w).is_as_before}
-    if len(reverted) == len(workflows):
+
+    def is_reverted(workflow: WrittenWorkflow) -> bool:
+        return workflow.is_as_before or writes.first(environment_id, workflow).is_as_before
+
+    standing = [workflow for workflow in workflows if not is_reverted(workflow)]
+    if not standing:
         return Judged(Verdict.UNDONE, workflows=tuple(workflows))
-    standing = {w.key: whose(w.now, before=w.before, ours=writes.hashes(environment_id, w)) for w in workflows}
-    foreign = [w for w in workflows if w.key not in reverted and standing[w.key] == Whose.FOREIGN]
+    foreign = [
+        workflow.name or workflow.key
+        for workflow in standing
+        if whose(workflow.now, before=workflow.before, ours=writes.hashes(environment_id, workflow)) == Whose.FOREIGN
+    ]
     if foreign:
-        names = quoted(w.name or w.key for w in foreign)
-        return Judged(Verdict.CONFLICT, f"Edited in n8n since: {names}.", tuple(workflows))
+        return Judged(Verdict.CONFLICT, f"Edited in n8n since: {quoted(foreign)}.", tuple(workflows))
     return Judged(Verdict.READY, workflows=tuple(workflows))
 
 
