@@ -280,9 +280,9 @@ def test_the_list_is_paged_and_asks_the_same_number_of_queries(
     assert len(many.captured_queries) == len(few.captured_queries)
     assert len(answer.context["rows"]) == 50
     second = client.get(url(place), {"cursor": answer.context["page"].next_cursor})
-    first_ids = {row["incident"].pk for row in answer.context["rows"]}
+    first_ids = {row.incident.pk for row in answer.context["rows"]}
     assert len(second.context["rows"]) == 13
-    assert not first_ids & {row["incident"].pk for row in second.context["rows"]}
+    assert not first_ids & {row.incident.pk for row in second.context["rows"]}
 
 
 def test_rest_reads_what_the_runbook_reads(place: Any, incident: DriftIncident, live_cast: Any) -> None:

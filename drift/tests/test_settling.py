@@ -410,7 +410,7 @@ def test_what_blocks_follows_the_policy(place: Any) -> None:
         )
 
     def named(keys: Any = None) -> set[str]:
-        return {row["workflow_name"] for row in services.blocking_incidents(**where, keys=keys)}
+        return {row.workflow_name for row in services.blocking_incidents(**where, keys=keys)}
 
     rules(enforce=True, block=True)
     assert named() == {"Orders", "Invoices"}
@@ -424,7 +424,7 @@ def test_what_blocks_follows_the_policy(place: Any) -> None:
         )
     assert named([orders]) == {"Invoices"}, "what is past its time blocks whatever is promoted"
     (row,) = services.blocking_incidents(**where)
-    assert (row["reason"], row["expired"]) == ("ttl_expired", True)
+    assert (row.reason, row.expired) == ("ttl_expired", True)
     rules(enforce=False, block=False)
     with tenant_scope(place.tenant.pk):
         DriftIncident.objects.update(ttl_expires_at=clock.now() - timedelta(hours=1))
