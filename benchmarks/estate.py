@@ -130,7 +130,7 @@ def statements(size: Size) -> list[tuple[str, dict[str, str], str]]:
             "env_name": WORKFLOW_NAME, "env_active": "w %% 3 = 0", "git_active": "w %% 3 = 0", "env_tags": "'{}'", "env_version_id": "''",
             "node_count": "12", "content_changed_at": created, "last_seen_at": NOW, "created_at": created, "updated_at": created,
             "canonical_workflow_id": CANONICAL, "environment_id": ENVIRONMENT, "tenant_id": TENANT,
-            "fingerprint": f"jsonb_build_object('version', 1, 'body', {SEEN_HASH}, 'refs', '[]'::jsonb, 'credentials', '[\"Postgres\"]'::jsonb, 'types', '[\"n8n-nodes-base.set\"]'::jsonb)",
+            "fingerprint": f"jsonb_build_object('v', 2, 'body', {SEEN_HASH}, 'refs', '[]'::jsonb, 'creds', '[\"Postgres\"]'::jsonb, 'types', '[\"n8n-nodes-base.set\"]'::jsonb)",
         }, series(t=t, e=3, w=w)),
         ("known_credentials", {
             "id": ident("'cred'", "t", "e", "k"), "credential_type": "'postgres'", "name": "'Postgres ' || k", "credential_id": "'cred' || k",

@@ -202,7 +202,7 @@ def bounded(diff: WorkflowDiff | None, limit: int = DIFF_BYTES) -> dict[str, Any
     """The diff as JSON of at most about ``limit`` bytes: the gravest changes stay, the rest is counted."""
     if diff is None:
         return {"status": "unknown", "changes": [], "left_out": 0, "sentences": []}
-    whole = diff.to_dict()
+    whole = diff.to_json()
     whole["sentences"] = []  # each change has its own; the first of them stand in diff_summary
     if len(orjson.dumps(whole)) <= limit:
         return whole

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models.fields.json import KeyTextTransform
 
 from core import clock
-from operations.models import Operation, OperationStatus
+from operations.models import Operation, OperationStatus, holding
 from snapshots.hooks import on_captured
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.rehashing import is_behind
@@ -197,7 +197,7 @@ def _writing(run: Run | None, tenant_id: uuid.UUID) -> Iterator[None]:
 def writer_of(environment: Environment, *, besides: uuid.UUID | None = None) -> str:
     """The title of a job that is writing to the environment now, or nothing. A parked job does not count."""
     with tenant_scope(environment.tenant_id):
-        rows = Operation.objects.filter(exclusive_key=environment.write_lock, status__in=[str(s) for s in _WRITING])
+        rows = Operation.objects.filter(holding(_WRITING), exclusive_key=environment.write_lock)
         if besides is not None:
             rows = rows.exclude(pk=besides)
         return rows.values_list("title", flat=True).first() or ""

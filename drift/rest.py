@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Query, Router
 
+from core import connections
 from core.errors import Forbidden, Invalid, OpsError
 from core.paging import clamp
 from core.support_rules import NEVER, READS, WRITES, in_support_session
@@ -253,5 +254,6 @@ def _start_when_free(start: Callable[[], list[Operation]], deadline: float) -> l
         except Busy:
             if time.monotonic() + pause > deadline:
                 raise
+        connections.release()
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)

@@ -22,7 +22,7 @@ from tenants.scope import tenant_scope
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import diff_context
+from workflows.presenters import DiffSide, diff_context
 from workflows.selectors import why_unknown
 
 from . import contents, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
@@ -153,7 +153,8 @@ def _compared(found: DriftIncident, view: str, keys: dict[str, str]) -> dict[str
     right = after.get(key) if found.kind != DriftKind.REMOVED else None
     if left is None and right is None:
         return {"unreadable": True}
-    made = diff_context(left, right, *wording.sides(found), before_keys=keys, after_keys=keys, view=view)
+    left_label, right_label = wording.sides(found)
+    made = diff_context(DiffSide(left, left_label, keys), DiffSide(right, right_label, keys), view=view)
     return {**made, "diff_query": "?"}
 
 

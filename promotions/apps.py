@@ -6,5 +6,5 @@ class PromotionsConfig(AppConfig):
     verbose_name = "Promotions"
 
     def ready(self) -> None:
-        # Each registers what it defines: who is told, the kinds of work, the record of reconciles.
-        from . import concerned, handlers, records  # noqa: F401
+        # Each registers what it defines: who is told of a job, the record of reconciles.
+        from .running import recipients, reconcile_record  # noqa: F401

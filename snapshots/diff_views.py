@@ -24,7 +24,7 @@ from workflows import selectors
 from workflows.content import LiveVersion, parse
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
-from workflows.presenters import diff_context, graph_svg
+from workflows.presenters import DiffSide, diff_context, graph_svg
 from workflows.watching.selectors import of_workflow as watched_of_workflow
 
 from . import canonical, services
@@ -121,12 +121,8 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     left = load_side(visit, left_spec, key, other=right_spec)
     right = load_side(visit, right_spec, key, other=left_spec)
     context = diff_context(
-        left.content,
-        right.content,
-        left.label,
-        right.label,
-        before_keys=left.keys,
-        after_keys=right.keys,
+        DiffSide(left.content, left.label, left.keys),
+        DiffSide(right.content, right.label, right.keys),
         view=request.GET.get("view", "graph"),
         across=left.environment != right.environment,
     )
@@ -146,7 +142,7 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
 
 
 def _specs(request: HttpRequest, row: selectors.Row) -> tuple[str, str]:
-    here = [cell.environment.slug for cell in row.cells if cell.place is not None]
+    here = [cell.environment.slug for cell in row.cells if cell.mapping is not None]
     left = request.GET.get("left", "")[:80] or next(iter(here), "")
     right = request.GET.get("right", "")[:80] or _beside(left, here)
     if not left or not right or left == right == "git":
@@ -165,7 +161,7 @@ def _choices(row: selectors.Row) -> list[tuple[str, str]]:
     found = []
     for cell in row.cells:
         found.append((cell.environment.slug, f"{cell.environment.name}, last seen"))
-        if cell.place is not None and cell.place.has_draft:
+        if cell.mapping is not None and cell.mapping.has_draft:
             found.append((f"draft:{cell.environment.slug}", f"{cell.environment.name}, draft"))
         found.append((f"git:{cell.environment.slug}", f"{cell.environment.name}, approved"))
     ids = [cell.environment.pk for cell in row.cells]
@@ -186,7 +182,7 @@ def _with(choices: list[tuple[str, str]], *sides: Side) -> list[tuple[str, str]]
 def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     """One workflow: its graph, where it lives, what was captured of it."""
     found, row = _workflow(visit, key)
-    here = [cell for cell in row.cells if cell.place is not None]
+    here = [cell for cell in row.cells if cell.mapping is not None]
     wanted = request.GET.get("environment", "")
     shown = next((cell for cell in here if cell.environment.slug == wanted), _where_the_trouble_is(here))
     side, trouble = _side_of(visit, shown, key)
@@ -204,7 +200,7 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
             "versions": _versions(found, shown.environment) if shown is not None else [],
             "runs": of_workflow(here, shown),
             "watched": watched_of_workflow(
-                [(cell.environment.pk, cell.place.env_workflow_id) for cell in here if cell.place is not None]
+                [(cell.environment.pk, cell.mapping.env_workflow_id) for cell in here if cell.mapping is not None]
             ),
             "watched_url": "?part=watched",
             "nav_section": "tenant-home",
@@ -230,7 +226,7 @@ def _side_of(visit: Visit, shown: selectors.Cell | None, key: str) -> tuple[Side
 def _where_the_trouble_is(here: list[selectors.Cell]) -> selectors.Cell | None:
     """The environment to open: the last one that drifts, else the last one with a draft, else the first."""
     drifting = [cell for cell in here if cell.state in ("drifted", "missing")]
-    drafted = [cell for cell in here if cell.place is not None and cell.place.has_draft]
+    drafted = [cell for cell in here if cell.mapping is not None and cell.mapping.has_draft]
     chosen = drifting or drafted or here[:1]
     return chosen[-1] if chosen else None
 

@@ -14,7 +14,7 @@ from typing import Any
 from workflows.calling import can_be_active
 from workflows.content import fingerprint
 from workflows.references import Reference, references, rewrite
-from workflows.structure import Fault, repaired, structure_faults
+from workflows.structure import StructureFault, repaired, structure_faults
 
 from .credential_needs import CredentialNeeds, reference_issue
 from .errors import SnapshotUnreadable
@@ -72,7 +72,7 @@ class _NeedsCheck:
                 if not _is_old_name(fault, item):
                     self._note_fault(item, fault, where)
 
-    def _note_fault(self, item: RestoreItem, fault: Fault, where: str) -> None:
+    def _note_fault(self, item: RestoreItem, fault: StructureFault, where: str) -> None:
         issue = partial(RestoreIssue, key=item.key, workflow_name=item.name, node=fault.node, fault=fault.code)
         if fault.repairable and self.plan.options.repair:
             message = f"{where}{fault.message} {fault.repair} Otherwise {fault.consequence}"
@@ -220,6 +220,6 @@ def _can_run(item: RestoreItem, load: Load) -> bool:
         return True  # that it cannot be read is a problem of its own
 
 
-def _is_old_name(fault: Fault, item: RestoreItem) -> bool:
+def _is_old_name(fault: StructureFault, item: RestoreItem) -> bool:
     """A workflow that is there already may have lost its name."""
     return fault.code == "name_length" and not item.name and item.current is not None

@@ -17,7 +17,7 @@ from tenants.scope import assert_no_scope
 from workflows import identity
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
-from workflows.writes import Resolver, Written, pending, perform
+from workflows.writes import Resolver, WriteTarget, Written, pending, perform
 
 from .contents import keys_of
 from .preview import preview
@@ -54,10 +54,10 @@ class RestoreReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON: lists by outcome, with counts."""
         lists = {
-            name: [w.to_dict() for w in self.of(name)]
+            name: [w.to_json() for w in self.of(name)]
             for name in ("created", "updated", "skipped", "deleted", "failed")
         }
-        lists["rewired"] = [w.to_dict() for _, w in sorted(self.rewired.items())]
+        lists["rewired"] = [w.to_json() for _, w in sorted(self.rewired.items())]
         return {**lists, "unreadable": self.unreadable, "counts": {name: len(rows) for name, rows in lists.items()}}
 
 
@@ -83,17 +83,15 @@ def restore_into(run: Run, request: RestoreRequest, *, client: N8nClient | None 
             identity.bind(tenant_id=environment.tenant_id, environment_id=environment.pk, ids=made)
 
     with _client(environment, client) as connected:
-        report.results = perform(
-            run,
-            connected,
-            items,
+        target = WriteTarget(
+            client=connected,
             environment=environment,
             prefix=request.prefix,
             resolver=resolver,
             concurrency=request.concurrency,
             tolerant=request.tolerant,
-            on_created=remember,
         )
+        report.results = perform(run, items, target, on_created=remember)
         if resolver.moved:
             done = {w.env_workflow_id for w in report.results.values()}
             report.rewired = rewire(

@@ -196,7 +196,9 @@ class _Restore:
             with client_for(self.environment) as client:
                 for lost in self.plan.stubs:
                     lost_id = lost.known_by if lost.keeps_id else ""
-                    stub = make_stub(self.run, client, self.environment, kind=lost.type, name=lost.name, ident=lost_id)
+                    stub = make_stub(
+                        self.run, client, self.environment, kind=lost.type, name=lost.name, credential_id=lost_id
+                    )
                     made.append(stub)
                     meant = lost.also if lost.keeps_id else (lost.known_by, *lost.also)
                     self.plan.credentials |= {(lost.type, name): CredentialRef(stub.id, stub.name) for name in meant}

@@ -15,7 +15,7 @@ from operations.engine import Run
 from workflows.content import ContentError, draft_of, dump, parse, portable
 from workflows.models import Environment
 from workflows.references import references
-from workflows.writes import Resolver, WriteItem, Written, perform
+from workflows.writes import Resolver, WriteItem, WriteTarget, Written, perform
 
 from . import repository
 from .store.names import encode_component
@@ -48,15 +48,10 @@ def rewire(
         "Look for workflows that call what has a new id now",
         lambda: _look(run, client, environment, resolver, done),
     )
-    return perform(
-        run,
-        client,
-        _items(environment, resolver, found),
-        environment=environment,
-        prefix=f"{prefix}:rewire",
-        resolver=resolver,
-        tolerant=tolerant,
+    target = WriteTarget(
+        client=client, environment=environment, resolver=resolver, prefix=f"{prefix}:rewire", tolerant=tolerant
     )
+    return perform(run, _items(environment, resolver, found), target)
 
 
 def rewired_by(run: Run, prefix: str) -> set[str]:

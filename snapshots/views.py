@@ -24,7 +24,7 @@ from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import diff_context
+from workflows.presenters import DiffSide, diff_context
 from workflows.stubs import secret_entered, waiting_for_secrets
 
 from . import pushing, selectors, services
@@ -280,12 +280,8 @@ def _one(
     name = str((after or before or {}).get("name") or key)
     return {
         **diff_context(
-            before,
-            after,
-            labels["left_label"],
-            labels["right_label"],
-            before_keys=before_keys,
-            after_keys=after_keys,
+            DiffSide(before, labels["left_label"], before_keys),
+            DiffSide(after, labels["right_label"], after_keys),
             view=view,
             across=right is not None and right.environment_id != left.environment_id,
         ),

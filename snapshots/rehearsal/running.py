@@ -203,7 +203,7 @@ def write(client: N8nClient, content: Mapping[str, Any], keys: Mapping[str, str]
         raw = client.get_workflow(made.id)
     except (n8n_errors.Rejected, n8n_errors.TooLarge, ContentError) as error:
         return str(error.details.get("n8n") or error.message), []
-    lost = [f"{row['path']} cannot be given to this version: {row['reason']}" for row in made.not_put_back]
+    lost = [f"{row['path']} cannot be given to this version: {row['reason']}" for row in made.omitted]
     after = {**portable(raw), "active": False, "tags": content.get("tags") or []}
     before = {**content, "active": False}
     if fingerprint(before).content_hash(keys) == fingerprint(after).content_hash(keys):
