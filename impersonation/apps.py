@@ -13,14 +13,13 @@ class ImpersonationConfig(AppConfig):
 
         from . import checks  # noqa: F401 -- registers itself
         from .middleware import token_in_session
-        from .reverting import handlers  # noqa: F401 -- registers the kinds of work
 
         register_token_check(token_in_session)
         for lost in (access_lost, sign_ins_ended):
-            lost.connect(_end_what_falls, dispatch_uid="support-sessions")
+            lost.connect(_end_invalid_sessions, dispatch_uid="support-sessions")
 
 
-def _end_what_falls(sender: Any, user: Any, by: Any, why: str, **kwargs: Any) -> None:
-    from .services import end_fallen
+def _end_invalid_sessions(sender: Any, user: Any, by: Any, why: str, **kwargs: Any) -> None:
+    from .services import end_invalid
 
-    end_fallen(user=user, by=by, why=why)
+    end_invalid(user=user, by=by, why=why)

@@ -6,6 +6,5 @@ class PromotionsConfig(AppConfig):
     verbose_name = "Promotions"
 
     def ready(self) -> None:
-        # Each registers what it defines: kinds of jobs, who is told of them, the record of reconciles.
-        from . import handlers  # noqa: F401
+        # Each registers what it defines: who is told of a job, the record of reconciles.
         from .running import recipients, reconcile_record  # noqa: F401

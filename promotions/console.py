@@ -1,5 +1,6 @@
 """What promotions tell the console of themselves."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import (
     Console,
     Destination,
@@ -13,6 +14,8 @@ from core.registry import (
 )
 from tenants.models import Grants
 
+from . import session_revert
+from .estate import TILE_PART
 from .reading import search
 
 console = Console(
@@ -53,10 +56,36 @@ console = Console(
             job_subject="promotion",
         ),
     ),
+    tile_parts=(TILE_PART,),
+    states=(
+        State(name="planned", shape=Shape.PENDING, tone=Tone.GREY, word="Planned"),
+        State(name="awaiting-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
+        State(name="pending-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
+        State(name="executing", shape=Shape.RUNNING, tone=Tone.BLUE, word="Running"),
+        State(name="rolling-back", shape=Shape.RUNNING, tone=Tone.WARN, word="Rolling back"),
+        State(name="rolled-back", shape=Shape.MOVED, tone=Tone.WARN, word="Rolled back"),
+        State(name="compensated", shape=Shape.MOVED, tone=Tone.WARN, word="Restored"),
+        State(name="compensating", shape=Shape.RUNNING, tone=Tone.WARN, word="Restoring"),
+    ),
     trail_actions=(
         TrailAction(code="promotion.approve", words="Promotion approved", position=175),
         TrailAction(code="promotion.reject", words="Promotion rejected", position=176),
         TrailAction(code="promotion.release", words="Promotion target released", position=177),
     ),
+    job_kinds=(
+        JobKind(
+            name="promotions.execute",
+            handler="promotions.handlers.ExecutePromotion",
+            reverter=session_revert.PROMOTION,
+        ),
+        JobKind(
+            name="promotions.rollback",
+            handler="promotions.handlers.RollBackPromotion",
+            reverter=session_revert.ROLLBACK,
+        ),
+        JobKind(name="promotions.prepare", handler="promotions.handlers.PreparePromotion"),
+        JobKind(name="promotions.test_credentials", handler="promotions.handlers.TestCredentials"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
     urls=("promotions.urls",),
 )

@@ -9,11 +9,13 @@ from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted
 from operations.handlers import register
+from operations.models import Operation
 
 from .lifecycle import EXECUTE, PREPARE, ROLLBACK, TEST_CREDENTIALS
 from .models import Promotion
 from .planning.drafting import replan_draft
 from .planning.offers import CredentialInTarget
+from .running import status_sync
 from .running.execution import Execution
 from .running.manual_rollback import ManualRollback
 from .running.preparation import Preparation, prove_credentials
@@ -28,6 +30,9 @@ class ExecutePromotion:
     def run(self, run: Run) -> dict[str, Any]:
         return Execution(run).carry_out()
 
+    def ended(self, operation: Operation) -> None:
+        status_sync.settle_execution(operation)
+
 
 @register
 class RollBackPromotion:
@@ -37,6 +42,9 @@ class RollBackPromotion:
 
     def run(self, run: Run) -> dict[str, Any]:
         return ManualRollback(run).carry_out()
+
+    def ended(self, operation: Operation) -> None:
+        status_sync.settle_rollback(operation)
 
 
 @register

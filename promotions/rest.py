@@ -309,5 +309,5 @@ def _answer(visit: Visit, promotion_id: uuid.UUID, operation: Operation, wait: f
         promotion = selectors.settled_view(promotion, selectors.operation_of(promotion))
     body = {"promotion": promotion_row(promotion)}
     error = read_result(promotion.execution_result).error if operation.pk == promotion.operation_id else None
-    refuse_failed(operation, told=error.to_json() if error else None, beside=body)
+    refuse_failed(operation, fallback=error.to_json() if error else None, beside=body)
     return Status(http_status(operation), {**body, "operation": operation_row(operation)})

@@ -18,7 +18,7 @@ from operations import events
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
-from workflows.credentials import save_mapping
+from workflows.credentials import CredentialPair, save_mapping
 from workflows.models import Environment
 from workflows.permissions import require_operate
 
@@ -127,11 +127,13 @@ def credential_map(request: HttpRequest, visit: Visit) -> HttpResponse:
         tenant_id=visit.tenant.pk,
         source_environment_id=promotion.source_environment_id,
         target_environment_id=target.pk,
-        credential_type=kind,
-        source_name=request.POST.get("source_name", ""),
-        source_credential_id=request.POST.get("source_credential_id", ""),
-        target_name=known.name if known else request.POST.get("target_name", "").strip(),
-        target_credential_id=known.credential_id if known else entered,
+        pair=CredentialPair(
+            credential_type=kind,
+            source_name=request.POST.get("source_name", ""),
+            source_credential_id=request.POST.get("source_credential_id", ""),
+            target_name=known.name if known else request.POST.get("target_name", "").strip(),
+            target_credential_id=known.credential_id if known else entered,
+        ),
         by=visit.user,
     )
     services.replan(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, by=visit.user)

@@ -52,18 +52,30 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         workflow.deaf = bool(change["deaf"])
         instance.settle(workflow)
     elif not changes:
-        nodes = workflow.node_list()
-        if nodes:
-            nodes[0].setdefault("parameters", {})["changedElsewhere"] = workflow.counter
-            changes["nodes"] = nodes
-        else:
-            changes["settings"] = {"executionTimeout": 60 + workflow.counter}
-    active, tags = changes.pop("active", None), changes.pop("tags", None)
-    archived = changes.pop("archived", None)
+        changes = _some_change(workflow)
+    state = {name: changes.pop(name, None) for name in ("active", "tags", "archived")}
     workflow.folder = changes.pop("folder", workflow.folder)
     if changes:
         draft, author = bool(change.get("draft")), str(change.get("author") or "")
         instance.change(workflow, changes, publish=not draft, author=author, autosaved=draft)
+    _set_state(instance, workflow, **state)
+    if change.get("settle", True):
+        instance.settle(workflow)
+    return summary(workflow)
+
+
+def _some_change(workflow: Workflow) -> dict[str, Any]:
+    """A change after which the workflow behaves differently."""
+    nodes = workflow.node_list()
+    if not nodes:
+        return {"settings": {"executionTimeout": 60 + workflow.counter}}
+    nodes[0].setdefault("parameters", {})["changedElsewhere"] = workflow.counter
+    return {"nodes": nodes}
+
+
+def _set_state(
+    instance: Instance, workflow: Workflow, *, active: bool | None, tags: list[str] | None, archived: bool | None
+) -> None:
     if archived is not None:
         instance.archive(workflow, bool(archived))
     if tags is not None:
@@ -73,9 +85,6 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         instance.go_live(workflow)
     if active is False:
         instance.deactivate(workflow)
-    if change.get("settle", True):
-        instance.settle(workflow)
-    return summary(workflow)
 
 
 def summary(workflow: Workflow) -> dict[str, Any]:

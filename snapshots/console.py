@@ -1,8 +1,10 @@
 """What snapshots and restores tell the console of themselves."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import (
     Console,
     Destination,
+    Gauge,
     HealthComponent,
     HealthService,
     PeriodicTask,
@@ -11,6 +13,7 @@ from core.registry import (
     TrailAction,
 )
 
+from . import gauges, session_revert
 from .probes import git_store
 
 console = Console(
@@ -19,6 +22,19 @@ console = Console(
     health_services=(
         HealthService(name="snapshots", components=("database", "git_store")),
         HealthService(name="restore", components=("database", "git_store", "workers")),
+    ),
+    metrics=(
+        Gauge(
+            name="opsconsole_environments",
+            description="Environments in use, by how their last capture ended.",
+            label="capture",
+            read=gauges.environments_by_capture,
+        ),
+        Gauge(
+            name="opsconsole_oldest_capture_seconds",
+            description="The age of the oldest last capture.",
+            read=gauges.oldest_capture_seconds,
+        ),
     ),
     periodic_tasks=(
         PeriodicTask(
@@ -42,6 +58,20 @@ console = Console(
             job_subject="snapshot",
         ),
     ),
+    states=(State(name="restored", shape=Shape.MOVED, tone=Tone.WARN, word="Restored"),),
     trail_actions=(TrailAction(code="SNAPSHOT_DOWNLOADED", words="Snapshot downloaded", position=220),),
+    job_kinds=(
+        JobKind(name="snapshots.capture", handler="snapshots.handlers.Capture", reverter=session_revert.CAPTURE),
+        JobKind(name="snapshots.verify", handler="snapshots.handlers.Verify", reverter=session_revert.VERIFY),
+        JobKind(name="snapshots.maintain", handler="snapshots.handlers.Maintain"),
+        JobKind(name="snapshots.push", handler="snapshots.handlers.Push"),
+        JobKind(name="snapshots.restore", handler="snapshots.handlers.Restore", reverter=session_revert.RESTORE),
+        JobKind(name="snapshots.rehearse", handler="snapshots.rehearsal.running.Rehearse"),
+        JobKind(name="snapshots.relink", handler="snapshots.relinking.Relink"),
+        JobKind(name="snapshots.rehash", handler="snapshots.rehashing.Rehash"),
+        JobKind(name="impersonation.put_back", handler="snapshots.session_restore.SessionRestore"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=("n8n_rehearsals",),
     urls=("snapshots.urls",),
 )

@@ -20,7 +20,7 @@ from core.errors import Conflict, Invalid, NotFound
 from . import services
 from .mail import TenantMessage
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User, UserSession
-from .permissions import ROLE_GRANTS, is_platform_admin
+from .permissions import is_platform_admin, role_grants
 from .scope import platform_scope
 from .signals import access_lost, sign_in_link_shown, sign_ins_ended
 
@@ -185,7 +185,7 @@ def create_service_account(*, tenant: Tenant, name: str, role: str, by: User) ->
 
 def role_is_within(role: str, grants: frozenset[str]) -> bool:
     """Whether someone with ``grants`` holds everything that ``role`` gives."""
-    return ROLE_GRANTS.get(role, frozenset({"?"})) <= grants
+    return (role_grants(role) or frozenset({"?"})) <= grants
 
 
 def set_platform_role(*, user: User, role: str, by: User | None = None) -> None:
@@ -241,7 +241,7 @@ def revoke_tokens_of(*, user: User) -> int:
 
 
 def session_ident(session_key: str) -> str:
-    """What a page may show of a sign-in: its key itself would open it."""
+    """What a page may show of a sign-in."""
     return hashlib.sha256(session_key.encode()).hexdigest()[:32]
 
 
@@ -255,7 +255,7 @@ def end_sign_in(*, user: User, ident: str, by: User | None = None) -> None:
 
 
 def end_sign_ins(*, user: User, by: User | None = None, keep: str = "", why: str = "ended") -> int:
-    """End all of a person's sign-ins but ``keep`` (a session key); how many."""
+    """End all of a person's sign-ins but ``keep`` (a key as it is stored); how many."""
     deleted, _ = UserSession.objects.filter(user=user).exclude(session_key=keep).delete()
     if deleted:
         sign_ins_ended.send(sender=UserSession, user=user, count=deleted, by=by, why=why)

@@ -1,4 +1,4 @@
-"""What can go wrong around environments, mappings and credentials."""
+"""What can go wrong with environments, mappings, credentials and the content of workflows."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ class NoApiKey(OpsError):
 
 class AlreadyAsked(Conflict):
     code = "ENV_006"
-    title = "n8n is being asked already"
-    message = "This environment is being asked for its workflows this moment."
-    recovery = "Try again in some seconds, or ask for what the last capture saw (stored=true)."
+    title = "n8n is already being read"
+    message = "The workflows of this environment are being read right now."
+    recovery = "Try again in a few seconds, or ask for what the last capture saw (stored=true)."
 
 
-class PlaceTaken(Conflict):
+class MappingTaken(Conflict):
     code = "MAP_001"
     title = "Already linked"
     message = "That workflow already has another counterpart in this environment."
     recovery = "Ignore or separate the other one first, then link this one."
 
 
-class PlaceGone(Conflict):
+class MappingGone(Conflict):
     code = "MAP_002"
     title = "Nothing to link"
     message = "This workflow is no longer in the environment."
-    recovery = "Capture the environment again and look at the mapping as it is then."
+    recovery = "Capture the environment again, then check the workflow mapping."
 
 
 class DuplicateId(Conflict):
     code = "MAP_003"
-    title = "One workflow, two places"
+    title = "One n8n id, two workflows"
     message = "Another workflow of this environment already has this n8n id."
     recovery = "Capture the environment again; if it stays like this, separate the two on the mapping page."
 
@@ -72,3 +72,13 @@ class MappingInvalid(Invalid):
     code = "CRED_001"
     title = "The mapping cannot be saved like this"
     message = "A credential mapping needs two environments, a type and a name on both sides."
+
+
+class ContentError(OpsError):
+    """A file or an answer that is no workflow."""
+
+    code = "CONTENT_001"
+    title = "Not a workflow"
+    message = "This is not a workflow that can be read."
+    recovery = "Export the workflow from n8n again, or restore an earlier version of the file."
+    status = 422

@@ -1,4 +1,4 @@
-"""What people type into the pages of environments and credentials."""
+"""Forms of environments and credentials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERVALS = (
 
 
 class EnvironmentForm(forms.Form):
-    """An environment. The key is never filled in again; empty means: keep the one that is there."""
+    """An environment. The key is never shown again; an empty field keeps the stored one."""
 
     name = forms.CharField(max_length=120, help_text="As people call it, for example Production EU.")
     slug = forms.CharField(
@@ -71,12 +71,12 @@ class EnvironmentForm(forms.Form):
 
     def take_in(self, details: dict[str, Any], otherwise: str) -> None:
         """Show a service's refusal beside the fields it names."""
-        placed = False
-        for name, told in details.items():
+        shown = False
+        for name, message in details.items():
             if name in self.fields:
-                self.add_error(name, told if isinstance(told, list) else [str(told)])
-                placed = True
-        if not placed:
+                self.add_error(name, message if isinstance(message, list) else [str(message)])
+                shown = True
+        if not shown:
             self.add_error(None, otherwise)
 
 

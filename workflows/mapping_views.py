@@ -1,13 +1,14 @@
-"""Pages on which people say which workflow and which credential is which."""
+"""The pages of workflow mapping and credential mapping."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
@@ -16,7 +17,7 @@ from core.support_rules import NEVER, READS_AND_WRITES, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
-from . import credentials as stand_ins
+from . import credentials as credential_mapping
 from . import identity, selectors, surroundings
 from .around_pairs import groups
 from .forms import CredentialForm
@@ -37,7 +38,7 @@ TABS = (
 @in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """Which workflow each n8n id of an environment is; what is not certain comes first."""
+    """The workflow behind each n8n id of an environment; unconfirmed ones come first."""
     environment = selectors.environment_or_404(pk)
     if request.method == "POST":
         require_operate(visit, environment)
@@ -50,11 +51,11 @@ def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     page = selectors.mapping_page(
         environment=environment, status=status, q=q, cursor=request.GET.get("cursor", ""), limit=50
     )
-    waiting = [place for place in page.rows if place.status == MapStatus.UNMAPPED]
+    waiting = [row for row in page.rows if row.status == MapStatus.UNMAPPED]
     offered = selectors.candidates_for(waiting) if waiting else {}
     context = {
         "environment": environment,
-        "rows": [{"place": place, "candidates": offered.get(place.pk, [])} for place in page.rows],
+        "rows": [{"mapping": row, "candidates": offered.get(row.pk, [])} for row in page.rows],
         "page": page,
         "tabs": [(value, label, counts.get(_COUNT_OF.get(value, ""))) for value, label in TABS],
         "status": status,
@@ -73,42 +74,63 @@ _COUNT_OF = {
 }
 
 
-def _decide(visit: Visit, environment: Environment, data: Any) -> str:
-    """Carry out one decision about one place; the sentence to show."""
+def _decide(visit: Visit, environment: Environment, data: QueryDict) -> str:
+    """Carry out one decision about one workflow of the environment; the sentence to show."""
     try:
         map_id = uuid.UUID(data.get("place", ""))
     except ValueError as error:
         raise NotFound from error
-    place = WorkflowEnvMap.objects.filter(pk=map_id, environment=environment).first()
-    if place is None:
+    mapping = WorkflowEnvMap.objects.filter(pk=map_id, environment=environment).first()
+    if mapping is None:
         raise NotFound
-    name, tenant_id = place.env_name or "The workflow without a name", visit.tenant.pk
-    action = data.get("action", "")
-    if action == "link":
-        key = data.get("key", "").strip()
-        if not key:
-            raise Invalid("Enter the key of the workflow it is.", details={"key": ["Needed."]})
-        identity.link(tenant_id=tenant_id, map_id=map_id, key=key)
-        return f"“{name}” is now {key}."
-    if action == "confirm":
-        identity.confirm(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” is a workflow of its own."
-    if action == "separate":
-        row = identity.separate(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” is now {row.canonical_workflow.key}."
-    if action == "ignore":
-        identity.ignore(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” is left out from now on."
-    if action == "restore":
-        identity.restore_ignored(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” counts again."
-    raise Invalid("There is no such decision.")
+    decide = _DECISIONS.get(data.get("action", ""))
+    if decide is None:
+        raise Invalid("There is no such decision.")
+    outcome = decide({"tenant_id": visit.tenant.pk, "map_id": map_id}, data)
+    return f"“{mapping.env_name or 'The workflow without a name'}” {outcome}"
+
+
+def _link(which: dict[str, Any], data: QueryDict) -> str:
+    key = data.get("key", "").strip()
+    if not key:
+        raise Invalid("Enter the key of the workflow it is.", details={"key": ["Needed."]})
+    identity.link(**which, key=key)
+    return f"is now {key}."
+
+
+def _confirm(which: dict[str, Any], _data: QueryDict) -> str:
+    identity.confirm(**which)
+    return "is a workflow of its own."
+
+
+def _separate(which: dict[str, Any], _data: QueryDict) -> str:
+    return f"is now {identity.separate(**which).canonical_workflow.key}."
+
+
+def _ignore(which: dict[str, Any], _data: QueryDict) -> str:
+    identity.ignore(**which)
+    return "is ignored from now on."
+
+
+def _include(which: dict[str, Any], _data: QueryDict) -> str:
+    identity.restore_ignored(**which)
+    return "is included again."
+
+
+#: By the name of the action: carries it out and ends the sentence that begins with the workflow's name.
+_DECISIONS: dict[str, Callable[[dict[str, Any], QueryDict], str]] = {
+    "link": _link,
+    "confirm": _confirm,
+    "separate": _separate,
+    "ignore": _ignore,
+    "restore": _include,
+}
 
 
 @in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Which credential of the target stands in for each of the source."""
+    """Which credential of the target replaces each of the source."""
     columns = selectors.environments()
     if request.method == "POST":
         source, target = _pair(columns, request.POST.get("source", ""), request.POST.get("target", ""))
@@ -122,12 +144,12 @@ def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
         source, target = _named(columns, *asked)
         context["source"] = source
         if source != target:
-            context |= _stand_ins(visit, source, target)
+            context |= _mapping_context(visit, source, target)
     return render(request, "workflows/credentials.html", context)
 
 
-def _stand_ins(visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
-    rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
+def _mapping_context(visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
+    rows = credential_mapping.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
     mapped = {
         m.source_credential_id: (m.target_credential_id, m.target_name)
         for m in CredentialMapping.objects.filter(
@@ -160,19 +182,19 @@ def _pair(columns: list[Environment], source: str, target: str) -> tuple[Environ
 def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> str:
     pair: dict[str, Any] = {"source_environment_id": source.pk, "target_environment_id": target.pk}
     if data.get("action") == "accept":
-        count = stand_ins.accept_suggestions(tenant_id=visit.tenant.pk, by=visit.user, **pair)
+        count = credential_mapping.accept_suggestions(tenant_id=visit.tenant.pk, by=visit.user, **pair)
         return f"{count} credentials were mapped by type and name."
     if data.get("action") == "remove":
         try:
             mapping_id = uuid.UUID(data.get("mapping", ""))
         except ValueError as error:
             raise NotFound from error
-        stand_ins.delete_mapping(tenant_id=visit.tenant.pk, mapping_id=mapping_id)
-        return "The mapping was taken away."
+        credential_mapping.delete_mapping(tenant_id=visit.tenant.pk, mapping_id=mapping_id)
+        return "The mapping was removed."
     chosen = data.get("target_credential_id", "")
     offered = {
         c.credential_id: c
-        for row in stand_ins.credential_rows(**pair)
+        for row in credential_mapping.credential_rows(**pair)
         if row.credential_type == data.get("credential_type")
         for c in row.choices
     }
@@ -181,30 +203,30 @@ def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> s
             f"{target.name} is not known to have that credential.",
             recovery=f"Choose one from the list, or enter the credential of {target.name} first.",
         )
-    mapping = stand_ins.save_mapping(
-        tenant_id=visit.tenant.pk,
+    mapped = credential_mapping.CredentialPair(
         credential_type=data.get("credential_type", ""),
         source_name=data.get("source_name", ""),
         source_credential_id=data.get("source_credential_id", ""),
         target_name=offered[chosen].name,
         target_credential_id=chosen,
-        by=visit.user,
-        **pair,
     )
+    mapping = credential_mapping.save_mapping(tenant_id=visit.tenant.pk, pair=mapped, by=visit.user, **pair)
     return f"“{mapping.source_name}” becomes “{mapping.target_name}” in {target.name}."
 
 
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW, methods=("POST",))
 def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Make a credential of the target known by hand."""
+    """Enter a credential of the target by hand."""
     columns = selectors.environments()
     source, target = _pair(columns, request.POST.get("source", ""), request.POST.get("target", ""))
     require_operate(visit, target)
     form = CredentialForm(request.POST)
     if form.is_valid():
         try:
-            stand_ins.enter_credential(tenant_id=visit.tenant.pk, environment_id=target.pk, **form.cleaned_data)
+            credential_mapping.enter_credential(
+                tenant_id=visit.tenant.pk, environment_id=target.pk, **form.cleaned_data
+            )
         except OpsError as error:
             form.add_error(None, error.message)
     if form.errors:
@@ -214,7 +236,7 @@ def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
             "form": form,
             "form_open": True,
             "nav_section": "environments",
-            **_stand_ins(visit, source, target),
+            **_mapping_context(visit, source, target),
         }
         return render(request, "workflows/credentials.html", context, status=422)
     messages.success(request, f"{target.name} is now known to have it.")

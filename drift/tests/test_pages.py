@@ -94,7 +94,7 @@ def test_what_nobody_knows_is_not_called_in_sync(place: Any, live_cast: Any) -> 
         return client.get(url(place, "")).content.decode()
 
     failed = now(last_capture_error={"code": "N8N_007", "message": "no JSON"})
-    assert said not in failed and "Production: the last capture failed." in failed
+    assert said not in failed and "Production: its last capture failed." in failed
     never = now(last_capture_error=None, last_captured_at=None)
     assert said not in never and "No drift is known" in never and "Check now" in never
     none = now(is_archived=True)
@@ -134,7 +134,7 @@ def test_an_archiving_says_what_happened(place: Any, live_cast: Any) -> None:
     told = " ".join(signed_in(live_cast.operator).get(url(place, f"{found.pk}/")).content.decode().split())
     assert "The workflow was archived." in told and "It was published; now it does not run." in told
     assert "It ran in production, and no longer does." in told and "live traffic" not in told
-    assert "It is taken out of the archive and published: it runs again." in told
+    assert "It is unarchived and published: it runs again." in told
     assert "Archived or unarchived" not in told and "No single change" not in told
     assert "the same as approved" in told, "equal hashes are one, and explained"
 

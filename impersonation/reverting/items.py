@@ -1,4 +1,4 @@
-"""One thing that a session did, what can be said about undoing it, and how undoing it ended."""
+"""One thing that a session did, what reverting it would come to, and how reverting it ended."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Verdict(StrEnum):
     READY = "ready"  #: it is as the session left it
     CONFLICT = "conflict"  #: it is neither as before nor as the session left it
     UNDONE = "undone"  #: it is as before
-    NOTHING = "nothing"  #: there is nothing in it that would have to be undone
+    NOTHING = "nothing"  #: there is nothing to revert
     IMPOSSIBLE = "impossible"  #: not by the console; the item says what to do instead
 
 
 WORDS = {
-    Verdict.READY: ("added", "Can be undone"),
+    Verdict.READY: ("added", "Can be reverted"),
     Verdict.CONFLICT: ("drifted", "Changed since"),
     Verdict.UNDONE: ("completed", "As before"),
-    Verdict.NOTHING: ("inactive", "Nothing to undo"),
-    Verdict.IMPOSSIBLE: ("unknown", "Not here"),
+    Verdict.NOTHING: ("inactive", "Nothing to revert"),
+    Verdict.IMPOSSIBLE: ("unknown", "By hand"),
 }
 
 
@@ -44,7 +44,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """``id`` is ``<reverter>:<id of the thing>``; ``target`` (JSON) is what the reverter needs to undo it."""
+    """``id`` is ``<reverter>:<id of the thing>``; ``target`` (JSON) is what the reverter needs."""
 
     id: str
     kind: str
@@ -58,7 +58,7 @@ class Item:
     target: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def may_be_undone(self) -> bool:
+    def may_be_reverted(self) -> bool:
         return self.verdict in (Verdict.READY, Verdict.CONFLICT)
 
     @property
@@ -77,16 +77,16 @@ class Item:
 
 
 class Reverter(Protocol):
-    """Knows how to undo one kind of thing."""
+    """Reverts one kind of thing."""
 
     name: str
 
-    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
-        """Undo it and say how that ended (see ``outcome``). Without ``force`` a conflict is left alone."""
+    def revert(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
+        """Revert it; returns an ``outcome``. Without ``force`` a conflict is left alone."""
         ...
 
-    def look(self, run: Run, item: Item) -> ProbeResult:
-        """Whether an undoing that was begun and broken off took place."""
+    def probe(self, run: Run, item: Item) -> ProbeResult:
+        """Whether a revert that was interrupted took place."""
         ...
 
 
@@ -100,6 +100,6 @@ def person_of(run: Run) -> User:
 
 
 def outcome(what: str, message: str = "", *, code: str = "", job: str = "") -> dict[str, Any]:
-    """How undoing an item ended: undone, already, conflict, failed or nothing; ``job`` is the id of the job behind."""
+    """How reverting an item ended: undone, already, conflict, failed or nothing; ``job`` is the id of its job."""
     found = {"outcome": what, "message": message, "code": code, "job": job}
     return {name: value for name, value in found.items() if value}

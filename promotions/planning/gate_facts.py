@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from core import clock
 from core.documents import Document
 from core.errors import NotFound
-from operations.models import OPEN, Operation
+from operations.models import Operation, holding
 from promotions.models import Promotion, PromotionStatus
 from tenants.scope import tenant_scope
 from workflows.models import CredentialMapping, KnownCredential, WorkflowEnvMap
@@ -158,7 +158,7 @@ def needs_approval(promotion: Promotion) -> bool:
 
 def lock_holder(write_lock: str, *, own: uuid.UUID | None = None) -> LockHolder | None:
     """The open job that holds a target's write lock, ``own`` left out. Needs the tenant's scope."""
-    rows = Operation.objects.filter(exclusive_key=write_lock, status__in=[str(s) for s in OPEN])
+    rows = Operation.objects.filter(holding(), exclusive_key=write_lock)
     row = (rows.exclude(pk=own) if own is not None else rows).first()
     if row is None:
         return None

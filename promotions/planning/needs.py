@@ -13,7 +13,7 @@ import msgspec
 
 from workflows.n8n.scopes import missing_scopes
 from workflows.scanning import Found, scan
-from workflows.structure import Fault, structure_faults
+from workflows.structure import StructureFault, structure_faults
 from workflows.surroundings import DataTable, Package, Surroundings
 
 from .documents import (
@@ -294,7 +294,7 @@ def _unused(unused: UnusedReference, verdict: NeedsVerdict) -> None:
         verdict.warn("unused_reference", need, text)
 
 
-def _structure(fault: Fault, inputs: PlanInputs, verdict: NeedsVerdict) -> None:
+def _structure(fault: StructureFault, inputs: PlanInputs, verdict: NeedsVerdict) -> None:
     name = inputs.target.environment.name
     need = Need(kind="structure", value=fault.code, label=fault.code, node=fault.node)
     if fault.repairable and inputs.repairs:

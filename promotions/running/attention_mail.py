@@ -61,7 +61,7 @@ def notify(tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> bool:
         to = recipients(promotion.target_environment, operation)
     try:
         message_id = f"promotion-{promotion.pk}-{promotion.attention_since:%Y%m%d%H%M%S}"
-        note = send(to, subject=_subject(promotion), body=_body(promotion), tenant_id=tenant_id, ident=message_id)
+        note = send(to, subject=_subject(promotion), body=_body(promotion), tenant_id=tenant_id, message_id=message_id)
     except NotTold as error:
         logger.warning("nobody could be told of a target left half-way: %s", error)
         again = error.again and attempt < TRIES

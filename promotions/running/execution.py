@@ -43,7 +43,7 @@ from workflows.gateway import client_for
 from workflows.identity import SeenWorkflow
 from workflows.n8n.client import N8nClient
 from workflows.watching.selectors import not_proven
-from workflows.writes import EditedMeanwhile, Resolver, Written, perform
+from workflows.writes import EditedMeanwhile, Resolver, WriteTarget, Written, perform
 
 from . import steps
 from .automatic_rollback import AutomaticRollback
@@ -62,8 +62,6 @@ from .outdated import refusal, with_todays_hashes
 from .results import error_of, error_record, summary
 from .steps import LISTED
 from .target import Reading, differences, draft_hash_in, reading_of
-
-CONCURRENCY = 4
 
 
 class Execution:
@@ -144,7 +142,7 @@ class Execution:
         """A crash after the approved branch had moved: only the snapshot after and the result are missing."""
         done = self.run.done_steps()
         written = {
-            name.removeprefix(steps.WRITE): Written.from_dict(step.result)
+            name.removeprefix(steps.WRITE): Written.read(step.result)
             for name, step in done.items()
             if name.startswith(steps.WRITE) and step.result
         }
@@ -232,16 +230,8 @@ class Execution:
                 identity.bind(tenant_id=self.run.tenant_id, environment_id=target.pk, ids=created)
 
         with self.job.approved.reader(self.run) as reader:
-            return perform(
-                self.run,
-                client,
-                self.job.approved.write_items(reader),
-                environment=target,
-                prefix="promote",
-                resolver=resolver,
-                concurrency=CONCURRENCY,
-                on_created=bind,
-            )
+            where = WriteTarget(client=client, environment=target, resolver=resolver, prefix="promote")
+            return perform(self.run, self.job.approved.write_items(reader), where, on_created=bind)
 
     def verify(
         self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written], pre: Snapshot
@@ -404,6 +394,5 @@ def _verified(item: PlanItem, written: Written, reading: Reading, resolver: Reso
 
 def _stored(gathered: Gathered, seen: SeenWorkflow) -> Stored:
     """What was just proven to be there, as it lies in Git already."""
-    extra = gathered.extras[seen.env_workflow_id]
-    draft_blob = extra["draft"]["blob"] if "draft" in extra else ""
-    return Stored(extra["blob"], seen.fingerprint, seen.active, seen.facts, draft_blob, seen.draft)
+    stored = gathered.stored[seen.env_workflow_id]
+    return Stored(stored.blob, seen.fingerprint, seen.active, seen.facts, stored.draft_blob, seen.draft)

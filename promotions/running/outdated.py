@@ -12,8 +12,8 @@ from operations.engine import Run
 from promotions.errors import PlanStale
 from promotions.planning import snapshot_contents
 from promotions.planning.documents import Plan, PlanItem
+from snapshots.contents import MovedHashes, moved_hashes
 from snapshots.models import Snapshot
-from snapshots.services import Moved, moved_hashes
 from workflows.content import NORMALIZATION_VERSION
 
 from .approved_content import ApprovedContent
@@ -39,7 +39,9 @@ def with_todays_hashes(run: Run, plan: Plan, approved: ApprovedContent, before: 
     return msgspec.structs.replace(plan, items=items, normalization_version=NORMALIZATION_VERSION)
 
 
-def _rehashed(item: PlanItem, moved: Moved, approved: ApprovedContent, reader: snapshot_contents.Reader) -> PlanItem:
+def _rehashed(
+    item: PlanItem, moved: MovedHashes, approved: ApprovedContent, reader: snapshot_contents.Reader
+) -> PlanItem:
     expected, draft = item.expected_hash, item.expected_draft_hash
     if expected is not None and expected not in moved.contents:
         raise PlanStale(f"What “{item.name}” was before is not in the snapshot before.")

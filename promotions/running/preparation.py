@@ -66,11 +66,13 @@ class Preparation:
                     tenant_id=self.target.tenant_id,
                     source_environment_id=self.source.pk,
                     target_environment_id=self.target.pk,
-                    credential_type=kind,
-                    source_name=source.name,
-                    source_credential_id=source.id,
-                    target_name=name,
-                    target_credential_id=made.id,
+                    pair=credentials.CredentialPair(
+                        credential_type=kind,
+                        source_name=source.name,
+                        source_credential_id=source.id,
+                        target_name=name,
+                        target_credential_id=made.id,
+                    ),
                     by=self.run.operation.requested_by,
                 )
         return {"do": STUB, "needs_secret": True, **msgspec.to_builtins(made)}

@@ -66,8 +66,7 @@ def _restore(
     prefix: str,
     tolerant: bool = False,
 ) -> None:
-    restore.restore_into(
-        run,
+    request = restore.RestoreRequest(
         environment=target,
         snapshot=snapshot,
         keys=list(wanted.keys),
@@ -78,5 +77,5 @@ def _restore(
         keep_published=callers_by_key(wanted.rows),
         release=wanted.release,
         tolerant=tolerant,
-        client=client,
     )
+    restore.restore_into(run, request, client=client)

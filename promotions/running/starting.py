@@ -39,7 +39,6 @@ from workflows.models import Environment
 
 from .documents import Release, read_result
 from .results import stored
-from .status_sync import settle_promotion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,9 +197,7 @@ def cancel(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
     with tenant_scope(tenant_id):
         row = locked(promotion_id)
         if row.status == PromotionStatus.RUNNING and row.operation_id:
-            operation = operations.cancel(tenant_id=tenant_id, operation_id=row.operation_id, by=by)
-            if not operation.is_open:
-                settle_promotion(row, operation)
+            operations.cancel(tenant_id=tenant_id, operation_id=row.operation_id, by=by)
         else:
             require_state(row, PLANNABLE, "cancelled")
             row.status, row.ended_at = PromotionStatus.CANCELLED, clock.now()

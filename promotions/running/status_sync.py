@@ -12,7 +12,7 @@ from operations.errors import Cancelled
 from operations.models import ENDED, Operation, OperationStatus, OperationStep
 from promotions.errors import EndedByHand, RollbackFailed
 from promotions.models import Promotion, PromotionStatus
-from tenants.scope import place_scope, platform_scope, tenant_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
 
 from .documents import (
     RESULT_VERSION,
@@ -124,27 +124,33 @@ def settle_promotion(promotion: Promotion, operation: Operation | None, *, save:
     return True
 
 
+def settle_execution(operation: Operation) -> bool:
+    """Bring the promotion of an ended operation into line; whether it changed. Needs the tenant's scope."""
+    running = Promotion.objects.filter(operation_id=operation.pk, status=PromotionStatus.RUNNING)
+    if not running.exists():  # as after every end that the work has written itself
+        return False
+    promotion = running.select_for_update().first()
+    return promotion is not None and settle_promotion(promotion, operation)
+
+
 def settle_all() -> int:
     """Find promotions that say they run and whose operation has ended; how many were settled. For the beat."""
     with platform_scope():
         running = list(
             Promotion.objects.filter(status=PromotionStatus.RUNNING)
             .exclude(operation_id=None)
-            .values_list("pk", "tenant_id", "operation_id")[:SETTLED_AT_ONCE]
+            .values_list("tenant_id", "operation_id")[:SETTLED_AT_ONCE]
         )
         ended = set(
             Operation.objects.filter(
-                pk__in=[row[2] for row in running], status__in=[str(s) for s in ENDED]
+                pk__in=[operation_id for _, operation_id in running], status__in=[str(s) for s in ENDED]
             ).values_list("pk", flat=True)
         )
     settled = 0
-    for promotion_id, tenant_id, operation_id in running:
-        if operation_id not in ended:
-            continue
-        with tenant_scope(tenant_id):
-            promotion = Promotion.objects.select_for_update().filter(pk=promotion_id).first()
-            operation = Operation.objects.filter(pk=operation_id).first()
-            settled += bool(promotion and settle_promotion(promotion, operation))
+    for tenant_id, operation_id in running:
+        if operation_id in ended:
+            with tenant_scope(tenant_id):
+                settled += settle_execution(Operation.objects.get(pk=operation_id))
     return settled + _settle_rollbacks()
 
 
@@ -159,11 +165,12 @@ def _settle_rollbacks() -> int:
                 updated_at__gte=since,
             ).order_by("-created_at")[:SETTLED_AT_ONCE]
         )
-    return sum(_settle_rollback(operation) for operation in ended)
+    return sum(settle_rollback(operation) for operation in ended)
 
 
-def _settle_rollback(operation: Operation) -> bool:
-    with place_scope(operation.tenant_id):
+def settle_rollback(operation: Operation) -> bool:
+    """Put on record that a rollback was ended by hand while it wrote; whether it was not on record yet."""
+    with tenant_or_platform_scope(operation.tenant_id):
         row = Promotion.objects.select_for_update().filter(pk=operation.params["promotion_id"]).first()
         if row is None or row.status not in (PromotionStatus.COMPLETED, PromotionStatus.FAILED):
             return False

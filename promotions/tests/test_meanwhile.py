@@ -12,7 +12,7 @@ from operations.handlers import boundary_observers
 from promotions import services
 from promotions.errors import PlanStale
 from promotions.tests.world import World, flow, node, uses
-from workflows.credentials import delete_mapping, save_mapping
+from workflows.credentials import CredentialPair, delete_mapping, save_mapping
 from workflows.errors import EnvironmentInUse
 from workflows.n8n import Limits
 from workflows.services import update_environment
@@ -126,7 +126,7 @@ def test_a_target_too_large_for_one_answer_is_put_back(world: World, monkeypatch
     world.capture(world.production)
     promotion = world.approved("billing", "intake")
     before = world.hashes()
-    monkeypatch.setattr("workflows.n8n.client.Limits", partial(Limits, max_bytes=30_000))
+    monkeypatch.setattr("workflows.gateway.Limits", partial(Limits, max_bytes=30_000))
     world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
     done = world.carry_out(promotion)
     assert (done.execution_result or {})["rollback_result"]["status"] == "success"
@@ -182,10 +182,12 @@ def test_a_credential_that_is_mapped_otherwise_asks_for_a_new_plan(empty_world: 
             tenant_id=world.tenant_id,
             source_environment_id=world.staging.pk,
             target_environment_id=world.production.pk,
-            credential_type="slackApi",
-            source_name="Slack staging",
-            target_name=name,
-            target_credential_id=ident,
+            pair=CredentialPair(
+                credential_type="slackApi",
+                source_name="Slack staging",
+                target_name=name,
+                target_credential_id=ident,
+            ),
             by=world.cast.operator,
         )
 

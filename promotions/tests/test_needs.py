@@ -35,7 +35,7 @@ from promotions.tests.world import World, calls, flow, node, uses
 from tenants.pages import open_visit
 from tenants.scope import tenant_scope
 from workflows import identity
-from workflows.credentials import save_mapping
+from workflows.credentials import CredentialPair, save_mapping
 from workflows.models import Environment, EnvironmentSurroundings, KnownCredential
 from workflows.permissions import OPERATE_ENVIRONMENT, set_environment_grants
 from workflows.stubs import placeholder
@@ -249,11 +249,13 @@ def test_one_id_under_two_names_is_one_credential(empty_world: World) -> None:
         tenant_id=world.tenant_id,
         source_environment_id=world.staging.pk,
         target_environment_id=world.production.pk,
-        credential_type="slackApi",
-        source_name="Team",
-        source_credential_id="C1",
-        target_name="Team",
-        target_credential_id="T2",
+        pair=CredentialPair(
+            credential_type="slackApi",
+            source_name="Team",
+            source_credential_id="C1",
+            target_name="Team",
+            target_credential_id="T2",
+        ),
         by=world.cast.operator,
     )
     done = world.carry_out(world.approved("ren-a", "ren-b"))
@@ -274,11 +276,13 @@ def test_two_of_one_name_have_a_mapping_each(empty_world: World) -> None:
             tenant_id=world.tenant_id,
             source_environment_id=world.staging.pk,
             target_environment_id=world.production.pk,
-            credential_type="slackApi",
-            source_name="Team",
-            source_credential_id=source,
-            target_name="Blue" if target == "T1" else "Red",
-            target_credential_id=target,
+            pair=CredentialPair(
+                credential_type="slackApi",
+                source_name="Team",
+                source_credential_id=source,
+                target_name="Blue" if target == "T1" else "Red",
+                target_credential_id=target,
+            ),
             by=world.cast.operator,
         )
     plan = world.draft("one", "two").plan or {}
@@ -514,7 +518,7 @@ def test_an_unreachable_target_is_planned_for_from_what_was_seen(world: World) -
         EnvironmentSurroundings.objects.update_or_create(
             tenant_id=world.tenant_id,
             environment=world.production,
-            defaults={"seen": Surroundings(scopes=("workflow:list",)).to_dict()},
+            defaults={"seen": Surroundings(scopes=("workflow:list",)).to_json()},
         )
         world.production.base_url = "http://127.0.0.1:9"
         world.production.save()

@@ -148,7 +148,7 @@ def test_the_connection_test_names_each_missing_scope(instances: list[LiveInstan
         key = make_api_key(editor, ["workflow:read", "workflow:list", "workflow:create", "workflow:update"])
     report = check_connection(base_url=instances[0].base_url, api_key=key, policy=address_policy())
     assert report.ok
-    lacking = {one["scope"] for one in report.missing_scopes}
+    lacking = {one.scope for one in report.missing_scopes}
     assert {"workflow:activate", "workflow:delete", "credential:list", "dataTable:list"} <= lacking
     assert not {"workflow:read", "workflow:create"} & lacking
     assert report.capabilities["data_tables"] and report.capabilities["test_credential"]

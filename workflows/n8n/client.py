@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
@@ -14,16 +12,16 @@ import httpx
 
 from workflows.normalization import SETTING_DEFAULTS
 
-from . import errors
+from . import answers, contracts, errors
 from .address import AddressPolicy
+from .bodies import WriteResult, write_body
+from .contracts import Contract
 from .http import API, Answer, Http, Limits
-from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page, identified
+from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page
 from .spec import Capabilities
 
 __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
 
-_SPEC_AGE = 300.0
-_WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData", "description")
 _DELETE_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0, *(8.0,) * 17)
 """Seconds between tries to delete what n8n is still unpublishing. Measured on 2.41.1: 2 s at most; but what an n8n was
 publishing when it was killed is held by its own lease of two minutes."""
@@ -33,18 +31,6 @@ _PRODUCTION = {"FORM": "/form/", "MCP": "/mcp/"}
 
 Listening = Literal["listening", "absent", "unknown"]
 """Whether n8n answers at an address: it says so, it says that it does not, or nobody can tell from here."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """n8n's answer to a write, and what could not be put there: `[{path, reason}]`."""
-
-    workflow: dict[str, Any]
-    not_put_back: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        return str(self.workflow.get("id") or "")
 
 
 _WORD = 500
@@ -64,9 +50,6 @@ _NO_CONTRACT = (
 
 WRITES_AT_ONCE = 4
 """Of an n8n that runs published versions (2.0 and later): each of its transactions has a connection to itself."""
-
-_specs: dict[str, tuple[float, str, Capabilities]] = {}
-_specs_lock = threading.Lock()
 
 
 class N8nClient:
@@ -88,8 +71,8 @@ class N8nClient:
         )
         self.base_url = self._http.base_url
         self._sleep = sleep
-        self._own_spec = transport is not None  # a test's transport shares nothing with others
-        self._spec: Capabilities | None = None
+        self._is_private = transport is not None  # a test's transport shares nothing with others
+        self._private_contract: Contract | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -105,38 +88,33 @@ class N8nClient:
         """One call below `/api/v1`, for what has no method here."""
         return self._http.call(method, API + path, **options)
 
-    # What the instance can do
+    # Capabilities
 
     def spec(self, *, fresh: bool = False) -> Capabilities:
         """Return what the instance can do; kept for five minutes, then asked again by its ETag.
 
         An instance that does not publish its contract gets the oldest set, with `known` False.
         """
-        found = self._what_it_can_do(fresh=fresh)
-        if found.can("activate_version"):
+        contract = self._private_contract if self._is_private else contracts.recall(self.base_url)
+        if contract is None or fresh or not contract.is_fresh:
+            contract = self._read_contract(contract)
+            if self._is_private:
+                self._private_contract = contract
+            else:
+                contracts.remember(self.base_url, contract)
+        if contract.capabilities.can("activate_version"):
             self._http.widen(WRITES_AT_ONCE)
-        return found
+        return contract.capabilities
 
-    def _what_it_can_do(self, *, fresh: bool) -> Capabilities:
-        if self._spec is not None and self._own_spec and not fresh:
-            return self._spec
-        with _specs_lock:
-            kept = None if self._own_spec else _specs.get(self.base_url)
-        if kept and not fresh and time.monotonic() - kept[0] < _SPEC_AGE:
-            return kept[2]
+    def _read_contract(self, known: Contract | None) -> Contract:
+        etag = known.etag if known else ""
         try:
-            answer = self.call("GET", "/openapi.yml", etag=kept[1] if kept else "", keyed=False)
-            found = kept[2] if answer.status == 304 and kept else Capabilities.from_yaml(answer.body)
-            etag = answer.etag or (kept[1] if kept else "")
+            answer = self.call("GET", "/openapi.yml", etag=etag, keyed=False)
+            if known is not None and answer.status == 304:
+                return Contract(known.capabilities, answer.etag or etag, time.monotonic())
+            return Contract(Capabilities.from_yaml(answer.body), answer.etag or etag, time.monotonic())
         except _NO_CONTRACT:
-            found, etag = Capabilities.assumed(), ""
-        self._spec = found
-        if not self._own_spec:
-            with _specs_lock:
-                if len(_specs) > 1000:
-                    _specs.clear()
-                _specs[self.base_url] = (time.monotonic(), etag, found)
-        return found
+            return Contract(Capabilities.assumed(), "", time.monotonic())
 
     # Reading
 
@@ -151,7 +129,7 @@ class N8nClient:
         """Yield the list page by page, each workflow once.
 
         Whatever is there all the time is yielded, also where rows come and go while pages are read: see `listing`.
-        With `verify` off a list that moved is not looked at again. `cache` is the caller's memory between calls; see
+        With `verify` off a list that changed is not read again. `cache` is the caller's memory between calls; see
         `CachedPage`. The next pages are on their way while one is worked on. Raises `ListMoved` if the list does not
         come to rest in four passes.
         """
@@ -190,7 +168,7 @@ class N8nClient:
 
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
-        found = self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"), exact=True)
+        found = answers.single(self.call("GET", f"/workflows/{_id(workflow_id)}"), exact=True)
         if not found.get("id"):
             raise errors.NotAnApi("The answer does not look like a workflow of n8n's.")
         return found
@@ -214,7 +192,7 @@ class N8nClient:
             "status": status,
             "includeData": "false",
         }
-        return self._listed(self.call("GET", "/executions", params=params))
+        return answers.listed(self.call("GET", "/executions", params=params))
 
     def list_credentials(self) -> list[dict[str, Any]] | None:
         """Return `{id, name, type}` of each credential, or None where this n8n does not list them."""
@@ -240,30 +218,30 @@ class N8nClient:
 
     def audit(self) -> dict[str, Any]:
         """Return n8n's own risk report. It changes nothing there, though it is a POST."""
-        return self._object(self.call("POST", "/audit", body={}))
+        return answers.single(self.call("POST", "/audit", body={}))
 
     def get_execution(self, number: int) -> dict[str, Any]:
         """Return one execution without its data; raises `RemoteNotFound`."""
-        return self._object(self.call("GET", f"/executions/{number}", params={"includeData": "false"}))
+        return answers.single(self.call("GET", f"/executions/{number}", params={"includeData": "false"}))
 
     def started_by(self, number: int) -> str:
         """The node by which an execution began; '' where n8n does not tell. Raises `RemoteNotFound`."""
-        raw = self._object(self.call("GET", f"/executions/{number}", params={"includeData": "true"}))
-        return _starting_node(raw.get("data"))
+        raw = answers.single(self.call("GET", f"/executions/{number}", params={"includeData": "true"}))
+        return answers.starting_node(raw.get("data"))
 
     def history(self, workflow_id: str, *, limit: int = 1) -> list[dict[str, Any]]:
         """Return the last versions that n8n keeps of a workflow, the newest first, without what they hold."""
-        return self._listed(self.call("GET", f"/workflows/{_id(workflow_id)}/history", params={"limit": limit}))[0]
+        return answers.listed(self.call("GET", f"/workflows/{_id(workflow_id)}/history", params={"limit": limit}))[0]
 
     # Writing
 
     def create_workflow(self, content: Mapping[str, Any]) -> WriteResult:
         """Create a workflow, not active; n8n chooses its id."""
-        keys = self.spec().create_keys
-        body, lost = self._body(content, keys, None)
-        if "nodeGroups" in keys and content.get("nodeGroups"):
+        spec = self.spec()
+        body, omitted = write_body(content, keys=spec.create_keys, present=None, spec=spec)
+        if "nodeGroups" in spec.create_keys and content.get("nodeGroups"):
             body["nodeGroups"] = content["nodeGroups"]
-        made = WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), lost)
+        made = WriteResult(answers.written(self.call("POST", "/workflows", body=body)), omitted)
         if not made.id:
             raise errors.AmbiguousWrite("n8n's answer does not say which workflow it created.")
         return made
@@ -284,55 +262,55 @@ class N8nClient:
         With `publish` off the content becomes the draft beside what runs (only where the instance can `stage`); name
         and settings have no versions and count at once. With ``folder`` (an id) it is moved there; without, it stays.
         """
-        there = (current.get("settings") or {}) if current is not None else dict.fromkeys(SETTING_DEFAULTS)
+        present = (current.get("settings") or {}) if current is not None else dict.fromkeys(SETTING_DEFAULTS)
         spec = self.spec()
-        body, lost = self._body(content, spec.update_keys, there)
+        body, omitted = write_body(content, keys=spec.update_keys, present=present, spec=spec)
         if "nodeGroups" in spec.update_keys:  # a group that is kept without its nodes is refused
             body["nodeGroups"] = content.get("nodeGroups") or []
         if folder is not None:
             body["parentFolderId"] = folder
         params = None if publish or not spec.can("stage") else {"publishIfActive": "false"}
         answer = self.call("PUT", f"/workflows/{_id(workflow_id)}", body=body, params=params)
-        return WriteResult(self._object(answer, wrote=True), lost)
+        return WriteResult(answers.written(answer), omitted)
 
     def publish(
         self, workflow_id: str, *, version_id: str | None = None, name: str = "", description: str = ""
     ) -> dict[str, Any]:
-        """Let a version run (the draft, or `version_id`); raises `Rejected` with n8n's words where it will not.
+        """Publish a version (the draft, or `version_id`); raises `Rejected` with n8n's words where it will not.
 
-        `name` and `description` stand in n8n's own history where it takes them. What n8n answers proves nothing where
-        it publishes in the background: look afterwards.
+        `name` and `description` stand in n8n's own history where it takes them. Where n8n
+        publishes in the background its answer proves nothing: read the workflow afterwards.
         """
         spec = self.spec()
         body: dict[str, str] = {}
         if version_id and spec.can("activate_version"):
             body["versionId"] = version_id
         if not spec.can("publish"):
-            return self._object(
-                self.call("POST", f"/workflows/{_id(workflow_id)}/activate", body=body or None), wrote=True
-            )
+            return self._post(workflow_id, "activate", body or None)
         body |= {key: value for key, value in (("name", name[:128]), ("description", description[:500])) if value}
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/publish", body=body), wrote=True)
+        return self._post(workflow_id, "publish", body)
 
     def unpublish(self, workflow_id: str) -> dict[str, Any]:
-        """Let nothing of it run any more; the draft stays."""
-        word = "unpublish" if self.spec().can("unpublish") else "deactivate"
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/{word}"), wrote=True)
+        """Unpublish a workflow; the draft stays."""
+        return self._post(workflow_id, "unpublish" if self.spec().can("unpublish") else "deactivate")
 
     def archive(self, workflow_id: str) -> dict[str, Any]:
-        """Put it into n8n's archive, which also unpublishes it."""
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/archive"), wrote=True)
+        """Archive a workflow in n8n, which also unpublishes it."""
+        return self._post(workflow_id, "archive")
 
     def unarchive(self, workflow_id: str) -> dict[str, Any]:
-        """Take it out of n8n's archive; it stays unpublished."""
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/unarchive"), wrote=True)
+        """Unarchive a workflow in n8n; it stays unpublished."""
+        return self._post(workflow_id, "unarchive")
+
+    def _post(self, workflow_id: str, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return answers.written(self.call("POST", f"/workflows/{_id(workflow_id)}/{verb}", body=body))
 
     def listening(self, address: str) -> Listening:
         """Whether n8n answers at a production address (`POST orders/new`, `FORM signup`, `MCP path`).
 
-        Asked by the browser's own question before a call to another site (OPTIONS with an Origin), which n8n answers
-        with the methods that are registered and which starts nothing (measured on 1.123.0 and 2.41.1). A proxy that
-        answers it itself gives itself away by naming methods for an address that nobody has.
+        Asked by a CORS preflight (OPTIONS with an Origin), which n8n answers with the registered methods and which
+        starts nothing (measured on 1.123.0 and 2.41.1). A proxy that answers preflights itself is recognised: it also
+        lists methods for an address that does not exist.
         """
         methods, _, path = address.partition(" ")
         try:
@@ -353,8 +331,8 @@ class N8nClient:
             answer = self._http.call("OPTIONS", path, keyed=False, headers={"Origin": self.base_url})
         except errors.N8nError:
             return None
-        told = answer.headers.get("access-control-allow-methods", "")
-        return {word.strip().upper() for word in told.split(",") if word.strip()} or None
+        allowed = answer.headers.get("access-control-allow-methods", "")
+        return {word.strip().upper() for word in allowed.split(",") if word.strip()} or None
 
     def delete(self, workflow_id: str) -> bool:
         """Delete for good, published or not. False where it was gone already.
@@ -383,20 +361,26 @@ class N8nClient:
     def set_tags(self, workflow_id: str, names: Sequence[str]) -> list[str]:
         """Give a workflow exactly the tags `names`, creating those that are missing; returns the names it has now."""
         wanted = list(dict.fromkeys(n for n in names if n))
-        ids = {t["name"]: t["id"] for t in self.tags()} if wanted else {}
-        for name in wanted:
-            if name not in ids:
-                try:
-                    ids[name] = self._object(self.call("POST", "/tags", body={"name": name})).get("id")
-                except (errors.RemoteConflict, errors.AmbiguousWrite):  # somebody, or we, made it just now
-                    ids = {t["name"]: t["id"] for t in self.tags()}
-                    if name not in ids:
-                        raise
+        ids = self._tag_ids(wanted)
         answer = self.call("PUT", f"/workflows/{_id(workflow_id)}/tags", body=[{"id": ids[n]} for n in wanted])
         present = answer.json()
         if not isinstance(present, list):
             raise errors.NotAnApi("The list of tags does not look like n8n's.")
         return [str(t.get("name")) for t in present if isinstance(t, dict)]
+
+    def _tag_ids(self, names: Sequence[str]) -> dict[str, Any]:
+        """The ids of all tags by name, ``names`` among them: those that are missing are created."""
+        ids = {tag["name"]: tag["id"] for tag in self.tags()} if names else {}
+        for name in names:
+            if name in ids:
+                continue
+            try:
+                ids[name] = answers.single(self.call("POST", "/tags", body={"name": name})).get("id")
+            except (errors.RemoteConflict, errors.AmbiguousWrite):  # somebody, or we, made it just now
+                ids = {tag["name"]: tag["id"] for tag in self.tags()}
+                if name not in ids:
+                    raise
+        return ids
 
     def retry_execution(self, number: int) -> dict[str, Any]:
         """Run a failed execution again, with the workflow as it is saved now; returns the new execution.
@@ -405,28 +389,13 @@ class N8nClient:
         `RemoteConflict` for one that cannot be retried, in n8n's words.
         """
         answer = self.call("POST", f"/executions/{number}/retry", body={"loadWorkflow": True})
-        return self._object(answer, wrote=True)
+        return answers.written(answer)
 
     def all_of(self, path: str) -> list[dict[str, Any]]:
         """Return every row of a list that pages by cursor."""
         return self._all(path)
 
     # Helpers
-
-    def _body(
-        self, content: Mapping[str, Any], keys: frozenset[str], there: Mapping[str, Any] | None
-    ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        spec = self.spec()
-        lost: list[dict[str, str]] = []
-        body = {key: content[key] for key in _WRITTEN if key in keys and key in content}
-        for key in _WRITTEN:
-            if key not in keys and content.get(key):
-                lost.append({"path": key, "reason": "This version of n8n does not take it."})
-        body.setdefault("name", "")
-        body.setdefault("connections", {})
-        body["nodes"] = _nodes(content.get("nodes") or [], spec.node_keys, lost)
-        body["settings"] = _settings(content.get("settings") or {}, there, spec, lost)
-        return body, lost
 
     def _all(self, path: str, **params: str) -> list[dict[str, Any]]:
         """Every row, within bounds of rows, bytes and time, and no longer than the cursor moves."""
@@ -437,7 +406,7 @@ class N8nClient:
         while cursor not in seen:
             seen.add(cursor)
             answer = self.call("GET", path, params={"limit": PAGE_LIMIT, "cursor": cursor, **params})
-            items, cursor = self._listed(answer)
+            items, cursor = answers.listed(answer)
             found += items
             size += len(answer.body)
             if cursor is None:
@@ -448,50 +417,6 @@ class N8nClient:
                 raise errors.TimedOut("A list of the n8n instance did not end in time.")
         return found  # it leads back to where it was
 
-    @staticmethod
-    def _listed(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
-        body = answer.json()
-        items = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(items, list):
-            raise errors.NotAnApi("The list does not look like n8n's.")
-        cursor = body.get("nextCursor") or None
-        if cursor is not None and not isinstance(cursor, str):
-            raise errors.NotAnApi("The list does not look like n8n's.")
-        return [i for i in items if isinstance(i, dict)], cursor
-
-    @staticmethod
-    def _object(answer: Answer, *, wrote: bool = False, exact: bool = False) -> dict[str, Any]:
-        try:
-            body = answer.json(exact=exact or wrote)
-            if isinstance(body, dict):
-                return identified(body) if (exact or wrote) and body.get("id") else body
-        except errors.NotAnApi:
-            if not wrote:
-                raise
-        if wrote:
-            raise errors.AmbiguousWrite("n8n's answer to the write cannot be read; it may have been carried out.")
-        raise errors.NotAnApi("The answer does not look like n8n's.")
-
-
-def _starting_node(data: Any) -> str:
-    """From 2.x on n8n names the node; before, it is the one that nothing was given to."""
-
-    def inside(held: Any, *names: str) -> Any:
-        for name in names:
-            held = held.get(name) if isinstance(held, dict) else None
-        return held
-
-    named = inside(data, "executionData", "runtimeData", "triggerNode", "name")
-    if isinstance(named, str):
-        return named
-    ran = inside(data, "resultData", "runData")
-    first = [
-        name
-        for name, runs in (ran.items() if isinstance(ran, dict) else ())
-        if isinstance(runs, list) and runs and isinstance(runs[0], dict) and not runs[0].get("source")
-    ]
-    return first[0] if len(first) == 1 else ""
-
 
 def _id(workflow_id: str) -> str:
     if not workflow_id:
@@ -500,46 +425,3 @@ def _id(workflow_id: str) -> str:
         return quote(str(workflow_id), safe="")
     except UnicodeEncodeError as exc:
         raise errors.NotAsked() from exc
-
-
-def _nodes(
-    nodes: Sequence[Mapping[str, Any]], allowed: frozenset[str] | None, lost: list[dict[str, str]]
-) -> list[Mapping[str, Any]]:
-    if allowed is None or all(allowed.issuperset(n) for n in nodes):
-        return list(nodes)
-    out: list[Mapping[str, Any]] = []
-    for number, node in enumerate(nodes):
-        out.append({k: v for k, v in node.items() if k in allowed})
-        reason = f"This version of n8n does not take it on a node (“{node.get('name')}”)."
-        lost += [{"path": f"nodes[{number}].{k}", "reason": reason} for k in node if k not in allowed]
-    return out
-
-
-def _settings(
-    wanted: Mapping[str, Any], there: Mapping[str, Any] | None, spec: Capabilities, lost: list[dict[str, str]]
-) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in wanted.items():
-        schema = spec.settings.get(key)
-        if schema is None:
-            if value != SETTING_DEFAULTS.get(key, ""):
-                lost.append({"path": f"settings.{key}", "reason": "This version of n8n does not take this setting."})
-        elif value is None or ("enum" in schema and value not in schema["enum"]):
-            # The editor writes DEFAULT where the API asks for the value that it stands for.
-            if key in SETTING_DEFAULTS:
-                out[key] = SETTING_DEFAULTS[key]
-            else:
-                lost.append({"path": f"settings.{key}", "reason": "n8n does not accept this value."})
-        else:
-            out[key] = value
-    for key, value in (there or {}).items():
-        if key in wanted:
-            continue
-        schema = spec.settings.get(key)
-        default = SETTING_DEFAULTS.get(key, (schema or {}).get("default"))
-        if schema is None or default is None:
-            if value is not None:
-                lost.append({"path": f"settings.{key}", "reason": "n8n keeps the value that is there now."})
-        elif value != default:
-            out[key] = default
-    return out

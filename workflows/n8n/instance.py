@@ -1,9 +1,9 @@
-"""Which n8n answers: its version where it tells it, and what it offers where it does not.
+"""Which n8n it is: its version where it is published, and what its API offers where it is not.
 
 Old ones name their version in ``/rest/settings``. Since 1.123 at the latest they do so only for people who have signed
-in, but the editor's page still names the release (1.123.0 and 2.41.1 looked at). Where neither is told, as behind a
-proxy that lets only the API through, what the instance publishes of its API stands in: another version nearly always
-offers something else.
+in, but the editor's page still names the release (seen on 1.123.0 and 2.41.1). Where neither is
+published, as behind a proxy that lets only the API through, a fingerprint of the published API has to do: another
+version nearly always offers something else.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _SINCE: tuple[tuple[str, str], ...] = (
 
 
 class InstanceMark(msgspec.Struct, frozen=True, kw_only=True):
-    """What tells one n8n from another.
+    """What distinguishes one n8n from another.
 
-    ``version`` is n8n's own word, empty where it hides it; ``fingerprint`` is a digest of what it publishes of its
+    ``version`` is empty where n8n hides it; ``fingerprint`` is a digest of what it publishes of its
     API (calls, keys, settings), empty where it publishes nothing; ``at_least`` is read off that.
     """
 
@@ -48,7 +48,7 @@ class InstanceMark(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
 
     def is_another_than(self, earlier: InstanceMark) -> bool:
-        """Whether the instance was upgraded (or taken back) since ``earlier``; what is not known proves nothing."""
+        """Whether the instance was upgraded or downgraded since ``earlier``; what is not known proves nothing."""
         if self.version and earlier.version:
             return self.version != earlier.version
         if self.fingerprint and earlier.fingerprint:
@@ -82,7 +82,7 @@ def mark_from(data: Any) -> InstanceMark:
 
 
 def read_mark(client: N8nClient, known: InstanceMark | None = None) -> InstanceMark:
-    """Ask an instance what it is. One that tells the version of ``known`` is asked nothing more: the answer is that.
+    """Ask an instance what it is. Where the version is that of ``known``, nothing more is asked.
 
     Raises ``N8nError`` only where the instance cannot be reached.
     """
@@ -103,7 +103,7 @@ def read_mark(client: N8nClient, known: InstanceMark | None = None) -> InstanceM
 
 
 def read_version(client: N8nClient) -> str:
-    """n8n's version where the instance tells it to everybody, or an empty string."""
+    """n8n's version where the instance publishes it, or an empty string."""
     try:
         body = client._http.call("GET", "/rest/settings", keyed=False).json()
     except (errors.N8nError, ValueError):
@@ -120,18 +120,18 @@ _RELEASE = re.compile(rb'"release":\s*"n8n@(\d+\.\d+\.\d+[0-9A-Za-z.+-]{0,20})"'
 
 
 def _release_of_editor(client: N8nClient) -> str:
-    """The release that the editor's page names for its reports of errors, whether they are on or off."""
+    """The release that the editor's page names for error reports, whether these are on or off."""
     try:
         page = client._http.call("GET", "/", keyed=False).body
         found = _SENTRY.search(page)
-        told = _RELEASE.search(base64.b64decode(found.group(1))) if found else None
+        release = _RELEASE.search(base64.b64decode(found.group(1))) if found else None
     except (errors.N8nError, binascii.Error, ValueError):
         return ""
-    return told.group(1).decode()[:32] if told else ""
+    return release.group(1).decode()[:32] if release else ""
 
 
 def _plain(path: str) -> str:
-    """The path without what its parameters are called: ``{id}`` became ``{workflowId}``."""
+    """The path without the names of its parameters: ``{id}`` became ``{workflowId}``."""
     return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
 
 

@@ -140,7 +140,7 @@ def test_the_connection_report_stays_on_the_environment(cast: Any, signed_in: An
         now = Environment.objects.get(pk=made.pk)
         assert now.connection_status == "failed" and KEY not in str(now.connection_report)
     page = client.get(at(cast, "environment", pk=made.pk)).content.decode()
-    assert "Reachable" in page and "Not looked at" in page
+    assert "Reachable" in page and "Not tested, because" in page
 
 
 def test_the_whole_page_follows_a_test_of_the_connection(cast: Any, signed_in: Any, run_operations: Any) -> None:
@@ -163,7 +163,7 @@ def test_an_environment_says_what_its_n8n_can_do_and_why_it_matters(cast: Any, s
     surroundings.keep(dev, surroundings.Surroundings(scopes=("workflow:list",)), None)
     told = " ".join(signed_in("operator").get(at(cast, "environment", pk=dev.pk)).content.decode().split())
     assert "Save a draft beside what runs" in told
-    assert "Else every write to a published workflow is live at once." in told, (
+    assert "Without it, every write to a published workflow is live at once." in told, (
         "a capture knows better than an old test"
     )
     assert "activate version" not in told

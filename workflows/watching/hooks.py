@@ -1,6 +1,6 @@
-"""The seam between what is found and who is told.
+"""The seam between what is found and who is notified.
 
-Today news go out by mail (``telling``). An app above may take them over, and says who else is concerned by a job.
+Today by mail (``telling``). An app above may notify in another way, and names who else is concerned by a job.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from workflows.models import Environment, StarterWatch
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Starters of one job that turned out bad in one environment, all found and told together."""
+    """Starters of one job that do not start in one environment, found together and notified about together."""
 
     environment: Environment
     operation_id: uuid.UUID
@@ -23,13 +23,13 @@ class News:
 
 
 Teller = Callable[[News], str]
-"""Tells people, outside any scope; what became of it in a sentence. Raises ``NotTold`` or ``PerhapsTold``."""
+"""Notifies people, outside any scope; a sentence about the outcome. Raises ``NotTold`` or ``PerhapsTold``."""
 Concerned = Callable[[uuid.UUID], Iterable[uuid.UUID]]
 """The people concerned by an operation, by id; called in the tenant's scope."""
 
 
 class NotTold(Exception):
-    """Nobody was told. It is tried again where ``again``."""
+    """Nobody was notified. It is tried again where ``again``."""
 
     def __init__(self, why: str, *, again: bool = True) -> None:
         super().__init__(why)
@@ -37,7 +37,7 @@ class NotTold(Exception):
 
 
 class PerhapsTold(Exception):
-    """Nobody knows whether people were told: it is not tried again."""
+    """Whether people were notified is not known: it is not tried again."""
 
 
 _tellers: list[Teller] = []
@@ -45,13 +45,13 @@ _concerned: dict[str, Concerned] = {}
 
 
 def tell_by(teller: Teller) -> Teller:
-    """Let ``teller`` tell people from now on, in the place of whoever did."""
+    """Let ``teller`` notify people from now on, instead of the one before."""
     _tellers.append(teller)
     return teller
 
 
 def teller() -> Teller:
-    """Who tells people now."""
+    """Who notifies people now."""
     return _tellers[-1]
 
 

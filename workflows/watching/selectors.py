@@ -1,4 +1,4 @@
-"""What pages and programs show of watched starters. All need the tenant's scope."""
+"""Reads of watched starters. All need the tenant's scope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workflows.models import Environment, StarterKind, StarterWatch, Telling, Wa
 from .telling import in_n8n
 
 SHOWN = 100
-#: The gravest first.
+#: The most serious first.
 _ORDER = (WatchState.BAD, WatchState.GIVEN_UP, WatchState.WATCHED, WatchState.PROVEN, WatchState.SUPERSEDED)
 _MARKS = {
     WatchState.WATCHED: ("pending", "Not proven yet"),
@@ -24,11 +24,11 @@ _MARKS = {
     WatchState.GIVEN_UP: ("unknown", "Never seen to run"),
     WatchState.SUPERSEDED: ("inactive", "No longer watched"),
 }
-_TOLD = {
-    Telling.WAITING: "People are about to be told.",
-    Telling.SENDING: "People are being told.",
-    Telling.FAILED: "People could not be told.",
-    Telling.UNKNOWN: "Nobody knows whether people were told.",
+_NOTIFICATIONS = {
+    Telling.WAITING: "A mail about it is about to be sent.",
+    Telling.SENDING: "A mail about it is being sent.",
+    Telling.FAILED: "The mail about it could not be sent.",
+    Telling.UNKNOWN: "Whether the mail about it was sent is not known.",
 }
 
 
@@ -61,19 +61,20 @@ class Line:
         return silent or self.watch.state == WatchState.BAD
 
     @property
-    def told(self) -> str:
-        """What became of telling people; '' where nobody has to know."""
-        before = _TOLD.get(Telling(self.watch.telling), "")
+    def notification(self) -> str:
+        """What became of the mail about it; '' where none is sent."""
+        before = _NOTIFICATIONS.get(Telling(self.watch.telling), "")
         return f"{before} {self.watch.told_note}".strip()
 
     @property
-    def is_untold(self) -> bool:
+    def is_unsent(self) -> bool:
+        """Whether the mail about it failed, or may have."""
         return self.watch.telling in (Telling.FAILED, Telling.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a page shows of watched starters, the gravest first."""
+    """Watched starters for a page, the most serious first."""
 
     lines: list[Line] = field(default_factory=list)
 
@@ -98,7 +99,7 @@ def of_operations(operation_ids: Collection[uuid.UUID]) -> Watched:
 
 
 def of_environment(environment: Environment) -> Watched:
-    """Those of an environment that are watched or turned out bad; of the others nobody needs to know."""
+    """Those of an environment that are still watched or do not start."""
     silent = Q(state=WatchState.GIVEN_UP, due_at__isnull=False)
     rows = StarterWatch.objects.filter(
         silent | Q(state__in=(WatchState.WATCHED, WatchState.BAD)), environment_id=environment.pk
@@ -106,16 +107,16 @@ def of_environment(environment: Environment) -> Watched:
     return _shown(_newest(rows.select_related("environment")[: SHOWN * 5])[:SHOWN])
 
 
-def of_workflow(places: Sequence[tuple[uuid.UUID, str]]) -> Watched:
-    """The last publishing of a workflow in each place (environment, n8n's id there)."""
-    if not places:
+def of_workflow(locations: Sequence[tuple[uuid.UUID, str]]) -> Watched:
+    """The last publishing of a workflow in each location (environment, n8n's id there)."""
+    if not locations:
         return Watched()
-    wanted = {ident for _environment, ident in places}
+    wanted = {workflow_id for _environment, workflow_id in locations}
     rows = StarterWatch.objects.filter(
-        environment_id__in=[environment for environment, _ident in places], env_workflow_id__in=wanted
+        environment_id__in=[environment for environment, _workflow_id in locations], env_workflow_id__in=wanted
     ).exclude(state=WatchState.SUPERSEDED)
     found = _newest(rows.select_related("environment").order_by("-since")[: SHOWN * 5])
-    return _shown([row for row in found if (row.environment_id, row.env_workflow_id) in set(places)][:SHOWN])
+    return _shown([row for row in found if (row.environment_id, row.env_workflow_id) in set(locations)][:SHOWN])
 
 
 def _newest(rows: Iterable[StarterWatch]) -> list[StarterWatch]:
@@ -136,7 +137,7 @@ def _shown(rows: Iterable[StarterWatch]) -> Watched:
 
 
 def not_proven(operation_id: uuid.UUID) -> list[dict[str, Any]]:
-    """What an operation has published that runs by n8n's word alone, by workflow, as its result keeps it."""
+    """The unproven starters that an operation has published, by workflow, for its result."""
     found: dict[str, dict[str, Any]] = {}
     rows = StarterWatch.objects.filter(operation_id=operation_id, state=WatchState.WATCHED)
     for watch in rows.order_by("workflow_name", "workflow_key", "node"):
@@ -154,7 +155,7 @@ def not_proven(operation_id: uuid.UUID) -> list[dict[str, Any]]:
 
 
 def watch_row(watch: StarterWatch) -> dict[str, Any]:
-    """JSON-able facts of a watched starter."""
+    """The fields of ``schemas.WatchedStarter``."""
     return {
         "id": str(watch.pk),
         "environment_id": str(watch.environment_id),

@@ -1,4 +1,4 @@
-"""What starts a workflow by itself, and when it should do so next. Pure: read off the content alone."""
+"""The nodes that start a workflow by themselves, and when each is due next. Pure: from the content alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLLERS = frozenset(
     }
 )  # fmt: skip
 _ADDRESSES = frozenset({"webhook", "formTrigger", "chatTrigger", "mcpTrigger"})
-#: Started by a person, by another workflow or by a failure: there is nothing that could fail to register.
+#: Started by a person, another workflow or a failure: nothing could fail to register.
 _STARTED_BY_OTHERS = frozenset(
     {"manualTrigger", "manualChatTrigger", "evaluationTrigger", "executeWorkflowTrigger", "errorTrigger"}
 )
@@ -46,7 +46,7 @@ class Starter:
     """A node that starts its workflow by itself.
 
     ``address`` is what n8n can be asked about (``POST orders/new``), '' where there is none. ``fault`` says why it can
-    never fire, where that can be told. ``due_at`` is by when it fires at the latest if all is well; None where that
+    never fire, where that is certain. ``due_at`` is by when it fires at the latest if all is well; None where that
     cannot be computed, or where its silence says nothing.
     """
 
@@ -66,11 +66,11 @@ def starters_of(
 ) -> list[Starter]:
     """Every node of a workflow that starts it by itself; what is switched off and what others start is left out.
 
-    Where one of ``asked``, the addresses that n8n was asked about, holds ``workflow_id``, that is its node's.
+    An address in ``asked`` (those that n8n was asked about) that contains ``workflow_id`` is that of its node.
     """
     settings = content.get("settings") or {}
     zone = str(settings.get("timezone") or "")
-    # n8n deletes successful runs as they end where it is told so: nobody can see that one was there.
+    # With this setting n8n deletes successful runs as they end, so that they cannot be seen.
     leaves_traces = settings.get("saveDataSuccessExecution") != "none"
     found = []
     for node in _starting(content):
@@ -100,13 +100,16 @@ def _starter(node: Mapping[str, Any], after: datetime, zone: str, leaves_traces:
         address = webhook_address(node) or ""
         return Starter(name, StarterKind.ADDRESS, "" if ":" in address else address)
     if word in _SCHEDULES:
-        rules = list(_rules(word, parameters))
-        fault = next((told for rule in rules if (told := _fault(rule))), "")
-        due_at = _due(rules, after, zone) if leaves_traces and not fault else None
-        return Starter(name, StarterKind.SCHEDULE, fault=fault, due_at=due_at)
+        return _schedule(name, list(_rules(word, parameters)), after, zone, leaves_traces)
     # A poller runs only when it finds something: its silence says nothing.
     polls = word in _POLLERS or "pollTimes" in parameters
     return Starter(name, StarterKind.POLLER if polls else StarterKind.EVENT)
+
+
+def _schedule(name: str, rules: list[_Rule], after: datetime, zone: str, leaves_traces: bool) -> Starter:
+    fault = next(filter(None, map(_fault, rules)), "")
+    due_at = _due(rules, after, zone) if leaves_traces and not fault else None
+    return Starter(name, StarterKind.SCHEDULE, fault=fault, due_at=due_at)
 
 
 # -- rules of schedules -----------------------------------------------------------------------------------------------
@@ -114,7 +117,7 @@ def _starter(node: Mapping[str, Any], after: datetime, zone: str, leaves_traces:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One rule of a schedule: every so many seconds, or a cron expression; neither where it cannot be told."""
+    """One rule of a schedule: every so many seconds, or a cron expression; neither where it is not known."""
 
     every_seconds: int | None = None
     cron: str = ""

@@ -1,4 +1,4 @@
-"""How a write can end badly."""
+"""Errors of writes to n8n."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class NotAsWritten(OpsError):
 
 
 class HalfWritten(OpsError):
-    """A write ended in the middle: what is there is a mixture of the old and the new, and nobody else's work.
+    """A write was interrupted: what is there is a mixture of the old and the new content, and nobody else's work.
 
-    ``details``: key, env_workflow_id, found (its hash, which a put-back may overwrite), created (bool).
+    ``details``: key, env_workflow_id, found (its hash, which undoing the write may overwrite), created (bool).
     """
 
     code = "WRITE_004"
     title = "The write ended half-way"
     message = "n8n failed in the middle of the write and kept only a part of it."
-    recovery = "It is put back by itself; look at n8n's log for the cause before you try again."
+    recovery = "The former content is restored automatically; check n8n's log for the cause before you try again."
     status = 502
 
 
@@ -48,7 +48,7 @@ class NotActivated(OpsError):
 
 
 class Archived(Conflict):
-    """The workflow lies in the archive, and this n8n does not take it out by its API."""
+    """The workflow is archived, and the API of this n8n cannot unarchive it."""
 
     code = "WRITE_005"
     title = "The workflow is archived in n8n"

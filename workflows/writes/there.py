@@ -1,4 +1,4 @@
-"""A workflow as n8n holds it now, read once: what runs, the draft beside it, published, archived."""
+"""A workflow as it is in n8n now: what runs, the draft beside it, and whether it is published or archived."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .resolver import Resolver
 @dataclass(frozen=True, slots=True)
 class There:
     """``hash`` is of what runs (or of the draft, where nothing is published); ``draft_hash`` of the draft where that
-    holds something else. ``settled``: every workflow that it calls is called where it lives now."""
+    holds something else. ``settled``: it calls every workflow by its present id."""
 
     id: str
     raw: Mapping[str, Any]
     content: Mapping[str, Any]
-    mark: Fingerprint
+    fingerprint: Fingerprint
     hash: str
     settled: bool
     draft: Mapping[str, Any] | None
@@ -48,18 +48,18 @@ class There:
     def read(cls, raw: Mapping[str, Any], resolver: Resolver) -> There:
         """From n8n's answer; raises ``ContentError`` where it cannot be read."""
         content, draft = portable(raw), draft_of(raw)
-        mark = fingerprint(content)
-        found = resolver.hash_of(mark)
+        what_runs = fingerprint(content)
+        content_hash = resolver.hash_of(what_runs)
         draft_hash = resolver.content_hash(draft) if draft is not None else None
         return cls(
             id=str(raw["id"]),
             raw=raw,
             content=content,
-            mark=mark,
-            hash=found,
-            settled=resolver.is_settled(mark),
+            fingerprint=what_runs,
+            hash=content_hash,
+            settled=resolver.is_settled(what_runs),
             draft=draft,
-            draft_hash=draft_hash if draft_hash != found else None,
+            draft_hash=draft_hash if draft_hash != content_hash else None,
             published=bool(raw.get("active")),
             archived=is_archived(raw),
         )
@@ -68,7 +68,7 @@ class There:
 def framed_alike(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Capabilities) -> bool:
     """Whether what n8n keeps without versions is in ``content`` as in ``wanted``, as far as this n8n takes it.
 
-    Settings that only n8n itself gave are left out.
+    Settings that n8n itself has set are left out.
     """
     if fingerprint(under(content, wanted)) != fingerprint(content):
         return False
@@ -76,7 +76,7 @@ def framed_alike(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Ca
 
 
 def residues(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Capabilities) -> list[dict[str, str]]:
-    """What no hash holds and stands in ``content`` otherwise than it is wanted, each with why."""
+    """Parts that no hash covers and that differ in ``content`` from ``wanted``, each with the reason."""
     taken, refused = "n8n keeps it otherwise than it was written.", "This version of n8n does not take it."
     return [{"path": path, "reason": taken if spec.takes(path) else refused} for path in _unlike(content, wanted)]
 

@@ -11,10 +11,14 @@ from django.urls import resolve
 
 from audit import presenters
 from core.registry import registry
+from core.states import look
+from impersonation.reverting.jobs import job_reverter
 from impersonation.routes import addresses, rules_of
+from operations.handlers import handler_for
 from operations.models import Operation
 from operations.presenters import subject_url
 from opsconsole import celery, command, health
+from opsconsole.api import api
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit
 
@@ -38,7 +42,15 @@ def told() -> dict[str, Any]:
         "probe": health.probe("shelf"),
         "service": resolve("/api/v1/bottles/healthz").kwargs,
         "stream": resolve("/api/v1/sse/bottles").kwargs,
+        "reports": [report.name for report in registry.reports().values()],
+        "state": list(look("CORKED")),
+        "tile_parts": [part.name for part in registry.tile_parts()],
+        "demo": [chapter.name for chapter in registry.demo_chapters()],
+        "handler": type(handler_for("bottles.fill")).__name__,
+        "reverters": [type(registry.row_reverters()["sample_bottles"]).__name__, job_reverter("bottles.fill").kind],
+        "openapi": sorted(path for path in api.get_openapi_schema()["paths"] if "bottle" in path),
         "beat": celery.app.conf.beat_schedule["count-bottles"]["task"],
+        "gauges": {gauge.name: gauge.read() for gauge in registry.metrics() if gauge.name == "sample_bottles"},
         "tasks": [name for name in celery.app.tasks if name.startswith("sample_app")],
         "subjects": presenters.resource_choices(),
         "actions": presenters.action_choices(),

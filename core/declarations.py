@@ -1,0 +1,118 @@
+"""What an app may declare in its ``console.py`` beside pages and words: jobs, states, grants, parts of pages.
+
+The types of the things that only an upper layer knows are protocols with a name; their own layer knows the rest.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class Named(Protocol):
+    """Something that is found by its name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind:
+    """A kind of background job. ``name`` is stored in ``background_jobs.kind`` and outlives a renamed module.
+
+    ``handler`` is the path of the class that carries it out (``operations.handlers.Handler``), registered there.
+    ``reverter`` (``impersonation.reverting.jobbase.JobReverter``) says how a job that a support session started is
+    reverted; without one such a job is shown with what to do instead. A schedule that follows a setting of its app
+    (``schedule_follows_setting``) is reverted with the setting.
+    """
+
+    name: str
+    handler: str
+    reverter: Any = None
+    schedule_follows_setting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptedColumn:
+    """A column that holds what ``core.crypto`` encrypted, '' where there is nothing: ``rotate_keys`` encrypts it anew.
+
+    ``model`` is ``app.Model``.
+    """
+
+    model: str
+    column: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}.{self.column}"
+
+
+class Shape(StrEnum):
+    """The mark of a state, drawn so that it can be told without colour."""
+
+    IN_SYNC = "in-sync"
+    DIFFERS = "differs"
+    DRIFTED = "drifted"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    MISSING = "missing"
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    RUNNING = "running"
+    PARKED = "parked"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    OPEN = "open"
+    MOVED = "moved"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+class Tone(StrEnum):
+    """The colour of a state."""
+
+    GOOD = "good"
+    BLUE = "blue"
+    WARN = "warn"
+    BAD = "bad"
+    GREY = "grey"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How a state of the app is drawn. ``name`` is in lower case with dashes: ``retry-pending`` for RETRY_PENDING."""
+
+    name: str
+    shape: Shape
+    tone: Tone
+    word: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A permission on a tenant, beside those of ``tenants.models.Grants``. ``name`` is stored, ``words`` are read.
+
+    ``roles`` are those that hold it (``tenants.models.TenantRole``); owners always do. Migrating gives a new one to
+    the members whose role holds it.
+    """
+
+    name: str
+    words: str
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomePart:
+    """What an app shows above the matrix on a tenant's home, drawn by ``template`` with ``facts``.
+
+    ``facts`` is given the tenant's id, in the tenant's scope; None shows nothing.
+    """
+
+    name: str
+    position: int
+    template: str
+    facts: Callable[[uuid.UUID], Mapping[str, Any] | None]
