@@ -30,6 +30,15 @@ def convert(data: Any, kind: type[Read]) -> Read:
     return msgspec.convert(data, kind)
 
 
+def describe_all() -> None:
+    """The same for every struct that is defined by now. Once, before the first thread starts."""
+    todo = list(msgspec.Struct.__subclasses__())
+    while todo:
+        kind = todo.pop()
+        todo += kind.__subclasses__()
+        msgspec.json.Decoder(kind)
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """A frozen struct that is stored as JSON and can be a field of a REST schema, which then describes it in full.
 
