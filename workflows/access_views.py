@@ -1,4 +1,4 @@
-"""What one member may do in each environment, and the giving and taking of it."""
+"""The page of one member's environment permissions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tenants.scope import tenant_scope
 from . import access
 from .permissions import APPROVE_ENVIRONMENT, OPERATE_ENVIRONMENT
 
-#: What each grant is called, and for what it is.
+#: The name of each grant, and what it allows.
 WORDS = {
     OPERATE_ENVIRONMENT: ("Operator", "captures, promotes into it, settles drift, restores"),
     APPROVE_ENVIRONMENT: ("Approver", "approves promotions into it"),
@@ -29,7 +29,7 @@ WORDS = {
 @in_support_session(READS)
 @tenant_page(Grants.VIEW, write_grant=Grants.MANAGE_MEMBERS, methods=("GET", "HEAD", "POST"), scope=False)
 def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
-    """A member's grants by environment with where they come from; a POST gives and takes those of single ones."""
+    """A member's grants by environment, and where each comes from. A POST saves those of single environments."""
     with tenant_scope(visit.tenant.pk):
         member = Membership.objects.select_related("user", "created_by").filter(user_id=user_id).first()
     if member is None:
