@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Model
 from django.urls import reverse
 
-from .registry import SearchRow, SearchScope
+from .declarations import SearchRow, SearchScope
 
 #: Rows of one kind that are shown.
 EACH = 6

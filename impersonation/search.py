@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import reverse
 
 from core import clock
-from core.registry import SearchRow, SearchScope
+from core.declarations import SearchRow, SearchScope
 from core.search import EACH, uuid_of
 from tenants.models import Tenant
 
