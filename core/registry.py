@@ -17,6 +17,8 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import module_has_submodule
 
+from .events import Consumer, EventType, InTransactionHandler, StepHandler
+
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
 
@@ -194,6 +196,10 @@ class Console:
     rest_routers: tuple[RestRouter, ...] = ()
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
+    events: tuple[EventType, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    in_transaction_handlers: tuple[InTransactionHandler, ...] = ()
+    step_handlers: tuple[StepHandler, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
 
@@ -211,6 +217,11 @@ UNIQUE = (
     ("subjects", "table", "The subject"),
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
+    ("events", "name", "The event"),
+    ("events", "payload", "The payload"),
+    ("consumers", "name", "The consumer"),
+    ("in_transaction_handlers", "name", "The in-transaction handler"),
+    ("step_handlers", "name", "The step handler"),
 )
 
 
@@ -255,6 +266,16 @@ class Registry:
             for name, apps_of_it in owners.items():
                 if len(apps_of_it) > 1:
                     raise ImproperlyConfigured(f"{words} “{name}” is declared by {' and by '.join(apps_of_it)}.")
+        self._check_consumers()
+
+    def _check_consumers(self) -> None:
+        """Raise ``ImproperlyConfigured`` where a consumer waits for an event that no app publishes."""
+        published = {event.payload for console in self.consoles.values() for event in console.events}
+        for app, console in self.consoles.items():
+            for consumer in console.consumers:
+                if unknown := [payload.__name__ for payload in consumer.events if payload not in published]:
+                    sentence = f"waits for {unknown[0]}, which no app has among its events."
+                    raise ImproperlyConfigured(f"The consumer “{consumer.name}” of {app} {sentence}")
 
     # -- what is read of it -------------------------------------------------------------------------------------------
 
@@ -308,6 +329,23 @@ class Registry:
             found = sorted((action for _, action in self.every("trail_actions")), key=lambda action: action.position)
             self._trail_actions = {action.code: action for action in found}
         return self._trail_actions
+
+    def event_types(self) -> dict[str, EventType]:
+        """By stored name."""
+        return {event.name: event for _, event in self.every("events")}
+
+    def consumers(self) -> dict[str, Consumer]:
+        """By stored name."""
+        return {consumer.name: consumer for _, consumer in self.every("consumers")}
+
+    def in_transaction_handlers(self, of: type[Any]) -> list[InTransactionHandler]:
+        """Of one class of notices, in the order of ``INSTALLED_APPS``."""
+        return [handler for _, handler in self.every("in_transaction_handlers") if handler.of is of]
+
+    def step_handlers(self, of: type[Any]) -> list[StepHandler]:
+        """Of one class of notices, by name: the order of steps does not depend on who is installed first."""
+        found = (handler for _, handler in self.every("step_handlers") if handler.of is of)
+        return sorted(found, key=lambda handler: handler.name)
 
     def urls(self) -> list[str]:
         return [module for _, module in self.every("urls")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from core.checkpoints import boundary_observers, checkpoint
 
 if TYPE_CHECKING:
     from .engine import Run
+
+__all__ = ["Handler", "boundary_observers", "checkpoint", "handler_for", "known_kinds", "register", "result_template"]
 
 JSON = dict[str, Any]
 
@@ -47,11 +50,3 @@ def result_template(kind: str) -> str:
 def known_kinds() -> list[str]:
     return sorted(_handlers)
 
-
-#: Called with a name at every step boundary. Tests hang a SIGKILL here; the product leaves it empty.
-boundary_observers: list[Callable[[str], None]] = []
-
-
-def checkpoint(boundary: str) -> None:
-    for observer in boundary_observers:
-        observer(boundary)
