@@ -1,5 +1,6 @@
 """What the trail tells the console of itself."""
 
+from core.events import InTransactionHandler
 from core.registry import (
     Audience,
     Console,
@@ -12,8 +13,9 @@ from core.registry import (
     TrailAction,
 )
 from tenants.models import Grants
+from tenants.notices import SignInLinkShown, SignInsEnded, TokenTriesRefused
 
-from . import search
+from . import handlers, search
 from .probes import anchored
 
 console = Console(
@@ -86,6 +88,13 @@ console = Console(
         TrailAction(code="TRAIL_ANCHORED", words="Trail anchored again", position=250),
         TrailAction(code="TRAIL_MONTH_RETIRED", words="Month taken out of the trail", position=256),
         TrailAction(code="TOKEN_TRIES_REFUSED", words="Tokens tried and refused", state="failed", position=390),
+    ),
+    in_transaction_handlers=(
+        InTransactionHandler(name="trail.sign-ins-ended", of=SignInsEnded, handle=handlers.sign_ins_ended),
+        InTransactionHandler(name="trail.sign-in-link-shown", of=SignInLinkShown, handle=handlers.sign_in_link_shown),
+        InTransactionHandler(
+            name="trail.token-tries-refused", of=TokenTriesRefused, handle=handlers.token_tries_refused
+        ),
     ),
     urls=("audit.urls",),
 )

@@ -6,4 +6,4 @@ class DriftConfig(AppConfig):
     verbose_name = "Drift"
 
     def ready(self) -> None:
-        from . import detection, handlers, rehashed  # noqa: F401  (each registers what it defines)
+        from . import handlers  # noqa: F401  (registers the kinds of work)

@@ -1,8 +1,11 @@
 """What drift tells the console of itself."""
 
+from core.events import InTransactionHandler, StepHandler
 from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
+from snapshots.notices import Captured, EnvironmentRehashed
 
-from . import search
+from . import detection, search
+from .rehashed import rehashed
 
 console = Console(
     destinations=(
@@ -38,6 +41,11 @@ console = Console(
         Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False),
         Subject(table="drift_schedulers", noun="schedule of drift checks"),
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),
+    ),
+    in_transaction_handlers=(InTransactionHandler(name="drift.rehashed", of=EnvironmentRehashed, handle=rehashed),),
+    step_handlers=(
+        # The name of a step that is stored in jobs: it stays, whatever the module is called.
+        StepHandler(name="drift.detection.captured", of=Captured, handle=detection.captured),
     ),
     urls=("drift.urls",),
 )

@@ -20,8 +20,8 @@ from django.db.models.fields.json import KeyTextTransform
 
 from core import clock
 from operations.models import Operation, OperationStatus
-from snapshots.hooks import on_captured
 from snapshots.models import Snapshot, SnapshotType
+from snapshots.notices import Captured
 from snapshots.rehashing import is_behind
 from tenants.scope import tenant_scope
 from workflows.content import LiveVersion
@@ -56,14 +56,14 @@ class Standing:
     drifted: int = 0
 
 
-@on_captured
-def captured(run: Run | None, environment: Environment, snapshot: Snapshot) -> dict[str, Any]:
+def captured(notice: Captured) -> dict[str, Any]:
     """After each capture. A job that writes to the environment is not told that its own work is drift."""
     from . import scheduling
 
+    run, environment, snapshot = notice.run, notice.environment, notice.snapshot
     scheduling.ensure_schedule(environment)
     upgrades.notice(run, environment, snapshot)
-    writes = run is not None and run.operation.exclusive_key == environment.write_lock
+    writes = run.operation.exclusive_key == environment.write_lock
     if snapshot.snapshot_type == SnapshotType.PRE_STABILIZE:
         return {"skipped": "stabilizing"}
     only_close = writes and snapshot.snapshot_type not in _BEFORE_WRITING

@@ -1,9 +1,12 @@
 """What support sessions tell the console of themselves."""
 
+from core.events import InTransactionHandler
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
+from tenants.notices import AccessLost, SignInsEnded
 
 from . import search
+from .services import end_after
 
 console = Console(
     destinations=(
@@ -81,6 +84,10 @@ console = Console(
         ),
         TrailAction(code="IMPERSONATION_REVERT", words="Support's writes undone", position=370),
         TrailAction(code="TENANT_EMERGENCY", words="Emergency act for a tenant", position=380),
+    ),
+    in_transaction_handlers=(
+        InTransactionHandler(name="support-sessions.access-lost", of=AccessLost, handle=end_after),
+        InTransactionHandler(name="support-sessions.sign-ins-ended", of=SignInsEnded, handle=end_after),
     ),
     urls=("impersonation.urls",),
 )

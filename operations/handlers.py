@@ -49,4 +49,3 @@ def result_template(kind: str) -> str:
 
 def known_kinds() -> list[str]:
     return sorted(_handlers)
-

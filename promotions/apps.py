@@ -6,5 +6,4 @@ class PromotionsConfig(AppConfig):
     verbose_name = "Promotions"
 
     def ready(self) -> None:
-        # Each registers what it defines: who is told, the kinds of work, the record of reconciles.
-        from . import concerned, handlers, records  # noqa: F401
+        from . import handlers  # noqa: F401  (registers the kinds of work)

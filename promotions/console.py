@@ -1,5 +1,6 @@
 """What promotions tell the console of themselves."""
 
+from core.events import InTransactionHandler, StepHandler
 from core.registry import (
     Console,
     Destination,
@@ -11,9 +12,13 @@ from core.registry import (
     Subject,
     TrailAction,
 )
+from drift.notices import Reconciled
 from tenants.models import Grants
+from workflows.watching.notices import PeopleOfJob
 
 from . import search
+from .concerned import people_of
+from .records import record_reconciled
 
 console = Console(
     destinations=(
@@ -57,6 +62,11 @@ console = Console(
         TrailAction(code="promotion.approve", words="Promotion approved", position=175),
         TrailAction(code="promotion.reject", words="Promotion turned down", position=176),
         TrailAction(code="promotion.release", words="Target of a promotion let go", position=177),
+    ),
+    in_transaction_handlers=(InTransactionHandler(name="promotions.people", of=PeopleOfJob, handle=people_of),),
+    step_handlers=(
+        # The name of a step that is stored in jobs: it stays, whatever the module is called.
+        StepHandler(name="promotions.records.record_reconciled", of=Reconciled, handle=record_reconciled),
     ),
     urls=("promotions.urls",),
 )

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core import clock
-from drift.hooks import Reconciled, on_reconciled
+from drift.notices import Reconciled
 from workflows.models import Environment
 
 from .models import Promotion, PromotionStatus
 
-if TYPE_CHECKING:
-    from operations.engine import Run
 
-
-@on_reconciled
-def record_reconciled(run: Run, news: Reconciled) -> dict[str, str]:
+def record_reconciled(news: Reconciled) -> dict[str, str]:
     """A completed promotion from an environment into itself: nothing was written to n8n. Once per job."""
     ident = uuid.uuid5(news.operation_id, "promotion-record")
     now = clock.now()
-    with run.fenced():
+    with news.run.fenced():
         environment = Environment.objects.get(pk=news.environment_id)
         count = len(news.items)
         what = news.items[0]["name"] if count == 1 else f"{count} workflows"

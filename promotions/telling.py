@@ -18,7 +18,7 @@ from django.urls import reverse
 from core import clock
 from operations.models import Operation
 from tenants.scope import platform_scope, tenant_scope
-from workflows.watching.hooks import NotTold, PerhapsTold
+from workflows.watching.notices import NotTold, PerhapsTold
 from workflows.watching.telling import RETRY_DELAYS, SENDING_LASTS, TRIES, recipients, send
 
 from .models import Promotion

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.errors import OpsError
+from core.events import StepHandler
+from core.notices import step_handlers
 from operations.engine import Run
 from operations.errors import Interrupted
 from workflows import bulk, identity
@@ -26,7 +28,7 @@ from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
 from workflows.recording import record_seen
 
-from . import hooks, rehashing, repository
+from . import rehashing, repository
 from .authors import name_drafts
 from .canonical import in_git
 from .concurrent import Beside
@@ -44,6 +46,7 @@ from .manifest import (
     workflow_path,
 )
 from .models import Snapshot, SnapshotType
+from .notices import Captured
 from .page_memory import PageMemory, memory_path
 
 if TYPE_CHECKING:
@@ -138,9 +141,9 @@ def capture_into(
             lambda: verify_snapshot(snapshot, run=run, raise_if_damaged=True),
         )
     name_drafts(run, environment, step=step)
-    for name, callback in hooks.captured_callbacks():
-        tell = partial(_tell, callback, run, environment, snapshot)
-        run.step(f"{step}:told:{name}", "Look at what was captured", tell)
+    for handler in step_handlers(Captured):
+        act = partial(_act_upon, handler, Captured(run, environment, snapshot))
+        run.step(f"{step}:told:{handler.name}", "Look at what was captured", act)
     with run.fenced():
         snapshot.refresh_from_db(fields=_SMALL)
     return snapshot
@@ -156,15 +159,15 @@ class _Made:
     approved_as_drafts: list[str] = field(default_factory=list)
 
 
-def _tell(callback: hooks.Captured, run: Run, environment: Environment, snapshot: Snapshot) -> Any:
+def _act_upon(handler: StepHandler, notice: Captured) -> Any:
     try:
-        return callback(run, environment, snapshot)
+        return handler.handle(notice)
     except Interrupted:
         raise
     except OpsError as error:
         return {"error": error.to_dict()}
     except Exception as error:
-        logger.exception("a listener of captures failed")
+        logger.exception("a handler of captures failed")
         return {"error": {"code": "UNEXPECTED", "message": f"{type(error).__name__}: {error}"[:300]}}
 
 

@@ -1,5 +1,6 @@
 """What snapshots and restores tell the console of themselves."""
 
+from core.events import InTransactionHandler
 from core.registry import (
     Console,
     Destination,
@@ -10,8 +11,10 @@ from core.registry import (
     Subject,
     TrailAction,
 )
+from workflows.linking import Relinked
 
 from .probes import git_store
+from .relinking import move_in_git
 
 console = Console(
     destinations=(Destination(url_name="snapshots", title="Snapshots", icon="camera", rail_position=30, shortcut="s"),),
@@ -43,5 +46,6 @@ console = Console(
         ),
     ),
     trail_actions=(TrailAction(code="SNAPSHOT_DOWNLOADED", words="Snapshot downloaded", position=220),),
+    in_transaction_handlers=(InTransactionHandler(name="snapshots.move-relinked", of=Relinked, handle=move_in_git),),
     urls=("snapshots.urls",),
 )

@@ -21,6 +21,7 @@ from django.db.models import Exists, OuterRef
 
 from core import clock
 from core.errors import OpsError
+from core.notices import notify
 from operations import services as operations
 from operations.handlers import register
 from operations.models import OPEN, Operation
@@ -30,10 +31,11 @@ from workflows.content import NORMALIZATION_VERSION, ContentError, Fingerprint, 
 from workflows.gateway import environment_by_id
 from workflows.models import Environment, WorkflowEnvMap
 
-from . import hooks, repository
+from . import repository
 from .canonical import canonical_blobs, canonical_references
 from .manifest import DRAFTS, draft_in
 from .models import Snapshot
+from .notices import EnvironmentRehashed, Rehashed
 
 if TYPE_CHECKING:
     from operations.engine import Run
@@ -253,7 +255,7 @@ def _made(
 def _change_over(environment: Environment, rows: Sequence[_Row], contents: _Contents, report: _Report) -> None:
     """Write all hashes of an environment. A row that a capture has changed meanwhile is left for the next round."""
     identity.lock_identities(environment.tenant_id)
-    moves: list[hooks.Rehashed] = []
+    moves: list[Rehashed] = []
     values: list[dict[str, Any]] = []
     for row in rows:
         git, env = contents.approved.get(row.key), contents.seen.get(row.key)
@@ -285,12 +287,11 @@ def _change_over(environment: Environment, rows: Sequence[_Row], contents: _Cont
             }
         )
         drafts = (row.git_draft, git_draft_hash, row.env_draft, env_draft_hash)
-        moves.append(hooks.Rehashed(row.pk, row.key, row.git, git_hash, row.env, env_hash, *drafts))
+        moves.append(Rehashed(row.pk, row.key, row.git, git_hash, row.env, env_hash, *drafts))
     written = _write(values)
     report.rehashed += len(written)
     done = [move for move in moves if move.map_id in written]
-    for _name, callback in hooks.rehashed_callbacks():
-        callback(environment, done)
+    notify(EnvironmentRehashed(environment, done))
 
 
 def _beside(draft: Made | None, content_hash: str | None, before: str | None) -> str | None:

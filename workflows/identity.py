@@ -282,7 +282,6 @@ from .linking import (  # noqa: E402  (offered here: one door to identities)
     make_known,
     mark_approved,
     mark_deleted,
-    on_relinked,
     restore_ignored,
     separate,
 )
@@ -301,7 +300,6 @@ __all__ = [
     "make_known",
     "mark_approved",
     "mark_deleted",
-    "on_relinked",
     "record_credentials",
     "record_listed_credentials",
     "restore_ignored",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from core import clock
 from core.errors import Invalid, NotFound
+from core.notices import notify
 from tenants.scope import tenant_scope
 
 from .content import NORMALIZATION_VERSION, suggest_key
@@ -44,23 +45,14 @@ WITHDRAWN = Approval()
 
 @dataclass(frozen=True, slots=True)
 class Relinked:
-    """A place that changed its key: content kept under the old key in Git belongs to the new one."""
+    """A place that changed its key: content kept under the old key in Git belongs to the new one. For in-transaction
+    handlers."""
 
     tenant_id: uuid.UUID
     environment_id: uuid.UUID
     map_id: uuid.UUID
     old_key: str
     new_key: str
-
-
-_relink_observers: list[Callable[[Relinked], None]] = []
-
-
-def on_relinked(callback: Callable[[Relinked], None]) -> Callable[[Relinked], None]:
-    """Register a callback for places that change their key; called inside the transaction (no Git, no network)."""
-    if callback not in _relink_observers:
-        _relink_observers.append(callback)
-    return callback
 
 
 def link(*, tenant_id: uuid.UUID, map_id: uuid.UUID, key: str) -> WorkflowEnvMap:
@@ -316,9 +308,7 @@ def _move(place: WorkflowEnvMap, canonical: CanonicalWorkflow) -> WorkflowEnvMap
             after={**before, place.env_workflow_id: canonical.key},
         )
     place.refresh_from_db()
-    told = Relinked(place.tenant_id, place.environment_id, place.pk, old_key, canonical.key)
-    for callback in _relink_observers:
-        callback(told)
+    notify(Relinked(place.tenant_id, place.environment_id, place.pk, old_key, canonical.key))
     return place
 
 

@@ -12,6 +12,7 @@ from core.errors import NotFound
 from impersonation.models import ImpersonationSession
 from impersonation.sql import FROM, WHY_OVER
 from tenants.models import Tenant, User
+from tenants.notices import AccessLost, SignInsEnded
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
 
@@ -67,6 +68,11 @@ def end_sessions_of(*, user: User, by: User | None, reason: str) -> int:
         for session in found:
             end_row(session, by=by, reason=reason)
         return len(found)
+
+
+def end_after(notice: AccessLost | SignInsEnded) -> int:
+    """End the sessions that somebody's loss of access makes fall, in the transaction that took it; how many."""
+    return end_fallen(user=notice.user, by=notice.by, why=notice.why)
 
 
 def end_fallen(*, user: User, by: User | None = None, why: str = "") -> int:
