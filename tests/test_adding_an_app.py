@@ -60,6 +60,10 @@ def test_the_trail_and_jobs_speak_of_it(told: dict[str, Any]) -> None:
     assert told["entry_url"] == told["job_url"] == f"/t/acme/bottles/{PK}/"
 
 
+def test_its_consumer_waits_for_its_event(told: dict[str, Any]) -> None:
+    assert told["consumers"] == {"New bottles": ["Bottle emptied"]}
+
+
 def test_with_all_of_it_the_console_starts() -> None:
     assert run("manage.py", "check", "--fail-level", "ERROR").returncode == 0
     started = run("-c", "import opsconsole.asgi")
@@ -75,6 +79,7 @@ SILENT = "the view does not say what a support session may do there."
         ("WithoutRule", ("sample_app/views.py:", "bottles (/t/<slug:tenant_slug>/bottles/)", SILENT)),
         ("WithoutEndpointsRule", ("sample_app/rest.py:", "throw_away (/api/v1/bottles)", SILENT)),
         ("WithoutSubject", ("the table sample_bottles", "tests.sample_app/console.py has no Subject for it.")),
+        ("WithoutEvent", ("The consumer “bottles.replace” of tests.sample_app waits for BottleEmptied",)),
         ("WithoutConsole", ("tests.sample_app/console.py has to hold a Console named “console”.",)),
     ],
 )

@@ -1,5 +1,6 @@
 """What bottles tell the console of themselves: one of each kind of declaration."""
 
+from core.events import Consumer, EventType
 from core.registry import (
     Console,
     Destination,
@@ -14,6 +15,7 @@ from core.registry import (
 )
 
 from . import search
+from .domain_events import BottleEmptied, replace
 from .probes import shelf
 
 console = Console(
@@ -39,5 +41,7 @@ console = Console(
         ),
     ),
     trail_actions=(TrailAction(code="BOTTLE_OPENED", words="Bottle opened", state="info", position=400),),
+    events=(EventType(name="bottle.emptied", payload=BottleEmptied, words="Bottle emptied"),),
+    consumers=(Consumer(name="bottles.replace", title="New bottles", events=(BottleEmptied,), handle=replace),),
     urls=("tests.sample_app.urls",),
 )
