@@ -14,8 +14,8 @@ from core.registry import registry
 from impersonation.routes import addresses, rules_of
 from operations.models import Operation
 from operations.presenters import subject_url
-from outbox import documents
 from opsconsole import celery, command, health
+from outbox import documents
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit
 
