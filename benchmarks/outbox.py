@@ -37,7 +37,7 @@ PUBLISHED = """
 INSERT INTO outbox_events (id, tenant_id, name, version, payload, caused_by, occurred_at)
 SELECT gen_random_uuid(), %(tenants)s[1 + n %% %(count)s], 'bench.happened', 1,
        jsonb_build_object('place', n, 'text', 'Something happened to number ' || n), '{"source": "system"}', now()
-  FROM generate_series(%(first)s, %(last)s) AS n
+  FROM generate_series(%(first)s::int, %(last)s::int) AS n
 """
 
 
