@@ -22,10 +22,6 @@ def type_of(event: msgspec.Struct) -> EventType:
     raise UnreadableEvent(f"No app declares {type(event).__name__} among its events.")
 
 
-def to_stored(event: msgspec.Struct) -> Any:
-    return msgspec.to_builtins(event)
-
-
 def from_stored(name: str, version: int, payload: dict[str, Any]) -> msgspec.Struct:
     """The event of today that was stored, maybe by an older console. Raises ``UnreadableEvent``."""
     declared = registry.event_types().get(name)

@@ -13,13 +13,17 @@ from core import clock, context
 from core.registry import registry
 from tenants.scope import ScopeError, current_scope
 
-from .documents import to_stored, type_of
-from .models import OutboxEvent
+from .documents import type_of
 
 logger = logging.getLogger(__name__)
 
 DELIVER_TASK = "outbox.tasks.deliver"
 WAKE_EXPIRES_SECONDS = 30
+#: Half the time of a model's ``create()``: each cause pays for it.
+_PUBLISH = (
+    "INSERT INTO outbox_events (id, tenant_id, name, version, payload, caused_by, occurred_at)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s)"
+)
 
 
 def publish(event: msgspec.Struct, *, tenant_id: uuid.UUID | None) -> uuid.UUID:
@@ -34,17 +38,17 @@ def publish(event: msgspec.Struct, *, tenant_id: uuid.UUID | None) -> uuid.UUID:
     if scope.tenant_id not in (None, tenant_id):
         raise ScopeError("An event of another tenant cannot be published in this one's scope.")
     declared = type_of(event)
-    row = OutboxEvent.objects.create(
-        tenant_id=tenant_id,
-        name=declared.name,
-        version=declared.version,
-        payload=to_stored(event),
-        caused_by=context.current().to_dict(),
-        occurred_at=clock.now(),
-    )
+    event_id = uuid.uuid4()
+    values = [event_id, tenant_id, declared.name, declared.version, _json(event)]
+    with connection.cursor() as cursor:
+        cursor.execute(_PUBLISH, [*values, _json(context.current().to_dict()), clock.now()])
     if any(declared.payload in consumer.events for consumer in registry.consumers().values()):
         _wake_after_commit()
-    return row.pk
+    return event_id
+
+
+def _json(value: msgspec.Struct | dict[str, str]) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _wake_after_commit() -> None:
