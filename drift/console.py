@@ -5,6 +5,7 @@ from core.registry import Console, Destination, HealthService, PeriodicTask, Rec
 from snapshots.notices import Captured, EnvironmentRehashed
 
 from . import detection, search
+from .domain_events import EVENTS
 from .rehashed import rehashed
 
 console = Console(
@@ -47,5 +48,6 @@ console = Console(
         # The name of a step that is stored in jobs: it stays, whatever the module is called.
         StepHandler(name="drift.detection.captured", of=Captured, handle=detection.captured),
     ),
+    events=EVENTS,
     urls=("drift.urls",),
 )

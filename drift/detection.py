@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +21,7 @@ from django.db.models.fields.json import KeyTextTransform
 
 from core import clock
 from operations.models import Operation, OperationStatus
+from outbox.publishing import publish
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.notices import Captured
 from snapshots.rehashing import is_behind
@@ -31,6 +33,7 @@ from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
 from . import contents, policies, upgrades
 from .describing import Described, Finding, describe
+from .domain_events import DriftFound
 from .models import ACTIVE, DriftIncident, DriftKind, IncidentState
 
 if TYPE_CHECKING:
@@ -337,6 +340,11 @@ def _open_or_refresh(
         due = policies.deadline(policy, item.grade.severity, known.created_at)
         values["ttl_expires_at"] = min(due, known.ttl_expires_at) if known.ttl_expires_at else due
         changed += DriftIncident.objects.filter(pk=known.pk, incident_state__in=ACTIVE).update(updated_at=now, **values)
-    before = DriftIncident.objects.filter(pk__in=[row.pk for row in new])
     DriftIncident.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
-    return before.count(), changed
+    inserted = DriftIncident.objects.filter(pk__in=[row.pk for row in new])
+    opened = dict(inserted.values_list("pk", "severity"))
+    if opened:
+        severities = dict(Counter(str(severity) for severity in opened.values()))
+        found = DriftFound(environment_id=environment.pk, incident_ids=list(opened), severities=severities)
+        publish(found, tenant_id=environment.tenant_id)
+    return len(opened), changed

@@ -6,6 +6,7 @@ from tenants.models import Grants
 from tenants.notices import AccessLost, SignInsEnded
 
 from . import search
+from .domain_events import EVENTS
 from .services import end_after
 
 console = Console(
@@ -89,5 +90,6 @@ console = Console(
         InTransactionHandler(name="support-sessions.access-lost", of=AccessLost, handle=end_after),
         InTransactionHandler(name="support-sessions.sign-ins-ended", of=SignInsEnded, handle=end_after),
     ),
+    events=EVENTS,
     urls=("impersonation.urls",),
 )

@@ -13,6 +13,7 @@ from core.registry import (
 )
 
 from . import probes, search
+from .domain_events import EVENTS
 
 console = Console(
     destinations=(
@@ -40,5 +41,6 @@ console = Console(
         Subject(table="background_jobs", noun="job", title="Jobs", position=50, url_name="job"),
         Subject(table="schedules", noun="schedule"),
     ),
+    events=EVENTS,
     urls=("operations.urls",),
 )

@@ -24,6 +24,7 @@ from core.errors import OpsError
 from core.support import InForce, SupportEnded
 from tenants.scope import place_scope, refuse_fallen_session
 
+from .domain_events import publish_ending
 from .errors import Cancelled, LeaseLost, TryAgain, Unfinished, UnknownOutcome
 from .handlers import checkpoint, handler_for
 from .models import Operation, OperationStatus
@@ -97,7 +98,10 @@ def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds
                 [WORKER_NAME, lease, operation_id, tenant_id],
             )
             row = cursor.fetchone()
-        if row is None or row[0] != OperationStatus.RUNNING:
+        if row is None:
+            return None
+        if row[0] != OperationStatus.RUNNING:
+            publish_ending(operation_id)
             return None
         operation = Operation.objects.get(pk=operation_id)
     return Run(operation, lease_seconds=lease)
@@ -206,6 +210,8 @@ def _end(
     try:
         with support.suspended(), run.fenced():
             Operation.objects.filter(pk=run.operation.pk).update(**changes)
+            if status in (OperationStatus.FAILED, OperationStatus.PARKED):
+                publish_ending(run.operation.pk)
     except LeaseLost:
         return None
     checkpoint("operation:after-end")

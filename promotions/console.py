@@ -18,6 +18,7 @@ from workflows.watching.notices import PeopleOfJob
 
 from . import search
 from .concerned import people_of
+from .domain_events import EVENTS
 from .records import record_reconciled
 
 console = Console(
@@ -68,5 +69,6 @@ console = Console(
         # The name of a step that is stored in jobs: it stays, whatever the module is called.
         StepHandler(name="promotions.records.record_reconciled", of=Reconciled, handle=record_reconciled),
     ),
+    events=EVENTS,
     urls=("promotions.urls",),
 )

@@ -44,6 +44,7 @@ from workflows.writes import EditedMeanwhile, Release, Resolver, Written, perfor
 
 from . import attention, gates
 from .approved import Approved
+from .domain_events import publish_state
 from .errors import PlanStale, PreSnapshotFailed, WriteFailed
 from .models import Promotion, PromotionStatus
 from .outdated import is_outdated, refusal, with_todays_hashes
@@ -400,13 +401,16 @@ class Execution:
         """Write the ending on the promotion's row, if this run still holds the operation."""
         now = clock.now()
         with self.run.fenced():
-            Promotion.objects.filter(pk=self.promotion_id, operation_id=self.run.operation.pk).update(
+            mine = Promotion.objects.filter(pk=self.promotion_id, operation_id=self.run.operation.pk)
+            concluded = mine.update(
                 status=status,
                 execution_result=result,
                 ended_at=now,
                 updated_at=now,
                 attention_since=attention.since(result, now),
             )
+            if concluded:
+                publish_state(mine.get())
         return {"status": status}
 
     def refuse(self, error: Exception) -> None:

@@ -39,6 +39,7 @@ from workflows.n8n.client import N8nClient
 from workflows.writes import Release, Resolver
 
 from . import attention, snapshot_contents
+from .domain_events import publish_state
 from .errors import RollbackFailed, RollbackRefused, WrongState
 from .models import Promotion
 from .outdated import is_outdated
@@ -416,6 +417,7 @@ class Reverting:
             row.execution_result = {name: value for name, value in result.items() if name != "told"}
             row.attention_since = attention.since(row.execution_result, clock.now())
             row.save()
+            publish_state(row)
         return {"status": record["status"]}
 
     def _finish(

@@ -24,6 +24,7 @@ from workflows.permissions import APPROVE_ENVIRONMENT, grants_on_environment
 
 from . import attention, gates, snapshot_contents
 from .comparison import Comparison, compare
+from .domain_events import publish_state
 from .errors import (
     ApprovalNeeded,
     NotConfirmed,
@@ -160,7 +161,7 @@ def create(
     count = plan["counts"]["create"] + plan["counts"]["update"]
     title = name.strip() or f"{count} workflow{'s' if count != 1 else ''} to {plan['target']['name']}"
     with tenant_scope(tenant_id):
-        return Promotion.objects.create(
+        row = Promotion.objects.create(
             tenant_id=tenant_id,
             name=title[:200],
             description=description.strip(),
@@ -171,6 +172,8 @@ def create(
             options=chosen.to_dict() | {"requesters": [str(_real_person(by))]},
             created_by_id=_real_person(by),
         )
+        publish_state(row)
+        return row
 
 
 def replan(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
@@ -225,6 +228,7 @@ def _put_plan(row: Promotion, plan: dict[str, Any], by: User) -> None:
     # The try before has its job as its record; what it proved must not let this plan be run once it is withdrawn.
     row.started_at, row.ended_at, row.execution_result = None, None, None
     row.save()
+    publish_state(row)
 
 
 def repair(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promotion:
@@ -320,6 +324,7 @@ def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
         waits = gates.needs_approval(row, promotion.target_environment)
         row.status = PromotionStatus.PENDING_APPROVAL if waits else PromotionStatus.APPROVED
         row.save()
+        publish_state(row)
     return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
 
 
@@ -363,6 +368,7 @@ def _decide(
         row.status, row.decided_by_id, row.decided_at = status, person, clock.now()
         row.decision_comment = comment.strip()
         row.save()
+        publish_state(row)
         record_event(
             action="promotion.approve" if status == PromotionStatus.APPROVED else "promotion.reject",
             resource_type="promotions",
@@ -385,6 +391,7 @@ def cancel(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
             _require_state(row, PLANNABLE, "cancelled")
             row.status, row.ended_at = PromotionStatus.CANCELLED, clock.now()
             row.save()
+            publish_state(row)
     return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
 
 
@@ -428,6 +435,7 @@ def execute(
         row.status, row.operation_id, row.started_at = PromotionStatus.RUNNING, operation.pk, clock.now()
         row.ended_at, row.execution_result = None, None
         row.save()
+        publish_state(row)
     return operation
 
 

@@ -12,6 +12,7 @@ from operations.models import ENDED, Operation, OperationStatus, OperationStep
 from tenants.scope import place_scope, platform_scope, tenant_scope
 
 from . import attention
+from .domain_events import publish_state
 from .errors import EndedByHand
 from .models import Promotion, PromotionStatus
 from .results import broken_off, rolled_back, told_error
@@ -98,9 +99,9 @@ def settle_promotion(promotion: Promotion, operation: Operation | None, *, save:
     for name, value in changes.items():
         setattr(promotion, name, value)
     if save:
-        Promotion.objects.filter(pk=promotion.pk, status=PromotionStatus.RUNNING).update(
-            **changes, updated_at=clock.now()
-        )
+        running = Promotion.objects.filter(pk=promotion.pk, status=PromotionStatus.RUNNING)
+        if running.update(**changes, updated_at=clock.now()):
+            publish_state(promotion)
     return True
 
 
@@ -171,4 +172,5 @@ def _settle_rollback(operation: Operation) -> bool:
         row.status, row.execution_result = rolled_back(result, record)
         row.attention_since = attention.since(row.execution_result, clock.now())
         row.save()
+        publish_state(row)
         return True

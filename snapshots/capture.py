@@ -22,13 +22,14 @@ from core.events import StepHandler
 from core.notices import step_handlers
 from operations.engine import Run
 from operations.errors import Interrupted
+from outbox.publishing import publish
 from workflows import bulk, identity
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
 from workflows.recording import record_seen
 
-from . import rehashing, repository
+from . import domain_events, rehashing, repository
 from .authors import name_drafts
 from .canonical import in_git
 from .concurrent import Beside
@@ -408,6 +409,7 @@ def _record(
         if made.row is None:
             made.row = Snapshot(pk=snapshot_id, **row_values(environment, manifest, facts["commit"]))
             bulk.insert([made.row])
+            publish(_completed(made.row), tenant_id=environment.tenant_id)
         Environment.objects.filter(pk=environment.pk).update(
             last_captured_at=made.row.created_at,
             last_snapshot_id=snapshot_id,
@@ -416,6 +418,15 @@ def _record(
             **({"capabilities": made.capabilities} if made.capabilities else {}),
         )
     return {"snapshot_id": str(snapshot_id)}
+
+
+def _completed(snapshot: Snapshot) -> domain_events.CaptureCompleted:
+    return domain_events.CaptureCompleted(
+        environment_id=snapshot.environment_id,
+        snapshot_id=snapshot.pk,
+        snapshot_type=snapshot.snapshot_type,
+        workflow_count=snapshot.workflow_count or 0,
+    )
 
 
 def row_values(environment: Environment, manifest: Mapping[str, Any], commit: str) -> dict[str, Any]:
@@ -449,6 +460,10 @@ def _note_failure(run: Run, environment: Environment, error: OpsError) -> None:
     }
     with run.fenced():
         Environment.objects.filter(pk=environment.pk).update(last_capture_error=failure, updated_at=clock.now())
+        failed = domain_events.CaptureFailed(
+            environment_id=environment.pk, job_id=run.operation.pk, code=error.code, message=error.message
+        )
+        publish(failed, tenant_id=environment.tenant_id)
 
 
 __all__ = ["CaptureFailed", "Gathered", "N8nError", "capture_into", "gather", "row_values"]

@@ -13,6 +13,7 @@ from core.registry import (
 )
 from workflows.linking import Relinked
 
+from .domain_events import EVENTS
 from .probes import git_store
 from .relinking import move_in_git
 
@@ -47,5 +48,6 @@ console = Console(
     ),
     trail_actions=(TrailAction(code="SNAPSHOT_DOWNLOADED", words="Snapshot downloaded", position=220),),
     in_transaction_handlers=(InTransactionHandler(name="snapshots.move-relinked", of=Relinked, handle=move_in_git),),
+    events=EVENTS,
     urls=("snapshots.urls",),
 )

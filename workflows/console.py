@@ -4,6 +4,7 @@ from core.registry import Console, Destination, PeriodicTask, RecordFinder, Rest
 from tenants.models import Grants
 
 from . import search
+from .domain_events import EVENTS
 
 console = Console(
     destinations=(
@@ -66,5 +67,6 @@ console = Console(
             table="environment_grants", noun="grant on an environment", title="Grants on environments", position=120
         ),
     ),
+    events=EVENTS,
     urls=("workflows.urls",),
 )

@@ -18,6 +18,7 @@ from operations.models import OPEN, Operation, OperationStatus, Schedule
 from tenants.models import User
 from tenants.scope import tenant_scope
 
+from .domain_events import publish_reachability
 from .errors import EnvironmentInUse, EnvironmentInvalid, EnvironmentSlugTaken
 from .gateway import address_policy
 from .models import ConnectionStatus, Environment, EnvironmentKind
@@ -203,7 +204,10 @@ def store_connection_report(*, environment_id: uuid.UUID, report: Mapping[str, A
         values["capabilities"] = report["capabilities"]
     if version := report.get("version"):
         values["n8n_version"] = str(version)[:32]
-    Environment.objects.filter(pk=environment_id, api_key_encrypted=key_token).update(**values)
+    rows = Environment.objects.filter(pk=environment_id, api_key_encrypted=key_token)
+    before = rows.first()
+    if rows.update(**values) and before is not None:
+        publish_reachability(before, values["connection_status"])
 
 
 def set_capture_schedule(*, tenant_id: uuid.UUID, environment_id: uuid.UUID, every_seconds: int) -> Schedule | None:

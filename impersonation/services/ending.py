@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from core import clock, context, support
 from core.errors import NotFound
+from impersonation.domain_events import publish_ended
 from impersonation.models import ImpersonationSession
 from impersonation.sql import FROM, WHY_OVER
 from tenants.models import Tenant, User
@@ -111,6 +112,7 @@ def _record_end(session: ImpersonationSession, *, by: uuid.UUID | None, reason: 
     )
     with marked, platform_scope():
         note("IMPERSONATION_END", session, {"reason": reason or "ended", "forced": forced})
+        publish_ended(session, reason or "ended")
 
 
 def settle() -> int:

@@ -10,6 +10,7 @@ from audit.services import record_event
 from core import clock, context, limits, support
 from core.errors import NotFound
 from impersonation import alerts, guardrails
+from impersonation.domain_events import publish_started
 from impersonation.errors import AlreadyInSession, ImpersonationBlocked, NotSupport
 from impersonation.models import (
     LONGEST_IDLE_MINUTES,
@@ -150,6 +151,7 @@ def _begin(
             SupportRequest.objects.filter(pk=agreed.pk).update(session_id=session.pk)
             details["request_id"] = agreed.pk
         note("IMPERSONATION_START", session, {**details, "break_glass": break_glass})
+        publish_started(session)
         if break_glass:
             note("IMPERSONATION_BREAK_GLASS", session, {"reason": reason})
             alerts.break_glass(session)
