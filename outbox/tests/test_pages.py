@@ -74,7 +74,7 @@ def api(token: str, method: str, path: str) -> Any:
 
 
 def _token(by: Any, **more: Any) -> str:
-    return create_token(user=by, name="t", by=by, **more)[1]
+    return create_token(user=by, name="t", **more)[1]
 
 
 def test_the_api_says_the_same(live_cast: Any, poisoned: ParkedEvent) -> None:
