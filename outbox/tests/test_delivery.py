@@ -597,3 +597,64 @@ def test_a_new_consumer_begins_with_what_comes(world: World, live_cast: Any) -> 
     smash(live_cast.tenant, "after")
     services.run_round()
     assert effects("test.sweep") == ["before", "after"]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    events=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 8)), min_size=1, max_size=8),
+    deaths=st.lists(st.integers(1, 12), max_size=6),
+)
+def test_whatever_fails_and_dies(
+    world: World, live_cast: Any, later: Any, events: list[tuple[int, int]], deaths: list[int]
+) -> None:
+    """Events fail up to eight times each and workers die at any boundary: in the end each event was handled once or is
+    parked, and those handled are in the order of their tenant, or of the platform."""
+    places = [live_cast.tenant, live_cast.other_tenant, None]
+    left: dict[str, int] = {}
+    world.trouble = lambda _consumer, label: _fail_while(left, label)
+    done_before, parked_before = len(effects("test.count")), len(parked())
+    for number, (place, failures) in enumerate(events):
+        label = f"{number:02}-{uuid.uuid4().hex}"
+        left[label] = failures
+        fill(places[place], label)
+    for _ in range(80):
+        later()
+        _round_that_dies(deaths.pop() if deaths else 0)
+        if not deaths and not delays() and not _is_waiting():
+            break
+    done = effects("test.count")[done_before:]
+    given_up = [row.event.payload["label"] for row in parked()[parked_before:]]
+    assert sorted([*done, *given_up]) == sorted(left)
+    for place in range(3):
+        mine = [label for label in done if events[int(label[:2])][0] == place]
+        assert mine == sorted(mine)
+
+
+def _fail_while(left: dict[str, int], label: str) -> None:
+    if left[label]:
+        left[label] -= 1
+        raise ValueError("not yet")
+
+
+def _round_that_dies(boundary: int) -> None:
+    """A round whose worker dies at the N-th boundary that it reaches (0: it lives)."""
+    reached: list[str] = []
+
+    def die(name: str) -> None:
+        reached.append(name)
+        if len(reached) == boundary:
+            raise Crash
+
+    boundary_observers.append(die)
+    try:
+        services.run_round()
+    except Crash:
+        pass
+    finally:
+        boundary_observers.remove(die)
+
+
+def _is_waiting() -> bool:
+    with platform_scope():
+        cursor = ConsumerCursor.objects.filter(pk="test.count").first()
+        return cursor is None or cursor.sequence < delivery.last_sequence() or cursor.batch_end is not None
