@@ -37,6 +37,7 @@ def _owner_url(name: str | None = None) -> str:
 
 def _migrations_digest() -> str:
     digest = hashlib.sha256((ROOT / "requirements" / "base.txt").read_bytes())
+    digest.update(repr(settings.INSTALLED_APPS).encode())
     written_by = [ROOT / "tenants/rls.py", ROOT / "audit/triggers.py", ROOT / "impersonation/sql.py"]
     for path in [*sorted(ROOT.glob("*/migrations/*.py")), *written_by]:
         digest.update(path.name.encode() + path.read_bytes())
@@ -51,15 +52,19 @@ def _file_lock(name: str) -> Iterator[None]:
 
 
 def _make_database(worker: str) -> str:
-    """A fresh database for this worker, copied from a template migrated once per set of migrations."""
+    """A fresh database for this worker, copied from a template migrated once per set of migrations.
+
+    Runs with other apps have a group of their own, which leaves this one's template alone.
+    """
     base = _owner_url().rpartition("/")[2]
-    template = f"test_{base}_template_{_migrations_digest()}"
-    name = f"test_{base}_{worker}"
+    group = f"test_{base}{os.environ.get('OPSCONSOLE_TEST_GROUP', '')}"
+    template = f"{group}_template_{_migrations_digest()}"
+    name = f"{group}_{worker}"
     with _file_lock(base), psycopg.connect(_owner_url(), autocommit=True) as owner:
         existing = {row[0] for row in owner.execute("SELECT datname FROM pg_database").fetchall()}
         if template not in existing:
             building = f"{template}_building"
-            for old in [n for n in existing if n.startswith(f"test_{base}_template_")]:
+            for old in [n for n in existing if n.startswith(f"{group}_template_")]:
                 owner.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(old)))
             owner.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(building)))
             environment = {**os.environ, "OPSCONSOLE_AS_OWNER": "1", "DATABASE_OWNER_URL": _owner_url(building)}

@@ -1,4 +1,4 @@
-"""What Django checks when a command or the web server starts: the trail has words for every table that it watches."""
+"""What Django checks when a command or the web server starts: the trail watches every table that matters, in words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from core.checks import DECLARATIONS
 from core.registry import registry
+from tenants.base import TenantModel, TenantOrPlatformModel
 
 _WATCHED = re.compile(r"CREATE TRIGGER trail_\w+ AFTER \w+ ON (\w+)")
 
@@ -28,6 +29,23 @@ def every_watched_table_is_a_subject(app_configs: Any = None, **kwargs: Any) -> 
         )
         for table, app in sorted(watched_tables().items())
         if table not in registry.subjects()
+    ]
+
+
+@register(DECLARATIONS)
+def every_table_of_a_tenant_is_watched(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A write to a tenant's table that the trail does not see must be somebody's decision."""
+    known = {*watched_tables(), *registry.bookkeeping_tables()}
+    return [
+        Error(
+            f"The trail does not watch the table {model._meta.db_table} of {model._meta.app_config.name}.",
+            hint=f"Hang the trail's triggers on it in a migration, or add {model._meta.db_table!r} to the"
+            " bookkeeping_tables of its console.py.",
+            id="opsconsole.E103",
+        )
+        for model in apps.get_models()
+        if issubclass(model, TenantModel | TenantOrPlatformModel) and model._meta.managed
+        if model._meta.db_table not in known and model._meta.app_config.name in registry.consoles
     ]
 
 

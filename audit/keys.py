@@ -9,7 +9,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -33,6 +33,20 @@ class SealKey:
 
     def sign(self, message: bytes) -> str:
         return base64.b64encode(self.private.sign(message)).decode()
+
+
+def public_key(text: str) -> tuple[str, Ed25519PublicKey]:
+    """A public half in base64, by its short name; raises ImproperlyConfigured."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+        return hashlib.sha256(raw).hexdigest()[:16], Ed25519PublicKey.from_public_bytes(raw)
+    except (binascii.Error, ValueError) as error:
+        raise ImproperlyConfigured("OPSCONSOLE_SEAL_PUBLIC_KEYS holds something that is no public key.") from error
+
+
+def trusted_keys(own: SealKey) -> dict[str, Ed25519PublicKey]:
+    """Whose seals are ours, by the keys' short names: this key's and its forerunners'."""
+    return dict(public_key(text) for text in [own.public_text, *settings.SEAL_PUBLIC_KEYS])
 
 
 def seal_key() -> SealKey:

@@ -79,41 +79,53 @@ def _rows_after(place: tuple[int, int, int], limit: int) -> list[LogEntry]:
 def to_ocsf(entry: LogEntry) -> dict[str, Any]:
     """One entry; empty facts are left out."""
     sign_in = SIGN_INS.get(entry.action_name)
-    failed = (sign_in is not None and not sign_in[1]) or entry.action_name.endswith(FAILURES)
-    activity = sign_in[0] if sign_in else ACTIVITIES.get(entry.action_name, OTHER)
-    kind = AUTHENTICATION if sign_in else API_ACTIVITY
     event = {
-        "class_uid": kind,
-        "category_uid": kind // 1000,
-        "activity_id": activity,
-        "activity_name": entry.action_name,
-        "type_uid": kind * 100 + activity,
+        **_classified(entry.action_name),
         "time": int(entry.timestamp.timestamp() * 1000),
-        "severity_id": 3 if failed else 1,
-        "status_id": 0 if entry.action_name in UNSETTLED else 2 if failed else 1,
         "metadata": {
             "uid": f"{entry.epoch}-{entry.transaction_id}-{entry.pk}",
             "version": VERSION,
             "product": {"name": "OpsConsole", "vendor_name": "OpsConsole"},
             "correlation_uid": entry.cid,
-            "tenant_uid": str(entry.tenant_id or ""),
+            "tenant_uid": _text(entry.tenant_id),
         },
         "actor": {
-            "user": {"uid": str(entry.actor_id or "")},
-            "session": {"uid": str(entry.session_id or "")},
+            "user": {"uid": _text(entry.actor_id)},
+            "session": {"uid": _text(entry.session_id)},
             "app_name": entry.source,
         },
-        "user": {"uid": str((entry.resource_id if sign_in else entry.acting_as_id) or "")},
+        "user": {"uid": _text(entry.resource_id if sign_in else entry.acting_as_id)},
         "api": {"operation": entry.action_name, "service": {"name": entry.source}},
         "src_endpoint": {"ip": entry.remote_addr or ""},
         "resources": [{"type": entry.resource_type, "uid": entry.object_pk, "name": entry.object_repr}],
         "unmapped": {
-            "operation_id": str(entry.operation_id or ""),
+            "operation_id": _text(entry.operation_id),
             "database_role": entry.database_role,
             "details": entry.details,
         },
     }
     return {name: value for name, value in ((n, _without_empty(v)) for n, v in event.items()) if value not in ({}, [])}
+
+
+def _classified(action: str) -> dict[str, Any]:
+    """What kind of event an action is, and how it went."""
+    sign_in = SIGN_INS.get(action)
+    failed = (sign_in is not None and not sign_in[1]) or action.endswith(FAILURES)
+    kind = AUTHENTICATION if sign_in else API_ACTIVITY
+    activity = sign_in[0] if sign_in else ACTIVITIES.get(action, OTHER)
+    return {
+        "class_uid": kind,
+        "category_uid": kind // 1000,
+        "activity_id": activity,
+        "activity_name": action,
+        "type_uid": kind * 100 + activity,
+        "severity_id": 3 if failed else 1,
+        "status_id": 0 if action in UNSETTLED else 2 if failed else 1,
+    }
+
+
+def _text(value: Any) -> str:
+    return str(value or "")
 
 
 def _without_empty(value: Any) -> Any:

@@ -1,10 +1,34 @@
-"""Whether the head of the trail's chain comes through to where it is anchored."""
+"""Whether the trail is sealed, and whether the head of its chain comes through to where it is anchored."""
 
+from datetime import timedelta
 from typing import Any
 
+from django.db import connection
+
+from core import clock
+from tenants.scope import platform_scope
+
 from .anchors import failing
+from .sealing import last_place
+
+LATE = timedelta(minutes=10)
+MOST_COUNTED = 10_000
 
 
 def anchored() -> dict[str, Any]:
     event = failing()
     return {"status": "ok"} if event is None else {"status": "failed", "not_anchored_since": event.created_at}
+
+
+def sealed() -> dict[str, Any]:
+    """How many entries wait for a seal, and since when; failed where the oldest waits for longer than ten minutes."""
+    with platform_scope(read_only=True), connection.cursor() as cursor:
+        last = last_place()
+        cursor.execute(
+            "SELECT count(*), min(timestamp) FROM (SELECT timestamp FROM audit_logentry"
+            " WHERE (epoch, transaction_id, id) > (%s, %s::xid8, %s) LIMIT %s) AS waiting",
+            [last.epoch, str(last.xid), last.entry, MOST_COUNTED],
+        )
+        waiting, since = cursor.fetchone()
+    found = {"waiting_entries": waiting, "waiting_since": since}
+    return {"status": "failed" if since is not None and clock.now() - since > LATE else "ok", **found}

@@ -1,4 +1,4 @@
-"""The trail over REST, with the filters of its page."""
+"""The audit trail over REST, with the filters of its page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router
+from ninja import Query, Router, Schema
 
 from core.errors import Forbidden
 from core.paging import clamp
@@ -18,36 +18,36 @@ from tenants.scope import platform_scope, tenant_scope
 
 from . import selectors
 from .ocsf import events_since
+from .schemas import AuditLogList, OcsfEvents
 from .selectors import TrailFilter
 from .views import may_read_platform_trail
 
 router = Router()
 
 
+class TrailQuery(Schema):
+    """What to look for, as in ``TrailFilter``."""
+
+    person: str = ""
+    acted_as: str = ""
+    action: str = ""
+    resource_type: str = ""
+    resource_id: str = ""
+    source: str = ""
+    operation: str = ""
+    session: str = ""
+    request_id: str = ""
+    since: str = ""
+    until: str = ""
+
+
 @in_support_session(READS)
-@router.get("/audit-logs", summary="The trail, newest first")
+@router.get("/audit-logs", response=AuditLogList, summary="The audit trail, newest first")
 def list_audit_logs(
-    request: HttpRequest,
-    tenant: str = "",
-    person: str = "",
-    acted_as: str = "",
-    action: str = "",
-    resource_type: str = "",
-    resource_id: str = "",
-    source: str = "",
-    operation: str = "",
-    session: str = "",
-    request_id: str = "",
-    since: str = "",
-    until: str = "",
-    limit: int = 50,
-    cursor: str = "",
+    request: HttpRequest, asked: Query[TrailQuery], tenant: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
     """Of one tenant, or (without ``tenant``, for platform admins and compliance officers) of the whole platform."""
-    wanted = TrailFilter(
-        person=person, acted_as=acted_as, action=action, resource_type=resource_type, resource_id=resource_id,
-        source=source, operation=operation, session=session, request=request_id, since=since, until=until,
-    )  # fmt: skip
+    wanted = TrailFilter(**asked.dict(exclude={"request_id"}), request=asked.request_id)
     with _scope(request, tenant):
         page = selectors.list_trail(wanted, cursor=cursor, limit=clamp(limit))
         people = selectors.people_of(page.rows)
@@ -58,7 +58,7 @@ def list_audit_logs(
 
 
 @in_support_session(NEVER)
-@router.get("/audit/events", summary="The trail as OCSF events, in order of commitment")
+@router.get("/audit/events", response=OcsfEvents, summary="The audit trail as OCSF events, in order of commit")
 def list_audit_events(request: HttpRequest, tenant: str = "", cursor: str = "", limit: int = 200) -> dict[str, Any]:
     """For a SIEM: go on with ``next_cursor`` for ever, and every entry comes at least once, with the same id.
 
@@ -78,5 +78,5 @@ def _scope(request: HttpRequest, tenant: str) -> AbstractContextManager[Any]:
         return tenant_scope(visit.tenant.pk)
     narrowed = token_of(request).permissions
     if not may_read_platform_trail(caller(request)) or (narrowed and Grants.VIEW_TRAIL not in narrowed):
-        raise Forbidden("Name the tenant whose trail you want.", recovery="Add ?tenant=<short name>.")
+        raise Forbidden("Name the tenant whose audit trail you want.", recovery="Add ?tenant=<short name>.")
     return platform_scope()

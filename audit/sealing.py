@@ -10,22 +10,30 @@ What is hashed, and how, is written down in docs/adr/0007-trail.md; ``script/ver
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 from core import clock
 from tenants.scope import platform_scope
 
-from .keys import SealKey, seal_key
-from .models import Epoch, Seal
+from .keys import SealKey, seal_key, trusted_keys
+from .models import AuditLog, Epoch, Seal
+from .services import Event, record_events
 
 BATCH_ENTRIES = 1000
 READ_AT_ONCE = 20_000
 FIRST_PREVIOUS = "0" * 64
+#: What the trail calls a seal that none of ours has signed.
+REJECTED = "TRAIL_SEAL_REJECTED"
+MOST_STRANGE = 1000
 LOCK = 0x7472_6169_6C  # "trail"
 
 _MOMENT = "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
@@ -100,7 +108,7 @@ def _seal_some(key: SealKey, count: int) -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        last = last_place()
+        last = _genuine_end(trusted_keys(key))
         epoch, settled = _open_epoch(cursor, last)
         if epoch == 0:
             return 0
@@ -110,11 +118,57 @@ def _seal_some(key: SealKey, count: int) -> int:
 
 
 def last_place() -> Place:
-    """Where the chain ends."""
+    """Where the chain ends, by what its newest seal says."""
     seal = Seal.objects.defer("leaves").order_by("-number").first()
-    if seal is None:
-        return Place()
+    return Place() if seal is None else _end_of(seal)
+
+
+def _end_of(seal: Seal) -> Place:
     return Place(seal.number, seal.chain, seal.epoch, seal.last_xid, seal.last_id)
+
+
+def is_genuine(seal: Seal, keys: Mapping[str, Ed25519PublicKey]) -> bool:
+    """Whether a seal says what was sealed, and one of ours has signed it."""
+    key = keys.get(seal.key_id)
+    if key is None or chain_value(seal).hex() != seal.chain:
+        return False
+    try:
+        key.verify(base64.b64decode(seal.signature), bytes.fromhex(seal.chain))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _genuine_end(keys: Mapping[str, Ed25519PublicKey]) -> Place:
+    """Where the chain of our own seals ends. Others above it are put on record and passed over, once.
+
+    Whoever may append to the table could else end all sealing with one row. Such a row stays where it is, as evidence.
+    """
+    strange: list[Seal] = []
+    for seal in Seal.objects.defer("leaves").order_by("-number")[:MOST_STRANGE]:
+        if is_genuine(seal, keys):
+            _put_on_record(strange)
+            return _end_of(seal)
+        strange.append(seal)
+    if strange:
+        raise ImproperlyConfigured(
+            "None of the trail's newest seals was signed by OPSCONSOLE_SEAL_KEY or one of OPSCONSOLE_SEAL_PUBLIC_KEYS."
+            " After a change of keys the old public key belongs into the latter."
+        )
+    return Place()
+
+
+def _put_on_record(strange: Sequence[Seal]) -> None:
+    known = set(
+        AuditLog.objects.filter(action=REJECTED, resource_type="audit_seal").values_list("details__number", flat=True)
+        if strange
+        else ()
+    )
+    record_events(
+        Event(REJECTED, "audit_seal", name=f"Seal {seal.number}", details={"number": seal.number, "key": seal.key_id})
+        for seal in strange
+        if seal.number not in known
+    )
 
 
 def _open_epoch(cursor: Any, last: Place) -> tuple[int, bool]:
@@ -173,7 +227,7 @@ def _batches(leaves: Sequence[Leaf]) -> Iterator[Sequence[Leaf]]:
 
 
 def _seals(leaves: Sequence[Leaf], last: Place, epoch: int, key: SealKey) -> list[Seal]:
-    seals, previous, number, now = [], last.chain, last.number, clock.now()
+    seals, previous, number, now = [], last.chain, last_place().number, clock.now()
     for batch in _batches(leaves):
         number += 1
         digests = [leaf.digest for leaf in batch]

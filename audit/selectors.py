@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -113,38 +113,45 @@ def _tenant_ids(text: str) -> list[uuid.UUID]:
         return exact or list(Tenant.objects.filter(name__icontains=text).values_list("pk", flat=True)[:50])
 
 
+def _involving(text: str) -> Q:
+    ids = _person_ids(text)
+    return Q(actor_user_id__in=ids) | Q(impersonated_user_id__in=ids)
+
+
+def _action(text: str) -> Q:
+    return Q(action=text if text in registry.trail_actions() else text.upper())
+
+
+def _by_people(_asked: str) -> Q:
+    by_itself = Q(source__in=BY_ITSELF)
+    return ~(by_itself & Q(actor_user_id__isnull=True)) & ~(
+        by_itself & Q(resource_type__in=BOOKKEEPING, action="UPDATE")
+    )
+
+
+#: What each field of a ``TrailFilter`` asks of a row.
+_CONDITIONS: Mapping[str, Callable[[str], Q]] = {
+    "person": _involving,
+    "acted_as": lambda text: Q(impersonated_user_id__in=_person_ids(text)),
+    "tenant": lambda text: Q(tenant_id__in=_tenant_ids(text)),
+    "action": _action,
+    "resource_type": lambda text: Q(resource_type=text),
+    "resource_id": lambda text: Q(resource_id=_uuid(text, "resource_id")),
+    "source": lambda text: Q(source=text),
+    "operation": lambda text: Q(operation_id=_uuid(text, "operation")),
+    "session": lambda text: Q(session_id=_uuid(text, "session")),
+    "request": lambda text: Q(request_id=text),
+    "by": _by_people,
+    "since": lambda text: Q(created_at__gte=_moment(text, "since", end=False)),
+    "until": lambda text: Q(created_at__lt=_moment(text, "until", end=True)),
+}
+
+
 def filtered(wanted: TrailFilter) -> QuerySet[AuditLog]:
     """Rows that match; raises ``Invalid`` for a filter that cannot be read."""
     rows = AuditLog.objects.all()
-    if wanted.person:
-        ids = _person_ids(wanted.person)
-        rows = rows.filter(Q(actor_user_id__in=ids) | Q(impersonated_user_id__in=ids))
-    if wanted.acted_as:
-        rows = rows.filter(impersonated_user_id__in=_person_ids(wanted.acted_as))
-    if wanted.tenant:
-        rows = rows.filter(tenant_id__in=_tenant_ids(wanted.tenant))
-    if wanted.action:
-        known = wanted.action in registry.trail_actions()
-        rows = rows.filter(action=wanted.action if known else wanted.action.upper())
-    if wanted.resource_type:
-        rows = rows.filter(resource_type=wanted.resource_type)
-    if wanted.resource_id:
-        rows = rows.filter(resource_id=_uuid(wanted.resource_id, "resource_id"))
-    if wanted.source:
-        rows = rows.filter(source=wanted.source)
-    if wanted.operation:
-        rows = rows.filter(operation_id=_uuid(wanted.operation, "operation"))
-    if wanted.session:
-        rows = rows.filter(session_id=_uuid(wanted.session, "session"))
-    if wanted.request:
-        rows = rows.filter(request_id=wanted.request)
-    if wanted.by == PEOPLE:
-        rows = rows.exclude(source__in=BY_ITSELF, actor_user_id__isnull=True)
-        rows = rows.exclude(source__in=BY_ITSELF, resource_type__in=BOOKKEEPING, action="UPDATE")
-    if wanted.since:
-        rows = rows.filter(created_at__gte=_moment(wanted.since, "since", end=False))
-    if wanted.until:
-        rows = rows.filter(created_at__lt=_moment(wanted.until, "until", end=True))
+    for name, text in wanted.asked().items():
+        rows = rows.filter(_CONDITIONS[name](text))
     return rows
 
 

@@ -73,6 +73,34 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, public AS $body$
 $body$
 """
 
+#: Rows of one statement see each other here, since a trigger for each row is volatile.
+SEAL_FITS_SQL = """
+CREATE FUNCTION opsconsole_seal_fits() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
+BEGIN
+    IF NEW.number <> coalesce((SELECT max(number) FROM audit_seal), 0) + 1 OR NOT EXISTS (
+        SELECT FROM audit_logentry
+         WHERE epoch = NEW.epoch AND transaction_id = NEW.last_xid AND id = NEW.last_id) THEN
+        RAISE EXCEPTION 'Seal % does not fit: it takes the next number and ends at an entry.', NEW.number
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END
+$body$
+"""
+EPOCH_FOLLOWS_SQL = """
+CREATE FUNCTION opsconsole_epoch_follows() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, public AS $body$
+BEGIN
+    IF NEW.epoch <> 1 + greatest(
+        1, (SELECT max(epoch) FROM audit_epoch), (SELECT max(epoch) FROM audit_seal)) THEN
+        RAISE EXCEPTION 'Epoch % does not follow the one before.', NEW.epoch USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END
+$body$
+"""
+
 _COLUMNS = (
     "tenant_id, actor_id, acting_as_id, session_id, cid, operation_id, source, action, action_name,"
     " resource_type, resource_id, object_pk, object_repr, details, remote_addr, database_role, epoch, transaction_id,"

@@ -213,18 +213,17 @@ class World:
         keys = [r.key for r in self._compared().rows if r.can_be_promoted]
         made = services.create(
             tenant_id=self.tenant.pk,
-            source_id=self.here.pk,
-            target_id=self.there.pk,
-            keys=keys,
+            request=services.PromotionRequest(
+                source_id=self.here.pk, target_id=self.there.pk, keys=keys, options={"active": active}
+            ),
             by=self.owner,
-            options={"active": active},
         )
         services.submit(tenant_id=self.tenant.pk, promotion_id=made.pk, by=self.owner)
         drive(services.execute(tenant_id=self.tenant.pk, promotion_id=made.pk, by=self.owner))
         return made
 
     def _compared(self) -> Any:
-        from promotions.comparison import compare
+        from promotions.reading.comparison import compare
 
         return compare(tenant_id=self.tenant.pk, source_id=self.here.pk, target_id=self.there.pk)
 

@@ -130,7 +130,7 @@ def statements(size: Size) -> list[tuple[str, dict[str, str], str]]:
             "env_name": WORKFLOW_NAME, "env_active": "w %% 3 = 0", "git_active": "w %% 3 = 0", "env_tags": "'{}'", "env_version_id": "''",
             "node_count": "12", "content_changed_at": created, "last_seen_at": NOW, "created_at": created, "updated_at": created,
             "canonical_workflow_id": CANONICAL, "environment_id": ENVIRONMENT, "tenant_id": TENANT,
-            "fingerprint": f"jsonb_build_object('version', 1, 'body', {SEEN_HASH}, 'refs', '[]'::jsonb, 'credentials', '[\"Postgres\"]'::jsonb, 'types', '[\"n8n-nodes-base.set\"]'::jsonb)",
+            "fingerprint": f"jsonb_build_object('v', 2, 'body', {SEEN_HASH}, 'refs', '[]'::jsonb, 'creds', '[\"Postgres\"]'::jsonb, 'types', '[\"n8n-nodes-base.set\"]'::jsonb)",
         }, series(t=t, e=3, w=w)),
         ("known_credentials", {
             "id": ident("'cred'", "t", "e", "k"), "credential_type": "'postgres'", "name": "'Postgres ' || k", "credential_id": "'cred' || k",
@@ -244,7 +244,7 @@ def put_into_git(size: Size) -> None:
 
     from sandbox.generate import workflow
     from snapshots import repository
-    from snapshots.manifest import build_manifest, dump_manifest, manifest_path, workflow_path
+    from snapshots.manifest import Manifest, current_manifest, dump_manifest, entry_from, manifest_path, workflow_path
     from snapshots.models import Snapshot
     from tenants.models import Tenant
     from tenants.scope import platform_scope, tenant_scope
@@ -278,11 +278,13 @@ def put_into_git(size: Size) -> None:
                         entry | {"blob": blob, "bytes": len(data), "content_hash": seen, "comparable_hash": seen}
                     )
                     hashes.append((entry["key"], seen))
-                manifest = build_manifest(
-                    snapshot_id=snapshot.pk, environment_id=place.pk, environment_slug=place.slug,
-                    snapshot_type=snapshot.snapshot_type, description="", created_at=snapshot.created_at, created_by=None,
-                    operation_id=None, entries=entries, references={}, findings=[], complete=True,
+                head = Manifest(
+                    id=str(snapshot.pk), environment_id=str(place.pk), environment=place.slug,
+                    snapshot_type=snapshot.snapshot_type, created_at=snapshot.created_at.isoformat(), workflows=[],
                 )  # fmt: skip
+                manifest = current_manifest(
+                    head=head, entries=map(entry_from, entries), references={}, findings=[], complete=True
+                )
                 writer.put(manifest_path(place.pk, snapshot.pk), dump_manifest(manifest))
                 commit = writer.commit(
                     message="Snapshot", author=repository.CONSOLE,

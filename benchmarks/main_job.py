@@ -166,7 +166,9 @@ class Bench:
 
         tenant_id = target.tenant_id
         promotion = services.create(
-            tenant_id=tenant_id, source_id=source.pk, target_id=target.pk, keys=keys, by=self.owner
+            tenant_id=tenant_id,
+            request=services.PromotionRequest(source_id=source.pk, target_id=target.pk, keys=keys),
+            by=self.owner,
         )
         services.submit(tenant_id=tenant_id, promotion_id=promotion.pk, by=self.owner)
         operation = services.execute(tenant_id=tenant_id, promotion_id=promotion.pk, by=self.owner)

@@ -14,6 +14,21 @@ class ConsoleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_per_page = 50
     show_full_result_count = False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only by what the list offers as a filter, and only whole values.
+
+        Django allows any look-up of a model's own fields: by `…__startswith` a secret is read letter by letter.
+        """
+        return lookup in self._lookups_offered()
+
+    def _lookups_offered(self) -> set[str]:
+        offered: set[str] = set()
+        for entry in self.list_filter:
+            name = entry[0] if isinstance(entry, tuple) else entry
+            if isinstance(name, str):
+                offered |= {name, *(f"{name}__{how}" for how in ("exact", "isnull", "in"))}
+        return offered
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

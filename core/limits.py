@@ -25,3 +25,8 @@ def count(what: str, who: str, *, seconds: int) -> int:
     except ValueError:  # it ended between the two calls
         cache.set(key, 1, timeout=seconds)
         return 1
+
+
+def counted(what: str, who: str) -> int:
+    """How many ``count`` has counted in the running window."""
+    return int(cache.get(f"limit:{what}:{who}", 0))

@@ -15,9 +15,13 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import module_has_submodule
+from django.utils.module_loading import import_string, module_has_submodule
 
+from .declarations import JobKind, Named, State
+from .demo import DemoChapter
 from .events import Consumer, EventType, InTransactionHandler, StepHandler
+from .reports import AccessSource, Report
+from .tiles import TilePart
 
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
@@ -124,6 +128,19 @@ class HealthService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A number for monitoring, read each time ``/metrics`` is asked, in the platform's scope, which only reads.
+
+    ``read`` returns the value, or values by the value of ``label``. ``name`` follows Prometheus: the unit at its end.
+    """
+
+    name: str
+    description: str
+    read: Callable[[], float | Mapping[str, float]]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventStream:
     """``/api/v1/sse/<name>``: news of jobs of these kinds; of all where there are none."""
 
@@ -160,7 +177,8 @@ class Subject:
     ``noun`` is one of them in the middle of a sentence; ``title`` all of them, as the trail's filter offers them
     (without a title it does not). ``url_name`` is the page of one, or of all where it takes no id.
     ``job_subject`` is the ``subject_type`` of jobs that work on it; they lead to ``job_url_name`` if not to the same
-    page.
+    page. ``changes_access``: any change of a row changes who gets in or what guards the rest; with ``access_columns``
+    only that a row comes or goes, or a change of one of these. Both are in the report of privileged changes.
     """
 
     table: str
@@ -171,16 +189,23 @@ class Subject:
     url_takes_id: bool = True
     job_subject: str = ""
     job_url_name: str = ""
+    changes_access: bool = False
+    access_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrailAction:
-    """What an entry of the trail says was done, in words, and the state that it is drawn in (``core.states``)."""
+    """What an entry of the trail says was done, in words, and the state that it is drawn in (``core.states``).
+
+    One that ``changes_access`` is in the report of privileged changes, one that ``is_refusal`` in that of refusals.
+    """
 
     code: str
     words: str
     state: str = "completed"
     position: int = 1000
+    changes_access: bool = False
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,11 +216,23 @@ class Console:
     record_finders: tuple[RecordFinder, ...] = ()
     health_components: tuple[HealthComponent, ...] = ()
     health_services: tuple[HealthService, ...] = ()
+    metrics: tuple[Gauge, ...] = ()
     event_streams: tuple[EventStream, ...] = ()
     periodic_tasks: tuple[PeriodicTask, ...] = ()
     rest_routers: tuple[RestRouter, ...] = ()
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
+    states: tuple[State, ...] = ()
+    tile_parts: tuple[TilePart, ...] = ()
+    demo_chapters: tuple[DemoChapter, ...] = ()
+    reports: tuple[Report, ...] = ()
+    access_sources: tuple[AccessSource, ...] = ()
+    job_kinds: tuple[JobKind, ...] = ()
+    #: How rows that a support session wrote are reverted (``impersonation.reverting.rowbase.RowReverter``), by table.
+    row_reverters: tuple[Named, ...] = ()
+    #: Tables with the console's notes about its own work: the trail need not watch them, and reverting a support
+    #: session passes over them.
+    bookkeeping_tables: tuple[str, ...] = ()
     events: tuple[EventType, ...] = ()
     consumers: tuple[Consumer, ...] = ()
     in_transaction_handlers: tuple[InTransactionHandler, ...] = ()
@@ -211,6 +248,7 @@ UNIQUE = (
     ("record_finders", "label", "The group of the command bar"),
     ("health_components", "name", "The health component"),
     ("health_services", "name", "The health service"),
+    ("metrics", "name", "The metric"),
     ("event_streams", "name", "The event stream"),
     ("periodic_tasks", "name", "The periodic task"),
     ("rest_routers", "path", "The REST router"),
@@ -222,6 +260,12 @@ UNIQUE = (
     ("consumers", "name", "The consumer"),
     ("in_transaction_handlers", "name", "The in-transaction handler"),
     ("step_handlers", "name", "The step handler"),
+    ("states", "name", "The state"),
+    ("tile_parts", "name", "The part of the estate's tiles"),
+    ("demo_chapters", "name", "The chapter of the demo"),
+    ("reports", "name", "The report"),
+    ("job_kinds", "name", "The kind of job"),
+    ("row_reverters", "name", "The reverter of rows of"),
 )
 
 
@@ -234,6 +278,7 @@ class Registry:
     #: What every row of a page asks for: put in order once.
     _subjects: dict[str, Subject] = field(default_factory=dict)
     _trail_actions: dict[str, TrailAction] = field(default_factory=dict)
+    _states: dict[str, State] = field(default_factory=dict)
 
     def collect(self) -> None:
         """Import ``console`` of every installed app that has one, and check that they agree. Once, at start-up."""
@@ -246,6 +291,19 @@ class Registry:
                 self.consoles[config.name] = declared
         self.check()
         self.is_frozen = True
+        self.import_handlers()
+
+    def import_handlers(self) -> None:
+        """Import the handler of each kind of job. Raises ``ImproperlyConfigured`` where one is missing."""
+        for app, kind in self.every("job_kinds"):
+            try:
+                handler = import_string(kind.handler)
+            except ImportError as error:
+                raise ImproperlyConfigured(
+                    f"{app}/console.py: the kind of job “{kind.name}” has no handler {kind.handler}: {error}"
+                ) from error
+            if getattr(handler, "kind", None) != kind.name:
+                raise ImproperlyConfigured(f"{app}/console.py: {kind.handler} is not the handler of “{kind.name}”.")
 
     def every(self, kind: str) -> Iterator[tuple[str, Any]]:
         """(app, declared thing) of one field of ``Console``."""
@@ -297,6 +355,9 @@ class Registry:
     def health_services(self) -> dict[str, HealthService]:
         return {service.name: service for _, service in self.every("health_services")}
 
+    def metrics(self) -> list[Gauge]:
+        return [gauge for _, gauge in self.every("metrics")]
+
     def event_streams(self) -> dict[str, EventStream]:
         return {stream.name: stream for _, stream in self.every("event_streams")}
 
@@ -346,6 +407,41 @@ class Registry:
         """Of one class of notices, by name: the order of steps does not depend on who is installed first."""
         found = (handler for _, handler in self.every("step_handlers") if handler.of is of)
         return sorted(found, key=lambda handler: handler.name)
+
+    def states(self) -> dict[str, State]:
+        """By name."""
+        if not self._states:
+            self._states = {state.name: state for _, state in self.every("states")}
+        return self._states
+
+    def tile_parts(self) -> list[TilePart]:
+        """In the order in which they are drawn."""
+        return sorted((part for _, part in self.every("tile_parts")), key=lambda part: part.position)
+
+    def demo_chapters(self) -> list[DemoChapter]:
+        return sorted((chapter for _, chapter in self.every("demo_chapters")), key=lambda chapter: chapter.position)
+
+    def reports(self) -> dict[str, Report]:
+        """By name, in the order of the list."""
+        found = sorted((report for _, report in self.every("reports")), key=lambda report: report.position)
+        return {report.name: report for report in found}
+
+    def access_sources(self) -> list[AccessSource]:
+        return [source for _, source in self.every("access_sources")]
+
+    def job_kinds(self) -> dict[str, JobKind]:
+        return {kind.name: kind for _, kind in self.every("job_kinds")}
+
+    def job_reverters(self) -> dict[str, Any]:
+        """By kind of job."""
+        return {kind.name: kind.reverter for _, kind in self.every("job_kinds") if kind.reverter is not None}
+
+    def row_reverters(self) -> dict[str, Any]:
+        """By table."""
+        return {reverter.name: reverter for _, reverter in self.every("row_reverters")}
+
+    def bookkeeping_tables(self) -> list[str]:
+        return [table for _, table in self.every("bookkeeping_tables")]
 
     def urls(self) -> list[str]:
         return [module for _, module in self.every("urls")]

@@ -14,7 +14,7 @@ from django.urls import path
 from django.utils import timezone
 
 from core.errors import Forbidden
-from core.states import LOOKS
+from core.states import all_looks
 from core.support_rules import LEAVES, in_support_session
 
 
@@ -81,7 +81,7 @@ def styleguide(request: HttpRequest) -> HttpResponse:
         "form": form,
         "five": ["in_sync", "differs", "drifted", "failed", "unknown"],
         "others": ["missing", "inactive", "pending", "running", "parked", "completed", "cancelled"],
-        "more": list({look.word: name for name, look in LOOKS.items()}.values())[12:],
+        "more": list({look.word: name for name, look in all_looks().items()}.values())[12:],
         "tones": ["good", "blue", "warn", "bad", "held", "grey"],
         "rows": [
             {

@@ -8,11 +8,10 @@ session (``tenants.scope``), so that none can commit after the session has ended
 from __future__ import annotations
 
 import contextlib
-import threading
 import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .errors import OpsError
 
@@ -22,15 +21,11 @@ WRITE = "WRITE"
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """The session under which whatever happens now happens.
-
-    ``over`` is set once a job has learned that it must stop: its writes that wait for their turn are then not sent.
-    """
+    """The session under which whatever happens now happens."""
 
     session_id: uuid.UUID
     tenant_id: uuid.UUID
     mode: str = READ_ONLY
-    over: threading.Event | None = field(default=None, compare=False)
 
 
 class SupportReadOnly(OpsError):
@@ -79,13 +74,6 @@ def in_force(session: InForce | None) -> Iterator[None]:
 def suspended() -> contextlib.AbstractContextManager[None]:
     """No session in force inside the block: for the console's own bookkeeping about a request or a job."""
     return in_force(None)
-
-
-def refuse_ended() -> None:
-    """Raise ``SupportEnded`` where the job of a session was told to stop. Cheap: it asks nobody."""
-    session = _current.get()
-    if session is not None and session.over is not None and session.over.is_set():
-        raise SupportEnded
 
 
 def refuse_reading_only(what: str) -> None:

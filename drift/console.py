@@ -1,11 +1,13 @@
 """What drift tells the console of itself."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.events import InTransactionHandler, StepHandler
-from core.registry import Console, Destination, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
+from core.registry import Console, Destination, Gauge, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
 from snapshots.notices import Captured, EnvironmentRehashed
 
-from . import detection, search
+from . import detection, gauges, search, session_revert
 from .domain_events import EVENTS
+from .estate import TILE_PART
 from .rehashed import rehashed
 
 console = Console(
@@ -21,6 +23,14 @@ console = Console(
     ),
     record_finders=(RecordFinder(label="Drift", position=30, find=search.incidents, by_id=search.incident_by_id),),
     health_services=(HealthService(name="drift_detection", components=("database", "workers")),),
+    metrics=(
+        Gauge(
+            name="opsconsole_drift_incidents",
+            description="Drift incidents that are open or acknowledged.",
+            label="severity",
+            read=gauges.incidents_by_severity,
+        ),
+    ),
     periodic_tasks=(
         PeriodicTask(
             name="drift-schedules", task="drift.tasks.keep_schedules", every_seconds=60.0, expires_seconds=60.0
@@ -39,10 +49,31 @@ console = Console(
             url_name="drift-incident",
             job_subject="drift_incident",
         ),
-        Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False),
+        Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False, changes_access=True),
         Subject(table="drift_schedulers", noun="schedule of drift checks"),
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),
     ),
+    tile_parts=(TILE_PART,),
+    states=(
+        State(name="detected", shape=Shape.OPEN, tone=Tone.BAD, word="Detected"),
+        State(name="acknowledged", shape=Shape.OPEN, tone=Tone.WARN, word="Acknowledged"),
+        State(name="stabilized", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Stabilized"),
+        State(name="reconciled", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Reconciled"),
+        State(name="resolved", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Resolved"),
+    ),
+    job_kinds=(
+        JobKind(
+            name="drift.check",
+            handler="drift.handlers.Check",
+            reverter=session_revert.CHECK,
+            schedule_follows_setting=True,
+        ),
+        JobKind(name="drift.stabilize", handler="drift.handlers.Stabilize", reverter=session_revert.STABILIZATION),
+        JobKind(name="drift.reconcile", handler="drift.handlers.Reconcile", reverter=session_revert.RECONCILE),
+        JobKind(name="drift.take_back", handler="drift.handlers.TakeBack", reverter=session_revert.UNDONE_RECONCILE),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=("drift_memory", "n8n_instances"),
     in_transaction_handlers=(InTransactionHandler(name="drift.rehashed", of=EnvironmentRehashed, handle=rehashed),),
     step_handlers=(
         # The name of a step that is stored in jobs: it stays, whatever the module is called.

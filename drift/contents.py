@@ -1,4 +1,4 @@
-"""The doors to Git: what is approved and what was seen, by key. Nothing here may run inside a scope."""
+"""Contents from Git: what is approved and what was seen, by key. Nothing here may run inside a scope."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import OpsError
 from snapshots.models import Snapshot
-from snapshots.services import canonical_content, load_content, load_drafts
+from snapshots.services import canonical_content, contents, load_drafts
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows.content import parse
 from workflows.models import Environment
@@ -32,12 +32,10 @@ def seen(environment: Environment, snapshot_id: uuid.UUID | None, keys: Iterable
     wanted = list(keys)
     if not wanted or snapshot_id is None:
         return {}
-    with tenant_scope(environment.tenant_id):
-        snapshot = Snapshot.objects.filter(pk=snapshot_id, environment_id=environment.pk).first()
-        names = {str(e.get("key")) for e in snapshot.workflows} if snapshot is not None else set()
+    snapshot = _snapshot(environment, snapshot_id)
     if snapshot is None:
         return {}
-    return {str(entry["key"]): content for entry, content in load_content(snapshot, [k for k in wanted if k in names])}
+    return {entry.key: content for entry, content in contents(snapshot, wanted)}
 
 
 def approved_drafts(environment: Environment, keys: Iterable[str]) -> dict[str, Content]:
@@ -53,11 +51,15 @@ def seen_drafts(environment: Environment, snapshot_id: uuid.UUID | None, keys: I
     wanted = list(keys)
     if not wanted or snapshot_id is None:
         return {}
-    with tenant_scope(environment.tenant_id):
-        snapshot = Snapshot.objects.filter(pk=snapshot_id, environment_id=environment.pk).first()
+    snapshot = _snapshot(environment, snapshot_id)
     if snapshot is None:
         return {}
     return {key: parse(data) for key, data in load_drafts(snapshot, wanted).items()}
+
+
+def _snapshot(environment: Environment, snapshot_id: uuid.UUID) -> Snapshot | None:
+    with tenant_scope(environment.tenant_id):
+        return Snapshot.objects.filter(pk=snapshot_id, environment_id=environment.pk).first()
 
 
 def tolerant(read: Any, *arguments: Any) -> dict[str, Content]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,18 @@ from workflows.content import LiveVersion
 from workflows.diff import WorkflowDiff, diff_workflows
 from workflows.facts import FactChange
 
+from .documents import DETAILS_FORMAT, DiffSummary, DriftDetails, FactDifference, SeenVersion
 from .models import DriftKind, aspect_of
 from .severity import Grade, grade
 
+Subject = tuple[Any, str]
+"""The id of a mapping, and an aspect of its workflow."""
 DIFF_BYTES = 200_000
 SENTENCES_KEPT = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DriftFinding:
     """One aspect of a workflow that is not as approved. Hashes are None where there is nothing on that side.
 
     ``git_draft`` and ``env_draft`` are hashes of drafts beside what runs; ``details`` are the facts that changed, and
@@ -51,8 +54,8 @@ class Finding:
         return str(aspect_of(self.kind))
 
     @property
-    def place(self) -> tuple[Any, str]:
-        """What there is one standing incident of."""
+    def subject(self) -> Subject:
+        """What there is one standing incident of: the mapping and the aspect."""
         return self.map_id, self.aspect
 
     @property
@@ -61,8 +64,8 @@ class Finding:
         if self.kind == DriftKind.DRAFT:
             return signature(self.kind, self.git_draft, self.env_draft, self.is_active)
         if self.kind in (DriftKind.DETAILS, DriftKind.ARCHIVED):
-            told = [[change.name, change.before, change.after] for change in self.details]
-            return signature(self.kind, None, json.dumps(told, sort_keys=True), self.is_active)
+            facts = [[change.name, change.before, change.after] for change in self.details]
+            return signature(self.kind, None, json.dumps(facts, sort_keys=True), self.is_active)
         return signature(self.kind, self.git_hash, self.env_hash, self.is_active)
 
     @property
@@ -81,69 +84,78 @@ def signature(kind: str, git_hash: str | None, env_hash: str | None, is_active: 
 class Described:
     """What goes into an incident."""
 
-    finding: Finding
+    finding: DriftFinding
     grade: Grade
-    drift_snapshot: dict[str, Any]
+    details: DriftDetails
     upgrade_id: uuid.UUID | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """Where findings were seen: the environment's kind, the snapshot, the commits, and keys by n8n id."""
+
+    environment_kind: str
+    snapshot_id: str | None
+    commits: Mapping[str, str | None]
+    keys: Mapping[str, str]
+
+
 def describe(
-    finding: Finding,
-    *,
-    environment_kind: str,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-    keys: Mapping[str, str],
-    snapshot_id: str | None,
-    commits: Mapping[str, str | None],
+    finding: DriftFinding, sighting: Sighting, *, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> Described:
     """Say what happened to one workflow. A side that should be there and could not be read is said, not guessed."""
     unread = "" if finding.details else _unread(finding, before, after)
-    read = not unread and not finding.details
-    diff = diff_workflows(before, after, before_keys=keys, after_keys=keys) if read else None
-    sentences = [unread] if unread else _sentences(finding, diff)
-    touches = sorted(set(diff.touches) | _callers(diff)) if diff is not None else []
-    counts = dict(diff.summary) if diff is not None else {}
-    behaviour = {k: v for k, v in counts.items() if k != "active_changed"}
+    diff = None
+    if not unread and not finding.details:
+        diff = diff_workflows(before, after, before_keys=sighting.keys, after_keys=sighting.keys)
+    summary = _summary([unread] if unread else _sentences(finding, diff), diff)
     judged = grade(
         kind=finding.kind,
-        environment_kind=environment_kind,
+        environment_kind=sighting.environment_kind,
         was_active=finding.was_active,
         is_active=finding.is_active,
-        touches=touches,
-        counts=behaviour,
+        touches=summary.touches,
+        counts={name: count for name, count in summary.counts.items() if name != "active_changed"},
         settings_changed=any(change.kind == "setting" for change in finding.details),
     )
-    snapshot = {
-        "diff_summary": {
-            "sentences": sentences[:SENTENCES_KEPT],
-            "sentences_left_out": max(len(sentences) - SENTENCES_KEPT, 0),
-            "counts": counts,
-            "touches": touches,
-        },
-        "full_diff": bounded(diff),
-        "git_content_hash": finding.git_hash,
-        "env_content_hash": finding.env_hash,
-        "was_active": finding.was_active,
-        "is_active": finding.is_active,
-        "snapshot_id": snapshot_id,
-        "commits": dict(commits),
-        "reasons": list(judged.reasons),
-        "git_draft_hash": finding.git_draft,
-        "env_draft_hash": finding.env_draft,
-        "env_facts": dict(finding.env_facts) if finding.env_facts is not None else None,
-        "details": [{"name": c.name, "before": c.before, "after": c.after} for c in finding.details],
-        # Who it was, as n8n tells.
-        "by": {"authors": live.authors, "version_id": live.version_id, "at": live.saved_at}
-        if (live := finding.live) is not None
-        else None,
-        # What could not be read is described anew at the next look.
-        "signature": "" if unread else finding.signature,
-    }
-    return Described(finding, judged, snapshot)
+    details = DriftDetails(
+        format=DETAILS_FORMAT,
+        diff_summary=summary,
+        full_diff=bounded(diff),
+        git_content_hash=finding.git_hash,
+        env_content_hash=finding.env_hash,
+        was_active=finding.was_active,
+        is_active=finding.is_active,
+        snapshot_id=sighting.snapshot_id,
+        commits=dict(sighting.commits),
+        reasons=list(judged.reasons),
+        git_draft_hash=finding.git_draft,
+        env_draft_hash=finding.env_draft,
+        env_facts=dict(finding.env_facts) if finding.env_facts is not None else None,
+        details=[FactDifference(change.name, change.before, change.after) for change in finding.details],
+        by=_seen_version(finding.live),
+        # What could not be read is described again at the next look.
+        signature="" if unread else finding.signature,
+    )
+    return Described(finding, judged, details)
 
 
-def _unread(finding: Finding, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
+def _summary(sentences: Sequence[str], diff: WorkflowDiff | None) -> DiffSummary:
+    return DiffSummary(
+        sentences=list(sentences[:SENTENCES_KEPT]),
+        sentences_left_out=max(len(sentences) - SENTENCES_KEPT, 0),
+        counts=dict(diff.summary) if diff is not None else {},
+        touches=sorted(set(diff.touches) | _callers(diff)) if diff is not None else [],
+    )
+
+
+def _seen_version(live: LiveVersion | None) -> SeenVersion | None:
+    if live is None:
+        return None
+    return SeenVersion(authors=live.authors, version_id=live.version_id, at=live.saved_at)
+
+
+def _unread(finding: DriftFinding, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
     if finding.kind != DriftKind.ADDED and before is None:
         return "The approved content could not be read from Git, so the change cannot be described yet."
     if finding.kind != DriftKind.REMOVED and after is None:
@@ -151,26 +163,28 @@ def _unread(finding: Finding, before: Mapping[str, Any] | None, after: Mapping[s
     return ""
 
 
-def _sentences(finding: Finding, diff: WorkflowDiff | None) -> list[str]:
-    said = list(diff.sentences) if diff is not None else []
-    if finding.kind == DriftKind.ARCHIVED:
-        return [*(change.sentence for change in finding.details), *_archiving(finding)]
-    if finding.details:
-        return [change.sentence for change in finding.details]
-    if finding.kind == DriftKind.ACTIVATION:
-        return [f"The workflow was {'published' if finding.is_active else 'unpublished'}."]
-    if finding.kind == DriftKind.ADDED:
-        return [f"“{finding.name}” appeared; nobody approved it.", *said[1:]]
-    if finding.kind == DriftKind.REMOVED:
-        return [f"“{finding.name}” is approved, but no longer there."]
-    if finding.kind == DriftKind.DRAFT:
-        if finding.env_draft is None:
-            return ["The approved draft is gone; the editor holds what runs.", *said]
-        return ["Only the draft in the editor differs; what runs is not touched by it.", *said]
-    return said
+def _sentences(finding: DriftFinding, diff: WorkflowDiff | None) -> list[str]:
+    changes = list(diff.sentences) if diff is not None else []
+    match finding.kind:
+        case DriftKind.ARCHIVED:
+            return [*(change.sentence for change in finding.details), *_archiving(finding)]
+        case DriftKind.DETAILS:
+            return [change.sentence for change in finding.details]
+        case DriftKind.ACTIVATION:
+            return [f"The workflow was {'published' if finding.is_active else 'unpublished'}."]
+        case DriftKind.ADDED:
+            return [f"“{finding.name}” appeared; nobody approved it.", *changes[1:]]
+        case DriftKind.REMOVED:
+            return [f"“{finding.name}” is approved, but no longer there."]
+        case DriftKind.DRAFT if finding.env_draft is None:
+            return ["The approved draft is gone; the editor holds what runs.", *changes]
+        case DriftKind.DRAFT:
+            return ["Only the draft in the editor differs; what runs is not touched by it.", *changes]
+        case _:
+            return changes
 
 
-def _archiving(finding: Finding) -> list[str]:
+def _archiving(finding: DriftFinding) -> list[str]:
     """What came of it: n8n unpublishes what it archives, and does not publish it again when it comes back."""
     if finding.was_active and not finding.is_active:
         return ["It was published; now it does not run."]
@@ -188,7 +202,7 @@ def bounded(diff: WorkflowDiff | None, limit: int = DIFF_BYTES) -> dict[str, Any
     """The diff as JSON of at most about ``limit`` bytes: the gravest changes stay, the rest is counted."""
     if diff is None:
         return {"status": "unknown", "changes": [], "left_out": 0, "sentences": []}
-    whole = diff.to_dict()
+    whole = diff.to_json()
     whole["sentences"] = []  # each change has its own; the first of them stand in diff_summary
     if len(orjson.dumps(whole)) <= limit:
         return whole

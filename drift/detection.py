@@ -2,7 +2,7 @@
 
 Everything starts from the hashes on ``workflow_env_map``, so a look at 2,000 workflows reads only the rows that
 differ. Contents are read from Git only for a drift that was not described yet. No two standing incidents exist for one
-place: a unique index says so, and a race ends with the first.
+aspect of a workflow in an environment: a unique index says so, and a race ends with the first.
 """
 
 from __future__ import annotations
@@ -12,28 +12,25 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from django.db.models import F, Q
 from django.db.models.fields.json import KeyTextTransform
 
 from core import clock
-from operations.models import Operation, OperationStatus
+from operations.models import Operation, OperationStatus, holding
 from outbox.publishing import publish
 from snapshots.models import Snapshot, SnapshotType
 from snapshots.notices import Captured
 from snapshots.rehashing import is_behind
 from tenants.scope import tenant_scope
-from workflows.content import LiveVersion
-from workflows.facts import FactChange, changes, loaded_facts
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
-from . import contents, policies, upgrades
-from .describing import Described, Finding, describe
+from . import contents, policies, scheduling, upgrades
+from .describing import Described, DriftFinding, Sighting, Subject, describe
 from .domain_events import DriftFound
+from .findings import findings_of
 from .models import ACTIVE, DriftIncident, DriftKind, IncidentState
 
 if TYPE_CHECKING:
@@ -51,18 +48,16 @@ _BEFORE_WRITING = frozenset({SnapshotType.PRE_PROMOTION, SnapshotType.PRE_RESTOR
 class Standing:
     """What detection has to do in one environment."""
 
-    fresh: list[Finding] = field(default_factory=list)
+    fresh: list[DriftFinding] = field(default_factory=list)
     same: list[uuid.UUID] = field(default_factory=list)
     gone: list[tuple[uuid.UUID, str]] = field(default_factory=list)
-    active: dict[tuple[uuid.UUID, str], DriftIncident] = field(default_factory=dict)
+    active: dict[Subject, DriftIncident] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     drifted: int = 0
 
 
 def captured(notice: Captured) -> dict[str, Any]:
     """After each capture. A job that writes to the environment is not told that its own work is drift."""
-    from . import scheduling
-
     run, environment, snapshot = notice.run, notice.environment, notice.snapshot
     scheduling.ensure_schedule(environment)
     upgrades.notice(run, environment, snapshot)
@@ -84,57 +79,115 @@ def detect(
         return {"skipped": f"“{writer}” is writing to the environment"}
     with _writing(run, environment.tenant_id):
         environment = Environment.objects.get(pk=environment.pk)
-        if is_behind(environment.pk):
-            return {"skipped": "hashes of another normalisation are being made anew"}
-        if not environment.baseline_commit_sha or environment.is_archived:
-            return {"skipped": "there is nothing approved yet"}
-        snapshot_id = snapshot.pk if snapshot is not None else environment.last_snapshot_id
-        standing = survey(environment)
-        closed = _close_gone(standing.gone)
-        DriftIncident.objects.filter(pk__in=standing.same).update(last_detected_at=clock.now())
-        policy = policies.policy_of(environment.tenant_id)
-        attribution = upgrades.Attribution(environment)
-        commit = (
-            Snapshot.objects.filter(pk__in=[snapshot_id] if snapshot_id else [])
-            .values_list("git_commit_sha", flat=True)
-            .first()
-        )
+        if reason := _why_not(environment):
+            return {"skipped": reason}
+        look = _Look(environment, snapshot.pk if snapshot is not None else environment.last_snapshot_id)
+        closed = _close_gone(look.standing.gone)
+        DriftIncident.objects.filter(pk__in=look.standing.same).update(last_detected_at=clock.now())
     opened = changed = 0
-    commits = {"approved": environment.baseline_commit_sha, "seen": commit}
-    fresh = [] if only_close else standing.fresh
+    fresh = [] if only_close else look.standing.fresh
     for start in range(0, len(fresh), CHUNK):
         if run is not None:
             run.check()
         part = fresh[start : start + CHUNK]
-        texts = contents.both(environment, snapshot_id, [f.key for f in part if f.kind != DriftKind.DRAFT])
-        drafts = contents.both_drafts(environment, snapshot_id, [f.key for f in part if f.kind == DriftKind.DRAFT])
-        described = [
-            describe(
-                finding,
-                environment_kind=environment.kind,
-                before=sides[0].get(finding.key) if finding.kind != DriftKind.ADDED else None,
-                after=sides[1].get(finding.key) if finding.kind != DriftKind.REMOVED else None,
-                keys=standing.keys,
-                snapshot_id=str(snapshot_id) if snapshot_id else None,
-                commits=commits,
-            )
-            for finding in part
-            for sides in [drafts if finding.kind == DriftKind.DRAFT else texts]
-        ]
-        described = [upgrades.attributed(item, attribution) for item in described]
+        described = look.describe(part)
         with _writing(run, environment.tenant_id):
             still = _unchanged(part)
-            made = _open_or_refresh(
-                [d for d in described if d.finding.place in still], standing.active, policy, environment, snapshot_id
-            )
+            made = look.open_or_refresh([d for d in described if d.finding.subject in still])
         opened, changed = opened + made[0], changed + made[1]
     return {
-        "drifted": standing.drifted,
+        "drifted": look.standing.drifted,
         "opened": opened,
-        "refreshed": len(standing.same),
+        "refreshed": len(look.standing.same),
         "updated": changed,
         "closed": closed,
     }
+
+
+def _why_not(environment: Environment) -> str:
+    """Why drift cannot be told now; nothing where it can. Needs the tenant's scope."""
+    if is_behind(environment.pk):
+        return "hashes of another normalisation are being made anew"
+    if not environment.baseline_commit_sha or environment.is_archived:
+        return "there is nothing approved yet"
+    return ""
+
+
+class _Look:
+    """One detection in one environment. Needs the tenant's scope to be made."""
+
+    def __init__(self, environment: Environment, snapshot_id: uuid.UUID | None) -> None:
+        self.environment, self.snapshot_id = environment, snapshot_id
+        self.standing = survey(environment)
+        self._policy = policies.policy_of(environment.tenant_id)
+        self._attribution = upgrades.Attribution(environment)
+        commits = Snapshot.objects.filter(pk__in=[snapshot_id] if snapshot_id else [])
+        self._sighting = Sighting(
+            environment_kind=environment.kind,
+            snapshot_id=str(snapshot_id) if snapshot_id else None,
+            commits={
+                "approved": environment.baseline_commit_sha,
+                "seen": commits.values_list("git_commit_sha", flat=True).first(),
+            },
+            keys=self.standing.keys,
+        )
+
+    def describe(self, findings: Sequence[DriftFinding]) -> list[Described]:
+        """Say what happened to each, from what Git holds. Outside any scope."""
+        drafts = [f.key for f in findings if f.kind == DriftKind.DRAFT]
+        others = [f.key for f in findings if f.kind != DriftKind.DRAFT]
+        of_others = contents.both(self.environment, self.snapshot_id, others)
+        of_drafts = contents.both_drafts(self.environment, self.snapshot_id, drafts)
+        found = []
+        for finding in findings:
+            approved, seen = of_drafts if finding.kind == DriftKind.DRAFT else of_others
+            described = describe(
+                finding,
+                self._sighting,
+                before=approved.get(finding.key) if finding.kind != DriftKind.ADDED else None,
+                after=seen.get(finding.key) if finding.kind != DriftKind.REMOVED else None,
+            )
+            found.append(upgrades.attributed(described, self._attribution))
+        return found
+
+    def open_or_refresh(self, described: Sequence[Described]) -> tuple[int, int]:
+        """Make incidents of what is new, bring standing ones up to date; how many of each. Inside a transaction."""
+        now = clock.now()
+        new: list[DriftIncident] = []
+        changed = 0
+        for item in described:
+            finding, values = item.finding, self._values(item, now)
+            known = self.standing.active.get(finding.subject)
+            if known is None:
+                values["ttl_expires_at"] = policies.deadline(self._policy, item.grade.severity, now)
+                new.append(
+                    DriftIncident(tenant_id=self.environment.tenant_id, workflow_env_map_id=finding.map_id, **values)
+                )
+                continue
+            # A further edit never buys time: the clock runs from the first sight, and only ever gets shorter.
+            due = policies.deadline(self._policy, item.grade.severity, known.created_at)
+            values["ttl_expires_at"] = min(due, known.ttl_expires_at) if known.ttl_expires_at else due
+            standing = DriftIncident.objects.filter(pk=known.pk, incident_state__in=ACTIVE)
+            changed += standing.update(updated_at=now, **values)
+        DriftIncident.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
+        made = DriftIncident.objects.filter(pk__in=[row.pk for row in new])
+        opened = dict(made.values_list("pk", "severity"))
+        if opened:
+            publish(_found(self.environment, opened), tenant_id=self.environment.tenant_id)
+        return len(opened), changed
+
+    def _values(self, item: Described, now: datetime) -> dict[str, Any]:
+        finding = item.finding
+        return {
+            "kind": finding.kind,
+            "aspect": finding.aspect,
+            "severity": item.grade.severity,
+            "drift_snapshot": item.details.to_json(),
+            "drifted_hash": finding.drifted_hash,
+            "snapshot_id": self.snapshot_id,
+            "upgrade_id": item.upgrade_id,
+            "last_detected_at": now,
+        }
 
 
 @contextlib.contextmanager
@@ -150,7 +203,7 @@ def _writing(run: Run | None, tenant_id: uuid.UUID) -> Iterator[None]:
 def writer_of(environment: Environment, *, besides: uuid.UUID | None = None) -> str:
     """The title of a job that is writing to the environment now, or nothing. A parked job does not count."""
     with tenant_scope(environment.tenant_id):
-        rows = Operation.objects.filter(exclusive_key=environment.write_lock, status__in=[str(s) for s in _WRITING])
+        rows = Operation.objects.filter(holding(_WRITING), exclusive_key=environment.write_lock)
         if besides is not None:
             rows = rows.exclude(pk=besides)
         return rows.values_list("title", flat=True).first() or ""
@@ -159,9 +212,7 @@ def writer_of(environment: Environment, *, besides: uuid.UUID | None = None) -> 
 def survey(environment: Environment) -> Standing:
     """What drifts, what of it is known, what went away. Needs the tenant's scope; reads only rows that differ."""
     standing = Standing()
-    findings = {f.place: f for f in findings_of(environment)}
-    tolerated = _tolerated([map_id for map_id, _ in findings])
-    findings = {place: f for place, f in findings.items() if f.signature not in tolerated.get(f.map_id, ())}
+    findings = _not_tolerated({finding.subject: finding for finding in findings_of(environment)})
     standing.drifted = len({map_id for map_id, _ in findings})
     known = (
         DriftIncident.objects.filter(workflow_env_map__environment_id=environment.pk, incident_state__in=ACTIVE)
@@ -169,93 +220,31 @@ def survey(environment: Environment) -> Standing:
         .select_related("workflow_env_map")
         .defer("drift_snapshot", "workflow_env_map__fingerprint", "workflow_env_map__git_fingerprint")
     )
+    unchanged: set[Subject] = set()
     for incident in known:
         finding = findings.get((incident.workflow_env_map_id, incident.aspect))
         if finding is None:
             ignored = incident.workflow_env_map.status == MapStatus.IGNORED
             standing.gone.append((incident.pk, "ignored" if ignored else "resolved_itself"))
             continue
-        standing.active[finding.place] = incident
+        standing.active[finding.subject] = incident
         if incident.signature == finding.signature:
             standing.same.append(incident.pk)
-    same = set(standing.same)
-    for place, finding in findings.items():
-        incident = standing.active.get(place)  # type: ignore[assignment]
-        if incident is None or incident.pk not in same:
-            standing.fresh.append(finding)
+            unchanged.add(finding.subject)
+    standing.fresh = [finding for subject, finding in findings.items() if subject not in unchanged]
     if standing.fresh:
         standing.keys = key_by_workflow_id(environment.pk)
     return standing
 
 
-def findings_of(environment: Environment) -> list[Finding]:
-    """Every aspect of every place of the environment that is not as approved. Needs the tenant's scope."""
-    both = Q(git_content_hash__isnull=False, env_content_hash__isnull=False)
-    differs = (
-        Q(status=MapStatus.MISSING, git_content_hash__isnull=False)
-        | Q(git_content_hash__isnull=True, env_content_hash__isnull=False)
-        | (both & ~Q(git_content_hash=F("env_content_hash")))
-        | (Q(git_active__isnull=False, env_active__isnull=False) & ~Q(git_active=F("env_active")))
-        | (both & _apart("git_draft_hash", "env_draft_hash"))
-        | Q(git_facts__isnull=False, env_facts__isnull=False) & ~Q(git_facts=F("env_facts"))
-    )
-    rows = (
-        WorkflowEnvMap.objects.filter(differs, environment_id=environment.pk)
-        .exclude(status__in=[MapStatus.IGNORED, MapStatus.DELETED])
-        .select_related("canonical_workflow")
-        .defer("fingerprint", "git_fingerprint")
-        .order_by("pk")
-    )
-    return [finding for row in rows for finding in _findings(row, environment.learnt_settings)]
-
-
-def _apart(first: str, second: str) -> Q:
-    """Where two columns differ, nulls being values."""
-    return (
-        Q(**{f"{first}__isnull": True, f"{second}__isnull": False})
-        | Q(**{f"{first}__isnull": False, f"{second}__isnull": True})
-        | Q(**{f"{first}__isnull": False, f"{second}__isnull": False}) & ~Q(**{first: F(second)})
-    )
-
-
-def _findings(row: WorkflowEnvMap, defaults: Mapping[str, Any]) -> list[Finding]:
-    git, env = row.git_content_hash, row.env_content_hash
-    is_active = bool(row.env_active)
-    was_active = is_active if row.git_active is None else row.git_active
-    make = partial(
-        Finding,
-        row.pk,
-        row.canonical_workflow.key,
-        row.env_name or row.canonical_workflow.name or row.canonical_workflow.key,
-    )
-    if row.status == MapStatus.MISSING:
-        return [make(str(DriftKind.REMOVED), git, None, was_active, False)]
-    if git is None:
-        return [make(str(DriftKind.ADDED), git, env, False, is_active)]
-    hashes = (git, env, was_active, is_active)
-    told = _details(row, defaults)
-    archived = tuple(change for change in told if change.kind == "archived")
-    details = tuple(change for change in told if change.kind != "archived")
-    found = []
-    if git != env:
-        live = msgspec.convert(row.live_version, LiveVersion) if row.live_version else None
-        found.append(make(str(DriftKind.MODIFIED), *hashes, live=live))
-    elif was_active != is_active and not archived:
-        found.append(make(str(DriftKind.ACTIVATION), *hashes))
-    if archived:
-        found.append(make(str(DriftKind.ARCHIVED), *hashes, details=archived, env_facts=row.env_facts))
-    if row.git_draft_hash != row.env_draft_hash:
-        saved = msgspec.convert(row.draft_version, LiveVersion) if row.draft_authors else None
-        drafts = (row.git_draft_hash, row.env_draft_hash)
-        found.append(make(str(DriftKind.DRAFT), *hashes, git_draft=drafts[0], env_draft=drafts[1], live=saved))
-    if details:
-        found.append(make(str(DriftKind.DETAILS), *hashes, details=details, env_facts=row.env_facts))
-    return found
-
-
-def _details(row: WorkflowEnvMap, defaults: Mapping[str, Any]) -> list[FactChange]:
-    approved, seen = loaded_facts(row.git_facts), loaded_facts(row.env_facts)
-    return changes(approved, seen, defaults=defaults) if approved is not None and seen is not None else []
+def _not_tolerated(findings: Mapping[Subject, DriftFinding]) -> dict[Subject, DriftFinding]:
+    """Without the very drift that a person has accepted."""
+    tolerated = _tolerated([map_id for map_id, _ in findings])
+    return {
+        subject: finding
+        for subject, finding in findings.items()
+        if finding.signature not in tolerated.get(finding.map_id, ())
+    }
 
 
 def _tolerated(map_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, set[str]]:
@@ -289,62 +278,29 @@ def _close_gone(gone: Sequence[tuple[uuid.UUID, str]]) -> int:
     return closed
 
 
-def _unchanged(findings: Sequence[Finding]) -> set[tuple[Any, str]]:
+def _unchanged(findings: Sequence[DriftFinding]) -> set[Subject]:
     """Those that are still as they were when they were found; their rows are held until the transaction ends."""
     rows = WorkflowEnvMap.objects.select_for_update().filter(pk__in=[f.map_id for f in findings])
-    columns = ("git_content_hash", "env_content_hash", "git_draft_hash", "env_draft_hash", "status")
-    now = {row[0]: row[1:] for row in rows.values_list("pk", *columns)}
-    gone = (MapStatus.IGNORED, MapStatus.DELETED)
-    return {
-        f.place
-        for f in findings
-        if f.map_id in now
-        and now[f.map_id][0] == f.git_hash
-        and (f.kind == DriftKind.REMOVED or now[f.map_id][1] == f.env_hash)
-        and (f.kind != DriftKind.DRAFT or now[f.map_id][2:4] == (f.git_draft, f.env_draft))
-        and (f.kind == DriftKind.REMOVED) == (now[f.map_id][4] == MapStatus.MISSING)
-        and now[f.map_id][4] not in gone
-    }
+    now = {mapping.pk: mapping for mapping in rows.only(*_COMPARED)}
+    return {f.subject for f in findings if f.map_id in now and _is_as_found(f, now[f.map_id])}
 
 
-def _open_or_refresh(
-    described: Sequence[Described],
-    active: dict[tuple[uuid.UUID, str], DriftIncident],
-    policy: Any,
-    environment: Environment,
-    snapshot_id: uuid.UUID | None,
-) -> tuple[int, int]:
-    now = clock.now()
-    new: list[DriftIncident] = []
-    changed = 0
-    for item in described:
-        finding, known = item.finding, active.get(item.finding.place)
-        values = {
-            "kind": finding.kind,
-            "aspect": finding.aspect,
-            "severity": item.grade.severity,
-            "drift_snapshot": item.drift_snapshot,
-            "drifted_hash": finding.drifted_hash,
-            "snapshot_id": snapshot_id,
-            "upgrade_id": item.upgrade_id,
-            "last_detected_at": now,
-        }
-        if known is None:
-            due = policies.deadline(policy, item.grade.severity, now)
-            row = DriftIncident(
-                tenant_id=environment.tenant_id, workflow_env_map_id=finding.map_id, ttl_expires_at=due, **values
-            )
-            new.append(row)
-            continue
-        # A further edit never buys time: the clock runs from the first sight, and only ever gets shorter.
-        due = policies.deadline(policy, item.grade.severity, known.created_at)
-        values["ttl_expires_at"] = min(due, known.ttl_expires_at) if known.ttl_expires_at else due
-        changed += DriftIncident.objects.filter(pk=known.pk, incident_state__in=ACTIVE).update(updated_at=now, **values)
-    DriftIncident.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
-    inserted = DriftIncident.objects.filter(pk__in=[row.pk for row in new])
-    opened = dict(inserted.values_list("pk", "severity"))
-    if opened:
-        severities = dict(Counter(str(severity) for severity in opened.values()))
-        found = DriftFound(environment_id=environment.pk, incident_ids=list(opened), severities=severities)
-        publish(found, tenant_id=environment.tenant_id)
-    return len(opened), changed
+_COMPARED = ("git_content_hash", "env_content_hash", "git_draft_hash", "env_draft_hash", "status")
+
+
+def _is_as_found(finding: DriftFinding, mapping: WorkflowEnvMap) -> bool:
+    """Whether a mapping still says what the finding was made of."""
+    if mapping.status in (MapStatus.IGNORED, MapStatus.DELETED) or mapping.git_content_hash != finding.git_hash:
+        return False
+    if finding.kind == DriftKind.REMOVED or mapping.status == MapStatus.MISSING:
+        return finding.kind == DriftKind.REMOVED and mapping.status == MapStatus.MISSING
+    if mapping.env_content_hash != finding.env_hash:
+        return False
+    drafts = (mapping.git_draft_hash, mapping.env_draft_hash)
+    return finding.kind != DriftKind.DRAFT or drafts == (finding.git_draft, finding.env_draft)
+
+
+def _found(environment: Environment, severities: Mapping[uuid.UUID, str]) -> DriftFound:
+    """The event of incidents that were opened, by their ids."""
+    counts = dict(Counter(str(severity) for severity in severities.values()))
+    return DriftFound(environment_id=environment.pk, incident_ids=list(severities), severities=counts)

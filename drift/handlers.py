@@ -116,7 +116,7 @@ def look_at(run: Run, environment: Environment) -> dict[str, Any]:
             DriftMemory.objects.update_or_create(
                 environment_id=environment.pk, defaults={"tenant_id": environment.tenant_id, "pages": now}
             )
-    reason = found.reason or ("" if environment.last_snapshot_id else "The environment was never captured.")
+    reason = found.reason or ("" if environment.last_snapshot_id else "The environment has never been captured.")
     return {
         "changed": bool(reason),
         "reason": reason,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
-from snapshots.manifest import calls_in
+from snapshots.manifest import ManifestEntry, entry_from
 from snapshots.models import Snapshot
 from workflows.calling import Standing, kept_running, needs_published_callees
 from workflows.facts import loaded_facts
@@ -21,7 +20,7 @@ ABOUT_RUNNING = frozenset({DriftKind.ACTIVATION, DriftKind.ARCHIVED, DriftKind.A
 
 def kept_for(
     environment: Environment,
-    entries: Iterable[Mapping[str, Any]],
+    entries: Iterable[ManifestEntry],
     then: Mapping[str, Standing | None],
     keys: Mapping[str, str],
     *,
@@ -33,25 +32,21 @@ def kept_for(
     """
     if not needs_published_callees(environment):
         return {}
-    now = {
-        str(entry["key"]): Standing(
-            str(entry.get("name") or entry["key"]), bool(entry.get("active")), by_key(calls_in(entry), keys)
-        )
-        for entry in entries
-    }
+    now = {entry.key: Standing(entry.label, entry.active, by_key(entry.called_ids, keys)) for entry in entries}
     return {key: names for key, names in kept_running(now, then).items() if key not in despite}
 
 
-def by_key(ids: Iterable[str], keys: Mapping[str, str]) -> list[str]:
+def by_key(workflow_ids: Iterable[str], keys: Mapping[str, str]) -> list[str]:
     """The keys of what is called; what nobody knows is left out."""
-    return [keys[ident] for ident in ids if ident in keys]
+    return [keys[workflow_id] for workflow_id in workflow_ids if workflow_id in keys]
 
 
-def as_approved(row: WorkflowEnvMap, calls: Sequence[str]) -> Standing:
-    """How a workflow stands once it is put back to what is approved, and then ``calls`` these (keys)."""
-    facts = loaded_facts(row.git_facts)
-    runs = bool(row.env_active if row.git_active is None else row.git_active)
-    return Standing(row.env_name or row.env_workflow_id, runs and not (facts is not None and facts.archived), calls)
+def as_approved(mapping: WorkflowEnvMap, calls: Sequence[str]) -> Standing:
+    """How a workflow stands once it is as approved again, and then ``calls`` these (keys)."""
+    facts = loaded_facts(mapping.git_facts)
+    runs = bool(mapping.env_active if mapping.git_active is None else mapping.git_active)
+    is_archived = facts is not None and facts.archived
+    return Standing(mapping.env_name or mapping.env_workflow_id, runs and not is_archived, calls)
 
 
 def foreseen(incidents: Sequence[DriftIncident]) -> dict[uuid.UUID, list[str]]:
@@ -73,13 +68,19 @@ def foreseen(incidents: Sequence[DriftIncident]) -> dict[uuid.UUID, list[str]]:
 def _foreseen_in(environment: Environment, incidents: Sequence[DriftIncident]) -> dict[str, list[str]]:
     if environment.last_snapshot_id is None or not needs_published_callees(environment):
         return {}
-    entries = Snapshot.objects.filter(pk=environment.last_snapshot_id).values_list("workflows", flat=True).first()
-    rows = WorkflowEnvMap.objects.filter(pk__in=[i.workflow_env_map_id for i in incidents])
+    rows = Snapshot.objects.filter(pk=environment.last_snapshot_id).values_list("workflows", flat=True).first()
     keys = key_by_workflow_id(environment.pk)
-    then: dict[str, Standing | None] = {}
-    for row in rows.select_related("canonical_workflow").exclude(status=MapStatus.DELETED):
-        calls = (row.git_fingerprint or {}).get("refs") or ()
-        is_approved = row.git_content_hash is not None
-        then[row.canonical_workflow.key] = as_approved(row, by_key(calls, keys)) if is_approved else None
+    then = _as_approved_by_key([incident.workflow_env_map_id for incident in incidents], keys)
     despite = {i.workflow_env_map.canonical_workflow.key for i in incidents if i.upgrade_id}
-    return kept_for(environment, entries or (), then, keys, despite=despite)
+    return kept_for(environment, map(entry_from, rows or ()), then, keys, despite=despite)
+
+
+def _as_approved_by_key(map_ids: Collection[uuid.UUID], keys: Mapping[str, str]) -> dict[str, Standing | None]:
+    """By key, how workflows stand once they are as approved; None for what is not approved."""
+    mappings = WorkflowEnvMap.objects.filter(pk__in=map_ids).exclude(status=MapStatus.DELETED)
+    found: dict[str, Standing | None] = {}
+    for mapping in mappings.select_related("canonical_workflow"):
+        calls = by_key((mapping.git_fingerprint or {}).get("refs") or (), keys)
+        is_approved = mapping.git_content_hash is not None
+        found[mapping.canonical_workflow.key] = as_approved(mapping, calls) if is_approved else None
+    return found

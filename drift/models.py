@@ -1,4 +1,4 @@
-"""Drift: what changed behind our back, how grave, by when it must be settled."""
+"""Drift: what changed outside the console, how grave it is, and by when it must be settled."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from django.db.models import Q
 from tenants.base import TenantModel
 from tenants.models import User
 from workflows.models import Environment, WorkflowEnvMap
+
+from .documents import DriftDetails, details_from
 
 
 class Severity(models.TextChoices):
@@ -63,8 +65,7 @@ ACTIVE = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
 class DriftIncident(TenantModel):
     """One aspect of a workflow in one environment that is not as approved.
 
-    ``drift_snapshot`` holds ``diff_summary`` (sentences and counts), ``full_diff``, both hashes, the snapshot and
-    commits it was found in.
+    ``drift_snapshot`` is a ``documents.DriftDetails``: read it as ``details``.
     """
 
     workflow_env_map = models.ForeignKey(WorkflowEnvMap, on_delete=models.CASCADE, related_name="drift_incidents")
@@ -116,6 +117,11 @@ class DriftIncident(TenantModel):
     @property
     def is_active(self) -> bool:
         return self.incident_state in ACTIVE
+
+    @property
+    def details(self) -> DriftDetails:
+        """What changed, why it matters, and how it was settled."""
+        return details_from(self.drift_snapshot)
 
 
 class N8nInstance(TenantModel):

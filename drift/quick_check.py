@@ -1,4 +1,4 @@
-"""A look at an environment that costs little: what is as it was is neither fetched, parsed, hashed nor written.
+"""A check of an environment that costs little: what is as it was is neither fetched, parsed, hashed nor written.
 
 Pages come with their ETag; what a page held is remembered as one digest. A page that n8n calls unchanged is compared by
 its digest with the rows. The workflows of another one are looked at while the next is on its way: first as bytes, as
@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from snapshots.manifest import draft_in
+import msgspec
+
+from snapshots.manifest import entry_from
 from snapshots.models import Snapshot
 from snapshots.store import blob_name
 from workflows.content import ContentError, draft_of, dump, portable
@@ -24,9 +26,24 @@ from workflows.n8n import CachedPage, Page
 from workflows.n8n.errors import TooLarge
 
 
+class RememberedPage(msgspec.Struct, array_like=True, frozen=True):
+    """One page as it is kept: its ETag, the ids on it, the cursor of the next, and the digest of what it held."""
+
+    etag: str
+    ids: list[str]
+    next_cursor: str | None
+    digest: str
+
+
+class RememberedPages(msgspec.Struct, frozen=True):
+    """What ``DriftMemory.pages`` holds: pages by their address."""
+
+    pages: dict[str, RememberedPage] = {}
+
+
 @dataclass(slots=True)
 class Memory:
-    """What is remembered between looks.
+    """What is remembered between checks.
 
     ``pages``: address to (etag, ids, next); ``digests``: etag to the digest of what the page held.
     """
@@ -35,25 +52,31 @@ class Memory:
     digests: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """As it is kept; pages whose digest is not known are not."""
         pages = {
-            address: [page.etag, list(page.ids), page.next_cursor, self.digests[page.etag]]
+            address: RememberedPage(page.etag, list(page.ids), page.next_cursor, self.digests[page.etag])
             for address, page in self.pages.items()
             if page.etag in self.digests
         }
-        return {"pages": pages}
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(RememberedPages(pages)))
+        return found
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | None) -> Memory:
-        memory = cls()
-        for address, (etag, ids, following, digest) in ((data or {}).get("pages") or {}).items():
-            memory.pages[address] = CachedPage(etag, tuple(ids), following)
-            memory.digests[etag] = digest
-        return memory
+        """What was kept; nothing where it cannot be read."""
+        try:
+            kept = msgspec.convert(data or {}, RememberedPages).pages
+        except msgspec.ValidationError:
+            return cls()
+        return cls(
+            {address: CachedPage(page.etag, tuple(page.ids), page.next_cursor) for address, page in kept.items()},
+            {page.etag: page.digest for page in kept.values()},
+        )
 
 
 @dataclass(slots=True)
-class Look:
-    """What a look found. ``reason`` is empty where all is as the rows say."""
+class QuickCheck:
+    """What a quick check found. ``reason`` is empty where all is as the rows say."""
 
     reason: str = ""
     seen: int = 0
@@ -69,9 +92,9 @@ def row_digest(
     stored: Mapping[str, Any] | None, name: str, active: bool | None, facts: Mapping[str, Any] | None
 ) -> str:
     """A digest of what a row says was seen; equal to that of the same workflow looked at again."""
-    told = [stored, name, bool(active), facts]
+    seen = [stored, name, bool(active), facts]
     # PostgreSQL gives a number like 1e20 back as an integer that only Python's own writer takes.
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class Known(NamedTuple):
@@ -100,34 +123,32 @@ def known_workflows(environment: Environment) -> dict[str, Known]:
         "env_facts",
     )
     known = {}
-    for ident, content_hash, draft_hash, stored, name, active, tags, facts in (
+    for workflow_id, content_hash, draft_hash, stored, name, active, tags, facts in (
         rows.exclude(env_workflow_id="").values_list(*columns).iterator()
     ):
-        found = blobs.get((ident, content_hash, draft_hash, name, bool(active), tuple(tags or ())), ("", ""))
-        known[ident] = Known(row_digest(stored, name, active, facts), *found)
+        found = blobs.get((workflow_id, content_hash, draft_hash, name, bool(active), tuple(tags or ())), ("", ""))
+        known[workflow_id] = Known(row_digest(stored, name, active, facts), *found)
     return known
 
 
 def _captured_blobs(snapshot_id: Any) -> dict[tuple[Any, ...], tuple[str, str]]:
     """The blobs of the last snapshot, by all that a row says of a workflow: rows may have moved on since."""
-    entries = Snapshot.objects.filter(pk=snapshot_id).values_list("workflows", flat=True).first() or ()
-    found = {}
-    for entry in entries:
-        draft = draft_in(entry)
-        told = (entry["content_hash"], draft.content_hash if draft else None, entry["name"], entry["active"])
-        place = (entry["env_workflow_id"], *told, tuple(entry.get("tags") or ()))
-        found[place] = (entry["blob"], draft.blob if draft else "")
+    rows = Snapshot.objects.filter(pk=snapshot_id).values_list("workflows", flat=True).first() or ()
+    found: dict[tuple[Any, ...], tuple[str, str]] = {}
+    for entry in map(entry_from, rows):
+        seen = (entry.content_hash, entry.draft_hash, entry.name, entry.active, tuple(entry.tags))
+        found[entry.env_workflow_id, *seen] = (entry.blob, entry.draft.blob if entry.draft is not None else "")
     return found
 
 
 def look(
     pages: Iterable[Page], *, known: Mapping[str, Known], memory: Memory, check: Callable[[], None] = lambda: None
-) -> Look:
+) -> QuickCheck:
     """Compare the list of an instance with what the rows say (by n8n id). ``memory`` is brought up to date.
 
     Stops at the first difference: a capture will look at everything anyway. Raises ``N8nError``.
     """
-    found = Look()
+    found = QuickCheck()
     unseen = set(known)
     try:
         for page in pages:
@@ -163,8 +184,8 @@ def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, Known]) -> str
             if blobs != (captured.blob, captured.draft_blob):
                 seen = seen_workflow(raw, content)
                 if _digest(seen) != captured.digest:
-                    told = "is new" if captured is NOT_KNOWN else "is not as it was captured last"
-                    return f"“{seen.name}” {told}."
+                    how = "is new" if captured is NOT_KNOWN else "is not as it was captured last"
+                    return f"“{seen.name}” {how}."
         except (ContentError, TypeError, AttributeError, ValueError, RecursionError):
             return "A workflow has a shape that cannot be read."
     return ""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from core import clock
 from core.errors import OpsError
@@ -16,13 +19,14 @@ from snapshots.canonical import WithDraft, canonical_content, in_git
 from snapshots.rehashing import ensure_current
 from snapshots.services import commit_canonical
 from workflows.content import draft_of, fingerprint, portable
-from workflows.facts import facts_of, only, with_details, without
+from workflows.facts import FactChange, facts_of, only, with_details, without
 from workflows.gateway import client_for
 from workflows.identity import key_by_workflow_id
-from workflows.models import Environment
+from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
 from workflows.n8n.errors import RemoteNotFound
 
+from .documents import Failure, Proof
 from .errors import ReconcileFailed, SeenMeanwhile, WrongState
 from .models import DriftAspect, DriftIncident, DriftKind, IncidentState
 from .notices import Reconciled
@@ -31,12 +35,14 @@ from .status_sync import (
     Job,
     aspects_by_key,
     conclude,
-    places_of,
+    failures_from,
+    mappings_of,
+    record_as_seen,
     refused,
     settle,
     standing_facts,
     standing_ids,
-    take_down,
+    stored,
     what,
 )
 
@@ -50,57 +56,56 @@ def reconcile(run: Run, environment: Environment) -> dict[str, Any]:
     if job.is_outdated and ("commit" if update_git else "read") not in run.done_steps():
         raise job.refuse_outdated(ReconcileFailed)
     found = run.step("read", "Read the workflows and compare with what was looked at", lambda: _read(job, read))
-    job.failed += found["failed"]
-    commit = ""
-    if update_git and job.remaining():
-        commit = run.step(
-            "commit", "Approve in Git", lambda: _commit(job, read), external_call=in_git(job.environment)
-        )["commit"]
-        proved = run.step("prove", "Compare the hashes", lambda: _equal(job))
-        job.failed += proved["failed"]
+    job.failed += failures_from(found["failed"])
+    commit = _approve(job, read) if update_git and job.remaining() else ""
     settled = run.step("settle", "Close the incidents", lambda: _settle_reconciled(job, commit))
-    result: dict[str, Any] = {"reconciled": settled, "failed": job.failed, "commit_sha": commit or None}
+    result: dict[str, Any] = {"reconciled": settled, "failed": stored(job.failed), "commit_sha": commit or None}
     if settled and update_git and run.params.get("create_promotion_record"):
         result["records"] = _tell(job, settled, commit)
     return conclude(job, result, bool(settled), ReconcileFailed)
 
 
+def _approve(job: Job, read: dict[str, WithDraft]) -> str:
+    """Commit what was read and prove it; the commit's sha."""
+    commit: str = job.run.step(
+        "commit", "Approve in Git", lambda: _commit(job, read), external_call=in_git(job.environment)
+    )["commit"]
+    proved = job.run.step("prove", "Compare the hashes", lambda: _equal(job))
+    job.failed += failures_from(proved["failed"])
+    return commit
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
 def _read(job: Job, into: dict[str, WithDraft]) -> dict[str, Any]:
     """Fetch what is there; contents go into ``into`` by key, what is not as it was seen is refused."""
-    failed: list[dict[str, Any]] = []
+    failed: list[Failure] = []
     raws: dict[str, dict[str, Any]] = {}
     with job.run.fenced():
-        rows = {str(row.pk): row for row in places_of(job.items)}
+        mappings = mappings_of(job.items)
         keys = key_by_workflow_id(job.environment.pk)
         standing = standing_ids(job.items)
     with client_for(job.environment) as client:
         for item in job.items:
             job.run.check()
-            row = rows.get(item.map_id)
-            if row is None or item.id not in standing:
+            mapping = mappings.get(item.map_id)
+            if mapping is None or item.id not in standing:
                 failed.append(item.failure(WrongState()))
                 continue
             try:
-                raw = _fetch(client, row.env_workflow_id)
-                value = None if raw is None else fingerprint(portable(raw)).content_hash(keys)
+                present = _Present.of(_fetch(client, mapping.env_workflow_id), keys)
             except OpsError as error:
                 failed.append(item.failure(error))
                 continue
-            switched = raw is not None and item.was_switched(bool(raw.get("active")))
-            if item.kind == DriftKind.DRAFT and raw is not None:
-                draft = draft_of(raw)
-                draft_hash = fingerprint(draft).content_hash(keys) if draft is not None else None
-                switched |= (draft_hash if draft_hash != value else None) != item.expected_draft
-            moved = item.moved(facts_of(portable(raw)), job.environment) if raw is not None else []
-            if switched or moved or value != item.expected_hash:
-                details: dict[str, Any] = {"expected": item.expected_hash, "found": value, "switched": switched}
-                details |= {"moved": [change.name for change in moved]} if moved else {}
-                failed.append(item.failure(SeenMeanwhile(details=details)))
-            elif raw is not None:
-                raws[item.key] = raw
-    take_down(job, raws)
+            if (refusal := present.refusal(item, job.environment)) is not None:
+                failed.append(refusal)
+            elif present.raw is not None:
+                raws[item.key] = present.raw
+    record_as_seen(job, raws)
     into.update({key: WithDraft(portable(raw), draft_of(raw)) for key, raw in raws.items()})
-    return {"failed": failed, "hashes": {item.key: item.expected_hash for item in job.items if item.key in raws}}
+    hashes = {item.key: item.expected_hash for item in job.items if item.key in raws}
+    return {"failed": stored(failed), "hashes": hashes}
 
 
 def _fetch(client: N8nClient, env_workflow_id: str) -> dict[str, Any] | None:
@@ -113,14 +118,41 @@ def _fetch(client: N8nClient, env_workflow_id: str) -> dict[str, Any] | None:
     return raw
 
 
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """A workflow as n8n holds it now; all None where it is not there."""
+
+    raw: dict[str, Any] | None
+    content_hash: str | None
+    draft_hash: str | None
+
+    @classmethod
+    def of(cls, raw: dict[str, Any] | None, keys: Mapping[str, str]) -> _Present:
+        """Raises ``ContentError`` for what is no workflow."""
+        if raw is None:
+            return cls(None, None, None)
+        content_hash = fingerprint(portable(raw)).content_hash(keys)
+        draft = draft_of(raw)
+        draft_hash = fingerprint(draft).content_hash(keys) if draft is not None else None
+        return cls(raw, content_hash, draft_hash if draft_hash != content_hash else None)
+
+    def refusal(self, item: Item, environment: Environment) -> Failure | None:
+        """The failure of what is not as it was looked at."""
+        switched, moved = False, list[FactChange]()
+        if self.raw is not None:
+            switched = item.was_switched(bool(self.raw.get("active")))
+            switched |= item.kind == DriftKind.DRAFT and self.draft_hash != item.expected_draft
+            moved = item.moved(facts_of(portable(self.raw)), environment)
+        if not switched and not moved and self.content_hash == item.expected_hash:
+            return None
+        return item.seen_meanwhile(self.content_hash, switched=switched, moved=moved)
+
+
+# -- approving --------------------------------------------------------------------------------------------------------
+
+
 def _commit(job: Job, read: dict[str, WithDraft]) -> dict[str, Any]:
-    items = job.remaining()
-    if any(item.kind != DriftKind.REMOVED and item.key not in read for item in items):
-        # Begun again after a crash: what was read is read anew, and refused if it has changed since.
-        again = _read(job, read)
-        lost = {failure["incident_id"] for failure in again["failed"]}
-        job.failed += [failure for failure in again["failed"] if failure["incident_id"] in {i.id for i in items}]
-        items = [item for item in items if item.id not in lost]
+    items = _read_again(job, read)
     changes = _changes(job, items, read)
     if not changes:
         return {"commit": ""}
@@ -136,10 +168,20 @@ def _commit(job: Job, read: dict[str, WithDraft]) -> dict[str, Any]:
     except UnknownOutcome:
         raise
     except (OpsError, OSError) as error:
-        told = error if isinstance(error, OpsError) else ReconcileFailed(f"Git: {type(error).__name__}.")
-        job.failed += [item.failure(told) for item in items]
+        cause = error if isinstance(error, OpsError) else ReconcileFailed(f"Git: {type(error).__name__}.")
+        job.failed += [item.failure(cause) for item in items]
         raise refused(job, ReconcileFailed, "Git did not take the commit; nothing was approved.") from error
     return {"commit": sha}
+
+
+def _read_again(job: Job, read: dict[str, WithDraft]) -> list[Item]:
+    """The items to be approved. After a crash what was read is read again, and refused if it has changed since."""
+    items = job.remaining()
+    if all(item.kind == DriftKind.REMOVED or item.key in read for item in items):
+        return items
+    wanted = {item.id for item in items}
+    job.failed += [f for f in failures_from(_read(job, read)["failed"]) if f.incident_id in wanted]
+    return job.remaining()
 
 
 def _changes(job: Job, items: Sequence[Item], read: Mapping[str, WithDraft]) -> dict[str, WithDraft | None]:
@@ -152,44 +194,65 @@ def _changes(job: Job, items: Sequence[Item], read: Mapping[str, WithDraft]) -> 
     for item in items:
         if item.kind == DriftKind.REMOVED:
             changes[item.key] = None
-            continue
-        seen, approved, aspects = read[item.key], contents.get(item.key), chosen[item.key]
-        if approved is None:
-            changes[item.key] = seen
-            continue
-        content = dict(seen.content if DriftAspect.WORKFLOW in aspects else approved)
-        content = with_details(content, seen.content if DriftAspect.DETAILS in aspects else approved)
-        archive = seen.content if DriftAspect.ARCHIVE in aspects else approved
-        content = {**without(content, ("archived",)), **only(archive, ("archived",))}
-        if DriftAspect.ARCHIVE in aspects:
-            content |= only(seen.content, ("active",))
-        changes[item.key] = WithDraft(content, seen.draft if DriftAspect.DRAFT in aspects else drafts.get(item.key))
+        elif item.key not in contents:
+            changes[item.key] = read[item.key]
+        else:
+            approved = WithDraft(contents[item.key], drafts.get(item.key))
+            changes[item.key] = _merged(approved, read[item.key], chosen[item.key])
     return changes
+
+
+def _merged(approved: WithDraft, seen: WithDraft, aspects: Collection[str]) -> WithDraft:
+    """What is approved, with the chosen aspects of what was seen."""
+
+    def source(aspect: str) -> WithDraft:
+        return seen if aspect in aspects else approved
+
+    content = with_details(dict(source(DriftAspect.WORKFLOW).content), source(DriftAspect.DETAILS).content)
+    content = {**without(content, ("archived",)), **only(source(DriftAspect.ARCHIVE).content, ("archived",))}
+    if DriftAspect.ARCHIVE in aspects:
+        content |= only(seen.content, ("active",))
+    return WithDraft(content, source(DriftAspect.DRAFT).draft)
 
 
 def _equal(job: Job) -> dict[str, Any]:
     with job.run.fenced():
-        rows = {str(row.pk): row for row in places_of(job.items)}
-    failed = []
-    for item in job.remaining():
-        row = rows[item.map_id]
-        seen = None if item.kind == DriftKind.REMOVED else row.env_content_hash
-        wrong = item.aspect == DriftAspect.WORKFLOW and row.git_content_hash != seen
-        wrong |= item.kind == DriftKind.DRAFT and row.git_draft_hash != row.env_draft_hash
-        if wrong or standing_facts(row, item.aspect, job.environment):
-            details = {"approved": row.git_content_hash, "found": seen}
-            failed.append(item.failure(SeenMeanwhile(details=details)))
-    return {"failed": failed}
+        mappings = mappings_of(job.items)
+    failed = [
+        item.failure(SeenMeanwhile(details={"approved": mapping.git_content_hash, "found": _seen(item, mapping)}))
+        for item in job.remaining()
+        for mapping in [mappings[item.map_id]]
+        if not _is_approved(item, mapping, job.environment)
+    ]
+    return {"failed": stored(failed)}
+
+
+def _seen(item: Item, mapping: WorkflowEnvMap) -> str | None:
+    return None if item.kind == DriftKind.REMOVED else mapping.env_content_hash
+
+
+def _is_approved(item: Item, mapping: WorkflowEnvMap, environment: Environment) -> bool:
+    """Whether what was seen of an incident's aspect is what is approved."""
+    if item.aspect == DriftAspect.WORKFLOW and mapping.git_content_hash != _seen(item, mapping):
+        return False
+    if item.kind == DriftKind.DRAFT and mapping.git_draft_hash != mapping.env_draft_hash:
+        return False
+    return not standing_facts(mapping, item.aspect, environment)
+
+
+# -- settling ---------------------------------------------------------------------------------------------------------
 
 
 def _settle_reconciled(job: Job, commit: str) -> list[dict[str, Any]]:
     settled = []
     with job.run.fenced():
         for item in job.remaining():
-            noted: dict[str, Any] = {"proof": {"content_hash": item.expected_hash, "commit": commit or None}}
-            if not commit:
-                noted["accept"] = True
-            settle(job, item, IncidentState.RECONCILED, "reconciled" if commit else "accepted", noted)
+            proof = Proof(content_hash=item.expected_hash, commit=commit or None)
+            if commit:
+                settle(job, item, IncidentState.RECONCILED, "reconciled", proof=proof)
+            else:
+                tolerates = DriftIncident.objects.get(pk=item.id).details.signature
+                settle(job, item, IncidentState.RECONCILED, "accepted", proof=proof, tolerates=tolerates)
             settled.append(
                 {"incident_id": item.id, "key": item.key, "name": item.name, "content_hash": item.expected_hash}
             )
@@ -224,7 +287,6 @@ def _tell(job: Job, settled: Sequence[dict[str, Any]], commit: str) -> dict[str,
     if made:
         with job.run.fenced():
             for row in DriftIncident.objects.filter(pk__in=[r["incident_id"] for r in settled]):
-                DriftIncident.objects.filter(pk=row.pk).update(
-                    drift_snapshot={**row.drift_snapshot, "promotion_id": str(made)}, updated_at=clock.now()
-                )
+                details = msgspec.structs.replace(row.details, promotion_id=str(made))
+                DriftIncident.objects.filter(pk=row.pk).update(drift_snapshot=details.to_json(), updated_at=clock.now())
     return answers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from django.db.models import Q
 
 from core import clock
@@ -13,6 +14,7 @@ from workflows.models import Environment
 
 from .describing import signature
 from .detection import TOLERATING
+from .documents import DriftDetails
 from .models import ACTIVE, DriftAspect, DriftIncident, DriftKind, N8nUpgrade
 
 
@@ -30,58 +32,62 @@ def rehashed(notice: EnvironmentRehashed) -> None:
     _upgrades(environment, places)
 
 
-def _changes(row: DriftIncident, place: Rehashed) -> dict[str, Any]:
+def _changes(row: DriftIncident, hashes: Rehashed) -> dict[str, Any]:
     if row.aspect == DriftAspect.DRAFT:
-        return _draft_changes(row, place)
-    snapshot = row.drift_snapshot
-    git, env = snapshot.get("git_content_hash"), snapshot.get("env_content_hash")
-    if git != place.old_git or (env != place.old_env and row.kind != DriftKind.REMOVED):
+        return _draft_changes(row, hashes)
+    details = row.details
+    git, env = details.git_content_hash, details.env_content_hash
+    if git != hashes.old_git or (env != hashes.old_env and row.kind != DriftKind.REMOVED):
         return {}
-    new_env = None if row.kind == DriftKind.REMOVED else place.new_env
+    new_env = None if row.kind == DriftKind.REMOVED else hashes.new_env
+    changed = msgspec.structs.replace(details, git_content_hash=hashes.new_git, env_content_hash=new_env)
     if row.aspect != DriftAspect.WORKFLOW:
-        return {"drift_snapshot": {**snapshot, "git_content_hash": place.new_git, "env_content_hash": new_env}}
-    active = bool(snapshot.get("is_active"))
-    before, after = signature(row.kind, git, env, active), signature(row.kind, place.new_git, new_env, active)
-    told = {**snapshot, "git_content_hash": place.new_git, "env_content_hash": new_env}
-    for name in ("signature", "tolerates"):
-        if snapshot.get(name) == before:
-            told[name] = after
-    return {"drift_snapshot": told, "drifted_hash": new_env or ""}
+        return {"drift_snapshot": changed.to_json()}
+    active = bool(details.is_active)
+    before, after = signature(row.kind, git, env, active), signature(row.kind, hashes.new_git, new_env, active)
+    return {"drift_snapshot": _signed(changed, before, after).to_json(), "drifted_hash": new_env or ""}
 
 
-def _draft_changes(row: DriftIncident, place: Rehashed) -> dict[str, Any]:
+def _draft_changes(row: DriftIncident, hashes: Rehashed) -> dict[str, Any]:
     """An incident about a draft is told by the hashes of drafts; those of what runs stand beside them."""
-    snapshot = row.drift_snapshot
-    drafts = snapshot.get("git_draft_hash"), snapshot.get("env_draft_hash")
-    told = {**snapshot}
-    for name, old, new in (
-        ("git_content_hash", place.old_git, place.new_git),
-        ("env_content_hash", place.old_env, place.new_env),
-    ):
-        if snapshot.get(name) == old:
-            told[name] = new
-    if drafts != (place.old_git_draft, place.old_env_draft):
-        return {"drift_snapshot": told}
-    told |= {"git_draft_hash": place.new_git_draft, "env_draft_hash": place.new_env_draft}
-    active = bool(snapshot.get("is_active"))
+    details = row.details
+    changed = msgspec.structs.replace(
+        details,
+        git_content_hash=_new(details.git_content_hash, hashes.old_git, hashes.new_git),
+        env_content_hash=_new(details.env_content_hash, hashes.old_env, hashes.new_env),
+    )
+    drafts = details.git_draft_hash, details.env_draft_hash
+    if drafts != (hashes.old_git_draft, hashes.old_env_draft):
+        return {"drift_snapshot": changed.to_json()}
+    changed = msgspec.structs.replace(changed, git_draft_hash=hashes.new_git_draft, env_draft_hash=hashes.new_env_draft)
+    active = bool(details.is_active)
     before = signature(row.kind, *drafts, active)
-    after = signature(row.kind, place.new_git_draft, place.new_env_draft, active)
-    told |= {name: after for name in ("signature", "tolerates") if snapshot.get(name) == before}
-    return {"drift_snapshot": told, "drifted_hash": place.new_env_draft or ""}
+    after = signature(row.kind, hashes.new_git_draft, hashes.new_env_draft, active)
+    return {"drift_snapshot": _signed(changed, before, after).to_json(), "drifted_hash": hashes.new_env_draft or ""}
 
 
-def _upgrades(environment: Environment, places: Sequence[Rehashed]) -> None:
-    by_key = {place.key: _moves(place) for place in places}
+def _new(found: str | None, old: str | None, new: str | None) -> str | None:
+    return new if found == old else found
+
+
+def _signed(details: DriftDetails, before: str, after: str) -> DriftDetails:
+    """The details with the signature of the same drift by its new hashes."""
+    return msgspec.structs.replace(
+        details, signature=_new(details.signature, before, after), tolerates=_new(details.tolerates, before, after)
+    )
+
+
+def _upgrades(environment: Environment, rehashed: Sequence[Rehashed]) -> None:
+    by_key = {hashes.key: _moves(hashes) for hashes in rehashed}
     for upgrade in N8nUpgrade.objects.filter(environment_id=environment.pk).exclude(changes=[]):
         changes = [_moved(change, by_key.get(str(change.get("key")), {})) for change in upgrade.changes]
         if changes != upgrade.changes:
             N8nUpgrade.objects.filter(pk=upgrade.pk).update(changes=changes, updated_at=clock.now())
 
 
-def _moves(place: Rehashed) -> dict[str, str | None]:
-    return {
-        old: new for old, new in ((place.old_git, place.new_git), (place.old_env, place.new_env)) if old is not None
-    }
+def _moves(hashes: Rehashed) -> dict[str, str | None]:
+    pairs = ((hashes.old_git, hashes.new_git), (hashes.old_env, hashes.new_env))
+    return {old: new for old, new in pairs if old is not None}
 
 
 def _moved(change: Mapping[str, Any], hashes: Mapping[str, str | None]) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from ninja import Body, Router
+from django.http import HttpRequest
+from ninja import Query, Router, Schema
+from pydantic import StrictBool
 
+from core import connections
 from core.errors import Forbidden, Invalid, OpsError
 from core.paging import clamp, one_of
 from core.support_rules import NEVER, READS, WRITES, in_support_session
@@ -34,38 +36,42 @@ router = Router()
 
 #: A runbook's next call expects the incident in its new state, so these calls wait by themselves.
 DEFAULT_WAIT_SECONDS = 20.0
-Told = dict[str, Any] | None
+
+
+class IncidentQuery(Schema):
+    """Which incidents are listed; empty: any. ``state``: one of the states, active or all."""
+
+    environment_id: uuid.UUID | None = None
+    state: str = ""
+    severity: str = ""
+    kind: str = ""
+    expired: bool = False
+
+    def to_filter(self) -> selectors.IncidentFilter:
+        """Raises ``Invalid`` for a value that does not exist."""
+        state = {"active": "active", "all": ""}.get(self.state, self.state.upper())
+        one_of("state", state, selectors.STATES)
+        one_of("severity", self.severity, Severity.values)
+        one_of("kind", self.kind, DriftKind.values)
+        return selectors.IncidentFilter(
+            state=state,
+            severity=self.severity,
+            environment_id=self.environment_id,
+            kind=self.kind,
+            expired=self.expired,
+        )
 
 
 @in_support_session(READS)
 @router.get("/incidents", summary="Drift incidents, newest first")
 def list_incidents(
-    request: HttpRequest,
-    tenant: str = "",
-    environment_id: uuid.UUID | None = None,
-    state: str = "",
-    severity: str = "",
-    kind: str = "",
-    expired: bool = False,
-    limit: int = 50,
-    cursor: str = "",
+    request: HttpRequest, query: Query[IncidentQuery], tenant: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
     """``tenant`` may be left out with ``environment_id`` or a token that is bound to one tenant."""
-    visit = _visit(request, tenant, environment_id)
-    state = {"active": "active", "all": ""}.get(state, state.upper())
-    one_of("state", state, selectors.STATES)
-    one_of("severity", severity, Severity.values)
-    one_of("kind", kind, DriftKind.values)
+    visit = _visit(request, tenant, query.environment_id)
+    asked = query.to_filter()
     with tenant_scope(visit.tenant.pk):
-        page = selectors.page(
-            state=state,
-            severity=severity,
-            environment_id=environment_id,
-            kind=kind,
-            expired=expired,
-            cursor=cursor,
-            limit=clamp(limit),
-        )
+        page = selectors.page(asked, cursor=cursor, limit=clamp(limit))
         return {
             "incidents": [selectors.incident_row(row) for row in page.rows],
             "next_cursor": page.next_cursor or None,
@@ -90,17 +96,47 @@ def get_incident(request: HttpRequest, incident_id: uuid.UUID) -> dict[str, Any]
     return {"incident": _row(visit, incident_id)}
 
 
+class AcknowledgeIn(Schema):
+    """``assigned_to``: a member's id or e-mail address; empty: whoever acknowledges."""
+
+    comment: str | None = None
+    assigned_to: str | None = None
+
+
+class StabilizeIn(Schema):
+    """``added``: deactivate or delete, for workflows that nobody approved; see ``settling.StabilizeOptions``."""
+
+    comment: str | None = None
+    force: StrictBool = False
+    added: str | None = None
+    despite_upgrade: StrictBool = False
+
+
+class ReconcileIn(Schema):
+    """Without ``update_git`` the drift is accepted as it is until it changes again."""
+
+    comment: str | None = None
+    update_git: StrictBool = True
+    create_promotion_record: StrictBool = False
+
+
+class CloseIn(Schema):
+    """``resolution_type``: reconciled, stabilized, accepted, false_positive or other."""
+
+    comment: str | None = None
+    resolution_type: str | None = None
+
+
 @in_support_session(WRITES)
 @router.post("/incidents/{incident_id}/acknowledge", summary="Say that somebody looks into it")
-def acknowledge(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] = None) -> dict[str, Any]:
-    """Body: ``comment``, ``assigned_to`` (a member's id or e-mail address)."""
+def acknowledge(request: HttpRequest, incident_id: uuid.UUID, payload: AcknowledgeIn | None = None) -> dict[str, Any]:
     visit = _operate(request, incident_id)
-    told = body or {}
+    asked = payload or AcknowledgeIn()
     services.acknowledge(
         tenant_id=visit.tenant.pk,
         incident_ids=[incident_id],
-        comment=str(told.get("comment") or ""),
-        assigned_to=str(told.get("assigned_to") or ""),
+        comment=asked.comment or "",
+        assigned_to=asked.assigned_to or "",
         by=caller(request),
     )
     return {"incident": _row(visit, incident_id)}
@@ -110,26 +146,23 @@ def acknowledge(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] =
 @router.post("/incidents/{incident_id}/stabilize", response={200: Any, 202: Any}, summary="Put back what is approved")
 def stabilize(
     request: HttpRequest,
-    response: HttpResponse,
     incident_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
-    body: Body[Told] = None,
+    payload: StabilizeIn | None = None,
 ) -> Any:
-    """Body: ``comment``, ``force``, ``added`` (``deactivate`` or ``delete``, for workflows nobody approved).
-
-    What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``.
-    """
+    """What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``."""
     visit = _operate(request, incident_id)
-    told = body or {}
+    asked = payload or StabilizeIn()
+    options = services.StabilizeOptions(
+        force=asked.force, added=asked.added or "deactivate", despite_upgrade=asked.despite_upgrade
+    )
 
     def start() -> list[Operation]:
         return services.stabilize(
             tenant_id=visit.tenant.pk,
             incident_ids=[incident_id],
-            comment=str(told.get("comment") or ""),
-            force=_flag(told, "force", False),
-            added=str(told.get("added") or "deactivate"),
-            despite_upgrade=_flag(told, "despite_upgrade", False),
+            comment=asked.comment or "",
+            options=options,
             requested_by=caller(request),
             idempotency_key=request.headers.get("Idempotency-Key") or None,
         )
@@ -141,22 +174,20 @@ def stabilize(
 @router.post("/incidents/{incident_id}/reconcile", response={200: Any, 202: Any}, summary="Approve what is there")
 def reconcile(
     request: HttpRequest,
-    response: HttpResponse,
     incident_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
-    body: Body[Told] = None,
+    payload: ReconcileIn | None = None,
 ) -> Any:
-    """Body: ``comment``, ``update_git`` (default true), ``create_promotion_record``."""
     visit = _operate(request, incident_id)
-    told = body or {}
+    asked = payload or ReconcileIn()
 
     def start() -> list[Operation]:
         return services.reconcile(
             tenant_id=visit.tenant.pk,
             incident_ids=[incident_id],
-            comment=str(told.get("comment") or ""),
-            update_git=_flag(told, "update_git", True),
-            create_promotion_record=_flag(told, "create_promotion_record", False),
+            comment=asked.comment or "",
+            update_git=asked.update_git,
+            create_promotion_record=asked.create_promotion_record,
             requested_by=caller(request),
             idempotency_key=request.headers.get("Idempotency-Key") or None,
         )
@@ -166,15 +197,14 @@ def reconcile(
 
 @in_support_session(WRITES)
 @router.post("/incidents/{incident_id}/close", summary="End an incident")
-def close(request: HttpRequest, incident_id: uuid.UUID, body: Body[Told] = None) -> dict[str, Any]:
-    """Body: ``comment``, ``resolution_type``: reconciled, stabilized, accepted, false_positive or other."""
+def close(request: HttpRequest, incident_id: uuid.UUID, payload: CloseIn | None = None) -> dict[str, Any]:
     visit = _operate(request, incident_id)
-    told = body or {}
+    asked = payload or CloseIn()
     services.close(
         tenant_id=visit.tenant.pk,
         incident_id=incident_id,
-        comment=str(told.get("comment") or ""),
-        resolution_type=str(told.get("resolution_type") or ""),
+        comment=asked.comment or "",
+        resolution_type=asked.resolution_type or "",
         by=caller(request),
     )
     return {"incident": _row(visit, incident_id)}
@@ -217,13 +247,6 @@ def _operate(request: HttpRequest, incident_id: uuid.UUID) -> Visit:
     return visit
 
 
-def _flag(told: dict[str, Any], name: str, default: bool) -> bool:
-    value = told.get(name, default)
-    if not isinstance(value, bool):
-        raise Invalid(f"`{name}` is true or false.", details={"fields": {name: "true or false"}})
-    return value
-
-
 def _row(visit: Visit, incident_id: uuid.UUID) -> dict[str, Any]:
     return selectors.incident_row(services.incident_by_id(visit.tenant.pk, incident_id), whole=True)
 
@@ -254,5 +277,6 @@ def _patiently(start: Callable[[], list[Operation]], deadline: float) -> list[Op
         except Busy:
             if time.monotonic() + pause > deadline:
                 raise
+        connections.release()
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)

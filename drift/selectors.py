@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
@@ -13,6 +16,7 @@ from core import clock
 from core.paging import Page, by_time
 from tenants.models import User
 
+from .documents import details_from
 from .models import ACTIVE, DriftIncident, IncidentState, Severity
 from .severity import LEVELS
 
@@ -26,49 +30,59 @@ def _rows() -> QuerySet[DriftIncident]:
     ).defer("workflow_env_map__fingerprint", "workflow_env_map__git_fingerprint")
 
 
-def filtered(
-    *,
-    state: str = "",
-    severity: str = "",
-    environment_id: uuid.UUID | None = None,
-    kind: str = "",
-    expired: bool = False,
-    keys: Collection[str] = (),
-    q: str = "",
-    upgrade_id: uuid.UUID | None = None,
-    grouped: bool = True,
-) -> QuerySet[DriftIncident]:
-    """Incidents by what a page or a program asks for. ``state`` is a state's name or ``active``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentFilter:
+    """What a page or a program asks for; empty: any. ``state`` is a state's name or ``active``.
 
-    Without ``grouped`` those that n8n made at an upgrade are left out: they are shown as that one event.
+    ``expired``: only those past their time. Without ``grouped`` those that n8n made at an upgrade are left out: they
+    are shown as that one event.
     """
-    rows = _rows()
-    if upgrade_id is not None:
-        rows = rows.filter(upgrade_id=upgrade_id)
-    elif not grouped:
-        rows = rows.filter(upgrade_id__isnull=True)
-    if state in STATES:
-        rows = rows.filter(incident_state__in=STATES[state])
-    if severity in Severity.values:
-        rows = rows.filter(severity=severity)
-    if environment_id is not None:
-        rows = rows.filter(workflow_env_map__environment_id=environment_id)
-    if kind:
-        rows = rows.filter(kind=kind)
-    if expired:
-        rows = rows.filter(ttl_expires_at__lt=clock.now(), incident_state__in=ACTIVE)
-    if keys:
-        rows = rows.filter(workflow_env_map__canonical_workflow__key__in=list(keys))
-    if q:
-        name, q = "workflow_env_map__canonical_workflow", q[:100]
-        here = Q(workflow_env_map__env_name__icontains=q)
-        rows = rows.filter(here | Q(**{f"{name}__name__icontains": q}) | Q(**{f"{name}__key__icontains": q}))
-    return rows
+
+    state: str = ""
+    severity: str = ""
+    environment_id: uuid.UUID | None = None
+    kind: str = ""
+    expired: bool = False
+    keys: Collection[str] = ()
+    q: str = ""
+    upgrade_id: uuid.UUID | None = None
+    grouped: bool = True
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it asks for more than a state."""
+        narrowing = (self.severity, self.kind, self.expired, self.q, self.environment_id, self.keys, self.upgrade_id)
+        return any(narrowing)
+
+    def conditions(self) -> Q:
+        """For the database."""
+        canonical = "workflow_env_map__canonical_workflow"
+        conditions = [
+            (self.state in STATES, Q(incident_state__in=STATES.get(self.state, ()))),
+            (self.severity in Severity.values, Q(severity=self.severity)),
+            (self.environment_id is not None, Q(workflow_env_map__environment_id=self.environment_id)),
+            (self.kind, Q(kind=self.kind)),
+            (self.expired, Q(ttl_expires_at__lt=clock.now(), incident_state__in=ACTIVE)),
+            (self.keys, Q(**{f"{canonical}__key__in": list(self.keys)})),
+            (self.q, _named_like(self.q[:100])),
+            (self.upgrade_id is not None, Q(upgrade_id=self.upgrade_id)),
+            (not self.grouped and self.upgrade_id is None, Q(upgrade_id__isnull=True)),
+        ]
+        return reduce(and_, (condition for asked, condition in conditions if asked), Q())
 
 
-def page(*, cursor: str = "", limit: int = 50, **filters: Any) -> Page:
+def _named_like(text: str) -> Q:
+    canonical = "workflow_env_map__canonical_workflow"
+    return (
+        Q(workflow_env_map__env_name__icontains=text)
+        | Q(**{f"{canonical}__name__icontains": text})
+        | Q(**{f"{canonical}__key__icontains": text})
+    )
+
+
+def page(asked: IncidentFilter, *, cursor: str = "", limit: int = 50) -> Page:
     """One page, newest first. The full diffs stay in the database."""
-    return by_time(filtered(**filters), cursor=cursor, limit=limit)
+    return by_time(_rows().filter(asked.conditions()), cursor=cursor, limit=limit)
 
 
 def counts() -> dict[str, int]:
@@ -99,23 +113,28 @@ def chosen(incident_ids: Collection[uuid.UUID]) -> list[DriftIncident]:
 
 def workflow_name(incident: DriftIncident) -> str:
     """The name a person knows the workflow by."""
-    place = incident.workflow_env_map
-    return place.env_name or place.canonical_workflow.name or place.canonical_workflow.key
+    mapping = incident.workflow_env_map
+    return mapping.env_name or mapping.canonical_workflow.name or mapping.canonical_workflow.key
+
+
+def is_overdue(incident: DriftIncident) -> bool:
+    """Whether a standing incident is past its time."""
+    return bool(incident.is_active and incident.ttl_expires_at and incident.ttl_expires_at < clock.now())
 
 
 def incident_row(incident: DriftIncident, *, whole: bool = False) -> dict[str, Any]:
     """JSON-able facts for the API, as runbooks read them; ``whole`` adds the full diff."""
-    place = incident.workflow_env_map
+    mapping = incident.workflow_env_map
     snapshot = incident.drift_snapshot if whole else {"diff_summary": incident.drift_snapshot.get("diff_summary")}
     return {
         "id": str(incident.pk),
         "tenant_id": str(incident.tenant_id),
-        "environment_id": str(place.environment_id),
-        "environment_name": place.environment.name,
-        "workflow_env_map_id": str(place.pk),
-        "workflow_key": place.canonical_workflow.key,
+        "environment_id": str(mapping.environment_id),
+        "environment_name": mapping.environment.name,
+        "workflow_env_map_id": str(mapping.pk),
+        "workflow_key": mapping.canonical_workflow.key,
         "workflow_name": workflow_name(incident),
-        "env_workflow_id": place.env_workflow_id,
+        "env_workflow_id": mapping.env_workflow_id,
         "kind": incident.kind,
         "severity": incident.severity,
         "incident_state": incident.incident_state,
@@ -123,7 +142,7 @@ def incident_row(incident: DriftIncident, *, whole: bool = False) -> dict[str, A
         "updated_at": incident.updated_at,
         "last_detected_at": incident.last_detected_at,
         "ttl_expires_at": incident.ttl_expires_at,
-        "expired": bool(incident.is_active and incident.ttl_expires_at and incident.ttl_expires_at < clock.now()),
+        "expired": is_overdue(incident),
         "assigned_to": str(incident.assigned_to_id) if incident.assigned_to_id else None,
         "comment": incident.comment,
         "resolution_type": incident.resolution_type or None,
@@ -131,8 +150,8 @@ def incident_row(incident: DriftIncident, *, whole: bool = False) -> dict[str, A
         "resolved_at": incident.resolved_at,
         "operation_id": str(incident.operation_id) if incident.operation_id else None,
         "upgrade_id": str(incident.upgrade_id) if incident.upgrade_id else None,
-        "git_content_hash": place.git_content_hash,
-        "env_content_hash": place.env_content_hash,
+        "git_content_hash": mapping.git_content_hash,
+        "env_content_hash": mapping.env_content_hash,
         "drift_snapshot": snapshot,
     }
 
@@ -145,42 +164,54 @@ def history(incident: DriftIncident) -> list[dict[str, Any]]:
         .order_by("-id")[:HISTORY_SHOWN]
     )
     ids = {i for row in rows for i in (row.actor_user_id, row.impersonated_user_id) if i}
-    people = dict(User.objects.filter(pk__in=ids).values_list("pk", "email")) if ids else {}
-    entries = []
-    for row in reversed(rows):
-        told = _told(row)
-        if told is None:
-            continue
-        title, text, state = told
-        entries.append(
-            {
-                "at": row.created_at,
-                "actor": people.get(row.actor_user_id, "The console") if row.actor_user_id else "The console",
-                "as_whom": people.get(row.impersonated_user_id, "") if row.impersonated_user_id else "",
-                "title": title,
-                "text": text,
-                "state": state,
-            }
-        )
-    return entries
+    people: dict[Any, str] = dict(User.objects.filter(pk__in=ids).values_list("pk", "email")) if ids else {}
+    return [entry for row in reversed(rows) if (entry := _entry(row, people)) is not None]
 
 
-def _told(row: AuditLog) -> tuple[str, str, str] | None:
-    """A line of the trail in words; None for bookkeeping."""
-    new = row.details.get("new_value") or {}
+def _entry(row: AuditLog, people: Mapping[Any, str]) -> dict[str, Any] | None:
+    described = _described(row)
+    if described is None:
+        return None
+    title, text, state = described
+    return {
+        "at": row.created_at,
+        "actor": people.get(row.actor_user_id, "The console"),
+        "as_whom": people.get(row.impersonated_user_id, ""),
+        "title": title,
+        "text": text,
+        "state": state,
+    }
+
+
+def _described(row: AuditLog) -> tuple[str, str, str] | None:
+    """A line of the trail in words: title, text, state; None for bookkeeping."""
+    new: dict[str, Any] = row.details.get("new_value") or {}
     if row.action.upper() in ("CREATE", "INSERT"):
         return "Found", f"Severity {new.get('severity', 'unknown')}.", "open"
-    state = new.get("incident_state")
-    if state:
-        resolution = str(new.get("resolution_type") or "").replace("_", " ")
-        text = " ".join(t for t in (str(new.get("comment") or ""), f"({resolution})" if resolution else "") if t)
-        return dict(IncidentState.choices).get(state, state), text, state
-    if "drift_snapshot" in new and "drifted_hash" in new:
+    if state := new.get("incident_state"):
+        return dict(IncidentState.choices).get(state, state), _closing_words(new), state
+    if "drift_snapshot" in new:
+        return _described_details(new)
+    return _described_note(new)
+
+
+def _closing_words(new: Mapping[str, Any]) -> str:
+    resolution = str(new.get("resolution_type") or "").replace("_", " ")
+    return " ".join(filter(None, (str(new.get("comment") or ""), f"({resolution})" if resolution else "")))
+
+
+def _described_details(new: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    if "drifted_hash" in new:
         return "Changed again", f"Severity {new['severity']}." if "severity" in new else "", "differs"
-    if "drift_snapshot" in new and (new["drift_snapshot"] or {}).get("last_failure"):
-        return "Could not be settled", str(new["drift_snapshot"]["last_failure"].get("message") or ""), "failed"
-    if "drift_snapshot" in new and (kept := (new["drift_snapshot"] or {}).get("kept")):
-        return "Kept published", f"Called by {', '.join(kept.get('callers') or ())}.", "acknowledged"
+    details = details_from(new["drift_snapshot"])
+    if details.last_failure is not None:
+        return "Could not be settled", details.last_failure.message or "", "failed"
+    if details.kept is not None:
+        return "Kept published", f"Called by {', '.join(details.kept.callers)}.", "acknowledged"
+    return _described_note(new)
+
+
+def _described_note(new: Mapping[str, Any]) -> tuple[str, str, str] | None:
     if "assigned_to_id" in new or "comment" in new:
         return "Noted", str(new.get("comment") or ""), "acknowledged"
     return None

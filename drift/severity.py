@@ -78,57 +78,57 @@ def grade(
         return Grade(LEVELS[0], ("Only the draft in the editor differs; what runs is as approved.",))
     if kind == "details" and not settings_changed:
         return Grade(LEVELS[0], ("Tags, folder or description changed; nothing runs otherwise.",))
-    live = was_active or is_active
     level, reasons = _base(kind, was_active, is_active, touches, counts or {})
-    if environment_kind == "production":
-        if live:
-            level += 1
-            reasons.append(
-                "It is published in production: this is live traffic."
-                if is_active
-                else "It ran in production, and no longer does."
-            )
-        else:
-            reasons.append("It is in production, but does not run.")
-    elif environment_kind == "staging":
-        level = min(level, 2)
-        reasons.append("Staging counts at most as high.")
-    else:
-        level = min(level - 1, 1)
-        reasons.append("Development counts one level lower.")
-    return Grade(LEVELS[max(0, min(level, 3))], tuple(reasons))
+    level, reason = _in_environment(environment_kind, level, was_active, is_active)
+    return Grade(LEVELS[max(0, min(level, 3))], (*reasons, reason))
+
+
+def _in_environment(kind: str, level: int, was_active: bool, is_active: bool) -> tuple[int, str]:
+    """The level in this kind of environment, and why."""
+    if kind == "staging":
+        return min(level, 2), "Staging counts at most as high."
+    if kind != "production":
+        return min(level - 1, 1), "Development counts one level lower."
+    if is_active:
+        return level + 1, "It is published in production: this is live traffic."
+    if was_active:
+        return level + 1, "It ran in production, and no longer does."
+    return level, "It is in production, but does not run."
 
 
 def _base(
     kind: str, was_active: bool, is_active: bool, touches: Collection[str], counts: Mapping[str, Any]
-) -> tuple[int, list[str]]:
-    if kind == "removed":
-        return (
-            (2, ["An approved workflow that was published is gone."])
-            if was_active
-            else (
-                1,
-                ["An approved workflow is gone; it was not published."],
-            )
-        )
-    if kind == "activation":
-        return 2, [f"The workflow was {'published' if is_active else 'unpublished'} outside the console."]
-    if kind == "archived":
-        return (2, ["An approved workflow that ran was archived."]) if was_active else (0, ["It did not run."])
-    if kind == "details":
-        return 1, ["A setting changed that the console does not know yet: it may change how the workflow runs."]
-    if kind == "added":
-        if is_active:
-            return 2, ["A workflow that nobody approved is published."]
-        return 0, ["A workflow that nobody approved is there; it is not published."]
-    grave = [GRAVE[name] for name in GRAVE if name in touches]
-    reasons = grave
-    level = 2 if grave else 1
-    if not grave and counts and set(counts) <= HARMLESS:
-        level, reasons = 0, ["Only names or notes changed."]
-    elif not grave:
-        reasons = ["Content changed, away from credentials, triggers, webhooks, code and calls to other systems."]
+) -> tuple[int, tuple[str, ...]]:
+    """The level of what happened, and why."""
+    switched = "published" if is_active else "unpublished"
+    match kind:
+        case "removed" if was_active:
+            return 2, ("An approved workflow that was published is gone.",)
+        case "removed":
+            return 1, ("An approved workflow is gone; it was not published.",)
+        case "activation":
+            return 2, (f"The workflow was {switched} outside the console.",)
+        case "archived" if was_active:
+            return 2, ("An approved workflow that ran was archived.",)
+        case "archived":
+            return 0, ("It did not run.",)
+        case "details":
+            return 1, ("A setting changed that the console does not know yet: it may change how the workflow runs.",)
+        case "added" if is_active:
+            return 2, ("A workflow that nobody approved is published.",)
+        case "added":
+            return 0, ("A workflow that nobody approved is there; it is not published.",)
+    level, reasons = _content(touches, counts)
     if was_active != is_active:
-        level = max(level, 2)
-        reasons.append(f"It was also {'published' if is_active else 'unpublished'}.")
+        return max(level, 2), (*reasons, f"It was also {switched}.")
     return level, reasons
+
+
+def _content(touches: Collection[str], counts: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    """The level of a changed content, and why."""
+    grave = tuple(GRAVE[name] for name in GRAVE if name in touches)
+    if grave:
+        return 2, grave
+    if counts and set(counts) <= HARMLESS:
+        return 0, ("Only names or notes changed.",)
+    return 1, ("Content changed, away from credentials, triggers, webhooks, code and calls to other systems.",)

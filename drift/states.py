@@ -47,9 +47,9 @@ def move(incident_id: uuid.UUID, wanted: str, *, only_from: Iterable[str] | None
     )
     if moved != 1:
         state = DriftIncident.objects.filter(pk=incident_id).values_list("incident_state", flat=True).first()
-        told = dict(IncidentState.choices).get(state or "", "gone").lower()
+        label = dict(IncidentState.choices).get(state or "", "gone").lower()
         raise WrongState(
-            f"The incident is {told}; it cannot become {dict(IncidentState.choices)[wanted].lower()}.",
+            f"The incident is {label}; it cannot become {dict(IncidentState.choices)[wanted].lower()}.",
             details={"incident_id": str(incident_id), "incident_state": state, "wanted": str(wanted)},
         )
 

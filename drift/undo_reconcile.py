@@ -1,6 +1,6 @@
-"""Taking back: what a reconcile approved is approved no more, what a person accepted is reported again.
+"""Reverting a reconcile: what it approved is approved no more, what a person accepted is reported again.
 
-Neither touches n8n. What stands there is drift again, found at once, for people to settle anew.
+Neither touches n8n. What stands there is drift again, found at once, for people to settle.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
+
+import msgspec
 
 from core import clock
 from core.errors import NotFound
@@ -30,7 +32,7 @@ from .models import DriftIncident
 TAKE_BACK, RECONCILE = "drift.take_back", "drift.reconcile"
 
 
-def take_back(
+def revert_reconcile(
     *,
     tenant_id: uuid.UUID,
     job_id: uuid.UUID,
@@ -38,7 +40,7 @@ def take_back(
     force: bool = False,
     idempotency_key: str | None = None,
 ) -> Operation:
-    """Undo a reconcile (``job_id``), as one job and one commit.
+    """Revert a reconcile (``job_id``), as one job and one commit.
 
     A workflow for which something else was approved since is left alone and named, unless ``force``.
     """
@@ -65,25 +67,28 @@ def carry_out(run: Run, environment: Environment) -> dict[str, Any]:
     """The job: ``judge``, ``commit``, ``report``."""
     with run.fenced():
         result = Operation.objects.get(pk=run.params["job_id"]).result or {}
-    settled = {row["key"]: row for row in result.get("reconciled", ())}
-    sha, commit = str(result.get("commit_sha") or ""), ""
-    judged: dict[str, Any] = {"back": {}, "conflicts": []}
+    settled: dict[str, dict[str, Any]] = {row["key"]: row for row in result.get("reconciled", ())}
+    sha = str(result.get("commit_sha") or "")
+    verdict: dict[str, Any] = {"back": {}, "conflicts": []}
     if sha:
-        judged = run.step("judge", "See what is approved now", lambda: _judge(run, environment, sha, settled))
-    if judged["back"]:
-        commit = run.step("commit", "Take the approval back in Git", lambda: _commit(run, environment, sha, judged))[
-            "commit"
-        ]
-    kept = {row["key"] for row in judged["conflicts"]}
-    ids = [row["incident_id"] for key, row in settled.items() if key not in kept]
+        verdict = run.step("judge", "See what is approved now", lambda: _judge(run, environment, sha, settled))
+    commit = _withdraw(run, environment, sha, verdict) if verdict["back"] else None
+    conflicting = {row["key"] for row in verdict["conflicts"]}
+    ids = [row["incident_id"] for key, row in settled.items() if key not in conflicting]
     run.step("report", "Let it be reported again", lambda: _report_again(run, ids))
     found = run.step("compare", "Compare with what is approved", lambda: detection.detect(run, environment=environment))
     return {
-        "taken_back": sorted(judged["back"] if sha else settled),
-        "conflicts": judged["conflicts"],
-        "commit_sha": commit or None,
+        "taken_back": sorted(verdict["back"] if sha else settled),
+        "conflicts": verdict["conflicts"],
+        "commit_sha": commit,
         "drift": found,
     }
+
+
+def _withdraw(run: Run, environment: Environment, sha: str, verdict: Mapping[str, Any]) -> str | None:
+    """Withdraw the approval in Git; the commit's sha."""
+    made = run.step("commit", "Withdraw the approval in Git", lambda: _commit(run, environment, sha, verdict))
+    return made["commit"] or None
 
 
 def _approved(store: GitStore, commit: str | None) -> dict[str, str]:
@@ -97,7 +102,7 @@ def _pair(tree: Mapping[str, str], key: str) -> list[str | None]:
 
 
 def _judge(run: Run, environment: Environment, sha: str, settled: Mapping[str, Any]) -> dict[str, Any]:
-    """By blob: what the reconcile approved and nobody has approved anew since goes back to what was before."""
+    """By blob: what the reconcile approved and nobody has approved since goes back to what was before."""
     store = repository.store_for(environment.tenant_id)
     with repository.failures_named():
         parents = store.commit_info(sha).parents
@@ -115,25 +120,30 @@ def _judge(run: Run, environment: Environment, sha: str, settled: Mapping[str, A
     return {"back": back, "conflicts": conflicts}
 
 
-def _commit(run: Run, environment: Environment, sha: str, judged: Mapping[str, Any]) -> dict[str, Any]:
-    store = repository.store_for(environment.tenant_id)
+def _commit(run: Run, environment: Environment, sha: str, verdict: Mapping[str, Any]) -> dict[str, Any]:
     # A job judged before drafts were kept has a single blob.
-    back = {key: pair if isinstance(pair, list) else [pair, None] for key, pair in judged["back"].items()}
-    blobs = list(dict.fromkeys(blob for pair in back.values() for blob in pair if blob))
-    with repository.failures_named():
-        contents = {blob: parse(data) for blob, (_, data) in zip(blobs, store.read_blobs(blobs), strict=True)}
+    back = {key: pair if isinstance(pair, list) else [pair, None] for key, pair in verdict["back"].items()}
     what = next(iter(back)) if len(back) == 1 else f"{len(back)} workflows"
     commit = commit_canonical(
         run,
         environment=environment,
-        changes={
-            key: WithDraft(contents[blob], contents[draft] if draft else None) if blob else None
-            for key, (blob, draft) in back.items()
-        },
+        changes=_changes(environment, back),
         message=f"Take back the reconcile of {what} in {environment.name}",
         trailers={"Takes-Back": sha},
     )
     return {"commit": commit}
+
+
+def _changes(environment: Environment, back: Mapping[str, list[str | None]]) -> dict[str, WithDraft | None]:
+    """By key, the content and the draft that the blobs hold; None where nothing was approved."""
+    blobs = list(dict.fromkeys(blob for pair in back.values() for blob in pair if blob))
+    store = repository.store_for(environment.tenant_id)
+    with repository.failures_named():
+        contents = {blob: parse(data) for blob, (_, data) in zip(blobs, store.read_blobs(blobs), strict=True)}
+    return {
+        key: WithDraft(contents[blob], contents[draft] if draft else None) if blob else None
+        for key, (blob, draft) in back.items()
+    }
 
 
 def _report_again(run: Run, incident_ids: Collection[str]) -> dict[str, Any]:
@@ -147,10 +157,8 @@ def tolerate_no_more(incident_id: uuid.UUID) -> bool:
     Needs the tenant's scope.
     """
     incident = DriftIncident.objects.select_for_update().filter(pk=incident_id).first()
-    if incident is None or "tolerates" not in incident.drift_snapshot:
+    if incident is None or incident.details.tolerates is None:
         return False
-    kept = {name: value for name, value in incident.drift_snapshot.items() if name != "tolerates"}
-    DriftIncident.objects.filter(pk=incident_id).update(
-        drift_snapshot={**kept, "taken_back_at": clock.now().isoformat()}, updated_at=clock.now()
-    )
+    details = msgspec.structs.replace(incident.details, tolerates=None, taken_back_at=clock.now().isoformat())
+    DriftIncident.objects.filter(pk=incident_id).update(drift_snapshot=details.to_json(), updated_at=clock.now())
     return True

@@ -109,6 +109,6 @@ def upgrade_row(upgrade: N8nUpgrade, *, whole: bool = False) -> dict[str, Any]:
     return row
 
 
-def rule_told(rule: str) -> str:
+def rule_in_words(rule: str) -> str:
     """A rule in words."""
     return RULES.get(rule, rule)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -24,6 +25,7 @@ from .errors import NotConfirmed
 from .models import DriftIncident, N8nUpgrade
 
 PER_PAGE = 50
+SHOWN = 500
 
 
 @in_support_session(READS)
@@ -80,36 +82,63 @@ def _approve(request: HttpRequest, visit: Visit, found: N8nUpgrade) -> HttpRespo
     return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
 
 
+@dataclass(frozen=True, slots=True)
+class _ChangeFilter:
+    """Which changes of an upgrade are shown; empty: any. ``by``: n8n or people."""
+
+    by: str
+    rule: str
+    q: str
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> _ChangeFilter:
+        return cls(request.GET.get("by", ""), request.GET.get("rule", ""), request.GET.get("q", ""))
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.by or self.rule or self.q.strip())
+
+    def fits(self, change: UpgradeChange) -> bool:
+        text = self.q.strip().lower()
+        return (
+            self.by in ("", change.made_by)
+            and self.rule in ("", change.rule)
+            and (text in change.name.lower() or text in change.key)
+        )
+
+
 def _context(request: HttpRequest, visit: Visit, found: N8nUpgrade) -> dict[str, Any]:
-    changes = upgrade_selectors.changes_of(found)
-    incidents = upgrade_selectors.incidents_of(found)
-    by, rule, q = request.GET.get("by", ""), request.GET.get("rule", ""), request.GET.get("q", "").strip().lower()
-    shown = [
-        change
-        for change in changes
-        if (not by or change.made_by == by)
-        and (not rule or change.rule == rule)
-        and (not q or q in change.name.lower() or q in change.key)
-    ]
+    filters = _ChangeFilter.of(request)
     standing = upgrade_selectors.standing(upgrade_ids=[found.pk])
     operation = Operation.objects.filter(pk=found.operation_id).first() if found.operation_id else None
     return {
         "upgrade": found,
         "environment": found.environment,
         "standing": standing[0] if standing else None,
-        "rows": [_row(change, incidents.get(change.key)) for change in shown[:500]],
-        "left_out": max(len(shown) - 500, 0),
-        "filters": {"by": by, "rule": rule, "q": request.GET.get("q", "")},
-        "rules": [(name, told) for name, told in RULES.items() if any(c.rule == name for c in changes)],
-        "filtered": bool(by or rule or q),
-        "grave": [change for change in changes if change.made_by == "n8n" and change.effect in ("high", "critical")],
+        "filters": filters,
+        "filtered": filters.is_narrowed,
         "operation": operation,
         "watching": bool(operation and operation.is_open),
         "may_settle": may_operate(visit, found.environment),
         "typed": found.environment.name if found.environment.is_production else "",
         "nav_section": "drift",
+        **_changes(found, filters),
+    }
+
+
+def _changes(found: N8nUpgrade, filters: _ChangeFilter) -> dict[str, Any]:
+    """The changes that are shown, each with its incident, and what they can be filtered by."""
+    changes = upgrade_selectors.changes_of(found)
+    incidents = upgrade_selectors.incidents_of(found)
+    shown = [change for change in changes if filters.fits(change)]
+    rules = {change.rule for change in changes}
+    return {
+        "rows": [_row(change, incidents.get(change.key)) for change in shown[:SHOWN]],
+        "left_out": max(len(shown) - SHOWN, 0),
+        "rules": [(name, label) for name, label in RULES.items() if name in rules],
+        "grave": [change for change in changes if change.made_by == "n8n" and change.effect in ("high", "critical")],
     }
 
 
 def _row(change: UpgradeChange, incident: DriftIncident | None) -> dict[str, Any]:
-    return {"change": change, "rule": upgrade_selectors.rule_told(change.rule), "incident": incident}
+    return {"change": change, "rule": upgrade_selectors.rule_in_words(change.rule), "incident": incident}

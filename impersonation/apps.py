@@ -10,6 +10,5 @@ class ImpersonationConfig(AppConfig):
 
         from . import checks  # noqa: F401 -- registers itself
         from .middleware import token_in_session
-        from .reverting import handlers  # noqa: F401 -- registers the kinds of work
 
         register_token_check(token_in_session)

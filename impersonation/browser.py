@@ -1,4 +1,4 @@
-"""What the browser at the door is: its sign-in, and a mark that outlives sign-ins, to tell one browser from two."""
+"""Which browser a request comes from: its sign-in, and a cookie that outlives sign-ins."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ KEPT_SECONDS = 365 * 24 * 3600
 
 
 def origin_of(request: HttpRequest) -> RequestOrigin:
-    """Where a page's request comes from."""
+    """The sign-in and the browser of a page's request."""
     return RequestOrigin(sign_in=digest(request.session.session_key or ""), browser=browser_of(request))
 
 
 def browser_of(request: HttpRequest) -> str:
+    """Digest of the browser's cookie; '' where it has none."""
     return digest(request.COOKIES.get(COOKIE, ""))
 
 
-def marked(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """The answer, with the browser's mark set if it has none: an approval from the same browser is refused."""
+def with_browser_cookie(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """The response, with the browser's cookie if it has none: an approval from the requester's browser is refused."""
     if COOKIE not in request.COOKIES:
         response.set_cookie(
             COOKIE, secrets.token_urlsafe(24), max_age=KEPT_SECONDS, httponly=True, samesite="Lax",

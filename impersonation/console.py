@@ -1,5 +1,6 @@
 """What support sessions tell the console of themselves."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.events import InTransactionHandler
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
@@ -7,6 +8,8 @@ from tenants.notices import AccessLost, SignInsEnded
 
 from . import search
 from .domain_events import EVENTS
+from .reports import ACTOR_SUMMARY, SESSIONS
+from .reverting.rows import ROW_REVERTERS
 from .services import end_after
 
 console = Console(
@@ -64,28 +67,47 @@ console = Console(
             job_url_name="support-access-session",
         ),
         Subject(table="requests", noun="page"),
-        Subject(table="support_policies", noun="support policy"),
+        Subject(table="support_policies", noun="support policy", changes_access=True),
         Subject(table="support_requests", noun="request for support access"),
-        Subject(table="support_opt_outs", noun="refusal of support"),
+        Subject(table="support_opt_outs", noun="refusal of support", changes_access=True),
     ),
+    states=(State(name="ended", shape=Shape.COMPLETED, tone=Tone.GREY, word="Ended"),),
     trail_actions=(
         TrailAction(code="READ", words="Read in a support session", state="info", position=260),
-        TrailAction(code="REFUSED", words="Refused in a support session", state="failed", position=270),
+        TrailAction(
+            code="REFUSED", words="Refused in a support session", state="failed", position=270, is_refusal=True
+        ),
         TrailAction(code="IMPERSONATION_START", words="Support session started", position=280),
         TrailAction(code="IMPERSONATION_END", words="Support session ended", position=290),
         TrailAction(code="IMPERSONATION_EXTENDED", words="Support session made longer", position=300),
         TrailAction(code="IMPERSONATION_MODE", words="Support session changed its mode", position=310),
         TrailAction(code="IMPERSONATION_REQUESTED", words="Support asked for consent", position=320),
-        TrailAction(code="IMPERSONATION_APPROVED", words="Support was let in", position=330),
-        TrailAction(code="IMPERSONATION_DECLINED", words="Support was turned down", state="failed", position=340),
-        TrailAction(code="IMPERSONATION_BLOCKED", words="Support was refused", state="failed", position=350),
-        TrailAction(code="IMPERSONATION_BREAK_GLASS", words="Emergency access", position=360),
+        TrailAction(code="IMPERSONATION_APPROVED", words="Support was let in", position=330, changes_access=True),
         TrailAction(
-            code="IMPERSONATION_ALERT", words="Support was refused again and again", state="failed", position=365
+            code="IMPERSONATION_DECLINED",
+            words="Support was turned down",
+            state="failed",
+            position=340,
+            is_refusal=True,
+        ),
+        TrailAction(
+            code="IMPERSONATION_BLOCKED", words="Support was refused", state="failed", position=350, is_refusal=True
+        ),
+        TrailAction(code="IMPERSONATION_BREAK_GLASS", words="Emergency access", position=360, changes_access=True),
+        TrailAction(
+            code="IMPERSONATION_ALERT",
+            words="Support was refused again and again",
+            state="failed",
+            position=365,
+            is_refusal=True,
         ),
         TrailAction(code="IMPERSONATION_REVERT", words="Support's writes undone", position=370),
-        TrailAction(code="TENANT_EMERGENCY", words="Emergency act for a tenant", position=380),
+        TrailAction(code="TENANT_EMERGENCY", words="Emergency act for a tenant", position=380, changes_access=True),
     ),
+    reports=(SESSIONS, ACTOR_SUMMARY),
+    job_kinds=(JobKind(name="impersonation.revert", handler="impersonation.reverting.handlers.Revert"),),
+    row_reverters=ROW_REVERTERS,
+    bookkeeping_tables=("requests", "platform_impersonation_sessions", "support_requests"),
     in_transaction_handlers=(
         InTransactionHandler(name="support-sessions.access-lost", of=AccessLost, handle=end_after),
         InTransactionHandler(name="support-sessions.sign-ins-ended", of=SignInsEnded, handle=end_after),

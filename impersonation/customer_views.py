@@ -1,4 +1,4 @@
-"""The customer's page “Support access”: who was here, when, why, what they did; policy; what waits for an answer."""
+"""The customer's page “Support access”: who was here, when, why and what they did; its policy; pending requests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from tenants.models import Grants, User
 from tenants.pages import Visit, open_visit, tenant_page
 from tenants.requests import person_of
 from tenants.scope import tenant_scope
+from tenants.sessions import stored_key
 
-from . import guardrails, selectors, services
-from .browser import browser_of, marked
+from . import activity, guardrails, selectors, services
+from .browser import browser_of, with_browser_cookie
 from .forms import PolicyForm
 from .models import ImpersonationSession, SupportOptOut
 from .views import session_context, stream_of
@@ -38,7 +39,7 @@ def _show(request: HttpRequest, visit: Visit, form: PolicyForm | None = None) ->
         page = selectors.list_sessions(tenant=visit.tenant, cursor=request.GET.get("cursor", ""))
         now = clock.now()
         for row in page.rows:
-            row.over, row.counts = row.over_at(now), selectors.counts_of(row)
+            row.over, row.counts = row.over_at(now), activity.counts_of(row)
         policy = guardrails.policy_of(visit.tenant)
         waiting = selectors.pending_requests(visit.tenant)
     names = ("access", "write_consent", "longest_minutes", "idle_minutes")
@@ -50,7 +51,7 @@ def _show(request: HttpRequest, visit: Visit, form: PolicyForm | None = None) ->
         "may_decide": _may_decide(visit),
         "nav_section": "support-access",
     }
-    return marked(
+    return with_browser_cookie(
         request, render(request, "impersonation/access.html", context, status=422 if form is not None else 200)
     )
 
@@ -58,7 +59,7 @@ def _show(request: HttpRequest, visit: Visit, form: PolicyForm | None = None) ->
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, scope=False)
 def access(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Support's visits to this tenant."""
+    """Support's sessions in this tenant."""
     return _show(request, visit)
 
 
@@ -76,13 +77,13 @@ def policy(request: HttpRequest, visit: Visit) -> HttpResponse:
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, write_grant=Grants.ADMINISTER, methods=("POST",), scope=False)
 def request_answer(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """An owner agrees to a session or to writing in one, or does not."""
+    """An owner approves a session or write mode, or declines."""
     with tenant_scope(visit.tenant.pk):
-        if not any(wish.pk == pk for wish in selectors.pending_requests(visit.tenant)):
-            raise NotFound("That request was answered already, or its time is over.")
+        if not any(pending.pk == pk for pending in selectors.pending_requests(visit.tenant)):
+            raise NotFound("That request has been answered or has expired.")
     approve = request.POST.get("answer") == "approve"
     services.decide(request_id=pk, by=visit.user, approve=approve, browser=browser_of(request))
-    messages.success(request, "Agreed. It can be used once, within 15 minutes." if approve else "Turned down.")
+    messages.success(request, "Approved. It can be used once, within 15 minutes." if approve else "Declined.")
     return redirect("support-access", tenant_slug=visit.tenant.slug)
 
 
@@ -117,20 +118,20 @@ def session(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW_TRAIL, write_grant=Grants.ADMINISTER, methods=("POST",), scope=False)
 def session_end(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """An owner sends support away."""
+    """An owner ends support's session."""
     with tenant_scope(visit.tenant.pk):
         _session(visit, pk)
     if not _may_decide(visit):
         raise Forbidden
     reason = request.POST.get("reason", "").strip() or "ended by the customer"
     services.end_session(session_id=pk, by=visit.user, reason=reason)
-    messages.success(request, "The session has ended. Its pages, streams and jobs stop with it.")
+    messages.success(request, "The session has ended. Its pages, streams and jobs stop.")
     return redirect("support-access-session", tenant_slug=visit.tenant.slug, pk=pk)
 
 
 @in_support_session(NEVER)
 async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) -> HttpResponseBase:
-    """News of a session to the customer who watches it."""
+    """Events of a session for the customer who watches it."""
     user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
@@ -142,7 +143,7 @@ async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) 
             found = _session(visit, pk)
             return selectors.trail_of(found).count(), found.over_at(clock.now()) is None
 
-    session_key = request.session.session_key
+    session_key = stored_key(request.session.session_key)
 
     def allowed() -> bool:
         return User.objects.filter(pk=user.pk, is_active=True, sign_ins__session_key=session_key).exists()
@@ -154,12 +155,12 @@ async def session_events(request: HttpRequest, tenant_slug: str, pk: uuid.UUID) 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def opt_out(request: HttpRequest) -> HttpResponse:
-    """A person's own choice: whether support may ever take their place."""
+    """A person's own choice: whether support may ever impersonate them."""
     user = person_of(request)
     if request.method == "POST":
         refused = request.POST.get("choice") == "refuse"
         services.set_opt_out(user=user, opted_out=refused)
-        messages.success(request, "Support never takes your place." if refused else "Support may take your place.")
+        messages.success(request, "Support can no longer work as you." if refused else "Support may work as you.")
         return redirect("support-opt-out")
     context = {"opted_out": SupportOptOut.objects.filter(user=user).exists()}
     return render(request, "impersonation/opt_out.html", context)

@@ -1,4 +1,4 @@
-"""The page of emergency acts for one tenant: for platform admins, and for its owners what stays within it."""
+"""The page of emergency acts for one tenant: all of them for platform admins, some for its owners."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from . import emergency, factors
 from .forms import EmergencyForm
 
 DRAFT = "emergency_draft"
-#: What each act is called, and what it does and leaves.
+#: What each act is called, and what it does and keeps.
 WORDS = {
     emergency.END_SESSIONS: (
         "End support sessions",
-        "Pages, streams and jobs of support stop within seconds. What was done stays on record and can be undone.",
+        "Pages, streams and jobs of support stop within seconds. What was done stays on record and can be reverted.",
     ),
     emergency.REVOKE_TOKENS: (
         "Revoke all tokens",
-        "Programs that use them are refused at once, for good. New ones are made on the page Tokens.",
+        "Programs that use them are refused at once. Create new ones on the page Tokens.",
     ),
     emergency.SIGN_OUT: (
         "Sign everyone out",
-        "Every browser has to sign in again. Passwords, second factors and tokens stay.",
+        "Everyone has to sign in again. Passwords, second factors and tokens stay valid.",
     ),
     emergency.RESET: (
         "Reset all credentials",
-        "Passwords open nothing any more; sign-ins and tokens end. Each person chooses a new password through “Forgot"
-        " your password?” or a sign-in link from People. Second factors stay.",
+        "Passwords, sign-ins and tokens stop working. Each person sets a new password through “Forgot your password?”"
+        " or a sign-in link from People. Second factors stay valid.",
     ),
 }
 OF_OWNERS = {
-    emergency.REVOKE_TOKENS: "Programs that use tokens bound to this tenant are refused at once, for good. Its people’s"
-    " own tokens, which open other tenants too, stay: platform admins revoke those.",
+    emergency.REVOKE_TOKENS: "Programs that use tokens bound to this tenant are refused at once. Its people’s own"
+    " tokens, which may open other tenants, stay valid: platform admins can revoke those.",
 }
 
 
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
 def page(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """What can be done and whom it would touch; a POST does it."""
+    """What can be done and whom it would affect; a POST does it."""
     if not (visit.is_platform_admin or visit.may(Grants.ADMINISTER)):
         raise Forbidden("Only platform admins and the tenant's owners see this page.")
     acts = emergency.ACTS if visit.is_platform_admin else emergency.ACTS_OF_OWNERS
@@ -62,21 +62,21 @@ def page(request: HttpRequest, visit: Visit) -> HttpResponse:
     form = EmergencyForm(request.POST, acts=acts, slug=visit.tenant.slug)
     if not form.is_valid():
         return _show(request, visit, form)
-    told = form.cleaned_data
-    # Ending sessions can wait for nothing, and what an owner may do here they may do elsewhere without a factor.
-    if visit.is_platform_admin and told["what"] != emergency.END_SESSIONS and not factors.is_fresh(request):
-        request.session[key] = told
-        messages.info(request, "Confirm that it is you, then go on. What you typed is kept.")
+    fields = form.cleaned_data
+    # Ending sessions must not wait, and owners may do their acts elsewhere without a second factor.
+    if visit.is_platform_admin and fields["what"] != emergency.END_SESSIONS and not factors.is_fresh(request):
+        request.session[key] = fields
+        messages.info(request, "Confirm it is you, then continue. Your input is kept.")
         back_to = reverse("tenant-emergency", kwargs={"tenant_slug": visit.tenant.slug})
         return redirect(factors.confirm_url(visit.user, back_to))
-    said = emergency.act(
+    message = emergency.act(
         tenant=visit.tenant,
-        what=told["what"],
+        what=fields["what"],
         by=visit.user,
-        reason=told["reason"],
+        reason=fields["reason"],
         as_owner=not visit.is_platform_admin,
     )
-    messages.success(request, said)
+    messages.success(request, message)
     return redirect("tenant-emergency", tenant_slug=visit.tenant.slug)
 
 
@@ -93,7 +93,7 @@ def _show(request: HttpRequest, visit: Visit, form: EmergencyForm) -> HttpRespon
                 "what": what,
                 "title": WORDS[what][0],
                 "effect": OF_OWNERS.get(what, WORDS[what][1]) if as_owner else WORDS[what][1],
-                "reach": emergency.reach(tenant=visit.tenant, what=what, as_owner=as_owner),
+                "affected": emergency.affected(tenant=visit.tenant, what=what, as_owner=as_owner),
                 "chosen": what == chosen,
             }
             for what in form.acts

@@ -1,4 +1,4 @@
-"""The failures of support sessions; the first two have the runbook's words."""
+"""The failures of support sessions. The first two use the runbook's words."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = [
 
 
 class ImpersonationBlocked(OpsError):
-    """``reason`` names the guardrail; the try is on record as IMPERSONATION_BLOCKED."""
+    """``details.reason`` names the guardrail. The attempt is recorded as IMPERSONATION_BLOCKED."""
 
     code = "IMP_001"
     title = "Impersonation blocked"
     message = "Impersonation blocked (target is platform admin)."
-    recovery = "This is expected behaviour: nobody takes this place. The try is on record."
+    recovery = "This is expected behaviour: nobody may impersonate this person. The attempt is recorded."
     status = 403
 
 
 class AlreadyInSession(Conflict):
     code = "IMP_002"
     title = "Nested impersonation prevented"
-    message = "You have a support session already; there is one at a time."
+    message = "You already have a support session; you can have one at a time."
     recovery = "End current session first, then start new session."
 
 
 class NotSupport(OpsError):
     code = "IMP_003"
-    title = "Only support does this"
+    title = "Only for support"
     message = "Only support staff and platform admins start support sessions."
     recovery = "Ask a platform admin for the role."
     status = 403
@@ -47,45 +47,45 @@ class NotSupport(OpsError):
 
 class FreshFactorNeeded(OpsError):
     code = "IMP_004"
-    title = "Confirm that it is you"
-    message = "A second factor no older than 5 minutes is needed for this."
-    recovery = "Confirm with your second factor, then try again; over REST send the code as `mfa_code`."
+    title = "Confirm it is you"
+    message = "This needs a second factor confirmed within the last 5 minutes."
+    recovery = "Confirm your second factor and try again; over REST send the code as `mfa_code`."
     status = 403
 
 
 class NeverInSession(OpsError):
     code = "IMP_006"
-    title = "Never in a support session"
-    message = "This is never done in a support session: it belongs to the customer's own people."
+    title = "Not in a support session"
+    message = "This is not possible in a support session: it is reserved for the customer's own people."
     recovery = "Ask the customer to do it, or end the session to act as yourself."
     status = 403
 
 
 class ConsentNeeded(OpsError):
     code = "IMP_008"
-    title = "Somebody must agree first"
-    message = "This needs the agreement of somebody else."
-    recovery = "The request is with them; try again once they have agreed."
+    title = "Approval needed"
+    message = "This needs somebody else's approval."
+    recovery = "They have been asked. Try again once they have approved."
     status = 403
 
 
 class ConsentUnusable(Conflict):
     code = "IMP_009"
-    title = "This request cannot be answered so"
-    message = "The request was answered already, was used, or has expired."
-    recovery = "Ask for a new one."
+    title = "This request cannot be answered"
+    message = "The request has been answered, used, or has expired."
+    recovery = "Make a new request."
 
 
 class LeaveFirst(OpsError):
     code = "IMP_010"
     title = "You are in a support session"
-    message = "During a support session only the customer's own pages are open."
-    recovery = "End the session to come back here as yourself."
+    message = "During a support session only the customer's pages are open."
+    recovery = "End the session, then open this page as yourself."
     status = 403
 
 
 class SessionStands(Conflict):
     code = "IMP_011"
-    title = "The session still stands"
-    message = "The session has not ended: what it writes meanwhile would not be undone."
-    recovery = "End the session first, then undo what it did."
+    title = "The session is still live"
+    message = "The session has not ended: later writes would not be reverted."
+    recovery = "End the session first, then revert it."

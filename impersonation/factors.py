@@ -1,4 +1,4 @@
-"""Whether the person at the door is the person: a second factor, shown minutes ago."""
+"""Whether the person has confirmed a second factor within the last minutes."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from tenants.scope import platform_scope
 from .errors import FreshFactorNeeded
 
 FRESH_SECONDS = 5 * 60
-TRIES, TRIES_SECONDS = 5, 300
+MOST_ATTEMPTS, ATTEMPTS_SECONDS = 5, 300
 
 
 def second_factor_needed() -> bool:
-    """False in the demo alone: its password is printed, so a second factor would protect nothing."""
+    """False only in the demo: its password is printed, so a second factor would protect nothing."""
     return bool(settings.SUPPORT_SECOND_FACTOR)
 
 
 def is_fresh(request: HttpRequest) -> bool:
-    """Whether this sign-in showed a second factor (in the demo: anything) within the last five minutes."""
+    """Whether this sign-in confirmed a second factor (in the demo: any) within ``FRESH_SECONDS``."""
     methods = get_authentication_records(request, request.user)
     wanted = [m for m in methods if m.get("method") == "mfa" or not second_factor_needed()]
     return any(time.time() - float(m.get("at", 0)) < FRESH_SECONDS for m in wanted)
 
 
 def confirm_url(user: User, back_to: str) -> str:
-    """Where the person shows the factor, and comes back from; where one is set up first, if there is none."""
+    """The address where the person confirms a factor, or sets one up, before coming back to ``back_to``."""
     kinds = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
     if not second_factor_needed():
         name = "account_reauthenticate"
@@ -52,20 +52,19 @@ def confirm_url(user: User, back_to: str) -> str:
 
 
 def check_code(user: User, code: str) -> None:
-    """Check a code of the person's app, or a recovery code; raises ``FreshFactorNeeded``. A code works once."""
+    """Check a code of the person's app or a recovery code, each of which works once. Raises ``FreshFactorNeeded``."""
     if not second_factor_needed():
         return
-    if not _code_fits(user, code.strip()):
+    if not _is_valid_code(user, code.strip()):
         with platform_scope():
             record_event(action="SECOND_FACTOR_FAILED", resource_type="users", resource_id=user.pk)
         raise FreshFactorNeeded
 
 
-def _code_fits(user: User, code: str) -> bool:
+def _is_valid_code(user: User, code: str) -> bool:
     key = f"support-code-tries:{user.pk}"
-    cache.add(key, 0, TRIES_SECONDS)
-    tries = cache.incr(key)
-    if tries > TRIES:
+    cache.add(key, 0, ATTEMPTS_SECONDS)
+    if cache.incr(key) > MOST_ATTEMPTS:
         raise FreshFactorNeeded("Too many codes were tried.", recovery="Wait five minutes, then send a new code.")
     factors: list[Any] = list(Authenticator.objects.filter(user=user))
     for factor in factors:

@@ -21,11 +21,11 @@ class StartForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text="The customer reads it. At least 10 characters.",
     )
-    ticket = forms.CharField(max_length=80, required=False, help_text="The number of the case, if there is one.")
+    ticket = forms.CharField(max_length=80, required=False, help_text="The case number, if there is one.")
     break_glass = forms.BooleanField(
         required=False,
-        label="This is an emergency: go in without waiting for approval",
-        help_text="The customer's owners and the platform's admins are told at once.",
+        label="Emergency: start without waiting for approval",
+        help_text="The customer's owners and the platform's admins are notified at once.",
     )
 
     def __init__(self, *args: Any, people: list[User], **kwargs: Any) -> None:
@@ -36,25 +36,25 @@ class StartForm(forms.Form):
 class PolicyForm(forms.Form):
     access = forms.ChoiceField(
         choices=Access.choices, label="Support sessions", widget=forms.RadioSelect,
-        help_text="A session lets somebody of support look at this tenant as one of its people.",
+        help_text="In a session, support sees this tenant as one of its people.",
     )  # fmt: skip
     write_consent = forms.ChoiceField(
-        choices=WriteConsent.choices, label="Who agrees before support may write", widget=forms.RadioSelect
+        choices=WriteConsent.choices, label="Who approves write mode", widget=forms.RadioSelect
     )
     longest_minutes = forms.IntegerField(
         min_value=5, max_value=LONGEST_MINUTES, label="Longest session", help_text="5 to 60 minutes."
     )
     idle_minutes = forms.IntegerField(
-        min_value=1, max_value=LONGEST_IDLE_MINUTES, label="Ends when unused for", help_text="1 to 15 minutes."
+        min_value=1, max_value=LONGEST_IDLE_MINUTES, label="Idle limit", help_text="1 to 15 minutes."
     )
 
 
 class EmergencyForm(forms.Form):
-    """``acts`` are those the person may choose from; ``slug`` is typed to confirm."""
+    """``acts`` are those that the person may choose from; ``slug`` must be typed to confirm."""
 
     what = forms.ChoiceField(label="What to do", widget=forms.RadioSelect)
     reason = forms.CharField(
-        label="Why", min_length=10, max_length=300, help_text="At least 10 characters. Kept in the trail."
+        label="Reason", min_length=10, max_length=300, help_text="At least 10 characters. Kept in the audit trail."
     )
     typed = forms.CharField(max_length=80, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
 
@@ -67,5 +67,5 @@ class EmergencyForm(forms.Form):
     def clean_typed(self) -> str:
         typed = str(self.cleaned_data["typed"]).strip()
         if typed != self.slug:
-            raise forms.ValidationError(f"Type “{self.slug}”, the tenant's short name, as it is written.")
+            raise forms.ValidationError(f"Type the tenant's short name exactly: “{self.slug}”.")
         return typed

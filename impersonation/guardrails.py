@@ -1,25 +1,24 @@
-"""Who may take whose place: pure questions about people and tenants. Each answer names the guardrail or is ''."""
+"""Who may work as whom: questions about people and tenants. Each answer names the guardrail or is ''."""
 
 from __future__ import annotations
 
-from core import clock
 from tenants.models import Membership, PlatformAdmin, PlatformRole, Tenant, TenantStatus, User
 from tenants.permissions import is_platform_admin
 
 from .models import Access, SupportOptOut, SupportPolicy
 
-#: The guardrail's name to the sentence that a person reads.
+#: The sentence that a person reads, by guardrail.
 SENTENCES = {
     "target_is_platform_admin": "Impersonation blocked (target is platform admin).",
     "target_is_staff": "Impersonation blocked: the person works for support or compliance.",
-    "target_is_oneself": "Impersonation blocked: one does not take one's own place.",
-    "target_is_inactive": "Impersonation blocked: the person is shut out of the console.",
-    "target_is_service_account": "Impersonation blocked: a service account has no place to take.",
-    "target_not_in_tenant": "Impersonation blocked: the person is no member of this tenant.",
+    "target_is_oneself": "Impersonation blocked: nobody impersonates themselves.",
+    "target_is_inactive": "Impersonation blocked: the person is deactivated.",
+    "target_is_service_account": "Impersonation blocked: the account is a service account.",
+    "target_not_in_tenant": "Impersonation blocked: the person is not a member of this tenant.",
     "target_opted_out": "Impersonation blocked: the person does not allow it.",
     "tenant_refuses_support": "Impersonation blocked: this customer does not allow support sessions.",
     "tenant_is_suspended": "Impersonation blocked: the tenant is suspended.",
-    "actor_is_in_a_session": "Impersonation blocked: it was tried from inside a support session.",
+    "actor_is_in_a_session": "Impersonation blocked: the request came from inside a support session.",
 }
 
 
@@ -34,11 +33,15 @@ def policy_of(tenant: Tenant) -> SupportPolicy:
 
 
 def blocked_by(*, actor: User, target: User, tenant: Tenant | None) -> str:
-    """The guardrail that keeps ``actor`` from taking ``target``'s place, or ''. Needs the platform's scope.
+    """The guardrail that keeps ``actor`` from working as ``target``, or ''. Needs the platform's scope.
 
-    Without a tenant only what is true of the person everywhere is asked.
+    Without a tenant only the guardrails about the person are checked.
     """
-    if target.pk == actor.pk or same_person(actor, target):
+    return _blocked_by_person(actor, target) or (_blocked_by_tenant(target, tenant) if tenant else "")
+
+
+def _blocked_by_person(actor: User, target: User) -> str:
+    if same_person(actor, target):
         return "target_is_oneself"
     if PlatformAdmin.objects.filter(user=target).exists() or target.is_staff or target.is_superuser:
         return "target_is_platform_admin"
@@ -48,10 +51,10 @@ def blocked_by(*, actor: User, target: User, tenant: Tenant | None) -> str:
         return "target_is_service_account"
     if not target.is_active:
         return "target_is_inactive"
-    if SupportOptOut.objects.filter(user=target).exists():
-        return "target_opted_out"
-    if tenant is None:
-        return ""
+    return "target_opted_out" if SupportOptOut.objects.filter(user=target).exists() else ""
+
+
+def _blocked_by_tenant(target: User, tenant: Tenant) -> str:
     if not Membership.objects.filter(user=target, tenant=tenant).exists():
         return "target_not_in_tenant"
     if tenant.status != TenantStatus.ACTIVE:
@@ -60,12 +63,12 @@ def blocked_by(*, actor: User, target: User, tenant: Tenant | None) -> str:
 
 
 def same_person(one: User, other: User) -> bool:
-    """Whether two accounts are one person's, as far as their mailboxes tell (``name+tag@host`` is ``name@host``)."""
+    """Whether two accounts belong to one person, judged by their mailboxes (``name+tag@host`` is ``name@host``)."""
     return one.pk == other.pk or mailbox(one.email) == mailbox(other.email)
 
 
 def mailbox(email: str) -> str:
-    """Where mail to an address ends up: without a tag, in small letters; Gmail leaves dots aside."""
+    """The mailbox behind an address: in lower case and without a tag; Gmail ignores dots."""
     name, _, host = email.strip().lower().rpartition("@")
     name = name.partition("+")[0]
     if host in ("gmail.com", "googlemail.com"):
@@ -73,10 +76,6 @@ def mailbox(email: str) -> str:
     return f"{name}@{host}"
 
 
-def night(user_hour: int) -> bool:
-    """Whether an hour (UTC) is outside the usual ones."""
-    return user_hour < 6 or user_hour >= 21
-
-
-def now_is_unusual() -> bool:
-    return night(clock.now().hour)
+def outside_usual_hours(hour: int) -> bool:
+    """Whether an hour of the day (UTC, 0 to 23) is before 6 or from 21 on."""
+    return hour < 6 or hour >= 21

@@ -266,7 +266,7 @@ def guarded_stream(live: Live, response: Any) -> Any:
                     return
                 if time.monotonic() - checked > CHECK_EVERY_SECONDS:
                     checked = time.monotonic()
-                    if not await sync_to_async(services.stands)(live.id):
+                    if not await sync_to_async(services.is_live)(live.id):
                         return
                 yield chunk
 
@@ -282,7 +282,7 @@ def guarded_stream(live: Live, response: Any) -> Any:
                 return
             if time.monotonic() - checked > CHECK_EVERY_SECONDS:
                 checked = time.monotonic()
-                if not services.stands(live.id):
+                if not services.is_live(live.id):
                     return
             yield chunk
 

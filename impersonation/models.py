@@ -13,7 +13,7 @@ from tenants.models import Tenant, User
 
 LONGEST_MINUTES = 60
 LONGEST_IDLE_MINUTES = 15
-#: A request waits this long for an answer, and the answer this long to be used.
+#: How long a request can be answered, and then its approval used.
 REQUEST_LIFE = timedelta(minutes=15)
 
 
@@ -26,7 +26,7 @@ class ImpersonationSession(models.Model):
     """A member of staff working as a customer's user, from start to end.
 
     ``sign_in`` is the digest of the browser sign-in that the session belongs to; a session begun with a token has
-    ``api_token_id`` instead. Whether a session still stands is decided in the database (``impersonation.sql``).
+    ``api_token_id`` instead. Whether a session is live is decided in the database (``impersonation.sql``).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -72,12 +72,12 @@ class ImpersonationSession(models.Model):
         return f"{self.actor_user} as {self.impersonated_user}"
 
     def is_live(self, now: datetime) -> bool:
-        """Whether its times still let it stand. People may have changed meanwhile: see ``impersonation.sql``."""
+        """Whether it is within its time limits. People may have changed meanwhile: see ``impersonation.sql``."""
         idle = self.last_seen_at + timedelta(seconds=self.idle_seconds)
         return self.ended_at is None and now < self.expires_at and now < idle
 
     def over_at(self, now: datetime) -> datetime | None:
-        """When it ended or, unnoticed so far, ran out; None while it stands."""
+        """When it ended or, not recorded yet, reached a time limit; None while it is live."""
         if self.ended_at is not None:
             return self.ended_at
         limit = min(self.expires_at, self.last_seen_at + timedelta(seconds=self.idle_seconds))
@@ -120,7 +120,7 @@ class RequestKind(models.TextChoices):
 
 
 class SupportRequest(TenantModel):
-    """A wish that somebody else must agree to: answered once, used once, and both soon."""
+    """A request that somebody else must approve: answered once and used once, each within ``REQUEST_LIFE``."""
 
     kind = models.CharField(max_length=8, choices=RequestKind.choices)
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
@@ -155,7 +155,7 @@ class SupportRequest(TenantModel):
 
 
 class SupportOptOut(models.Model):
-    """A person whose place support never takes."""
+    """A person whom support never impersonates."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

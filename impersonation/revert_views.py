@@ -1,4 +1,4 @@
-"""Undoing a session's writes: the same page for platform admins and for the customer's owners."""
+"""Reverting a session's writes: the same page for platform admins and for the customer's owners."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.urls import reverse
 from core import clock
 from core.errors import Invalid, NotFound, OpsError
 from core.support_rules import LEAVES, NEVER, in_support_session
+from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
@@ -24,21 +25,21 @@ from .reverting.items import Verdict
 from .reverting.planning import plan_of
 from .reverting.services import is_under_way, reverts_of, start_revert
 
-BOTH = ("GET", "HEAD", "POST")
-#: How an item's undoing ended: the mark and the word.
+READS_AND_POST = ("GET", "HEAD", "POST")
+#: How reverting an item ended: the state that is drawn, and its word.
 OUTCOMES = {
-    "undone": ("completed", "Undone"),
-    "already": ("completed", "As before already"),
-    "conflict": ("drifted", "Left: changed since"),
+    "undone": ("completed", "Reverted"),
+    "already": ("completed", "Already as before"),
+    "conflict": ("drifted", "Skipped: changed since"),
     "failed": ("failed", "Failed"),
-    "nothing": ("inactive", "Nothing to undo"),
+    "nothing": ("inactive", "Nothing to revert"),
 }
 
 
 @in_support_session(LEAVES)
-@platform_page(admins_only=True, methods=BOTH, scope=False)
+@platform_page(admins_only=True, methods=READS_AND_POST, scope=False)
 def staff(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """A platform admin undoes what a session did."""
+    """A platform admin reverts a session's writes."""
     with platform_scope():
         session = selectors.session_by_id(pk)
     if session is None:
@@ -48,9 +49,9 @@ def staff(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 @in_support_session(NEVER)
-@tenant_page(Grants.ADMINISTER, methods=BOTH, scope=False)
+@tenant_page(Grants.ADMINISTER, methods=READS_AND_POST, scope=False)
 def customer(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """An owner of the customer undoes what support did."""
+    """An owner of the customer reverts a session's writes."""
     with tenant_scope(visit.tenant.pk):
         session = selectors.session_by_id(pk)
     if session is None or session.impersonated_tenant_id != visit.tenant.pk:
@@ -70,7 +71,7 @@ def _page(
         except OpsError as error:
             refused = error
         else:
-            messages.success(request, "It is being undone; the job's page shows each step.")
+            messages.success(request, "The revert has started. Its job shows each step.")
             return redirect("job", tenant_slug=session.impersonated_tenant.slug, pk=operation.pk)
     plan = plan_of(session)
     with tenant_scope(session.impersonated_tenant_id):
@@ -83,7 +84,7 @@ def _page(
         "conflicts": len(plan.of(Verdict.CONFLICT)),
         "reverts": reverts,
         "under_way": is_under_way(reverts),
-        "last": _told(reverts[0].result) if reverts else [],
+        "last": _outcomes(reverts[0].result) if reverts else [],
         "chosen": set(request.POST.getlist("selected")),
         "refused": refused,
         "session_url": session_url,
@@ -94,10 +95,10 @@ def _page(
     return render(request, "impersonation/revert.html", context, status=refused.status if refused else 200)
 
 
-def _start(request: HttpRequest, session: ImpersonationSession) -> Any:
+def _start(request: HttpRequest, session: ImpersonationSession) -> Operation:
     name = session.impersonated_tenant.name
     if request.POST.get("typed", "").strip() != name:
-        raise Invalid(f"Type “{name}” as it is written.", recovery="Nothing was undone.", details={"typed": name})
+        raise Invalid(f"Type the name exactly: “{name}”.", recovery="Nothing was reverted.", details={"typed": name})
     user = person_of(request)
     everything = request.POST.get("choice") == "all"
     return start_revert(
@@ -108,7 +109,7 @@ def _start(request: HttpRequest, session: ImpersonationSession) -> Any:
     )
 
 
-def _told(result: Any) -> list[dict[str, Any]]:
-    """How the items of the last revert ended."""
+def _outcomes(result: Any) -> list[dict[str, Any]]:
+    """How the items of a revert ended, with words."""
     rows = (result or {}).get("items") or []
     return [{**row, "words": OUTCOMES.get(row["outcome"], ("unknown", row["outcome"]))} for row in rows]

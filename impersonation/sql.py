@@ -22,7 +22,7 @@ CASE
         THEN 'demoted'
     WHEN s.sign_in <> '' AND NOT EXISTS (
         SELECT 1 FROM public.user_sessions u WHERE u.user_id = a.id AND u.expire_date > clock_timestamp()
-        AND encode(sha256(convert_to(u.session_key, 'UTF8')), 'hex') = s.sign_in) THEN 'signed out'
+        AND u.session_key = s.sign_in) THEN 'signed out'
     WHEN s.api_token_id IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM public.api_tokens k WHERE k.id = s.api_token_id AND k.revoked_at IS NULL
         AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) THEN 'token revoked'

@@ -1,4 +1,4 @@
-"""Celery's door: one call."""
+"""Celery entry points, one call each."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from . import services
 
 @shared_task(name="impersonation.tasks.settle")
 def settle() -> None:
-    """Every few seconds: end sessions whose time is over, record ends made by hand."""
-    services.settle()
+    """Every few seconds: end sessions whose time is over and record ends made by hand in SQL."""
+    services.end_overdue()

@@ -1,10 +1,12 @@
 """What jobs tell the console of themselves."""
 
+from core.declarations import Shape, State, Tone
 from core.registry import (
     Audience,
     Console,
     Destination,
     EventStream,
+    Gauge,
     HealthComponent,
     PeriodicTask,
     RecordFinder,
@@ -12,8 +14,9 @@ from core.registry import (
     Subject,
 )
 
-from . import probes, search
+from . import gauges, probes, search
 from .domain_events import EVENTS
+from .estate import TILE_PART
 
 console = Console(
     destinations=(
@@ -34,6 +37,36 @@ console = Console(
         HealthComponent(name="workers", title="Workers and scheduler", position=30, probe=probes.workers),
         HealthComponent(name="jobs", title="Jobs", position=50, probe=probes.jobs),
     ),
+    metrics=(
+        Gauge(name="opsconsole_jobs", description="Open jobs.", label="status", read=gauges.jobs_by_status),
+        Gauge(
+            name="opsconsole_job_leases",
+            description="Jobs that a worker holds, has lost, or has yet to let go of after a stop by hand.",
+            label="state",
+            read=gauges.leases_by_state,
+        ),
+        Gauge(
+            name="opsconsole_job_longest_wait_seconds",
+            description="How long the job that is due longest waits for a worker.",
+            read=gauges.longest_wait_seconds,
+        ),
+        Gauge(
+            name="opsconsole_schedule_longest_overdue_seconds",
+            description="How late the schedule is that is due longest.",
+            read=gauges.schedules_overdue_seconds,
+        ),
+        Gauge(
+            name="opsconsole_reaper_age_seconds",
+            description="Since beat and a worker left their last sign of life; -1 before the first.",
+            read=gauges.reaper_age_seconds,
+        ),
+        Gauge(
+            name="opsconsole_queue_messages",
+            description="Messages that no worker has taken yet.",
+            label="queue",
+            read=gauges.messages_by_queue,
+        ),
+    ),
     event_streams=(EventStream(name="background-jobs"),),
     periodic_tasks=(PeriodicTask(name="reap", task="operations.tasks.reap", every_seconds="REAPER_INTERVAL_SECONDS"),),
     rest_routers=(RestRouter(path="operations.rest.router", tag="jobs"),),
@@ -41,6 +74,14 @@ console = Console(
         Subject(table="background_jobs", noun="job", title="Jobs", position=50, url_name="job"),
         Subject(table="schedules", noun="schedule"),
     ),
+    tile_parts=(TILE_PART,),
+    states=(
+        State(name="retry-pending", shape=Shape.PENDING, tone=Tone.WARN, word="Retry pending"),
+        State(name="queued", shape=Shape.PENDING, tone=Tone.GREY, word="Queued"),
+        State(name="in-progress", shape=Shape.RUNNING, tone=Tone.BLUE, word="In progress"),
+        State(name="stopped", shape=Shape.CANCELLED, tone=Tone.GREY, word="Stopped"),
+    ),
+    bookkeeping_tables=("background_jobs", "operation_steps"),
     events=EVENTS,
     urls=("operations.urls",),
 )

@@ -37,6 +37,14 @@ class Unfinished(OpsError):
     status = 503
 
 
+class TooManyStreams(OpsError):
+    code = "TOO_MANY_STREAMS"
+    title = "Too many live pages"
+    message = "So many pages already follow what happens that this one cannot."
+    recovery = "Close some of them, or ask for the job itself from time to time."
+    status = 429
+
+
 class JobFailed(OpsError):
     """What a call that waited tells of a job that names no failure of its own, as one that was ended by hand."""
 

@@ -17,21 +17,28 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from core import clock
+from core import clock, context
 from core.errors import OpsError
 from core.middleware import error_response
+from core.slots import Slots
 from core.support import SupportEnded
 from tenants.models import UserSession
 from tenants.pages import Visit, open_visit
 from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
+from tenants.sessions import stored_key
 
 from . import selectors
+from .errors import TooManyStreams
 from .models import Operation
 
 POLL_SECONDS = 0.7
 PING_SECONDS = 15.0
 LONGEST_STREAM_SECONDS = 600.0
 EVENTS_AT_ONCE = 200
+#: Streams at a time in one process: each asks the database every `POLL_SECONDS`.
+MOST_STREAMS, MOST_OF_PERSON, MOST_OF_ADDRESS = 400, 16, 4
+
+_streams = Slots()
 
 Event = tuple[str, str, dict[str, Any]]  # id, name, data
 
@@ -42,8 +49,34 @@ def encode(event_id: str, name: str, data: dict[str, Any]) -> bytes:
     return f"{head}event: {name}\n".encode() + b"data: " + orjson.dumps(data, default=str) + b"\n\n"
 
 
-def stream(poll: Callable[[], list[Event]], alive: Callable[[], bool]) -> StreamingHttpResponse:
-    """A stream that asks ``poll`` for news and ends when ``alive`` says so. An event named ``done`` is the last."""
+class EventStream(StreamingHttpResponse):
+    """A stream that holds its slots until it is closed, which Django does however it ends."""
+
+    def __init__(self, body: AsyncIterator[bytes], *, slots: dict[str, int]) -> None:
+        super().__init__(body, content_type="text/event-stream")
+        self._slots = slots
+        self["Cache-Control"] = "no-cache, no-transform"
+        self["X-Accel-Buffering"] = "no"
+
+    def close(self) -> None:
+        slots, self._slots = self._slots, {}
+        _streams.give_back(slots)
+        super().close()
+
+
+def stream(
+    poll: Callable[[], list[Event]], alive: Callable[[], bool], *, listener_id: uuid.UUID | None
+) -> StreamingHttpResponse:
+    """A stream that asks ``poll`` for news and ends when ``alive`` says so. An event named ``done`` is the last.
+
+    Raises ``TooManyStreams`` where the person who listens, or an address of which no person is known, has as many as
+    it may.
+    """
+    address = context.current().ip_address
+    own = {f"person {listener_id}": MOST_OF_PERSON} if listener_id else {f"address {address}": MOST_OF_ADDRESS}
+    slots = {"all": MOST_STREAMS, **own}
+    if not _streams.take(slots):
+        raise TooManyStreams
 
     async def body() -> AsyncIterator[bytes]:
         began = last_ping = time.monotonic()
@@ -61,10 +94,7 @@ def stream(poll: Callable[[], list[Event]], alive: Callable[[], bool]) -> Stream
                 yield b": ping\n\n"
             await asyncio.sleep(POLL_SECONDS)
 
-    response = StreamingHttpResponse(body(), content_type="text/event-stream")
-    response["Cache-Control"] = "no-cache, no-transform"
-    response["X-Accel-Buffering"] = "no"
-    return response
+    return EventStream(body(), slots=slots)
 
 
 async def tenant_stream(
@@ -77,7 +107,7 @@ async def tenant_stream(
     user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
-    session_key = request.session.session_key
+    session_key = stored_key(request.session.session_key)
 
     def alive() -> bool:
         try:
@@ -88,9 +118,9 @@ async def tenant_stream(
 
     try:
         poll = await sync_to_async(lambda: begin(open_visit(user=user, slug=tenant_slug)))()
+        return stream(poll, alive, listener_id=user.pk)
     except OpsError as error:
         return error_response(request, error)
-    return stream(poll, alive)
 
 
 def _stands() -> bool:

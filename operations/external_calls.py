@@ -24,8 +24,8 @@ _ENDINGS: Mapping[str, str] = {
     StepState.UNKNOWN: "EFFECT_UNKNOWN",
     StepState.SKIPPED: "EFFECT_SKIPPED",
 }
-#: What a result says of itself, and the name under which the trail keeps it.
-_TOLD = {
+#: Facts of a result, and the names under which the trail keeps them.
+_FACTS = {
     "outcome": "outcome",
     "env_workflow_id": "workflow_id",
     "content_hash": "hash_after",
@@ -49,14 +49,18 @@ def ended(external_call: ExternalCall | None, conclusion: Conclusion, *, tenant_
         return None
     details: dict[str, Any] = {"step": conclusion.name}
     result = conclusion.result if isinstance(conclusion.result, Mapping) else {}
-    details |= {name: result[key] for key, name in _TOLD.items() if result.get(key) not in (None, "")}
+    details |= {name: result[key] for key, name in _FACTS.items() if result.get(key) not in (None, "")}
     error = conclusion.error or result.get("error")
     if error:
-        found = (error.get("details") or {}).get("found")
-        details |= {"code": error.get("code", ""), **({"hash_found": found} if isinstance(found, str) else {})}
-        # A failure that its work goes on after is a step that ended well.
+        details |= _error_facts(error)
+        # A failure after which the work goes on is a step that ended well.
         action = FAILED if conclusion.error is None else action
     return _event(action, external_call, tenant_id, details)
+
+
+def _error_facts(error: Mapping[str, Any]) -> dict[str, Any]:
+    found = (error.get("details") or {}).get("found")
+    return {"code": error.get("code", ""), **({"hash_found": found} if isinstance(found, str) else {})}
 
 
 def _event(action: str, external_call: ExternalCall, tenant_id: uuid.UUID | None, details: dict[str, Any]) -> Event:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+import logging
+from typing import Any, ClassVar, Protocol
 
-from core.checkpoints import boundary_observers, checkpoint
+from django.db import transaction
 
-if TYPE_CHECKING:
-    from .engine import Run
+from .boundaries import boundary_observers, checkpoint
+from .models import Operation
+from .run import Run
 
-__all__ = ["Handler", "boundary_observers", "checkpoint", "handler_for", "known_kinds", "register", "result_template"]
+__all__ = ["Handler", "boundary_observers", "checkpoint", "handler_for", "known_kinds", "register", "tell_ended"]
+
+logger = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
 
@@ -21,7 +25,11 @@ class Handler(Protocol):
     returns the operation's result, or raises ``OpsError`` (failed), ``UnknownOutcome`` (parked) or lets
     ``Cancelled`` through after it has put things back.
 
-    A handler may name a ``result_template``, which shows its ``result`` to people; the job's page includes it.
+    A handler may name a ``result_template``, which shows its ``result`` to people; the job's page includes it. With a
+    method ``ended(operation)`` it hears of the end of each of its jobs, however it ends: completed, failed, cancelled
+    before it began or on the way, given up by a person. It is called in the transaction that writes the end, in the
+    job's scope, with the row as it will be; it writes its own rows and does nothing slow. An end written by SQL is
+    not announced: whoever must know of it looks from time to time.
     """
 
     kind: ClassVar[str]
@@ -45,6 +53,22 @@ def handler_for(kind: str) -> Handler | None:
 def result_template(kind: str) -> str:
     """The template that shows what jobs of a kind came to, or ''."""
     return str(getattr(handler_for(kind), "result_template", ""))
+
+
+def tell_ended(operation: Operation) -> None:
+    """Let the handler of a job that has just ended know, inside the transaction of the end.
+
+    A handler that fails must not keep its job from ending: its part is rolled back, and what looks for ends by SQL
+    finds this one as well.
+    """
+    ended = getattr(handler_for(operation.kind), "ended", None)
+    if ended is None:
+        return
+    try:
+        with transaction.atomic():
+            ended(operation)
+    except Exception:
+        logger.exception("the end of an operation could not be followed up", extra={"operation": str(operation.pk)})
 
 
 def known_kinds() -> list[str]:

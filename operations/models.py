@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
 from django.db.models import Q
 
-from tenants.base import PlaceModel
+from core import clock
+from tenants.base import TenantOrPlatformModel
 from tenants.models import User
 
 
@@ -31,11 +33,18 @@ OPEN = (
 ENDED = (OperationStatus.COMPLETED, OperationStatus.FAILED, OperationStatus.CANCELLED)
 
 
-class Operation(PlaceModel):
+def holding(states: Sequence[str] = OPEN) -> Q:
+    """Operations that hold their ``exclusive_key``: those in ``states``, and those that are settling after a stop."""
+    return Q(status__in=[str(state) for state in states]) | Q(lease_expires_at__gt=clock.now())
+
+
+class Operation(TenantOrPlatformModel):
     """One piece of long work: what, for whom, how far, and who holds it. Without a tenant it is the platform's.
 
     ``fence`` rises with every claim; a worker that lost its lease carries an old one and can write nothing.
-    ``exclusive_key`` names what no other open operation of the same place may hold (an environment's writes).
+    ``exclusive_key`` names what no other operation of its tenant (or of the platform) may hold: an environment's
+    writes. It is held while the operation is open and, where it was ended by hand while its worker had requests under
+    way, until the worker knows what became of them and lets go of its lease.
     """
 
     kind = models.CharField(max_length=64)
@@ -87,7 +96,7 @@ class Operation(PlaceModel):
             ),
             models.UniqueConstraint(
                 fields=["tenant", "exclusive_key"],
-                condition=Q(exclusive_key__isnull=False, status__in=[str(s) for s in OPEN]),
+                condition=Q(exclusive_key__isnull=False) & (Q(status__in=[str(s) for s in OPEN]) | ~Q(lease_owner="")),
                 nulls_distinct=False,
                 name="background_jobs_exclusive",
             ),
@@ -110,6 +119,11 @@ class Operation(PlaceModel):
     @property
     def is_open(self) -> bool:
         return self.status in OPEN
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether it has ended while its worker does not know yet what became of its last requests."""
+        return not self.is_open and self.lease_expires_at is not None and self.lease_expires_at > clock.now()
 
     @property
     def seconds(self) -> float | None:
@@ -136,7 +150,7 @@ class StepState(models.TextChoices):
     SKIPPED = "SKIPPED", "Skipped"
 
 
-class OperationStep(PlaceModel):
+class OperationStep(TenantOrPlatformModel):
     """One step: what it is about to do, written before; what is there, written after."""
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
@@ -177,7 +191,7 @@ class OperationStep(PlaceModel):
         }
 
 
-class Schedule(PlaceModel):
+class Schedule(TenantOrPlatformModel):
     """Recurring work: every so many seconds, or by a cron expression in a time zone.
 
     A beat claims a due row by compare-and-set, so two beats start it once. ``params`` that hold ``due_at`` are told

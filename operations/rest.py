@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -14,33 +13,21 @@ from core.errors import OpsError
 from core.paging import clamp, one_of
 from core.support_rules import LEAVES, READS, WRITES, in_support_session
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Grants
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
-from tenants.scope import place_scope, platform_scope, refuse_fallen_session, tenant_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
 
 from . import selectors, services
 from .errors import JobCancelled, JobFailed
 from .models import Operation, OperationStatus
+from .schemas import JobList, OperationAnswer, OperationDetailAnswer, OperationList
+from .waiting import wait_for
+
+__all__ = ["http_status", "refuse_failed", "router", "wait_for"]
 
 router = Router()
-LONGEST_WAIT_SECONDS = 55.0
-
-
-def wait_for(operation: Operation, seconds: float) -> Operation:
-    """Block until an operation has ended or parked, at most ``seconds`` (and never longer than 55).
-
-    Raises ``SupportEnded`` within a second where a support session waits and is ended meanwhile.
-    """
-    deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
-    pause = 0.05
-    while operation.status in ("PENDING", "RUNNING", "RETRY_PENDING") and time.monotonic() < deadline:
-        time.sleep(pause)
-        refuse_fallen_session()
-        pause = min(pause * 1.5, 0.5)
-        operation = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
-    return operation
 
 
 def http_status(operation: Operation) -> int:
@@ -51,25 +38,27 @@ def http_status(operation: Operation) -> int:
 def refuse_failed(
     operation: Operation,
     *answers: type[OpsError],
-    told: dict[str, Any] | None = None,
+    fallback: Mapping[str, Any] | None = None,
     beside: dict[str, Any] | None = None,
 ) -> None:
     """Answer a job that failed or was cancelled as an error: what pipes the answer on must not take it for done.
 
     ``answers`` are the failures that this call may end with, first the one for all that has a code of none of them;
-    without them the job's own failure is told. ``told`` is what is known of it where the job says nothing.
-    ``beside`` is the call's usual body, which a runbook reads in the same place; the job is added.
+    without them the job's own failure is named. ``fallback`` is the error (code, message, recovery, details) where the
+    job names none. ``beside`` is the call's usual body, which a runbook reads in the same place; the job is added.
     """
     if operation.status not in (OperationStatus.FAILED, OperationStatus.CANCELLED):
         return
-    words = operation.error_message if operation.error_details or not told else told["message"]
-    told = operation.error_details or told or {}
-    failure = _failure(operation, str(told.get("code") or ""), answers)
-    cause = {"cause": told["code"]} if told.get("code") not in (None, failure.code) else {}
+    error: Mapping[str, Any] = operation.error_details or fallback or {"message": operation.error_message}
+    code = str(error.get("code") or "")
+    failure = _failure(operation, code, answers)
+    details = dict(error.get("details") or {})
+    if code and code != failure.code:
+        details["cause"] = code
     raise failure(
-        words or None,
-        details={**(told.get("details") or {}), **cause, "operation_id": str(operation.pk)},
-        recovery=told.get("recovery"),
+        (operation.error_message if operation.error_details else error["message"]) or None,
+        details={**details, "operation_id": str(operation.pk)},
+        recovery=error.get("recovery"),
         beside={**(beside or {}), "operation": selectors.operation_row(operation)},
     )
 
@@ -89,7 +78,7 @@ def _every_failure(kind: type[OpsError] = OpsError) -> Iterator[type[OpsError]]:
 
 
 @in_support_session(READS)
-@router.get("/operations", summary="Jobs, newest first")
+@router.get("/operations", response=OperationList, summary="Jobs, newest first")
 def list_operations(
     request: HttpRequest, tenant: str, state: str = "", kind: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -103,7 +92,7 @@ def list_operations(
         }
 
 
-def _place_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Grants.VIEW) -> uuid.UUID | None:
+def _tenant_id_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Grants.VIEW) -> uuid.UUID | None:
     """The tenant of an operation that the caller may reach; None for the platform's own, which its admins reach.
 
     For everybody else, and for a token that is narrowed, the platform's answers as one that does not exist.
@@ -111,41 +100,41 @@ def _place_of(request: HttpRequest, operation_id: uuid.UUID, *, grant: str = Gra
     token = token_of(request)
     if token.tenant_id is None and not token.permissions and is_platform_admin(token.user):
         with platform_scope():
-            if Operation.objects.filter(of_place(None), pk=operation_id).exists():
+            if Operation.objects.filter(belongs_to(None), pk=operation_id).exists():
                 return None
     return visit_for_object(request, Operation, operation_id, grant=grant).tenant.pk
 
 
 @in_support_session(READS)
-@router.get("/operations/{operation_id}", summary="One job with its steps")
+@router.get("/operations/{operation_id}", response=OperationDetailAnswer, summary="One job with its steps")
 def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
-    tenant_id = _place_of(request, operation_id)
+    tenant_id = _tenant_id_of(request, operation_id)
     operation = services.get_operation(tenant_id=tenant_id, operation_id=operation_id)
     if wait:
         operation = wait_for(operation, wait)
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         steps = [step.to_dict() for step in operation.steps.all()[: selectors.STEPS_SHOWN]]
     return {"operation": {**selectors.operation_row(operation, whole=True), "steps": steps}}
 
 
 @in_support_session(WRITES)
-@router.post("/operations/{operation_id}/cancel", summary="Ask a job to stop and put things back")
+@router.post("/operations/{operation_id}/cancel", response=OperationAnswer, summary="Ask a job to stop")
 def cancel_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
-    tenant_id = _place_of(request, operation_id, grant=Grants.OPERATE)
+    tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.cancel(tenant_id=tenant_id, operation_id=operation_id, by=caller(request))
     return {"operation": selectors.operation_row(operation)}
 
 
 @in_support_session(WRITES)
-@router.post("/operations/{operation_id}/retry", summary="Let a parked job try again")
+@router.post("/operations/{operation_id}/retry", response=OperationAnswer, summary="Let a parked job try again")
 def retry_operation(request: HttpRequest, operation_id: uuid.UUID) -> dict[str, Any]:
-    tenant_id = _place_of(request, operation_id, grant=Grants.OPERATE)
+    tenant_id = _tenant_id_of(request, operation_id, grant=Grants.OPERATE)
     operation = services.retry(tenant_id=tenant_id, operation_id=operation_id)
     return {"operation": selectors.operation_row(operation)}
 
 
 @in_support_session(LEAVES)
-@router.get("/background-jobs", summary="Jobs of every tenant the caller may see")
+@router.get("/background-jobs", response=JobList, summary="Jobs of every tenant the caller may see")
 def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, cursor: str = "") -> dict[str, Any]:
     """Of the token's tenant, where it is bound to one. Platform admins see the platform's own as well."""
     user, bound = caller(request), only_tenant(request)

@@ -6,30 +6,46 @@ import hashlib
 import logging
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import orjson
+from celery import current_app
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
 from core import clock, context, support
 from core.errors import IdempotencyMismatch, NotFound
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import User
-from tenants.scope import ScopeError, place_scope, platform_scope
+from tenants.scope import ScopeError, platform_scope, tenant_or_platform_scope
 
 from . import timing
 from .domain_events import publish_ending, publish_missed
 from .errors import Busy, NotCancellable
-from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule
+from .handlers import tell_ended
+from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule, holding
 
 logger = logging.getLogger(__name__)
 
 REAPED_AT_ONCE = 200
 OPERATIONS_QUEUE = "operations"
+#: The task that carries an operation on. Asked for by its name: what it imports uses this module.
+DRIVE = "operations.tasks.drive"
 #: A waiting operation younger than this is left to the message that was sent for it.
 MESSAGE_GRACE_SECONDS = 2
+
+
+class StartOptions(TypedDict, total=False):
+    """What may be said of new work beyond what it is."""
+
+    idempotency_key: str | None
+    exclusive_key: str | None
+    environment_id: uuid.UUID | None
+    subject_type: str
+    subject_id: uuid.UUID | None
+    run_after_seconds: float
+    max_attempts: int | None
 
 
 def start(
@@ -39,85 +55,105 @@ def start(
     title: str,
     params: dict[str, Any],
     requested_by: User | None,
-    idempotency_key: str | None = None,
-    exclusive_key: str | None = None,
-    environment_id: uuid.UUID | None = None,
-    subject_type: str = "",
-    subject_id: uuid.UUID | None = None,
-    run_after_seconds: float = 0,
-    max_attempts: int | None = None,
+    **options: Unpack[StartOptions],
 ) -> Operation:
     """Put long work on record and wake a worker once the caller's transaction has committed.
 
     Without a ``tenant_id`` the work is the platform's. A support session, which is one tenant's, starts none of that.
     The same idempotency key with the same parameters answers the operation that is there; with others it raises
-    ``IdempotencyMismatch``. ``Busy`` names the open operation that holds ``exclusive_key``.
+    ``IdempotencyMismatch``. ``Busy`` names the operation that holds ``exclusive_key``.
     """
     support.refuse_reading_only(f"“{title}”")
     if tenant_id is None and support.current() is not None:
         raise ScopeError("A support session starts work of its own tenant only.")
-    digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
-    with place_scope(tenant_id):
-        mine = Operation.objects.filter(of_place(tenant_id))
-        if idempotency_key:
-            known = mine.filter(kind=kind, idempotency_key=idempotency_key).first()
+    wanted = _new_operation(tenant_id, kind, title, params, options)
+    wanted.requested_by = requested_by
+    with tenant_or_platform_scope(tenant_id):
+        mine = Operation.objects.filter(belongs_to(tenant_id))
+        if options.get("idempotency_key"):
+            known = _started_before(mine, wanted)
             if known is not None:
-                if known.request_hash != digest:
-                    raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
                 return known
+        if wanted.exclusive_key:
+            _free_abandoned(mine.filter(exclusive_key=wanted.exclusive_key))
         try:
             with transaction.atomic():
-                operation = Operation.objects.create(
-                    tenant_id=tenant_id,
-                    kind=kind,
-                    title=title[:200],
-                    params=orjson.loads(orjson.dumps(params, default=str)),
-                    requested_by=requested_by,
-                    context=context.current().to_dict(),
-                    # Without a key of the caller's, the operation is its own key: runbooks join on it.
-                    idempotency_key=idempotency_key or f"op-{uuid.uuid4()}",
-                    request_hash=digest,
-                    exclusive_key=exclusive_key,
-                    environment_id=environment_id,
-                    subject_type=subject_type,
-                    subject_id=subject_id,
-                    run_after=clock.now() + timedelta(seconds=run_after_seconds) if run_after_seconds else None,
-                    max_attempts=max_attempts or settings.OPERATION_MAX_ATTEMPTS,
-                )
+                wanted.save(force_insert=True)
         except IntegrityError as error:
-            raise _why_refused(mine, kind, idempotency_key, exclusive_key, error) from error
-        transaction.on_commit(lambda: wake(operation_id=operation.pk, tenant_id=tenant_id))
-        return operation
+            raise _why_refused(mine, wanted, error) from error
+        transaction.on_commit(lambda: wake(operation_id=wanted.pk, tenant_id=tenant_id))
+        return wanted
 
 
-def _why_refused(
-    mine: QuerySet[Operation], kind: str, idempotency_key: str | None, exclusive_key: str | None, error: Exception
-) -> Exception:
-    holder = mine.filter(exclusive_key=exclusive_key, status__in=OPEN).first() if exclusive_key else None
+def _new_operation(
+    tenant_id: uuid.UUID | None, kind: str, title: str, params: dict[str, Any], options: StartOptions
+) -> Operation:
+    delay_seconds = options.get("run_after_seconds") or 0
+    digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+    return Operation(
+        tenant_id=tenant_id,
+        kind=kind,
+        title=title[:200],
+        params=orjson.loads(orjson.dumps(params, default=str)),
+        context=context.current().to_dict(),
+        # Without a key of the caller's, the operation is its own key: runbooks join on it.
+        idempotency_key=options.get("idempotency_key") or f"op-{uuid.uuid4()}",
+        request_hash=digest,
+        exclusive_key=options.get("exclusive_key"),
+        environment_id=options.get("environment_id"),
+        subject_type=options.get("subject_type", ""),
+        subject_id=options.get("subject_id"),
+        run_after=clock.now() + timedelta(seconds=delay_seconds) if delay_seconds else None,
+        max_attempts=options.get("max_attempts") or settings.OPERATION_MAX_ATTEMPTS,
+    )
+
+
+def _started_before(mine: QuerySet[Operation], wanted: Operation) -> Operation | None:
+    """The operation that the same request has started; raises ``IdempotencyMismatch`` for another request's key."""
+    known = mine.filter(kind=wanted.kind, idempotency_key=wanted.idempotency_key).first()
+    if known is not None and known.request_hash != wanted.request_hash:
+        raise IdempotencyMismatch(details={"operation_id": str(known.pk)})
+    return known
+
+
+def _why_refused(mine: QuerySet[Operation], wanted: Operation, error: Exception) -> Exception:
+    holder = mine.filter(holding(), exclusive_key=wanted.exclusive_key).first() if wanted.exclusive_key else None
+    if holder is not None and holder.is_settling:
+        return Busy(
+            f"“{holder.title}” was stopped, and what it had sent is still under way.",
+            recovery="Try again in a moment: the environment is free once its last request is answered.",
+            details={"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status},
+        )
     if holder is not None:
         return Busy(
             f"“{holder.title}” is {holder.get_status_display().lower()} and holds the same environment.",
             details={"operation_id": str(holder.pk), "kind": holder.kind, "status": holder.status},
         )
-    if idempotency_key and mine.filter(kind=kind, idempotency_key=idempotency_key).exists():
+    if mine.filter(kind=wanted.kind, idempotency_key=wanted.idempotency_key).exists():
         return Busy("The same request is being taken in right now.", recovery="Send it again in a moment.")
     return error
 
 
+def _free_abandoned(operations: QuerySet[Operation]) -> None:
+    """Let go of operations that were ended by hand and whose worker has died since."""
+    abandoned = operations.exclude(status__in=OPEN).exclude(lease_owner="").filter(lease_expires_at__lt=clock.now())
+    abandoned.update(lease_owner="", lease_expires_at=None)
+
+
 def wake(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None) -> None:
     """Tell a worker. A broker that is away is no failure: the reaper finds the row."""
-    from .tasks import drive
-
     try:
-        drive.apply_async(args=[str(operation_id), str(tenant_id) if tenant_id else None], retry=False)
+        current_app.tasks[DRIVE].apply_async(
+            args=[str(operation_id), str(tenant_id) if tenant_id else None], retry=False
+        )
     except Exception:
         logger.warning("could not wake a worker; the reaper will", exc_info=True)
 
 
 def get_operation(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """One operation of the tenant, or of the platform; ``NotFound`` where it is not there."""
-    with place_scope(tenant_id):
-        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
+    with tenant_or_platform_scope(tenant_id):
+        operation = Operation.objects.filter(belongs_to(tenant_id), pk=operation_id).first()
     if operation is None:
         raise NotFound
     return operation
@@ -126,8 +162,8 @@ def get_operation(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Op
 def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None) -> Operation:
     """Ask an operation to stop. One that waits ends here; a running one stops at its next boundary and puts back."""
     now = clock.now()
-    with place_scope(tenant_id):
-        operation = Operation.objects.select_for_update().filter(of_place(tenant_id), pk=operation_id).first()
+    with tenant_or_platform_scope(tenant_id):
+        operation = Operation.objects.select_for_update().filter(belongs_to(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if not operation.is_open:
@@ -141,18 +177,20 @@ def cancel(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | N
             transaction.on_commit(lambda: wake(operation_id=operation_id, tenant_id=tenant_id))
         Operation.objects.filter(pk=operation_id).update(**changes)
         operation.refresh_from_db()
+        if not operation.is_open:
+            tell_ended(operation)
         return operation
 
 
 def retry(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
     """Let a parked operation try again, with its attempts counted anew."""
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         updated = Operation.objects.filter(
-            of_place(tenant_id),
+            belongs_to(tenant_id),
             pk=operation_id,
             status__in=[OperationStatus.PARKED, OperationStatus.RETRY_PENDING],
         ).update(status=OperationStatus.RETRY_PENDING, attempt=0, run_after=None, updated_at=clock.now())
-        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
+        operation = Operation.objects.filter(belongs_to(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
@@ -164,19 +202,22 @@ def retry(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID) -> Operation:
 def give_up(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | None, reason: str) -> Operation:
     """End a parked operation as failed: a person has looked and settled it by hand."""
     now = clock.now()
-    with place_scope(tenant_id):
-        updated = Operation.objects.filter(of_place(tenant_id), pk=operation_id, status=OperationStatus.PARKED).update(
+    with tenant_or_platform_scope(tenant_id):
+        updated = Operation.objects.filter(
+            belongs_to(tenant_id), pk=operation_id, status=OperationStatus.PARKED
+        ).update(
             status=OperationStatus.FAILED,
             ended_at=now,
             updated_at=now,
             cancel_requested_by=by,
             error_message=f"Given up: {reason.strip()[:500]}",
         )
-        operation = Operation.objects.filter(of_place(tenant_id), pk=operation_id).first()
+        operation = Operation.objects.filter(belongs_to(tenant_id), pk=operation_id).first()
         if operation is None:
             raise NotFound
         if updated != 1:
             raise NotCancellable(recovery="Only a parked job can be given up.")
+        tell_ended(operation)
         publish_ending(operation_id)
         return operation
 
@@ -188,10 +229,8 @@ def beat(*, name: str, details: dict[str, Any] | None = None) -> None:
 
 def messages_waiting() -> int:
     """How many messages no worker has taken yet; 0 where the broker cannot say."""
-    from .tasks import drive
-
     try:
-        with drive.app.connection_for_read() as link:
+        with current_app.connection_for_read() as link:
             return int(link.default_channel.queue_declare(OPERATIONS_QUEUE, passive=True).message_count)
     except Exception:  # noqa: BLE001 -- no answer, no such queue: nothing waits; no broker: waking says so
         return 0
@@ -205,9 +244,10 @@ def reap() -> int:
     """
     now = clock.now()
     waiting = Q(status=OperationStatus.PENDING, created_at__lt=now - timedelta(seconds=MESSAGE_GRACE_SECONDS))
-    due = Q(status=OperationStatus.RETRY_PENDING)
+    due = Q(status=OperationStatus.RETRY_PENDING) & (Q(lease_expires_at=None) | Q(lease_expires_at__lt=now))
     orphaned = Q(status=OperationStatus.RUNNING, lease_expires_at__lt=now)
     with platform_scope():
+        _free_abandoned(Operation.objects.all())
         found = list(
             Operation.objects.filter(waiting | due | orphaned)
             .filter(Q(run_after=None) | Q(run_after__lte=now))
@@ -231,7 +271,7 @@ def run_due_schedules() -> int:
         following = _following(schedule, now)
         if following is None:
             continue
-        with place_scope(schedule.tenant_id):
+        with tenant_or_platform_scope(schedule.tenant_id):
             claimed = Schedule.objects.filter(pk=schedule.pk, is_enabled=True, next_run_at=schedule.next_run_at).update(
                 next_run_at=following,
                 last_run_at=now,
@@ -275,31 +315,40 @@ def _params_when_due(schedule: Schedule) -> dict[str, Any]:
     return params | {"due_at": schedule.next_run_at.isoformat()} if "due_at" in params else params
 
 
+class Timing(TypedDict, total=False):
+    """When a schedule's work is due: every so many seconds, or by a cron expression in a time zone."""
+
+    every_seconds: int
+    cron: str
+    time_zone: str
+    jitter_seconds: int
+
+
+_NO_TIMING: Timing = {"every_seconds": 0, "cron": "", "time_zone": "UTC", "jitter_seconds": 0}
+
+
 def set_schedule(
     *,
     tenant_id: uuid.UUID | None,
     name: str,
     kind: str,
     params: dict[str, Any],
-    every_seconds: int = 0,
-    cron: str = "",
-    time_zone: str = "UTC",
-    jitter_seconds: int = 0,
     environment_id: uuid.UUID | None = None,
     is_enabled: bool = True,
+    **when: Unpack[Timing],
 ) -> Schedule:
     """Make or change recurring work by its name: every ``every_seconds``, or by ``cron`` in ``time_zone``.
 
     Raises ``Invalid`` for times that cannot be worked out. Another cron expression or zone counts from now on.
     """
-    timing.check(every_seconds=every_seconds, cron=cron, time_zone=time_zone, jitter_seconds=jitter_seconds)
-    times = {"every_seconds": every_seconds, "cron": cron, "time_zone": time_zone, "jitter_seconds": jitter_seconds}
+    times: Timing = {**_NO_TIMING, **when}
+    timing.check(**times)
     values = {"kind": kind, "params": params, "environment_id": environment_id, "is_enabled": is_enabled, **times}
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         first = timing.next_run(Schedule(tenant_id=tenant_id, name=name, **times), clock.now())
-        mine = Schedule.objects.filter(of_place(tenant_id))
+        mine = Schedule.objects.filter(belongs_to(tenant_id))
         known = mine.filter(name=name).first()
-        moved = known is not None and (known.cron, known.time_zone) != (cron, time_zone)
+        moved = known is not None and (known.cron, known.time_zone) != (times["cron"], times["time_zone"])
         schedule, _ = mine.update_or_create(
             name=name,
             defaults=values | ({"next_run_at": first} if moved else {}),

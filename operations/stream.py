@@ -11,22 +11,29 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from .boundaries import checkpoint
 from .effects import Effect
 from .errors import Interrupted, LeaseLost
-from .handlers import checkpoint
 from .models import StepState
+from .outcomes import Outcome
 from .steps import Conclusion
 
-if TYPE_CHECKING:
-    from .engine import Run
 
-Outcome = tuple[Conclusion, Exception | None]
+class EffectRun(Protocol):
+    """What is needed of the run that the effects belong to; see ``run.Run``."""
+
+    def check(self) -> None: ...
+    def was_begun(self, name: str) -> bool: ...
+    def is_new(self, name: str) -> bool: ...
+    def act(self, effect: Effect, *, look_first: bool) -> Outcome: ...
+    def record(self, conclusions: Sequence[Conclusion], intents: Sequence[Effect] = ()) -> None: ...
+    def record_last(self, conclusions: Sequence[Conclusion]) -> None: ...
 
 
 def carry_out(
-    run: Run, effects: Sequence[Effect], *, concurrency: int, chunk: int, on_progress: Callable[[int], None]
+    run: EffectRun, effects: Sequence[Effect], *, concurrency: int, chunk: int, on_progress: Callable[[int], None]
 ) -> dict[str, Any]:
     """Results by name. After the first failure, or a wish to stop, nothing more is begun; then it is raised."""
     with ThreadPoolExecutor(max_workers=min(concurrency, len(effects)), thread_name_prefix="effect") as pool:
@@ -36,7 +43,7 @@ def carry_out(
 class _Stream:
     def __init__(
         self,
-        run: Run,
+        run: EffectRun,
         effects: Sequence[Effect],
         pool: ThreadPoolExecutor,
         *,
@@ -61,12 +68,16 @@ class _Stream:
                     self._begin(self._waiting.pop(0))
                 elif self._under_way:  # a wish to stop may have left nothing to wait for
                     self._take(self._ended.get())
+            self._on_progress(len(self._results))
+            checkpoint(f"{self._first}:after-effect")
+            self._record(())
+        except LeaseLost:
+            self._cancel()
+            self._record_last()
+            raise
         except BaseException:
             self._cancel()
             raise
-        self._on_progress(len(self._results))
-        checkpoint(f"{self._first}:after-effect")
-        self._record(())
         checkpoint(f"{self._first}:after-result")
         if self._failure is not None:
             raise self._failure
@@ -98,6 +109,12 @@ class _Stream:
             self._run.record(self._unrecorded, intents)
         self._unrecorded = []
 
+    def _record_last(self) -> None:
+        """Wait for what has left, and put on record what it came to."""
+        while self._under_way:
+            self._take(self._ended.get())
+        self._run.record_last(self._unrecorded)
+
     def _take(self, ended: Future[Outcome]) -> None:
         name = self._under_way.pop(ended)
         if ended.cancelled():
@@ -105,13 +122,13 @@ class _Stream:
             if self._run.is_new(name):
                 self._unrecorded.append(Conclusion(name, StepState.SKIPPED))
             return
-        conclusion, failure = ended.result()
-        if conclusion.state != StepState.INTENT:
-            self._unrecorded.append(conclusion)
-        if failure is None:
-            self._results[name] = conclusion.result
+        outcome = ended.result()
+        if outcome.conclusion.state != StepState.INTENT:
+            self._unrecorded.append(outcome.conclusion)
+        if outcome.failure is None:
+            self._results[name] = outcome.conclusion.result
         else:
-            self._stop(failure)
+            self._stop(outcome.failure)
 
     def _stop(self, failure: Exception) -> None:
         if self._failure is None or isinstance(failure, LeaseLost):

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 
 from core.errors import NotFound
 from core.support_rules import LEAVES, READS, WRITES, in_support_session
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Grants
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
@@ -63,7 +63,7 @@ def platform_jobs(request: HttpRequest) -> HttpResponse:
 
 
 def job_context(operation: Operation, tenant_slug: str, *, may_operate: bool) -> dict[str, Any]:
-    """What the page and its live part show; needs the scope of the operation's place (no slug: the platform)."""
+    """What the page and its live part show; needs the operation's scope (no slug: the platform)."""
     steps, hidden = presenters.open_steps_first(list(operation.steps.all()), selectors.STEPS_SHOWN)
     return {
         "operation": operation,
@@ -79,7 +79,7 @@ def job_context(operation: Operation, tenant_slug: str, *, may_operate: bool) ->
 
 def _operation(pk: uuid.UUID, tenant_id: uuid.UUID | None) -> Operation:
     rows = Operation.objects.select_related("requested_by", "cancel_requested_by")
-    operation = rows.filter(of_place(tenant_id), pk=pk).first()
+    operation = rows.filter(belongs_to(tenant_id), pk=pk).first()
     if operation is None:
         raise NotFound
     return operation

@@ -18,6 +18,7 @@ class OpsConsoleConfig(AppConfig):
 
         registry.collect()
         celery.schedule(registry.periodic_tasks())
+        from . import checks  # noqa: F401  (they register themselves; they read what was collected)
 
 
 class OpsAdminConfig(AdminConfig):

@@ -1,16 +1,15 @@
-"""The estate: a tile per tenant, ordered by trouble. A fixed number of queries however many tenants there are."""
+"""The estate: a tile per tenant, ordered by trouble. A fixed number of queries however many tenants there are.
+
+What a tile shows beside the tenant's name, the apps declare (``core.tiles``).
+"""
 
 from __future__ import annotations
 
-import uuid
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,92 +19,75 @@ from core.errors import NotFound
 from core.paging import BadCursor, Page, decode, encode
 from core.registry import registry
 from core.support_rules import LEAVES, in_support_session
-from drift.models import ACTIVE, DriftIncident, Severity
-from operations.models import OPEN, Operation, OperationStatus
-from promotions.models import Promotion, PromotionStatus
+from core.tiles import TileArea, TileFacts, TilePart, TileTrouble
 from tenants.audiences import audiences_of
 from tenants.models import PlatformRole, Tenant, TenantStatus, User
 from tenants.pages import platform_page
 from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 from tenants.selectors import MEMBERSHIPS_SHOWN
-from workflows.models import ConnectionStatus, Environment
 
 from . import health
 
 TILES = 48
+#: From here on a list of ids costs more than counting for everybody.
 MANY = 100
-DAYS = 14
-OLD_CAPTURE = timedelta(hours=26)
-FAILED_WITHIN = timedelta(hours=24)
-#: How much each trouble weighs when tiles are put in order.
-WEIGHTS = {"critical": 1000, "high": 200, "medium": 20, "low": 5, "failed": 120, "parked": 150, "unreachable": 400}
 VIEWS = (("", "All"), ("trouble", "In trouble"), ("busy", "Busy"))
+SUSPENDED = TileTrouble(rank=0, state="inactive", word="Suspended")
+IN_SYNC = TileTrouble(rank=1000, state="in_sync", word="In sync")
 
 
-@dataclass
+@dataclass(slots=True)
 class Tile:
-    """What one tenant looks like from above.
-
-    ``last_capture`` is the oldest of the environments' last captures, None while one was never captured: a tile is as
-    fresh as its stalest part.
-    """
+    """What one tenant looks like from above: the facts of each part, by the part's name."""
 
     tenant: Tenant
-    severities: dict[str, int] = field(default_factory=dict)
-    running: int = 0
-    failed: int = 0
-    parked: int = 0
-    environments: list[Environment] = field(default_factory=list)
-    environment_count: int = 0
-    unreachable: int = 0
-    last_capture: datetime | None = None
-    approvals: int = 0
-    drift: list[int] = field(default_factory=list)
-
-    @property
-    def incidents(self) -> int:
-        return sum(self.severities.values())
+    facts: dict[str, TileFacts] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def score(self) -> int:
-        weights = {**self.severities, "failed": self.failed, "parked": self.parked, "unreachable": self.unreachable}
-        return sum(WEIGHTS.get(name, 0) * count for name, count in weights.items())
+        return sum(facts.score for facts in self.facts.values())
+
+    @property
+    def is_busy(self) -> bool:
+        return any(facts.is_busy for facts in self.facts.values())
+
+    @property
+    def troubles(self) -> list[TileTrouble]:
+        """The gravest first."""
+        found = [trouble for facts in self.facts.values() for trouble in facts.troubles]
+        if self.tenant.status == TenantStatus.SUSPENDED:
+            found.append(SUSPENDED)
+        return sorted(found, key=lambda trouble: trouble.rank)
 
     @property
     def health(self) -> tuple[str, str]:
         """State and word; what is not known is never drawn as good."""
-        if self.tenant.status == TenantStatus.SUSPENDED:
-            return "inactive", "Suspended"
-        if self.unreachable:
-            return "failed", "Not reachable"
-        if self.severities.get(Severity.CRITICAL) or self.severities.get(Severity.HIGH):
-            return "drifted", "Drifted"
-        if self.parked:
-            return "parked", "Waits for a person"
-        if self.failed:
-            return "failed", "Jobs failed"
-        if self.incidents:
-            return "drifted", "Drifted"
-        if not self.environment_count:
-            return "unknown", "Not set up"
-        if self.last_capture is None:
-            return "unknown", "Not captured"
-        if clock.now() - self.last_capture > OLD_CAPTURE:
-            return "unknown", "Not seen lately"
-        return "in_sync", "In sync"
+        gravest = next(iter(self.troubles), IN_SYNC)
+        return gravest.state, gravest.word
 
     @property
     def is_seen(self) -> bool:
         """Whether anybody can know what drifts there now."""
-        return not self.unreachable and self.health[0] != "unknown"
+        return self.health[0] != "unknown" and not any(trouble.is_blinding for trouble in self.troubles)
+
+    def parts(self, area: TileArea) -> list[tuple[TilePart, dict[str, Any]]]:
+        """The parts of an area with their values, in the order in which they are drawn."""
+        found = [part for part in registry.tile_parts() if part.area == area]
+        return [(part, {**self.facts[part.name].values, **self.details.get(part.name, {})}) for part in found]
 
     @property
-    def severity_rows(self) -> list[tuple[str, str, int]]:
-        """(value, word, count) of the severities that occur, gravest first."""
-        return [
-            (value, label, self.severities[value]) for value, label in Severity.choices if self.severities.get(value)
-        ]
+    def middle(self) -> list[tuple[TilePart, dict[str, Any]]]:
+        return self.parts(TileArea.MIDDLE)
+
+    @property
+    def line(self) -> list[tuple[TilePart, dict[str, Any]]]:
+        return self.parts(TileArea.LINE)
+
+    @property
+    def foot(self) -> list[tuple[TilePart, dict[str, Any]]]:
+        return self.parts(TileArea.FOOT)
 
 
 def visible_tenants(user: User, q: str = "", *, admin: bool) -> QuerySet[Tenant]:
@@ -119,72 +101,28 @@ def visible_tenants(user: User, q: str = "", *, admin: bool) -> QuerySet[Tenant]
 
 
 def tiles(tenants: Iterable[Tenant], *, view: str = "", cursor: str = "", limit: int = TILES) -> Page:
-    """One page of tiles in order of trouble. Seven queries, however many tenants."""
+    """One page of tiles in order of trouble. A query or two for each part, however many tenants."""
     by_id = {tenant.pk: Tile(tenant) for tenant in tenants}
-    # A long list of ids costs more than counting for everybody.
-    few = Q() if len(by_id) > MANY else Q(tenant_id__in=list(by_id))
-    since = clock.now() - FAILED_WITHIN
-    for tenant_id, severity, count in (
-        DriftIncident.objects.filter(few, incident_state__in=ACTIVE)
-        .order_by()
-        .values_list("tenant_id", "severity")
-        .annotate(n=Count("pk"))
-    ):
-        if tenant_id in by_id:
-            by_id[tenant_id].severities[severity] = count
-    at_work = (OperationStatus.PENDING, OperationStatus.RUNNING, OperationStatus.RETRY_PENDING)
-    for row in (
-        Operation.objects.filter(few)
-        .filter(Q(status__in=OPEN) | Q(status=OperationStatus.FAILED, ended_at__gte=since))
-        .order_by()
-        .values("tenant_id")
-        .annotate(
-            running=Count("pk", filter=Q(status__in=at_work)),
-            parked=Count("pk", filter=Q(status=OperationStatus.PARKED)),
-            failed=Count("pk", filter=Q(status=OperationStatus.FAILED)),
-        )
-    ):
-        if tile := by_id.get(row["tenant_id"]):
-            tile.running, tile.parked, tile.failed = row["running"], row["parked"], row["failed"]
-    for place in (
-        Environment.objects.filter(few, is_archived=False)
-        .order_by()
-        .values("tenant_id")
-        .annotate(
-            n=Count("pk"),
-            failing=Count("pk", filter=Q(connection_status=ConnectionStatus.FAILED)),
-            seen=Count("last_captured_at"),
-            oldest=Min("last_captured_at"),
-        )
-    ):
-        if tile := by_id.get(place["tenant_id"]):
-            tile.environment_count, tile.unreachable = place["n"], place["failing"]
-            tile.last_capture = place["oldest"] if place["seen"] == place["n"] else None
-    for tenant_id, count in (
-        Promotion.objects.filter(few, status=PromotionStatus.PENDING_APPROVAL)
-        .order_by()
-        .values_list("tenant_id")
-        .annotate(n=Count("pk"))
-    ):
-        if tenant_id in by_id:
-            by_id[tenant_id].approvals = count
-    chosen = [tile for tile in by_id.values() if _belongs(tile, view)]
-    page = _cut(chosen, cursor, limit)
-    shown = [tile.tenant.pk for tile in page.rows]
-    lines = drift_lines(shown)
-    for tile in page.rows:
-        tile.drift = lines[tile.tenant.pk]
-    fields = ("id", "tenant_id", "name", "slug", "kind", "position")
-    rows = Environment.objects.filter(tenant_id__in=shown, is_archived=False).only(*fields)
-    for environment in rows.order_by("position", "name"):
-        by_id[environment.tenant_id].environments.append(environment)
+    tenant_ids = None if len(by_id) > MANY else list(by_id)
+    for part in registry.tile_parts():
+        found = part.facts(tenant_ids)
+        for tenant_id, tile in by_id.items():
+            tile.facts[part.name] = found.get(tenant_id, part.without)
+    page = _cut([tile for tile in by_id.values() if _belongs(tile, view)], cursor, limit)
+    _add_details(page.rows)
     return page
 
 
+def _add_details(shown: list[Tile]) -> None:
+    tenant_ids = [tile.tenant.pk for tile in shown]
+    for part in registry.tile_parts():
+        found = part.details(tenant_ids) if part.details is not None else {}
+        for tile in shown:
+            tile.details[part.name] = dict(found.get(tile.tenant.pk, {}))
+
+
 def _belongs(tile: Tile, view: str) -> bool:
-    if view == "trouble":
-        return tile.score > 0
-    return bool(tile.running) if view == "busy" else True
+    return {"trouble": tile.score > 0, "busy": tile.is_busy}.get(view, True)
 
 
 def _order(tile: Tile) -> tuple[int, str, str]:
@@ -195,42 +133,12 @@ def _cut(chosen: list[Tile], cursor: str, limit: int) -> Page:
     """The tiles after the cursor's key: trouble moves tiles, so the key is their place, not their number."""
     ordered = sorted(chosen, key=_order)
     if cursor:
-        score, name, ident = decode(cursor, 3)
+        score, name, tenant_id = decode(cursor, 3)
         if not isinstance(score, int):
             raise BadCursor
-        ordered = [tile for tile in ordered if _order(tile) > (score, str(name), str(ident))]
+        ordered = [tile for tile in ordered if _order(tile) > (score, str(name), str(tenant_id))]
     rows = ordered[:limit]
     return Page(rows, encode(list(_order(rows[-1]))) if len(ordered) > limit else "")
-
-
-def drift_lines(tenant_ids: list[uuid.UUID]) -> dict[uuid.UUID, list[int]]:
-    """For each tenant, how many incidents stood open at the end of each of the last 14 days. One query."""
-    today = clock.now().date()
-    first = today - timedelta(days=DAYS - 1)
-    changes: dict[uuid.UUID, list[int]] = defaultdict(lambda: [0] * (DAYS + 1))
-    if tenant_ids:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT tenant_id, greatest(0, (created_at AT TIME ZONE 'UTC')::date - %s::date),"
-                " CASE WHEN incident_state IN ('OPEN', 'ACKNOWLEDGED') THEN NULL"
-                " ELSE greatest(0, (coalesce(resolved_at, updated_at) AT TIME ZONE 'UTC')::date - %s::date) END,"
-                " count(*)"
-                " FROM drift_incidents WHERE tenant_id = ANY(%s) AND (incident_state IN ('OPEN', 'ACKNOWLEDGED')"
-                " OR coalesce(resolved_at, updated_at) >= %s) GROUP BY 1, 2, 3",
-                [first, first, tenant_ids, first],
-            )
-            for tenant_id, opened, closed, count in cursor.fetchall():
-                changes[tenant_id][min(opened, DAYS)] += count
-                if closed is not None:
-                    changes[tenant_id][min(closed, DAYS)] -= count
-    lines = {}
-    for tenant_id in tenant_ids:
-        standing, line = 0, []
-        for change in changes[tenant_id][:DAYS]:
-            standing += change
-            line.append(standing)
-        lines[tenant_id] = line
-    return lines
 
 
 @in_support_session(LEAVES)
@@ -251,7 +159,7 @@ def estate(request: HttpRequest) -> HttpResponse:
         # The switcher shows the same tenants: not asked for again.
         shell["memberships"] = sorted(visible, key=lambda tenant: tenant.name.casefold())[:MEMBERSHIPS_SHOWN]
     page = tiles(visible, view=view, cursor=request.GET.get("cursor", ""))
-    context = {"page": page, "q": q, "view": view, "views": VIEWS, "days": DAYS, "nav_section": "estate"}
+    context = {"page": page, "q": q, "view": view, "views": VIEWS, "nav_section": "estate"}
     name = "estate/estate.html#tiles" if _wants_part(request) else "estate/estate.html"
     return render(request, name, {**shell, **context, "may_create": admin})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shlex
 from pathlib import Path
@@ -82,6 +83,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -98,6 +100,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "tenants.idempotency.IdempotencyMiddleware",
     "core.middleware.ErrorMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 ROOT_URLCONF = "opsconsole.urls"
@@ -186,7 +189,8 @@ ACCOUNT_CHANGE_EMAIL = ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_ADAPTER = "tenants.adapters.AccountAdapter"
 ACCOUNT_SESSION_REMEMBER = True
-# Guessing is slowed for an address and, more, for a person; counted in the cache that all processes share.
+# Guessing is slowed for an address, more for an account at an address, and for an account from browsers that it has
+# never been used in (tenants/guessing.py); counted in the cache that all processes share.
 ACCOUNT_RATE_LIMITS = {
     "login": "60/m/ip",
     "login_failed": "20/m/ip,5/300s/key",
@@ -267,7 +271,7 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
         "BACKEND": "core.cache.PatientRedisCache",
         "LOCATION": BROKER_URL,
         "KEY_PREFIX": "opsconsole",
-        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1, "serializer": "core.cache.JsonSerializer"},
     }
 # smtp://user:password@host:25, smtp+tls://…:587 (STARTTLS) or smtps://…:465. Without a mail server, messages are files:
 # a console's output is no place for them.
@@ -308,11 +312,17 @@ OPERATION_MAX_ATTEMPTS = env_int("OPSCONSOLE_OPERATION_MAX_ATTEMPTS", 5)
 OUTBOX_INTERVAL_SECONDS = env_float("OPSCONSOLE_OUTBOX_INTERVAL_SECONDS", 5.0)
 OUTBOX_RETENTION_DAYS = env_int("OPSCONSOLE_OUTBOX_RETENTION_DAYS", 14)
 
+# Who may read /metrics: whoever has the token, or asks from these networks (CIDRs, comma separated). Neither: nobody.
+METRICS_TOKEN = env("OPSCONSOLE_METRICS_TOKEN")
+METRICS_NETWORKS = [ipaddress.ip_network(text, strict=False) for text in env_list("OPSCONSOLE_METRICS_NETWORKS")]
+
 # Where the n8n client may connect besides public addresses: CIDRs, comma separated.
 N8N_ALLOWED_NETWORKS = env_list("OPSCONSOLE_N8N_ALLOWED_NETWORKS", "" if PRODUCTION else "127.0.0.0/8,::1/128")
 N8N_ALLOW_HTTP = env("OPSCONSOLE_N8N_ALLOW_HTTP", "0" if PRODUCTION else "1") == "1"
 # 0: one at a time where n8n may lose writes that overlap (before 2.0, on SQLite), and four elsewhere.
 N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 0)
+# MiB of one answer, unpacked. Twice n8n's own limit for a workflow, and some room.
+N8N_LARGEST_ANSWER_MIB = env_int("OPSCONSOLE_N8N_LARGEST_ANSWER_MIB", 40)
 
 # How long an n8n that was killed while it published may run another version than it says (its own lease: 2 minutes).
 N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECONDS", 0.0 if MODE == "test" else 130.0)

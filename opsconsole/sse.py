@@ -34,13 +34,17 @@ def _audience(token: ApiToken) -> list[uuid.UUID] | None:
 async def api_stream(request: HttpRequest, name: str) -> HttpResponseBase:
     """``/api/v1/sse/<name>``, resumable by ``Last-Event-ID``."""
     secret = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    last_id = request.headers.get("Last-Event-ID", "")
-    if not secret:
-        return events.stream(list, lambda: True)
     try:
-        tenant_ids = await sync_to_async(lambda: _audience(authenticate_slowly(secret)))()
+        if not secret:
+            return events.stream(list, lambda: True, listener_id=None)
+        return await _news(secret, name, request.headers.get("Last-Event-ID", ""))
     except OpsError as error:
         return error_response(request, error)
+
+
+async def _news(secret: str, name: str, last_id: str) -> HttpResponseBase:
+    token = await sync_to_async(authenticate_slowly)(secret)
+    tenant_ids = await sync_to_async(_audience)(token)
 
     def alive() -> bool:
         try:
@@ -50,4 +54,4 @@ async def api_stream(request: HttpRequest, name: str) -> HttpResponseBase:
             return False
 
     poll = events.changes_poll(tenant_ids=tenant_ids, kinds=registry.event_streams()[name].job_kinds, last_id=last_id)
-    return events.stream(poll, alive)
+    return events.stream(poll, alive, listener_id=token.user_id)

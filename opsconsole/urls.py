@@ -10,7 +10,7 @@ from django.urls import include, path
 
 from core.registry import registry
 
-from . import health, sse
+from . import health, metrics, sse
 from .api import api
 from .api_docs import api_docs
 from .command import command
@@ -29,6 +29,7 @@ urlpatterns = [
     *[route for module in _modules for route in getattr(module, "platform_urlpatterns", ())],
     path("account/", include("allauth.urls")),
     path("admin/", admin.site.urls),
+    path("metrics", metrics.metrics, name="metrics"),
     path("health", health.health, name="health"),
     path("api/health", health.health),
     path("health/detailed", health.health_detailed, name="health-detailed"),

@@ -22,8 +22,8 @@ from core import clock, context
 from core.checkpoints import checkpoint
 from core.events import Consumer, Delivery
 from core.registry import registry
-from tenants.base import of_place
-from tenants.scope import place_scope, platform_scope
+from tenants.base import belongs_to
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from .documents import from_stored
 from .models import ConsumerCursor, Delay, OutboxEvent, OutboxOrder
@@ -193,7 +193,7 @@ def _one_by_one(consumer: Consumer, tenant_id: uuid.UUID | None, events: Sequenc
 
 def handle_all(consumer: Consumer, tenant_id: uuid.UUID | None, events: Iterable[OutboxEvent]) -> None:
     """Handle events of one tenant in its scope; all of it is undone where one fails."""
-    with transaction.atomic(), place_scope(tenant_id):
+    with transaction.atomic(), tenant_or_platform_scope(tenant_id):
         for event in events:
             with context.acting(**_as_the_console(event)):
                 consumer.handle(_delivery(consumer, event))
@@ -231,5 +231,5 @@ def words_of(error: Exception) -> str:
 
 def events_after(consumer: Consumer, tenant_id: uuid.UUID | None, *, after: int, end: int) -> QuerySet[OutboxEvent]:
     """One tenant's (or the platform's) events for a consumer, in order."""
-    rows = of_consumer(consumer).filter(of_place(tenant_id), sequence__gt=after, sequence__lte=end)
+    rows = of_consumer(consumer).filter(belongs_to(tenant_id), sequence__gt=after, sequence__lte=end)
     return rows.order_by("sequence")

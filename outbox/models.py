@@ -9,10 +9,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.expressions import RawSQL
 
-from tenants.base import PlaceModel
+from tenants.base import TenantOrPlatformModel
 
 
-class OutboxEvent(PlaceModel):
+class OutboxEvent(TenantOrPlatformModel):
     """One event of a tenant, or of the platform.
 
     ``position`` is when it was published, ``sequence`` its place in the order in which consumers read. It gets that
@@ -77,7 +77,7 @@ class ConsumerCursor(models.Model):
         return self.name
 
 
-class Delay(PlaceModel):
+class Delay(TenantOrPlatformModel):
     """A tenant's events (or the platform's) that one consumer handles apart, because it failed at one of them.
 
     All of this tenant's events after ``sequence`` wait their turn here, in order, while the consumer goes on with the
@@ -102,7 +102,7 @@ class Delay(PlaceModel):
         return f"{self.consumer} after {self.sequence}"
 
 
-class ParkedEvent(PlaceModel):
+class ParkedEvent(TenantOrPlatformModel):
     """An event that a consumer failed at for the last time: a person must look. Nothing waits for it."""
 
     consumer = models.CharField(max_length=80)

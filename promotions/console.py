@@ -1,5 +1,6 @@
 """What promotions tell the console of themselves."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.events import InTransactionHandler, StepHandler
 from core.registry import (
     Console,
@@ -16,10 +17,12 @@ from drift.notices import Reconciled
 from tenants.models import Grants
 from workflows.watching.notices import PeopleOfJob
 
-from . import search
-from .concerned import people_of
+from . import session_revert
 from .domain_events import EVENTS
-from .records import record_reconciled
+from .estate import TILE_PART
+from .reading import search
+from .running.recipients import people_of
+from .running.reconcile_record import record_reconciled
 
 console = Console(
     destinations=(
@@ -59,11 +62,37 @@ console = Console(
             job_subject="promotion",
         ),
     ),
+    tile_parts=(TILE_PART,),
+    states=(
+        State(name="planned", shape=Shape.PENDING, tone=Tone.GREY, word="Planned"),
+        State(name="awaiting-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
+        State(name="pending-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
+        State(name="executing", shape=Shape.RUNNING, tone=Tone.BLUE, word="Running"),
+        State(name="rolling-back", shape=Shape.RUNNING, tone=Tone.WARN, word="Rolling back"),
+        State(name="rolled-back", shape=Shape.MOVED, tone=Tone.WARN, word="Rolled back"),
+        State(name="compensated", shape=Shape.MOVED, tone=Tone.WARN, word="Restored"),
+        State(name="compensating", shape=Shape.RUNNING, tone=Tone.WARN, word="Restoring"),
+    ),
     trail_actions=(
         TrailAction(code="promotion.approve", words="Promotion approved", position=175),
-        TrailAction(code="promotion.reject", words="Promotion turned down", position=176),
-        TrailAction(code="promotion.release", words="Target of a promotion let go", position=177),
+        TrailAction(code="promotion.reject", words="Promotion rejected", position=176),
+        TrailAction(code="promotion.release", words="Promotion target released", position=177),
     ),
+    job_kinds=(
+        JobKind(
+            name="promotions.execute",
+            handler="promotions.handlers.ExecutePromotion",
+            reverter=session_revert.PROMOTION,
+        ),
+        JobKind(
+            name="promotions.rollback",
+            handler="promotions.handlers.RollBackPromotion",
+            reverter=session_revert.ROLLBACK,
+        ),
+        JobKind(name="promotions.prepare", handler="promotions.handlers.PreparePromotion"),
+        JobKind(name="promotions.test_credentials", handler="promotions.handlers.TestCredentials"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
     in_transaction_handlers=(InTransactionHandler(name="promotions.people", of=PeopleOfJob, handle=people_of),),
     step_handlers=(
         # The name of a step that is stored in jobs: it stays, whatever the module is called.

@@ -16,14 +16,14 @@ class PreSnapshotFailed(OpsError):
 class WriteFailed(OpsError):
     code = "PROMO_002"
     title = "A workflow could not be written"
-    message = "A write to the target failed; the target was put back as it was."
-    recovery = "Look at the proof of what was put back, remove the cause, then plan the promotion again."
+    message = "A write to the target failed; the target was rolled back."
+    recovery = "Look at the proof of the rollback, remove the cause, then plan the promotion again."
     status = 502
 
 
 class DriftBlocks(Conflict):
     code = "PROMO_003"
-    title = "Drift stands in the way"
+    title = "Blocked by drift"
     message = (
         "The target has drifted from what was approved, and the tenant's policy stops promotions until it is settled."
     )
@@ -39,7 +39,7 @@ class TargetLocked(Conflict):
 
 class RollbackFailed(OpsError):
     code = "PROMO_005"
-    title = "The target could not be put back whole"
+    title = "The rollback is incomplete"
     message = "Some workflows of the target are not as they were before the promotion."
     recovery = "Look at the named workflows, then restore them from the snapshot taken before the promotion."
     status = 502
@@ -47,7 +47,7 @@ class RollbackFailed(OpsError):
 
 class Dangling(Invalid):
     code = "PROMO_006"
-    title = "References would dangle"
+    title = "Missing credentials and sub-workflows"
     message = "Some workflows refer to credentials or workflows that the target does not have."
     recovery = "Map the credentials, add the missing sub-workflows to the promotion, or link them, then plan again."
     status = 409
@@ -76,7 +76,7 @@ class ApprovalNeeded(Conflict):
 
 class SelfApproval(Forbidden):
     code = "PROMO_010"
-    title = "Not your own"
+    title = "Not your own request"
     message = "A promotion cannot be approved by the person who asked for it, whatever account they use."
     recovery = "Ask another approver."
 
@@ -131,8 +131,8 @@ class SecretsLacking(Conflict):
 class TargetHeld(Conflict):
     code = "PROMO_019"
     title = "The target is held"
-    message = "A promotion left the target neither wholly new nor proven to be as before."
-    recovery = "Open that promotion: roll it back, or look at the target, settle it by hand and let go of it."
+    message = "A promotion may have left a mix of old and new workflows in the target."
+    recovery = "Open that promotion: roll it back, or check the target, settle it by hand and release it."
 
 
 class NotOffered(Conflict):

@@ -1,50 +1,62 @@
-"""The long work of promotions. See ``execution``, ``undoing`` and ``reverting`` for the names of the steps."""
+"""The long work of promotions. See ``running.steps`` for the names of the steps, and who takes them."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import msgspec
+
 from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted
 from operations.handlers import register
+from operations.models import Operation
 
-from . import services
-from .execution import Execution
+from .lifecycle import EXECUTE, PREPARE, ROLLBACK, TEST_CREDENTIALS
 from .models import Promotion
-from .preparing import Preparing, prove_credentials
-from .reverting import Reverting
+from .planning.drafting import replan_draft
+from .planning.offers import CredentialInTarget
+from .running import status_sync
+from .running.execution import Execution
+from .running.manual_rollback import ManualRollback
+from .running.preparation import Preparation, prove_credentials
 
 
 @register
 class ExecutePromotion:
     """All chosen workflows into the target, or the target as it was. Parameters: ``promotion_id``."""
 
-    kind: ClassVar[str] = "promotions.execute"
+    kind: ClassVar[str] = EXECUTE
 
     def run(self, run: Run) -> dict[str, Any]:
         return Execution(run).carry_out()
+
+    def ended(self, operation: Operation) -> None:
+        status_sync.settle_execution(operation)
 
 
 @register
 class RollBackPromotion:
     """What a promotion touched, back as it was. Parameters: ``promotion_id, force, snapshot_id, reason``."""
 
-    kind: ClassVar[str] = "promotions.rollback"
+    kind: ClassVar[str] = ROLLBACK
 
     def run(self, run: Run) -> dict[str, Any]:
-        return Reverting(run).carry_out()
+        return ManualRollback(run).carry_out()
+
+    def ended(self, operation: Operation) -> None:
+        status_sync.settle_rollback(operation)
 
 
 @register
 class PreparePromotion:
-    """What the target lacks and a plan offers to make. Parameters: ``promotion_id, offers, rows``."""
+    """What the target lacks and a plan offers to create. Parameters: ``promotion_id, offers, rows``."""
 
-    kind: ClassVar[str] = "promotions.prepare"
+    kind: ClassVar[str] = PREPARE
 
     def run(self, run: Run) -> dict[str, Any]:
         promotion = _promotion(run)
-        made = Preparing(run, promotion.source_environment, promotion.target_environment).carry_out()
+        made = Preparation(run, promotion.source_environment, promotion.target_environment).carry_out()
         planned = run.step("replan", "Plan again with what is there now", lambda: _planned_again(run, promotion))
         return {**made, **planned}
 
@@ -53,11 +65,11 @@ class PreparePromotion:
 class TestCredentials:
     """n8n's own test of the credentials that a plan points to. Parameters: ``promotion_id, credentials``."""
 
-    kind: ClassVar[str] = "promotions.test_credentials"
+    kind: ClassVar[str] = TEST_CREDENTIALS
 
     def run(self, run: Run) -> dict[str, Any]:
         target = _promotion(run).target_environment
-        return prove_credentials(run, target, run.params["credentials"])
+        return prove_credentials(run, target, msgspec.convert(run.params["credentials"], list[CredentialInTarget]))
 
 
 def _planned_again(run: Run, promotion: Promotion) -> dict[str, Any]:
@@ -67,7 +79,7 @@ def _planned_again(run: Run, promotion: Promotion) -> dict[str, Any]:
     if by is None:
         return {"planned_again": False}
     try:
-        done = services.replan_draft(tenant_id=run.tenant_id, promotion_id=promotion.pk, by=by, scope=run.fenced)
+        done = replan_draft(tenant_id=run.tenant_id, promotion_id=promotion.pk, by=by, scope=run.fenced)
     except Interrupted:
         raise
     except OpsError as error:

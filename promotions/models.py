@@ -24,13 +24,10 @@ class PromotionStatus(models.TextChoices):
 class Promotion(TenantModel):
     """A plan and what became of it.
 
-    ``workflow_keys`` is the choice; ``plan`` what was computed for it (per workflow: create, update or unchanged, the
-    expected and the new hash, the mapped credentials and sub-workflows), frozen at approval. ``execution_result``
-    holds ``snapshot_ids {pre_promotion, post_promotion}``, ``workflows``, ``verification``, ``error`` and
-    ``rollback_result {status: success|partial|failed, workflows_rolled_back, snapshot_id, proof}``: how the last way
-    back ended, by itself or by a person (``by_hand``; ``manual_rollback`` says who and why, ``automatic_rollback`` what
-    there was before). ``needs_attention``: what stands in the target is neither old nor new, and a person must look;
-    ``attention_since``: since when, and so holds its target (see ``attention``).
+    ``workflow_keys`` is the choice; ``plan`` what was computed for it, locked when it is submitted (``plan_hash``; see
+    ``planning.documents``). ``execution_result`` is how it ended, its rollbacks included (``running.documents``).
+    ``attention_since``: since when its target has been neither wholly new nor proven to be as before, and is held:
+    no other promotion writes into it.
     """
 
     name = models.CharField(max_length=200)

@@ -6,8 +6,8 @@ from core.errors import Forbidden
 from tenants.pages import Visit
 from workflows.permissions import may_approve, require_operate
 
-from .gates import needs_approval
 from .models import Promotion, PromotionStatus
+from .planning.gate_facts import needs_approval
 
 
 def require_prepare(visit: Visit, promotion: Promotion, *, rows: bool) -> None:
@@ -20,7 +20,7 @@ def require_prepare(visit: Visit, promotion: Promotion, *, rows: bool) -> None:
     require_operate(visit, target)
     if rows:
         require_operate(visit, promotion.source_environment)
-    approved = promotion.status == PromotionStatus.APPROVED or not needs_approval(promotion, target)
+    approved = promotion.status == PromotionStatus.APPROVED or not needs_approval(promotion)
     if not approved and not may_approve(visit, target):
         raise Forbidden(
             f"Nothing is made in {target.name} before the promotion is approved.",

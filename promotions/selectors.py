@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Q
 from django.db.models.fields.json import KeyTextTransform
@@ -16,8 +16,10 @@ from workflows.identity import LIVE
 from workflows.models import WorkflowEnvMap
 from workflows.watching.selectors import of_operations, watch_row
 
+from .lifecycle import EXECUTE, PREPARE, ROLLBACK
 from .models import Promotion, PromotionStatus
-from .status_sync import settle_promotion
+from .planning.documents import read_plan
+from .running.status_sync import settle_promotion
 
 FILTERS: dict[str, tuple[str, Q]] = {
     "open": (
@@ -33,8 +35,9 @@ FILTERS: dict[str, tuple[str, Q]] = {
     "rolled_back": ("Rolled back", Q(status=PromotionStatus.ROLLED_BACK)),
 }
 #: Jobs that write into the target.
-ATTEMPTS = ("promotions.execute", "promotions.rollback", "promotions.prepare")
+ATTEMPTS = (EXECUTE, ROLLBACK, PREPARE)
 ATTEMPTS_SHOWN = 20
+CALLERS_NAMED = 5
 _LARGE = ("plan", "execution_result", "workflow_keys")
 
 
@@ -68,7 +71,7 @@ def list_promotions(
 
 
 def settled_view(promotion: Promotion, operation: Operation | None) -> Promotion:
-    """The promotion as it will be once the beat has settled it; nothing is written. Needs the tenant's scope."""
+    """The promotion as it will be once its ended job is settled; nothing is written. Needs the tenant's scope."""
     settle_promotion(promotion, operation, save=False)
     return promotion
 
@@ -80,17 +83,17 @@ def operation_of(promotion: Promotion) -> Operation | None:
     return Operation.objects.filter(pk=promotion.operation_id).first()
 
 
-def open_rollback(promotion: Promotion) -> Operation | None:
+def latest_rollback(promotion: Promotion) -> Operation | None:
     """The latest rollback of the promotion, if any. Needs the tenant's scope."""
     return (
-        Operation.objects.filter(subject_type="promotion", subject_id=promotion.pk, kind="promotions.rollback")
+        Operation.objects.filter(subject_type="promotion", subject_id=promotion.pk, kind=ROLLBACK)
         .order_by("-created_at")
         .first()
     )
 
 
 def jobs_on(promotion: Promotion) -> list[Operation]:
-    """What is at work on the promotion, first what writes into the target. Needs the tenant's scope."""
+    """Open jobs of the promotion, first what writes into the target. Needs the tenant's scope."""
     return sorted(open_operations_on("promotion", promotion.pk), key=lambda job: job.kind not in ATTEMPTS)
 
 
@@ -100,59 +103,32 @@ def attempts_of(promotion: Promotion) -> list[Operation]:
     return list(rows.select_related("requested_by").defer("params", "result").order_by("-created_at")[:ATTEMPTS_SHOWN])
 
 
-def kept_published(promotion: Promotion) -> list[dict[str, Any]]:
-    """What rolling back would leave published, as far as was seen last: ``{name, called_by}``. In the tenant's scope.
+class KeptWorkflow(NamedTuple):
+    """A workflow that a rollback would leave published, and the first five that call it."""
+
+    name: str
+    called_by: list[str]
+
+
+def kept_published(promotion: Promotion) -> list[KeptWorkflow]:
+    """What rolling back would leave published, as far as was seen last. Needs the tenant's scope.
 
     The promotion had it published, and something that runs and was not promoted calls it.
     """
-    items = [item for item in (promotion.plan or {}).get("items", ()) if item["target"]]
-    ending = {i["target"]["env_workflow_id"]: i["name"] for i in items if i["active"] and not i["target"]["active"]}
+    items = [(item, item.target) for item in read_plan(promotion.plan).items if item.target]
+    ending = {there.env_workflow_id: item.name for item, there in items if item.active and not there.active}
     if not ending or not needs_published_callees(promotion.target_environment):
         return []
     running = WorkflowEnvMap.objects.filter(
         environment_id=promotion.target_environment_id, env_active=True, status__in=LIVE
-    ).exclude(canonical_workflow__key__in=[item["key"] for item in items])
-    return [
-        {"name": name, "called_by": callers}
-        for there, name in ending.items()
-        if (callers := list(running.filter(fingerprint__refs__contains=[there]).values_list("env_name", flat=True)[:5]))
-    ]
-
-
-def promotion_row(promotion: Promotion, *, whole: bool = True) -> dict[str, Any]:
-    """JSON-able facts for the API; without ``whole`` as in a list."""
-    row: dict[str, Any] = {
-        "id": str(promotion.pk),
-        "tenant_id": str(promotion.tenant_id),
-        "name": promotion.name,
-        "description": promotion.description,
-        "status": promotion.status,
-        "source_environment_id": str(promotion.source_environment_id),
-        "target_environment_id": str(promotion.target_environment_id),
-        "operation_id": str(promotion.operation_id) if promotion.operation_id else None,
-        "plan_hash": promotion.plan_hash or None,
-        "created_by": str(promotion.created_by_id) if promotion.created_by_id else None,
-        "decided_by": str(promotion.decided_by_id) if promotion.decided_by_id else None,
-        "decided_at": promotion.decided_at,
-        "decision_comment": promotion.decision_comment,
-        "created_at": promotion.created_at,
-        "started_at": promotion.started_at,
-        "ended_at": promotion.ended_at,
-        "attention_since": promotion.attention_since,
-        "updated_at": promotion.updated_at,
-    }
-    if whole:
-        row |= {
-            "workflow_keys": promotion.workflow_keys,
-            "options": {k: v for k, v in promotion.options.items() if k != "requesters"},
-            "plan": promotion.plan,
-            "execution_result": promotion.execution_result,
-        }
-    return row
+    ).exclude(canonical_workflow__key__in=[item.key for item, _there in items])
+    called = [(name, running.filter(fingerprint__refs__contains=[there])) for there, name in ending.items()]
+    found = [KeptWorkflow(name, list(rows.values_list("env_name", flat=True)[:CALLERS_NAMED])) for name, rows in called]
+    return [one for one in found if one.called_by]
 
 
 def watched_rows(promotion: Promotion) -> list[dict[str, Any]]:
     """What it, or its rollback, has published and could not prove at once. Needs the tenant's scope."""
-    rolled_back = open_rollback(promotion)
+    rolled_back = latest_rollback(promotion)
     jobs = [promotion.operation_id, rolled_back.pk if rolled_back else None]
     return [watch_row(line.watch) for line in of_operations([job for job in jobs if job]).lines]

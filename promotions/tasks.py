@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from .status_sync import settle_all
-from .telling import tell_all
+from .running.attention_mail import notify_all
+from .running.status_sync import settle_all
 
 
 @shared_task(name="promotions.tasks.settle")
 def settle() -> None:
-    """Every few seconds: bring promotions into line whose job was ended without them; tell whom they need."""
+    """Every few seconds: settle promotions whose job ended without them, and notify whom they need."""
     settle_all()
-    tell_all()
+    notify_all()

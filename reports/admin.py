@@ -1,4 +1,4 @@
-"""Reports in the admin: to look at."""
+"""Reports in the admin, read only."""
 
 from __future__ import annotations
 

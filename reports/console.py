@@ -1,9 +1,11 @@
-"""What reports tell the console of themselves."""
+"""What reports declare."""
 
+from core.declarations import JobKind
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
 
 from . import search
+from .demo import DEMO_CHAPTER
 
 console = Console(
     destinations=(
@@ -18,7 +20,7 @@ console = Console(
         ),
         Destination(
             url_name="platform-reports",
-            title="Reports of the platform",
+            title="Platform reports",
             rail_title="Reports",
             search_words="compliance",
             icon="document-chart-bar",
@@ -43,11 +45,12 @@ console = Console(
         ),
         Subject(
             table="report_schedules",
-            noun="report sent by itself",
-            title="Reports sent by themselves",
+            noun="scheduled report",
+            title="Scheduled reports",
             position=200,
             url_name="reports",
             url_takes_id=False,
+            changes_access=True,
         ),
     ),
     trail_actions=(
@@ -56,5 +59,7 @@ console = Console(
         TrailAction(code="REPORT_MAILED", words="Report sent", position=200),
         TrailAction(code="REPORT_NOT_MAILED", words="Report not sent", position=210),
     ),
+    job_kinds=(JobKind(name="reports.make", handler="reports.handlers.MakeReport"),),
+    demo_chapters=(DEMO_CHAPTER,),
     urls=("reports.urls",),
 )

@@ -1,20 +1,18 @@
-"""What a report is: a title, the question it answers, columns, and one query whose order is total.
-
-The query's parameters are ``since``, ``until``, ``as_of`` (moments), ``person`` (an address or ''), ``tenant`` (a short
-name or '') and ``platform`` (whether it runs for the platform). Row-level security decides whose rows it sees: the same
-query runs in a tenant's scope and in the platform's.
-"""
+"""The reports that the apps declare (``core.reports``), and the parameters that one is asked for with."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
 
 from django.utils.dateparse import parse_date, parse_datetime
+from msgspec import UNSET
 
 from core.errors import Invalid
+from core.registry import registry
+from core.reports import Report
 
+from .documents import ReportParameters
 from .errors import NoSuchReport
 from .models import Period
 
@@ -22,35 +20,8 @@ DEFAULT_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """``kind``: text, time, integer, decimal or boolean. Only text can carry what a spreadsheet takes for a formula."""
-
-    name: str
-    label: str
-    kind: str = "text"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """``has_period`` False: how things stand now, whatever the period. ``note`` says what is left out, and why."""
-
-    name: str
-    title: str
-    answers: str
-    columns: tuple[Column, ...]
-    sql: str
-    has_period: bool = True
-    note: str = ""
-
-    @property
-    def sources(self) -> str:
-        """SQL of the rows with exactly these columns, in order."""
-        return f"SELECT {', '.join(c.name for c in self.columns)} FROM ({self.sql}) AS found"  # noqa: S608
-
-
-@dataclass(frozen=True, slots=True)
 class Asked:
-    """The parameters of one report, settled: asked again with the same ``as_of`` they find the same rows."""
+    """The resolved parameters of one report: with the same ``as_of`` they find the same rows again."""
 
     as_of: datetime
     since: datetime
@@ -58,27 +29,30 @@ class Asked:
     person: str = ""
     tenant: str = ""
 
-    def to_dict(self, report: Report) -> dict[str, Any]:
-        """JSON-able, with moments in ISO form and only what the report takes."""
-        said = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(self).items()}
-        dropped = {"as_of"} if report.has_period else {"as_of", "since", "until"}
-        return {name: value for name, value in said.items() if name not in dropped and value}
+    def stored(self, report: Report) -> ReportParameters:
+        """What is kept of them, next to ``as_of``: only what the report takes."""
+        period = {"since": self.since.isoformat(), "until": self.until.isoformat()} if report.has_period else {}
+        return ReportParameters(**period, person=self.person or UNSET, tenant=self.tenant or UNSET)
 
     @classmethod
-    def from_dict(cls, said: dict[str, Any], as_of: datetime) -> Asked:
-        """What ``to_dict`` wrote."""
-        times = {k: datetime.fromisoformat(said[k]) for k in ("since", "until") if said.get(k)}
-        start = {"since": as_of - timedelta(days=DEFAULT_DAYS), "until": as_of}
-        return cls(as_of=as_of, person=said.get("person", ""), tenant=said.get("tenant", ""), **(start | times))
+    def of(cls, stored: ReportParameters, as_of: datetime) -> Asked:
+        """What was stored as ``stored``, with ``as_of``."""
+        return cls(
+            as_of=as_of,
+            since=datetime.fromisoformat(stored.since) if stored.since else as_of - timedelta(days=DEFAULT_DAYS),
+            until=datetime.fromisoformat(stored.until) if stored.until else as_of,
+            person=stored.person or "",
+            tenant=stored.tenant or "",
+        )
 
 
 def settle(
     *, as_of: datetime, since: str = "", until: str = "", period: str = "", person: str = "", tenant: str = ""
 ) -> Asked:
-    """Parameters as people give them; ``Invalid`` names the field that cannot be used.
+    """Resolve parameters as people give them. Raises ``Invalid`` with the field that cannot be used.
 
     ``since`` and ``until`` are ISO dates or moments (a date as ``until`` includes its day) and win over ``period``;
-    with neither it is the last 90 days. Nothing later than ``as_of`` is ever in a report.
+    without either it is the last 90 days. Nothing later than ``as_of`` is ever in a report.
     """
     if period and period not in Period.values:
         raise Invalid(details={"period": f"one of {', '.join(Period.values)}"})
@@ -121,22 +95,14 @@ def moment_of(value: str, name: str, *, end: bool = False) -> datetime:
         raise Invalid(f"`{name}` must be a date or a time in ISO form.", details={name: value[:40]}) from error
 
 
-_reports: dict[str, Report] = {}
-
-
-def register(report: Report) -> Report:
-    _reports[report.name] = report
-    return report
-
-
 def all_reports() -> list[Report]:
-    """Every report, in the order of the list."""
-    return list(_reports.values())
+    """Every report that the apps declare, in the order of the list."""
+    return list(registry.reports().values())
 
 
 def report_named(name: str) -> Report:
     """The report; raises ``NoSuchReport``."""
     try:
-        return _reports[name]
+        return registry.reports()[name]
     except KeyError:
-        raise NoSuchReport(details={"reports": sorted(_reports)}) from None
+        raise NoSuchReport(details={"reports": sorted(registry.reports())}) from None

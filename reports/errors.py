@@ -1,4 +1,4 @@
-"""What a person who asks for a report can meet."""
+"""Failures of reports that a person can meet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class NoSuchReport(NotFound):
     code = "REPORT_UNKNOWN"
     title = "No such report"
     message = "There is no report of this name."
-    recovery = "The list of reports names them all."
+    recovery = "Choose one from the list of reports."
 
 
 class NotReady(Conflict):
@@ -23,27 +23,27 @@ class NotMade(OpsError):
     code = "REPORT_FAILED"
     title = "The report was not made"
     message = "The report could not be made."
-    recovery = "Make it again; for a shorter period where it was too much."
+    recovery = "Make it again, if need be for a shorter period."
     status = 500
 
 
 class FileGone(OpsError):
     code = "REPORT_FILE_GONE"
     title = "The file was removed"
-    message = "Files are kept for a while only; this one is gone. Its manifest is still here."
+    message = "The file has been removed after its retention period. Its manifest is kept."
     recovery = "Make the report again with the same parameters."
     status = 410
 
 
 class PlatformOnly(Forbidden):
-    message = "Only platform admins and compliance officers make reports about the whole platform."
+    message = "Only platform admins and compliance officers make reports about the platform."
     recovery = "A tenant's own reports are on its Reports page."
 
 
 class TooSlow(OpsError):
     code = "REPORT_PREVIEW_SLOW"
     title = "Too much for a preview"
-    message = "The first rows of this report take longer than a page may take."
+    message = "The first rows of this report take too long for a page."
     recovery = "Make the report: it is written to a file in the background. Or choose a shorter period."
     status = 503
 
@@ -51,14 +51,14 @@ class TooSlow(OpsError):
 class RunGone(OpsError):
     code = "REPORT_GONE"
     title = "The report is gone"
-    message = "What was to be made, or the schedule that asks for it, was removed meanwhile."
-    recovery = "Ask for the report again, if it is still wanted."
+    message = "The report or its schedule has been removed."
+    recovery = "Make the report again if you still need it."
     status = 404
 
 
 class NotMailed(OpsError):
     code = "REPORT_NOT_MAILED"
     title = "The mail was not sent"
-    message = "The report is made, and its mail was not sent."
-    recovery = "See on the report's page why, and send it again there."
+    message = "The report was made, but its mail was not sent."
+    recovery = "The report's page says why; send it again there."
     status = 502

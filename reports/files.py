@@ -1,4 +1,4 @@
-"""Where the files of reports lie: one folder for each tenant and one for the platform, for this process's user only."""
+"""The files of reports: a folder for each tenant and one for the platform, readable by this process's user only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.conf import settings
 
 
 def folder_of(tenant_id: uuid.UUID | None) -> Path:
-    """The folder of a place, made if need be."""
+    """The folder of a tenant or of the platform, created if need be."""
     root: Path = settings.REPORTS_ROOT
     folder = root / (str(tenant_id) if tenant_id else "platform")
     for made in (root, folder):
@@ -19,7 +19,7 @@ def folder_of(tenant_id: uuid.UUID | None) -> Path:
 
 
 def path_of(tenant_id: uuid.UUID | None, name: str) -> Path:
-    """The file of a run; ``name`` is one that this app gave."""
+    """The path of a run's file; ``name`` was chosen by this app."""
     return folder_of(tenant_id) / Path(name).name
 
 
@@ -30,6 +30,6 @@ def digest_of(path: Path) -> str:
 
 
 def forget(tenant_id: uuid.UUID | None, prefix: str) -> None:
-    """Take away what begins with ``prefix``: files that no row names."""
+    """Remove files whose name begins with ``prefix``."""
     for path in folder_of(tenant_id).glob(f"{prefix}*"):
         path.unlink(missing_ok=True)

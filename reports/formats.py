@@ -15,13 +15,15 @@ from typing import Any, BinaryIO
 import xlsxwriter
 from django.db import connection
 
+from core.reports import Column, Report
 from core.spreadsheets import harmless
 
-from .definitions import Asked, Column, Report
+from .definitions import Asked
 from .models import Format
 
-Told = Callable[[int], None]
-#: How many rows lie between two signs of life; also what the cursor fetches at once.
+#: Called with the number of rows so far.
+OnProgress = Callable[[int], None]
+#: Rows between two calls of ``OnProgress``; also what the cursor fetches at once.
 CHUNK_ROWS = 2_000
 SHEET_ROWS = 1_000_000
 CELL_CHARACTERS = 32_000
@@ -32,10 +34,12 @@ CONTENT_TYPES = {
     Format.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     Format.HTML: "text/html; charset=utf-8",
 }
+#: The same without parameters.
+MEDIA_TYPES = tuple(content_type.partition(";")[0] for content_type in CONTENT_TYPES.values())
 
 
 def query_values(asked: Asked, *, platform: bool) -> dict[str, Any]:
-    """What the query's parameters are."""
+    """The parameters of the query."""
     return {
         "since": asked.since,
         "until": asked.until,
@@ -55,47 +59,47 @@ def rows_of(report: Report, values: dict[str, Any], *, limit: int | None = None)
             yield from chunk
 
 
-def write(report: Report, values: dict[str, Any], kind: str, path: Path, *, title: str, told: Told) -> int:
-    """Make the file; how many rows it holds. ``told`` hears of the rows so far and may raise to stop."""
+def write(report: Report, values: dict[str, Any], kind: str, path: Path, *, title: str, on_progress: OnProgress) -> int:
+    """Make the file. Returns the number of rows. ``on_progress`` may raise to stop."""
     if kind == Format.XLSX:
-        return _xlsx(report, values, path, title, told)
+        return _xlsx(report, values, path, title, on_progress)
     with path.open("wb", buffering=1 << 20) as out:
         return {Format.CSV: _csv, Format.JSONL: _jsonl, Format.HTML: _html}[Format(kind)](
-            report, values, out, title, told
+            report, values, out, title, on_progress
         )
 
 
 def _cell(column: Column) -> str:
-    """SQL: a column as it stands in CSV."""
+    """SQL of a column in CSV."""
     if column.kind == "boolean":
         return f"{column.name}::text AS {column.name}"
     return harmless(column.name) if column.kind == "text" else column.name
 
 
-def _csv(report: Report, values: dict[str, Any], out: BinaryIO, title: str, told: Told) -> int:
+def _csv(report: Report, values: dict[str, Any], out: BinaryIO, title: str, on_progress: OnProgress) -> int:
     cells = ", ".join(_cell(column) for column in report.columns)
-    sql = f"COPY (SELECT {cells} FROM ({report.sql}) AS found) TO STDOUT WITH (FORMAT csv, HEADER)"  # noqa: S608
+    sql = f"COPY (SELECT {cells} FROM ({report.query}) AS found) TO STDOUT WITH (FORMAT csv, HEADER)"  # noqa: S608
     with connection.cursor() as cursor:
         with cursor.copy(sql, values) as stream:
             for number, line in enumerate(stream):
                 out.write(line)
                 if number % CHUNK_ROWS == 0:
-                    told(number)
+                    on_progress(number)
         return int(cursor.rowcount)
 
 
-def _jsonl(report: Report, values: dict[str, Any], out: BinaryIO, title: str, told: Told) -> int:
+def _jsonl(report: Report, values: dict[str, Any], out: BinaryIO, title: str, on_progress: OnProgress) -> int:
     number = 0
     with connection.chunked_cursor() as cursor:
         cursor.execute(f"SELECT row_to_json(line)::text FROM ({report.sources}) AS line", values)  # noqa: S608
         while chunk := cursor.fetchmany(CHUNK_ROWS):
             out.writelines(line.encode() + b"\n" for (line,) in chunk)
             number += len(chunk)
-            told(number)
+            on_progress(number)
     return number
 
 
-def _xlsx(report: Report, values: dict[str, Any], path: Path, title: str, told: Told) -> int:
+def _xlsx(report: Report, values: dict[str, Any], path: Path, title: str, on_progress: OnProgress) -> int:
     options = {"constant_memory": True, "tmpdir": str(path.parent), "remove_timezone": True}
     book = xlsxwriter.Workbook(str(path), options)
     # Its own clock would make two files of the same rows differ.
@@ -107,10 +111,10 @@ def _xlsx(report: Report, values: dict[str, Any], path: Path, title: str, told: 
         line = (number - 1) % SHEET_ROWS + 1
         if line == 1:
             sheet = _sheet(book, report, head)
-        for place, (column, value) in enumerate(zip(report.columns, row, strict=True)):
-            _write_cell(sheet, line, place, column, value, moment)
+        for position, (column, value) in enumerate(zip(report.columns, row, strict=True)):
+            _write_cell(sheet, line, position, column, value, moment)
         if number % CHUNK_ROWS == 0:
-            told(number)
+            on_progress(number)
     if sheet is None:
         _sheet(book, report, head)
     book.close()
@@ -121,24 +125,24 @@ def _sheet(book: Any, report: Report, head: Any) -> Any:
     sheet = book.add_worksheet()
     sheet.freeze_panes(1, 0)
     sheet.set_column(0, len(report.columns) - 1, 22)
-    for place, column in enumerate(report.columns):
+    for position, column in enumerate(report.columns):
         label = f"{column.label} (UTC)" if column.kind == "time" else column.label
-        sheet.write_string(0, place, label, head)
+        sheet.write_string(0, position, label, head)
     return sheet
 
 
-def _write_cell(sheet: Any, line: int, place: int, column: Column, value: Any, moment: Any) -> None:
+def _write_cell(sheet: Any, line: int, position: int, column: Column, value: Any, moment: Any) -> None:
     if value is None:
         return
     if column.kind == "time":
-        sheet.write_datetime(line, place, value.astimezone(UTC), moment)
+        sheet.write_datetime(line, position, value.astimezone(UTC), moment)
     elif column.kind in ("integer", "decimal"):
-        sheet.write_number(line, place, value)
+        sheet.write_number(line, position, value)
     elif column.kind == "boolean":
-        sheet.write_boolean(line, place, value)
+        sheet.write_boolean(line, position, value)
     else:
         # As a string whatever it looks like: nothing becomes a formula or a link.
-        sheet.write_string(line, place, str(value)[:CELL_CHARACTERS])
+        sheet.write_string(line, position, str(value)[:CELL_CHARACTERS])
 
 
 _PAGE_STYLE = """
@@ -151,8 +155,8 @@ thead { display: table-header-group; background: #eee; } tr { break-inside: avoi
 """
 
 
-def _html(report: Report, values: dict[str, Any], out: BinaryIO, title: str, told: Told) -> int:
-    """A page that stands alone: it is opened from a disk and printed, never served as one of ours."""
+def _html(report: Report, values: dict[str, Any], out: BinaryIO, title: str, on_progress: OnProgress) -> int:
+    """A self-contained page: it is opened from a disk and printed, never served by the console."""
     heads = "".join(f"<th>{html.escape(column.label)}</th>" for column in report.columns)
     until = f" Times are UTC; nothing later than {shown(values['as_of'])}."
     out.write(
@@ -165,7 +169,7 @@ def _html(report: Report, values: dict[str, Any], out: BinaryIO, title: str, tol
         cells = "".join(f"<td>{html.escape(shown(value))}</td>" for value in row)
         out.write(f"<tr>{cells}</tr>\n".encode())
         if number % CHUNK_ROWS == 0:
-            told(number)
+            on_progress(number)
     out.write(f"</tbody></table>\n<p>{number} rows.</p></html>\n".encode())
     return number
 

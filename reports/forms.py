@@ -6,7 +6,8 @@ from typing import Any
 
 from django import forms
 
-from .definitions import Report
+from core.reports import Report
+
 from .models import Format, Frequency, Period
 
 
@@ -25,7 +26,7 @@ class AskForm(forms.Form):
     since = _day("From", "A day (UTC). Wins over the period.")
     until = _day("To", "This day included.")
     tenant = forms.ChoiceField(required=False)
-    person = forms.EmailField(required=False, help_text="Address of somebody who acted, or was acted on or for.")
+    person = forms.EmailField(required=False, help_text="E-mail address of somebody who acted, or whom it concerns.")
     format = forms.ChoiceField(
         required=False,
         choices=Format.choices,
@@ -46,24 +47,24 @@ class AskForm(forms.Form):
     def parameters(self) -> dict[str, str]:
         """What ``definitions.settle`` takes."""
         given = self.cleaned_data
-        said = {name: given.get(name) or "" for name in ("period", "tenant", "person")}
+        texts = {name: given.get(name) or "" for name in ("period", "tenant", "person")}
         days = {name: given[name].isoformat() if given.get(name) else "" for name in ("since", "until")}
-        return said | days
+        return texts | days
 
 
 class ScheduleForm(forms.Form):
-    """A report that is sent by itself."""
+    """A scheduled report."""
 
     frequency = forms.ChoiceField(choices=Frequency.choices, initial=Frequency.MONTHLY, label="How often")
     hour = forms.IntegerField(min_value=0, max_value=23, initial=6, label="At", help_text="Hour of the day, UTC.")
-    period = forms.ChoiceField(choices=Period.choices, initial=Period.MONTH, label="About")
+    period = forms.ChoiceField(choices=Period.choices, initial=Period.MONTH, label="Period")
     tenant = forms.ChoiceField(required=False)
     person = forms.EmailField(required=False)
     format = forms.ChoiceField(choices=Format.choices, initial=Format.XLSX)
     recipients = forms.CharField(
-        label="Sent to",
+        label="Recipients",
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Addresses of people who may read this report here, one a line. Asked again before every mail.",
+        help_text="E-mail addresses of people who may read this report here, one per line. Checked before every mail.",
     )
 
     def __init__(self, *args: Any, report: Report, tenants: list[tuple[str, str]] | None = None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""A report as long work: its file, then its mail."""
+"""The job that makes a report: its file, then its mail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .models import ReportRun, RunStatus
 
 @register
 class MakeReport:
-    """Makes the file of a run once and, where somebody is to have it, sends it once."""
+    """Makes the file of a run once and, where it has recipients, sends it once."""
 
     kind: ClassVar[str] = making.KIND
 
@@ -40,7 +40,7 @@ class MakeReport:
 
 
 def _record_of(run: Run) -> ReportRun:
-    """The run that a job makes. A schedule's job puts it on record first, by its own fence."""
+    """The run that a job makes. A schedule's job records it first, by its own fence."""
     with run.fenced():
         rows = ReportRun.objects.select_related("tenant", "requested_by")
         found = rows.filter(operation_id=run.operation.pk).first()

@@ -1,7 +1,7 @@
-"""A report that was asked for, with its file and manifest; and the schedules that ask for them.
+"""Reports that were requested, with file and manifest, and the schedules that request them.
 
-``tenant`` is empty where the report is the platform's: row-level security shows those rows to the platform alone. An
-operation makes a report and sends it (docs/adr/0013); the run is what people know of it.
+``tenant`` is empty where the report is the platform's: row-level security shows those rows to the platform alone. A
+job makes a report and sends it (docs/adr/0013); people see the run.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ class Format(models.TextChoices):
 
 
 class RunStatus(models.TextChoices):
-    PENDING = "PENDING", "Waiting"
-    RUNNING = "RUNNING", "Being made"
-    RETRY_PENDING = "RETRY_PENDING", "Waiting to retry"
+    PENDING = "PENDING", "Queued"
+    RUNNING = "RUNNING", "Running"
+    RETRY_PENDING = "RETRY_PENDING", "Retry pending"
     COMPLETED = "COMPLETED", "Ready"
     FAILED = "FAILED", "Failed"
 
 
 class MailStatus(models.TextChoices):
-    """What became of the mail. SENDING that outlives its worker becomes UNKNOWN: nobody sends it twice unasked."""
+    """What became of the mail. SENDING that outlives its worker becomes UNKNOWN: it is not sent twice unasked."""
 
     NONE = "", "None"
-    WAITING = "WAITING", "Waits to be sent"
-    SENDING = "SENDING", "Being sent"
+    WAITING = "WAITING", "Queued"
+    SENDING = "SENDING", "Sending"
     SENT = "SENT", "Sent"
-    UNKNOWN = "UNKNOWN", "Unknown whether it left"
+    UNKNOWN = "UNKNOWN", "Possibly sent"
     FAILED = "FAILED", "Not sent"
 
 
@@ -57,7 +57,7 @@ class Period(models.TextChoices):
 
 
 class ReportSchedule(models.Model):
-    """A report that is made and sent by itself, in the place (tenant or platform) that it belongs to."""
+    """A report of a tenant, or of the platform, that is made and mailed regularly."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
@@ -84,10 +84,10 @@ class ReportSchedule(models.Model):
 
 
 class ReportRun(models.Model):
-    """One report: asked for, made into a file, kept for a while. The manifest outlives the file.
+    """One report: requested, made into a file, kept for a while. The manifest outlives the file.
 
-    ``status``, ``error``, ``fence``, ``attempt``, ``run_after`` and how far it is follow the run's operation; the
-    database sees to that (see the migration), whoever changes the operation, and until the file is there.
+    Until the file is there, ``status``, ``error``, ``fence``, ``attempt``, ``run_after`` and the progress follow the
+    run's job: a trigger copies them (see the migration), whoever changes the job.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema, Status
@@ -14,20 +12,22 @@ from core import clock
 from core.errors import NotFound
 from core.paging import clamp, one_of
 from core.support_rules import NEVER, in_support_session
+from operations.waiting import wait_until
 from tenants.api import caller, only_tenant, visit_for
 from tenants.models import Grants, Tenant
 from tenants.requests import token_of
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
-from . import selectors, services
+from . import formats, selectors, services
 from .definitions import all_reports, report_named, settle
 from .errors import NotMade, PlatformOnly
 from .models import Format, ReportRun, RunStatus
+from .schemas import ReportList, ReportOut, ReportRunAnswer, ReportRunList, ReportRunOut, VerdictOut
 from .views import file_response
 
 router = Router()
-LONGEST_WAIT_SECONDS = 55.0
-EITHER: dict[int, Any] = {200: dict[str, Any], 202: dict[str, Any]}
+#: The file in any of its formats; they are not JSON.
+FILE = {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in formats.MEDIA_TYPES}}}
 
 
 class ReportIn(Schema):
@@ -45,7 +45,7 @@ class ReportIn(Schema):
     format: str = str(Format.CSV)
 
 
-def _place(request: HttpRequest, tenant: str) -> Tenant | None:
+def _tenant(request: HttpRequest, tenant: str) -> Tenant | None:
     """The tenant whose reports are meant, or None for the platform's, which few may have."""
     bound = only_tenant(request)
     if tenant or bound:
@@ -64,7 +64,7 @@ def _may_platform(request: HttpRequest) -> bool:
 
 
 def _run(request: HttpRequest, run_id: uuid.UUID) -> ReportRun:
-    """The run, if the caller may read what is in it. A foreign one answers as a missing one."""
+    """The run, if the caller may read it. Raises ``NotFound`` otherwise, as for one that does not exist."""
     with platform_scope():
         found = ReportRun.objects.filter(pk=run_id).values_list("tenant_id", flat=True)[:1]
         tenant_id = next(iter(found), uuid.UUID(int=0))
@@ -76,70 +76,77 @@ def _run(request: HttpRequest, run_id: uuid.UUID) -> ReportRun:
 
 
 @in_support_session(NEVER)
-@router.get("/reports", summary="Which reports there are, and their columns")
-def list_reports(request: HttpRequest) -> dict[str, Any]:
-    return {"reports": [selectors.report_row(report) for report in all_reports()]}
+@router.get("/reports", response=ReportList, summary="The reports that there are, and their columns")
+def list_reports(request: HttpRequest) -> ReportList:
+    return ReportList(reports=[ReportOut.of(report) for report in all_reports()])
 
 
 @in_support_session(NEVER)
-@router.get("/reports/runs", summary="Reports that were made, newest first")
+@router.get("/reports/runs", response=ReportRunList, summary="Reports that were made, newest first")
 def list_runs(
     request: HttpRequest, tenant: str = "", report: str = "", limit: int = 50, cursor: str = ""
-) -> dict[str, Any]:
+) -> ReportRunList:
     one_of("report", report, [known.name for known in all_reports()])
-    place = _place(request, tenant)
-    place_id = place.pk if place else None
-    with place_scope(place_id):
-        page = selectors.list_runs(tenant_id=place_id, report=report, cursor=cursor, limit=clamp(limit))
-    return {"runs": [selectors.run_row(run) for run in page.rows], "next_cursor": page.next_cursor or None}
+    owner = _tenant(request, tenant)
+    tenant_id = owner.pk if owner else None
+    with tenant_or_platform_scope(tenant_id):
+        page = selectors.list_runs(tenant_id=tenant_id, report=report, cursor=cursor, limit=clamp(limit))
+        runs = [ReportRunOut.of(run) for run in page.rows]
+    return ReportRunList(runs=runs, next_cursor=page.next_cursor or None)
 
 
 @in_support_session(NEVER)
-@router.post("/reports/{name}", response=EITHER, summary="Make a report")
-def make_report(request: HttpRequest, name: str, payload: ReportIn, wait: float = 0) -> Status[dict[str, Any]]:
+@router.post("/reports/{name}", response={200: ReportRunAnswer, 202: ReportRunAnswer}, summary="Make a report")
+def make_report(request: HttpRequest, name: str, payload: ReportIn, wait: float = 0) -> Status[ReportRunAnswer]:
     """202 while it is being made; with ``wait`` (seconds) 200 if it is ready by then, or the error that it met."""
-    place, report = _place(request, payload.tenant), report_named(name)
+    tenant, report = _tenant(request, payload.tenant), report_named(name)
     asked = settle(
         as_of=clock.now(),
         since=payload.since,
         until=payload.until,
         period=payload.period,
         person=payload.person,
-        tenant="" if place else payload.about,
+        tenant="" if tenant else payload.about,
     )
     run = services.request_report(
-        report=report, tenant=place, asked=asked, kind=payload.format, requested_by=caller(request)
+        report=report, tenant=tenant, asked=asked, kind=payload.format, requested_by=caller(request)
     )
     run = _wait_for(run, wait)
     if run.status == RunStatus.FAILED:
-        raise NotMade(run.error or None, beside={"run": selectors.run_row(run)})
-    return Status(202 if run.is_open else 200, {"run": selectors.run_row(run)})
+        raise NotMade(run.error or None, beside=ReportRunAnswer.of(run).model_dump())
+    return Status(202 if run.is_open else 200, ReportRunAnswer.of(run))
 
 
 def _wait_for(run: ReportRun, seconds: float) -> ReportRun:
-    deadline = time.monotonic() + min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
-    pause = 0.05
-    while run.is_open and time.monotonic() < deadline:
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.5)
-        run = services.get_run(tenant_id=run.tenant_id, run_id=run.pk)
-    return run
+    current = run
+
+    def is_over() -> bool:
+        nonlocal current
+        current = services.get_run(tenant_id=run.tenant_id, run_id=run.pk)
+        return not current.is_open
+
+    if run.is_open:
+        wait_until(is_over, tenant_id=run.tenant_id, seconds=seconds)
+    return current
 
 
 @in_support_session(NEVER)
-@router.get("/reports/runs/{run_id}", summary="One report with its manifest")
-def get_report(request: HttpRequest, run_id: uuid.UUID, wait: float = 0) -> dict[str, Any]:
-    return {"run": selectors.run_row(_wait_for(_run(request, run_id), wait))}
+@router.get("/reports/runs/{run_id}", response=ReportRunAnswer, summary="One report with its manifest")
+def get_report(request: HttpRequest, run_id: uuid.UUID, wait: float = 0) -> ReportRunAnswer:
+    return ReportRunAnswer.of(_wait_for(_run(request, run_id), wait))
 
 
 @in_support_session(NEVER)
-@router.get("/reports/runs/{run_id}/download", summary="The report's file")
+@router.get("/reports/runs/{run_id}/download", openapi_extra={"responses": FILE}, summary="The report's file")
 def download_report(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
     return file_response(_run(request, run_id))
 
 
 @in_support_session(NEVER)
-@router.post("/reports/runs/{run_id}/verify", summary="Compare the file with its manifest and with the trail")
-def verify_report(request: HttpRequest, run_id: uuid.UUID) -> dict[str, Any]:
-    verdict = services.verify(_run(request, run_id))
-    return {"holds": verdict.holds, "file": verdict.found, "manifest": verdict.manifest, "trail": verdict.trail}
+@router.post(
+    "/reports/runs/{run_id}/verify",
+    response=VerdictOut,
+    summary="Compare the file with its manifest and with the audit trail",
+)
+def verify_report(request: HttpRequest, run_id: uuid.UUID) -> VerdictOut:
+    return VerdictOut.of(services.verify(_run(request, run_id)))

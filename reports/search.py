@@ -1,4 +1,4 @@
-"""Reports that can be asked for, and those that were made, for the command bar."""
+"""Reports that can be made, and those that were made, for the command bar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 
 from core.registry import SearchRow, SearchScope
 from core.search import EACH, page_of_place, uuid_of
-from tenants.base import of_place
+from tenants.base import belongs_to
 
 from .definitions import all_reports
 from .models import ReportRun
@@ -39,7 +39,7 @@ def run_by_id(q: str, scope: SearchScope) -> list[SearchRow]:
 
 
 def _runs(scope: SearchScope) -> QuerySet[ReportRun]:
-    return ReportRun.objects.filter(of_place(scope.tenant_id))
+    return ReportRun.objects.filter(belongs_to(scope.tenant_id))
 
 
 def _row(run: ReportRun, title: str, scope: SearchScope) -> SearchRow:

@@ -1,4 +1,4 @@
-"""Writes about reports: ask for one, verify its file, try again, send again; old files go."""
+"""Writes about reports: request one, verify its file, retry, send again, remove old files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from audit.models import AuditLog
 from audit.services import record_event
 from core import clock, context
 from core.errors import Invalid, NotFound
+from core.reports import Report
 from operations import services as operations
 from operations.models import Operation
-from tenants.base import of_place
+from tenants.base import belongs_to
 from tenants.models import Tenant, User
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from . import files, making
-from .definitions import Asked, Report
+from .definitions import Asked
+from .documents import Manifest, manifest_of
 from .errors import FileGone, NotReady
 from .models import Format, MailStatus, ReportRun, RunStatus
 
@@ -33,15 +35,15 @@ AT_ONCE = 200
 def request_report(
     *, report: Report, tenant: Tenant | None, asked: Asked, kind: str, requested_by: User | None
 ) -> ReportRun:
-    """Put a report on record, with the job that makes it. ``tenant`` None: the platform's."""
+    """Record a report and start the job that makes it. ``tenant`` None: the platform's. Raises ``Invalid``."""
     if kind not in Format.values:
         raise Invalid(details={"format": f"one of {', '.join(Format.values)}"})
-    with place_scope(tenant.pk if tenant else None):
+    with tenant_or_platform_scope(tenant.pk if tenant else None):
         run = ReportRun.objects.create(
             tenant=tenant,
             report=report.name,
             format=kind,
-            params=asked.to_dict(report),
+            params=asked.stored(report).to_json(),
             as_of=asked.as_of,
             requested_by=requested_by,
             context=context.current().to_dict(),
@@ -51,8 +53,8 @@ def request_report(
 
 
 def get_run(*, tenant_id: uuid.UUID | None, run_id: uuid.UUID) -> ReportRun:
-    """A run of the place, or ``NotFound``."""
-    with place_scope(tenant_id):
+    """A run of the tenant, or of the platform where ``tenant_id`` is None. Raises ``NotFound``."""
+    with tenant_or_platform_scope(tenant_id):
         found = ReportRun.objects.select_related("tenant", "requested_by", "schedule").filter(pk=run_id).first()
     if found is None or found.tenant_id != tenant_id:
         raise NotFound
@@ -63,8 +65,8 @@ def job_of(run: ReportRun) -> Operation | None:
     """The job that makes or sends a run: the last one."""
     if run.operation_id is None:
         return None
-    with place_scope(run.tenant_id):
-        return Operation.objects.filter(of_place(run.tenant_id), pk=run.operation_id).first()
+    with tenant_or_platform_scope(run.tenant_id):
+        return Operation.objects.filter(belongs_to(run.tenant_id), pk=run.operation_id).first()
 
 
 def file_of(run: ReportRun) -> Path:
@@ -80,8 +82,8 @@ def file_of(run: ReportRun) -> Path:
 
 
 def record_download(run: ReportRun) -> None:
-    """Who took the file is on record like who made it."""
-    with place_scope(run.tenant_id):
+    """Record who downloaded the file."""
+    with tenant_or_platform_scope(run.tenant_id):
         record_event(
             action="REPORT_DOWNLOADED",
             resource_type=making.TABLE,
@@ -93,7 +95,7 @@ def record_download(run: ReportRun) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Digests of the file as it is now, of the manifest, and of the trail's entry (empty: there is none any more)."""
+    """SHA-256 of the file as it is now, and as the manifest and the trail's entry say ('': no longer there)."""
 
     found: str
     manifest: str
@@ -105,29 +107,30 @@ class Verdict:
 
 
 def verify(run: ReportRun) -> Verdict:
-    """Read the file again and compare it with the manifest and with what the trail says was made."""
+    """Hash the file again and compare it with the manifest and the trail. Raises ``NotReady`` or ``FileGone``."""
     path = file_of(run)
     found = files.digest_of(path)
-    with place_scope(run.tenant_id):
+    with tenant_or_platform_scope(run.tenant_id):
         entry = AuditLog.objects.filter(
             resource_id=run.pk, resource_type=making.TABLE, action="REPORT_EXPORTED"
         ).order_by("id")
         details: Any = entry.values_list("details", flat=True).first()
-    return Verdict(found, str((run.manifest or {}).get("sha256", "")), str((details or {}).get("sha256", "")))
+    manifest = manifest_of(run.manifest)
+    return Verdict(found, manifest.sha256 if manifest else "", str((details or {}).get("sha256", "")))
 
 
 def write_now(
     *, report: Report, tenant: Tenant | None, asked: Asked, kind: str, out: BinaryIO, requested_by: User | None = None
-) -> dict[str, Any]:
-    """Make a report at once and copy it to ``out``; its manifest. For the command line: no file is kept."""
+) -> Manifest:
+    """Make a report at once and copy it to ``out``. Returns its manifest. For the command line: no file is kept."""
     run = ReportRun(
-        tenant=tenant, report=report.name, format=kind, params=asked.to_dict(report), as_of=asked.as_of,
+        tenant=tenant, report=report.name, format=kind, params=asked.stored(report).to_json(), as_of=asked.as_of,
         requested_by=requested_by,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"report.{kind}"
         manifest = making.produce(run, path)
-        with place_scope(run.tenant_id):
+        with tenant_or_platform_scope(run.tenant_id):
             making.record_export(run, manifest)
         with path.open("rb") as made:
             shutil.copyfileobj(made, out)
@@ -135,29 +138,29 @@ def write_now(
 
 
 def send_again(*, run: ReportRun) -> None:
-    """A person has decided that a mail which failed, or may have left, is to be sent (once more)."""
-    with place_scope(run.tenant_id):
+    """Send a mail that failed, or that may have been sent, once more. Raises ``NotReady``."""
+    with tenant_or_platform_scope(run.tenant_id):
         updated = ReportRun.objects.filter(
             pk=run.pk, mail_status__in=[MailStatus.FAILED, MailStatus.UNKNOWN], status=RunStatus.COMPLETED
         ).update(mail_status=MailStatus.WAITING, mail_attempt=0)
         if not updated:
-            raise NotReady("This report has no mail that waits for your word.")
+            raise NotReady("This report has no mail that can be sent again.")
         _work_again(run)
 
 
 def try_again(*, run: ReportRun) -> None:
-    """Make a report that failed once more, with its attempts counted anew."""
-    with place_scope(run.tenant_id):
+    """Make a failed report again, counting attempts from zero. Raises ``NotReady``."""
+    with tenant_or_platform_scope(run.tenant_id):
         updated = ReportRun.objects.filter(pk=run.pk, status=RunStatus.FAILED).update(
             status=RunStatus.PENDING, attempt=0, run_after=None, error=""
         )
         if not updated:
-            raise NotReady("Only a report that failed can be tried again.")
+            raise NotReady("Only a failed report can be made again.")
         _work_again(run)
 
 
 def _work_again(run: ReportRun) -> None:
-    """Its parked job goes on; in place of one that has ended another begins."""
+    """Retry its parked job, or start another where it has ended."""
     job = job_of(run)
     if job is not None and job.is_open:
         operations.retry(tenant_id=run.tenant_id, operation_id=job.pk)
@@ -166,9 +169,9 @@ def _work_again(run: ReportRun) -> None:
 
 
 def _begin(run: ReportRun, *, key: str, by: User | None) -> None:
-    """The job of a run. Needs the place's scope.
+    """Start the job of a run. Needs the scope of the run's owner.
 
-    Everybody in a tenant sees its jobs, and few its reports: the job says neither which one it is nor about whom.
+    Everybody in a tenant sees its jobs, but few its reports: the job shows neither which one it is nor about whom.
     """
     job = operations.start(
         tenant_id=run.tenant_id,
@@ -188,21 +191,21 @@ def _begin(run: ReportRun, *, key: str, by: User | None) -> None:
 
 
 def remove_old_files() -> int:
-    """Take away files past their time, and what a killed worker left; manifests stay. How many runs lost theirs."""
+    """Remove files past their time and what killed workers left; manifests stay. Returns how many runs lost theirs."""
     limit = clock.now() - timedelta(days=settings.REPORT_FILES_DAYS)
     with platform_scope():
         old = list(
             ReportRun.objects.filter(ended_at__lt=limit).exclude(file_name="").values_list("pk", "tenant_id")[:AT_ONCE]
         )
     for run_id, tenant_id in old:
-        with place_scope(tenant_id):
+        with tenant_or_platform_scope(tenant_id):
             ReportRun.objects.filter(pk=run_id).update(file_name="")
     _sweep(limit)
     return len(old)
 
 
 def _sweep(limit: datetime) -> None:
-    """Files that no row names any more, once they are older than any that is kept."""
+    """Remove files that no row names, once they are older than any that is kept."""
     root: Path = settings.REPORTS_ROOT
     for path in root.glob("*/*") if root.is_dir() else ():
         if datetime.fromtimestamp(path.stat().st_mtime, UTC) < limit:

@@ -17,14 +17,15 @@ from audit.views import may_read_platform_trail
 from core import clock
 from core.downloads import Download
 from core.errors import NotFound, OpsError
+from core.reports import Report
 from core.support_rules import LEAVES, NEVER, in_support_session
-from tenants.models import Grants, Tenant
+from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 from . import formats, mailing, scheduling, selectors, services
-from .definitions import Asked, Report, all_reports, report_named, settle
+from .definitions import Asked, all_reports, report_named, settle
 from .errors import PlatformOnly
 from .forms import AskForm, ScheduleForm
 from .models import Format, ReportRun
@@ -34,8 +35,8 @@ MOST_TENANTS = 1000
 View = Callable[..., HttpResponse]
 
 
-class Place:
-    """Where a page stands: a tenant, or the platform (``tenant`` None)."""
+class ReportOwner:
+    """Whose reports a page shows: a tenant's, or the platform's (``tenant`` None)."""
 
     def __init__(self, visit: Visit | None) -> None:
         self.tenant: Tenant | None = visit.tenant if visit else None
@@ -48,7 +49,7 @@ class Place:
         return reverse(f"platform-{name}", kwargs=kwargs)
 
     def tenants(self) -> list[tuple[str, str]] | None:
-        """What the platform's reports can be narrowed to; None in a tenant."""
+        """Tenants to which the platform's reports can be narrowed (short name, name); None in a tenant."""
         if self.tenant:
             return None
         with platform_scope():
@@ -56,7 +57,7 @@ class Place:
 
     def context(self) -> dict[str, Any]:
         return {
-            "place_name": self.tenant.name if self.tenant else "the whole platform",
+            "place_name": self.tenant.name if self.tenant else "the platform",
             "list_url": self.url("reports"),
             "nav_section": "reports" if self.tenant else "platform-reports",
         }
@@ -70,7 +71,7 @@ def both(methods: tuple[str, ...] = READS) -> Callable[[View], tuple[View, View]
         @tenant_page(Grants.VIEW_TRAIL, methods=methods, scope=False)
         @functools.wraps(view)
         def of_tenant(request: HttpRequest, visit: Visit, **kwargs: Any) -> HttpResponse:
-            return view(request, Place(visit), **kwargs)
+            return view(request, ReportOwner(visit), **kwargs)
 
         @in_support_session(LEAVES)
         @platform_page(methods=methods, scope=False)
@@ -80,59 +81,59 @@ def both(methods: tuple[str, ...] = READS) -> Callable[[View], tuple[View, View]
                 allowed = may_read_platform_trail(person_of(request))
             if not allowed:
                 raise PlatformOnly
-            return view(request, Place(None), **kwargs)
+            return view(request, ReportOwner(None), **kwargs)
 
         return of_tenant, of_platform
 
     return decorate
 
 
-def _listed(place: Place, run: ReportRun) -> dict[str, Any]:
+def _listed(owner: ReportOwner, run: ReportRun) -> dict[str, Any]:
     report = report_named(run.report)
-    return {"run": run, "title": report.title, "url": place.url("report-run", pk=run.pk)}
+    return {"run": run, "title": report.title, "url": owner.url("report-run", pk=run.pk)}
 
 
-def _reports(request: HttpRequest, place: Place) -> HttpResponse:
-    """What can be asked, what was made, what is sent by itself."""
-    with place_scope(place.tenant_id):
-        page = selectors.list_runs(tenant_id=place.tenant_id, cursor=request.GET.get("cursor", ""))
-        schedules = selectors.list_schedules(tenant_id=place.tenant_id)
+def _reports(request: HttpRequest, owner: ReportOwner) -> HttpResponse:
+    """The reports that there are, those that were made, and the schedules."""
+    with tenant_or_platform_scope(owner.tenant_id):
+        page = selectors.list_runs(tenant_id=owner.tenant_id, cursor=request.GET.get("cursor", ""))
+        schedules = selectors.list_schedules(tenant_id=owner.tenant_id)
     context = {
-        "reports": [{"report": r, "url": place.url("report", name=r.name)} for r in all_reports()],
+        "reports": [{"report": r, "url": owner.url("report", name=r.name)} for r in all_reports()],
         "page": page,
-        "rows": [_listed(place, run) for run in page.rows],
+        "rows": [_listed(owner, run) for run in page.rows],
         "schedules": [
             {
                 "schedule": s,
                 "title": report_named(s.report).title,
-                "url": place.url("report-schedule", pk=s.pk),
-                "report_url": place.url("report", name=s.report),
+                "url": owner.url("report-schedule", pk=s.pk),
+                "report_url": owner.url("report", name=s.report),
             }
             for s in schedules
         ],
     }
-    return render(request, "reports/list.html", context | place.context())
+    return render(request, "reports/list.html", context | owner.context())
 
 
-def _report(request: HttpRequest, place: Place, name: str) -> HttpResponse:
+def _report(request: HttpRequest, owner: ReportOwner, name: str) -> HttpResponse:
     """One report: its parameters and first rows; POST makes it."""
     report, now = report_named(name), clock.now()
     given = request.POST if request.method == "POST" else request.GET
-    form = AskForm(given or None, report=report, tenants=place.tenants(), initial={"format": Format.CSV})
+    form = AskForm(given or None, report=report, tenants=owner.tenants(), initial={"format": Format.CSV})
     asked: Asked | None = settle(as_of=now)
     if form.is_bound:
         asked = _asked(form)
     if request.method == "POST" and asked is not None:
         run = services.request_report(
             report=report,
-            tenant=place.tenant,
+            tenant=owner.tenant,
             asked=asked,
             kind=form.cleaned_data["format"] or Format.CSV,
             requested_by=person_of(request),
         )
-        return redirect(place.url("report-run", pk=run.pk))
-    schedule = ScheduleForm(report=report, tenants=place.tenants(), initial={"recipients": person_of(request).email})
-    return _show_report(request, place, report, form=form, asked=asked, schedule=schedule)
+        return redirect(owner.url("report-run", pk=run.pk))
+    schedule = ScheduleForm(report=report, tenants=owner.tenants(), initial={"recipients": person_of(request).email})
+    return _show_report(request, owner, report, form=form, asked=asked, schedule=schedule)
 
 
 def _asked(form: AskForm) -> Asked | None:
@@ -147,86 +148,100 @@ def _asked(form: AskForm) -> Asked | None:
 
 
 def _show_report(
-    request: HttpRequest, place: Place, report: Report, *, form: AskForm, asked: Asked | None, schedule: ScheduleForm
+    request: HttpRequest,
+    owner: ReportOwner,
+    report: Report,
+    *,
+    form: AskForm,
+    asked: Asked | None,
+    schedule: ScheduleForm,
 ) -> HttpResponse:
-    rows: list[tuple[Any, ...]] = []
-    slow: OpsError | None = None
-    if asked is not None:
-        try:
-            rows = selectors.preview(report, asked, tenant_id=place.tenant_id, slug=place.slug)
-        except OpsError as error:
-            slow = error
+    rows, too_slow = _preview(owner, report, asked)
     context = {
         "report": report,
         "form": form,
         "schedule_form": schedule,
-        "schedule_url": place.url("report-schedule-new", name=report.name),
+        "schedule_url": owner.url("report-schedule-new", name=report.name),
         "columns": report.columns,
-        "rows": [[formats.shown(value) for value in row] for row in rows],
+        "rows": rows,
         "asked": asked,
         "hidden": {k: v for k, v in form.parameters().items() if v} if form.is_bound and asked else {},
-        "slow": slow,
+        "slow": too_slow,
         "limit": selectors.PREVIEW_ROWS,
     }
     status = 422 if form.errors or schedule.errors else 200
-    return render(request, "reports/report.html", context | place.context(), status=status)
+    return render(request, "reports/report.html", context | owner.context(), status=status)
 
 
-def _schedule_new(request: HttpRequest, place: Place, name: str) -> HttpResponse:
-    """A report that is sent by itself from now on."""
+def _preview(owner: ReportOwner, report: Report, asked: Asked | None) -> tuple[list[list[str]], OpsError | None]:
+    """The first rows as text, and the failure where they take too long."""
+    if asked is None:
+        return [], None
+    try:
+        rows = selectors.preview(report, asked, tenant_id=owner.tenant_id, slug=owner.slug)
+    except OpsError as error:
+        return [], error
+    return [[formats.shown(value) for value in row] for row in rows], None
+
+
+def _schedule_new(request: HttpRequest, owner: ReportOwner, name: str) -> HttpResponse:
+    """Schedule a report."""
     report = report_named(name)
-    form = ScheduleForm(request.POST, report=report, tenants=place.tenants())
-    user = person_of(request)
-    if form.is_valid():
-        given = form.cleaned_data
-        try:
-            scheduling.create_schedule(
-                report=report,
-                tenant=place.tenant,
-                kind=given["format"],
-                frequency=given["frequency"],
-                hour=given["hour"],
-                period=given.get("period", ""),
-                person=given["person"],
-                about=given.get("tenant", ""),
-                recipients=given["recipients"],
-                by=user,
-            )
-        except OpsError as error:
-            for field, told in error.details.items():
-                form.add_error(field if field in form.fields else None, str(told))
-        else:
-            messages.success(request, "The report is sent by itself from now on.")
-            return redirect(place.url("reports"))
-    asking = AskForm(report=report, tenants=place.tenants())
-    return _show_report(request, place, report, form=asking, asked=settle(as_of=clock.now()), schedule=form)
+    form = ScheduleForm(request.POST, report=report, tenants=owner.tenants())
+    if form.is_valid() and _create_schedule(form, report, owner, by=person_of(request)):
+        messages.success(request, "The report is scheduled.")
+        return redirect(owner.url("reports"))
+    asking = AskForm(report=report, tenants=owner.tenants())
+    return _show_report(request, owner, report, form=asking, asked=settle(as_of=clock.now()), schedule=form)
 
 
-def _schedule_change(request: HttpRequest, place: Place, pk: uuid.UUID) -> HttpResponse:
+def _create_schedule(form: ScheduleForm, report: Report, owner: ReportOwner, *, by: User) -> bool:
+    """Whether it was created; otherwise the form says why not."""
+    fields = form.cleaned_data
+    new = scheduling.NewSchedule(
+        report=report,
+        kind=fields["format"],
+        frequency=fields["frequency"],
+        hour=fields["hour"],
+        recipients=tuple(fields["recipients"]),
+        period=fields.get("period", ""),
+        person=fields["person"],
+        about=fields.get("tenant", ""),
+    )
+    try:
+        scheduling.create_schedule(new, tenant=owner.tenant, by=by)
+    except OpsError as error:
+        for field, message in error.details.items():
+            form.add_error(field if field in form.fields else None, str(message))
+        return False
+    return True
+
+
+def _schedule_change(request: HttpRequest, owner: ReportOwner, pk: uuid.UUID) -> HttpResponse:
     action = request.POST.get("action", "")
-    scheduling.change_schedule(tenant_id=place.tenant_id, schedule_id=pk, action=action)
-    said = {"pause": "is paused", "resume": "runs again", "remove": "is gone; what it made stays"}
-    messages.success(request, f"The schedule {said.get(action, '')}.")
-    return redirect(place.url("reports"))
+    scheduling.change_schedule(tenant_id=owner.tenant_id, schedule_id=pk, action=action)
+    outcomes = {"pause": "is paused", "resume": "is resumed", "remove": "is removed; its reports are kept"}
+    messages.success(request, f"The schedule {outcomes.get(action, '')}.")
+    return redirect(owner.url("reports"))
 
 
-def _run(request: HttpRequest, place: Place, pk: uuid.UUID) -> HttpResponse:
-    """One report: how far it is; then its manifest, its file and the proof."""
-    found = services.get_run(tenant_id=place.tenant_id, run_id=pk)
+def _run(request: HttpRequest, owner: ReportOwner, pk: uuid.UUID) -> HttpResponse:
+    """One report: its progress, then its file and manifest."""
+    found = services.get_run(tenant_id=owner.tenant_id, run_id=pk)
     report = report_named(found.report)
     context = {
         "run": found,
         "report": report,
-        "report_url": place.url("report", name=report.name),
-        "run_url": place.url("report-run", pk=pk),
-        "download_url": place.url("report-download", pk=pk),
-        "manifest_url": place.url("report-manifest", pk=pk),
-        "verify_url": place.url("report-act", pk=pk, what="verify"),
-        "send_url": place.url("report-act", pk=pk, what="send"),
-        "retry_url": place.url("report-act", pk=pk, what="retry"),
+        "report_url": owner.url("report", name=report.name),
+        "run_url": owner.url("report-run", pk=pk),
+        "download_url": owner.url("report-download", pk=pk),
+        "manifest_url": owner.url("report-manifest", pk=pk),
+        "verify_url": owner.url("report-act", pk=pk, what="verify"),
+        "send_url": owner.url("report-act", pk=pk, what="send"),
+        "retry_url": owner.url("report-act", pk=pk, what="retry"),
     }
     name = "reports/run.html#live" if request.GET.get("part") == "live" else "reports/run.html"
-    return render(request, name, context | place.context())
+    return render(request, name, context | owner.context())
 
 
 def file_response(run: ReportRun) -> HttpResponse:
@@ -242,12 +257,12 @@ def file_response(run: ReportRun) -> HttpResponse:
     return response  # type: ignore[return-value]
 
 
-def _download(request: HttpRequest, place: Place, pk: uuid.UUID) -> HttpResponse:
-    return file_response(services.get_run(tenant_id=place.tenant_id, run_id=pk))
+def _download(request: HttpRequest, owner: ReportOwner, pk: uuid.UUID) -> HttpResponse:
+    return file_response(services.get_run(tenant_id=owner.tenant_id, run_id=pk))
 
 
-def _manifest(request: HttpRequest, place: Place, pk: uuid.UUID) -> HttpResponse:
-    found = services.get_run(tenant_id=place.tenant_id, run_id=pk)
+def _manifest(request: HttpRequest, owner: ReportOwner, pk: uuid.UUID) -> HttpResponse:
+    found = services.get_run(tenant_id=owner.tenant_id, run_id=pk)
     if found.manifest is None:
         raise NotFound("This report has no manifest yet.")
     body = orjson.dumps(found.manifest, option=orjson.OPT_INDENT_2)
@@ -259,29 +274,31 @@ def _manifest(request: HttpRequest, place: Place, pk: uuid.UUID) -> HttpResponse
     )
 
 
-def _act(request: HttpRequest, place: Place, pk: uuid.UUID, what: str) -> HttpResponse:
+def _act(request: HttpRequest, owner: ReportOwner, pk: uuid.UUID, what: str) -> HttpResponse:
     """Verify the file, send the mail again, or try a failed report again."""
-    found = services.get_run(tenant_id=place.tenant_id, run_id=pk)
+    found = services.get_run(tenant_id=owner.tenant_id, run_id=pk)
     if what == "verify":
         verdict = services.verify(found)
         if verdict.holds:
-            messages.success(request, "The file is what was made: its hash is the manifest's and the trail's.")
+            messages.success(request, "The file is unchanged: its hash matches the manifest and the audit trail.")
         else:
-            messages.error(request, f"The file is NOT what was made: {verdict.found[:16]}…, not {told(verdict)}.")
+            messages.error(
+                request, f"The file has been changed: its hash is {verdict.found[:16]}…, not {expected_hash(verdict)}."
+            )
     elif what == "send":
         services.send_again(run=found)
-        messages.success(request, "The mail is sent again.")
+        messages.success(request, "The mail is being sent again.")
     elif what == "retry":
         services.try_again(run=found)
-        messages.success(request, "The report is tried again.")
+        messages.success(request, "The report is being made again.")
     else:
         raise NotFound
-    return redirect(place.url("report-run", pk=pk))
+    return redirect(owner.url("report-run", pk=pk))
 
 
-def told(verdict: services.Verdict) -> str:
-    """Which hash the file ought to have, by the trail first."""
-    return f"{(verdict.trail or verdict.manifest)[:16]}… as the {'trail' if verdict.trail else 'manifest'} says"
+def expected_hash(verdict: services.Verdict) -> str:
+    """The hash that the file should have: the audit trail's, else the manifest's."""
+    return f"{(verdict.trail or verdict.manifest)[:16]}… as in the {'audit trail' if verdict.trail else 'manifest'}"
 
 
 reports, platform_reports = both()(_reports)

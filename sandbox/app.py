@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import api, control, persist
 from .api import Answer
 from .faults import Fault
-from .records import MAX_CALLS, Call, etag
+from .records import MAX_CALLS, Call, Workflow, etag
 from .schema import openapi
 from .state import Instance, World
 
@@ -104,45 +104,50 @@ class Sandbox:
     async def _with_fault(
         self, instance: Instance, request: Request, path: str, body: bytes, fault: Fault | None
     ) -> Answer:
-        if fault is None:
-            return _handle(instance, request, path, body)
-        params = fault.params
-        if fault.kind == "latency":
-            await asyncio.sleep(float(params.get("seconds", 1)))
-            return _handle(instance, request, path, body)
+        if fault is None or fault.kind not in _INSTEAD:
+            return await _handle_with(fault, instance, request, path, body)
         if fault.kind in ("status", "html"):
             return _refusal(fault)
-        if fault.kind == "stall":
-            await asyncio.sleep(float(params.get("seconds", 60)))
-            raise Dropped
-        if fault.kind == "drop_before":
-            raise Dropped
-        if fault.kind == "edit_before":
-            _edit(instance, path, params)
-            return _handle(instance, request, path, body)
         if fault.kind == "partial":
-            return _partial(instance, request, path, body, str(params["mode"]))
-        answer = _handle(instance, request, path, body)
-        if fault.kind == "drop_after":
-            raise Dropped
-        if fault.kind == "edit_after":
-            _edit(instance, path, params)
-        elif fault.kind == "status_after":
-            return _refusal(fault)
-        elif fault.kind == "garbage":
-            return Answer(200, answer.body[: max(1, len(answer.body) // 2)])
-        return answer
+            return _partial(instance, request, path, body, str(fault.params["mode"]))
+        if fault.kind == "stall":
+            await asyncio.sleep(float(fault.params.get("seconds", 60)))
+        raise Dropped
+
+
+#: Faults in whose place nothing is handled as usual.
+_INSTEAD = frozenset({"status", "html", "stall", "drop_before", "partial"})
+
+
+async def _handle_with(fault: Fault | None, instance: Instance, request: Request, path: str, body: bytes) -> Answer:
+    """The usual answer, with what a fault does before and after."""
+    if fault is None:
+        return _handle(instance, request, path, body)
+    if fault.kind == "latency":
+        await asyncio.sleep(float(fault.params.get("seconds", 1)))
+    elif fault.kind == "edit_before":
+        _edit(instance, path, fault.params)
+    answer = _handle(instance, request, path, body)
+    if fault.kind == "drop_after":
+        raise Dropped
+    if fault.kind == "edit_after":
+        _edit(instance, path, fault.params)
+    elif fault.kind == "status_after":
+        return _refusal(fault)
+    elif fault.kind == "garbage":
+        return Answer(200, answer.body[: max(1, len(answer.body) // 2)])
+    return answer
 
 
 def _conditional(request: Request, answer: Answer) -> Answer:
     """With its ETag; without a body where the caller has it already."""
     if not answer.content_type.startswith(("application/json", "text/yaml")):
         return answer
-    mark = etag(answer.body)
-    marked = dataclasses.replace(answer, headers=(*answer.headers, ("etag", mark)))
-    if request.method == "GET" and answer.status == 200 and request.headers.get("if-none-match") == mark:
-        return dataclasses.replace(marked, status=304, body=b"")
-    return marked
+    tag = etag(answer.body)
+    tagged = dataclasses.replace(answer, headers=(*answer.headers, ("etag", tag)))
+    if request.method == "GET" and answer.status == 200 and request.headers.get("if-none-match") == tag:
+        return dataclasses.replace(tagged, status=304, body=b"")
+    return tagged
 
 
 def _response(answer: Answer) -> Response:
@@ -168,10 +173,7 @@ async def _hang_up(scope: Scope) -> None:
 
 def _handle(instance: Instance, request: Request, path: str, body: bytes, *, parsed: Any = None) -> Answer:
     if path.startswith("/webhook/"):
-        place = path.removeprefix("/webhook/").strip("/")
-        if request.method == "OPTIONS" and "origin" in request.headers:
-            return api.preflight(instance, place)
-        return api.webhook(instance, request.method, place)
+        return _webhook(instance, request, path.removeprefix("/webhook/").strip("/"))
     if path == "/api/v1/openapi.yml":
         return Answer(200, openapi(instance.profile), content_type="text/yaml; charset=utf-8")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower() or None
@@ -186,13 +188,21 @@ def _handle(instance: Instance, request: Request, path: str, body: bytes, *, par
         return api.message(404, "not found")
     return api.handle(
         instance,
-        request.method,
-        path.removeprefix("/api/v1"),
-        query=dict(request.query_params),
-        key=request.headers.get("x-n8n-api-key"),
-        media=media,
-        body=document,
+        api.Call(
+            method=request.method,
+            path=path.removeprefix("/api/v1"),
+            query=dict(request.query_params),
+            key=request.headers.get("x-n8n-api-key"),
+            media=media,
+            body=document,
+        ),
     )
+
+
+def _webhook(instance: Instance, request: Request, path: str) -> Answer:
+    if request.method == "OPTIONS" and "origin" in request.headers:
+        return api.preflight(instance, path)
+    return api.webhook(instance, request.method, path)
 
 
 def _refusal(fault: Fault) -> Answer:
@@ -221,25 +231,33 @@ def _edit(instance: Instance, path: str, params: Mapping[str, Any]) -> None:
 
 def _partial(instance: Instance, request: Request, path: str, body: bytes, mode: str) -> Answer:
     """A write that ends half done: what is kept and what is answered depends on the mode."""
-    try:
-        document = orjson.loads(body) if body else None
-    except orjson.JSONDecodeError:
-        document = None
-    target = _workflow_in(path)
-    if isinstance(document, dict) and mode == "truncated_nodes" and isinstance(document.get("nodes"), list):
-        document["nodes"] = document["nodes"][: len(document["nodes"]) // 2]
-    if isinstance(document, dict) and mode == "lost_settings" and target in instance.workflows:
-        document["settings"] = {
-            key: value
-            for key, value in instance.workflows[target].settings.items()
-            if key in ("callerPolicy", "availableInMCP")
-        }
+    target = instance.workflows.get(_workflow_in(path) or "")
+    document = _halved(_parsed(body), target, mode)
     answer = _handle(instance, request, path, body, parsed=document)
     if mode in ("truncated_nodes", "lost_settings"):
         return api.message(500, "Internal Server Error") if answer.status < 400 else answer
-    if target in instance.workflows:
-        instance.deactivate(instance.workflows[target])
-        instance.settle(instance.workflows[target])
+    if target is not None and target.id in instance.workflows:
+        instance.deactivate(target)
+        instance.settle(target)
     if mode == "lost_activation" and answer.status < 400:
         return api.message(400, "The workflow could not be activated")
     return answer
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body) if body else None
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _halved(document: Any, target: Workflow | None, mode: str) -> Any:
+    """The body of which only a part is kept."""
+    if not isinstance(document, dict):
+        return document
+    if mode == "truncated_nodes" and isinstance(document.get("nodes"), list):
+        return {**document, "nodes": document["nodes"][: len(document["nodes"]) // 2]}
+    if mode == "lost_settings" and target is not None:
+        kept = {key: value for key, value in target.settings.items() if key in ("callerPolicy", "availableInMCP")}
+        return {**document, "settings": kept}
+    return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -34,70 +35,85 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def first_error(
-    value: Any, schema: Schema, schemas: Mapping[str, Schema], at: str = "request/body", *, newer: bool = False
-) -> str | None:
-    """The first complaint about `value` in n8n's words, or None. Fills in the defaults of the schema as n8n does.
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """The named schemas of an instance. ``newer``: complaints in the words of the calls that came with 2.38."""
 
-    ``newer``: the words of the calls that came with 2.38.
-    """
-    if "$ref" in schema:
-        schema = schemas[schema["$ref"].rpartition("/")[2]]
-    if "anyOf" in schema:
-        complaints = [first_error(value, option, schemas, at, newer=newer) for option in schema["anyOf"]]
+    schemas: Mapping[str, Schema]
+    newer: bool = False
+
+    def first_error(self, value: Any, schema: Schema, at: str = "request/body") -> str | None:
+        """The first complaint about `value` in n8n's words, or None. Fills in the schema's defaults as n8n does."""
+        if "$ref" in schema:
+            schema = self.schemas[schema["$ref"].rpartition("/")[2]]
+        if "anyOf" in schema:
+            return self._no_option(value, schema["anyOf"], at)
+        if value is None and schema.get("nullable"):
+            return None
+        return self._plain_error(value, schema, at) or self._inner_error(value, schema, at)
+
+    def _no_option(self, value: Any, options: list[Schema], at: str) -> str | None:
+        complaints = [self.first_error(value, option, at) for option in options]
         if None in complaints:
             return None
         return ", ".join([*filter(None, complaints), f"{at} must match a schema in anyOf"])
-    if value is None and schema.get("nullable"):
+
+    def _plain_error(self, value: Any, schema: Schema, at: str) -> str | None:
+        kind = schema.get("type")
+        if kind and not _TYPES[kind](value):
+            return f"{at} Expected {kind}, received {_kind(value)}" if self.newer else f"{at} must be {kind}"
+        if "enum" in schema and value not in schema["enum"]:
+            return not_listed(value, schema["enum"], at, newer=self.newer)
+        if schema.get("format") == "jsonString" and not _is_json(value):
+            return f'{at} must match format "jsonString"'
+        if "pattern" in schema and not re.search(schema["pattern"], value):
+            return f'{at} must match pattern "{schema["pattern"]}"'
         return None
-    kind = schema.get("type")
-    if kind and not _TYPES[kind](value):
-        return f"{at} Expected {kind}, received {_kind(value)}" if newer else f"{at} must be {kind}"
-    if "enum" in schema and value not in schema["enum"]:
-        return _not_listed(value, schema["enum"], at, newer=newer)
-    if schema.get("format") == "jsonString" and not _is_json(value):
-        return f'{at} must match format "jsonString"'
-    if "pattern" in schema and not re.search(schema["pattern"], value):
-        return f'{at} must match pattern "{schema["pattern"]}"'
-    if kind == "object":
-        return _object_error(value, schema, schemas, at, newer=newer)
-    if kind == "array" and "items" in schema:
-        for index, item in enumerate(value):
-            if complaint := first_error(item, schema["items"], schemas, f"{at}/{index}", newer=newer):
+
+    def _inner_error(self, value: Any, schema: Schema, at: str) -> str | None:
+        if schema.get("type") == "object":
+            checks = (self._missing_error, self._unknown_error, self._field_error)
+            return next(filter(None, (check(value, schema, at) for check in checks)), None)
+        if schema.get("type") == "array" and "items" in schema:
+            complaints = (self.first_error(item, schema["items"], f"{at}/{i}") for i, item in enumerate(value))
+            return next(filter(None, complaints), None)
+        return None
+
+    def _missing_error(self, value: dict[str, Any], schema: Schema, at: str) -> str | None:
+        name = next((name for name in schema.get("required", ()) if name not in value), None)
+        if name is None:
+            return None
+        if self.newer and schema.get("properties", {})[name] == {"type": "object"}:
+            return f"{at}/{name} must be object"
+        return f"{at} must have required property '{name}'"
+
+    def _unknown_error(self, value: dict[str, Any], schema: Schema, at: str) -> str | None:
+        if schema.get("additionalProperties") is not False:
+            return None
+        unknown = [name for name in value if name not in schema.get("properties", {})]
+        if not unknown:
+            return None
+        if self.newer:
+            return f"{at} Unrecognized key(s) in object: {', '.join(repr(name) for name in unknown)}"
+        return f"{at} must NOT have additional properties"
+
+    def _field_error(self, value: dict[str, Any], schema: Schema, at: str) -> str | None:
+        for name, part in schema.get("properties", {}).items():
+            if name not in value:
+                if "default" in part:
+                    value[name] = part["default"]
+            elif part.get("readOnly"):
+                return f"{at}/{name} is read-only"
+            elif complaint := self.first_error(value[name], part, f"{at}/{name}"):
                 return complaint
-    return None
+        return None
 
 
-def _not_listed(value: Any, allowed: list[str], at: str, *, newer: bool) -> str:
+def not_listed(value: Any, allowed: list[str], at: str, *, newer: bool) -> str:
+    """The complaint about a value that is none of the allowed ones."""
     if newer:
         return f"{at} Invalid enum value. Expected {' | '.join(repr(each) for each in allowed)}, received '{value}'"
     return f"{at} must be equal to one of the allowed values: {', '.join(allowed)}"
-
-
-def _object_error(
-    value: dict[str, Any], schema: Schema, schemas: Mapping[str, Schema], at: str, *, newer: bool
-) -> str | None:
-    properties: Schema = schema.get("properties", {})
-    for name in schema.get("required", ()):
-        if name not in value:
-            if newer and properties[name] == {"type": "object"}:
-                return f"{at}/{name} must be object"
-            return f"{at} must have required property '{name}'"
-    unknown = [name for name in value if name not in properties] if schema.get("additionalProperties") is False else []
-    if unknown and newer:
-        return f"{at} Unrecognized key(s) in object: {', '.join(repr(name) for name in unknown)}"
-    if unknown:
-        return f"{at} must NOT have additional properties"
-    for name, part in properties.items():
-        if name not in value:
-            if "default" in part:
-                value[name] = part["default"]
-            continue
-        if part.get("readOnly"):
-            return f"{at}/{name} is read-only"
-        if complaint := first_error(value[name], part, schemas, f"{at}/{name}", newer=newer):
-            return complaint
-    return None
 
 
 def read_query(
@@ -120,22 +136,28 @@ def read_query(
 
 def _read_one(name: str, text: str, schema: Schema, *, newer: bool) -> tuple[Any, str | None]:
     at = f"request/query/{name}"
-    if schema["type"] == "number" and newer:
-        if not re.fullmatch(r"-?\d+", text):
-            return None, f"{at} Param `{name}` must be a valid integer"
-        if int(text) < 0:
-            return None, f"{at} Param `{name}` must be a non-negative integer"
-        return min(int(text), schema.get("maximum", int(text))), None
     if schema["type"] == "number":
-        try:
-            value = int(float(text))
-        except ValueError:
-            return None, f"{at} must be number"
-        if value > schema.get("maximum", value):
-            return None, f"{at} must be <= {schema['maximum']}"
-        return value, None
-    if schema["type"] == "boolean":
-        if text not in ("true", "false"):
-            return None, _not_listed(text, ["true", "false"], at, newer=True) if newer else f"{at} must be boolean"
-        return text == "true", None
-    return text, first_error(text, schema, {}, at, newer=newer)
+        return _strict_number(name, text, schema, at) if newer else _number(text, schema, at)
+    if schema["type"] != "boolean":
+        return text, Contract({}, newer).first_error(text, schema, at)
+    if text not in ("true", "false"):
+        return None, not_listed(text, ["true", "false"], at, newer=True) if newer else f"{at} must be boolean"
+    return text == "true", None
+
+
+def _strict_number(name: str, text: str, schema: Schema, at: str) -> tuple[int | None, str | None]:
+    if not re.fullmatch(r"-?\d+", text):
+        return None, f"{at} Param `{name}` must be a valid integer"
+    if int(text) < 0:
+        return None, f"{at} Param `{name}` must be a non-negative integer"
+    return min(int(text), schema.get("maximum", int(text))), None
+
+
+def _number(text: str, schema: Schema, at: str) -> tuple[int | None, str | None]:
+    try:
+        value = int(float(text))
+    except ValueError:
+        return None, f"{at} must be number"
+    if value > schema.get("maximum", value):
+        return None, f"{at} must be <= {schema['maximum']}"
+    return value, None

@@ -52,14 +52,8 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         workflow.deaf = bool(change["deaf"])
         instance.settle(workflow)
     elif not changes:
-        nodes = workflow.node_list()
-        if nodes:
-            nodes[0].setdefault("parameters", {})["changedElsewhere"] = workflow.counter
-            changes["nodes"] = nodes
-        else:
-            changes["settings"] = {"executionTimeout": 60 + workflow.counter}
-    active, tags = changes.pop("active", None), changes.pop("tags", None)
-    archived = changes.pop("archived", None)
+        changes = _some_change(workflow)
+    active, tags, archived = (changes.pop(name, None) for name in ("active", "tags", "archived"))
     workflow.folder = changes.pop("folder", workflow.folder)
     if changes:
         draft, author = bool(change.get("draft")), str(change.get("author") or "")
@@ -68,14 +62,27 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         instance.archive(workflow, bool(archived))
     if tags is not None:
         workflow.tags = [instance.tag_id(name) for name in tags]
+    _switch(instance, workflow, active)
+    if change.get("settle", True):
+        instance.settle(workflow)
+    return summary(workflow)
+
+
+def _some_change(workflow: Workflow) -> dict[str, Any]:
+    """A change after which the workflow behaves differently."""
+    nodes = workflow.node_list()
+    if not nodes:
+        return {"settings": {"executionTimeout": 60 + workflow.counter}}
+    nodes[0].setdefault("parameters", {})["changedElsewhere"] = workflow.counter
+    return {"nodes": nodes}
+
+
+def _switch(instance: Instance, workflow: Workflow, active: Any) -> None:
     if active is True and instance.activate(workflow):
         # Nothing in it starts by itself; n8n's own migrations publish it all the same.
         instance.go_live(workflow)
     if active is False:
         instance.deactivate(workflow)
-    if change.get("settle", True):
-        instance.settle(workflow)
-    return summary(workflow)
 
 
 def summary(workflow: Workflow) -> dict[str, Any]:

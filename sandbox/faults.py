@@ -33,6 +33,15 @@ PARTIAL_MODES = frozenset(
 )
 
 
+#: Keys that say on which calls a fault happens; all others are its parameters.
+_MATCHING = frozenset(
+    {"id", "kind", "method", "path", "nth", "after", "every", "times", "count", "probability", "seed"}
+)
+_PARAMETERS = frozenset(
+    {"seconds", "status", "message", "retry_after", "mode", "workflow_id", "changes", "delete", "draft"}
+)
+
+
 class FaultError(ValueError):
     """The description of a fault makes no sense."""
 
@@ -63,28 +72,16 @@ class Fault:
     @classmethod
     def parse(cls, spec: Mapping[str, Any], *, fault_id: str) -> Fault:
         """Raises FaultError for an unknown kind, mode, key or pattern."""
-        known = {"id", "kind", "method", "path", "nth", "after", "every", "times", "count", "probability", "seed"}
-        params = {key: value for key, value in spec.items() if key not in known}
-        allowed = {"seconds", "status", "message", "retry_after", "mode", "workflow_id", "changes", "delete", "draft"}
+        params = {key: value for key, value in spec.items() if key not in _MATCHING}
         kind = str(spec.get("kind", ""))
-        if kind not in KINDS:
-            raise FaultError(f"kind must be one of {', '.join(sorted(KINDS))}")
-        if unknown := sorted(set(params) - allowed):
-            raise FaultError(f"unknown keys: {', '.join(unknown)}")
-        if kind == "partial" and params.setdefault("mode", "lost_activation") not in PARTIAL_MODES:
-            raise FaultError(f"mode must be one of {', '.join(sorted(PARTIAL_MODES))}")
-        method, nth = spec.get("method") or (), spec.get("nth") or ()
-        try:
-            pattern = re.compile(spec["path"]) if spec.get("path") else None
-        except re.error as error:
-            raise FaultError(f"path is no regular expression: {error}") from error
+        _check(kind, params)
         times = spec.get("times", spec.get("count"))
         return cls(
             id=fault_id,
             kind=kind,
-            methods=frozenset(word.upper() for word in ([method] if isinstance(method, str) else method)),
-            path=pattern,
-            nth=frozenset([nth] if isinstance(nth, int) else nth),
+            methods=frozenset(word.upper() for word in _listed(spec.get("method"))),
+            path=_pattern(spec.get("path")),
+            nth=frozenset(_listed(spec.get("nth"))),
             after=int(spec.get("after", 0)),
             every=max(1, int(spec.get("every", 1))),
             times=None if times is None else int(times),
@@ -96,21 +93,50 @@ class Fault:
 
     def fires(self, method: str, path: str) -> bool:
         """Count this call, and say whether the fault happens on it. `path` starts after the instance's name."""
-        if self.methods and method not in self.methods:
-            return False
-        if self.path is not None and not self.path.search(path):
+        if not self._matches(method, path):
             return False
         self.matched += 1
-        if self.nth and self.matched not in self.nth:
-            return False
-        if self.matched <= self.after or (self.matched - self.after) % self.every:
-            return False
-        if self.times is not None and self.fired >= self.times:
-            return False
-        if self.probability < 1 and self.dice.random() >= self.probability:
+        if not self._is_due() or not self._chance():
             return False
         self.fired += 1
         return True
 
+    def _matches(self, method: str, path: str) -> bool:
+        return (not self.methods or method in self.methods) and (self.path is None or bool(self.path.search(path)))
+
+    def _is_due(self) -> bool:
+        if self.nth and self.matched not in self.nth:
+            return False
+        if self.matched <= self.after or (self.matched - self.after) % self.every:
+            return False
+        return self.times is None or self.fired < self.times
+
+    def _chance(self) -> bool:
+        return self.probability >= 1 or self.dice.random() < self.probability
+
     def describe(self) -> dict[str, Any]:
         return {**self.source, "id": self.id, "matched": self.matched, "fired": self.fired}
+
+
+def _check(kind: str, params: dict[str, Any]) -> None:
+    """Raises FaultError for what makes no sense; fills in the mode of a partial write."""
+    if kind not in KINDS:
+        raise FaultError(f"kind must be one of {', '.join(sorted(KINDS))}")
+    if unknown := sorted(params.keys() - _PARAMETERS):
+        raise FaultError(f"unknown keys: {', '.join(unknown)}")
+    if kind == "partial" and params.setdefault("mode", "lost_activation") not in PARTIAL_MODES:
+        raise FaultError(f"mode must be one of {', '.join(sorted(PARTIAL_MODES))}")
+
+
+def _listed(value: Any) -> list[Any]:
+    """One thing or several, as a list."""
+    if not value:
+        return []
+    return [value] if isinstance(value, str | int) else list(value)
+
+
+def _pattern(text: str | None) -> re.Pattern[str] | None:
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise FaultError(f"path is no regular expression: {error}") from error

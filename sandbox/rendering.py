@@ -22,53 +22,58 @@ def render(
     parts: frozenset[str] = WHOLE,
 ) -> bytes:
     """The JSON of a workflow as one of n8n's answers holds it; `listed` is the shorter form of the list."""
-    join: list[bytes] = [
-        orjson.dumps(
-            {"updatedAt": workflow.updated, "createdAt": workflow.created, "id": workflow.id, "name": workflow.name}
-        )[:-1]
-    ]
-    put = join.append
-    if not listed:
-        put(b',"description":' + orjson.dumps(workflow.description))
-    put(b',"active":true' if workflow.live else b',"active":false')
-    put(b',"isArchived":true' if workflow.archived else b',"isArchived":false')
-    put(b',"nodes":')
-    put(workflow.nodes)
-    put(b',"connections":')
-    put(workflow.connections)
-    if instance.profile.has_node_groups:
-        put(b',"nodeGroups":')
-        put(workflow.node_groups)
-    put(b',"settings":' + orjson.dumps(workflow.settings))
-    put(b',"staticData":')
-    put(workflow.static_data)
-    put(b',"meta":')
-    put(workflow.meta)
+    strict = instance.profile.strict
+    join = [_head(workflow, listed=listed), *_content(instance, workflow)]
     if pin:
-        put(b',"pinData":')
-        put(workflow.pin_data)
+        join += [b',"pinData":', workflow.pin_data]
     live_id = f'"{workflow.live.id}"' if workflow.live else "null"
-    put(f',"versionId":"{workflow.version}","activeVersionId":{live_id}'.encode())
+    join.append(f',"versionId":"{workflow.version}","activeVersionId":{live_id}'.encode())
     if not listed:
-        put(f',"versionCounter":{workflow.counter}'.encode())
-        if instance.profile.strict:
-            put(b',"sourceWorkflowId":null')
-    if (instance.profile.strict and not listed) or (workflow.folder and instance.profile.lists_folders):
-        folder = {"id": workflow.folder, "name": workflow.folder} if workflow.folder else None
-        put(b',"parentFolder":' + orjson.dumps(folder))
-    put(f',"triggerCount":{workflow.trigger_count}'.encode())
+        join.append(f',"versionCounter":{workflow.counter}'.encode())
+    if strict and not listed:
+        join.append(b',"sourceWorkflowId":null')
+    if (strict and not listed) or (workflow.folder and instance.profile.lists_folders):
+        join.append(b',"parentFolder":' + _folder(workflow))
+    join.append(f',"triggerCount":{workflow.trigger_count}'.encode())
+    join += _parts(instance, workflow, parts, listed=listed)
+    return b"".join([*join, b"}"])
+
+
+def _head(workflow: Workflow, *, listed: bool) -> bytes:
+    fields: dict[str, Any] = {
+        "updatedAt": workflow.updated,
+        "createdAt": workflow.created,
+        "id": workflow.id,
+        "name": workflow.name,
+    }
+    if not listed:
+        fields["description"] = workflow.description
+    return orjson.dumps({**fields, "active": workflow.active, "isArchived": workflow.archived})[:-1]
+
+
+def _content(instance: Instance, workflow: Workflow) -> list[bytes]:
+    join = [b',"nodes":', workflow.nodes, b',"connections":', workflow.connections]
+    if instance.profile.has_node_groups:
+        join += [b',"nodeGroups":', workflow.node_groups]
+    join.append(b',"settings":' + orjson.dumps(workflow.settings))
+    return [*join, b',"staticData":', workflow.static_data, b',"meta":', workflow.meta]
+
+
+def _folder(workflow: Workflow) -> bytes:
+    return orjson.dumps({"id": workflow.folder, "name": workflow.folder} if workflow.folder else None)
+
+
+def _parts(instance: Instance, workflow: Workflow, parts: frozenset[str], *, listed: bool) -> list[bytes]:
+    """What an answer holds beside the workflow itself."""
+    join: list[bytes] = []
     if SHARED in parts:
-        put(b',"shared":[' + _shared(instance, workflow, project=not listed) + b"]")
+        join.append(b',"shared":[' + _shared(instance, workflow, project=not listed) + b"]")
     if TAGS in parts:
-        put(b',"tags":' + orjson.dumps(instance.tag_objects(workflow.tags)))
+        join.append(b',"tags":' + orjson.dumps(instance.tag_objects(workflow.tags)))
     if LIVE in parts:
-        put(b',"activeVersion":')
-        if workflow.live:
-            join.extend(_version(instance, workflow, workflow.live))
-        else:
-            put(b"null")
-    put(b"}")
-    return b"".join(join)
+        version = _version(instance, workflow, workflow.live) if workflow.live else [b"null"]
+        join += [b',"activeVersion":', *version]
+    return join
 
 
 def version_head(instance: Instance, workflow: Workflow, version: Version) -> dict[str, Any]:

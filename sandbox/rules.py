@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import orjson
 
+from .profiles import Profile
 from .records import Version, Workflow, starts
-
-if TYPE_CHECKING:
-    from .state import Instance
 
 _CRON = re.compile(r"([-*/,\d?LW#A-Z]+\s+){4,5}[-*/,\d?LW#A-Z]+")
 JSON = dict[str, Any]
@@ -27,6 +25,16 @@ CONFLICT = "There is a conflict with one of the webhooks."
 _STARTED_BY_OTHERS = (".executeWorkflowTrigger", ".errorTrigger")
 #: Parameters without which publishing is refused, of the kinds that tests use.
 _NEEDED: Mapping[str, tuple[str, ...]] = {"n8n-nodes-base.httpRequest": ("url",)}
+
+
+class Surroundings(Protocol):
+    """What publishing depends on beside the workflow: the instance that it is in."""
+
+    profile: Profile
+    packages: list[str]
+    workflows: dict[str, Workflow]
+    #: Method and path -> id of the workflow and name of the node.
+    webhooks: dict[tuple[str, str], tuple[str, str]]
 
 
 def bad_name(name: str, *, new: bool) -> str | None:
@@ -43,29 +51,30 @@ def bad_structure(nodes: Sequence[Node], connections: Mapping[str, Any]) -> str 
 
 
 def _bad_nodes(nodes: Sequence[Node]) -> Iterator[str]:
-    broken = False
-    for index, node in enumerate(nodes):
-        for key in ("name", "type", "position"):
-            if key not in node:
-                broken = True
-                yield f"nodes[{index}].{key} (invalid_type): Required"
-        if node.get("name") == "":
-            broken = True
-            yield f"nodes[{index}].name (too_small): String must contain at least 1 character(s)"
-    if broken:
-        return
+    incomplete = [issue for index, node in enumerate(nodes) for issue in _incomplete(index, node)]
+    yield from incomplete or _used_twice(nodes)
+
+
+def _incomplete(index: int, node: Node) -> Iterator[str]:
+    for key in ("name", "type", "position"):
+        if key not in node:
+            yield f"nodes[{index}].{key} (invalid_type): Required"
+    if node.get("name") == "":
+        yield f"nodes[{index}].name (too_small): String must contain at least 1 character(s)"
+
+
+def _used_twice(nodes: Sequence[Node]) -> Iterator[str]:
     names: set[str] = set()
-    ids: dict[Any, str] = {}
+    name_by_id: dict[Any, str] = {}
     for index, node in enumerate(nodes):
-        name, ident = node["name"], node.get("id")
-        if ident in ids:
-            yield (
-                f'nodes[{index}].id (duplicate_node_id): Nodes "{ids[ident]}" and "{name}" share the node ID "{ident}"'
-            )
+        name, node_id = node["name"], node.get("id")
+        if node_id in name_by_id:
+            nodes_named = f'Nodes "{name_by_id[node_id]}" and "{name}"'
+            yield f'nodes[{index}].id (duplicate_node_id): {nodes_named} share the node ID "{node_id}"'
         if name in names:
             yield f'nodes[{index}].name (duplicate_node_name): Duplicate node name "{name}"'
         names.add(name)
-        ids.setdefault(ident, name)
+        name_by_id.setdefault(node_id, name)
 
 
 def _bad_connections(names: set[Any], connections: Mapping[str, Any]) -> Iterator[str]:
@@ -89,27 +98,40 @@ def _bad_connections(names: set[Any], connections: Mapping[str, Any]) -> Iterato
 def bad_groups(nodes: Sequence[Node], groups: Sequence[JSON], connections: Mapping[str, Any]) -> str | None:
     """n8n's complaint about node groups, or None."""
     by_id = {node.get("id"): node for node in nodes}
-    twice = [ident for ident, count in Counter(group["id"] for group in groups).items() if count > 1]
+    twice = [group_id for group_id, count in Counter(group["id"] for group in groups).items() if count > 1]
     if twice:
         return f'Duplicate node group ID "{twice[0]}".'
     owners: dict[str, str] = {}
     for group in groups:
-        name = group["name"]
-        if not group["nodeIds"]:
-            return f'Group "{name}" has no members.'
-        for ident in group["nodeIds"]:
-            if ident not in by_id:
-                return f'Group "{name}" references node ID "{ident}" that does not exist in the workflow.'
-            if ident in owners:
-                return f'Node "{by_id[ident]["name"]}" belongs to multiple groups: "{owners[ident]}" and "{name}".'
-            owners[ident] = name
-        triggers = [by_id[ident]["name"] for ident in group["nodeIds"] if _is_trigger(by_id[ident])]
-        if triggers:
-            return f'Node group "{name}" cannot contain trigger nodes: {", ".join(triggers)}.'
-        if complaint := _not_one_piece([by_id[ident]["name"] for ident in group["nodeIds"]], connections):
-            words = f'Node group "{name}" must form a single connected subgraph with a single entry and exit'
-            return f"{words} ({complaint})."
+        complaint = _bad_members(group, by_id, owners) or _bad_shape(group, by_id, connections)
+        if complaint:
+            return complaint
     return None
+
+
+def _bad_members(group: JSON, by_id: Mapping[Any, Node], owners: dict[str, str]) -> str | None:
+    """``owners`` are the groups of the nodes so far; those of this group are added."""
+    name = group["name"]
+    if not group["nodeIds"]:
+        return f'Group "{name}" has no members.'
+    for node_id in group["nodeIds"]:
+        if node_id not in by_id:
+            return f'Group "{name}" references node ID "{node_id}" that does not exist in the workflow.'
+        if node_id in owners:
+            return f'Node "{by_id[node_id]["name"]}" belongs to multiple groups: "{owners[node_id]}" and "{name}".'
+        owners[node_id] = name
+    return None
+
+
+def _bad_shape(group: JSON, by_id: Mapping[Any, Node], connections: Mapping[str, Any]) -> str | None:
+    name, members = group["name"], [by_id[node_id] for node_id in group["nodeIds"]]
+    triggers = [node["name"] for node in members if _is_trigger(node)]
+    if triggers:
+        return f'Node group "{name}" cannot contain trigger nodes: {", ".join(triggers)}.'
+    complaint = _not_one_piece([node["name"] for node in members], connections)
+    if complaint is None:
+        return None
+    return f'Node group "{name}" must form a single connected subgraph with a single entry and exit ({complaint}).'
 
 
 def _edges(connections: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -120,17 +142,25 @@ def _edges(connections: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                     yield source, target["node"]
 
 
+def _entered(members: Sequence[str], connections: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """The members that other members lead to, and those that nodes outside lead to."""
+    from_inside: set[str] = set()
+    from_outside: set[str] = set()
+    for source, target in _edges(connections):
+        if target in members:
+            (from_inside if source in members else from_outside).add(target)
+    return from_inside, from_outside
+
+
 def _not_one_piece(members: Sequence[str], connections: Mapping[str, Any]) -> str | None:
-    """Why a group has more than one way in. The ways out are not looked at here, as they are by n8n."""
-    inside = {target for source, target in _edges(connections) if source in members and target in members}
-    outside = {target for source, target in _edges(connections) if source not in members and target in members}
-    roots = [name for name in members if name not in inside]
-    for name in members:
-        if name in outside and name in inside:
-            return f'input edge to non-root node: "{name}"'
-    entered = [name for name in roots if name in outside]
+    """Why a group has more than one way in. n8n checks the ways out as well; that is not done here."""
+    from_inside, from_outside = _entered(members, connections)
+    if both := [name for name in members if name in from_inside & from_outside]:
+        return f'input edge to non-root node: "{both[0]}"'
+    roots = [name for name in members if name not in from_inside]
+    entered = [f'"{name}"' for name in roots if name in from_outside]
     if len(entered) > 1:
-        return f"multiple input nodes: {', '.join(f'{chr(34)}{name}{chr(34)}' for name in entered)}"
+        return f"multiple input nodes: {', '.join(entered)}"
     return f'no path from "{roots[0]}" to "{roots[1]}"' if len(roots) > 1 else None
 
 
@@ -138,16 +168,11 @@ def _is_trigger(node: Node) -> bool:
     return starts(node) or str(node.get("type", "")).endswith("Trigger")
 
 
-def cannot_publish(instance: Instance, workflow: Workflow, version: Version) -> str | None:
+def cannot_publish(instance: Surroundings, workflow: Workflow, version: Version) -> str | None:
     """n8n's complaint about publishing this version, or None."""
-    nodes = orjson.loads(version.nodes)
-    known = (*KNOWN_PACKAGES, *(f"{package}." for package in instance.packages))
-    for node in nodes:
-        if not str(node.get("type", "")).startswith(known):
-            return f"Unrecognized node type: {node.get('type')}"
-    profile = instance.profile
-    if not any(starts(node) or (profile.has_drafts and _started_by_others(node)) for node in nodes):
-        return _nothing_starts(workflow, newer=profile.has_drafts)
+    nodes, profile = orjson.loads(version.nodes), instance.profile
+    if complaint := _unknown_type(nodes, instance.packages) or _nothing_starts(workflow, nodes, profile):
+        return complaint
     if profile.strict and (complaint := _unfinished(nodes, orjson.loads(version.connections))):
         return complaint
     if profile.callees_first and (complaint := _unpublished_callee(instance, workflow, nodes)):
@@ -155,6 +180,12 @@ def cannot_publish(instance: Instance, workflow: Workflow, version: Version) -> 
     if profile.publishes_later and _path_is_taken(instance, workflow, nodes):
         return CONFLICT
     return None
+
+
+def _unknown_type(nodes: Sequence[JSON], packages: Sequence[str]) -> str | None:
+    known = (*KNOWN_PACKAGES, *(f"{package}." for package in packages))
+    unknown = [node for node in nodes if not str(node.get("type", "")).startswith(known)]
+    return f"Unrecognized node type: {unknown[0].get('type')}" if unknown else None
 
 
 def registers(node: Node) -> bool:
@@ -176,24 +207,24 @@ def webhooks_of(nodes: Sequence[JSON], workflow_id: str) -> Iterator[tuple[str, 
     """
     for node in nodes:
         kind = str(node.get("type", "")).rpartition(".")[2]
-        if not starts(node) or kind not in ("webhook", "chatTrigger"):
-            continue
-        if kind == "chatTrigger":
-            if node.get("webhookId"):
-                yield "POST", f"{node['webhookId']}/chat", str(node["name"])
-            continue
-        parameters = node.get("parameters") or {}
-        methods, name = parameters.get("httpMethod", "GET"), str(node["name"])
-        path = str(parameters.get("path") or node.get("webhookId") or "").strip("/")
-        if not node.get("webhookId"):
-            path = f"{workflow_id}/{quote(name.lower(), safe=UNESCAPED)}/{path}"
-        for method in methods if isinstance(methods, list) else [methods]:
-            yield str(method), path, name
+        if starts(node) and kind == "webhook":
+            path = _webhook_path(node, workflow_id)
+            methods = (node.get("parameters") or {}).get("httpMethod", "GET")
+            for method in methods if isinstance(methods, list) else [methods]:
+                yield str(method), path, str(node["name"])
+        elif starts(node) and kind == "chatTrigger" and node.get("webhookId"):
+            yield "POST", f"{node['webhookId']}/chat", str(node["name"])
 
 
-def _path_is_taken(instance: Instance, workflow: Workflow, nodes: Sequence[JSON]) -> bool:
+def _webhook_path(node: JSON, workflow_id: str) -> str:
+    webhook_id = node.get("webhookId")
+    path = str((node.get("parameters") or {}).get("path") or webhook_id or "").strip("/")
+    return path if webhook_id else f"{workflow_id}/{quote(str(node['name']).lower(), safe=UNESCAPED)}/{path}"
+
+
+def _path_is_taken(instance: Surroundings, workflow: Workflow, nodes: Sequence[JSON]) -> bool:
     wanted = [(method, path) for method, path, _ in webhooks_of(nodes, workflow.id)]
-    others = {place for place, (owner, _) in instance.webhooks.items() if owner != workflow.id}
+    others = {address for address, (owner, _) in instance.webhooks.items() if owner != workflow.id}
     return len(set(wanted)) < len(wanted) or bool(others & set(wanted))
 
 
@@ -201,8 +232,10 @@ def _started_by_others(node: JSON) -> bool:
     return not node.get("disabled") and str(node.get("type", "")).endswith(_STARTED_BY_OTHERS)
 
 
-def _nothing_starts(workflow: Workflow, *, newer: bool) -> str:
-    if newer:
+def _nothing_starts(workflow: Workflow, nodes: Sequence[JSON], profile: Profile) -> str | None:
+    if any(starts(node) or (profile.has_drafts and _started_by_others(node)) for node in nodes):
+        return None
+    if profile.has_drafts:
         return (
             "Workflow cannot be activated because it has no trigger node."
             " At least one trigger, webhook, or polling node is required."
@@ -214,15 +247,10 @@ def _nothing_starts(workflow: Workflow, *, newer: bool) -> str:
 
 
 def _unfinished(nodes: Sequence[JSON], connections: Mapping[str, Any]) -> str | None:
-    """Parameters that a node lacks; nodes that nothing leads to are not looked at."""
+    """Parameters that a node lacks; nodes that nothing leads to are not checked."""
     reached = {target for _, target in _edges(connections)}
-    found = {}
-    for node in nodes:
-        looked_at = node.get("name") in reached and not node.get("disabled")
-        needed = _NEEDED.get(str(node.get("type")), ()) if looked_at else ()
-        missing = [name for name in needed if not (node.get("parameters") or {}).get(name)]
-        if missing:
-            found[node["name"]] = ", ".join(missing)
+    checked = [node for node in nodes if node.get("name") in reached and not node.get("disabled")]
+    found = {node["name"]: ", ".join(missing) for node in checked if (missing := _missing_parameters(node))}
     if not found:
         return None
     count = f"{len(found)} node{'s' if len(found) > 1 else ''}"
@@ -230,8 +258,13 @@ def _unfinished(nodes: Sequence[JSON], connections: Mapping[str, Any]) -> str | 
     return "\n\n".join([f"Cannot publish workflow: {count} have configuration issues:", *issues])
 
 
+def _missing_parameters(node: JSON) -> list[str]:
+    parameters = node.get("parameters") or {}
+    return [name for name in _NEEDED.get(str(node.get("type")), ()) if not parameters.get(name)]
+
+
 def called_directly(nodes: Sequence[JSON]) -> Iterator[tuple[str, str]]:
-    """Name of the calling node and id of the called workflow; expressions and disabled nodes are not looked at."""
+    """Name of the calling node and id of the called workflow; expressions and disabled nodes are left out."""
     for node in nodes:
         called = (node.get("parameters") or {}).get("workflowId")
         called = called.get("value") if isinstance(called, dict) else called
@@ -241,7 +274,7 @@ def called_directly(nodes: Sequence[JSON]) -> Iterator[tuple[str, str]]:
             yield str(node.get("name")), str(called)
 
 
-def _unpublished_callee(instance: Instance, workflow: Workflow, nodes: Sequence[JSON]) -> str | None:
+def _unpublished_callee(instance: Surroundings, workflow: Workflow, nodes: Sequence[JSON]) -> str | None:
     for name, called in called_directly(nodes):
         other = instance.workflows.get(called)
         if called == workflow.id or (other and other.active):

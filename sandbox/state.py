@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import secrets
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +82,7 @@ class Instance:
             updated=moment,
             shared_at=moment,
             version=str(uuid.uuid4()),
-            tags=[self.tag_id(tag["name"] if isinstance(tag, dict) else str(tag)) for tag in raw.get("tags") or []],
+            tags=self._tag_ids(raw.get("tags") or []),
         )
         if workflow.id not in self.workflows:
             bisect.insort(self.order, workflow.id)
@@ -93,11 +93,14 @@ class Instance:
             self.settle(workflow)
         return workflow
 
+    def _tag_ids(self, tags: Iterable[Any]) -> list[str]:
+        return [self.tag_id(tag["name"] if isinstance(tag, dict) else str(tag)) for tag in tags]
+
     def _settings(self, before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         ignored = IGNORED_SETTINGS if self.profile.strict else ()
-        taken_back = (("timezone", "DEFAULT"), ("executionTimeout", -1))
+        removed = (("timezone", "DEFAULT"), ("executionTimeout", -1))
         given = {key: value for key, value in given.items() if key not in ignored}
-        return {key: value for key, value in {**before, **given}.items() if (key, value) not in taken_back}
+        return {key: value for key, value in {**before, **given}.items() if (key, value) not in removed}
 
     def refuses(self, workflow: Workflow | None, fields: Mapping[str, Any]) -> str | None:
         """n8n's complaint about content that it does not store, or None. ``workflow``: what is there already."""
@@ -237,8 +240,7 @@ class Instance:
     def settle(self, workflow: Workflow) -> None:
         """Let the triggers of a workflow follow what is published, now."""
         self.pending.pop(workflow.id, None)
-        for key in [key for key, (owner, _) in self.webhooks.items() if owner == workflow.id]:
-            del self.webhooks[key]
+        self.webhooks = {address: hook for address, hook in self.webhooks.items() if hook[0] != workflow.id}
         workflow.running = None if workflow.deaf else workflow.live
         if workflow.running is None:
             return  # the count of triggers stays what it was
@@ -314,28 +316,31 @@ class Instance:
         return record
 
     def missing_references(self, workflow: Workflow, nodes: bytes | None = None) -> list[str]:
-        """Of what runs, or of the given nodes: what this instance does not have, so that it breaks at run time.
+        """Of what runs, or of the given nodes: what this instance lacks, so that it breaks at run time.
 
-        Credentials that are not there, and called workflows that are not there or, since drafts, not published.
+        Credentials that do not exist, and called workflows that do not exist or, since drafts, are not published.
         """
         version = workflow.running or workflow.live
         listed = orjson.loads(nodes or (version.nodes if version else workflow.nodes))
-        missing = [
-            f"credential {reference.get('id')}"
-            for node in listed
-            for reference in (node.get("credentials") or {}).values()
-            if isinstance(reference, dict) and reference.get("id") not in self.credentials
-        ]
-        for _, called in called_directly(listed):
-            other = self.workflows.get(called)
-            if other is None or (self.profile.has_drafts and not other.active and called != workflow.id):
-                missing.append(f"workflow {called}")
-        return missing
+        credentials = [f"credential {each}" for each in _credential_ids(listed) if each not in self.credentials]
+        called = (workflow_id for _, workflow_id in called_directly(listed))
+        return credentials + [f"workflow {other}" for other in called if not self._can_call(workflow, other)]
+
+    def _can_call(self, workflow: Workflow, called: str) -> bool:
+        other = self.workflows.get(called)
+        return other is not None and (not self.profile.has_drafts or other.active or other is workflow)
 
     # Rendering --------------------------------------------------------------------------------------------------
 
     def tag_objects(self, ids: Iterable[str]) -> list[dict[str, Any]]:
         return [self.tags[tag_id] for tag_id in ids if tag_id in self.tags]
+
+
+def _credential_ids(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+    for node in nodes:
+        for reference in (node.get("credentials") or {}).values():
+            if isinstance(reference, dict):
+                yield reference.get("id")
 
 
 class World:

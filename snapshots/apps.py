@@ -6,5 +6,4 @@ class SnapshotsConfig(AppConfig):
     verbose_name = "Snapshots"
 
     def ready(self) -> None:
-        from . import handlers, rehashing, relinking  # noqa: F401  (register what they define)
-        from .rehearsal import running  # noqa: F401
+        from . import rehashing, relinking  # noqa: F401  (register what they define)

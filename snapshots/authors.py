@@ -1,4 +1,4 @@
-"""Whose the drafts are: n8n's list does not tell, its history of versions does (from about 2.35)."""
+"""Who wrote a draft: n8n's list does not say, its history of versions does (from about 2.35)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VERSIONS_ASKED = 20
 
 
 def name_drafts(run: Run, environment: Environment, *, step: str) -> None:
-    """Ask whose the captured drafts without an author are. A capture does not fail for the lack of an answer."""
+    """Ask n8n who wrote captured drafts that have no author. A capture does not fail for the lack of an answer."""
     if not environment.offers("history"):
         return
     with run.fenced():
@@ -42,7 +42,7 @@ def name_drafts(run: Run, environment: Environment, *, step: str) -> None:
         newest = rows.order_by("-content_changed_at", "pk")
         wanted = list(newest.values_list("pk", "env_workflow_id", "env_version_id")[:ASKED_AT_ONCE])
     if wanted:
-        run.step(f"{step}:authors", "Ask n8n whose the drafts are", lambda: _name(run, environment, wanted))
+        run.step(f"{step}:authors", "Ask n8n who wrote the drafts", lambda: _name(run, environment, wanted))
 
 
 def _name(run: Run, environment: Environment, wanted: Sequence[tuple[uuid.UUID, str, str]]) -> dict[str, int]:
@@ -55,7 +55,7 @@ def _name(run: Run, environment: Environment, wanted: Sequence[tuple[uuid.UUID, 
                 if version is not None:
                     found[pk] = version
     except N8nError as error:
-        logger.info("n8n did not tell whose the drafts are: %s", error.code)
+        logger.info("n8n did not say who wrote the drafts: %s", error.code)
     with run.fenced():
         for pk, version in found.items():
             WorkflowEnvMap.objects.filter(pk=pk, env_version_id=version.version_id).update(
@@ -66,9 +66,9 @@ def _name(run: Run, environment: Environment, wanted: Sequence[tuple[uuid.UUID, 
 
 def _version(client: N8nClient, workflow_id: str, version_id: str) -> LiveVersion | None:
     kept: list[dict[str, Any]] = client.history(workflow_id, limit=VERSIONS_ASKED)
-    told = next((one for one in kept if one.get("versionId") == version_id), None)
-    if told is None:
+    found = next((one for one in kept if one.get("versionId") == version_id), None)
+    if found is None:
         return None
-    texts = {name: told[name] for name in ("authors", "name") if isinstance(told.get(name), str)}
-    at = told.get("createdAt")
+    texts = {name: found[name] for name in ("authors", "name") if isinstance(found.get(name), str)}
+    at = found.get("createdAt")
     return LiveVersion(version_id=version_id, saved_at=at if isinstance(at, str) else "", **texts)

@@ -8,7 +8,7 @@ what an approved content means stays clear when a workflow is recreated under an
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -27,7 +27,8 @@ from workflows.models import Environment
 from workflows.references import references, rewrite
 
 from . import repository
-from .manifest import DRAFTS, FOLDER, draft_in, draft_path, facts_in, workflow_path
+from .contents import entries, references_of
+from .manifest import DRAFTS, FOLDER, ManifestEntry, draft_path, workflow_path
 from .models import Snapshot
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Stored:
     """A content that is in Git already: its blob, and what it is; with the draft beside it, if there is one."""
 
     blob: str
-    mark: Fingerprint
+    fingerprint: Fingerprint
     active: bool
     facts: Facts | None = None
     draft_blob: str = ""
@@ -58,6 +59,10 @@ class WithDraft:
     draft: Mapping[str, Any] | None
 
 
+Approvable = Mapping[str, Any] | WithDraft | Stored | None
+"""A portable content, with its draft or where it is stored; None: no longer approved."""
+
+
 def in_git(environment: Environment) -> ExternalCall:
     """What the trail says of a step that moves ``env/<slug>``."""
     facts = {"branch": environment.canonical_branch, "commit_before": environment.baseline_commit_sha or ""}
@@ -68,7 +73,7 @@ def commit_canonical(
     run: Run | None,
     *,
     environment: Environment,
-    changes: Mapping[str, Mapping[str, Any] | WithDraft | Stored | None],
+    changes: Mapping[str, Approvable],
     message: str,
     trailers: Mapping[str, str] | None = None,
 ) -> str:
@@ -82,33 +87,45 @@ def commit_canonical(
     with _scope(run, environment)():
         keys = identity.key_by_workflow_id(environment.pk)
     store = repository.store_for(environment.tenant_id)
-    known = {**_references(store, environment), **keys}
-    approvals: dict[str, Approval] = {}
-    blobs: dict[str, bytes | str | None] = {}
-    called: dict[str, str] = {}
+    change = _Change({**_references(store, environment), **keys})
     for key, content in changes.items():
-        blobs[draft_path(key)] = None
+        change.add(key, content)
+    commit = _commit(run, store, environment, change.fill, change.called, message, trailers)
+    _approve(run, environment, change.approvals, commit)
+    return commit
+
+
+@dataclass(slots=True)
+class _Change:
+    """What one commit approves. ``known`` maps n8n ids to keys; ``called`` are those of them that contents call."""
+
+    known: Mapping[str, str]
+    approvals: dict[str, Approval] = field(default_factory=dict)
+    files: dict[str, bytes | str | None] = field(default_factory=dict)
+    """Path → bytes, the blob that holds them, or None to remove the file."""
+    called: dict[str, str] = field(default_factory=dict)
+
+    def add(self, key: str, content: Approvable) -> None:
         if content is None:
-            approvals[key], blobs[workflow_path(key)] = WITHDRAWN, None
-            continue
-        stored = content if isinstance(content, Stored) else None
-        if stored is None:
-            pair = content if isinstance(content, WithDraft) else WithDraft(content, None)  # type: ignore[arg-type]
-            stored, written = _to_store(pair)
-            blobs |= {workflow_path(key): written[0], draft_path(key): written[1]}
+            self.approvals[key] = WITHDRAWN
+            self.files |= {workflow_path(key): None, draft_path(key): None}
+            return
+        if isinstance(content, Stored):
+            stored = content
+            self.files |= {workflow_path(key): stored.blob, draft_path(key): stored.draft_blob or None}
         else:
-            blobs[workflow_path(key)] = stored.blob
-            blobs[draft_path(key)] = stored.draft_blob or None
-        approvals[key] = Approval(
-            content_hash=stored.mark.content_hash(known),
+            stored, data, draft = _to_store(content if isinstance(content, WithDraft) else WithDraft(content, None))
+            self.files |= {workflow_path(key): data, draft_path(key): draft}
+        self.approvals[key] = Approval(
+            content_hash=stored.fingerprint.content_hash(self.known),
             active=stored.active,
-            draft_hash=stored.draft.content_hash(known) if stored.draft is not None else None,
+            draft_hash=stored.draft.content_hash(self.known) if stored.draft is not None else None,
             facts=stored.facts,
         )
-        called |= {ref: known[ref] for ref in stored.mark.workflow_refs if ref in known}
+        self.called |= {ref: self.known[ref] for ref in stored.fingerprint.workflow_refs if ref in self.known}
 
-    def fill(writer: Writer) -> None:
-        for path, data in blobs.items():
+    def fill(self, writer: Writer) -> None:
+        for path, data in self.files.items():
             if data is None:
                 writer.remove(path)
             elif isinstance(data, str):
@@ -116,19 +133,16 @@ def commit_canonical(
             else:
                 writer.put(path, data)
 
-    commit = _commit(run, store, environment, fill, called, message, trailers)
-    _approve(run, environment, approvals, commit)
-    return commit
 
-
-def _to_store(pair: WithDraft) -> tuple[Stored, tuple[bytes, bytes | None]]:
+def _to_store(pair: WithDraft) -> tuple[Stored, bytes, bytes | None]:
     """What a content is, and the bytes of it and of its draft."""
     content, draft = pair.content, pair.draft
-    mark, draft_mark = fingerprint(content), fingerprint(draft) if draft is not None else None
-    if draft_mark == mark:
-        draft = draft_mark = None
-    stored = Stored("", mark, bool(content.get("active")), facts_of(content), draft=draft_mark)
-    return stored, (dump(content), dump(draft) if draft is not None else None)
+    found = fingerprint(content)
+    draft_found = fingerprint(draft) if draft is not None else None
+    if draft_found == found:
+        draft = draft_found = None
+    stored = Stored("", found, bool(content.get("active")), facts_of(content), draft=draft_found)
+    return stored, dump(content), dump(draft) if draft is not None else None
 
 
 def set_baseline(
@@ -146,41 +160,55 @@ def set_baseline(
     With all of it, what is not in the snapshot is no longer approved. ``published`` are keys of workflows that are
     approved as published though they were not in the snapshot. Call outside any scope.
     """
-    from .services import entries_of, references_of
-
     assert_no_scope("Git")
     store = repository.store_for(environment.tenant_id)
-    entries = {str(e["key"]): e for e in entries_of(snapshot) if keys is None or e["key"] in keys}
-    approvals = {key: approval_of(entry) for key, entry in entries.items()}
-    running = {key: str(entries[key]["blob"]) for key in published if key in entries}
-    approvals |= {key: _as_published(approvals[key]) for key in running}
-    contents = dict(zip(running, store.read_blobs(list(running.values())), strict=True))
-    gone = set(keys or ()) - entries.keys()
-    approvals |= dict.fromkeys(gone, WITHDRAWN)
-    ids = {str(e["env_workflow_id"]): key for key, e in entries.items() if e.get("env_workflow_id")}
-    called = {**references_of(snapshot), **ids}
+    chosen = {e.key: e for e in entries(snapshot) if keys is None or e.key in keys}
+    blobs = {key: chosen[key].blob for key in published if key in chosen}
+    baseline = _Baseline(
+        entries=chosen,
+        withdrawn=frozenset(keys or ()) - chosen.keys(),
+        published={key: data for key, (_, data) in zip(blobs, store.read_blobs(list(blobs.values())), strict=True)},
+        whole=keys is None,
+    )
+    called = {**references_of(snapshot), **{e.env_workflow_id: key for key, e in chosen.items() if e.env_workflow_id}}
+    subject = message or f"Approve {environment.name} as it was captured, {len(chosen)} workflows"
+    origin = {"Snapshot-Id": str(snapshot.pk), **(trailers or {})}
+    commit = _commit(run, store, environment, baseline.fill, called, subject, origin)
+    _approve(run, environment, baseline.approvals(), commit, whole=baseline.whole)
+    return commit
 
-    def fill(writer: Writer) -> None:
-        if keys is None:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Baseline:
+    """Entries to be approved. ``published`` are the bytes of those that are approved as published though they were not;
+    with ``whole`` nothing else stays approved."""
+
+    entries: Mapping[str, ManifestEntry]
+    withdrawn: frozenset[str]
+    published: Mapping[str, bytes]
+    whole: bool
+
+    def approvals(self) -> dict[str, Approval]:
+        found = {key: approval_of(entry) for key, entry in self.entries.items()}
+        found |= {key: _as_published(found[key]) for key in self.published}
+        return found | dict.fromkeys(self.withdrawn, WITHDRAWN)
+
+    def fill(self, writer: Writer) -> None:
+        if self.whole:
             writer.replace(FOLDER)
             writer.replace(DRAFTS)
-        for key, entry in entries.items():
-            if key in contents:
-                writer.put(workflow_path(key), _published(contents[key][1]))
+        for key, entry in self.entries.items():
+            if key in self.published:
+                writer.put(workflow_path(key), _published(self.published[key]))
             else:
-                writer.keep(workflow_path(key), str(entry["blob"]))
-            if (draft := draft_in(entry)) is not None:
-                writer.keep(draft.path, draft.blob)
-            elif keys is not None:
+                writer.keep(workflow_path(key), entry.blob)
+            if entry.draft is not None:
+                writer.keep(entry.draft.path, entry.draft.blob)
+            elif not self.whole:
                 writer.remove(draft_path(key))
-        for key in gone:
+        for key in self.withdrawn:
             writer.remove(workflow_path(key))
             writer.remove(draft_path(key))
-
-    said = message or f"Approve {environment.name} as it was captured, {len(entries)} workflows"
-    commit = _commit(run, store, environment, fill, called, said, {"Snapshot-Id": str(snapshot.pk), **(trailers or {})})
-    _approve(run, environment, approvals, commit, whole=keys is None)
-    return commit
 
 
 def _as_published(approval: Approval) -> Approval:
@@ -193,14 +221,10 @@ def _published(data: bytes) -> bytes:
     return dump({**without(parse(data), ("archived",)), "active": True})
 
 
-def approval_of(entry: Mapping[str, Any]) -> Approval:
+def approval_of(entry: ManifestEntry) -> Approval:
     """What it means to approve an entry of a manifest."""
-    draft = draft_in(entry)
     return Approval(
-        content_hash=str(entry["content_hash"]),
-        active=bool(entry.get("active")),
-        draft_hash=draft.content_hash if draft is not None else None,
-        facts=facts_in(entry),
+        content_hash=entry.content_hash, active=entry.active, draft_hash=entry.draft_hash, facts=entry.facts
     )
 
 
@@ -219,17 +243,18 @@ def canonical_content(
         return {}
     with tenant_scope(environment.tenant_id):
         present = identity.workflow_id_by_key(environment.pk)
-    origin = canonical_references(environment)
-    found = {}
-    for key, (_, data) in zip(wanted, store.read_blobs([blobs[key] for key in wanted]), strict=True):
-        content = parse(data)
-        moves = {
-            r.value: present[origin[r.value]]
-            for r in references(content)
-            if r.kind == "workflow" and origin.get(r.value) in present and present[origin[r.value]] != r.value
-        }
-        found[key] = rewrite(content, workflow_ids=moves, credentials={}).content if moves else content
-    return found
+    today = {
+        workflow_id: present[key] for workflow_id, key in canonical_references(environment).items() if key in present
+    }
+    data = store.read_blobs([blobs[key] for key in wanted])
+    return {key: _with_todays_ids(parse(blob), today) for key, (_, blob) in zip(wanted, data, strict=True)}
+
+
+def _with_todays_ids(content: dict[str, Any], today: Mapping[str, str]) -> dict[str, Any]:
+    """The content with its references rewritten. ``today`` maps ids that were ever called to those of now."""
+    called = {reference.value for reference in references(content) if reference.kind == "workflow"}
+    moves = {old: today[old] for old in called if today.get(old, old) != old}
+    return rewrite(content, workflow_ids=moves, credentials={}).content if moves else content
 
 
 def canonical_blobs(environment: Environment, *, folder: str = FOLDER) -> dict[str, str]:
@@ -252,8 +277,8 @@ def canonical_references(environment: Environment) -> dict[str, str]:
 
 def canonical_fingerprint(content: Mapping[str, Any], environment: Environment) -> tuple[Fingerprint, str]:
     """Fingerprint and content hash of an approved content of this environment."""
-    mark = fingerprint(content)
-    return mark, mark.content_hash(canonical_references(environment))
+    found = fingerprint(content)
+    return found, found.content_hash(canonical_references(environment))
 
 
 def _references(store: GitStore, environment: Environment) -> dict[str, str]:

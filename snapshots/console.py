@@ -1,9 +1,11 @@
 """What snapshots and restores tell the console of themselves."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.events import InTransactionHandler
 from core.registry import (
     Console,
     Destination,
+    Gauge,
     HealthComponent,
     HealthService,
     PeriodicTask,
@@ -13,6 +15,7 @@ from core.registry import (
 )
 from workflows.linking import Relinked
 
+from . import gauges, session_revert
 from .domain_events import EVENTS
 from .probes import git_store
 from .relinking import move_in_git
@@ -23,6 +26,19 @@ console = Console(
     health_services=(
         HealthService(name="snapshots", components=("database", "git_store")),
         HealthService(name="restore", components=("database", "git_store", "workers")),
+    ),
+    metrics=(
+        Gauge(
+            name="opsconsole_environments",
+            description="Environments in use, by how their last capture ended.",
+            label="capture",
+            read=gauges.environments_by_capture,
+        ),
+        Gauge(
+            name="opsconsole_oldest_capture_seconds",
+            description="The age of the oldest last capture.",
+            read=gauges.oldest_capture_seconds,
+        ),
     ),
     periodic_tasks=(
         PeriodicTask(
@@ -46,7 +62,21 @@ console = Console(
             job_subject="snapshot",
         ),
     ),
+    states=(State(name="restored", shape=Shape.MOVED, tone=Tone.WARN, word="Restored"),),
     trail_actions=(TrailAction(code="SNAPSHOT_DOWNLOADED", words="Snapshot downloaded", position=220),),
+    job_kinds=(
+        JobKind(name="snapshots.capture", handler="snapshots.handlers.Capture", reverter=session_revert.CAPTURE),
+        JobKind(name="snapshots.verify", handler="snapshots.handlers.Verify", reverter=session_revert.VERIFY),
+        JobKind(name="snapshots.maintain", handler="snapshots.handlers.Maintain"),
+        JobKind(name="snapshots.push", handler="snapshots.handlers.Push"),
+        JobKind(name="snapshots.restore", handler="snapshots.handlers.Restore", reverter=session_revert.RESTORE),
+        JobKind(name="snapshots.rehearse", handler="snapshots.rehearsal.running.Rehearse"),
+        JobKind(name="snapshots.relink", handler="snapshots.relinking.Relink"),
+        JobKind(name="snapshots.rehash", handler="snapshots.rehashing.Rehash"),
+        JobKind(name="impersonation.put_back", handler="snapshots.session_restore.SessionRestore"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=("n8n_rehearsals",),
     in_transaction_handlers=(InTransactionHandler(name="snapshots.move-relinked", of=Relinked, handle=move_in_git),),
     events=EVENTS,
     urls=("snapshots.urls",),

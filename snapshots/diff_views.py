@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,11 +24,11 @@ from workflows import selectors
 from workflows.content import LiveVersion, parse
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
-from workflows.presenters import diff_context, graph_svg
+from workflows.presenters import DiffSide, diff_context, graph_svg
 from workflows.watching.selectors import of_workflow as watched_of_workflow
 
 from . import canonical, services
-from .manifest import key_map
+from .contents import keys_of
 from .models import Snapshot
 
 SNAPSHOTS_SHOWN = 12
@@ -67,7 +67,7 @@ def load_side(visit: Visit, spec: str, key: str, *, other: str = "") -> Side:
         return Side(f"git:{environment.slug}", f"{environment.name}, approved", environment.slug, content, keys)
     environment = _environment(visit, spec)
     if environment.last_snapshot_id is None:
-        return Side(spec, f"{environment.name}, never captured", environment.slug)
+        return Side(spec, f"{environment.name} has never been captured", environment.slug)
     snapshot = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
     return _from_snapshot(snapshot, key, spec, f"{environment.name}, seen {_moment(snapshot)}")
 
@@ -77,13 +77,13 @@ def _draft_side(visit: Visit, spec: str, key: str) -> Side:
     kind, _, name = spec.partition(":")
     snapshot_id = _environment(visit, name).last_snapshot_id if kind == "draft" else name
     if snapshot_id is None:
-        return Side(spec, f"{name}, never captured", name)
+        return Side(spec, f"{name} has never been captured", name)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     label = f"{snapshot.environment.name}, draft {_moment(snapshot)}"
     data = services.load_drafts(snapshot, {key}).get(key)
     if data is None:
         return _from_snapshot(snapshot, key, spec, label)
-    keys = key_map(services.entries_of(snapshot), services.references_of(snapshot))
+    keys = keys_of(snapshot)
     return Side(spec, label, snapshot.environment.slug, parse(data), keys)
 
 
@@ -92,8 +92,8 @@ def _moment(snapshot: Snapshot) -> str:
 
 
 def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
-    for _, content in services.load_content(snapshot, {key}):
-        keys = key_map(services.entries_of(snapshot), services.references_of(snapshot))
+    for _, content in services.contents(snapshot, {key}):
+        keys = keys_of(snapshot)
         return Side(spec, label, snapshot.environment.slug, content, keys)
     return Side(spec, label, snapshot.environment.slug)
 
@@ -121,12 +121,8 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     left = load_side(visit, left_spec, key, other=right_spec)
     right = load_side(visit, right_spec, key, other=left_spec)
     context = diff_context(
-        left.content,
-        right.content,
-        left.label,
-        right.label,
-        before_keys=left.keys,
-        after_keys=right.keys,
+        DiffSide(left.content, left.label, left.keys),
+        DiffSide(right.content, right.label, right.keys),
         view=request.GET.get("view", "graph"),
         across=left.environment != right.environment,
     )
@@ -146,19 +142,26 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
 
 
 def _specs(request: HttpRequest, row: selectors.Row) -> tuple[str, str]:
-    here = [cell.environment.slug for cell in row.cells if cell.place is not None]
-    left = request.GET.get("left", "")[:80] or (here[0] if here else "")
-    right = request.GET.get("right", "")[:80] or (here[1] if len(here) > 1 else f"git:{left}" if left else "")
+    here = [cell.environment.slug for cell in row.cells if cell.mapping is not None]
+    left = request.GET.get("left", "")[:80] or next(iter(here), "")
+    right = request.GET.get("right", "")[:80] or _beside(left, here)
     if not left or not right or left == right == "git":
         raise Invalid("Nothing to compare yet.", recovery="Capture an environment first.")
     return left, right
+
+
+def _beside(left: str, here: Sequence[str]) -> str:
+    """What is compared with ``left`` unless asked otherwise: the second environment, else what is approved."""
+    if len(here) > 1:
+        return here[1]
+    return f"git:{left}" if left else ""
 
 
 def _choices(row: selectors.Row) -> list[tuple[str, str]]:
     found = []
     for cell in row.cells:
         found.append((cell.environment.slug, f"{cell.environment.name}, last seen"))
-        if cell.place is not None and cell.place.has_draft:
+        if cell.mapping is not None and cell.mapping.has_draft:
             found.append((f"draft:{cell.environment.slug}", f"{cell.environment.name}, draft"))
         found.append((f"git:{cell.environment.slug}", f"{cell.environment.name}, approved"))
     ids = [cell.environment.pk for cell in row.cells]
@@ -179,17 +182,10 @@ def _with(choices: list[tuple[str, str]], *sides: Side) -> list[tuple[str, str]]
 def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     """One workflow: its graph, where it lives, what was captured of it."""
     found, row = _workflow(visit, key)
-    here = [cell for cell in row.cells if cell.place is not None]
+    here = [cell for cell in row.cells if cell.mapping is not None]
     wanted = request.GET.get("environment", "")
     shown = next((cell for cell in here if cell.environment.slug == wanted), _where_the_trouble_is(here))
-    side, trouble = None, None
-    if shown is not None:
-        try:
-            side = load_side(visit, shown.environment.slug, key)
-            if side.content is None:
-                side = load_side(visit, f"git:{shown.environment.slug}", key)
-        except OpsError as error:
-            trouble = error
+    side, trouble = _side_of(visit, shown, key)
     content = side.content if side else None
     with tenant_scope(visit.tenant.pk):
         context = {
@@ -204,7 +200,7 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
             "versions": _versions(found, shown.environment) if shown is not None else [],
             "runs": of_workflow(here, shown),
             "watched": watched_of_workflow(
-                [(cell.environment.pk, cell.place.env_workflow_id) for cell in here if cell.place is not None]
+                [(cell.environment.pk, cell.mapping.env_workflow_id) for cell in here if cell.mapping is not None]
             ),
             "watched_url": "?part=watched",
             "nav_section": "tenant-home",
@@ -213,10 +209,24 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         return render(request, f"workflows/workflow.html{part}", context)
 
 
+def _side_of(visit: Visit, shown: selectors.Cell | None, key: str) -> tuple[Side | None, OpsError | None]:
+    """What was seen of the workflow there, else what is approved; or why it cannot be read."""
+    side: Side | None = None
+    if shown is None:
+        return side, None
+    try:
+        side = load_side(visit, shown.environment.slug, key)
+        if side.content is None:
+            side = load_side(visit, f"git:{shown.environment.slug}", key)
+    except OpsError as error:
+        return side, error
+    return side, None
+
+
 def _where_the_trouble_is(here: list[selectors.Cell]) -> selectors.Cell | None:
-    """The place to open: the last of the pipeline that drifts, else the last that holds a draft, else the first."""
+    """The environment to open: the last one that drifts, else the last one with a draft, else the first."""
     drifting = [cell for cell in here if cell.state in ("drifted", "missing")]
-    drafted = [cell for cell in here if cell.place is not None and cell.place.has_draft]
+    drafted = [cell for cell in here if cell.mapping is not None and cell.mapping.has_draft]
     chosen = drifting or drafted or here[:1]
     return chosen[-1] if chosen else None
 

@@ -6,7 +6,7 @@ Pages stream through: while one is hashed and its contents are put away, the nex
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -20,27 +20,32 @@ from workflows.n8n.errors import RemoteNotFound, TooLarge
 from workflows.names import storable
 from workflows.references import called_workflows, webhook_address
 
-from .manifest import FINDINGS_KEPT
-from .page_memory import PageMemory, Taken
+from .manifest import FINDINGS_KEPT, CaptureFinding
+from .page_memory import PageMemory, StoredContent, StoredDraft, Taken
 
 if TYPE_CHECKING:
     from workflows.n8n import Page
     from workflows.n8n.client import N8nClient
 
+PutBlob = Callable[[bytes], str]
+"""Stores a content and returns its blob."""
 ASKED_AGAIN = 200
 """Workflows known, but not on the list, that are asked for one by one before they are called gone."""
+WARNINGS_KEPT = 20
 
 
 @dataclass(slots=True)
 class Gathered:
-    """What a look at an environment found; contents are in Git (or nowhere, for a dry look)."""
+    """What a look at an environment found, by n8n id; contents are in Git (or nowhere, for a dry look).
+
+    ``listed`` are the ids that the list named, ``unreadable`` those of workflows that could not be read.
+    """
 
     seen: dict[str, identity.SeenWorkflow] = field(default_factory=dict)
-    extras: dict[str, dict[str, Any]] = field(default_factory=dict)
-    findings: list[dict[str, str]] = field(default_factory=list)
+    stored: dict[str, StoredContent] = field(default_factory=dict)
+    findings: list[CaptureFinding] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
-    total_bytes: int = 0
     looked_at: datetime = field(default_factory=clock.now)
 
     @property
@@ -48,14 +53,10 @@ class Gathered:
         """Whether what is not here is surely not there."""
         return not self.unreadable
 
-    def note(self, code: str, message: str, *, workflow_id: str = "", name: str = "", node: str = "") -> None:
-        """Put down something odd; bounded."""
-        self.note_all([_finding(code, message, workflow_id, name, node)])
-
-    def note_all(self, findings: Iterable[Mapping[str, str]]) -> None:
-        """Put down what was found odd about a workflow; bounded."""
+    def note(self, findings: Iterable[CaptureFinding]) -> None:
+        """Keep what was found odd; bounded."""
         room = FINDINGS_KEPT - len(self.findings)
-        self.findings.extend(dict(found) for found in itertools.islice(findings, room))
+        self.findings.extend(itertools.islice(findings, room))
 
     def take_page(self, page: Page, workflows: Iterable[Taken]) -> None:
         """Add the workflows of a page; a second look at the list adds only those that are new."""
@@ -66,20 +67,54 @@ class Gathered:
 
     def take(self, taken: Taken) -> None:
         """Add a workflow. Listed twice, the later one counts."""
-        ident = taken.seen.env_workflow_id
-        if ident in self.seen:
-            self.note(
-                "seen_twice", "n8n listed it twice; the later one counts.", workflow_id=ident, name=taken.seen.name
-            )
-        self.note_all(taken.findings)
-        self.total_bytes += taken.extra["bytes"] - self.extras.get(ident, {}).get("bytes", 0)
-        self.seen[ident], self.extras[ident] = taken.seen, dict(taken.extra)
+        workflow_id = taken.seen.env_workflow_id
+        if workflow_id in self.seen:
+            message = "n8n listed it twice; the later one counts."
+            self.note([_finding("seen_twice", message, workflow_id, taken.seen.name)])
+        self.note(taken.findings)
+        self.seen[workflow_id], self.stored[workflow_id] = taken.seen, taken.stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look under way: where it goes, how contents are stored, and whether to go on (``check`` may raise)."""
+
+    gathered: Gathered
+    put: PutBlob | None
+    check: Callable[[], None]
+
+    def take_all(self, items: Iterable[Mapping[str, Any]]) -> tuple[Taken, ...]:
+        return tuple(taken for raw in items if (taken := self.take(raw)) is not None)
+
+    def take(self, raw: Mapping[str, Any]) -> Taken | None:
+        """What is kept of n8n's answer; None, and noted, where it cannot be read."""
+        workflow_id = storable(str(raw.get("id") or ""))
+        try:
+            read = _read(raw)
+        except (ContentError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            message = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
+            name = raw.get("name") if isinstance(raw.get("name"), str) else ""
+            self.gathered.unreadable.add(workflow_id)
+            self.gathered.note([_finding("unreadable", message, workflow_id, str(name or ""))])
+            return None
+        stored = StoredContent(
+            bytes=len(read.data),
+            blob=self._put(read.data),
+            webhooks=read.webhooks,
+            refs=read.refs,
+            calls=read.calls if set(read.calls) != set(read.refs) else None,  # a setting names who may call it
+            draft=StoredDraft(bytes=len(read.draft), blob=self._put(read.draft)) if read.draft else None,
+        )
+        return Taken(read.seen, stored, tuple(_findings(read, workflow_id)))
+
+    def _put(self, data: bytes) -> str:
+        return self.put(data) if self.put is not None else ""
 
 
 def gather(
     client: N8nClient,
     *,
-    put: Callable[[bytes], str] | None,
+    put: PutBlob | None,
     memory: PageMemory | None = None,
     known_ids: frozenset[str] = frozenset(),
     check: Callable[[], None] = lambda: None,
@@ -91,84 +126,86 @@ def gather(
     read is noted in ``findings``; the others go on. Raises ``N8nError``.
     """
     for size in PAGE_SIZES:
-        gathered, pages = Gathered(), memory if memory is not None else PageMemory()
+        look, pages = _Look(Gathered(), put, check), memory if memory is not None else PageMemory()
         before, pages.taken = pages.taken, {}
         try:
             for page in client.iter_workflow_pages(page_size=size, cache=pages.pages):
                 check()
-                taken = before.get(page.etag, ()) if page.unchanged else _take_all(gathered, page.items, put)
-                gathered.take_page(page, taken)
+                taken = before.get(page.etag, ()) if page.unchanged else look.take_all(page.items)
+                look.gathered.take_page(page, taken)
                 if page.etag and len(taken) == len(page.ids):
                     pages.taken[page.etag] = taken
-                progress(len(gathered.seen))
+                progress(len(look.gathered.seen))
             break
         except TooLarge:
             if size == PAGE_SIZES[-1]:
                 raise
-    _ask_again(gathered, client, known_ids, put, check)
-    return gathered
+    _ask_again(look, client, known_ids)
+    return look.gathered
 
 
-def _take_all(
-    gathered: Gathered, items: Iterable[Mapping[str, Any]], put: Callable[[bytes], str] | None
-) -> tuple[Taken, ...]:
-    return tuple(taken for raw in items if (taken := _take(gathered, raw, put)) is not None)
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One workflow of n8n's answer, read: its content as bytes, the draft beside it (empty: none), what is odd."""
+
+    seen: identity.SeenWorkflow
+    data: bytes
+    draft: bytes
+    webhooks: list[str]
+    refs: list[str]
+    calls: list[str]
+    warnings: Sequence[Mapping[str, str]]
 
 
-def _take(gathered: Gathered, raw: Mapping[str, Any], put: Callable[[bytes], str] | None) -> Taken | None:
-    """What is kept of n8n's answer; None, and noted, where it cannot be read."""
-    ident = storable(str(raw.get("id") or ""))
-    name = raw.get("name") if isinstance(raw.get("name"), str) else ""
-    try:
-        content = portable(raw)
-        data = dump(content)
-        seen = identity.seen_workflow(raw, content)
-        odd = warnings(content)[:20]
-        addresses = sorted({storable(a) for a in map(webhook_address, content["nodes"]) if a})
-        draft = dump(draft_of(raw)) if seen.draft is not None else b""  # type: ignore[arg-type] # there is one then
-    except (ContentError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        told = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
-        gathered.unreadable.add(ident)
-        gathered.note("unreadable", told, workflow_id=ident, name=str(name or ""))
-        return None
-    findings = [_finding(one["code"], one["message"], ident, seen.name, one.get("node", "")) for one in odd]
-    extra: dict[str, Any] = {"bytes": len(data), "blob": put(data) if put is not None else ""}
-    if addresses:
-        extra["webhooks"] = addresses
-    if seen.fingerprint.workflow_refs:
-        extra["refs"] = list(dict.fromkeys(seen.fingerprint.workflow_refs))
-        calls = called_workflows(content)
-        if set(calls) != set(extra["refs"]):  # a setting names who may call it
-            extra["calls"] = calls
-    if draft:
-        extra["draft"] = {"bytes": len(draft), "blob": put(draft) if put is not None else ""}
-        findings.append(_finding("draft", "The editor holds a draft; n8n runs another version.", ident, seen.name))
-    return Taken(seen, extra, tuple(findings))
+def _read(raw: Mapping[str, Any]) -> _Read:
+    """Raises what a workflow of the wrong shape makes the readers raise."""
+    content = portable(raw)
+    data = dump(content)
+    seen = identity.seen_workflow(raw, content)
+    draft = draft_of(raw) if seen.draft is not None else None
+    refs = list(dict.fromkeys(seen.fingerprint.workflow_refs))
+    return _Read(
+        seen=seen,
+        data=data,
+        draft=dump(draft) if draft is not None else b"",
+        webhooks=sorted({storable(address) for address in map(webhook_address, content["nodes"]) if address}),
+        refs=refs,
+        calls=called_workflows(content) if refs else [],
+        warnings=warnings(content)[:WARNINGS_KEPT],
+    )
 
 
-def _finding(code: str, message: str, workflow_id: str = "", name: str = "", node: str = "") -> dict[str, str]:
-    found = {"code": code, "message": message, "env_workflow_id": workflow_id, "name": name, "node": node}
-    return {key: storable(value) for key, value in found.items() if value}
+def _findings(read: _Read, workflow_id: str) -> Iterable[CaptureFinding]:
+    name = read.seen.name
+    for warning in read.warnings:
+        yield _finding(warning["code"], warning["message"], workflow_id, name, warning.get("node", ""))
+    if read.draft:
+        yield _finding("draft", "The editor holds a draft; n8n runs another version.", workflow_id, name)
 
 
-def _ask_again(
-    gathered: Gathered,
-    client: N8nClient,
-    known_ids: frozenset[str],
-    put: Callable[[bytes], str] | None,
-    check: Callable[[], None],
-) -> None:
+def _finding(code: str, message: str, workflow_id: str = "", name: str = "", node: str = "") -> CaptureFinding:
+    return CaptureFinding(
+        code=code,
+        message=storable(message),
+        env_workflow_id=storable(workflow_id),
+        name=storable(name),
+        node=storable(node),
+    )
+
+
+def _ask_again(look: _Look, client: N8nClient, known_ids: frozenset[str]) -> None:
     """A list that moves can skip a row: what is known and was not listed is asked for by its id.
 
     So is what was listed on a page that n8n did not send, and is not remembered.
     """
+    gathered = look.gathered
     absent = known_ids - gathered.listed
     unsent = gathered.listed - gathered.seen.keys() - gathered.unreadable
-    for ident in sorted(unsent | absent if len(absent) <= ASKED_AGAIN else unsent):
-        check()
+    for workflow_id in sorted(unsent | absent if len(absent) <= ASKED_AGAIN else unsent):
+        look.check()
         try:
-            raw = client.get_workflow(ident)
+            raw = client.get_workflow(workflow_id)
         except RemoteNotFound:
             continue
-        if (taken := _take(gathered, raw, put)) is not None:
+        if (taken := look.take(raw)) is not None:
             gathered.take(taken)

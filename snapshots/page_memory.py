@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,19 +23,50 @@ from workflows.facts import Facts
 from workflows.identity import SeenWorkflow
 from workflows.n8n import CachedPage
 
+from .manifest import CaptureFinding
+
 logger = logging.getLogger(__name__)
 
-_MAKE = 4
+_FORMAT = 4
 """Raised when what is remembered takes another shape."""
+
+
+class StoredDraft(msgspec.Struct, frozen=True):
+    """Where a draft's content is in Git, and its size."""
+
+    bytes: int
+    blob: str
+
+
+class StoredContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a workflow's content is in Git, its size, and what it listens on, names and calls (n8n ids).
+
+    ``calls`` is None where it calls all of ``refs``. ``blob`` is empty where nothing was stored.
+    """
+
+    bytes: int
+    blob: str
+    webhooks: list[str] = []
+    refs: list[str] = []
+    calls: list[str] | None = None
+    draft: StoredDraft | None = None
+
+    @property
+    def called_ids(self) -> list[str]:
+        return self.refs if self.calls is None else self.calls
+
+    @property
+    def draft_blob(self) -> str:
+        return self.draft.blob if self.draft is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a capture made of one workflow: ``extra`` and ``findings`` as ``gathering.Gathered`` keeps them."""
+    """What a capture made of one workflow."""
 
     seen: SeenWorkflow
-    extra: Mapping[str, Any]
-    findings: tuple[Mapping[str, str], ...] = ()
+    stored: StoredContent
+    findings: tuple[CaptureFinding, ...] = ()
 
 
 @dataclass(slots=True)
@@ -61,7 +92,7 @@ class PageMemory:
         }
         building = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
-            building.write_bytes(orjson.dumps({**_mark(base_url), "pages": pages}))
+            building.write_bytes(orjson.dumps({**_made_for(base_url), "pages": pages}))
             building.replace(path)
         except OSError as error:
             logger.warning("what was read could not be remembered: %s", error)
@@ -73,7 +104,8 @@ class PageMemory:
         memory = cls()
         try:
             kept = orjson.loads(path.read_bytes())
-            if {name: kept[name] for name in _mark(base_url)} != _mark(base_url):
+            made_for = _made_for(base_url)
+            if {name: kept[name] for name in made_for} != made_for:
                 return memory
             for address, (etag, ids, following, workflows) in kept["pages"].items():
                 memory.pages[address] = CachedPage(etag, tuple(ids), following)
@@ -87,8 +119,8 @@ class PageMemory:
 
 
 def _blobs(taken: Taken) -> tuple[str, ...]:
-    draft = taken.extra.get("draft")
-    return (taken.extra["blob"], draft["blob"]) if draft else (taken.extra["blob"],)
+    stored = taken.stored
+    return (stored.blob, stored.draft.blob) if stored.draft is not None else (stored.blob,)
 
 
 def memory_path(store: os.PathLike[str], environment_id: uuid.UUID) -> Path:
@@ -96,8 +128,8 @@ def memory_path(store: os.PathLike[str], environment_id: uuid.UUID) -> Path:
     return Path(store) / f"opsconsole-pages-{environment_id}.json"
 
 
-def _mark(base_url: str) -> dict[str, Any]:
-    return {"make": _MAKE, "normalization": NORMALIZATION_VERSION, "base_url": base_url}
+def _made_for(base_url: str) -> dict[str, Any]:
+    return {"make": _FORMAT, "normalization": NORMALIZATION_VERSION, "base_url": base_url}
 
 
 def _packed(taken: Taken) -> list[Any]:
@@ -105,7 +137,7 @@ def _packed(taken: Taken) -> list[Any]:
     return [
         seen.env_workflow_id,
         seen.name,
-        _marks(seen.fingerprint),
+        _parts(seen.fingerprint),
         seen.active,
         seen.tags,
         seen.version_id,
@@ -113,21 +145,21 @@ def _packed(taken: Taken) -> list[Any]:
         seen.node_count,
         seen.credentials,
         seen.node_types,
-        _marks(seen.draft) if seen.draft is not None else None,
+        _parts(seen.draft) if seen.draft is not None else None,
         seen.facts.to_json(),
         seen.live.to_json() if seen.live is not None else None,
-        taken.extra,
-        taken.findings,
+        msgspec.to_builtins(taken.stored),
+        msgspec.to_builtins(taken.findings),
     ]
 
 
 def _unpacked(row: Iterable[Any]) -> Taken:
-    ident, name, marks, active, tags, version_id, updated_at, nodes, credentials, types, *rest = row
-    draft, facts, live, extra, findings = rest
+    workflow_id, name, parts, active, tags, version_id, updated_at, nodes, credentials, types, *rest = row
+    draft, facts, live, stored, findings = rest
     seen = SeenWorkflow(
-        env_workflow_id=ident,
+        env_workflow_id=workflow_id,
         name=name,
-        fingerprint=_fingerprint(marks),
+        fingerprint=_fingerprint(parts),
         active=active,
         tags=tuple(tags),
         version_id=version_id,
@@ -139,13 +171,13 @@ def _unpacked(row: Iterable[Any]) -> Taken:
         facts=msgspec.convert(facts, Facts),
         live=msgspec.convert(live, LiveVersion) if live else None,
     )
-    return Taken(seen, extra, tuple(findings))
+    return Taken(seen, msgspec.convert(stored, StoredContent), msgspec.convert(findings, tuple[CaptureFinding, ...]))
 
 
-def _marks(of: Fingerprint) -> list[Any]:
+def _parts(of: Fingerprint) -> list[Any]:
     return [of.version, of.body, of.workflow_refs, of.credential_names, of.credential_ids, of.credential_types]
 
 
-def _fingerprint(marks: Iterable[Any]) -> Fingerprint:
-    version, body, *places = marks
-    return Fingerprint(version, body, *map(tuple, places))
+def _fingerprint(parts: Iterable[Any]) -> Fingerprint:
+    version, body, *references = parts
+    return Fingerprint(version, body, *map(tuple, references))

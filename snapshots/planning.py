@@ -6,20 +6,30 @@ the same plan, so a restore that is begun again after a crash goes on with the o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from workflows.calling import because_called, stays_published, told_kept
+import msgspec
+
+from workflows.calling import because_called
 from workflows.facts import Facts, changes
 from workflows.references import CredentialRef
 from workflows.writes import webhook_clashes
 
-from .manifest import calls_in, draft_in, facts_in, ran_something_else
+from .manifest import ManifestEntry
+from .restore_documents import (
+    ExtraWorkflow,
+    KeptPublished,
+    MissingSecret,
+    PlannedWorkflow,
+    RestoreIssue,
+    RestorePreview,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Current:
+class CurrentWorkflow:
     """A workflow as it is in the environment now."""
 
     key: str
@@ -36,29 +46,37 @@ class Current:
     """n8n ids of what it calls."""
 
     @classmethod
-    def from_entry(cls, entry: Mapping[str, Any]) -> Current:
+    def from_entry(cls, entry: ManifestEntry) -> CurrentWorkflow:
         """From an entry of a manifest."""
         return cls(
-            key=str(entry["key"]),
-            name=str(entry.get("name") or ""),
-            env_workflow_id=str(entry.get("env_workflow_id") or ""),
-            content_hash=str(entry.get("content_hash") or ""),
-            active=bool(entry.get("active")),
-            webhooks=tuple(entry.get("webhooks") or ()),
-            tags=tuple(entry.get("tags") or ()),
-            draft_hash=draft.content_hash if (draft := draft_in(entry)) is not None else None,
-            archived=bool(entry.get("archived")),
-            facts=facts_in(entry),
-            calls=tuple(calls_in(entry)),
+            key=entry.key,
+            name=entry.name,
+            env_workflow_id=entry.env_workflow_id,
+            content_hash=entry.content_hash,
+            active=entry.active,
+            webhooks=tuple(entry.webhooks),
+            tags=tuple(entry.tags),
+            draft_hash=entry.draft_hash,
+            archived=entry.archived,
+            facts=entry.facts,
+            calls=tuple(entry.called_ids),
         )
+
+    @property
+    def label(self) -> str:
+        return self.name or self.key
+
+    @property
+    def folder(self) -> str | None:
+        return self.facts.folder if self.facts is not None else None
 
 
 SWITCHES = ("skip_validation", "stubs", "repair", "leave_out")
 """Options that are off unless chosen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
     """What the person chose. ``keys`` None: every workflow of the snapshot.
 
     ``stubs``: credentials that are missing are made without their secrets. ``repair``: what n8n refuses and nothing
@@ -74,7 +92,8 @@ class Options:
     leave_out: bool = False
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Options:
+    def from_params(cls, params: Mapping[str, Any]) -> RestoreOptions:
+        """The options of a job, or of a form."""
         keys = params.get("keys")
         return cls(
             keys=frozenset(keys) if keys is not None else None,
@@ -83,9 +102,18 @@ class Options:
             **{name: bool(params.get(name, False)) for name in SWITCHES},
         )
 
+    def to_params(self) -> dict[str, Any]:
+        """As a job keeps them."""
+        return {
+            "keys": sorted(self.keys) if self.keys is not None else None,
+            "overwrite_existing": self.overwrite_existing,
+            "delete_extra": self.delete_extra,
+            **{name: getattr(self, name) for name in SWITCHES},
+        }
+
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class RestoreItem:
     """One workflow of the snapshot.
 
     ``action``: new, updated, unchanged, skipped (``overwrite_existing`` is off) or left_out (``why``). ``held`` says
@@ -93,62 +121,44 @@ class Planned:
     not.
     """
 
-    key: str
-    name: str
+    entry: ManifestEntry
     action: str
-    entry: Mapping[str, Any]
-    current: Current | None
+    current: CurrentWorkflow | None
     held: str = ""
     why: tuple[str, ...] = ()
     kept_for: tuple[str, ...] = ()
 
     @property
-    def wanted(self) -> Mapping[str, Any]:
-        """The entry as it is to be afterwards."""
-        if self.kept_for:
-            return stays_published(self.entry)
-        # A draft stands beside what is published only; it stays in Git until then.
-        return {**self.entry, "active": False, "draft": None} if self.held else self.entry
+    def key(self) -> str:
+        return self.entry.key
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
 
     @property
     def label(self) -> str:
-        return self.name or self.key
+        return self.entry.label
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON for previews and reports."""
-        current = self.current
-        return {
-            "key": self.key,
-            "name": self.name,
-            "action": self.action,
-            "env_workflow_id": current.env_workflow_id if current else None,
-            "snapshot_workflow_id": self.entry.get("env_workflow_id"),
-            "content_hash": self.entry.get("content_hash"),
-            "current_hash": current.content_hash if current else None,
-            "active": bool(self.wanted.get("active")),
-            "current_active": current.active if current else None,
-            "current_name": current.name if current else None,
-            "archived": bool(self.wanted.get("archived")),
-            "current_archived": current.archived if current else None,
-            "has_draft": draft_in(self.entry) is not None,
-            "current_has_draft": bool(current and current.draft_hash),
-            "effects": self.effects,
-            "held": self.held,
-            "kept_for": list(self.kept_for),
-            "why": list(self.why),
-        }
+    @property
+    def wanted(self) -> ManifestEntry:
+        """The entry as it is to be afterwards."""
+        if self.kept_for:
+            return self.entry.as_published()
+        return self.entry.as_unpublished() if self.held else self.entry
 
     @property
     def is_done(self) -> bool:
         """Whether it is there already as it is wanted."""
-        there = self.current
-        return there is not None and _same(self.wanted, there)
+        return self.current is not None and _same(self.wanted, self.current)
 
     @property
     def only_content_differs(self) -> bool:
         """Whether nothing would be done to it but to write its content."""
-        there = self.current
-        return there is not None and not effects_of({**self.wanted, "content_hash": there.content_hash}, there)
+        if self.current is None:
+            return False
+        same_content = msgspec.structs.replace(self.wanted, content_hash=self.current.content_hash)
+        return not effects_of(same_content, self.current)
 
     @property
     def effects(self) -> list[str]:
@@ -158,9 +168,34 @@ class Planned:
         kept = f"It stays published, {because_called(self.kept_for)}." if self.kept_for else ""
         return [*effects_of(self.wanted, self.current), *filter(None, (self.held, kept))]
 
+    def document(self, outcome: str | None = None) -> PlannedWorkflow:
+        """For previews and reports."""
+        current, wanted = self.current, self.wanted
+        return PlannedWorkflow(
+            key=self.key,
+            name=self.name,
+            action=self.action,
+            env_workflow_id=current.env_workflow_id if current else None,
+            snapshot_workflow_id=self.entry.env_workflow_id,
+            content_hash=self.entry.content_hash,
+            current_hash=current.content_hash if current else None,
+            active=wanted.active,
+            current_active=current.active if current else None,
+            current_name=current.name if current else None,
+            archived=wanted.archived,
+            current_archived=current.archived if current else None,
+            has_draft=self.entry.draft is not None,
+            current_has_draft=bool(current and current.draft_hash),
+            effects=self.effects,
+            held=self.held,
+            kept_for=list(self.kept_for),
+            why=list(self.why),
+            outcome=outcome,
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class MissingCredential:
     """A credential to be made without its secret. ``known_by``: the id, or the name, that contents know it by.
 
     ``keeps_id``: it gets the id that it had. ``also``: what else is known by its type and name alone, and means it.
@@ -174,27 +209,40 @@ class Lost:
 
 
 @dataclass(slots=True)
-class Plan:
+class RestorePlan:
     """The whole of it. ``problems`` stop the restore unless validation is switched off; ``warnings`` do not."""
 
-    items: list[Planned] = field(default_factory=list)
-    extra: list[Current] = field(default_factory=list)
+    items: list[RestoreItem] = field(default_factory=list)
+    extra: list[CurrentWorkflow] = field(default_factory=list)
     unknown_keys: list[str] = field(default_factory=list)
-    problems: list[dict[str, Any]] = field(default_factory=list)
-    warnings: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[RestoreIssue] = field(default_factory=list)
+    warnings: list[RestoreIssue] = field(default_factory=list)
     credentials: dict[tuple[str, str], CredentialRef] = field(default_factory=dict)
-    stubs: list[Lost] = field(default_factory=list)
-    options: Options = field(default_factory=Options)
+    stubs: list[MissingCredential] = field(default_factory=list)
+    options: RestoreOptions = field(default_factory=RestoreOptions)
     kept_extra: dict[str, list[str]] = field(default_factory=dict)
     """By key, who calls what is not in the snapshot and so is not deleted."""
 
-    def of(self, *actions: str) -> list[Planned]:
+    def of(self, *actions: str) -> list[RestoreItem]:
         """The items with one of the actions."""
         return [item for item in self.items if item.action in actions]
 
+    def item(self, key: str) -> RestoreItem | None:
+        """The item of a workflow."""
+        return next((item for item in self.items if item.key == key), None)
+
     @property
-    def to_write(self) -> list[Planned]:
+    def to_write(self) -> list[RestoreItem]:
         return self.of("new", "updated")
+
+    @property
+    def to_delete(self) -> list[CurrentWorkflow]:
+        return [c for c in self.extra if c.key not in self.kept_extra] if self.options.delete_extra else []
+
+    @property
+    def touched(self) -> set[str]:
+        """Keys of all that is written or deleted."""
+        return {item.key for item in self.to_write} | {c.key for c in self.to_delete}
 
     @property
     def held(self) -> dict[str, str]:
@@ -206,170 +254,194 @@ class Plan:
         self.items = [replace(item, **values) if item.key == key else item for item in self.items]
 
     @property
-    def to_delete(self) -> list[Current]:
-        return [c for c in self.extra if c.key not in self.kept_extra] if self.options.delete_extra else []
-
-    @property
-    def kept(self) -> list[dict[str, Any]]:
+    def kept(self) -> list[KeptPublished]:
         """What stays published, or there at all, because something that runs calls it."""
-        rows: list[dict[str, Any]] = []
-        rows += [{"key": item.key, "name": item.name, "kept_for": list(item.kept_for)} for item in self.items]
-        rows += [{"key": c.key, "name": c.name, "kept_for": self.kept_extra.get(c.key)} for c in self.extra]
-        return told_kept(rows)
+        kept = [KeptPublished(item.key, item.name, list(item.kept_for)) for item in self.items if item.kept_for]
+        kept += [KeptPublished(c.key, c.name, names) for c in self.extra if (names := self.kept_extra.get(c.key))]
+        return kept
 
-    def to_dict(self) -> dict[str, Any]:
+    def preview(self) -> RestorePreview:
         """The shape that the API's ``.preview`` has."""
-        lists = {
-            "new_workflows": [i.to_dict() for i in self.of("new")],
-            "updated_workflows": [i.to_dict() for i in self.of("updated")],
-            "unchanged_workflows": [i.to_dict() for i in self.of("unchanged")],
-            "skipped_workflows": [i.to_dict() for i in self.of("skipped")],
-            "left_out_workflows": [i.to_dict() for i in self.of("left_out")],
-            "extra_workflows": [
-                {
-                    "key": c.key,
-                    "name": c.name,
-                    "env_workflow_id": c.env_workflow_id,
-                    "active": c.active,
-                    "effect": "deleted" if c in self.to_delete else "left alone",
-                    "kept_for": self.kept_extra.get(c.key, []),
-                }
-                for c in self.extra
-            ],
-        }
-        return {
+        doomed = {c.key for c in self.to_delete}
+        lists = {name: [item.document() for item in self.of(action)] for name, action in _LISTS.items()}
+        extra = [
+            ExtraWorkflow(
+                key=c.key,
+                name=c.name,
+                env_workflow_id=c.env_workflow_id,
+                active=c.active,
+                effect="deleted" if c.key in doomed else "left alone",
+                kept_for=self.kept_extra.get(c.key, []),
+            )
+            for c in self.extra
+        ]
+        counts = {name.removesuffix("_workflows"): len(rows) for name, rows in lists.items()}
+        return RestorePreview(
             **lists,
-            "kept_published": self.kept,
-            "stubs": [{"type": lost.type, "name": lost.name} for lost in self.stubs],
-            "problems": self.problems,
-            "warnings": self.warnings,
-            "counts": {name.removesuffix("_workflows"): len(rows) for name, rows in lists.items()},
-            "can_restore": not self.problems,
-        }
+            extra_workflows=extra,
+            kept_published=self.kept,
+            stubs=[MissingSecret(stub.type, stub.name) for stub in self.stubs],
+            problems=self.problems,
+            warnings=self.warnings,
+            counts={**counts, "extra": len(extra)},
+            can_restore=not self.problems,
+        )
+
+
+#: Lists of a preview, by the action of their items.
+_LISTS = {
+    "new_workflows": "new",
+    "updated_workflows": "updated",
+    "unchanged_workflows": "unchanged",
+    "skipped_workflows": "skipped",
+    "left_out_workflows": "left_out",
+}
 
 
 def plan_restore(
     *,
-    entries: Iterable[Mapping[str, Any]],
-    current: Mapping[str, Current],
-    options: Options,
+    entries: Iterable[ManifestEntry],
+    current: Mapping[str, CurrentWorkflow],
+    options: RestoreOptions,
     ignored: Collection[str] = (),
-) -> Plan:
+) -> RestorePlan:
     """Compare the snapshot's ``entries`` with what is there now (by key). ``ignored`` keys are never deleted."""
-    plan = Plan(options=options)
-    known = set()
-    for entry in sorted(entries, key=lambda e: str(e["key"])):
-        key = str(entry["key"])
-        known.add(key)
-        if options.keys is not None and key not in options.keys:
-            continue
-        there = current.get(key)
-        name = str(entry.get("name") or "")
-        if there is None:
-            action = "new"
-        elif _same(entry, there):
-            action = "unchanged"
-        else:
-            action = "updated" if options.overwrite_existing else "skipped"
-        plan.items.append(Planned(key, name, action, entry, there))
-    if options.keys is not None:
-        plan.unknown_keys = sorted(options.keys - known)
-        plan.problems += [
-            {"code": "unknown_workflow", "key": key, "message": f"The snapshot holds no workflow “{key}”."}
-            for key in plan.unknown_keys
-        ]
+    by_key = {entry.key: entry for entry in sorted(entries, key=lambda entry: entry.key)}
+    chosen = [entry for key, entry in by_key.items() if options.keys is None or key in options.keys]
+    plan = RestorePlan(options=options, items=[_item(entry, current.get(entry.key), options) for entry in chosen])
+    if options.keys is None:
+        plan.extra = [current[key] for key in sorted(current.keys() - by_key.keys() - set(ignored))]
     else:
-        plan.extra = sorted(
-            (c for key, c in current.items() if key not in known and key not in ignored), key=lambda c: c.key
-        )
+        plan.unknown_keys = sorted(options.keys - by_key.keys())
+    for key in plan.unknown_keys:
+        message = f"The snapshot holds no workflow “{key}”."
+        plan.problems.append(RestoreIssue(code="unknown_workflow", key=key, message=message))
     check_webhooks(plan, current)
     return plan
 
 
-def _same(entry: Mapping[str, Any], there: Current) -> bool:
-    return bool(there.content_hash) and entry.get("content_hash") == there.content_hash and not effects_of(entry, there)
+def _item(entry: ManifestEntry, current: CurrentWorkflow | None, options: RestoreOptions) -> RestoreItem:
+    if current is None:
+        action = "new"
+    elif _same(entry, current):
+        action = "unchanged"
+    else:
+        action = "updated" if options.overwrite_existing else "skipped"
+    return RestoreItem(entry, action, current)
 
 
-def effects_of(entry: Mapping[str, Any], there: Current | None) -> list[str]:
+def _same(entry: ManifestEntry, current: CurrentWorkflow) -> bool:
+    same_content = bool(current.content_hash) and entry.content_hash == current.content_hash
+    return same_content and not effects_of(entry, current)
+
+
+def effects_of(entry: ManifestEntry, current: CurrentWorkflow | None) -> list[str]:
     """What bringing an entry back does beyond writing its content."""
-    draft, published, archived = draft_in(entry), bool(entry.get("active")), bool(entry.get("archived"))
-    if there is None:
-        told = ["It is published." if published else "It stays unpublished."]
-        return [*told, "It is archived again."] if archived else told
-    told = []
-    if entry.get("content_hash") != there.content_hash:
-        told.append("What runs is replaced." if published else "The content is replaced.")
-    if published != there.active:
-        told.append("It is published." if published else "It is unpublished.")
-    if archived != there.archived:
-        told.append("It is archived." if archived else "It is taken out of the archive.")
-    if (draft.content_hash if draft else None) != there.draft_hash:
-        told.append("The draft is put back." if draft else "The draft in the editor is discarded; it stays in Git.")
-    facts = facts_in(entry)
-    if facts is not None and there.facts is not None:
-        told += [change.sentence for change in changes(there.facts, facts) if change.kind != "archived"]
-    elif set(entry.get("tags") or ()) != set(there.tags):
-        told.append("The tags are put back.")
-    return told
+    return list(_effects_of_new(entry) if current is None else _effects(entry, current))
 
 
-def check_facts(plan: Plan, offers: Mapping[str, bool]) -> None:
+def _effects_of_new(entry: ManifestEntry) -> Iterator[str]:
+    yield "It is published." if entry.active else "It stays unpublished."
+    if entry.archived:
+        yield "It is archived again."
+
+
+def _effects(entry: ManifestEntry, current: CurrentWorkflow) -> Iterator[str]:
+    if entry.content_hash != current.content_hash:
+        yield "What runs is replaced." if entry.active else "The content is replaced."
+    if entry.active != current.active:
+        yield "It is published." if entry.active else "It is unpublished."
+    if entry.archived != current.archived:
+        yield "It is archived." if entry.archived else "It is unarchived."
+    if entry.draft_hash != current.draft_hash:
+        yield "The draft is restored." if entry.draft else "The draft in the editor is discarded; it stays in Git."
+    yield from _effects_on_details(entry, current)
+
+
+def _effects_on_details(entry: ManifestEntry, current: CurrentWorkflow) -> Iterator[str]:
+    if entry.facts is not None and current.facts is not None:
+        found = changes(current.facts, entry.facts)
+        yield from (change.sentence for change in found if change.kind != "archived")
+    elif set(entry.tags) != set(current.tags):
+        yield "The tags are restored."
+
+
+def check_facts(plan: RestorePlan, offers: Mapping[str, bool]) -> None:
     """Say what the instance cannot give back: residues as warnings, a refusal where nothing else is safe."""
     for item in plan.to_write:
-        there, name = item.current, item.name or item.key
-        if there is not None and there.archived and not item.entry.get("archived") and not offers.get("unarchive"):
-            plan.problems.append(
-                {
-                    "code": "archived",
-                    "key": item.key,
-                    "message": f"“{name}” is archived in n8n, and this version cannot take it out by its API:"
-                    " unarchive it in n8n, or leave it out.",
-                }
-            )
-        if item.entry.get("archived") and not (there and there.archived) and not offers.get("archive"):
-            message = f"“{name}” was archived; this version of n8n does not archive by its API: it stays unpublished."
-            plan.warnings.append({"code": "not_archived", "key": item.key, "message": message})
-        folder = facts.folder if (facts := facts_in(item.entry)) is not None else None
-        has = there.facts.folder if there is not None and there.facts is not None else None
-        if folder not in (None, has) and not offers.get("move_to_folder"):
-            message = (
-                f"“{name}” lay in another folder; this n8n, or its licence, moves nothing there: it stays where it is."
-            )
-            plan.warnings.append({"code": "folder", "key": item.key, "message": message})
-        if draft_in(item.entry) is not None and not offers.get("stage"):
-            message = (
-                f"To put the draft of “{name}” back, this n8n unpublishes it for a moment: calls meanwhile are lost."
-                if offers.get("activate_version")
-                else f"This n8n keeps no draft beside what runs: that of “{name}” stays in Git."
-            )
-            plan.warnings.append({"code": "draft", "key": item.key, "message": message})
-        if ran_something_else(item.entry):
-            message = (
-                f"The snapshot holds only the draft of “{name}”; what ran then was another version that was not kept."
-            )
-            plan.warnings.append({"code": "draft_only", "key": item.key, "message": message})
+        if message := _cannot_be_unarchived(item, offers):
+            plan.problems.append(RestoreIssue(code="archived", key=item.key, message=message))
+        for code, check in _FACT_CHECKS:
+            if message := check(item, offers):
+                plan.warnings.append(RestoreIssue(code=code, key=item.key, message=message))
 
 
-def check_webhooks(plan: Plan, current: Mapping[str, Current]) -> None:
+def _cannot_be_unarchived(item: RestoreItem, offers: Mapping[str, bool]) -> str:
+    current = item.current
+    if current is None or not current.archived or item.entry.archived or offers.get("unarchive"):
+        return ""
+    return (
+        f"“{item.label}” is archived in n8n, and this version cannot unarchive it by its API:"
+        " unarchive it in n8n, or leave it out."
+    )
+
+
+def _cannot_be_archived(item: RestoreItem, offers: Mapping[str, bool]) -> str:
+    is_archived = item.current is not None and item.current.archived
+    if not item.entry.archived or is_archived or offers.get("archive"):
+        return ""
+    return f"“{item.label}” was archived; this version of n8n does not archive by its API: it stays unpublished."
+
+
+def _cannot_be_moved(item: RestoreItem, offers: Mapping[str, bool]) -> str:
+    there = item.current.folder if item.current is not None else None
+    if item.entry.folder in (None, there) or offers.get("move_to_folder"):
+        return ""
+    return f"“{item.label}” lay in another folder; this n8n, or its licence, moves nothing there: it stays where it is."
+
+
+def _draft_costs(item: RestoreItem, offers: Mapping[str, bool]) -> str:
+    if item.entry.draft is None or offers.get("stage"):
+        return ""
+    if offers.get("activate_version"):
+        return f"To restore the draft of “{item.label}”, this n8n unpublishes it briefly: calls meanwhile are lost."
+    return f"This n8n keeps no draft beside what runs: that of “{item.label}” stays in Git."
+
+
+def _was_only_a_draft(item: RestoreItem, offers: Mapping[str, bool]) -> str:
+    if not item.entry.holds_only_the_draft:
+        return ""
+    return f"The snapshot holds only the draft of “{item.label}”; what ran then was another version that was not kept."
+
+
+_FACT_CHECKS = (
+    ("not_archived", _cannot_be_archived),
+    ("folder", _cannot_be_moved),
+    ("draft", _draft_costs),
+    ("draft_only", _was_only_a_draft),
+)
+
+
+def check_webhooks(plan: RestorePlan, current: Mapping[str, CurrentWorkflow]) -> None:
     """Say which addresses more than one workflow would listen on. Safe to repeat where more stays published."""
-    plan.problems = [p for p in plan.problems if p["code"] != "webhook_clash"]
-    plan.warnings = [w for w in plan.warnings if w["code"] != "webhook_clash"]
+    plan.problems = [p for p in plan.problems if p.code != "webhook_clash"]
+    plan.warnings = [w for w in plan.warnings if w.code != "webhook_clash"]
     touched = {item.key for item in plan.to_write}
-    gone = {c.key for c in plan.to_delete}
-    wanted = {i.key: i.entry.get("webhooks") or () for i in plan.to_write if i.entry.get("active") or i.kept_for}
-    present = {k: c.webhooks for k, c in current.items() if c.active and k not in touched and k not in gone}
-    for clash in webhook_clashes(wanted, present):
+    running = touched | {item.key for item in plan.items if item.entry.active}
+    for clash in webhook_clashes(_addresses_wanted(plan), _addresses_kept(plan, current)):
         keys = clash["keys"]
-        found = {
-            "code": "webhook_clash",
-            "key": keys[0],
-            "keys": keys,
-            "message": f"“{clash['address']}” would be listened on by {len(keys)} active workflows: {', '.join(keys)}.",
-        }
+        message = f"“{clash['address']}” would be listened on by {len(keys)} active workflows: {', '.join(keys)}."
+        issue = RestoreIssue(code="webhook_clash", key=keys[0], keys=list(keys), message=message)
         # As it was in the snapshot itself: an exact restore brings the clash back, and says so.
-        as_it_was = all(key in touched or _in_snapshot(plan, key) for key in keys)
-        (plan.warnings if as_it_was else plan.problems).append(found)
+        (plan.warnings if running.issuperset(keys) else plan.problems).append(issue)
 
 
-def _in_snapshot(plan: Plan, key: str) -> bool:
-    return any(item.key == key and item.entry.get("active") for item in plan.items)
+def _addresses_wanted(plan: RestorePlan) -> dict[str, list[str]]:
+    """By key, what the workflows that are written and run will listen on."""
+    return {item.key: item.entry.webhooks for item in plan.to_write if item.entry.active or item.kept_for}
+
+
+def _addresses_kept(plan: RestorePlan, current: Mapping[str, CurrentWorkflow]) -> dict[str, tuple[str, ...]]:
+    """By key, what the workflows that run on untouched listen on."""
+    touched = plan.touched
+    return {key: c.webhooks for key, c in current.items() if c.active and key not in touched}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,16 +22,21 @@ from workflows.normalization import DATA_TABLE
 from workflows.references import CredentialRef
 from workflows.stubs import is_known, waiting_for_secrets
 
-from . import services
+from . import contents
 from .errors import PreviewFailed, SnapshotUnreadable
 from .gathering import Gathered, gather
-from .manifest import calls_in, key_map
+from .manifest import key_map
 from .models import Snapshot
-from .needs import CredentialBook, Target, check_needs
-from .planning import Current, Options, Plan, check_facts, plan_restore
+from .needs import check_needs
+from .planning import CurrentWorkflow, RestoreOptions, RestorePlan, check_facts, plan_restore
+from .restore_documents import RestoreIssue
+from .restore_target import CredentialBook, RestoreTarget
 
 if TYPE_CHECKING:
     from workflows.n8n.client import N8nClient
+
+Lacks = Callable[[Collection[str]], Collection[str]]
+"""Names those of some types of credential that an instance does not have."""
 
 
 class Instance(msgspec.Struct, frozen=True):
@@ -46,11 +51,12 @@ class Instance(msgspec.Struct, frozen=True):
 
     @classmethod
     def ask(cls, client: N8nClient) -> Instance:
+        """Raises ``N8nError``."""
         spec = client.spec()
         return cls(_credentials_listed(client), offered(client), surroundings.checks_structure(spec))
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """As the record of a step keeps it."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
@@ -73,27 +79,18 @@ def preview(
     tenant_id: uuid.UUID,
     environment_id: uuid.UUID | str,
     snapshot_id: uuid.UUID | str,
-    keys: Collection[str] | None = None,
-    overwrite_existing: bool = True,
-    delete_extra: bool = False,
-    stubs: bool = False,
-    repair: bool = False,
-    leave_out: bool = False,
-) -> Plan:
-    """Look at the environment now and compare; the choices are those of ``Options``. Call outside any scope.
+    options: RestoreOptions | None = None,
+) -> RestorePlan:
+    """Look at the environment now and compare (by default: all of the snapshot). Call outside any scope.
 
     Raises ``NotFound``, ``PreviewFailed`` (REST_001) where the environment cannot be read and ``SnapshotUnreadable``.
     """
-    options = Options(
-        keys=frozenset(keys) if keys is not None else None,
-        overwrite_existing=overwrite_existing,
-        delete_extra=delete_extra,
-        stubs=stubs,
-        repair=repair,
-        leave_out=leave_out,
-    )
-    where: dict[str, Any] = {"environment_id": environment_id, "snapshot_id": snapshot_id}
-    return previews(tenant_id=tenant_id, **where, several=[options])[0]
+    return previews(
+        tenant_id=tenant_id,
+        environment_id=environment_id,
+        snapshot_id=snapshot_id,
+        several=[options or RestoreOptions()],
+    )[0]
 
 
 def previews(
@@ -101,11 +98,11 @@ def previews(
     tenant_id: uuid.UUID,
     environment_id: uuid.UUID | str,
     snapshot_id: uuid.UUID | str,
-    several: Sequence[Options],
-) -> list[Plan]:
+    several: Sequence[RestoreOptions],
+) -> list[RestorePlan]:
     """As ``preview``, for several lots of choices from one look."""
     environment = environment_by_id(tenant_id, environment_id)
-    snapshot = services.snapshot_by_id(tenant_id, snapshot_id)
+    snapshot = contents.snapshot_by_id(tenant_id, snapshot_id)
     try:
         with client_for(environment) as client:
             current, instance = look(environment, client), Instance.ask(client)
@@ -125,30 +122,31 @@ def previews(
         ) from error
 
 
-def look(environment: Environment, client: N8nClient) -> dict[str, Current]:
+def look(environment: Environment, client: N8nClient) -> dict[str, CurrentWorkflow]:
     """The environment as it is now, by key; workflows that were never captured go by ``id:<n8n id>``."""
     with tenant_scope(environment.tenant_id):
         known = _map(environment)
     return _currents(gather(client, put=None), known)
 
 
-def _currents(gathered: Gathered, known: _Map) -> dict[str, Current]:
+def _currents(gathered: Gathered, known: _Map) -> dict[str, CurrentWorkflow]:
     keys = known.keys
     found = {}
-    for ident, seen in gathered.seen.items():
-        key = keys.get(ident) or f"id:{ident}"
-        found[key] = Current(
+    for workflow_id, seen in gathered.seen.items():
+        key = keys.get(workflow_id) or f"id:{workflow_id}"
+        stored = gathered.stored[workflow_id]
+        found[key] = CurrentWorkflow(
             key=key,
             name=seen.name,
-            env_workflow_id=ident,
+            env_workflow_id=workflow_id,
             content_hash=seen.fingerprint.content_hash(keys),
             active=seen.active,
-            webhooks=tuple(gathered.extras[ident].get("webhooks") or ()),
+            webhooks=tuple(stored.webhooks),
             tags=tuple(seen.tags),
             draft_hash=_draft_hash(seen, keys),
             archived=seen.facts.archived,
             facts=seen.facts,
-            calls=tuple(calls_in(gathered.extras[ident])),
+            calls=tuple(stored.called_ids),
         )
     return found
 
@@ -160,40 +158,56 @@ def _draft_hash(seen: SeenWorkflow, keys: Mapping[str, str]) -> str | None:
     return found if found != seen.fingerprint.content_hash(keys) else None
 
 
+@dataclass(slots=True)
+class _Bytes:
+    """The contents of a snapshot that a plan looks at, by key."""
+
+    contents: dict[str, bytes] = field(default_factory=dict)
+    drafts: dict[str, bytes] = field(default_factory=dict)
+
+    def read(self, plan: RestorePlan, snapshot: Snapshot) -> None:
+        """Read what the plan writes; what Git has lost becomes a problem of the plan."""
+        chosen = {item.key for item in plan.to_write}
+        if not chosen:
+            return
+        try:
+            self.contents = {entry.key: data for entry, data in contents.load_bytes(snapshot, chosen)}
+            self.drafts = contents.load_drafts(snapshot, chosen)
+        except SnapshotUnreadable as error:
+            key = str(error.details.get("key", ""))
+            plan.problems.append(RestoreIssue(code=error.code, key=key, message=error.message))
+
+    def load(self, key: str) -> Mapping[str, Any]:
+        """Raises ``LookupError`` where it cannot be read."""
+        try:
+            return parse(self.contents[key])
+        except ContentError as error:
+            raise LookupError(key) from error
+
+    def load_draft(self, key: str) -> Mapping[str, Any] | None:
+        return parse(self.drafts[key]) if key in self.drafts else None
+
+
 def plan_against(
     environment: Environment,
     snapshot: Snapshot,
-    current: Mapping[str, Current],
-    options: Options,
+    current: Mapping[str, CurrentWorkflow],
+    options: RestoreOptions,
     *,
     instance: Instance,
-    lacks: Callable[[Collection[str]], Collection[str]],
-) -> Plan:
+    lacks: Lacks,
+) -> RestorePlan:
     """The plan, with everything that would dangle. ``lacks`` names types of credential that the instance has not."""
     with tenant_scope(environment.tenant_id):
         known = _map(environment)
         book = credential_book(environment, snapshot, instance.listed)
-    entries = services.entries_of(snapshot)
+    entries = contents.entries(snapshot)
     plan = plan_restore(entries=entries, current=current, options=options, ignored=known.ignored)
     check_facts(plan, instance.offers)
-    chosen = {item.key for item in plan.to_write}
-    contents: dict[str, bytes] = {}
-    drafts: dict[str, bytes] = {}
-    if chosen:
-        try:
-            contents = {entry["key"]: data for entry, data in services.load_bytes(snapshot, chosen)}
-            drafts = services.load_drafts(snapshot, chosen)
-        except SnapshotUnreadable as error:
-            plan.problems.append({"code": error.code, "key": error.details.get("key", ""), "message": error.message})
-
-    def load(key: str) -> Mapping[str, Any]:
-        try:
-            return parse(contents[key])
-        except ContentError as error:
-            raise LookupError(key) from error
-
-    target = Target(
-        origin={**known.keys, **key_map(entries, services.references_of(snapshot))},
+    stored = _Bytes()
+    stored.read(plan, snapshot)
+    target = RestoreTarget(
+        origin={**known.keys, **key_map(entries, contents.references_of(snapshot))},
         current=current,
         book=book,
         same_environment=snapshot.environment_id == environment.pk,
@@ -203,7 +217,7 @@ def plan_against(
         publishes_callees=publishes_callees(instance.offers),
         lacks=lacks,
     )
-    check_needs(plan, load=load, load_draft=lambda key: parse(drafts[key]) if key in drafts else None, to=target)
+    check_needs(plan, load=stored.load, load_draft=stored.load_draft, target=target)
     return plan
 
 
@@ -224,36 +238,38 @@ def credential_book(
     environment: Environment, snapshot: Snapshot, listed: list[dict[str, str]] | None
 ) -> CredentialBook:
     """The credentials that a restore may point to. Needs the tenant's scope."""
-    rows: list[tuple[str, str, str]]
-    if listed is not None:
-        rows = [(c["type"], c["name"], c["id"]) for c in listed]
-    else:
-        rows = list(
-            KnownCredential.objects.filter(environment_id=environment.pk, is_gone=False).values_list(
-                "credential_type", "name", "credential_id"
-            )
-        )
+    rows = _known_credentials(environment) if listed is None else [(c["type"], c["name"], c["id"]) for c in listed]
     around = surroundings.stored(environment.tenant_id, environment.pk)
     rows += [(DATA_TABLE, table.name, table.id) for table in around.data_tables or ()]
     by_name: dict[tuple[str, str], tuple[str, ...]] = {}
-    for kind, name, ident in rows:
-        by_name[kind, name] = (*by_name.get((kind, name), ()), ident)
-    mapped: dict[tuple[str, str], CredentialRef] = {}
-    if snapshot.environment_id != environment.pk:
-        for m in CredentialMapping.objects.filter(
-            source_environment_id=snapshot.environment_id, target_environment_id=environment.pk
-        ):
-            target = CredentialRef(id=m.target_credential_id, name=m.target_name)
-            if m.source_credential_id:
-                mapped[m.credential_type, m.source_credential_id] = target
-            mapped.setdefault((m.credential_type, m.source_name), target)
+    for kind, name, credential_id in rows:
+        by_name[kind, name] = (*by_name.get((kind, name), ()), credential_id)
     return CredentialBook(
-        ids=frozenset((kind, ident) for kind, _, ident in rows),
+        ids=frozenset((kind, credential_id) for kind, _, credential_id in rows),
         by_name=by_name,
         listed=listed is not None,
-        mapped=mapped,
+        mapped=_mapped_credentials(snapshot.environment_id, environment.pk),
         unready=frozenset((stub.type, stub.id) for stub in waiting_for_secrets(environment)),
     )
+
+
+def _known_credentials(environment: Environment) -> list[tuple[str, str, str]]:
+    """Type, name and id of those that workflows were seen to use."""
+    rows = KnownCredential.objects.filter(environment_id=environment.pk, is_gone=False)
+    return list(rows.values_list("credential_type", "name", "credential_id"))
+
+
+def _mapped_credentials(source_id: uuid.UUID, target_id: uuid.UUID) -> dict[tuple[str, str], CredentialRef]:
+    """By type and id (and by type and name): what a person has mapped the source's credentials to."""
+    found: dict[tuple[str, str], CredentialRef] = {}
+    if source_id == target_id:
+        return found
+    for row in CredentialMapping.objects.filter(source_environment_id=source_id, target_environment_id=target_id):
+        target = CredentialRef(id=row.target_credential_id, name=row.target_name)
+        if row.source_credential_id:
+            found[row.credential_type, row.source_credential_id] = target
+        found.setdefault((row.credential_type, row.source_name), target)
+    return found
 
 
 def _map(environment: Environment) -> _Map:

@@ -10,30 +10,30 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import msgspec
 import orjson
 from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from core import clock
-from core.errors import OpsError
 from core.notices import notify
 from operations import services as operations
 from operations.handlers import register
 from operations.models import OPEN, Operation
 from tenants.scope import assert_no_scope, platform_scope
 from workflows import identity
-from workflows.content import NORMALIZATION_VERSION, ContentError, Fingerprint, fingerprint, parse
+from workflows.content import NORMALIZATION_VERSION, Fingerprint
 from workflows.gateway import environment_by_id
 from workflows.models import Environment, WorkflowEnvMap
 
 from . import repository
 from .canonical import canonical_blobs, canonical_references
-from .manifest import DRAFTS, draft_in
+from .contents import fingerprint_of_blob
+from .manifest import DRAFTS, entry_from
 from .models import Snapshot
 from .notices import EnvironmentRehashed, Rehashed
 
@@ -110,17 +110,17 @@ class Rehash:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Hashes:
     """The hashes of one content: of behaviour, and comparable across environments; and the row's fingerprint."""
 
     content_hash: str
     comparable_hash: str
-    stored: dict[str, Any]
+    fingerprint: dict[str, Any]
 
 
 @dataclass(slots=True)
 class _Row:
-    """A place as it is recorded: its hashes are those of ``version``."""
+    """A mapping as it is recorded: its hashes are those of ``version``."""
 
     pk: uuid.UUID
     key: str
@@ -136,10 +136,10 @@ class _Row:
 class _Contents:
     """By key: what is approved, what was seen, the drafts beside both, and of which what runs is not known."""
 
-    approved: dict[str, Made]
-    seen: dict[str, Made]
-    approved_drafts: dict[str, Made]
-    seen_drafts: dict[str, Made]
+    approved: dict[str, Hashes]
+    seen: dict[str, Hashes]
+    approved_drafts: dict[str, Hashes]
+    seen_drafts: dict[str, Hashes]
     unknown: set[str]
 
 
@@ -197,108 +197,150 @@ def _rows(environment: Environment) -> list[_Row]:
 
 
 def _contents(run: Run, environment: Environment, rows: Sequence[_Row]) -> _Contents:
-    store = repository.store_for(environment.tenant_id)
     wanted = {row.key for row in rows}
     with run.fenced():
         snapshot = Snapshot.objects.filter(pk__in=filter(None, [environment.last_snapshot_id])).first()
         keys = identity.key_by_workflow_id(environment.pk)
-    marks: dict[str, Fingerprint | None] = {}
-    approved_blobs = {key: blob for key, blob in canonical_blobs(environment).items() if key in wanted}
+    approved = {key: blob for key, blob in canonical_blobs(environment).items() if key in wanted}
     approved_drafts = {k: blob for k, blob in canonical_blobs(environment, folder=DRAFTS).items() if k in wanted}
-    entries = {str(e["key"]): e for e in (snapshot.workflows if snapshot is not None else ()) if e.get("key") in wanted}
-    # What ran beside a draft was not stored before: its hash of the new kind is told by the next capture.
-    unknown = {key for key, e in entries.items() if "live_content_hash" in e and "draft" not in e}
-    seen_blobs = {key: str(e.get("blob") or "") for key, e in entries.items() if key not in unknown}
-    seen_drafts = {key: draft.blob for key, e in entries.items() if (draft := draft_in(e)) is not None}
-    every = (approved_blobs, approved_drafts, seen_blobs, seen_drafts)
-    _read(run, store, list(dict.fromkeys(blob for blobs in every for blob in blobs.values() if blob)), marks)
+    captured = _captured(snapshot, wanted)
+    blobs = chain(approved.values(), approved_drafts.values(), captured.contents.values(), captured.drafts.values())
+    found: dict[str, Fingerprint | None] = {}
+    store = repository.store_for(environment.tenant_id)
+    _read(run, store, list(dict.fromkeys(blob for blob in blobs if blob)), found)
     types = {row.key: row.types for row in rows}
     origin = canonical_references(environment)
     return _Contents(
-        approved=_made(approved_blobs, marks, origin, types),
-        seen=_made(seen_blobs, marks, keys, types),
-        approved_drafts=_made(approved_drafts, marks, origin, types),
-        seen_drafts=_made(seen_drafts, marks, keys, types),
+        approved=_hashes(approved, found, origin, types),
+        seen=_hashes(captured.contents, found, keys, types),
+        approved_drafts=_hashes(approved_drafts, found, origin, types),
+        seen_drafts=_hashes(captured.drafts, found, keys, types),
+        unknown=captured.unknown,
+    )
+
+
+class _Captured(NamedTuple):
+    """By key, the blobs that the last capture saw. ``unknown``: what ran was not stored, only the draft beside it."""
+
+    contents: dict[str, str]
+    drafts: dict[str, str]
+    unknown: set[str]
+
+
+def _captured(snapshot: Snapshot | None, keys: Collection[str]) -> _Captured:
+    if snapshot is None:
+        return _Captured({}, {}, set())
+    stored = [entry_from(row) for row in snapshot.workflows if row.get("key") in keys]
+    # What ran beside a draft was not stored before: its hash of the new kind is told by the next capture.
+    unknown = {entry.key for entry in stored if entry.live_content_hash is not None and entry.draft is None}
+    return _Captured(
+        contents={entry.key: entry.blob for entry in stored if entry.key not in unknown},
+        drafts={entry.key: entry.draft.blob for entry in stored if entry.draft is not None},
         unknown=unknown,
     )
 
 
-def _read(run: Run, store: GitStore, blobs: Sequence[str], marks: dict[str, Fingerprint | None]) -> None:
+def _read(run: Run, store: GitStore, blobs: Sequence[str], found: dict[str, Fingerprint | None]) -> None:
     with store.reader() as reader:
         for number, blob in enumerate(blobs):
             if number % CHUNK == 0:
                 run.check()
                 run.progress(number, len(blobs), "Hashing what Git holds")
-            try:
-                found = reader.find(blob)
-                marks[blob] = fingerprint(parse(found[2])) if found is not None else None
-            except (ContentError, OpsError):
-                marks[blob] = None
+            found[blob] = fingerprint_of_blob(reader, blob)
     run.progress(len(blobs), len(blobs), "Changing over")
 
 
-def _made(
+def _hashes(
     blobs: Mapping[str, str],
-    marks: Mapping[str, Fingerprint | None],
+    fingerprints: Mapping[str, Fingerprint | None],
     keys: Mapping[str, str],
     types: Mapping[str, list[str]],
-) -> dict[str, Made]:
+) -> dict[str, Hashes]:
     found = {}
     for key, blob in blobs.items():
-        mark = marks.get(blob)
-        if mark is not None:
-            stored = identity.stored_fingerprint(mark, types.get(key, ()))
-            found[key] = Made(mark.content_hash(keys), mark.comparable_hash(keys), stored)
+        of_blob = fingerprints.get(blob)
+        if of_blob is not None:
+            stored = identity.stored_fingerprint(of_blob, types.get(key, ()))
+            found[key] = Hashes(of_blob.content_hash(keys), of_blob.comparable_hash(keys), stored)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """What the hashes of one mapping become. ``approved`` and ``seen`` are None where Git has lost the content."""
+
+    row: _Row
+    approved: Hashes | None
+    seen: Hashes | None
+    git: str | None
+    env: str | None
+    git_draft: str | None
+    env_draft: str | None
+
+    @property
+    def lost_approval(self) -> bool:
+        """Whether Git has lost what is approved."""
+        return bool(self.row.git) and self.approved is None
+
+    def to_row(self) -> dict[str, Any]:
+        """As ``_WRITE`` reads it."""
+        return {
+            "id": self.row.pk,
+            "version": self.row.version,
+            "old_git": self.row.git,
+            "old_env": self.row.env,
+            "git": self.git,
+            "env": self.env,
+            "git_draft": self.git_draft,
+            "env_draft": self.env_draft,
+            "comparable": self.seen.comparable_hash if self.seen is not None else None,
+            "mark": self.seen.fingerprint if self.seen is not None else None,
+            "git_mark": self.approved.fingerprint if self.approved is not None else None,
+        }
+
+
+def _move(row: _Row, contents: _Contents) -> _Move:
+    approved, seen = contents.approved.get(row.key), contents.seen.get(row.key)
+    git = _new_hash(row.git, approved)
+    env = _new_hash(row.env, seen)
+    if row.env and seen is None and row.env == row.git:
+        # It was as approved, by the old hash: that is no drift, and the next capture tells the rest.
+        env = git
+    git_draft = _new_draft_hash(row.git_draft, contents.approved_drafts.get(row.key), git)
+    env_draft = _new_draft_hash(row.env_draft, contents.seen_drafts.get(row.key), env)
+    return _Move(row, approved, seen, git, env, git_draft, env_draft)
+
+
+def _new_hash(before: str | None, found: Hashes | None) -> str | None:
+    """Where nothing was recorded, nothing is; where Git has lost the content, the old hash stays."""
+    if not before:
+        return None
+    return found.content_hash if found is not None else before
+
+
+def _new_draft_hash(before: str | None, draft: Hashes | None, content_hash: str | None) -> str | None:
+    """The hash of a draft, where it still holds something else than what it stands beside."""
+    if draft is None or before is None:
+        return before
+    return draft.content_hash if draft.content_hash != content_hash else None
 
 
 def _change_over(environment: Environment, rows: Sequence[_Row], contents: _Contents, report: _Report) -> None:
     """Write all hashes of an environment. A row that a capture has changed meanwhile is left for the next round."""
     identity.lock_identities(environment.tenant_id)
-    moves: list[Rehashed] = []
-    values: list[dict[str, Any]] = []
-    for row in rows:
-        git, env = contents.approved.get(row.key), contents.seen.get(row.key)
-        git_draft, env_draft = contents.approved_drafts.get(row.key), contents.seen_drafts.get(row.key)
-        git_hash = (git.content_hash if git is not None else row.git) if row.git else None
-        env_hash = (env.content_hash if env is not None else row.env) if row.env else None
-        if row.git and git is None:
-            report.unreadable.append(row.key)
-        if row.env and env is None and row.env == row.git:
-            # It was as approved, by the old hash: that is no drift, and the next capture tells the rest.
-            env_hash = git_hash
-        git_draft_hash = _beside(git_draft, git_hash, row.git_draft)
-        env_draft_hash = _beside(env_draft, env_hash, row.env_draft)
-        if row.key in contents.unknown:
-            report.unknown.append(row.key)
-        values.append(
-            {
-                "id": row.pk,
-                "version": row.version,
-                "old_git": row.git,
-                "old_env": row.env,
-                "git": git_hash,
-                "env": env_hash,
-                "git_draft": git_draft_hash,
-                "env_draft": env_draft_hash,
-                "comparable": env.comparable_hash if env is not None else None,
-                "mark": env.stored if env is not None else None,
-                "git_mark": git.stored if git is not None else None,
-            }
-        )
-        drafts = (row.git_draft, git_draft_hash, row.env_draft, env_draft_hash)
-        moves.append(Rehashed(row.pk, row.key, row.git, git_hash, row.env, env_hash, *drafts))
-    written = _write(values)
+    moves = [_move(row, contents) for row in rows]
+    report.unreadable += [move.row.key for move in moves if move.lost_approval]
+    report.unknown += [row.key for row in rows if row.key in contents.unknown]
+    written = _write([move.to_row() for move in moves])
     report.rehashed += len(written)
-    done = [move for move in moves if move.map_id in written]
+    done = [_rehashed(move) for move in moves if move.row.pk in written]
     notify(EnvironmentRehashed(environment, done))
 
 
-def _beside(draft: Made | None, content_hash: str | None, before: str | None) -> str | None:
-    """The hash of a draft, where it still holds something else than what it stands beside."""
-    if draft is None or before is None:
-        return before
-    return draft.content_hash if draft.content_hash != content_hash else None
+def _rehashed(move: _Move) -> Rehashed:
+    row = move.row
+    drafts = (row.git_draft, move.git_draft, row.env_draft, move.env_draft)
+    return Rehashed(row.pk, row.key, row.git, move.git, row.env, move.env, *drafts)
 
 
 _WRITE = """
@@ -323,50 +365,3 @@ def _write(values: Sequence[Mapping[str, Any]]) -> set[uuid.UUID]:
             cursor.execute(_WRITE, [NORMALIZATION_VERSION, clock.now(), part])
             written |= {row[0] for row in cursor.fetchall()}
     return written
-
-
-# -- snapshots of before ----------------------------------------------------------------------------------------------
-
-
-def current_entries(
-    snapshot: Snapshot, entries: Sequence[Mapping[str, Any]], references: Callable[[], Mapping[str, str]]
-) -> list[dict[str, Any]]:
-    """The entries of a snapshot with hashes of this normalisation; those of an older one are made anew from Git.
-
-    Git's manifest stays as it was written. An entry whose content Git has lost keeps its hash: reading the content
-    says so. Outside any scope, where the snapshot is of an older normalisation.
-    """
-    if snapshot.hash_version == NORMALIZATION_VERSION:
-        return [dict(entry) for entry in entries] if not isinstance(entries, list) else entries
-    assert_no_scope("Git")
-    store = repository.store_for(snapshot.tenant_id)
-    keys = {
-        **references(),
-        **{str(e["env_workflow_id"]): str(e["key"]) for e in entries if e.get("env_workflow_id") and e.get("key")},
-    }
-    found = []
-    with store.reader() as reader:
-        for entry in entries:
-            found.append(_entry_anew(reader, entry, keys))
-    return found
-
-
-def _entry_anew(reader: Any, entry: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
-    anew, mark = dict(entry), _mark(reader, str(entry.get("blob") or ""))
-    if mark is not None:
-        anew |= {"content_hash": mark.content_hash(keys), "comparable_hash": mark.comparable_hash(keys)}
-    draft = draft_in(entry)
-    draft_mark = _mark(reader, draft.blob) if draft is not None else None
-    if draft is not None and draft_mark is not None:
-        del anew["draft"]
-        if (value := draft_mark.content_hash(keys)) != anew.get("content_hash"):
-            anew["draft"] = msgspec.structs.replace(draft, content_hash=value).to_json()
-    return anew
-
-
-def _mark(reader: Any, blob: str) -> Fingerprint | None:
-    try:
-        data = reader.find(blob) if blob else None
-        return fingerprint(parse(data[2])) if data is not None else None
-    except (ContentError, OpsError):
-        return None

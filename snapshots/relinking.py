@@ -21,18 +21,18 @@ from .canonical import WithDraft, canonical_content, canonical_references, commi
 RELINK_KIND = "snapshots.relink"
 
 
-def move_in_git(told: Relinked) -> None:
+def move_in_git(link: Relinked) -> None:
     """Have it done once the link has committed: only what is approved has a file, and approved drafts may call it."""
-    approved = Q(pk=told.map_id, git_content_hash__isnull=False)
-    drafted = Q(environment_id=told.environment_id, git_draft_hash__isnull=False)
+    approved = Q(pk=link.map_id, git_content_hash__isnull=False)
+    drafted = Q(environment_id=link.environment_id, git_draft_hash__isnull=False)
     if WorkflowEnvMap.objects.filter(approved | drafted).exists():
         operations.start(
-            tenant_id=told.tenant_id,
+            tenant_id=link.tenant_id,
             kind=RELINK_KIND,
-            title=f"Move {told.old_key} to {told.new_key} in Git",
-            params={"environment_id": str(told.environment_id), "old_key": told.old_key, "new_key": told.new_key},
+            title=f"Move {link.old_key} to {link.new_key} in Git",
+            params={"environment_id": str(link.environment_id), "old_key": link.old_key, "new_key": link.new_key},
             requested_by=None,
-            environment_id=told.environment_id,
+            environment_id=link.environment_id,
         )
 
 
@@ -78,7 +78,7 @@ def _drafts_anew(run: Run, environment: Environment, moved: Mapping[str, str]) -
         before = {
             key: (pk, value) for pk, key, value in rows.values_list("pk", "canonical_workflow__key", "git_draft_hash")
         }
-    known = {ident: moved.get(key, key) for ident, key in canonical_references(environment).items()}
+    known = {workflow_id: moved.get(key, key) for workflow_id, key in canonical_references(environment).items()}
     drafts = canonical_content(environment, list(before), drafts=True)
     hashes = {key: fingerprint(draft).content_hash(known) for key, draft in drafts.items()}
     with run.fenced():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -16,7 +16,7 @@ from tenants.scope import assert_no_scope, platform_scope
 from workflows.models import Environment
 
 from .errors import CaptureFailed
-from .manifest import DRAFTS, FOLDER, manifest_path, parse_manifest
+from .manifest import DRAFTS, FOLDER, Manifest, manifest_path, parse_manifest
 from .store import GitStore, Person, Writer
 
 CONSOLE = Person("OpsConsole", "console@opsconsole.invalid")
@@ -53,59 +53,70 @@ def people(run: Run | None) -> tuple[Person, dict[str, str]]:
     """The author of a commit, and the trailers that say who asked, as whom, through which session and job."""
     acting = context.current()
     requested_by = run.operation.requested_by_id if run else None
-    ids = {i for i in (acting.actor_id, acting.acting_as_id, requested_by) if i}
-    known: dict[uuid.UUID, User] = {}
-    if ids:
-        with platform_scope():
-            known = {user.pk: user for user in User.objects.filter(pk__in=ids)}
-    author = known.get(acting.actor_id or uuid.UUID(int=0)) or known.get(requested_by or uuid.UUID(int=0))
-    asker = known.get(requested_by or uuid.UUID(int=0)) or author
-    standing_in = known.get(acting.acting_as_id or uuid.UUID(int=0))
+    known = _users(acting.actor_id, acting.acting_as_id, requested_by)
+    author = known.get(acting.actor_id) or known.get(requested_by)
+    asker = known.get(requested_by) or author
     trailers = {
         "Operation-Id": str(run.operation.pk) if run else "",
-        "Requested-By": asker.email if asker else "",
-        "Acting-As": standing_in.email if standing_in else "",
+        "Requested-By": _email(asker),
+        "Acting-As": _email(known.get(acting.acting_as_id)),
         "Session-Id": str(acting.session_id or ""),
     }
     person = Person(author.name or author.email, author.email) if author else CONSOLE
     return person, {name: value for name, value in trailers.items() if value}
 
 
-def find_snapshot(
-    store: GitStore, environment: Environment, snapshot_id: uuid.UUID
-) -> tuple[str, dict[str, Any]] | None:
+def _users(*user_ids: uuid.UUID | None) -> dict[uuid.UUID | None, User]:
+    wanted = {user_id for user_id in user_ids if user_id}
+    if not wanted:
+        return {}
+    with platform_scope():
+        return {user.pk: user for user in User.objects.filter(pk__in=wanted)}
+
+
+def _email(user: User | None) -> str:
+    return user.email if user is not None else ""
+
+
+def find_snapshot(store: GitStore, environment: Environment, snapshot_id: uuid.UUID) -> tuple[str, Manifest] | None:
     """The commit of a snapshot and its manifest, if it was ever committed."""
     found = store.read_manifest(environment.pk, snapshot_id)
     return (found[0], parse_manifest(found[1])) if found else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotCommit:
+    """What goes into the commit of a snapshot: path to blob of every content, and the manifest's bytes.
+
+    ``asked_by`` is what ``people`` returned.
+    """
+
+    environment: Environment
+    snapshot_id: uuid.UUID
+    paths: Mapping[str, str]
+    manifest: bytes
+    message: str
+    asked_by: tuple[Person, Mapping[str, str]]
+
+
 def commit_snapshot(
-    writer: Writer,
-    *,
-    environment: Environment,
-    snapshot_id: uuid.UUID,
-    paths: Mapping[str, str],
-    manifest: bytes,
-    message: str,
-    asked_by: tuple[Person, Mapping[str, str]],
-    ready: Callable[[], None],
-    guard: Callable[[], None],
+    writer: Writer, commit: SnapshotCommit, *, ready: Callable[[], None], guard: Callable[[], None]
 ) -> str:
     """Commit what was seen: exactly these workflows, and the manifest beside those of earlier snapshots.
 
-    Asks no database, so that it can go on beside one: ``asked_by`` is what ``people`` said, ``ready`` waits for the
-    rows and ``guard`` may still refuse; see ``Writer.commit``.
+    Asks no database, so that it can go on beside one: ``ready`` waits for the rows and ``guard`` may still refuse; see
+    ``Writer.commit``.
     """
-    author, trailers = asked_by
+    author, trailers = commit.asked_by
     writer.replace(FOLDER)
     writer.replace(DRAFTS)
-    for path, blob in paths.items():
+    for path, blob in commit.paths.items():
         writer.keep(path, blob)
-    writer.put(manifest_path(environment.pk, snapshot_id), manifest)
+    writer.put(manifest_path(commit.environment.pk, commit.snapshot_id), commit.manifest)
     return writer.commit(
-        message=message,
+        message=commit.message,
         author=author,
-        trailers={"Snapshot-Id": str(snapshot_id), "Environment": environment.slug, **trailers},
+        trailers={"Snapshot-Id": str(commit.snapshot_id), "Environment": commit.environment.slug, **trailers},
         ready=ready,
         guard=guard,
     )

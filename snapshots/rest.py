@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import msgspec
 from django.http import HttpRequest
-from ninja import Router, Schema
+from ninja import Query, Router, Schema
 
 from core.errors import Invalid
 from core.paging import clamp
@@ -30,6 +31,7 @@ from .errors import (
     SnapshotUnreadable,
 )
 from .models import Snapshot, SnapshotType
+from .planning import RestoreOptions
 from .preview import preview
 from .starting import start_restore
 
@@ -52,6 +54,16 @@ class SnapshotIn(Schema):
     environment_id: uuid.UUID
     snapshot_type: str = str(SnapshotType.MANUAL_BACKUP)
     description: str = ""
+
+
+class RestoreChoices(Schema):
+    """How a restore is done; see ``RestoreIn``."""
+
+    overwrite_existing: bool = True
+    delete_extra: bool = False
+    stubs: bool = False
+    repair: bool = False
+    leave_out: bool = False
 
 
 class RestoreIn(Schema):
@@ -117,13 +129,18 @@ def create_snapshot(
     )
     operation = wait_for(operation, wait) if wait > 0 else operation
     refuse_failed(operation, CaptureFailed)
-    told: dict[str, Any] = {"id": str(operation.subject_id), "environment_id": str(environment.pk)}
-    told |= {"snapshot_type": payload.snapshot_type, "description": payload.description, "status": operation.status}
+    row: dict[str, Any] = {
+        "id": str(operation.subject_id),
+        "environment_id": str(environment.pk),
+        "snapshot_type": payload.snapshot_type,
+        "description": payload.description,
+        "status": operation.status,
+    }
     with tenant_scope(visit.tenant.pk):
-        made = Snapshot.objects.select_related("environment").defer("workflows").filter(pk=told["id"]).first()
+        made = Snapshot.objects.select_related("environment").defer("workflows").filter(pk=row["id"]).first()
         if made is not None:
-            told |= selectors.snapshot_row(made)
-    return http_status(operation), {"snapshot": told, "operation": operation_selectors.operation_row(operation)}
+            row |= selectors.snapshot_row(made)
+    return http_status(operation), {"snapshot": row, "operation": operation_selectors.operation_row(operation)}
 
 
 @in_support_session(READS)
@@ -131,9 +148,10 @@ def create_snapshot(
 def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = False) -> dict[str, Any]:
     visit = visit_for_object(request, Snapshot, snapshot_id)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
-    entries: list[dict[str, Any]] = services.entries_of(snapshot)
     if contents:
-        entries = [{**entry, "content": content} for entry, content in services.load_content(snapshot)]
+        entries = [{**entry.to_json(), "content": content} for entry, content in services.contents(snapshot)]
+    else:
+        entries = [entry.to_json() for entry in services.entries(snapshot)]
     return {"snapshot": {**_row(snapshot), "workflows": entries}}
 
 
@@ -148,34 +166,24 @@ def verify_snapshot(request: HttpRequest, snapshot_id: uuid.UUID) -> dict[str, A
     visit = visit_for_object(request, Snapshot, snapshot_id)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     require_operate(visit, snapshot.environment)
-    return {"verification": services.verify_snapshot(snapshot)}
+    report = msgspec.to_builtins(services.verify_snapshot(snapshot))
+    return {"verification": {name: value for name, value in report.items() if name != "findings"}}
 
 
 @in_support_session(READS)
 @router.get("/restore/{environment_id}/preview", summary="What restoring a snapshot would do")
 def preview_restore(
-    request: HttpRequest,
-    environment_id: uuid.UUID,
-    snapshot_id: uuid.UUID,
-    overwrite_existing: bool = True,
-    delete_extra: bool = False,
-    stubs: bool = False,
-    repair: bool = False,
-    leave_out: bool = False,
+    request: HttpRequest, environment_id: uuid.UUID, snapshot_id: uuid.UUID, choices: Query[RestoreChoices]
 ) -> dict[str, Any]:
     visit = visit_for_object(request, Environment, environment_id)
     plan = preview(
         tenant_id=visit.tenant.pk,
         environment_id=environment_id,
         snapshot_id=snapshot_id,
-        overwrite_existing=overwrite_existing,
-        delete_extra=delete_extra,
-        stubs=stubs,
-        repair=repair,
-        leave_out=leave_out,
+        options=RestoreOptions.from_params(choices.dict()),
     )
-    told = {"environment_id": str(environment_id), "snapshot_id": str(snapshot_id), **plan.to_dict()}
-    return {"preview": told}
+    ids = {"environment_id": str(environment_id), "snapshot_id": str(snapshot_id)}
+    return {"preview": {**ids, **plan.preview().to_json()}}
 
 
 @in_support_session(WRITES)
@@ -189,14 +197,8 @@ def execute_restore(
         tenant_id=visit.tenant.pk,
         environment_id=environment_id,
         snapshot_id=payload.snapshot_id,
-        keys=payload.workflow_keys,
+        options=RestoreOptions.from_params({**payload.dict(), "keys": payload.workflow_keys}),
         dry_run=payload.dry_run,
-        overwrite_existing=payload.overwrite_existing,
-        skip_validation=payload.skip_validation,
-        delete_extra=payload.delete_extra,
-        stubs=payload.stubs,
-        repair=payload.repair,
-        leave_out=payload.leave_out,
         requested_by=caller(request),
     )
     operation = wait_for(operation, wait) if wait > 0 else operation

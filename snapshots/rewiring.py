@@ -15,7 +15,7 @@ from operations.engine import Run
 from workflows.content import ContentError, draft_of, dump, parse, portable
 from workflows.models import Environment
 from workflows.references import references
-from workflows.writes import Resolver, WriteItem, Written, perform
+from workflows.writes import Resolver, WriteItem, WriteTarget, Written, perform
 
 from . import repository
 from .store.names import encode_component
@@ -48,15 +48,10 @@ def rewire(
         "Look for workflows that call what has a new id now",
         lambda: _look(run, client, environment, resolver, done),
     )
-    return perform(
-        run,
-        client,
-        _items(environment, resolver, found),
-        environment=environment,
-        prefix=f"{prefix}:rewire",
-        resolver=resolver,
-        tolerant=tolerant,
+    target = WriteTarget(
+        client=client, environment=environment, resolver=resolver, prefix=f"{prefix}:rewire", tolerant=tolerant
     )
+    return perform(run, _items(environment, resolver, found), target)
 
 
 def rewired_by(run: Run, prefix: str) -> set[str]:
@@ -96,8 +91,10 @@ def _look(
     return callers
 
 
-def _kept(writer: Writer, ident: str, content: Mapping[str, Any], draft: Mapping[str, Any] | None) -> dict[str, Any]:
-    path = f"{FOLDER}/{encode_component(ident)}"
+def _kept(
+    writer: Writer, workflow_id: str, content: Mapping[str, Any], draft: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    path = f"{FOLDER}/{encode_component(workflow_id)}"
     kept = {"name": content["name"], "blob": writer.put(f"{path}.json", dump(content))}
     return kept if draft is None else kept | {"draft_blob": writer.put(f"{path}.draft.json", dump(draft))}
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from django.db.models import QuerySet
 
 from core.errors import Invalid
 from core.paging import Page, by_time, decode, encode
 
+from .manifest import ManifestEntry, verification_from
 from .models import Snapshot, SnapshotType
 
 
@@ -39,7 +41,7 @@ def list_snapshots(
 
 def snapshot_row(snapshot: Snapshot) -> dict[str, Any]:
     """JSON-able facts for the API, without the list of workflows."""
-    verification = snapshot.verification or {}
+    verification = verification_from(snapshot.verification)
     return {
         "id": str(snapshot.pk),
         "tenant_id": str(snapshot.tenant_id),
@@ -55,54 +57,68 @@ def snapshot_row(snapshot: Snapshot) -> dict[str, Any]:
         "operation_id": str(snapshot.operation_id) if snapshot.operation_id else None,
         "verified_at": snapshot.verified_at,
         "verification": {
-            "status": verification.get("status", "not_checked"),
-            "problems": verification.get("problems") or [],
-            "findings": verification.get("findings") or [],
+            "status": verification.status,
+            "problems": msgspec.to_builtins(verification.problems),
+            "findings": msgspec.to_builtins(verification.findings),
         },
     }
 
 
-def entry_page(
-    entries: Sequence[Mapping[str, Any]], *, q: str = "", cursor: str = "", limit: int = 50
-) -> tuple[Page, int]:
+def entry_page(entries: Sequence[ManifestEntry], *, q: str = "", cursor: str = "", limit: int = 50) -> tuple[Page, int]:
     """A page of a manifest's entries by key, and how many match ``q`` in name or key."""
     after = str(decode(cursor, 1)[0]) if cursor else ""
     wanted = q.casefold()
-    found = [
-        e
-        for e in sorted(entries, key=lambda e: str(e["key"]))
-        if not wanted or wanted in str(e.get("name") or "").casefold() or wanted in str(e["key"])
-    ]
-    rest = [e for e in found if str(e["key"]) > after]
-    rows = list(rest[:limit])
-    return Page(rows, encode([rows[-1]["key"]]) if len(rest) > limit else ""), len(found)
+    by_key = sorted(entries, key=lambda entry: entry.key)
+    found = [entry for entry in by_key if not wanted or wanted in entry.name.casefold() or wanted in entry.key]
+    rest = [entry for entry in found if entry.key > after]
+    rows = rest[:limit]
+    return Page(rows, encode([rows[-1].key]) if len(rest) > limit else ""), len(found)
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedSide:
+    """A workflow on one side of a comparison."""
+
+    name: str
+    content_hash: str | None
+    active: bool
+
+    @classmethod
+    def of(cls, entry: ManifestEntry) -> ComparedSide:
+        return cls(entry.name, entry.content_hash, entry.active)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedWorkflow:
     """One workflow on two sides. ``state``: added, removed, changed or unchanged (right against left)."""
 
     key: str
     name: str
     state: str
-    left: Mapping[str, Any] | None
-    right: Mapping[str, Any] | None
+    left: ComparedSide | None
+    right: ComparedSide | None
 
 
-def compare_entries(
-    left: Sequence[Mapping[str, Any]], right: Sequence[Mapping[str, Any]]
-) -> tuple[list[Compared], dict[str, int]]:
-    """Two manifests side by side, what differs first; and how many of each state."""
-    before, after = ({str(e["key"]): e for e in side} for side in (left, right))
-    rows = []
-    for key in sorted(before.keys() | after.keys()):
-        a, b = before.get(key), after.get(key)
-        if a is None or b is None:
-            state = "added" if a is None else "removed"
-        else:
-            same = a.get("content_hash") == b.get("content_hash") and bool(a.get("active")) == bool(b.get("active"))
-            state = "unchanged" if same else "changed"
-        rows.append(Compared(key, str((b or a or {}).get("name") or ""), state, a, b))
-    counts = {name: sum(r.state == name for r in rows) for name in ("added", "removed", "changed", "unchanged")}
-    order = {"changed": 0, "removed": 1, "added": 2, "unchanged": 3}
-    return sorted(rows, key=lambda r: (order[r.state], r.key)), counts
+#: States of a comparison in the order in which they are listed.
+STATES = ("changed", "removed", "added", "unchanged")
+
+
+def compare(
+    left: Mapping[str, ComparedSide], right: Mapping[str, ComparedSide]
+) -> tuple[list[ComparedWorkflow], dict[str, int]]:
+    """Two sides by key, what differs first; and how many of each state."""
+    rows = [_compared(key, left.get(key), right.get(key)) for key in sorted(left.keys() | right.keys())]
+    counts = {state: sum(row.state == state for row in rows) for state in STATES}
+    return sorted(rows, key=lambda row: (STATES.index(row.state), row.key)), counts
+
+
+def _compared(key: str, left: ComparedSide | None, right: ComparedSide | None) -> ComparedWorkflow:
+    side = right or left
+    return ComparedWorkflow(key, side.name if side is not None else "", _state(left, right), left, right)
+
+
+def _state(left: ComparedSide | None, right: ComparedSide | None) -> str:
+    if left is None or right is None:
+        return "added" if left is None else "removed"
+    same = left.content_hash == right.content_hash and left.active == right.active
+    return "unchanged" if same else "changed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import maintenance, pushing, rehashing, services
+from . import maintenance, pushing, recovery, rehashing
 
 
 @shared_task(name="snapshots.tasks.keep_schedules")
@@ -28,4 +28,4 @@ def keep_hashes() -> None:
 @shared_task(name="snapshots.tasks.name_commits")
 def name_commits() -> None:
     """Every few seconds: snapshots that a runbook has put back by hand get the commit that holds them."""
-    services.name_commits()
+    recovery.name_commits()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -24,17 +24,20 @@ from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import diff_context
+from workflows.presenters import DiffSide, diff_context
 from workflows.stubs import secret_entered, waiting_for_secrets
 
 from . import pushing, selectors, services
 from .canonical import canonical_blobs, canonical_content, canonical_references
+from .contents import keys_of
 from .errors import NotConfirmed, PreviewFailed
 from .forms import CaptureForm, RestoreForm
-from .manifest import key_map
+from .manifest import verification_from
 from .models import Snapshot, SnapshotType
-from .planning import Options
+from .planning import RestoreOptions
 from .preview import previews
+from .restore_documents import PlannedWorkflow, RestorePreview
+from .selectors import ComparedSide
 from .starting import start_restore
 
 ROWS = 50
@@ -44,6 +47,11 @@ LISTED = 100
 
 def _environments() -> list[Environment]:
     return list(Environment.objects.filter(is_archived=False).order_by("position", "name"))
+
+
+def _named(environments: Sequence[Environment], name: str | None) -> Environment | None:
+    """The environment with this id or slug."""
+    return next((e for e in environments if name in (str(e.pk), e.slug)), None)
 
 
 def _uuid(text: str) -> uuid.UUID | None:
@@ -58,7 +66,7 @@ def _uuid(text: str) -> uuid.UUID | None:
 def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Every snapshot of the tenant, newest first."""
     environments = _environments()
-    chosen = next((e for e in environments if request.GET.get("environment") in (str(e.pk), e.slug)), None)
+    chosen = _named(environments, request.GET.get("environment"))
     kind = request.GET.get("type", "")
     kind = kind if kind in SnapshotType.values else ""
     page = selectors.list_snapshots(
@@ -101,7 +109,7 @@ def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
         environments = [e for e in _environments() if may_operate(visit, e)]
     if not environments:
         visit.require(Grants.OPERATE)
-    asked = next((e for e in environments if request.GET.get("environment") in (str(e.pk), e.slug)), None)
+    asked = _named(environments, request.GET.get("environment"))
     initial = {"environment": str(asked.pk)} if asked else {}
     form = CaptureForm(request.POST or None, environments=environments, initial=initial)
     if request.method == "POST" and form.is_valid():
@@ -126,7 +134,7 @@ def snapshot(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     found = services.snapshot_by_id(visit.tenant.pk, pk)
     lost: OpsError | None = None
     try:
-        entries = services.entries_of(found)
+        entries = services.entries(found)
     except OpsError as error:
         entries, lost = [], error
     q = request.GET.get("q", "")[:200]
@@ -139,7 +147,7 @@ def snapshot(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
             .order_by("-created_at", "-id")[:20]
         )
         operable = may_operate(visit, found.environment)
-    verification: Mapping[str, Any] = found.verification or {}
+    verification = verification_from(found.verification)
     context = {
         "snapshot": found,
         "environment": found.environment,
@@ -149,9 +157,9 @@ def snapshot(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
         "others": others,
         "lost": lost,
         "verification": verification,
-        "problems": list(verification.get("problems") or [])[:LISTED],
-        "findings": list(verification.get("findings") or [])[:LISTED],
-        "findings_total": len(verification.get("findings") or []),
+        "problems": verification.problems[:LISTED],
+        "findings": verification.findings[:LISTED],
+        "findings_total": len(verification.findings),
         "may_operate": operable,
         "nav_section": "snapshots",
     }
@@ -173,7 +181,7 @@ def snapshot_verify(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRe
 def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """The whole snapshot as one JSON file: the manifest with every content in it."""
     found = services.snapshot_by_id(visit.tenant.pk, pk)
-    services.entries_of(found)
+    services.entries(found)
     name = f"{found.environment.slug}-{found.created_at:%Y%m%d-%H%M%S}-{str(found.pk)[:8]}.json"
     # Read as a whole and on record before the first byte leaves: what Git cannot give is an error, not half a file.
     held = tempfile.TemporaryFile()  # noqa: SIM115 -- the answer closes it
@@ -193,7 +201,7 @@ def _bundle(found: Snapshot) -> Iterator[bytes]:
     head = orjson.dumps({"snapshot": selectors.snapshot_row(found)}, default=str)
     yield head[:-1] + b',"workflows":[\n'
     for number, (entry, data) in enumerate(services.load_bytes(found)):
-        yield (b",\n" if number else b"") + orjson.dumps({**entry, "content": orjson.Fragment(data)})
+        yield (b",\n" if number else b"") + orjson.dumps({**entry.to_json(), "content": orjson.Fragment(data)})
     yield b"\n]}\n"
 
 
@@ -218,8 +226,7 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     }
     if key:
         return render(request, "snapshots/diff.html", context | _one(request, left, right, key, context))
-    entries = _approved_entries(left.environment) if right is None else services.entries_of(right)
-    rows, counts = selectors.compare_entries(services.entries_of(left), entries)
+    rows, counts = selectors.compare(_sides(left), _approved(left.environment) if right is None else _sides(right))
     show = request.GET.get("show", "")
     shown = [r for r in rows if r.state == show or (not show and r.state != "unchanged")]
     context |= {
@@ -234,51 +241,47 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
 def _other_side(visit: Visit, left: Snapshot, wanted: str) -> tuple[Snapshot | None, str]:
     if wanted == "approved":
         return None, f"Approved in {left.environment.name}"
-    ident = left.environment.last_snapshot_id if wanted == "now" else _uuid(wanted)
-    if ident is None:
+    snapshot_id = left.environment.last_snapshot_id if wanted == "now" else _uuid(wanted)
+    if snapshot_id is None:
         raise NotFound("There is nothing to compare with.", recovery="Choose another snapshot.")
-    other = services.snapshot_by_id(visit.tenant.pk, ident)
-    said = "Last seen" if wanted == "now" else "Snapshot of"
-    return other, f"{said} {other.created_at:%d %b %Y %H:%M} UTC"
+    other = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
+    kind = "Last seen" if wanted == "now" else "Snapshot of"
+    return other, f"{kind} {other.created_at:%d %b %Y %H:%M} UTC"
 
 
-def _approved_entries(environment: Environment) -> list[dict[str, Any]]:
+def _sides(snapshot: Snapshot) -> dict[str, ComparedSide]:
+    return {entry.key: ComparedSide.of(entry) for entry in services.entries(snapshot)}
+
+
+def _approved(environment: Environment) -> dict[str, ComparedSide]:
+    """What is approved, by key."""
     blobs = canonical_blobs(environment)
     with tenant_scope(environment.tenant_id):
         rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk).values_list(
             "canonical_workflow__key", "env_name", "git_content_hash", "git_active"
         )
-        known = {key: (name, value, active) for key, name, value, active in rows}
-    return [
-        {"key": key, "name": known.get(key, ("",))[0], "content_hash": known[key][1], "active": known[key][2]}
-        for key in blobs
-        if key in known
-    ]
+        return {key: ComparedSide(name, value, bool(active)) for key, name, value, active in rows if key in blobs}
 
 
 def _one(
     request: HttpRequest, left: Snapshot, right: Snapshot | None, key: str, labels: Mapping[str, Any]
 ) -> dict[str, Any]:
-    before = next((c for _, c in services.load_content(left, {key})), None)
-    before_keys = key_map(services.entries_of(left), services.references_of(left))
+    before = next((c for _, c in services.contents(left, {key})), None)
+    before_keys = keys_of(left)
     if right is None:
         after = canonical_content(left.environment, [key]).get(key)
         after_keys = canonical_references(left.environment)
     else:
-        after = next((c for _, c in services.load_content(right, {key})), None)
-        after_keys = key_map(services.entries_of(right), services.references_of(right))
+        after = next((c for _, c in services.contents(right, {key})), None)
+        after_keys = keys_of(right)
     if before is None and after is None:
         raise NotFound("Neither side holds this workflow.", recovery="Go back to the list of differences.")
     view = request.GET.get("view", "graph")
     name = str((after or before or {}).get("name") or key)
     return {
         **diff_context(
-            before,
-            after,
-            labels["left_label"],
-            labels["right_label"],
-            before_keys=before_keys,
-            after_keys=after_keys,
+            DiffSide(before, labels["left_label"], before_keys),
+            DiffSide(after, labels["right_label"], after_keys),
             view=view,
             across=right is not None and right.environment_id != left.environment_id,
         ),
@@ -296,88 +299,119 @@ def _one(
 def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """See what a restore would do, choose, confirm. Ticked rows are restored alone; none ticked is everything."""
     found = services.snapshot_by_id(visit.tenant.pk, pk)
-    environment = found.environment
-    require_operate(visit, environment)
-    posted = request.method == "POST"
-    if posted and request.POST.get("entered"):
+    require_operate(visit, found.environment)
+    if request.POST.get("entered"):
         return _secret_entered(request, visit, found)
-    form = RestoreForm(request.POST if posted else (request.GET if request.GET.get("asked") else None))
-    valid = form.is_valid() if form.is_bound else False
-    ticked = request.POST.getlist("selected") if posted else []
-    asks_only = bool({"look", "dry_run"} & request.POST.keys())  # the second from a page that was opened earlier
+    choices = _Choices.of(request)
     refused: OpsError | None = None
-    if posted and valid and not asks_only:
+    if choices.confirms:
         try:
-            operation = _begin_restore(request, visit, found, form.cleaned_data, ticked)
+            operation = _begin_restore(request, visit, found, choices)
         except (NotConfirmed, Invalid) as error:
             refused = error
         else:
             return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
-    shown = _what_would_happen(visit, found, form.cleaned_data if valid else {}, ticked)
-    plan = shown["plan"]
+    shown = _what_would_happen(visit, found, choices)
     with tenant_scope(visit.tenant.pk):
-        waiting = waiting_for_secrets(environment)
-    form = form if form.is_bound else RestoreForm()
-    if plan and not plan["problems"]:
-        del form.fields["skip_validation"]  # there is nothing to do it in spite of
+        waiting = waiting_for_secrets(found.environment)
     context = {
         "snapshot": found,
-        "environment": environment,
-        "form": form,
+        "environment": found.environment,
+        "form": choices.form_for(shown["plan"]),
         "refused": refused,
-        "answered": bool(asks_only and plan),
+        "answered": bool(choices.asks_only and shown["plan"]),
         "waiting": waiting,
-        "chosen": set(ticked),
+        "chosen": set(choices.ticked),
         "nav_section": "snapshots",
         **shown,
     }
     return render(request, "snapshots/restore.html", context, status=refused.status if refused else 200)
 
 
-def _begin_restore(
-    request: HttpRequest, visit: Visit, found: Snapshot, choices: Mapping[str, Any], ticked: list[str]
-) -> Operation:
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """What was chosen on the page: the form, and the keys that are ticked. ``asks_only``: nothing is to be done."""
+
+    form: RestoreForm
+    valid: bool
+    ticked: list[str]
+    posted: bool
+    asks_only: bool
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> _Choices:
+        posted = request.method == "POST"
+        asked = request.GET if request.GET.get("asked") else None
+        form = RestoreForm(request.POST if posted else asked)
+        return cls(
+            form=form,
+            valid=form.is_bound and form.is_valid(),
+            ticked=request.POST.getlist("selected") if posted else [],
+            posted=posted,
+            asks_only=bool({"look", "dry_run"} & request.POST.keys()),  # the second from a page opened earlier
+        )
+
+    @property
+    def confirms(self) -> bool:
+        return self.posted and self.valid and not self.asks_only
+
+    @property
+    def options(self) -> RestoreOptions:
+        """For everything; what is ticked narrows it down."""
+        return RestoreOptions.from_params({**(self.form.cleaned_data if self.valid else {}), "keys": None})
+
+    @property
+    def options_for_ticked(self) -> RestoreOptions:
+        return replace(self.options, keys=frozenset(self.ticked) if self.ticked else None)
+
+    def form_for(self, plan: RestorePreview | None) -> RestoreForm:
+        """The form to show. Without problems there is nothing to restore in spite of."""
+        form = self.form if self.form.is_bound else RestoreForm()
+        if plan is not None and not plan.problems:
+            del form.fields["skip_validation"]
+        return form
+
+
+def _begin_restore(request: HttpRequest, visit: Visit, found: Snapshot, choices: _Choices) -> Operation:
     environment = found.environment
     if environment.is_production and request.POST.get("typed", "").strip() != environment.name:
         raise NotConfirmed
-    if request.POST.get("choice") == "selected" and not ticked:  # as programs and older pages ask
+    if request.POST.get("choice") == "selected" and not choices.ticked:  # as programs and older pages ask
         raise Invalid("No workflow is ticked.", recovery="Tick what is to be restored.")
     return start_restore(
         tenant_id=visit.tenant.pk,
         environment_id=environment.pk,
         snapshot_id=found.pk,
-        keys=ticked or None,
         requested_by=visit.user,
-        **choices,
+        options=choices.options_for_ticked,
     )
 
 
-def _what_would_happen(visit: Visit, found: Snapshot, choices: Mapping[str, Any], ticked: list[str]) -> dict[str, Any]:
+def _what_would_happen(visit: Visit, found: Snapshot, choices: _Choices) -> dict[str, Any]:
     """What a restore would do to the ticked (or to all), and every row that can be ticked; or why nobody knows."""
-    whole = Options.from_params({**choices, "keys": None})
-    several = [replace(whole, keys=frozenset(ticked)), whole] if ticked else [whole]
+    several = [choices.options_for_ticked, choices.options] if choices.ticked else [choices.options]
     try:
         plans = previews(
             tenant_id=visit.tenant.pk, environment_id=found.environment_id, snapshot_id=found.pk, several=several
         )
     except PreviewFailed as error:
         return {"plan": None, "failure": error}
-    plan, rows = plans[0].to_dict(), _rows(plans[-1].to_dict())
-    would = {row["key"]: row for row in _rows(plan)}
+    plan, rows = plans[0].preview(), _rows(plans[-1].preview())
+    would = {row.key: row for row in _rows(plan)}
     return {
         "plan": plan,
-        "changes": [would.get(row["key"], row) for row in rows],
-        "left_alone": plan["counts"]["unchanged"] + plan["counts"]["skipped"],
-        "to_delete": sum(row["effect"] == "deleted" for row in plan["extra_workflows"]),
-        "extra": plan["extra_workflows"][:LISTED],
-        "left_out": plan["left_out_workflows"][:LISTED],
-        "problems": plan["problems"][:LISTED],
-        "warnings": plan["warnings"][:LISTED],
+        "changes": [would.get(row.key, row) for row in rows],
+        "left_alone": plan.counts["unchanged"] + plan.counts["skipped"],
+        "to_delete": sum(row.effect == "deleted" for row in plan.extra_workflows),
+        "extra": plan.extra_workflows[:LISTED],
+        "left_out": plan.left_out_workflows[:LISTED],
+        "problems": plan.problems[:LISTED],
+        "warnings": plan.warnings[:LISTED],
     }
 
 
-def _rows(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*plan["new_workflows"], *plan["updated_workflows"]]
+def _rows(plan: RestorePreview) -> list[PlannedWorkflow]:
+    return [*plan.new_workflows, *plan.updated_workflows]
 
 
 def _secret_entered(request: HttpRequest, visit: Visit, found: Snapshot) -> HttpResponse:

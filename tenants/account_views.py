@@ -23,6 +23,7 @@ from . import people, selectors
 from .models import ApiToken, User
 from .requests import person_of
 from .scope import platform_scope
+from .sessions import stored_key
 
 
 @in_support_session(LEAVES)
@@ -31,7 +32,7 @@ from .scope import platform_scope
 def user_sessions(request: HttpRequest) -> HttpResponse:
     """Sign-ins of the person who looks. Keys never reach the page."""
     rows: list[Any] = list(selectors.sign_ins(person_of(request)))
-    here = request.session.session_key
+    here = stored_key(request.session.session_key)
     for row in rows:
         row.ident, row.is_current = people.session_ident(row.session_key), row.session_key == here
     context = {"sign_ins": rows, "tokens": selectors.personal_tokens(person_of(request)), "now": clock.now()}
@@ -51,7 +52,8 @@ def user_session_end(request: HttpRequest, ident: str) -> HttpResponse:
 @require_POST
 @login_required
 def user_sessions_end_others(request: HttpRequest) -> HttpResponse:
-    ended = people.end_sign_ins(user=person_of(request), by=person_of(request), keep=request.session.session_key or "")
+    person, here = person_of(request), stored_key(request.session.session_key)
+    ended = people.end_sign_ins(user=person, by=person, keep=here)
     messages.success(request, f"Signed out everywhere else: {ended} sign-in{'' if ended == 1 else 's'} ended.")
     return redirect("user_sessions")
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from core import crypto
 
+from . import guessing
 from .models import User
 
 
@@ -24,6 +25,24 @@ class AccountAdapter(DefaultAccountAdapter):
         if user.is_service or not user.is_active:
             return self.respond_user_inactive(request, user)
         return super().pre_login(request, user, **kwargs)
+
+    def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> Any:
+        response = super().post_login(request, user, **kwargs)
+        guessing.remember(request, response, user)
+        return response
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Failures of an account are counted apart for each source, so that nobody locks another out."""
+        key: str = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{key}:{guessing.where(request, credentials.get('email', ''))}"
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        super().pre_authenticate(request, **credentials)
+        if guessing.is_closed(request, credentials.get("email", "")):
+            raise self.validation_error("too_many_login_attempts")
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        guessing.note_failure(request, credentials.get("email", ""))
 
     def confirm_email(self, request: HttpRequest, email_address: Any) -> bool:
         """Not where somebody else has come to sign in with this address meanwhile."""

@@ -18,10 +18,10 @@ class TenantModel(models.Model):
         abstract = True
 
 
-class PlaceModel(models.Model):
+class TenantOrPlatformModel(models.Model):
     """A row of one tenant, or of the platform (``tenant`` empty), which no tenant's role ever sees.
 
-    Its migration calls ``tenants.rls.protect`` with ``nullable=True``, and ``tenants.rls.same_place`` for each
+    Its migration calls ``tenants.rls.protect`` with ``nullable=True``, and ``tenants.rls.platform_parent`` for each
     reference to another table of this kind: a pair that holds a NULL is no key to PostgreSQL.
     """
 
@@ -34,6 +34,6 @@ class PlaceModel(models.Model):
         abstract = True
 
 
-def of_place(tenant_id: uuid.UUID | None) -> Q:
+def belongs_to(tenant_id: uuid.UUID | None) -> Q:
     """Rows of a tenant or, without one, of the platform: the platform's role sees the others' as well."""
     return Q(tenant_id=tenant_id) if tenant_id else Q(tenant=None)

@@ -1,5 +1,6 @@
 """What tenants and people tell the console of themselves."""
 
+from core.declarations import Shape, State, Tone
 from core.registry import (
     Audience,
     Console,
@@ -12,6 +13,7 @@ from core.registry import (
 )
 
 from . import search
+from .access_sources import ACCESS_SOURCES
 from .models import Grants
 from .probes import database
 
@@ -76,12 +78,32 @@ console = Console(
     rest_routers=(RestRouter(path="tenants.rest.router", tag="tenants"),),
     subjects=(
         Subject(
-            table="memberships", noun="member", title="Members", position=100, url_name="members", url_takes_id=False
+            table="memberships",
+            noun="member",
+            title="Members",
+            position=100,
+            url_name="members",
+            url_takes_id=False,
+            changes_access=True,
         ),
         Subject(
-            table="tenant_grants", noun="grant", title="Grants", position=110, url_name="members", url_takes_id=False
+            table="tenant_grants",
+            noun="grant",
+            title="Grants",
+            position=110,
+            url_name="members",
+            url_takes_id=False,
+            changes_access=True,
         ),
-        Subject(table="api_tokens", noun="token", title="Tokens", position=130, url_name="tokens", url_takes_id=False),
+        Subject(
+            table="api_tokens",
+            noun="token",
+            title="Tokens",
+            position=130,
+            url_name="tokens",
+            url_takes_id=False,
+            changes_access=True,
+        ),
         Subject(
             table="tenants",
             noun="tenant",
@@ -89,10 +111,24 @@ console = Console(
             position=140,
             url_name="tenant-settings",
             url_takes_id=False,
+            changes_access=True,
         ),
-        Subject(table="users", noun="person", title="People and sign-ins", position=150),
-        Subject(table="user_sessions", noun="sign-in", title="Sign-ins taken away by SQL", position=160),
-        Subject(table="platform_admins", noun="platform admin", title="Platform admins", position=170),
+        Subject(
+            table="users",
+            noun="person",
+            title="People and sign-ins",
+            position=150,
+            access_columns=("role", "is_active", "is_staff", "is_superuser", "is_service", "password", "email"),
+        ),
+        Subject(
+            table="user_sessions", noun="sign-in", title="Sign-ins taken away by SQL", position=160, changes_access=True
+        ),
+        Subject(
+            table="platform_admins", noun="platform admin", title="Platform admins", position=170, changes_access=True
+        ),
     ),
+    states=(State(name="revoked", shape=Shape.CANCELLED, tone=Tone.GREY, word="Revoked"),),
+    access_sources=ACCESS_SOURCES,
+    bookkeeping_tables=("idempotency_keys", "user_sessions"),
     urls=("tenants.urls",),
 )

@@ -132,25 +132,42 @@ def policies(cursor: Cursor) -> Iterator[Finding]:
             " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')",
         )
     }
-    known: dict[str, list[tuple[str, str, str, list[str]]]] = {}
-    for table, name, qual, check, named in _rows(
+    known = _policies_of_tenants(cursor)
+    for table, column in tenant_tables(cursor).items():
+        wrong = [
+            f"{table} lacks {what} ROW LEVEL SECURITY."
+            for on, what in zip(state[table], ("ENABLE", "FORCE"), strict=True)
+            if not on
+        ]
+        ours = known.get(table, [])
+        if not ours:
+            wrong.append(f"{table} has no policy for a tenant's rows.")
+        for policy in ours:
+            wrong += _wrong_sides(policy, table, column)
+        for message in wrong:
+            yield Finding(ISOLATION, "policies", table, message, recovery)
+
+
+def _policies_of_tenants(cursor: Cursor) -> dict[str, list[tuple[str, str, str]]]:
+    """By table, the policies that let roles of tenants in: name, USING and WITH CHECK."""
+    known: dict[str, list[tuple[str, str, str]]] = {}
+    for table, name, qual, check, roles in _rows(
         cursor,
         "SELECT tablename, policyname, coalesce(qual, ''), coalesce(with_check, ''), roles::text[] FROM pg_policies"
         " WHERE schemaname = 'public' AND permissive = 'PERMISSIVE'",
     ):
-        known.setdefault(table, []).append((name, qual, check, named))
-    for table, column in tenant_tables(cursor).items():
-        for on, what in zip(state[table], ("ENABLE", "FORCE"), strict=True):
-            if not on:
-                yield Finding(ISOLATION, "policies", table, f"{table} lacks {what} ROW LEVEL SECURITY.", recovery)
-        ours = [p for p in known.get(table, []) if TENANTS_ROLES & set(p[3])]
-        if not ours:
-            yield Finding(ISOLATION, "policies", table, f"{table} has no policy for a tenant's rows.", recovery)
-        for name, qual, check, _named in ours:
-            for side, text in (("USING", qual), ("WITH CHECK", check)):
-                if text and _plainly(text) != _expected(column):
-                    message = f"The policy {name} on {table} is not {column} compared with the tenant ({side})."
-                    yield Finding(ISOLATION, "policies", table, message, recovery)
+        if TENANTS_ROLES & set(roles):
+            known.setdefault(table, []).append((name, qual, check))
+    return known
+
+
+def _wrong_sides(policy: tuple[str, str, str], table: str, column: str) -> list[str]:
+    name, qual, check = policy
+    return [
+        f"The policy {name} on {table} is not {column} compared with the tenant ({side})."
+        for side, text in (("USING", qual), ("WITH CHECK", check))
+        if text and _plainly(text) != _expected(column)
+    ]
 
 
 def partitions(cursor: Cursor) -> Iterator[Finding]:

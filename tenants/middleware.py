@@ -16,6 +16,8 @@ from django.http import HttpRequest
 from core import clock, context
 from core.clients import client_address
 
+from .sessions import stored_key
+
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 SEEN_EVERY = timedelta(minutes=1)
 
@@ -83,4 +85,4 @@ class ActorMiddleware:
         if last_text and now.timestamp() - float(last_text) < SEEN_EVERY.total_seconds():
             return
         request.session["_seen"] = now.timestamp()
-        UserSession.objects.filter(session_key=request.session.session_key).update(last_seen_at=now)
+        UserSession.objects.filter(session_key=stored_key(request.session.session_key)).update(last_seen_at=now)

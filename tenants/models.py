@@ -15,6 +15,7 @@ from django.db.models.functions import Lower
 from guardian.models import UserObjectPermissionBase
 
 from .base import TenantModel
+from .sessions import SessionStore
 
 SLUG = RegexValidator(r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", "Use small letters, digits and dashes.")
 
@@ -212,8 +213,9 @@ class IdempotencyKey(models.Model):
 
 
 class UserSession(AbstractBaseSession):
-    """A sign-in. Deleting the row signs the person out at the next request."""
+    """A sign-in. Deleting the row signs the person out at the next request. Its key is a digest of the browser's."""
 
+    session_key = models.CharField(max_length=64, primary_key=True)
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, blank=True, related_name="sign_ins")
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     user_agent = models.CharField(max_length=300, blank=True)
@@ -226,8 +228,6 @@ class UserSession(AbstractBaseSession):
 
     @classmethod
     def get_session_store_class(cls) -> Any:
-        from .sessions import SessionStore
-
         return SessionStore
 
 

@@ -242,7 +242,7 @@ def revoke_tokens_of(*, user: User) -> int:
 
 
 def session_ident(session_key: str) -> str:
-    """What a page may show of a sign-in: its key itself would open it."""
+    """What a page may show of a sign-in."""
     return hashlib.sha256(session_key.encode()).hexdigest()[:32]
 
 
@@ -256,7 +256,7 @@ def end_sign_in(*, user: User, ident: str, by: User | None = None) -> None:
 
 
 def end_sign_ins(*, user: User, by: User | None = None, keep: str = "", why: str = "ended") -> int:
-    """End all of a person's sign-ins but ``keep`` (a session key); how many."""
+    """End all of a person's sign-ins but ``keep`` (a key as it is stored); how many."""
     deleted, _ = UserSession.objects.filter(user=user).exclude(session_key=keep).delete()
     if deleted:
         notify(SignInsEnded(user, deleted, by, why))

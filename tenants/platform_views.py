@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from core.errors import Forbidden, OpsError
+from core.errors import Forbidden, NotFound, OpsError
 from core.support_rules import LEAVES, in_support_session
 
 from . import people, selectors, services
@@ -113,40 +114,67 @@ def people_page(request: HttpRequest) -> HttpResponse:
     return _show_people(request, form, status=422)
 
 
+def _set_role(request: HttpRequest, person: User, by: User) -> str:
+    people.set_platform_role(user=person, role=request.POST.get("role", ""), by=by)
+    return f"{person} has another role on the platform now."
+
+
+def _shut_out(_request: HttpRequest, person: User, by: User) -> str:
+    people.set_active(user=person, active=False, by=by)
+    return f"{person} is shut out; sign-ins and tokens have ended."
+
+
+def _let_return(_request: HttpRequest, person: User, by: User) -> str:
+    people.set_active(user=person, active=True, by=by)
+    return f"{person} may sign in again. Revoked tokens stay revoked."
+
+
+def _make_admin(_request: HttpRequest, person: User, by: User) -> str:
+    services.make_platform_admin(user=person, by=by)
+    return f"{person} is a platform admin now."
+
+
+def _remove_admin(_request: HttpRequest, person: User, by: User) -> str:
+    people.remove_platform_admin(user=person, by=by)
+    return f"{person} is no longer a platform admin."
+
+
+def _sign_out(_request: HttpRequest, person: User, by: User) -> str:
+    ended = people.end_sign_ins(user=person, by=by, why="signed out by a platform admin")
+    return f"{ended} sign-in{'' if ended == 1 else 's'} of {person} ended."
+
+
+#: What can be done to a person; each does it and returns the sentence for the page.
+_ACTS: dict[str, Callable[[HttpRequest, User, User], str]] = {
+    "role": _set_role,
+    "shut-out": _shut_out,
+    "return": _let_return,
+    "make-admin": _make_admin,
+    "remove-admin": _remove_admin,
+    "sign-out": _sign_out,
+}
+
+
 @in_support_session(LEAVES)
 @platform_page(admins_only=True, methods=("POST",))
 def person_act(request: HttpRequest, pk: uuid.UUID, what: str) -> HttpResponse:
-    """One change to one person: link, role, shut-out, return, make-admin, remove-admin, sign-out."""
-    person, by = people.get_person(pk), request.user
-    if not isinstance(by, User):
-        raise Forbidden
+    """One change to one person: a sign-in link, or one of ``_ACTS``."""
+    person, by = people.get_person(pk), person_of(request)
     if what == "link":
-        if person.is_service or not person.is_active:
-            raise Forbidden("This account does not sign in.")
-        if is_platform_admin(person) and person.pk != by.pk and person.has_usable_password():
-            raise Forbidden("Another platform admin's password is theirs to reset.", recovery="Use the e-mailed reset.")
-        # It goes to the person alone where that can be: whoever reads it becomes them.
-        if people.mail_sign_in_link(user=person, base_url=request.build_absolute_uri("/")):
-            messages.success(request, f"A link to choose a password is on its way to {person.email}.")
-            return redirect("people")
-        return _show_people(request, PersonForm(), link_for=person)
-    if what == "role":
-        people.set_platform_role(user=person, role=request.POST.get("role", ""), by=by)
-        said = f"{person} has another role on the platform now."
-    elif what == "shut-out":
-        people.set_active(user=person, active=False, by=by)
-        said = f"{person} is shut out; sign-ins and tokens have ended."
-    elif what == "return":
-        people.set_active(user=person, active=True, by=by)
-        said = f"{person} may sign in again. Revoked tokens stay revoked."
-    elif what == "make-admin":
-        services.make_platform_admin(user=person, by=by)
-        said = f"{person} is a platform admin now."
-    elif what == "remove-admin":
-        people.remove_platform_admin(user=person, by=by)
-        said = f"{person} is no longer a platform admin."
-    else:
-        ended = people.end_sign_ins(user=person, by=by, why="signed out by a platform admin")
-        said = f"{ended} sign-in{'' if ended == 1 else 's'} of {person} ended."
-    messages.success(request, said)
+        return _give_link(request, person, by)
+    if what not in _ACTS:
+        raise NotFound
+    messages.success(request, _ACTS[what](request, person, by))
     return redirect("people")
+
+
+def _give_link(request: HttpRequest, person: User, by: User) -> HttpResponse:
+    """To the person alone where that can be: whoever reads the link becomes them."""
+    if person.is_service or not person.is_active:
+        raise Forbidden("This account does not sign in.")
+    if is_platform_admin(person) and person.pk != by.pk and person.has_usable_password():
+        raise Forbidden("Another platform admin's password is theirs to reset.", recovery="Use the e-mailed reset.")
+    if people.mail_sign_in_link(user=person, base_url=request.build_absolute_uri("/")):
+        messages.success(request, f"A link to choose a password is on its way to {person.email}.")
+        return redirect("people")
+    return _show_people(request, PersonForm(), link_for=person)

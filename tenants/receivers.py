@@ -10,9 +10,10 @@ from django.http import HttpRequest
 
 from . import people
 from .models import User
+from .sessions import stored_key
 
 
 @receiver([password_changed, password_reset], dispatch_uid="sign-ins-elsewhere")
 def sign_out_elsewhere(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Django refuses other browsers at their next request; their streams would go on until then."""
-    people.end_sign_ins(user=user, by=user, keep=request.session.session_key or "", why="password changed")
+    people.end_sign_ins(user=user, by=user, keep=stored_key(request.session.session_key), why="password changed")

@@ -17,6 +17,7 @@ from .api import caller
 from .models import ApiToken, Tenant
 from .permissions import is_platform_admin
 from .requests import token_of
+from .schemas import AdminRemoved, NewTokenAnswer, TenantList, TokenAnswer, TokenEnded
 from .scope import platform_scope
 from .tokens import revoke_token, rotate_token
 
@@ -24,7 +25,7 @@ router = Router()
 
 
 @in_support_session(READS)
-@router.get("/tenants", summary="The tenants the caller may see")
+@router.get("/tenants", response=TenantList, summary="The tenants the caller may see")
 def list_tenants(request: HttpRequest, limit: int = 50, cursor: str = "") -> dict[str, Any]:
     user = caller(request)
     bound_to = token_of(request).tenant_id
@@ -63,15 +64,15 @@ class Rotation(Schema):
 
 
 @in_support_session(NEVER)
-@router.get("/tokens/current", summary="The token that asks")
+@router.get("/tokens/current", response=TokenAnswer, summary="The token that asks")
 def show_token(request: HttpRequest) -> dict[str, Any]:
     with platform_scope():
         return {"token": _token(token_of(request))}
 
 
 @in_support_session(NEVER)
-@router.post("/tokens/current/rotate", summary="A new secret for the token that asks", response={201: dict[str, Any]})
-def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any:
+@router.post("/tokens/current/rotate", response={201: NewTokenAnswer}, summary="A new secret for the token that asks")
+def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Status[dict[str, Any]]:
     """The new secret is shown once. The old one is refused at once, or after ``keep_old_hours`` (at most 72)."""
     with platform_scope():
         made, secret = rotate_token(
@@ -84,7 +85,7 @@ def rotate(request: HttpRequest, given: Rotation, response: HttpResponse) -> Any
 
 
 @in_support_session(NEVER)
-@router.delete("/tokens/current", summary="End the token that asks")
+@router.delete("/tokens/current", response=TokenEnded, summary="End the token that asks")
 def end_token(request: HttpRequest) -> dict[str, Any]:
     token = token_of(request)
     with platform_scope():
@@ -93,7 +94,7 @@ def end_token(request: HttpRequest) -> dict[str, Any]:
 
 
 @in_support_session(NEVER)
-@router.delete("/platform/admins/{user_id}", summary="Take somebody off the platform admins")
+@router.delete("/platform/admins/{user_id}", response=AdminRemoved, summary="Remove a platform admin")
 def remove_platform_admin(request: HttpRequest, user_id: uuid.UUID) -> dict[str, Any]:
     """The person's sign-ins and tokens end with it. Needs an unbound token of another platform admin."""
     by = caller(request)

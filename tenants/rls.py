@@ -82,7 +82,7 @@ $body$
 """
 
 
-def same_place(table: str, column: str, parent: str) -> RunSQL:
+def platform_parent(table: str, column: str, parent: str) -> RunSQL:
     """Keep rows of the platform to parents of the platform.
 
     The pair (tenant, id) does that for rows of tenants, but a key with a NULL in it is not checked at all. Rows of

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from core import context, support
+from core import connections, context, support
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,12 @@ def platform_scope(*, read_only: bool = False) -> Iterator[Scope]:
         yield scope
 
 
-def place_scope(
+def tenant_or_platform_scope(
     tenant_id: uuid.UUID | str | None, *, read_only: bool = False
 ) -> contextlib.AbstractContextManager[Scope]:
     """The scope of what belongs to a tenant or, without one, to the platform.
 
-    The platform's role sees every tenant's rows as well: who looks for a row by its id asks for its place, too.
+    The platform's role sees every tenant's rows as well: who looks for a row by its id also says whose it is.
     """
     if tenant_id is None:
         return platform_scope(read_only=read_only)
@@ -164,6 +164,7 @@ def refuse_fallen_session() -> None:
 
 
 def assert_no_scope(what: str) -> None:
-    """Refuse slow work (network, Git, subprocesses) while a transaction is held open."""
+    """Refuse slow work (network, Git, subprocesses) while a transaction is held open, and hold no connection either."""
     if _scope.get() is not None:
         raise ScopeError(f"{what} must not run inside a database transaction.")
+    connections.release()

@@ -1,13 +1,24 @@
-"""Sign-in sessions in the table ``user_sessions``, with the person beside the data, so that deleting rows ends them."""
+"""Sign-in sessions in the table ``user_sessions``, with the person beside the data, so that deleting rows ends them.
+
+The table holds a digest of each key. The key itself, which opens its person's account, is in the browser's cookie
+alone: who reads the database, a dump of it, or looks through the admin, can sign in as nobody.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 
 from core import clock, context
+
+
+def stored_key(session_key: str | None) -> str:
+    """What the table holds of a session's key; '' for none. Keys are 160 random bits: no salt is needed."""
+    return hashlib.sha256(session_key.encode()).hexdigest() if session_key else ""
 
 
 class SessionStore(DatabaseStore):
@@ -15,9 +26,32 @@ class SessionStore(DatabaseStore):
 
     @classmethod
     def get_model_class(cls) -> Any:
-        from .models import UserSession
+        return apps.get_model("tenants", "UserSession")
 
-        return UserSession
+    def _get_session_from_db(self) -> Any:
+        found = self.model.objects.filter(session_key=stored_key(self.session_key), expire_date__gt=clock.now()).first()
+        if found is None:
+            self._session_key = None
+        return found
+
+    async def _aget_session_from_db(self) -> Any:
+        rows = self.model.objects.filter(session_key=stored_key(self.session_key), expire_date__gt=clock.now())
+        found = await rows.afirst()
+        if found is None:
+            self._session_key = None
+        return found
+
+    def exists(self, session_key: str) -> bool:
+        return bool(super().exists(stored_key(session_key)))
+
+    async def aexists(self, session_key: str) -> bool:
+        return bool(await super().aexists(stored_key(session_key)))
+
+    def delete(self, session_key: str | None = None) -> None:
+        super().delete(stored_key(session_key or self.session_key))
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        await super().adelete(stored_key(session_key or self.session_key))
 
     def create_model_instance(self, data: dict[str, Any]) -> Any:
         created = data.setdefault("_created", clock.now().isoformat())
@@ -31,6 +65,7 @@ class SessionStore(DatabaseStore):
 def _completed(session: Any, data: dict[str, Any], created: str) -> Any:
     """The row with the person and the place beside the encoded data."""
     acting = context.current()
+    session.session_key = stored_key(session.session_key)
     session.user_id = data.get("_auth_user_id") or None
     session.ip_address = acting.ip_address or None
     session.user_agent = acting.user_agent[:300]

@@ -133,6 +133,20 @@ def _holders(visit: Visit) -> list[tuple[str, str]]:
     return [(str(visit.user.pk), f"{visit.user.email} (you)"), *machines]
 
 
+def _token_state(token: ApiToken) -> str:
+    if token.revoked_at:
+        return "revoked"
+    return "expired" if token.expires_at and token.expires_at <= clock.now() else "active"
+
+
+def _say_what_may_be_done(token: Any, user: User, *, everybody: bool) -> None:
+    """For the page: the token's state, and whether its visitor may rotate or revoke it."""
+    token.state = _token_state(token)
+    own = token.user_id == user.pk
+    token.may_rotate = token.state == "active" and (own or (everybody and token.user.is_service))
+    token.may_revoke = token.state == "active" and (everybody or own)
+
+
 def _show_tokens(
     request: HttpRequest,
     visit: Visit,
@@ -147,14 +161,9 @@ def _show_tokens(
         page = selectors.list_tokens(user=visit.user, everybody=everybody, cursor=request.GET.get("cursor", ""))
         machines = selectors.service_accounts()
         form = form or TokenForm(holders=_holders(visit))
-    now = clock.now()
-    for token in page.rows:
-        token.state = (
-            "revoked" if token.revoked_at else "expired" if token.expires_at and token.expires_at <= now else "active"
-        )
-        own = token.user_id == visit.user.pk
-        token.may_rotate = token.state == "active" and (own or (everybody and token.user.is_service))
-        token.may_revoke = token.state == "active" and (everybody or own)
+    for row in page.rows:
+        _say_what_may_be_done(row, visit.user, everybody=everybody)
+    token, secret = made or (None, "")
     response = render(
         request,
         "tenants/tokens.html",
@@ -163,8 +172,8 @@ def _show_tokens(
             "form": form,
             "service_form": service_form or ServiceAccountForm(),
             "machines": machines,
-            "made": made[0] if made else None,
-            "secret": made[1] if made else "",
+            "made": token,
+            "secret": secret,
             "base_url": request.build_absolute_uri("/").rstrip("/"),
             "everybody": everybody,
             "nav_section": "tokens",

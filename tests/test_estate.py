@@ -10,6 +10,7 @@ from django.test import Client
 
 from audit.models import AuditLog
 from core import clock
+from drift.estate import open_by_day
 from drift.models import DriftIncident
 from impersonation.models import ImpersonationSession
 from operations import services as operations
@@ -106,7 +107,7 @@ def test_the_line_counts_what_stood_open_each_day(cast: Any) -> None:
         DriftIncident.objects.filter(pk=one.pk).update(
             incident_state="CLOSED", resolved_at=clock.now() - timedelta(days=2)
         )
-        line = estate.drift_lines([cast.tenant.pk, cast.other_tenant.pk])
+        line = open_by_day([cast.tenant.pk, cast.other_tenant.pk])
     assert line[cast.tenant.pk] == [0] * 8 + [3, 3, 3, 2, 2, 2]
     assert line[cast.other_tenant.pk] == [0] * 14
 

@@ -12,7 +12,7 @@ from django.utils.module_loading import import_string
 
 from audit.checks import every_watched_table_is_a_subject, watched_tables
 from core.registry import Console, Destination, HealthComponent, Registry, Subject, TrailAction, registry
-from core.states import LOOKS
+from core.states import all_looks
 from tests.recorded import recorded_actions
 
 
@@ -98,7 +98,7 @@ def test_every_action_that_is_recorded_has_its_words() -> None:
 
 
 def test_every_state_of_an_action_is_drawn() -> None:
-    assert {action.state for action in registry.trail_actions().values()} <= set(LOOKS)
+    assert {action.state for action in registry.trail_actions().values()} <= set(all_looks())
 
 
 def test_every_declared_task_and_component_exists() -> None:

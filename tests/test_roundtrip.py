@@ -26,6 +26,7 @@ from sandbox.generate import estate
 from sandbox.live import NEWEST, OLDEST, LiveN8n, missing
 from sandbox.testing import SandboxServer
 from snapshots.models import Snapshot
+from snapshots.planning import RestoreOptions
 from snapshots.services import start_capture, verify_snapshot
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
@@ -116,12 +117,14 @@ def _there_and_back(tenant: Any, origin: Place, empty: Place) -> None:
     environment = _environment(tenant, origin)
     first = _snapshot(_drive(start_capture(**_in(environment), requested_by=None)))
     assert first.workflow_count == len(workflows) - len(refused)
-    assert verify_snapshot(first)["status"] == "verified"
+    assert verify_snapshot(first).status == "verified"
     assert _drifted(environment) == []
 
     _move(environment, empty)
     # Nobody has the credentials that these workflows name; an n8n that lists its own lets the console see that.
-    restored = _drive(start_restore(**_in(environment), snapshot_id=first.pk, requested_by=None, stubs=True))
+    restored = _drive(
+        start_restore(**_in(environment), snapshot_id=first.pk, requested_by=None, options=RestoreOptions(stubs=True))
+    )
     assert restored.result["counts"]["created"] == first.workflow_count
     assert restored.result["proof"]["equal"] is True
 
@@ -157,18 +160,18 @@ def test_an_estate_of_an_old_n8n_goes_into_an_empty_new_one(live_cast: Any, n8n_
 
         faulty = [w["name"] for w in workflows if structure_faults(w)]
         if faulty:  # of generated ones none is
-            refused = _drive(start_restore(**chosen, stubs=True), status="FAILED")
+            refused = _drive(start_restore(**chosen, options=RestoreOptions(stubs=True)), status="FAILED")
             assert {p["code"] for p in refused.error_details["details"]["problems"]} == {"structure"}
             assert refused.error_details["details"]["concerned"] == len(faulty)
             assert empty.names() == []
 
-        rest = _drive(start_restore(**chosen, stubs=True, leave_out=True)).result
+        rest = _drive(start_restore(**chosen, options=RestoreOptions(stubs=True, leave_out=True))).result
         left = Counter(row["name"] for row in rest["left_out"])
         assert not Counter(faulty) - left and rest["proof"]["equal"] is True
         assert Counter(empty.names()) == Counter(w["name"] for w in workflows) - left
         assert _unlike(first, _snapshot(_drive(start_capture(**_in(environment), requested_by=None)))) == []
 
-        mended = _drive(start_restore(**chosen, stubs=True, repair=True, leave_out=True)).result
+        mended = _drive(start_restore(**chosen, options=RestoreOptions(stubs=True, repair=True, leave_out=True))).result
         hopeless = [w["name"] for w in workflows if any(not f.repairable for f in structure_faults(w))]
         assert sorted(row["name"] for row in mended["left_out"]) == sorted(hopeless)
         assert mended["proof"]["equal"] is True

@@ -67,9 +67,9 @@ def _given(rows: list[int]) -> dict[str, tuple[datetime, User | None]]:
         action="CREATE",
         object_pk__in=[str(row) for row in rows],
     )
-    said = list(entries.order_by("created_at", "pk").values_list("object_pk", "created_at", "actor_user_id"))
-    people = User.objects.only("id", "name", "email").in_bulk({actor for *_, actor in said if actor})
-    return {row: (at, people.get(actor)) for row, at, actor in said}
+    records = list(entries.order_by("created_at", "pk").values_list("object_pk", "created_at", "actor_user_id"))
+    people = User.objects.only("id", "name", "email").in_bulk({actor for *_, actor in records if actor})
+    return {row: (at, people.get(actor)) for row, at, actor in records}
 
 
 def save_access(*, tenant_id: uuid.UUID, user: User, wanted: Mapping[uuid.UUID, frozenset[str]]) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def held_by(user_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, list[Environment
         "user_id", "content_object__position", "content_object__name", "-permission__codename"
     )
     found: dict[uuid.UUID, list[EnvironmentGrant]] = {}
-    for (user_id, place), held in groupby(rows, key=lambda row: (row.user_id, row.content_object)):
+    for (user_id, environment), held in groupby(rows, key=lambda row: (row.user_id, row.content_object)):
         words = " and ".join(ROLES[row.permission.codename] for row in held)
-        found.setdefault(user_id, []).append(EnvironmentGrant(place, words))
+        found.setdefault(user_id, []).append(EnvironmentGrant(environment, words))
     return found

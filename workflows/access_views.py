@@ -38,8 +38,8 @@ def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> Htt
         given, taken = access.save_access(
             tenant_id=visit.tenant.pk, user=member.user, wanted=_wanted(request.POST.getlist("grant"))
         )
-        said = f"{given} given, {taken} taken." if given or taken else "Nothing had changed."
-        messages.success(request, f"{member.user}: {said}")
+        summary = f"{given} given, {taken} taken." if given or taken else "Nothing had changed."
+        messages.success(request, f"{member.user}: {summary}")
         return redirect("member-access", tenant_slug=visit.tenant.slug, user_id=user_id)
     context = {
         "member": member,
@@ -52,10 +52,10 @@ def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> Htt
     return render(request, "workflows/access.html", context)
 
 
-def _wanted(said: list[str]) -> dict[uuid.UUID, frozenset[str]]:
+def _wanted(entries: list[str]) -> dict[uuid.UUID, frozenset[str]]:
     """From the form's ``<environment>:<grant>``."""
     wanted: dict[uuid.UUID, set[str]] = defaultdict(set)
-    for one in said:
+    for one in entries:
         environment, _, grant = one.partition(":")
         try:
             wanted[uuid.UUID(environment)].add(grant)

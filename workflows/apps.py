@@ -12,11 +12,7 @@ class WorkflowsConfig(AppConfig):
         from tenants.models import Membership
         from tenants.shell import register_shell_items
 
-        from . import (
-            access,
-            handlers,  # noqa: F401  (registers the kinds of work)
-        )
-        from .executions import handlers as execution_handlers  # noqa: F401
+        from . import access
         from .leaving import forget_environment_grants
         from .shell import environment_chips
 

@@ -12,19 +12,19 @@ from .surroundings import DataTable, Surroundings
 class Pair(msgspec.Struct, frozen=True):
     """One thing of the source and what the target has of it.
 
-    ``state`` in the words of the five states: in_sync, differs, failed (missing) or unknown; ``told`` says it.
+    ``state``: in_sync, differs, failed (missing) or unknown; ``text`` says it to a person.
     """
 
     name: str
     state: str
-    told: str
+    text: str
     source: str = ""
     target: str = ""
     source_id: str = ""
 
 
 class Group(msgspec.Struct, frozen=True):
-    """All of one kind; ``why`` is set where a side cannot be looked at."""
+    """All of one kind; ``why`` is set where a side is not known."""
 
     kind: str
     title: str
@@ -60,15 +60,19 @@ _ORDER = ("failed", "differs", "unknown", "in_sync")
 def _tables(source: Surroundings, target: Surroundings, mapped: Mapping[str, tuple[str, str]] | None) -> Iterable[Pair]:
     for table in source.data_tables or ():
         entered = (mapped or {}).get(table.id)
-        there = target.table(entered[0]) if entered else target.table_named(table.name)
-        if there is None:
-            told = f"Mapped to {entered[1]}, which is not there" if entered else "Missing"
-            yield Pair(table.name, "failed", told, _columns(table), "", table.id)
-            continue
-        types = {c.name: c.type for c in there.columns}
-        lacking = [c.name for c in table.columns if types.get(c.name) != c.type]
-        told = f"Lacks {', '.join(lacking)}" if lacking else "Same columns"
-        yield Pair(table.name, "differs" if lacking else "in_sync", told, _columns(table), there.name, table.id)
+        found = target.table(entered[0]) if entered else target.table_named(table.name)
+        if found is not None:
+            yield _compared_tables(table, found)
+        else:
+            text = f"Mapped to {entered[1]}, which is not there" if entered else "Missing"
+            yield Pair(table.name, "failed", text, _columns(table), source_id=table.id)
+
+
+def _compared_tables(table: DataTable, found: DataTable) -> Pair:
+    types = {column.name: column.type for column in found.columns}
+    lacking = [column.name for column in table.columns if types.get(column.name) != column.type]
+    text = f"Lacks {', '.join(lacking)}" if lacking else "Same columns"
+    return Pair(table.name, "differs" if lacking else "in_sync", text, _columns(table), found.name, table.id)
 
 
 def _columns(table: DataTable) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -38,28 +38,38 @@ def insert(rows: Sequence[Model]) -> None:
     if not rows:
         return
     columns = _columns(rows)
-    # A single row has nothing in common with others.
-    shared = {name: column[0] for name, column in columns.items() if len(rows) > 1 and _is_same(column)}
-    copied = _copied(rows[0], {name: column for name, column in columns.items() if name not in shared})
-    sent = {name: column for name, column in columns.items() if name not in shared and name not in copied}
-    quote = connection.ops.quote_name
-    table = quote(rows[0]._meta.db_table)
-    names = ", ".join(map(quote, columns))
-    sources = ", ".join(
-        f"same.{quote(name)}" if name in shared else f"each.{quote(copied.get(name, name))}" for name in columns
-    )
-    query = (
-        f"INSERT INTO {table} ({names}) SELECT {sources}"  # noqa: S608 - names of a model's columns
-        f" FROM jsonb_populate_record(NULL::{table}, %s::jsonb) AS same,"
-        f" jsonb_populate_recordset(NULL::{table}, %s::jsonb) AS each"
-    )
+    shared = _shared(columns) if len(rows) > 1 else {}  # a single row has nothing in common with others
+    own = {name: column for name, column in columns.items() if name not in shared}
+    copied = _copied(rows[0], own)
+    sent = {name: column for name, column in own.items() if name not in copied}
+    query = _insertion(_quoted(rows[0]._meta.db_table), shared, {name: copied.get(name, name) for name in own})
     with connection.cursor() as cursor:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            parts = [column[start : start + ROWS_AT_ONCE] for column in sent.values()]
-            each = [dict(zip(sent, row, strict=True)) for row in zip(*parts, strict=True)]
+        for each in _batches(sent, len(rows)):
             cursor.execute(query, [orjson.dumps(shared).decode(), orjson.dumps(each).decode()])
     for row in rows:
         row._state.adding = False
+
+
+def _batches(columns: Mapping[str, list[Any]], count: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows of some columns, so many at a time as one statement takes."""
+    for start in range(0, count, ROWS_AT_ONCE):
+        parts = [column[start : start + ROWS_AT_ONCE] for column in columns.values()]
+        yield [dict(zip(columns, row, strict=True)) for row in zip(*parts, strict=True)]
+
+
+def _quoted(name: str) -> str:
+    return connection.ops.quote_name(name)
+
+
+def _insertion(table: str, shared: Iterable[str], own: Mapping[str, str]) -> str:
+    """The statement. ``shared`` columns are sent once; ``own`` ones are filled from the column that they map to."""
+    sources = {name: f"same.{_quoted(name)}" for name in shared}
+    sources |= {name: f"each.{_quoted(source)}" for name, source in own.items()}
+    return (
+        f"INSERT INTO {table} ({', '.join(map(_quoted, sources))}) SELECT {', '.join(sources.values())}"  # noqa: S608 - names of a model's columns
+        f" FROM jsonb_populate_record(NULL::{table}, %s::jsonb) AS same,"
+        f" jsonb_populate_recordset(NULL::{table}, %s::jsonb) AS each"
+    )
 
 
 def _columns(rows: Sequence[Model]) -> dict[str, list[Any]]:
@@ -73,6 +83,11 @@ def _columns(rows: Sequence[Model]) -> dict[str, list[Any]]:
                 setattr(row, field.attname, made)
         columns[str(field.column)] = [row.__dict__[field.attname] for row in rows]
     return columns
+
+
+def _shared(columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """The values of columns that hold the very same object in every row."""
+    return {name: column[0] for name, column in columns.items() if _is_same(column)}
 
 
 def _is_same(column: Sequence[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What others call must keep running: from n8n 2 on a called workflow runs only where it is published. Pure."""
+"""What other workflows call must keep running: from n8n 2 on a called workflow runs only if it is published. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A workflow at one moment: whether it runs, and what it calls; ids or keys, the same throughout a comparison."""
+    """A workflow at one time: whether it runs, and what it calls; ids or keys, the same throughout a comparison."""
 
     name: str
     runs: bool
@@ -29,7 +29,7 @@ def needs_published_callees(environment: Environment) -> bool:
 
 
 def publishes_callees(offers: Mapping[str, Any]) -> bool:
-    """The same of what an instance says that it offers."""
+    """The same of the capabilities that an instance reports."""
     return bool(offers.get("activate_version"))
 
 
@@ -54,7 +54,7 @@ def kept_running(now: Mapping[str, Standing], then: Mapping[str, Standing | None
     keeps nothing; what is kept keeps what it calls in turn.
     """
     after = {**now, **then}
-    ending = {key for key in then if key in now and now[key].runs and not _runs(then[key])}
+    ending = {key for key in then if _runs(now.get(key)) and not _runs(then[key])}
     callers = {key: state for key, state in after.items() if state is not None and state.runs}
     kept: dict[str, list[str]] = {}
     while callers:
@@ -68,8 +68,8 @@ def because_called(names: Collection[str]) -> str:
     """Why something stays published, as the end of a sentence."""
     first = list(names)[:_NAMED]
     more = len(names) - len(first)
-    told = ", ".join(f"“{name}”" for name in first) + (f" and {more} more" if more else "")
-    return f"because {told} {'calls' if len(names) == 1 else 'call'} it"
+    callers = ", ".join(f"“{name}”" for name in first) + (f" and {more} more" if more else "")
+    return f"because {callers} {'calls' if len(names) == 1 else 'call'} it"
 
 
 def _called(wanted: Collection[str], callers: Mapping[str, Standing]) -> dict[str, list[str]]:
@@ -86,15 +86,15 @@ def _runs(state: Standing | None) -> bool:
 
 
 def names_by_key(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Of rows that may have ``kept_for``: by key, who calls what is kept published."""
+    """By key, the callers of what is kept published; rows without ``kept_for`` are left out."""
     return {row["key"]: row["kept_for"] for row in rows if row.get("kept_for")}
 
 
-def told_kept(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What a result or a proof says of them."""
+def kept_published(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same for a result or a proof: `[{key, name, called_by}]`."""
     return [{"key": r["key"], "name": r["name"], "called_by": r["kept_for"]} for r in rows if r.get("kept_for")]
 
 
 def stays_published(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of a manifest as it is left where others call the workflow."""
+    """An entry of a manifest, kept published because others call the workflow."""
     return {**entry, "active": True, "archived": False}

@@ -1,10 +1,14 @@
 """What environments and workflows tell the console of themselves."""
 
+from core.declarations import JobKind, Shape, State, Tone
 from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
 
-from . import search
+from . import search, session_revert
+from .access_sources import ENVIRONMENT_GRANTS
+from .demo import DEMO_CHAPTER
 from .domain_events import EVENTS
+from .estate import TILE_PART
 
 console = Console(
     destinations=(
@@ -49,6 +53,7 @@ console = Console(
             position=10,
             url_name="environment",
             job_subject="environment",
+            access_columns=("api_key_encrypted", "base_url", "kind", "is_archived"),
         ),
         Subject(table="canonical_workflows", noun="workflow", title="Workflows", position=60),
         Subject(
@@ -64,9 +69,39 @@ console = Console(
         ),
         Subject(table="starter_watches", noun="watched starter", title="Watched starters", position=90),
         Subject(
-            table="environment_grants", noun="grant on an environment", title="Grants on environments", position=120
+            table="environment_grants",
+            noun="grant on an environment",
+            title="Grants on environments",
+            position=120,
+            changes_access=True,
         ),
     ),
+    tile_parts=(TILE_PART,),
+    states=(
+        State(name="linked", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Linked"),
+        State(name="unmapped", shape=Shape.UNKNOWN, tone=Tone.WARN, word="Unmapped"),
+        State(name="untracked", shape=Shape.UNKNOWN, tone=Tone.GREY, word="Untracked"),
+        State(name="ignored", shape=Shape.INACTIVE, tone=Tone.GREY, word="Ignored"),
+    ),
+    access_sources=(ENVIRONMENT_GRANTS,),
+    job_kinds=(
+        JobKind(
+            name="environments.test",
+            handler="workflows.handlers.TestConnection",
+            reverter=session_revert.CONNECTION_TEST,
+        ),
+        JobKind(name="executions.retry", handler="workflows.executions.handlers.Retry"),
+    ),
+    row_reverters=session_revert.ROW_REVERTERS,
+    bookkeeping_tables=(
+        "executions",
+        "execution_feeds",
+        "workflow_live_versions",
+        "starter_watches",
+        "known_credentials",
+        "environment_surroundings",
+    ),
+    demo_chapters=(DEMO_CHAPTER,),
     events=EVENTS,
     urls=("workflows.urls",),
 )

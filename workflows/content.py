@@ -14,8 +14,6 @@ content of its own (`draft_of`).
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,13 +21,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-import orjson
 
-from core.errors import OpsError
-
+from .content_warnings import warnings
+from .errors import ContentError
+from .exact_json import dump, exact_bytes, loads
 from .names import storable, suggest_key
-from .normalization import NORMALIZATION_VERSION, STICKY, tidy, view
-from .references import address_by_place
+from .normalization import NORMALIZATION_VERSION, tidy, view
 
 __all__ = [
     "NORMALIZATION_VERSION",
@@ -52,29 +49,19 @@ __all__ = [
 ]
 
 PARSE_LIMIT = 16 * 1024 * 1024
-"""Bytes of one workflow that `parse` takes unless told otherwise."""
+"""Bytes of one workflow that `parse` takes by default."""
 
 VERSION_ID_LIMIT = 64
-_TOLD = 500
-"""Characters of what n8n tells about a version."""
+_VERSION_TEXT_LIMIT = 500
+"""Characters that are kept of each text about a version."""
 
-_COMPACT = orjson.OPT_SORT_KEYS
-_PRETTY = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+_KEPT_WHERE_SET = ("staticData", "pinData", "description")
+_NOT_SET: tuple[Any, ...] = (None, "", {})
 _UNTIDY = re.compile(rb'"cachedResult|[:,\[]-?\d+\.0[,}\]]')
 
 
-class ContentError(OpsError):
-    """A file or an answer that is no workflow."""
-
-    code = "CONTENT_001"
-    title = "Not a workflow"
-    message = "This is not a workflow that can be read."
-    recovery = "Export the workflow from n8n again, or restore an earlier version of the file."
-    status = 422
-
-
 class LiveVersion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The version that n8n runs, as it tells of it: ``authors`` are names; ``saved_at`` is when its content
+    """The version that n8n runs, as n8n describes it: ``authors`` are names; ``saved_at`` is when its content
     was saved (ISO 8601)."""
 
     version_id: str
@@ -84,7 +71,7 @@ class LiveVersion(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def saved(self) -> datetime | None:
-        """``saved_at`` as a moment, where n8n told one that can be read."""
+        """``saved_at`` as a time; None where it is missing or cannot be read."""
         try:
             return datetime.fromisoformat(self.saved_at)
         except ValueError:
@@ -117,18 +104,24 @@ def draft_of(raw: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def live_version(raw: Mapping[str, Any]) -> LiveVersion | None:
     """Which version runs, where this n8n has versions and one is published."""
-    ident, version = raw.get("activeVersionId"), raw.get("activeVersion")
-    if not isinstance(ident, str) or not ident:
+    version_id, version = raw.get("activeVersionId"), raw.get("activeVersion")
+    if not isinstance(version_id, str) or not version_id:
         return None
-    told: Mapping[str, Any] = version if isinstance(version, dict) else {}
-    texts = {name: storable(told[name])[:_TOLD] for name in ("authors", "name") if isinstance(told.get(name), str)}
-    at = told.get("createdAt")
-    saved_at = storable(at)[:_TOLD] if isinstance(at, str) else ""
-    return LiveVersion(version_id=storable(ident)[:VERSION_ID_LIMIT], saved_at=saved_at, **texts)
+    fields: Mapping[str, Any] = version if isinstance(version, dict) else {}
+    return LiveVersion(
+        version_id=storable(version_id)[:VERSION_ID_LIMIT],
+        authors=_version_text(fields.get("authors")),
+        name=_version_text(fields.get("name")),
+        saved_at=_version_text(fields.get("createdAt")),
+    )
+
+
+def _version_text(value: Any) -> str:
+    return storable(value)[:_VERSION_TEXT_LIMIT] if isinstance(value, str) else ""
 
 
 def is_archived(raw: Mapping[str, Any]) -> bool:
-    """Whether it lies in n8n's archive."""
+    """Whether the workflow is in n8n's archive."""
     return bool(raw.get("isArchived"))
 
 
@@ -142,96 +135,64 @@ def _running(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _portable(raw: Mapping[str, Any], version: Mapping[str, Any]) -> dict[str, Any]:
     """`version` holds what n8n keeps by version (nodes, connections, groups), `raw` all the rest."""
-    nodes, connections, settings = version.get("nodes"), version.get("connections") or {}, raw.get("settings") or {}
-    if not isinstance(nodes, list):
-        raise ContentError("The list of nodes is missing.")
-    for number, node in enumerate(nodes):
-        if not isinstance(node, dict):
-            raise ContentError(f"Node {number + 1} is not an object.")
-        for key in ("parameters", "credentials"):
-            if node.get(key) and not isinstance(node[key], dict):
-                raise ContentError(f"The {key} of node {number + 1} are not an object.")
+    nodes = _checked_nodes(version.get("nodes"))
+    connections, settings = version.get("connections") or {}, raw.get("settings") or {}
     if not isinstance(connections, dict) or not isinstance(settings, dict):
         raise ContentError("Connections and settings of a workflow are JSON objects; here they are not.")
-    tags = raw.get("tags") or ()
-    if not isinstance(tags, list | tuple):
-        raise ContentError("The tags of the workflow are not a list.")
-    name = raw.get("name")
-    if name is not None and not isinstance(name, str):
-        raise ContentError("The name of the workflow is not text.")
+    tags = _tag_names(raw.get("tags") or ())
     out: dict[str, Any] = {
-        "name": name or "",
+        "name": _name(raw),
         "nodes": nodes,
         "connections": connections,
         "settings": settings,
         "active": bool(raw.get("active")),
-        "tags": sorted({t for t in map(_tag_name, tags) if t}),
+        "tags": tags,
     }
-    for key in ("staticData", "pinData", "description"):
-        if raw.get(key) not in (None, "", {}):
-            out[key] = raw[key]
+    out |= {key: raw[key] for key in _KEPT_WHERE_SET if raw.get(key) not in _NOT_SET}
     if version.get("nodeGroups"):
         out["nodeGroups"] = version["nodeGroups"]
     if raw.get("isArchived") or raw.get("archived"):
         out["archived"] = True
-    parent = raw.get("parentFolder")
-    folder = raw.get("parentFolderId") or raw.get("folder") or (parent.get("id") if isinstance(parent, dict) else None)
+    folder = _folder(raw)
     if isinstance(folder, str):
         out["folder"] = folder
     return out
+
+
+def _checked_nodes(nodes: Any) -> list[dict[str, Any]]:
+    if not isinstance(nodes, list):
+        raise ContentError("The list of nodes is missing.")
+    for number, node in enumerate(nodes, 1):
+        if not isinstance(node, dict):
+            raise ContentError(f"Node {number} is not an object.")
+        for key in ("parameters", "credentials"):
+            if node.get(key) and not isinstance(node[key], dict):
+                raise ContentError(f"The {key} of node {number} are not an object.")
+    return nodes
+
+
+def _name(raw: Mapping[str, Any]) -> str:
+    name = raw.get("name")
+    if name is not None and not isinstance(name, str):
+        raise ContentError("The name of the workflow is not text.")
+    return name or ""
+
+
+def _folder(raw: Mapping[str, Any]) -> Any:
+    parent = raw.get("parentFolder")
+    return raw.get("parentFolderId") or raw.get("folder") or (parent.get("id") if isinstance(parent, dict) else None)
+
+
+def _tag_names(tags: Any) -> list[str]:
+    if not isinstance(tags, list | tuple):
+        raise ContentError("The tags of the workflow are not a list.")
+    return sorted({name for name in map(_tag_name, tags) if name})
 
 
 def _tag_name(tag: Any) -> str:
     if isinstance(tag, Mapping):
         tag = tag.get("name")
     return tag if isinstance(tag, str) else ""
-
-
-def _bytes(value: Any, *, pretty: bool = False) -> bytes:
-    try:
-        return orjson.dumps(value, option=_PRETTY if pretty else _COMPACT)
-    except TypeError:
-        pass  # lone surrogates, numbers beyond 64 bit, deep nesting: slower, but exact
-    try:
-        text = json.dumps(
-            value,
-            sort_keys=True,
-            allow_nan=False,
-            indent=2 if pretty else None,
-            separators=None if pretty else (",", ":"),
-        )
-    except (ValueError, TypeError, RecursionError) as exc:
-        raise ContentError("The workflow holds values that JSON cannot hold.") from exc
-    return (text + "\n" if pretty else text).encode()
-
-
-def dump(content: Mapping[str, Any]) -> bytes:
-    """Return `content` for Git: UTF-8 JSON, indented by two, keys sorted, one newline at the end."""
-    return _bytes(content, pretty=True)
-
-
-def loads(data: bytes) -> Any:
-    """Parse JSON strictly (no NaN, no Infinity), with lone surrogates kept; raises `ContentError`."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as exc:
-        if b"\\ud" not in data and b"\\uD" not in data:
-            raise ContentError(f"Not JSON: {exc}.") from exc
-    try:
-        return json.loads(data, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError) as exc:
-        raise ContentError("Not JSON, or nested too deeply.") from exc
-
-
-def _refuse(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("number out of range")
-    return value
 
 
 def parse(data: bytes, *, limit: int = PARSE_LIMIT) -> dict[str, Any]:
@@ -250,7 +211,7 @@ class Fingerprint:
 
     `body` covers all but the references; `workflow_refs` are ids in the environment the workflow comes from.
     `credential_names`, `credential_ids` and `credential_types` are those of credentials and data tables there; all in
-    the order of their places. An id is empty where the workflow does not hold one.
+    the order in which they occur. An id is empty where the workflow does not hold one.
     """
 
     version: int
@@ -288,7 +249,7 @@ class Fingerprint:
 
     def _hash(self, keys: Mapping[str, str], credentials: tuple[str, ...] | None) -> str:
         refs = [f"key:{keys[ref]}" if ref in keys else f"missing:{ref}" for ref in self.workflow_refs]
-        return hashlib.sha256(_bytes([self.version, self.body, refs, credentials])).hexdigest()
+        return hashlib.sha256(exact_bytes([self.version, self.body, refs, credentials])).hexdigest()
 
 
 def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
@@ -305,18 +266,18 @@ def fingerprint(content: Mapping[str, Any]) -> Fingerprint:
         refs.append(storable(ref))
         return {"$workflow": len(refs) - 1}
 
-    def credential_ref(kind: str, name: str, ident: str) -> int:
+    def credential_ref(kind: str, name: str, credential_id: str) -> int:
         kinds.append(storable(kind))
         names.append(storable(name))
-        ids.append(storable(ident))
+        ids.append(storable(credential_id))
         return 0
 
     try:
         behaviour = view(content, workflow_ref, credential_ref)
-        data = _bytes(behaviour)
-        # Looking for bytes is ten times quicker than the pattern, which cannot match without one of them.
+        data = exact_bytes(behaviour)
+        # Searching for bytes is ten times faster than the pattern, which cannot match without one of them.
         if (b'"cachedResult' in data or b".0" in data) and _UNTIDY.search(data):
-            data = _bytes(tidy(behaviour))
+            data = exact_bytes(tidy(behaviour))
     except (TypeError, AttributeError) as exc:
         raise ContentError("A part of it does not have the shape that it has in a workflow.") from exc
     except RecursionError as exc:
@@ -338,7 +299,7 @@ def normalize(
 ) -> dict[str, Any]:
     """Return behaviour only, as plain data: `name`, `nodes` (by name), `connections`, `settings`.
 
-    References to workflows are `{"$workflow": n}` in the order of their places; with a mapping, `key:<key>` or
+    References to workflows are `{"$workflow": n}` in the order in which they occur; with a mapping, `key:<key>` or
     `missing:<id>` instead. Credentials are `{type: name}`, or what `called(type, name, id)` makes of them.
     """
     count = 0
@@ -352,39 +313,3 @@ def normalize(
 
     found: dict[str, Any] = tidy(view(content, workflow_ref, called))
     return found
-
-
-def warnings(content: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What is odd about a workflow and yet kept: `[{code, message, node}]`, at most 200."""
-    found: list[dict[str, str]] = []
-    seen: set[str] = set()
-    nodes = content.get("nodes") or ()
-    for node in nodes:
-        name = str(node.get("name") or "")
-        if not name:
-            found.append({"code": "node_without_name", "message": "A node has no name.", "node": ""})
-        elif name in seen:
-            found.append({"code": "duplicate_node", "message": f"Two nodes are called “{name}”.", "node": name})
-        seen.add(name)
-        if address_by_place(node, "") is not None:
-            message = f"“{name}” has no webhook id: in an older n8n its address holds the id of the workflow."
-            found.append({"code": "no_webhook_id", "message": message, "node": name})
-    ids = {str(n.get("id")) for n in nodes}
-    for source, kinds in (content.get("connections") or {}).items():
-        if source not in seen and source in ids:
-            message = f"A connection names its start by the id “{source}”; n8n goes by names and does not see it."
-            found.append({"code": "connection_by_id", "message": message, "node": source})
-            continue
-        if source not in seen:
-            message = f"A connection starts at “{source}”, which is not a node of this workflow."
-            found.append({"code": "dangling_connection", "message": message, "node": source})
-        for outputs in kinds.values() if isinstance(kinds, dict) else ():
-            for links in outputs or ():
-                for link in links or ():
-                    target = link.get("node") if isinstance(link, dict) else None
-                    if not isinstance(target, str) or target not in seen:
-                        message = f"“{source}” leads to “{target}”, which is not a node of this workflow."
-                        found.append({"code": "dangling_connection", "message": message, "node": source})
-    if not any(n.get("type") != STICKY for n in nodes):
-        found.append({"code": "empty", "message": "The workflow has no nodes.", "node": ""})
-    return found[:200]

@@ -22,11 +22,13 @@ def credential_labels(before: Mapping[str, Any], after: Mapping[str, Any]) -> Ca
                     (found.credential_type, found.value), ""
                 )
     bearers: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for (kind, ident), name in names.items():
-        bearers[kind, name].add(ident)
+    for (kind, credential_id), name in names.items():
+        bearers[kind, name].add(credential_id)
 
-    def label(kind: str, name: str, ident: str) -> str:
-        known = names.get((kind, ident), name) if ident else name
-        return f"{known} ({ident})" if ident and len(bearers[kind, known]) > 1 else known or ident
+    def label(kind: str, name: str, credential_id: str) -> str:
+        known = names.get((kind, credential_id), name) if credential_id else name
+        return (
+            f"{known} ({credential_id})" if credential_id and len(bearers[kind, known]) > 1 else known or credential_id
+        )
 
     return label

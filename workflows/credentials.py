@@ -18,6 +18,9 @@ from .matching import same_name
 from .models import CredentialMapping, Environment, KnownCredential
 
 SHOWN = 500
+LONGEST_ID = 64
+#: Characters of each value that is typed.
+_LONGEST = {"credential_type": 120, "source_name": 120, "target_name": 120, "target_credential_id": LONGEST_ID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,53 +93,70 @@ def credential_rows(
     return sorted(rows, key=lambda row: order[row.state])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialPair:
+    """A credential of the source and the one of the target that replaces it.
+
+    The source's is known by its id, or by its name where no id is given.
+    """
+
+    credential_type: str
+    source_name: str
+    source_credential_id: str = ""
+    target_name: str
+    target_credential_id: str
+
+    def cleaned(self) -> CredentialPair:
+        """Without blanks around the values. Raises ``MappingInvalid`` where one is missing or too long."""
+        pair = CredentialPair(
+            credential_type=self.credential_type.strip(),
+            source_name=self.source_name,
+            source_credential_id=self.source_credential_id.strip()[:LONGEST_ID],
+            target_name=self.target_name.strip(),
+            target_credential_id=self.target_credential_id.strip(),
+        )
+        faults = {name: ["Needed."] for name in ("credential_type", "target_credential_id") if not getattr(pair, name)}
+        for name, longest in _LONGEST.items():
+            if len(getattr(pair, name)) > longest:
+                faults[name] = ["Too long."]
+        if faults:
+            raise MappingInvalid(details=faults)
+        return pair
+
+    @property
+    def known_by(self) -> dict[str, Any]:
+        """The fields that tell the source's credential from others of its type."""
+        if self.source_credential_id:
+            return {"source_credential_id": self.source_credential_id}
+        return {"source_credential_id": "", "source_name": self.source_name}
+
+
 def save_mapping(
     *,
     tenant_id: uuid.UUID,
     source_environment_id: uuid.UUID,
     target_environment_id: uuid.UUID,
-    credential_type: str,
-    source_name: str,
-    source_credential_id: str = "",
-    target_name: str,
-    target_credential_id: str,
+    pair: CredentialPair,
     by: User | None,
 ) -> CredentialMapping:
-    """Make or replace the stand-in of one credential, known by its id, or by its name where no id is given.
-
-    Raises ``MappingInvalid`` or ``NotFound``.
-    """
-    values = {
-        "credential_type": credential_type.strip(),
-        "source_name": source_name,
-        "target_name": target_name.strip(),
-        "target_credential_id": target_credential_id.strip(),
-    }
-    empty = [name for name in ("credential_type", "target_credential_id") if not values[name]]
-    too_long = [name for name, value in values.items() if len(value) > (64 if name.endswith("_id") else 120)]
-    if empty or too_long or source_environment_id == target_environment_id:
-        raise MappingInvalid(
-            details={name: ["Needed." if name in empty else "Too long."] for name in [*empty, *too_long]}
-            or {"target_environment": ["Choose two different environments."]}
-        )
+    """Map one credential, or map it to another one. Raises ``MappingInvalid`` or ``NotFound``."""
+    pair = pair.cleaned()
+    if source_environment_id == target_environment_id:
+        raise MappingInvalid(details={"target_environment": ["Choose two different environments."]})
     with tenant_scope(tenant_id):
         wanted = {source_environment_id, target_environment_id}
         if Environment.objects.filter(pk__in=wanted).count() != len(wanted):
             raise NotFound
-        identity = source_credential_id.strip()[:64]
-        known_by: dict[str, Any] = {"source_credential_id": identity} | (
-            {} if identity else {"source_name": source_name}
-        )
         mapping, _ = CredentialMapping.objects.update_or_create(
             tenant_id=tenant_id,
             source_environment_id=source_environment_id,
             target_environment_id=target_environment_id,
-            credential_type=values["credential_type"],
-            **known_by,
+            credential_type=pair.credential_type,
+            **pair.known_by,
             defaults={
-                "source_name": source_name,
-                "target_name": values["target_name"],
-                "target_credential_id": values["target_credential_id"],
+                "source_name": pair.source_name,
+                "target_name": pair.target_name,
+                "target_credential_id": pair.target_credential_id,
                 "created_by": by,
             },
         )
@@ -151,15 +171,18 @@ def accept_suggestions(
         rows = credential_rows(source_environment_id=source_environment_id, target_environment_id=target_environment_id)
         suggested = [(row, row.suggestion) for row in rows if row.state == "suggested" and row.suggestion]
         for row, suggestion in suggested:
-            save_mapping(
-                tenant_id=tenant_id,
-                source_environment_id=source_environment_id,
-                target_environment_id=target_environment_id,
+            pair = CredentialPair(
                 credential_type=row.credential_type,
                 source_name=row.name,
                 source_credential_id=row.credential_id,
                 target_name=suggestion.name,
                 target_credential_id=suggestion.credential_id,
+            )
+            save_mapping(
+                tenant_id=tenant_id,
+                source_environment_id=source_environment_id,
+                target_environment_id=target_environment_id,
+                pair=pair,
                 by=by,
             )
         return len(suggested)
@@ -177,8 +200,9 @@ def enter_credential(
     *, tenant_id: uuid.UUID, environment_id: uuid.UUID, credential_type: str, name: str, credential_id: str
 ) -> None:
     """Make a credential known that no workflow uses yet and that n8n does not list."""
-    kind, label, ident = credential_type.strip(), name.strip(), credential_id.strip()
-    if not kind or not ident or len(kind) > 120 or len(label) > 200 or len(ident) > 64:
+    kind, label, wanted_id = credential_type.strip(), name.strip(), credential_id.strip()
+    too_long = len(kind) > 120 or len(label) > 200 or len(wanted_id) > LONGEST_ID
+    if not kind or not wanted_id or too_long:
         raise MappingInvalid("A credential needs its type and its id, as n8n shows them.")
     with tenant_scope(tenant_id):
         if not Environment.objects.filter(pk=environment_id).exists():
@@ -186,7 +210,7 @@ def enter_credential(
         record_credentials(
             tenant_id=tenant_id,
             environment_id=environment_id,
-            used=[(kind, label or ident, ident)],
+            used=[(kind, label or wanted_id, wanted_id)],
             seen_at=clock.now(),
             complete=False,
             source="entered",

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from .content import fingerprint, normalize
 from .credential_labels import credential_labels
-from .diff_nodes import match, node_changed, node_gone, node_new
-from .diff_values import ABSENT, RANK, Change, Part, Severity, text_of
+from .diff_links import connection_changes
+from .diff_nodes import NodePair, match, node_added, node_changed, node_removed
+from .diff_values import ABSENT, RANK, Change, Severity, ValueChange, text_of
 from .normalization import STICKY
 
 MAX_CHANGES = 300
+"""Changes that a diff holds; the rest is counted."""
 MAX_PARTS = 40
+"""Values that one change of a node holds."""
+MAX_PARTS_LATER = 4
+"""The same once a diff has many changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowDiff:
+class WorkflowDiff(msgspec.Struct, frozen=True):
     """Everything that differs. `status`: added, removed, changed or unchanged (as to behaviour).
 
     `summary` counts all changes; `changes` holds the first 300, the gravest first, and `left_out` counts the rest.
@@ -26,10 +32,11 @@ class WorkflowDiff:
     status: str
     name: str
     severity: Severity = "low"
-    summary: dict[str, int] = field(default_factory=dict)
+    summary: dict[str, int] = {}
     changes: tuple[Change, ...] = ()
     left_out: int = 0
     touches: tuple[str, ...] = ()
+    v: int = 1
 
     @property
     def is_empty(self) -> bool:
@@ -41,25 +48,18 @@ class WorkflowDiff:
         """The changes in words."""
         return [change.sentence for change in self.changes]
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {**asdict(self), "sentences": self.sentences}
+    def to_json(self) -> dict[str, Any]:
+        """As stored; ``stored_diff`` reads it."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> WorkflowDiff:
-        """From what `to_dict` gave; keys that are not known are left aside."""
-        changes = tuple(
-            Change(
-                **{
-                    **{k: v for k, v in c.items() if k in Change.__slots__},
-                    "touches": tuple(c.get("touches", ())),
-                    "parts": tuple(Part(**p) for p in c.get("parts", ())),
-                }
-            )
-            for c in data.get("changes", ())
-        )
-        known = {k: v for k, v in data.items() if k in cls.__slots__}
-        return cls(**{**known, "changes": changes, "touches": tuple(data.get("touches", ()))})
+
+def stored_diff(document: Any) -> WorkflowDiff:
+    """The diff that ``to_json`` wrote, or an older console, whose documents have no ``v``.
+
+    Raises ``msgspec.ValidationError`` for anything else.
+    """
+    return msgspec.convert(document, WorkflowDiff)
 
 
 def diff_workflows(
@@ -70,7 +70,7 @@ def diff_workflows(
     after_keys: Mapping[str, str] | None = None,
     across: bool = False,
 ) -> WorkflowDiff:
-    """Compare two portable workflows; None stands for 'does not exist'.
+    """Compare two portable workflows; None means that it does not exist.
 
     With ``across`` they come from two environments: credentials, whose ids differ there, go by name then.
 
@@ -79,54 +79,83 @@ def diff_workflows(
     """
     if before is None or after is None:
         return _one_sided(before, after)
-    called = (lambda _kind, name, _id: name) if across else credential_labels(before, after)
-    old, new = (
-        normalize(before, before_keys or {}, called=called),
-        normalize(after, after_keys or {}, called=called),
-    )
-    changes: list[Change] = []
-    if old["name"] != new["name"]:
-        sentence = f"The workflow was renamed from “{old['name']}” to “{new['name']}”."
-        part = Part("name", old["name"], new["name"])
-        changes.append(Change("changed", "name", "Name", sentence, severity="low", parts=(part,)))
-    pairs, removed, added = match(before, after, old, new)
-    changes += [node_gone(n) for n in removed] + [node_new(n) for n in added]
-    for a, b in pairs:
-        change = node_changed(a, b, MAX_PARTS if len(changes) < 2 * MAX_CHANGES else 4)
+    labels = _by_name if across else credential_labels(before, after)
+    old = normalize(before, before_keys or {}, called=labels)
+    new = normalize(after, after_keys or {}, called=labels)
+    changes = _name_changes(old["name"], new["name"])
+    matching = match(before, after, old, new)
+    changes += [node_removed(node) for node in matching.removed] + [node_added(node) for node in matching.added]
+    _add_node_changes(changes, matching.pairs)
+    renamed = {a["name"]: b["name"] for a, b in matching.pairs}
+    changes += connection_changes(old["connections"], new["connections"], renamed, _names_by_id(before, after))
+    changes += _setting_changes(old["settings"], new["settings"])
+    if not any(change.behaviour for change in changes):
+        changes += _unnamed_changes(before, after, before_keys, after_keys, across=across)
+    status = "changed" if any(change.behaviour for change in changes) else "unchanged"
+    changes += _cosmetic_changes(before, after, matching.pairs) + _state_changes(before, after)
+    return _bounded(status, new["name"], changes)
+
+
+def _by_name(_kind: str, name: str, _credential_id: str) -> str:
+    return name
+
+
+def _name_changes(old: str, new: str) -> list[Change]:
+    if old == new:
+        return []
+    sentence = f"The workflow was renamed from “{old}” to “{new}”."
+    return [Change("changed", "name", "Name", sentence, parts=(ValueChange("name", old, new),))]
+
+
+def _add_node_changes(changes: list[Change], pairs: list[NodePair]) -> None:
+    for before, after in pairs:
+        most = MAX_PARTS if len(changes) < 2 * MAX_CHANGES else MAX_PARTS_LATER
+        change = node_changed(before, after, most)
         if change is not None:
             changes.append(change)
-    ids = {str(n["id"]): str(n.get("name") or "") for c in (before, after) for n in c.get("nodes") or () if n.get("id")}
-    changes += _connections(old["connections"], new["connections"], {a["name"]: b["name"] for a, b in pairs}, ids)
-    changes += _settings(old["settings"], new["settings"])
-    changed = any(c.behaviour for c in changes)
-    marks = fingerprint(before), fingerprint(after)
-    hashes = (
-        (marks[0].named_hash(before_keys), marks[1].named_hash(after_keys))
-        if across
-        else (marks[0].content_hash(before_keys), marks[1].content_hash(after_keys))
-    )
-    if not changed and hashes[0] != hashes[1]:
-        sentence = "The content differs in a way that has no name of its own; compare the JSON."
-        changes.append(Change("changed", "other", "Content", sentence, severity="medium"))
-        changed = True
-    changes += _cosmetic(before, after, pairs) + _state(before, after)
-    return _bounded("changed" if changed else "unchanged", new["name"], changes)
+
+
+def _names_by_id(*contents: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        str(node["id"]): str(node.get("name") or "")
+        for content in contents
+        for node in content.get("nodes") or ()
+        if node.get("id")
+    }
+
+
+def _unnamed_changes(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    before_keys: Mapping[str, str] | None,
+    after_keys: Mapping[str, str] | None,
+    *,
+    across: bool,
+) -> list[Change]:
+    """A change of behaviour that the hashes tell and nothing else: a diff is empty only where hashes are equal."""
+    old, new = fingerprint(before), fingerprint(after)
+    if across:
+        equal = old.named_hash(before_keys) == new.named_hash(after_keys)
+    else:
+        equal = old.content_hash(before_keys) == new.content_hash(after_keys)
+    if equal:
+        return []
+    sentence = "The content differs in a way that has no name of its own; compare the JSON."
+    return [Change("changed", "other", "Content", sentence, severity="medium")]
 
 
 def _bounded(status: str, name: str, changes: list[Change]) -> WorkflowDiff:
-    summary: dict[str, int] = {}
-    touches: set[str] = set()
-    worst: Severity = "low"
-    for change in changes:
-        key = change.what if change.what.startswith("node_") else f"{change.what}_{change.kind}"
-        summary[_COUNTED.get(key, key)] = summary.get(_COUNTED.get(key, key), 0) + 1
-        if change.behaviour:
-            touches.update(change.touches)
-        if RANK[change.severity] > RANK[worst]:
-            worst = change.severity
-    changes.sort(key=lambda c: (not c.behaviour, -RANK[c.severity]))
+    summary = dict(Counter(map(_counted_as, changes)))
+    touches = sorted({touch for change in changes if change.behaviour for touch in change.touches})
+    worst: Severity = max((change.severity for change in changes), key=lambda severity: RANK[severity], default="low")
+    changes.sort(key=lambda change: (not change.behaviour, -RANK[change.severity]))
     kept = tuple(changes[:MAX_CHANGES])
-    return WorkflowDiff(status, name, worst, summary, kept, len(changes) - len(kept), tuple(sorted(touches)))
+    return WorkflowDiff(status, name, worst, summary, kept, len(changes) - len(kept), tuple(touches))
+
+
+def _counted_as(change: Change) -> str:
+    key = change.what if change.what.startswith("node_") else f"{change.what}_{change.kind}"
+    return _COUNTED.get(key, key)
 
 
 _COUNTED = {
@@ -149,61 +178,21 @@ _COUNTED = {
 
 
 def _one_sided(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> WorkflowDiff:
-    if before is None and after is None:
-        return WorkflowDiff("unchanged", "")
-    there = normalize(after if after is not None else before or {}, {})
-    name, count = there["name"], len(there["nodes"])
-    made = [node_new(n) if before is None else node_gone(n) for n in there["nodes"]]
-    status, word = ("added", "is new") if before is None else ("removed", "is gone")
+    if after is not None:
+        return _whole("added", after, "is new", node_added)
+    if before is not None:
+        return _whole("removed", before, "is gone", node_removed)
+    return WorkflowDiff("unchanged", "")
+
+
+def _whole(
+    status: str, content: Mapping[str, Any], phrase: str, node_change: Callable[[dict[str, Any]], Change]
+) -> WorkflowDiff:
+    behaviour = normalize(content, {})
+    name, count = behaviour["name"], len(behaviour["nodes"])
     nodes = "1 node" if count == 1 else f"{count:,} nodes"
-    head = Change(status, "workflow", name, f"The workflow “{name}” {word} ({nodes}).", severity="high")
-    return _bounded(status, name, [head, *made])
-
-
-def _edges(connections: Mapping[str, Any], names: Mapping[str, str]) -> dict[tuple[Any, ...], int]:
-    target: list[Any]
-    found: dict[tuple[Any, ...], int] = {}
-    for source, kinds in connections.items():
-        for kind, outputs in kinds.items():
-            for number, links in enumerate(outputs):
-                for link in links:
-                    target = link if isinstance(link, list) else [str(link), "main", 0]
-                    edge = (
-                        names.get(source, source),
-                        kind,
-                        number,
-                        names.get(target[0], target[0]),
-                        *map(str, target[1:]),
-                    )
-                    found[edge] = found.get(edge, 0) + 1
-    return found
-
-
-def _connections(
-    old: dict[str, Any], new: dict[str, Any], renamed: Mapping[str, str], ids: Mapping[str, str]
-) -> list[Change]:
-    if old == new:
-        return []
-    was, now = _edges(old, renamed), _edges(new, {})
-    changes = []
-    for edges, others, kind, word in ((was, now, "removed", "no longer leads"), (now, was, "added", "now leads")):
-        for edge, count in edges.items():
-            for _ in range(count - others.get(edge, 0)):
-                # Files that were not made by n8n itself may name the ends by the nodes' ids.
-                source, way, number, target = ids.get(edge[0], edge[0]), *edge[1:3], ids.get(edge[3], edge[3])
-                output = f" (output {number + 1})" if number else ""
-                by = "" if way == "main" else f" as {way}"
-                sentence = f"“{source}”{output} {word} to “{target}”{by}."
-                changes.append(
-                    Change(kind, "connection", f"{source} → {target}", sentence, str(source), severity="medium")
-                )
-    if not changes and {renamed.get(k, k): v for k, v in old.items()}.keys() == new.keys() and was == now:
-        links = [f"“{s}”" for s in new if s in old and old[s] != new[s] and renamed.get(s, s) == s]
-        same_names = all(a == b for a, b in renamed.items())
-        if links and same_names:
-            sentence = f"The order of what follows {', '.join(links[:5])} changed; older execution order goes by it."
-            changes.append(Change("changed", "connection", "Order of connections", sentence, severity="low"))
-    return changes
+    head = Change(status, "workflow", name, f"The workflow “{name}” {phrase} ({nodes}).", severity="high")
+    return _bounded(status, name, [head, *map(node_change, behaviour["nodes"])])
 
 
 _SETTING_NAMES = {
@@ -220,64 +209,78 @@ _SETTING_NAMES = {
     "timeSavedPerExecution": "Minutes saved per run",
     "availableInMCP": "Available by MCP",
 }
+_ACCESS_SETTINGS = ("callerPolicy", "callerIds", "availableInMCP")
 
 
-def _settings(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    changes = []
-    for key in dict.fromkeys((*old, *new)):
-        a, b = old.get(key, ABSENT), new.get(key, ABSENT)
-        if a is not ABSENT and b is not ABSENT and a == b and type(a) is type(b):
-            continue
-        before, after = text_of(a, False), text_of(b, False)
-        title = _SETTING_NAMES.get(key, key)
-        sentence = f"{title}: from {before or 'n8n’s default'} to {after or 'n8n’s default'}."
-        severity: Severity = "high" if key in ("callerPolicy", "callerIds", "availableInMCP") else "medium"
-        part = Part(f"settings.{key}", before, after)
-        changes.append(Change("changed", "setting", title, sentence, severity=severity, parts=(part,)))
-    return changes
-
-
-def _cosmetic(
-    before: Mapping[str, Any], after: Mapping[str, Any], pairs: list[tuple[dict[str, Any], dict[str, Any]]]
-) -> list[Change]:
-    """Places and notes: told, but no change of behaviour."""
-    was = {str(n.get("name") or ""): n for n in before.get("nodes") or ()}
-    now = {str(n.get("name") or ""): n for n in after.get("nodes") or ()}
-    changes = []
-    for a, b in pairs:
-        old, new, name = was[a["name"]], now[b["name"]], b["name"]
-        if old.get("position") != new.get("position"):
-            sentence = f"Node “{name}” was moved on the canvas."
-            changes.append(Change("moved", "node_moved", name, sentence, name, a["name"], behaviour=False))
-        if (old.get("notes") or "") != (new.get("notes") or ""):
-            sentence = f"The note on “{name}” changed."
-            changes.append(Change("changed", "node_noted", name, sentence, name, a["name"], behaviour=False))
-    notes = [
-        sorted(
-            str((n.get("parameters") or {}).get("content") or "")
-            for n in c.get("nodes") or ()
-            if n.get("type") == STICKY
-        )
-        for c in (before, after)
+def _setting_changes(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
+    return [
+        _setting_change(key, old.get(key, ABSENT), new.get(key, ABSENT))
+        for key in dict.fromkeys((*old, *new))
+        if not _is_same(old.get(key, ABSENT), new.get(key, ABSENT))
     ]
-    if notes[0] != notes[1]:
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    # To Python true is 1.
+    return old is not ABSENT and new is not ABSENT and type(old) is type(new) and bool(old == new)
+
+
+def _setting_change(key: str, old: Any, new: Any) -> Change:
+    before, after = text_of(old, False), text_of(new, False)
+    title = _SETTING_NAMES.get(key, key)
+    sentence = f"{title}: from {before or 'n8n’s default'} to {after or 'n8n’s default'}."
+    severity: Severity = "high" if key in _ACCESS_SETTINGS else "medium"
+    part = ValueChange(f"settings.{key}", before, after)
+    return Change("changed", "setting", title, sentence, severity=severity, parts=(part,))
+
+
+def _cosmetic_changes(before: Mapping[str, Any], after: Mapping[str, Any], pairs: list[NodePair]) -> list[Change]:
+    """Positions and notes, which change no behaviour."""
+    nodes_before, nodes_after = _nodes_by_name(before), _nodes_by_name(after)
+    changes: list[Change] = []
+    for old, new in pairs:
+        changes += _canvas_changes(nodes_before[old["name"]], nodes_after[new["name"]], old["name"], new["name"])
+    if _sticky_notes(before) != _sticky_notes(after):
         changes.append(Change("changed", "notes", "Sticky notes", "Sticky notes changed.", behaviour=False))
     return changes
 
 
-def _state(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    changes = []
-    a, b = bool(before.get("active")), bool(after.get("active"))
-    if a != b:
-        sentence = f"The workflow was {'published' if b else 'unpublished'}."
-        part = Part("active", text_of(a, False), text_of(b, False))
-        changes.append(
-            Change("changed", "active", "Published", sentence, severity="high", behaviour=False, parts=(part,))
-        )
+def _nodes_by_name(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {str(node.get("name") or ""): node for node in content.get("nodes") or ()}
+
+
+def _canvas_changes(old: Mapping[str, Any], new: Mapping[str, Any], name_before: str, name: str) -> Iterator[Change]:
+    if old.get("position") != new.get("position"):
+        sentence = f"Node “{name}” was moved on the canvas."
+        yield Change("moved", "node_moved", name, sentence, name, name_before, behaviour=False)
+    if (old.get("notes") or "") != (new.get("notes") or ""):
+        sentence = f"The note on “{name}” changed."
+        yield Change("changed", "node_noted", name, sentence, name, name_before, behaviour=False)
+
+
+def _sticky_notes(content: Mapping[str, Any]) -> list[str]:
+    notes = (node for node in content.get("nodes") or () if node.get("type") == STICKY)
+    return sorted(str((note.get("parameters") or {}).get("content") or "") for note in notes)
+
+
+def _state_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    return [*_activation_changes(before, after), *_tag_changes(before, after)]
+
+
+def _activation_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    old, new = bool(before.get("active")), bool(after.get("active"))
+    if old == new:
+        return []
+    sentence = f"The workflow was {'published' if new else 'unpublished'}."
+    part = ValueChange("active", text_of(old, False), text_of(new, False))
+    return [Change("changed", "active", "Published", sentence, severity="high", behaviour=False, parts=(part,))]
+
+
+def _tag_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     old, new = sorted(before.get("tags") or ()), sorted(after.get("tags") or ())
-    if old != new:
-        words = [f"+{t}" for t in new if t not in old] + [f"−{t}" for t in old if t not in new]
-        part = Part("tags", ", ".join(old), ", ".join(new))
-        sentence = f"Tags changed: {', '.join(words[:20])}."
-        changes.append(Change("changed", "tags", "Tags", sentence, behaviour=False, parts=(part,)))
-    return changes
+    if old == new:
+        return []
+    words = [f"+{tag}" for tag in new if tag not in old] + [f"−{tag}" for tag in old if tag not in new]
+    part = ValueChange("tags", ", ".join(old), ", ".join(new))
+    sentence = f"Tags changed: {', '.join(words[:20])}."
+    return [Change("changed", "tags", "Tags", sentence, behaviour=False, parts=(part,))]

@@ -2,44 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 
-from .diff_values import RANK, Change, Part, Severity, leaves, text_of
+from .diff_values import RANK, Change, Leaf, Severity, ValueChange, leaves, text_of
 from .masking import HIDDEN
 
+VALUES_NAMED = 3
+"""Changed values of a node that its sentence names; the others are counted."""
 
-def match(
-    before: Mapping[str, Any], after: Mapping[str, Any], old: dict[str, Any], new: dict[str, Any]
-) -> tuple[list[tuple[dict[str, Any], dict[str, Any]]], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Pair nodes by name, then by id with equal type, then by equal content: the last two are renames."""
-    left: dict[str, list[dict[str, Any]]] = {}
-    for node in old["nodes"]:
+Node = dict[str, Any]
+NodePair = tuple[Node, Node]
+
+
+class Matching(NamedTuple):
+    """``pairs`` are one node before and after; the others exist on one side only."""
+
+    pairs: list[NodePair]
+    removed: list[Node]
+    added: list[Node]
+
+
+def match(before: Mapping[str, Any], after: Mapping[str, Any], old: Node, new: Node) -> Matching:
+    """Pair nodes by name, then by id with equal type, then by equal content: the last two are renames.
+
+    ``before`` and ``after`` are the portable workflows, which have ids; ``old`` and ``new`` are what counts of them.
+    """
+    pairs, removed, added = _matched_by_name(old["nodes"], new["nodes"])
+    if removed and added:
+        ids_before, ids_after = _ids(before), _ids(after)
+
+        def by_id(node: Node, ids: Mapping[str, str]) -> tuple[str, str] | None:
+            node_id = ids.get(node["name"])
+            return None if node_id is None else (node_id, node["type"])
+
+        pairs += _matched_by(removed, added, lambda node: by_id(node, ids_before), lambda node: by_id(node, ids_after))
+        pairs += _matched_by(removed, added, _body, _body)
+    return Matching(pairs, removed, added)
+
+
+def _matched_by_name(old: list[Node], new: list[Node]) -> Matching:
+    left: dict[str, list[Node]] = {}
+    for node in old:
         left.setdefault(node["name"], []).append(node)
-    pairs, rest = [], []
-    for node in new["nodes"]:
+    pairs, added = [], []
+    for node in new:
         if left.get(node["name"]):
             pairs.append((left[node["name"]].pop(0), node))
         else:
-            rest.append(node)
-    gone = [n for nodes in left.values() for n in nodes]
-    if gone and rest:
-        ids_before, ids_after = _ids(before), _ids(after)
-        for signature in (lambda n, ids: (ids.get(n["name"]), n["type"]), lambda n, _ids: _body(n)):
-            index = {signature(n, ids_before): n for n in gone}
-            still = []
-            for node in rest:
-                match = index.pop(signature(node, ids_after), None)
-                known = match is not None and signature(node, ids_after)[0:1] != (None,)
-                if match is not None and known:
-                    pairs.append((match, node))
-                    gone.remove(match)
-                else:
-                    still.append(node)
-            rest = still
-    return pairs, gone, rest
+            added.append(node)
+    return Matching(pairs, [node for nodes in left.values() for node in nodes], added)
+
+
+def _matched_by(
+    removed: list[Node],
+    added: list[Node],
+    signature_before: Callable[[Node], Any],
+    signature_after: Callable[[Node], Any],
+) -> list[NodePair]:
+    """Pairs of equal signatures, taken out of both lists; a node whose signature is None has no pair."""
+    index = {signature_before(node): node for node in removed}
+    pairs, unmatched = [], []
+    for node in added:
+        signature = signature_after(node)
+        found = index.pop(signature, None) if signature is not None else None
+        if found is None:
+            unmatched.append(node)
+        else:
+            pairs.append((found, node))
+            removed.remove(found)
+    added[:] = unmatched
+    return pairs
 
 
 def _ids(content: Mapping[str, Any]) -> dict[str, str]:
@@ -58,21 +93,24 @@ def _short_type(node: Mapping[str, Any]) -> str:
     return str(node["type"]).rsplit(".", 1)[-1]
 
 
+_TRIGGERS = frozenset({"webhook", "cron", "interval", "emailreadimap", "start"})
+_FORMS = frozenset({"formtrigger", "chattrigger"})
+_HTTP = frozenset({"httprequest", "httprequesttool", "toolhttprequest", "graphql"})
+_CODE = frozenset({"code", "function", "functionitem", "toolcode", "executecommand", "ssh", "pythonfunction"})
+
+_TOUCHES: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    ("trigger", lambda kind: kind.endswith("trigger") or kind in _TRIGGERS),
+    ("webhook", lambda kind: "webhook" in kind or kind in _FORMS),
+    ("http", lambda kind: kind in _HTTP),
+    ("code", lambda kind: kind in _CODE),
+    ("subworkflow", lambda kind: "executeworkflow" in kind or "toolworkflow" in kind),
+)
+
+
 def touched(node: Mapping[str, Any]) -> tuple[str, ...]:
     """What kind of thing a node is, where that matters for risk."""
     kind = _short_type(node).lower()
-    found = []
-    if kind.endswith("trigger") or kind in ("webhook", "cron", "interval", "emailreadimap", "start"):
-        found.append("trigger")
-    if "webhook" in kind or kind in ("formtrigger", "chattrigger"):
-        found.append("webhook")
-    if kind in ("httprequest", "httprequesttool", "toolhttprequest", "graphql"):
-        found.append("http")
-    if kind in ("code", "function", "functionitem", "toolcode", "executecommand", "ssh", "pythonfunction"):
-        found.append("code")
-    if "executeworkflow" in kind or "toolworkflow" in kind:
-        found.append("subworkflow")
-    return tuple(found)
+    return tuple(name for name, applies in _TOUCHES if applies(kind))
 
 
 def _severity(touches: tuple[str, ...]) -> Severity:
@@ -81,61 +119,96 @@ def _severity(touches: tuple[str, ...]) -> Severity:
     return "medium" if touches else "low"
 
 
-def node_new(node: dict[str, Any]) -> Change:
+def node_added(node: Node) -> Change:
+    """The change that brought a node."""
     touches = touched(node) + (("credentials",) if node.get("credentials") else ())
     sentence = f"Node “{node['name']}” ({_short_type(node)}) was added."
     return Change("added", "node_added", node["name"], sentence, node["name"], "", _severity(touches), touches)
 
 
-def node_gone(node: dict[str, Any]) -> Change:
+def node_removed(node: Node) -> Change:
+    """The change that took a node away; of medium severity at least."""
     touches = touched(node) + (("credentials",) if node.get("credentials") else ())
     sentence = f"Node “{node['name']}” ({_short_type(node)}) was removed."
     severity: Severity = max("medium", _severity(touches), key=lambda s: RANK[s])
     return Change("removed", "node_removed", node["name"], sentence, "", node["name"], severity, touches)
 
 
-def node_changed(a: dict[str, Any], b: dict[str, Any], most: int) -> Change | None:
-    if a == b and repr(a) == repr(b):
+def node_changed(before: Node, after: Node, most: int) -> Change | None:
+    """What changed in a node, with ``most`` values at most; None where nothing did."""
+    if before == after and repr(before) == repr(after):
         return None
-    name, renamed = b["name"], a["name"] != b["name"]
-    differing = list(
-        leaves({k: v for k, v in a.items() if k != "name"}, {k: v for k, v in b.items() if k != "name"}, "")
+    name, renamed = after["name"], before["name"] != after["name"]
+    differing = _differing(before, after)
+    if not differing and not renamed:
+        return None
+    parts = [ValueChange(path, text_of(old, hide), text_of(new, hide)) for path, old, new, hide in differing[:most]]
+    left_out = len(differing) - len(parts)
+    what = "node_renamed" if renamed else _switched(parts)
+    subject = f"Node “{before['name']}” is now called “{name}”" if renamed else f"Node “{name}”"
+    phrases = _phrases(parts, left_out)
+    touches = touched(after)
+    if before.get("credentials") != after.get("credentials"):
+        touches += ("credentials",)
+    shown = [ValueChange("name", before["name"], name)] if renamed else []
+    shown += [ValueChange(_short_path(part.path), part.before, part.after) for part in parts]
+    return Change(
+        "changed",
+        what,
+        name,
+        subject + (": " + ", ".join(phrases) if phrases else "") + ".",
+        name,
+        before["name"],
+        _severity_of_change(what, touches, bool(parts)),
+        touches,
+        parts=tuple(shown),
+        parts_left_out=left_out,
     )
-    differing.sort(key=lambda leaf: leaf[0].startswith("parameters"))  # flags and credentials first: they weigh more
-    found = [(path, text_of(old, hide), text_of(new, hide)) for path, old, new, hide in differing[:most]]
-    more = len(differing) - len(found)
-    parts = [Part(path.removeprefix("parameters."), old, new) for path, old, new in found]
-    touches = touched(b) + (("credentials",) if a.get("credentials") != b.get("credentials") else ())
-    said, what, subject = [], "node_changed", f"Node “{name}”"
-    if renamed:
-        what, subject = "node_renamed", f"Node “{a['name']}” is now called “{name}”"
-        parts.insert(0, Part("name", a["name"], name))
-    for path, _old, new in found:
-        if path == "disabled":
-            said.append("switched on" if new is None else "switched off")
-            what = what if renamed else ("node_enabled" if new is None else "node_disabled")
-    others = [(p.removeprefix("parameters."), o, n) for p, o, n in found if p != "disabled"]
-    said += [_said(*other) for other in others[:3]]
-    if len(others) + more > 3:
-        said.append(f"and {len(others) + more - 3} more values")
-    sentence = subject + (": " + ", ".join(said) if said else "") + "."
-    if not found and not renamed:
-        return None
-    severity = _severity(touches) if found else "low"
+
+
+def _differing(before: Node, after: Node) -> list[Leaf]:
+    """The values that differ, flags and credentials first: they weigh more than parameters."""
+    old = {k: v for k, v in before.items() if k != "name"}
+    new = {k: v for k, v in after.items() if k != "name"}
+    return sorted(leaves(old, new, ""), key=lambda leaf: leaf[0].startswith("parameters"))
+
+
+def _switched(parts: list[ValueChange]) -> str:
+    flag = next((part for part in parts if part.path == "disabled"), None)
+    if flag is None:
+        return "node_changed"
+    return "node_enabled" if flag.after is None else "node_disabled"
+
+
+def _severity_of_change(what: str, touches: tuple[str, ...], has_values: bool) -> Severity:
     if what in ("node_disabled", "node_enabled"):
-        severity = "high" if "trigger" in touches else "medium"
-    return Change("changed", what, name, sentence, name, a["name"], severity, touches, True, tuple(parts), more)
+        return "high" if "trigger" in touches else "medium"
+    return _severity(touches) if has_values else "low"
 
 
-def _said(path: str, old: str | None, new: str | None) -> str:
-    def short(text: str) -> str:
-        line = " ".join(text.split())
-        return line if len(line) <= 60 else line[:59] + "…"
+def _short_path(path: str) -> str:
+    return path.removeprefix("parameters.")
 
-    if old == new == HIDDEN or (old == new and old is not None):
-        return f"{path} changed (hidden)" if HIDDEN in (old or "") else f"{path} changed"
+
+def _phrases(parts: list[ValueChange], left_out: int) -> list[str]:
+    switched = ["switched on" if part.after is None else "switched off" for part in parts if part.path == "disabled"]
+    others = [part for part in parts if part.path != "disabled"]
+    more = len(others) + left_out - VALUES_NAMED
+    named = [_phrase(part) for part in others[:VALUES_NAMED]]
+    return [*switched, *named, *([f"and {more} more values"] if more > 0 else [])]
+
+
+def _phrase(part: ValueChange) -> str:
+    path, old, new = _short_path(part.path), part.before, part.after
+    if old is not None and old == new:
+        return f"{path} changed (hidden)" if HIDDEN in old else f"{path} changed"
     if old is None:
-        return f"{path} set to {short(new or '')}"
+        return f"{path} set to {_one_line(new or '')}"
     if new is None:
-        return f"{path} removed (was {short(old)})"
-    return f"{path} changed from {short(old)} to {short(new)}"
+        return f"{path} removed (was {_one_line(old)})"
+    return f"{path} changed from {_one_line(old)} to {_one_line(new)}"
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59] + "…"

@@ -1,4 +1,4 @@
-"""What can go wrong around environments, mappings and credentials."""
+"""What can go wrong with environments, mappings, credentials and the content of workflows."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class AlreadyAsked(Conflict):
     recovery = "Try again in some seconds, or ask for what the last capture saw (stored=true)."
 
 
-class PlaceTaken(Conflict):
+class MappingTaken(Conflict):
     code = "MAP_001"
     title = "Already linked"
     message = "That workflow already has another counterpart in this environment."
     recovery = "Ignore or separate the other one first, then link this one."
 
 
-class PlaceGone(Conflict):
+class MappingGone(Conflict):
     code = "MAP_002"
     title = "Nothing to link"
     message = "This workflow is no longer in the environment."
@@ -72,3 +72,13 @@ class MappingInvalid(Invalid):
     code = "CRED_001"
     title = "The mapping cannot be saved like this"
     message = "A credential mapping needs two environments, a type and a name on both sides."
+
+
+class ContentError(OpsError):
+    """A file or an answer that is no workflow."""
+
+    code = "CONTENT_001"
+    title = "Not a workflow"
+    message = "This is not a workflow that can be read."
+    recovery = "Export the workflow from n8n again, or restore an earlier version of the file."
+    status = 422

@@ -1,6 +1,6 @@
-"""Facts of a workflow beside its behaviour: archived, tags, description, folder, settings nobody here knows yet.
+"""Facts of a workflow beside its behaviour: archived, tags, description, folder, settings unknown to the console.
 
-They are kept on rows and in manifests as one versioned document, compared one by one, and reported on their own: none
+They are stored on rows and in manifests as one versioned document, compared one by one, and reported on their own: none
 of them changes the content hash.
 """
 
@@ -17,7 +17,9 @@ FactKind = Literal["archived", "tags", "description", "folder", "setting"]
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``description`` and ``folder`` are None where the instance does not tell; then they are not compared.
+    """``v`` is the version of this document.
+
+    ``description`` and ``folder`` are None where the instance does not report them; then they are not compared.
 
     ``settings`` are those that ``normalization.SETTING_DEFAULTS`` does not name, as the instance gave them.
     """
@@ -90,18 +92,14 @@ def loaded_facts(stored: Any) -> Facts | None:
 
 
 def changes(before: Facts, after: Facts, *, defaults: Mapping[str, Any] | None = None) -> list[FactChange]:
-    """What differs. A setting that only one side has, with the instance's learnt default as its value, does not."""
+    """What differs. A setting that one side lacks has the instance's learnt default there."""
     found = []
     if before.archived != after.archived:
         found.append(FactChange("archived", "archived", before.archived, after.archived))
     if sorted(before.tags) != sorted(after.tags):
         found.append(FactChange("tags", "tags", sorted(before.tags), sorted(after.tags)))
-    for kind, was, now in (
-        ("description", before.description, after.description),
-        ("folder", before.folder, after.folder),
-    ):
-        if was is not None and now is not None and was != now:
-            found.append(FactChange(kind, kind, was, now))  # type: ignore[arg-type]
+    found += _text_changes("description", before.description, after.description)
+    found += _text_changes("folder", before.folder, after.folder)
     learnt = defaults or {}
     for name in sorted(before.settings.keys() | after.settings.keys()):
         was, now = before.settings.get(name, learnt.get(name)), after.settings.get(name, learnt.get(name))
@@ -110,8 +108,14 @@ def changes(before: Facts, after: Facts, *, defaults: Mapping[str, Any] | None =
     return found
 
 
+def _text_changes(kind: FactKind, before: str | None, after: str | None) -> list[FactChange]:
+    if before is None or after is None or before == after:
+        return []
+    return [FactChange(kind, kind, before, after)]
+
+
 def with_details(content: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
-    """``content`` with the tags, the description, the folder and the settings nobody here knows of ``seen``."""
+    """``content`` with the tags, the description, the folder and the unknown settings of ``seen``."""
     settings = {k: v for k, v in (content.get("settings") or {}).items() if k in SETTING_DEFAULTS}
     settings |= {k: v for k, v in (seen.get("settings") or {}).items() if k not in SETTING_DEFAULTS}
     names = ("tags", "description", "folder")
@@ -119,7 +123,7 @@ def with_details(content: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[st
 
 
 def only(content: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """The named parts, as far as they are there."""
+    """Those of the named parts that there are."""
     return {name: content[name] for name in names if name in content}
 
 

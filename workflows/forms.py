@@ -71,12 +71,12 @@ class EnvironmentForm(forms.Form):
 
     def take_in(self, details: dict[str, Any], otherwise: str) -> None:
         """Show a service's refusal beside the fields it names."""
-        placed = False
-        for name, told in details.items():
+        shown = False
+        for name, message in details.items():
             if name in self.fields:
-                self.add_error(name, told if isinstance(told, list) else [str(told)])
-                placed = True
-        if not placed:
+                self.add_error(name, message if isinstance(message, list) else [str(message)])
+                shown = True
+        if not shown:
             self.add_error(None, otherwise)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 
@@ -13,27 +13,24 @@ from tenants.scope import assert_no_scope, tenant_scope
 
 from .errors import EnvironmentArchived, NoApiKey
 from .models import Environment
-
-if TYPE_CHECKING:
-    from .n8n import AddressPolicy, N8nClient
+from .n8n import AddressPolicy, Limits, N8nClient
 
 
 def address_policy() -> AddressPolicy:
     """Where clients may connect, from the settings."""
-    from .n8n import AddressPolicy
-
     return AddressPolicy.build(networks=settings.N8N_ALLOWED_NETWORKS, https_only=not settings.N8N_ALLOW_HTTP)
+
+
+def _from_settings() -> dict[str, int]:
+    return {"writes_at_once": settings.N8N_WRITES_AT_ONCE, "max_bytes": settings.N8N_LARGEST_ANSWER_MIB * 1024 * 1024}
 
 
 def client_for(environment: Environment, **limits: Any) -> N8nClient:
     """A client for the environment's instance; call outside any scope and close it (it is a context manager).
 
-    ``limits`` are those of ``n8n.client.Limits`` that shall differ. Raises ``NoApiKey``, ``EnvironmentArchived`` or
+    ``limits`` are those of ``n8n.Limits`` that differ from the default. Raises ``NoApiKey``, ``EnvironmentArchived`` or
     ``SecretUnreadable``.
     """
-    from .n8n import N8nClient
-    from .n8n.client import Limits
-
     assert_no_scope("A connection to n8n")
     support.refuse_reading_only("A call to n8n")
     if environment.is_archived:
@@ -44,15 +41,12 @@ def client_for(environment: Environment, **limits: Any) -> N8nClient:
         base_url=environment.base_url,
         api_key=crypto.decrypt(environment.api_key_encrypted),
         policy=address_policy(),
-        limits=Limits(**{"writes_at_once": settings.N8N_WRITES_AT_ONCE, **limits}),
+        limits=Limits(**{**_from_settings(), **limits}),
     )
 
 
 def quick_client_for(environment: Environment) -> N8nClient:
     """As ``client_for``, for a look that somebody waits for: it gives up early."""
-    from .n8n import N8nClient
-    from .n8n.client import Limits
-
     assert_no_scope("A connection to n8n")
     support.refuse_reading_only("A call to n8n")
     if environment.is_archived or not environment.api_key_encrypted:

@@ -1,31 +1,36 @@
 """A workflow's graph as server-made SVG: classes instead of styles, a title, a description, nothing unescaped.
 
-Colours and strokes are in `static/css/graph.css`. In a drawing of a difference, each changed node carries a mark and
-a word besides its colour.
+Colours and strokes are in `static/css/graph.css`. In a drawing of a diff, each changed node carries a mark and a word
+besides its colour.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape as _xml
 
 from .diff import WorkflowDiff
-from .graph_layout import HEIGHT, WIDTH, edges, place, position
+from .diff_values import Change
+from .graph_layout import HEIGHT, WIDTH, Link, Point, edges, lay_out, position
 from .normalization import STICKY
 
 MAX_NODES = 1200
 _MARGIN = 44.0
 _BAD = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
+#: The shape and the word of each kind of change, the gravest first.
 _MARKS = {
     "added": ("M5 0v10M0 5h10", "added"),
     "removed": ("M0 5h10", "removed"),
     "changed": ("M5 0 10 5 5 10 0 5z", "changed"),
     "moved": ("M0 3h9L7 1M10 7H1l2 2", "moved"),
 }
+_RANK = {kind: rank for rank, kind in enumerate(_MARKS)}
+MAX_STICKIES = 100
 
 
 def render_svg(content: Mapping[str, Any], *, title: str) -> str:
@@ -37,37 +42,61 @@ def render_diff_svg(
     before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, diff: WorkflowDiff, *, title: str
 ) -> str:
     """Return both sides laid over each other: what is gone is drawn where it was, the rest where it is now."""
-    marks: dict[str, str] = {}
-    renamed: dict[str, str] = {}
-    gone: set[str] = set()
-    for change in diff.changes:
-        if change.what == "node_removed":
-            gone.add(change.before_node)
-        elif change.node and change.what.startswith("node_"):
-            rank = list(_MARKS)
-            old = marks.get(change.node)
-            marks[change.node] = change.kind if old is None else min(old, change.kind, key=rank.index)
-            if change.before_node and change.before_node != change.node:
-                renamed[change.before_node] = change.node
     old_side, new_side = before or {}, after or {}
-    names = {str(n.get("name") or "") for n in new_side.get("nodes") or ()}
-    if after is None:
-        gone = {str(n.get("name") or "") for n in old_side.get("nodes") or ()}
-    if before is None:
-        marks = dict.fromkeys(names, "added")
-    ghosts = [n for n in old_side.get("nodes") or () if str(n.get("name") or "") in gone - names]
-    marks.update({str(n.get("name") or ""): "removed" for n in ghosts})
-    both = {
-        "nodes": [*(new_side.get("nodes") or ()), *ghosts],
-        "connections": new_side.get("connections") or {},
-    }
-    now = set(edges(new_side))
-    was = {(renamed.get(s, s), k, n, renamed.get(t, t)) for s, k, n, t in edges(old_side)}
-    lines = dict.fromkeys(now - was, "added") | dict.fromkeys(was - now, "removed")
-    counted = Counter(marks.values())
-    told = ", ".join(f"{counted[kind]} {word}" for kind, (_, word) in _MARKS.items() if counted[kind])
-    summary = f"{_count(both)}: {told or 'none differ'}."
-    return _Drawing(both, marks, title, summary, lines=lines, order_marked=True).svg()
+    overlay = _overlay(old_side, new_side, diff)
+    gone = [node for node in _nodes(old_side) if _name(node) in overlay.gone]
+    both = {"nodes": [*_nodes(new_side), *gone], "connections": new_side.get("connections") or {}}
+    counted = Counter(overlay.marks.values())
+    counts = ", ".join(f"{counted[kind]} {word}" for kind, (_, word) in _MARKS.items() if counted[kind])
+    summary = f"{_count(both)}: {counts or 'none differ'}."
+    lines = _changed_links(old_side, new_side, overlay.renamed)
+    return _Drawing(both, overlay.marks, title, summary, lines=lines, order_marked=True).svg()
+
+
+class _Overlay(NamedTuple):
+    """``marks`` by the names of nodes; ``gone`` are names that are drawn where they were; ``renamed`` old to new."""
+
+    marks: dict[str, str]
+    gone: set[str]
+    renamed: dict[str, str]
+
+
+def _overlay(old_side: Mapping[str, Any], new_side: Mapping[str, Any], diff: WorkflowDiff) -> _Overlay:
+    names = set(map(_name, _nodes(new_side)))
+    if diff.status == "removed":
+        gone = set(map(_name, _nodes(old_side)))
+    else:
+        gone = {change.before_node for change in diff.changes if change.what == "node_removed"} - names
+    changes = [change for change in diff.changes if change.node and change.what.startswith("node_")]
+    marks = dict.fromkeys(names, "added") if diff.status == "added" else _marks(changes)
+    marks.update((name, "removed") for name in map(_name, _nodes(old_side)) if name in gone)
+    renamed = {change.before_node: change.node for change in changes if change.before_node not in ("", change.node)}
+    return _Overlay(marks, gone, renamed)
+
+
+def _marks(changes: Iterable[Change]) -> dict[str, str]:
+    """The gravest kind of change of each node."""
+    marks: dict[str, str] = {}
+    for change in changes:
+        marks[change.node] = min(marks.get(change.node, change.kind), change.kind, key=_RANK.__getitem__)
+    return marks
+
+
+def _changed_links(
+    old_side: Mapping[str, Any], new_side: Mapping[str, Any], renamed: Mapping[str, str]
+) -> dict[Link, str]:
+    now = dict.fromkeys(edges(new_side))
+    was = dict.fromkeys((renamed.get(s, s), kind, n, renamed.get(t, t)) for s, kind, n, t in edges(old_side))
+    added = {link: "added" for link in now if link not in was}
+    return added | {link: "removed" for link in was if link not in now}
+
+
+def _nodes(content: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return content.get("nodes") or ()
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node.get("name") or "")
 
 
 def _count(content: Mapping[str, Any]) -> str:
@@ -103,6 +132,31 @@ def _family(kind: str) -> str:
     return "action"
 
 
+class _Sticky(NamedTuple):
+    """A note: its upper left corner, its size and its text."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    text: str
+
+
+class _Bounds(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @classmethod
+    def around(cls, points: Iterable[Point], stickies: Iterable[_Sticky]) -> _Bounds:
+        """What holds all nodes and notes, with a margin."""
+        boxes = [(x, y, x + WIDTH, y + HEIGHT) for x, y in points] or [(0.0, 0.0, WIDTH, HEIGHT)]
+        boxes += [(note.x, note.y, note.x + note.width, note.y + note.height) for note in stickies]
+        lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+        return cls(min(lefts) - _MARGIN, min(tops) - _MARGIN, max(rights) + _MARGIN, max(bottoms) + _MARGIN)
+
+
 class _Drawing:
     def __init__(
         self,
@@ -111,134 +165,151 @@ class _Drawing:
         title: str,
         summary: str,
         *,
-        lines: Mapping[tuple[str, str, int, str], str] | None = None,
+        lines: Mapping[Link, str] | None = None,
         order_marked: bool = False,
     ) -> None:
-        everything = list(content.get("nodes") or ())
-        nodes = [n for n in everything if n.get("type") != STICKY]
+        nodes = [node for node in _nodes(content) if node.get("type") != STICKY]
         if order_marked and len(nodes) > MAX_NODES:
-            nodes.sort(key=lambda n: str(n.get("name") or "") not in marks)
+            nodes.sort(key=lambda node: _name(node) not in marks)
         self.left_out = max(len(nodes) - MAX_NODES, 0)
         self.nodes = nodes[:MAX_NODES]
         self.marks, self.title, self.summary = marks, title, summary
         self.lines = dict(lines or {})
         links = dict.fromkeys(edges(content))
-        links.update(dict.fromkeys(e for e, mark in self.lines.items() if mark == "removed"))
+        links.update(dict.fromkeys(link for link, mark in self.lines.items() if mark == "removed"))
         self.links = list(links)
-        layout = place(self.nodes, self.links)
-        self.points, self.moved = layout.points, layout.moved
-        self.stickies = self._stickies(everything)
-
-    def _stickies(self, everything: list[Mapping[str, Any]]) -> list[tuple[float, float, float, float, str]]:
-        """Notes, only where the nodes keep their own places: elsewhere they would frame the wrong ones."""
-        found: list[tuple[float, float, float, float, str]] = []
-        for note in everything if self.moved else ():
-            p = position(note)
-            if note.get("type") != STICKY or p is None or self.moved is None or len(found) >= 100:
-                continue
-            given = note.get("parameters") or {}
-            left, top = self.moved(*p)
-            right, bottom = self.moved(
-                p[0] + _size(given.get("width"), 240.0), p[1] + _size(given.get("height"), 160.0)
-            )
-            found.append((left, top, max(right - left, 40), max(bottom - top, 30), str(given.get("content") or "")))
-        return found
+        layout = lay_out(self.nodes, self.links)
+        self.points = layout.points
+        # Only where the nodes keep their own positions: elsewhere the notes would frame the wrong ones.
+        self.stickies = _stickies(content, layout.moved) if layout.moved is not None else []
 
     def svg(self) -> str:
-        corners = [*self.points.values()] or [(0.0, 0.0)]
-        left = min(min(x for x, _ in corners), *(s[0] for s in self.stickies), 1e9) - _MARGIN
-        top = min(min(y for _, y in corners), *(s[1] for s in self.stickies), 1e9) - _MARGIN
-        right = max(max(x for x, _ in corners) + WIDTH, *(s[0] + s[2] for s in self.stickies), -1e9) + _MARGIN
-        bottom = max(max(y for _, y in corners) + HEIGHT, *(s[1] + s[3] for s in self.stickies), -1e9) + _MARGIN
-        notice = f" {self.left_out:,} more nodes are not drawn." if self.left_out else ""
-        out = [
-            f'<svg class="wf-graph" xmlns="http://www.w3.org/2000/svg" role="img" '
-            f'viewBox="{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}" '
-            f'width="{right - left:.0f}" height="{bottom - top:.0f}">',
-            f"<title>{escape(self.title)}</title><desc>{escape(self.summary + notice)}</desc>",
-        ]
-        if not self.nodes:
-            out.append('<text class="wf-empty" x="92" y="30" text-anchor="middle">No nodes</text>')
-        out += [self._sticky(*s) for s in self.stickies]
-        out.append('<g class="wf-edges">')
-        out += filter(None, (self._edge(e) for e in self.links))
-        out.append("</g>")
-        out += [self._node(n) for n in self.nodes]
-        if self.left_out:
-            out.append(
-                f'<text class="wf-more" x="{left + 8:.0f}" y="{bottom - 8:.0f}">and {self.left_out:,} more nodes</text>'
-            )
-        out.append("</svg>")
-        return "".join(out)
-
-    def _sticky(self, x: float, y: float, wide: float, high: float, text: str) -> str:
-        first = next((line.strip("# *_") for line in text.splitlines() if line.strip("# *_")), "")
-        label = escape(_fit(first, max(int(wide // 8), 4)))
-        return (
-            f'<g class="wf-sticky"><title>{escape(text[:600])}</title>'
-            f'<rect x="{x:.0f}" y="{y:.0f}" width="{wide:.0f}" height="{high:.0f}" rx="6"/>'
-            f'<text x="{x + 12:.0f}" y="{y + 22:.0f}">{label}</text></g>'
+        bounds = _Bounds.around(self.points.values(), self.stickies)
+        return "".join(
+            [
+                *self._head(bounds),
+                *map(_drawn_sticky, self.stickies),
+                '<g class="wf-edges">',
+                *map(self._edge, self.links),
+                "</g>",
+                *map(self._node, self.nodes),
+                *self._tail(bounds),
+            ]
         )
 
-    def _edge(self, edge: tuple[str, str, int, str]) -> str:
-        source, kind, number, target = edge
-        a, b = self.points.get(source), self.points.get(target)
-        if a is None or b is None:
+    def _head(self, bounds: _Bounds) -> Iterator[str]:
+        left, top, right, bottom = bounds
+        notice = f" {self.left_out:,} more nodes are not drawn." if self.left_out else ""
+        yield (
+            f'<svg class="wf-graph" xmlns="http://www.w3.org/2000/svg" role="img" '
+            f'viewBox="{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}" '
+            f'width="{right - left:.0f}" height="{bottom - top:.0f}">'
+        )
+        yield f"<title>{escape(self.title)}</title><desc>{escape(self.summary + notice)}</desc>"
+        if not self.nodes:
+            yield '<text class="wf-empty" x="92" y="30" text-anchor="middle">No nodes</text>'
+
+    def _tail(self, bounds: _Bounds) -> Iterator[str]:
+        if self.left_out:
+            x, y = bounds.left + 8, bounds.bottom - 8
+            yield f'<text class="wf-more" x="{x:.0f}" y="{y:.0f}">and {self.left_out:,} more nodes</text>'
+        yield "</svg>"
+
+    def _edge(self, link: Link) -> str:
+        source, kind, number, target = link
+        start, end = self.points.get(source), self.points.get(target)
+        if start is None or end is None:
             return ""
-        mark = self.lines.get(edge)
+        mark = self.lines.get(link)
         classes = "wf-edge" + ("" if kind == "main" else " wf-edge--ai") + (f" wf-edge--{mark}" if mark else "")
-        if kind != "main":  # a model, a memory or a tool hangs below the node that uses it
-            x1, y1, x2, y2 = a[0] + WIDTH / 2, a[1], b[0] + WIDTH / 2, b[1] + HEIGHT
-            bend = max(abs(y1 - y2) / 2, 24)
-            path = f"M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 - bend:.0f} {x2:.0f} {y2 + bend:.0f} {x2:.0f} {y2:.0f}"
+        if kind != "main":
+            path = _upward_path(start, end)
         else:
-            x1, y1 = a[0] + WIDTH, a[1] + HEIGHT / 2 + min(number, 3) * 7 - (7 if number else 0)
-            x2, y2 = b[0], b[1] + HEIGHT / 2
-            if x2 >= x1 - 8:
-                bend = max((x2 - x1) / 2, 18)
-                path = f"M{x1:.0f} {y1:.0f}C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
-            else:  # back: around below both
-                low = max(a[1], b[1]) + HEIGHT + 26
-                path = (
-                    f"M{x1:.0f} {y1:.0f}C{x1 + 48:.0f} {y1:.0f} {x1 + 48:.0f} {low:.0f} {x1:.0f} {low:.0f}"
-                    f"L{x2:.0f} {low:.0f}C{x2 - 48:.0f} {low:.0f} {x2 - 48:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
-                )
-                classes += " wf-edge--back"
-        word = f"<title>{escape(f'{source} → {target} ({mark})')}</title>" if mark else ""
-        if word:
-            return f'<path class="{classes}" d="{path}">{word}</path>'
+            path, leads_back = _main_path(start, end, number)
+            classes += " wf-edge--back" if leads_back else ""
+        if mark:
+            title = escape(f"{source} → {target} ({mark})")
+            return f'<path class="{classes}" d="{path}"><title>{title}</title></path>'
         return f'<path class="{classes}" d="{path}"/>'
 
     def _node(self, node: Mapping[str, Any]) -> str:
-        name, kind = str(node.get("name") or ""), str(node.get("type") or "")
+        name, kind = _name(node), str(node.get("type") or "")
+        mark, is_off = self.marks.get(name), bool(node.get("disabled"))
         x, y = self.points[name]
-        mark = self.marks.get(name)
         classes = f"wf-node wf-node--{_family(kind)}"
-        classes += (f" wf-node--{mark}" if mark else "") + (" wf-node--disabled" if node.get("disabled") else "")
+        classes += (f" wf-node--{mark}" if mark else "") + (" wf-node--disabled" if is_off else "")
         label = escape(_fit(name, 21 if mark is None else 20) or "(no name)")
-        state = [mark] if mark else []
-        if node.get("disabled"):
-            state.append("switched off")
-        told = f"{name} – {_type_label(kind)}" + (f" ({', '.join(state)})" if state else "")
-        parts = [
+        return (
             f'<g class="{classes}" data-node="{escape(name)}" transform="translate({x:.0f} {y:.0f})">'
-            f"<title>{escape(told)}</title>"
+            f"<title>{escape(_node_title(name, kind, mark, is_off))}</title>"
             f'<rect class="wf-node-box" width="{WIDTH:.0f}" height="{HEIGHT:.0f}" rx="8"/>'
             f'<rect class="wf-node-edge" x="0" y="10" width="3" height="{HEIGHT - 20:.0f}" rx="1.5"/>'
             f'<text class="wf-node-type" x="14" y="20">{escape(_fit(_type_label(kind), 24))}'
-            f"{' · off' if node.get('disabled') else ''}</text>"
+            f"{' · off' if is_off else ''}</text>"
             f'<text class="wf-node-name" x="14" y="38">{label}</text>'
-        ]
-        if mark in _MARKS:
-            path, word = _MARKS[mark]
-            parts.append(
-                f'<g class="wf-mark" transform="translate({WIDTH - 22:.0f} -9)"><rect class="wf-mark-box" '
-                f'x="-54" y="-1" width="72" height="18" rx="9"/>'
-                f'<path class="wf-mark-shape" transform="translate(-46 3)" d="{path}"/>'
-                f'<text class="wf-mark-word" x="-31" y="12">{word}</text></g>'
-            )
-        parts.append("</g>")
-        return "".join(parts)
+            f"{_drawn_mark(mark)}</g>"
+        )
+
+
+def _stickies(content: Mapping[str, Any], moved: Callable[[float, float], Point]) -> list[_Sticky]:
+    notes = (node for node in _nodes(content) if node.get("type") == STICKY)
+    placed = ((note, found) for note in notes if (found := position(note)) is not None)
+    return [_sticky(note, found, moved) for note, found in islice(placed, MAX_STICKIES)]
+
+
+def _sticky(note: Mapping[str, Any], corner: Point, moved: Callable[[float, float], Point]) -> _Sticky:
+    given = note.get("parameters") or {}
+    left, top = moved(*corner)
+    right, bottom = moved(corner[0] + _size(given.get("width"), 240.0), corner[1] + _size(given.get("height"), 160.0))
+    return _Sticky(left, top, max(right - left, 40), max(bottom - top, 30), str(given.get("content") or ""))
+
+
+def _drawn_sticky(note: _Sticky) -> str:
+    first = next((line.strip("# *_") for line in note.text.splitlines() if line.strip("# *_")), "")
+    label = escape(_fit(first, max(int(note.width // 8), 4)))
+    return (
+        f'<g class="wf-sticky"><title>{escape(note.text[:600])}</title>'
+        f'<rect x="{note.x:.0f}" y="{note.y:.0f}" width="{note.width:.0f}" height="{note.height:.0f}" rx="6"/>'
+        f'<text x="{note.x + 12:.0f}" y="{note.y + 22:.0f}">{label}</text></g>'
+    )
+
+
+def _upward_path(start: Point, end: Point) -> str:
+    """A model, a memory or a tool hangs below the node that uses it."""
+    x1, y1, x2, y2 = start[0] + WIDTH / 2, start[1], end[0] + WIDTH / 2, end[1] + HEIGHT
+    bend = max(abs(y1 - y2) / 2, 24)
+    return f"M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 - bend:.0f} {x2:.0f} {y2 + bend:.0f} {x2:.0f} {y2:.0f}"
+
+
+def _main_path(start: Point, end: Point, output: int) -> tuple[str, bool]:
+    """The path from an output to the next node, and whether it leads back: then it goes around below both."""
+    x1, y1 = start[0] + WIDTH, start[1] + HEIGHT / 2 + min(output, 3) * 7 - (7 if output else 0)
+    x2, y2 = end[0], end[1] + HEIGHT / 2
+    if x2 >= x1 - 8:
+        bend = max((x2 - x1) / 2, 18)
+        return f"M{x1:.0f} {y1:.0f}C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2:.0f} {y2:.0f}", False
+    low = max(start[1], end[1]) + HEIGHT + 26
+    return (
+        f"M{x1:.0f} {y1:.0f}C{x1 + 48:.0f} {y1:.0f} {x1 + 48:.0f} {low:.0f} {x1:.0f} {low:.0f}"
+        f"L{x2:.0f} {low:.0f}C{x2 - 48:.0f} {low:.0f} {x2 - 48:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
+    ), True
+
+
+def _node_title(name: str, kind: str, mark: str | None, is_off: bool) -> str:
+    state = ([mark] if mark else []) + (["switched off"] if is_off else [])
+    return f"{name} – {_type_label(kind)}" + (f" ({', '.join(state)})" if state else "")
+
+
+def _drawn_mark(mark: str | None) -> str:
+    if mark not in _MARKS:
+        return ""
+    path, word = _MARKS[mark]
+    return (
+        f'<g class="wf-mark" transform="translate({WIDTH - 22:.0f} -9)"><rect class="wf-mark-box" '
+        f'x="-54" y="-1" width="72" height="18" rx="9"/>'
+        f'<path class="wf-mark-shape" transform="translate(-46 3)" d="{path}"/>'
+        f'<text class="wf-mark-word" x="-31" y="12">{word}</text></g>'
+    )
 
 
 def _size(value: Any, default: float) -> float:

@@ -1,20 +1,24 @@
-"""The long work of this app."""
+"""Operations of this app."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+import msgspec
 
 from core import crypto
 from operations.engine import Run
 from operations.handlers import register
 
 from . import gateway, services
+from .n8n import check_connection
+from .n8n.report import ConnectionReport, read_report
 from .surroundings import refresh
 
 
 @register
 class TestConnection:
-    """Looks at an instance from outside in and keeps the report; never fails for what is wrong out there."""
+    """Test an instance's connection and keep the report. A fault of the instance is in the report, not an error."""
 
     kind: ClassVar[str] = services.TEST_KIND
 
@@ -22,26 +26,22 @@ class TestConnection:
         environment = gateway.environment_by_id(run.tenant_id, run.params["environment_id"])
         token = environment.api_key_encrypted
 
-        def look() -> dict[str, Any]:
-            from .n8n import check_connection
-
+        def check() -> dict[str, Any]:
             key = crypto.decrypt(token) if token else ""
-            report = check_connection(
-                base_url=environment.base_url, api_key=key, policy=gateway.address_policy()
-            ).to_dict()
-            if not token:
-                report["ok"] = False
-            return report
+            report = check_connection(base_url=environment.base_url, api_key=key, policy=gateway.address_policy())
+            # Without a key nothing can be captured, though an open instance answers.
+            return msgspec.structs.replace(report, ok=report.ok and bool(token)).to_json()
 
-        report = run.step("check", f"Look at {environment.base_url}", look)
+        stored = run.step("check", f"Test {environment.base_url}", check)
+        report = read_report(stored) or ConnectionReport()
         with run.fenced():
             services.store_connection_report(environment_id=environment.pk, report=report, key_token=token)
-        if report.get("ok"):
-            run.step("around", f"Look around {environment.name}", lambda: {"reached": refresh(environment).reached})
-        fault = next((check for check in report.get("checks", ()) if check.get("state") == "failed"), None)
+        if report.ok:
+            title = f"Read the data tables, variables and packages of {environment.name}"
+            run.step("around", title, lambda: {"reached": refresh(environment).reached})
         return {
-            "ok": bool(report.get("ok")),
-            "version": report.get("version", ""),
-            "latency_ms": report.get("latency_ms"),
-            "fault": dict(fault) if fault else None,
+            "ok": report.ok,
+            "version": report.version,
+            "latency_ms": report.latency_ms,
+            "fault": msgspec.to_builtins(report.fault),
         }

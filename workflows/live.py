@@ -18,7 +18,7 @@ from .errors import AlreadyAsked
 from .gateway import quick_client_for
 from .identity import key_by_workflow_id
 from .models import Environment, MapStatus, WorkflowEnvMap
-from .selectors import workflow_dict
+from .selectors import workflow_row
 
 LIST_SECONDS = 20.0
 _asking: set[uuid.UUID] = set()
@@ -27,17 +27,17 @@ _asking_lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Rows and the moment they are true for."""
+    """Rows as ``schemas.LiveWorkflow`` or ``StoredWorkflow`` declares them, and the moment they are true for."""
 
     as_of: datetime | None
     workflows: list[dict[str, Any]]
 
 
 def live_workflows(environment: Environment) -> Listing:
-    """Ask n8n now; outside any scope. Keys and approved hashes are those on record, None for what is not known yet.
+    """Ask n8n now; call outside any scope. Keys and approved hashes are those on record, None where there are none.
 
-    Somebody waits for it: raises `TimedOut` after ``LIST_SECONDS``, and `AlreadyAsked` while this process asks the
-    same instance for another.
+    A person waits for it: raises `TimedOut` after ``LIST_SECONDS``, and `AlreadyAsked` while this process is already
+    asking the same instance.
     """
     with _alone(environment), quick_client_for(environment) as client:
         listed = client.iter_workflows(exclude_pinned_data=True, within_seconds=LIST_SECONDS)
@@ -45,29 +45,29 @@ def live_workflows(environment: Environment) -> Listing:
     now = clock.now()
     with tenant_scope(environment.tenant_id):
         keys = key_by_workflow_id(environment.pk)
-        places = {
-            place.env_workflow_id: place
-            for place in WorkflowEnvMap.objects.filter(environment=environment)
+        mappings = {
+            mapping.env_workflow_id: mapping
+            for mapping in WorkflowEnvMap.objects.filter(environment=environment)
             .exclude(status=MapStatus.DELETED)
             .only("env_workflow_id", "status", "git_content_hash", "git_active")
         }
-    rows = []
-    for row in found:
-        mark: Fingerprint | None = row.pop("_print")
-        content_hash = mark.content_hash(keys) if mark else None
-        place = places.get(row["id"])
-        approved = place.git_content_hash if place else None
-        rows.append(
-            row
-            | {
-                "key": keys.get(row["id"]),
-                "status": place.status if place else "unmapped",
-                "content_hash": content_hash,
-                "git_content_hash": approved,
-                "drifted": bool(approved and approved != content_hash),
-            }
-        )
+    rows = [row | _beside(row["id"], fingerprint, keys, mappings.get(row["id"])) for row, fingerprint in found]
     return Listing(now, sorted(rows, key=lambda row: (row["name"], row["id"])))
+
+
+def _beside(
+    workflow_id: str, fingerprint: Fingerprint | None, keys: Mapping[str, str], mapping: WorkflowEnvMap | None
+) -> dict[str, Any]:
+    """What is on record of a listed workflow, and whether it still is as approved."""
+    content_hash = fingerprint.content_hash(keys) if fingerprint else None
+    approved = mapping.git_content_hash if mapping else None
+    return {
+        "key": keys.get(workflow_id),
+        "status": mapping.status if mapping else "unmapped",
+        "content_hash": content_hash,
+        "git_content_hash": approved,
+        "drifted": bool(approved and approved != content_hash),
+    }
 
 
 @contextmanager
@@ -84,34 +84,39 @@ def _alone(environment: Environment) -> Iterator[None]:
             _asking.discard(environment.pk)
 
 
-def _row(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """One of n8n's rows; one that cannot be read is listed as such beside the others."""
+def _row(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Fingerprint | None]:
+    """One of n8n's rows and its fingerprint; None where it cannot be read, which is no reason to hide the others."""
+    found: Fingerprint | None = None
     try:
         content = portable(raw)
-        mark = fingerprint(content)
+        found = fingerprint(content)
     except ContentError:
-        content, mark = {"name": str(raw.get("name") or ""), "active": bool(raw.get("active")), "tags": []}, None
-    return {
+        content = {"name": str(raw.get("name") or ""), "active": bool(raw.get("active")), "tags": []}
+    row = {
         "id": str(raw["id"]),
         "name": content["name"],
         "active": content["active"],
-        "updated_at": raw.get("updatedAt"),
-        "version_id": raw.get("versionId"),
+        "updated_at": _text(raw.get("updatedAt")),
+        "version_id": _text(raw.get("versionId")),
         "tags": content["tags"],
         "node_count": len(content.get("nodes") or ()),
-        "readable": mark is not None,
-        "_print": mark,
+        "readable": found is not None,
     }
+    return row, found
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def stored_workflows(environment: Environment) -> Listing:
     """What the last capture saw."""
     with tenant_scope(environment.tenant_id):
-        places = (
+        mappings = (
             WorkflowEnvMap.objects.filter(environment=environment)
             .exclude(status=MapStatus.DELETED)
             .select_related("canonical_workflow", "environment")
             .defer("fingerprint", "git_fingerprint")
             .order_by("env_name", "env_workflow_id")
         )
-        return Listing(environment.last_captured_at, [workflow_dict(place) for place in places])
+        return Listing(environment.last_captured_at, [workflow_row(mapping) for mapping in mappings])

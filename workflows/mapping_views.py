@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
@@ -50,11 +51,11 @@ def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     page = selectors.mapping_page(
         environment=environment, status=status, q=q, cursor=request.GET.get("cursor", ""), limit=50
     )
-    waiting = [place for place in page.rows if place.status == MapStatus.UNMAPPED]
+    waiting = [row for row in page.rows if row.status == MapStatus.UNMAPPED]
     offered = selectors.candidates_for(waiting) if waiting else {}
     context = {
         "environment": environment,
-        "rows": [{"place": place, "candidates": offered.get(place.pk, [])} for place in page.rows],
+        "rows": [{"mapping": row, "candidates": offered.get(row.pk, [])} for row in page.rows],
         "page": page,
         "tabs": [(value, label, counts.get(_COUNT_OF.get(value, ""))) for value, label in TABS],
         "status": status,
@@ -73,36 +74,57 @@ _COUNT_OF = {
 }
 
 
-def _decide(visit: Visit, environment: Environment, data: Any) -> str:
-    """Carry out one decision about one place; the sentence to show."""
+def _decide(visit: Visit, environment: Environment, data: QueryDict) -> str:
+    """Carry out one decision about one workflow of the environment; the sentence to show."""
     try:
         map_id = uuid.UUID(data.get("place", ""))
     except ValueError as error:
         raise NotFound from error
-    place = WorkflowEnvMap.objects.filter(pk=map_id, environment=environment).first()
-    if place is None:
+    mapping = WorkflowEnvMap.objects.filter(pk=map_id, environment=environment).first()
+    if mapping is None:
         raise NotFound
-    name, tenant_id = place.env_name or "The workflow without a name", visit.tenant.pk
-    action = data.get("action", "")
-    if action == "link":
-        key = data.get("key", "").strip()
-        if not key:
-            raise Invalid("Enter the key of the workflow it is.", details={"key": ["Needed."]})
-        identity.link(tenant_id=tenant_id, map_id=map_id, key=key)
-        return f"“{name}” is now {key}."
-    if action == "confirm":
-        identity.confirm(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” is a workflow of its own."
-    if action == "separate":
-        row = identity.separate(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” is now {row.canonical_workflow.key}."
-    if action == "ignore":
-        identity.ignore(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” is left out from now on."
-    if action == "restore":
-        identity.restore_ignored(tenant_id=tenant_id, map_id=map_id)
-        return f"“{name}” counts again."
-    raise Invalid("There is no such decision.")
+    decide = _DECISIONS.get(data.get("action", ""))
+    if decide is None:
+        raise Invalid("There is no such decision.")
+    outcome = decide({"tenant_id": visit.tenant.pk, "map_id": map_id}, data)
+    return f"“{mapping.env_name or 'The workflow without a name'}” {outcome}"
+
+
+def _link(which: dict[str, Any], data: QueryDict) -> str:
+    key = data.get("key", "").strip()
+    if not key:
+        raise Invalid("Enter the key of the workflow it is.", details={"key": ["Needed."]})
+    identity.link(**which, key=key)
+    return f"is now {key}."
+
+
+def _confirm(which: dict[str, Any], _data: QueryDict) -> str:
+    identity.confirm(**which)
+    return "is a workflow of its own."
+
+
+def _separate(which: dict[str, Any], _data: QueryDict) -> str:
+    return f"is now {identity.separate(**which).canonical_workflow.key}."
+
+
+def _ignore(which: dict[str, Any], _data: QueryDict) -> str:
+    identity.ignore(**which)
+    return "is ignored from now on."
+
+
+def _include(which: dict[str, Any], _data: QueryDict) -> str:
+    identity.restore_ignored(**which)
+    return "is included again."
+
+
+#: By the name of the action: carries it out and ends the sentence that begins with the workflow's name.
+_DECISIONS: dict[str, Callable[[dict[str, Any], QueryDict], str]] = {
+    "link": _link,
+    "confirm": _confirm,
+    "separate": _separate,
+    "ignore": _ignore,
+    "restore": _include,
+}
 
 
 @in_support_session(READS_AND_WRITES)
@@ -181,16 +203,14 @@ def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> s
             f"{target.name} is not known to have that credential.",
             recovery=f"Choose one from the list, or enter the credential of {target.name} first.",
         )
-    mapping = stand_ins.save_mapping(
-        tenant_id=visit.tenant.pk,
+    mapped = stand_ins.CredentialPair(
         credential_type=data.get("credential_type", ""),
         source_name=data.get("source_name", ""),
         source_credential_id=data.get("source_credential_id", ""),
         target_name=offered[chosen].name,
         target_credential_id=chosen,
-        by=visit.user,
-        **pair,
     )
+    mapping = stand_ins.save_mapping(tenant_id=visit.tenant.pk, pair=mapped, by=visit.user, **pair)
     return f"“{mapping.source_name}” becomes “{mapping.target_name}” in {target.name}."
 
 

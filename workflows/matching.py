@@ -1,16 +1,17 @@
 """Deciding which workflow is which. Pure: takes facts, returns decisions, reads and writes nothing.
 
-Names are not unique, may be empty, and may differ by case only, so a name alone never decides. Whoever cannot be
-told apart with certainty stays *unmapped* until a person says.
+Names are not unique, may be empty, and may differ by case only, so a name alone never decides. A workflow that cannot
+be identified with certainty stays *unmapped* until a person decides.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
+
+from .stored_fingerprints import StoredFingerprint
 
 #: Share of node types that two versions of one workflow have in common at least.
 TYPES_IN_COMMON = 0.5
@@ -18,9 +19,9 @@ TYPES_IN_COMMON = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A workflow that has a place already. ``ident`` is what a decision answers with."""
+    """A workflow that has a mapping already. ``id`` is what a decision returns: that of a mapping or a workflow."""
 
-    ident: UUID
+    id: UUID
     name: str
     body: str = ""
     node_types: frozenset[str] = frozenset()
@@ -51,20 +52,21 @@ def same_name(name: str) -> str:
 
 
 def types_agree(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two sets of node types can be versions of one workflow; unknown (empty) sets do not speak against it."""
+    """Whether two sets of node types can be versions of one workflow; an empty set is unknown and fits any."""
     if not one or not other:
         return True
     return len(one & other) / len(one | other) >= TYPES_IN_COMMON
 
 
-def known_from(ident: UUID, name: str, fingerprint: Mapping[str, Any] | None) -> Known:
+def known_from(known_id: UUID, name: str, fingerprint: StoredFingerprint | None) -> Known:
     """A ``Known`` out of a row's stored fingerprint."""
-    stored = fingerprint or {}
-    return Known(ident, name, str(stored.get("body", "")), frozenset(stored.get("types", ())))
+    if fingerprint is None:
+        return Known(known_id, name)
+    return Known(known_id, name, fingerprint.body, fingerprint.node_types())
 
 
 def recreated(newcomers: Sequence[Newcomer], gone: Iterable[Known]) -> dict[str, UUID]:
-    """Newcomers with exactly the content of a workflow that is gone: n8n id to the ident of the one that is gone.
+    """Newcomers with exactly the content of a workflow that is gone: n8n id to the id of the one that is gone.
 
     Where several share that content, they are paired only if as many came as went: equal content makes any pairing
     as good as another, and unequal numbers mean that somebody made or removed a copy.
@@ -73,7 +75,7 @@ def recreated(newcomers: Sequence[Newcomer], gone: Iterable[Known]) -> dict[str,
     came: dict[str, list[str]] = defaultdict(list)
     for known in gone:
         if known.body:
-            went[known.body].append(known.ident)
+            went[known.body].append(known.id)
     for newcomer in newcomers:
         if newcomer.body in went and newcomer.node_count:
             came[newcomer.body].append(newcomer.env_workflow_id)
@@ -90,49 +92,65 @@ def counterparts(
     names_here: Iterable[str],
     bodies_here: Iterable[str],
     elsewhere: Iterable[Known],
-    placed_here: set[UUID],
+    mapped_here: set[UUID],
 ) -> Decision:
     """Which newcomers are a canonical workflow that lives in another environment.
 
     ``names_here`` and ``bodies_here`` are those of everything in this environment, newcomers included; ``elsewhere``
-    has one ``Known`` per place, its ident the canonical workflow's; ``placed_here`` are canonical workflows that have
-    a place here already. Linked where exactly one on each side has the same content, or exactly one on each side
-    bears the name (spelt alike) and the node types agree.
+    has one ``Known`` per mapping, its id the canonical workflow's; ``mapped_here`` are canonical workflows that have a
+    mapping here already. Linked where exactly one on each side has the same content, or exactly one on each side has
+    the name (spelt alike) and the node types agree.
     """
-    name_count = Counter(same_name(name) for name in names_here)
-    body_count = Counter(bodies_here)
-    by_name: dict[str, dict[UUID, list[Known]]] = defaultdict(lambda: defaultdict(list))
-    by_body: dict[str, set[UUID]] = defaultdict(set)
-    for known in elsewhere:
-        by_name[same_name(known.name)][known.ident].append(known)
-        if known.body:
-            by_body[known.body].add(known.ident)
+    here = _Here(Counter(same_name(name) for name in names_here), Counter(bodies_here))
+    there = _Elsewhere(elsewhere)
     decision = Decision()
-    taken = set(placed_here)
+    taken = set(mapped_here)
     for newcomer in newcomers:
-        ident = _by_content(newcomer, body_count, by_body) or _by_name(newcomer, name_count, by_name)
-        if ident is not None and ident not in taken:
-            taken.add(ident)
-            decision.linked[newcomer.env_workflow_id] = ident
-        elif newcomer.body in by_body or (newcomer.name.strip() and same_name(newcomer.name) in by_name):
+        canonical_id = there.with_content(newcomer, here) or there.with_name(newcomer, here)
+        if canonical_id is not None and canonical_id not in taken:
+            taken.add(canonical_id)
+            decision.linked[newcomer.env_workflow_id] = canonical_id
+        elif there.resembles(newcomer):
             decision.undecided.add(newcomer.env_workflow_id)
     return decision
 
 
-def _by_content(newcomer: Newcomer, here: Counter[str], elsewhere: Mapping[str, set[UUID]]) -> UUID | None:
-    found = elsewhere.get(newcomer.body, set())
-    if newcomer.node_count and len(found) == 1 and here[newcomer.body] == 1:
-        return next(iter(found))
-    return None
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """How often each name and each content occurs in this environment."""
+
+    names: Counter[str]
+    bodies: Counter[str]
 
 
-def _by_name(
-    newcomer: Newcomer, here: Counter[str], elsewhere: Mapping[str, Mapping[UUID, list[Known]]]
-) -> UUID | None:
-    name = same_name(newcomer.name)
-    found = elsewhere.get(name, {})
-    if not name or len(found) != 1 or here[name] != 1:
-        return None
-    ident, places = next(iter(found.items()))
-    alike = [p for p in places if p.name == newcomer.name and types_agree(p.node_types, newcomer.node_types)]
-    return ident if alike else None
+class _Elsewhere:
+    """The workflows of other environments, by name and by content."""
+
+    def __init__(self, knowns: Iterable[Known]) -> None:
+        self.by_name: dict[str, dict[UUID, list[Known]]] = defaultdict(lambda: defaultdict(list))
+        self.by_body: dict[str, set[UUID]] = defaultdict(set)
+        for known in knowns:
+            self.by_name[same_name(known.name)][known.id].append(known)
+            if known.body:
+                self.by_body[known.body].add(known.id)
+
+    def with_content(self, newcomer: Newcomer, here: _Here) -> UUID | None:
+        """The only one with the newcomer's content, where the newcomer is the only one here."""
+        found = self.by_body.get(newcomer.body, set())
+        is_certain = newcomer.node_count and len(found) == 1 and here.bodies[newcomer.body] == 1
+        return next(iter(found)) if is_certain else None
+
+    def with_name(self, newcomer: Newcomer, here: _Here) -> UUID | None:
+        """The only one with the newcomer's name and node types that agree."""
+        name = same_name(newcomer.name)
+        found = self.by_name.get(name, {})
+        if not name or len(found) != 1 or here.names[name] != 1:
+            return None
+        canonical_id, knowns = next(iter(found.items()))
+        alike = (k for k in knowns if k.name == newcomer.name and types_agree(k.node_types, newcomer.node_types))
+        return canonical_id if next(alike, None) is not None else None
+
+    def resembles(self, newcomer: Newcomer) -> bool:
+        """Whether some workflow elsewhere has the newcomer's content or name."""
+        name = same_name(newcomer.name)
+        return newcomer.body in self.by_body or (name != "" and name in self.by_name)

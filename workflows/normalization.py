@@ -1,7 +1,7 @@
 """Behaviour only: which parts of a workflow count, and which values are n8n's defaults.
 
-Built from lists of known keys: a key that a newer n8n adds is not seen until somebody adds it here, together with
-a new `NORMALIZATION_VERSION`. Hashes of different versions are never equal and must not be compared.
+Built from lists of known keys: a key that a newer n8n adds counts only once it is added here, together with a new
+`NORMALIZATION_VERSION`. Hashes of different versions are never equal and must not be compared.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WORKFLOW_CALLERS = frozenset(
 """Types of nodes whose `parameters.workflowId` names another workflow."""
 
 N8N_NODES = frozenset({"n8n-nodes-base.n8n", "n8n-nodes-base.n8nTool"})
-"""They speak to the API of an n8n, which may be another one."""
+"""Node types that call the API of an n8n, which may be another one."""
 
 DATA_TABLE_NODES = frozenset(
     {
@@ -44,11 +44,11 @@ DATA_TABLE_NODES = frozenset(
 """Types of nodes whose `parameters.dataTableId` names a data table."""
 
 DATA_TABLE = "dataTable"
-"""What stands for a credential's type where a data table is meant."""
+"""The credential type under which data tables go."""
 
 _REFERRING = WORKFLOW_CALLERS | DATA_TABLE_NODES
 
-# An expression that is nothing but a word: `={{ "abc" }}`, `={{ 12 }}`, `=abc`; ids yet to be given hold a colon.
+# An expression that is only a word: `={{ "abc" }}`, `={{ 12 }}`, `=abc`. Ids that are still to be given hold a colon.
 _LITERAL = re.compile(r"""=\s*(?:\{\{\s*(?:(["'`])([\w:-]+)\1|(\d+))\s*;?\s*\}\}|([\w:-]+))\s*""")
 _IN_ADDRESS = re.compile(r"/workflow/([\w:-]+)")
 
@@ -119,7 +119,7 @@ def id_span(value: object) -> tuple[str, int, int] | None:
     return literal[group], literal.start(group), literal.end(group)
 
 
-def place_of_call(node: Mapping[str, Any]) -> tuple[str, ...] | None:
+def call_path(node: Mapping[str, Any]) -> tuple[str, ...] | None:
     """The path below `parameters` at which `node` names a workflow that it calls or asks for, or None."""
     kind, parameters = node.get("type"), node.get("parameters")
     if kind not in WORKFLOW_CALLERS or not isinstance(parameters, dict):
@@ -139,7 +139,7 @@ def place_of_call(node: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def called_workflow(node: Mapping[str, Any]) -> str | None:
     """The id of the workflow which `node` calls, if it names one."""
-    path = place_of_call(node)
+    path = call_path(node)
     if path is None:
         return None
     value: Any = node["parameters"]
@@ -206,21 +206,25 @@ def view(portable: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref:
     """Return the behaviour of `portable`, sharing its values (nothing is copied that is not changed).
 
     `workflow_ref(id)` and `credential_ref(type, name, id)` are called in a fixed order (nodes by name, then settings)
-    and give what stands in the place of a reference. A data table goes by the latter, as type `DATA_TABLE`.
+    and return what replaces the reference. A data table goes by the latter, as type `DATA_TABLE`.
     """
-    nodes = [n for n in portable.get("nodes") or () if n.get("type") != STICKY]
-    names = [n.get("name") for n in nodes]
-    if len(set(names)) < len(nodes):
-        nodes.sort(key=lambda n: (*_node_order(n), _node_text(n)))
-    else:
-        nodes.sort(key=itemgetter("name") if all(type(n) is str for n in names) else _node_order)
+    nodes = _in_order([node for node in portable.get("nodes") or () if node.get("type") != STICKY])
     settings = portable.get("settings") or {}
     return {
         "name": portable.get("name") or "",
-        "nodes": [_node(n, workflow_ref, credential_ref) for n in nodes],
+        "nodes": [_node(node, workflow_ref, credential_ref) for node in nodes],
         "connections": _connections(portable.get("connections") or {}, settings.get("executionOrder") == "v1"),
         "settings": _settings(settings, workflow_ref),
     }
+
+
+def _in_order(nodes: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    names = [node.get("name") for node in nodes]
+    if len(set(names)) < len(nodes):
+        nodes.sort(key=lambda node: (*_node_order(node), _node_text(node)))
+    else:
+        nodes.sort(key=itemgetter("name") if all(type(name) is str for name in names) else _node_order)
+    return nodes
 
 
 def _node_order(node: Mapping[str, Any]) -> tuple[str, str]:
@@ -228,7 +232,7 @@ def _node_order(node: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _node_text(node: Mapping[str, Any]) -> str:
-    """The order among nodes of one name (n8n keeps names unique, files do not): by content, never by place."""
+    """The order among nodes of one name (n8n keeps names unique, files do not): by content, never by position."""
     keys = ("parameters", "credentials", "typeVersion", "disabled", "webhookId")
     return repr(tidy([_sorted(node.get(key)) for key in keys]))
 
@@ -258,13 +262,13 @@ def _node(node: Mapping[str, Any], workflow_ref: WorkflowRef, credential_ref: Cr
 def _referring(
     node: Mapping[str, Any], parameters: dict[str, Any], workflow_ref: WorkflowRef, credential_ref: CredentialRef
 ) -> dict[str, Any]:
-    """The parameters of a node that may refer to a workflow or a data table, with what stands for these."""
+    """The parameters of a node that may refer to a workflow or a data table, with its references replaced."""
     table = data_table(node)
     if table is not None:
         return {**parameters, "dataTableId": {"$table": credential_ref(DATA_TABLE, table[1], table[0])}}
     called = called_workflow(node)
     if called is not None:
-        path = place_of_call(node) or ("workflowId",)
+        path = call_path(node) or ("workflowId",)
         if len(path) == 1:
             return {**parameters, path[0]: workflow_ref(called)}
         return {**parameters, path[0]: {**parameters[path[0]], path[1]: workflow_ref(called)}}
@@ -294,11 +298,11 @@ def _add_seldom(node: Mapping[str, Any], out: dict[str, Any], credential_ref: Cr
         if value is not None and value != default:
             out[key] = value
     if out.get("retryOnFail"):
+        wait_milliseconds = get("waitBetweenTries")
         out["maxTries"] = get("maxTries") or 3
-        out["waitBetweenTries"] = 1000 if get("waitBetweenTries") is None else get("waitBetweenTries")
-    # `continueOnFail` is the older way to say what `onError` says.
-    on_error = get("onError") or ("continueRegularOutput" if get("continueOnFail") else None)
-    if on_error and on_error != "stopWorkflow":
+        out["waitBetweenTries"] = 1000 if wait_milliseconds is None else wait_milliseconds
+    on_error = _on_error(node)
+    if on_error:
         out["onError"] = on_error
     credentials = get("credentials")
     if credentials:
@@ -306,6 +310,12 @@ def _add_seldom(node: Mapping[str, Any], out: dict[str, Any], credential_ref: Cr
     webhook = get("webhookId")
     if webhook and is_addressed_by_webhook_id(node):
         out["webhookId"] = webhook
+
+
+def _on_error(node: Mapping[str, Any]) -> Any:
+    """What a node does where it fails, None for the default. `continueOnFail` is the older way to say it."""
+    chosen = node.get("onError") or ("continueRegularOutput" if node.get("continueOnFail") else None)
+    return None if chosen == "stopWorkflow" else chosen
 
 
 def is_addressed_by_webhook_id(node: Mapping[str, Any]) -> bool:
@@ -328,30 +338,31 @@ def _fixed_path(parameters: Mapping[str, Any]) -> bool:
 def _connections(connections: Mapping[str, Any], any_order: bool) -> dict[str, Any]:
     """Connections without what is empty; each target as `[node, type, index]`.
 
-    In execution order v1 n8n goes by the place of the nodes, so the order of the links says nothing there.
+    In execution order v1 n8n goes by the positions of the nodes, so the order of the links says nothing there.
     """
     out: dict[str, Any] = {}
     for source, kinds in connections.items():
         if not isinstance(kinds, dict):
             continue
-        kept = {}
-        for kind, outputs in kinds.items():
-            rows: list[list[Any]] = [
-                [
-                    [link.get("node") or "", link.get("type") or "main", link.get("index") or 0]
-                    if isinstance(link, dict)
-                    else link
-                    for link in links or ()
-                ]
-                for links in outputs or ()
-            ]
-            while rows and not rows[-1]:
-                rows.pop()
-            if rows:
-                kept[kind] = [sorted(row, key=str) if len(row) > 1 else row for row in rows] if any_order else rows
+        kept = {kind: rows for kind, outputs in kinds.items() if (rows := _outputs(outputs, any_order))}
         if kept:
             out[source] = kept
     return out
+
+
+def _outputs(outputs: Any, any_order: bool) -> list[list[Any]]:
+    rows = [[_target(link) for link in links or ()] for links in outputs or ()]
+    while rows and not rows[-1]:
+        rows.pop()
+    if any_order:
+        return [sorted(row, key=str) if len(row) > 1 else row for row in rows]
+    return rows
+
+
+def _target(link: Any) -> Any:
+    if isinstance(link, dict):
+        return [link.get("node") or "", link.get("type") or "main", link.get("index") or 0]
+    return link
 
 
 def _settings(settings: Mapping[str, Any], workflow_ref: WorkflowRef) -> dict[str, Any]:

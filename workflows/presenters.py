@@ -12,6 +12,7 @@ from .content import dump, normalize
 from .diff import WorkflowDiff, diff_workflows
 from .graph import render_diff_svg, render_svg
 from .masking import mask
+from .n8n.report import ConnectionReport, read_report
 from .n8n.scopes import missing_scopes
 
 if TYPE_CHECKING:
@@ -21,55 +22,59 @@ RAW_LIMIT = 400_000
 """Characters of raw JSON a page shows at most on one side."""
 
 
-def diff_context(
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-    left_label: str,
-    right_label: str,
-    *,
-    before_keys: Mapping[str, str] | None = None,
-    after_keys: Mapping[str, str] | None = None,
-    view: str = "graph",
-    across: bool = False,
-) -> dict[str, Any]:
-    """The context of ``workflows/_diff.html``: two portable workflows, None for 'does not exist'.
+@dataclass(frozen=True, slots=True)
+class DiffSide:
+    """One side of a comparison: a portable workflow (None: it does not exist there), and what the side is called.
+
+    ``keys`` maps the n8n ids that it may call to canonical keys.
+    """
+
+    content: Mapping[str, Any] | None
+    label: str
+    keys: Mapping[str, str] | None = None
+
+    @property
+    def as_compared(self) -> Mapping[str, Any] | None:
+        """What counts in the comparison, as it is hashed."""
+        return normalize(self.content, self.keys) if self.content is not None else None
+
+
+def diff_context(left: DiffSide, right: DiffSide, *, view: str = "graph", across: bool = False) -> dict[str, Any]:
+    """The context of ``workflows/_diff.html``.
 
     ``view`` is graph (overlay beside the list of changes), raw (both sides as JSON) or behaviour (both sides as they
     are compared). The graph is drawn only for the first. ``across``: the sides are two environments.
     """
-    diff = diff_workflows(before, after, before_keys=before_keys, after_keys=after_keys, across=across)
-    context: dict[str, Any] = {
+    diff = diff_workflows(left.content, right.content, before_keys=left.keys, after_keys=right.keys, across=across)
+    shown = view if view in ("graph", "raw", "behaviour") else "graph"
+    return {
         "diff": diff,
-        "left_label": left_label,
-        "right_label": right_label,
-        "view": view if view in ("graph", "raw", "behaviour") else "graph",
+        "left_label": left.label,
+        "right_label": right.label,
+        "view": shown,
         "sentences": diff.sentences,
         "behaviour": [change for change in diff.changes if change.behaviour],
         "cosmetic": [change for change in diff.changes if not change.behaviour],
-        "one_sided": before is None or after is None,
+        "one_sided": left.content is None or right.content is None,
+        **_drawn(left, right, diff, shown),
     }
-    if context["view"] == "graph":
-        context["graph"] = diff_svg(before, after, diff, left_label, right_label)
-    elif context["view"] == "raw":
-        context["left_raw"], context["right_raw"] = raw_text(before), raw_text(after)
-    else:
-        context["left_raw"] = raw_text(normalize(before, before_keys)) if before is not None else ""
-        context["right_raw"] = raw_text(normalize(after, after_keys)) if after is not None else ""
-    return context
 
 
-def diff_svg(
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-    diff: WorkflowDiff,
-    left_label: str,
-    right_label: str,
-) -> str:
-    """The overlay as safe SVG (made by us, every text escaped)."""
-    if before is None and after is None:
+def _drawn(left: DiffSide, right: DiffSide, diff: WorkflowDiff, view: str) -> dict[str, str]:
+    """What the view shows beside the list of changes."""
+    if view == "graph":
+        return {"graph": diff_svg(left, right, diff)}
+    if view == "raw":
+        return {"left_raw": raw_text(left.content), "right_raw": raw_text(right.content)}
+    return {"left_raw": raw_text(left.as_compared), "right_raw": raw_text(right.as_compared)}
+
+
+def diff_svg(left: DiffSide, right: DiffSide, diff: WorkflowDiff) -> str:
+    """The overlay as safe SVG (drawn here, every text escaped)."""
+    if left.content is None and right.content is None:
         return ""
-    title = f"{diff.name or 'Workflow'}: {left_label} and {right_label}"
-    return mark_safe(render_diff_svg(before, after, diff, title=title))  # noqa: S308
+    title = f"{diff.name or 'Workflow'}: {left.label} and {right.label}"
+    return mark_safe(render_diff_svg(left.content, right.content, diff, title=title))  # noqa: S308
 
 
 def graph_svg(content: Mapping[str, Any], title: str) -> str:
@@ -87,21 +92,18 @@ def raw_text(content: Mapping[str, Any] | None) -> str:
     return shown if len(text) <= RAW_LIMIT else f"{shown}\n… {len(text) - RAW_LIMIT:,} more characters"
 
 
-def report_steps(report: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def report_steps(report: ConnectionReport | None) -> list[dict[str, str]]:
     """A connection report for ``components/steps.html``."""
-    steps = []
-    for check in (report or {}).get("checks", ()):
-        failed = check.get("state") == "failed"
-        steps.append(
-            {
-                "name": check.get("title") or check.get("name"),
-                "state": check.get("state"),
-                "result": "" if failed else check.get("sentence"),
-                "error": check.get("sentence") if failed else "",
-                "recovery": check.get("recovery"),
-            }
-        )
-    return steps
+    return [
+        {
+            "name": check.title or check.name,
+            "state": check.state,
+            "result": "" if check.state == "failed" else check.sentence,
+            "error": check.sentence if check.state == "failed" else "",
+            "recovery": check.recovery,
+        }
+        for check in (report.checks if report else ())
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ _ABILITIES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("history", "History of versions", "Else nobody is named for a change."),
             ("archive", "Archive", "Else archived workflows come back unpublished only."),
             ("unarchive", "Take out of the archive", "Else that is done by hand in n8n."),
-            ("move_to_folder", "Move to a folder", "Else folders are compared, and not put back."),
+            ("move_to_folder", "Move to a folder", "Else folders are compared, but not restored."),
         ),
     ),
     (
@@ -155,8 +157,9 @@ _ABILITIES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 
 
 def abilities(environment: Environment) -> list[Abilities]:
-    """What its n8n does, in n8n's words, as it was last asked by a capture or a test; [] where it never was."""
-    known = environment.capabilities or (environment.connection_report or {}).get("capabilities")
+    """What its n8n offers, as of the last capture or connection test; [] where there was none."""
+    report = read_report(environment.connection_report)
+    known = environment.capabilities or (report.capabilities if report else None)
     if not known:
         return []
     return [
@@ -165,9 +168,9 @@ def abilities(environment: Environment) -> list[Abilities]:
     ]
 
 
-def key_scopes(told: Collection[str] | None) -> list[Ability]:
-    """The scopes that the console uses, and whether the key has them; [] where n8n does not tell."""
-    if told is None:
+def key_scopes(scopes: Collection[str] | None) -> list[Ability]:
+    """The scopes that the console uses, and whether the key has them; [] where n8n does not list them (None)."""
+    if scopes is None:
         return []
-    lacking = {one.scope for one in missing_scopes(told)}
+    lacking = {one.scope for one in missing_scopes(scopes)}
     return [Ability(one.scope, one.scope not in lacking, one.effect) for one in missing_scopes(())]

@@ -1,10 +1,10 @@
-"""What a capture saw, taken down in bulk: who is known, who came again, who is somebody else's counterpart."""
+"""What a capture saw, recorded in bulk: which workflows are known, which came back, which live elsewhere as well."""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -15,17 +15,12 @@ from tenants.scope import tenant_scope
 from . import bulk
 from .content import suggest_key
 from .facts import given_to_all, loaded_facts
-from .identity import (
-    BATCH,
-    LIVE,
-    Placed,
-    SeenWorkflow,
-    lock_identities,
-    record_credentials,
-    stored_fingerprint,
-)
-from .matching import Newcomer, counterparts, known_from, recreated
+from .identity import Placed, SeenWorkflow
+from .identity_keys import LIVE, lock_identities
+from .known_credentials import BATCH, record_credentials
+from .matching import Decision, Known, Newcomer, counterparts, known_from, recreated
 from .models import CanonicalWorkflow, Environment, MapStatus, WorkflowEnvMap
+from .stored_fingerprints import read_fingerprint, stored_fingerprint
 
 _SEEN_FIELDS = (
     "env_workflow_id",
@@ -45,7 +40,7 @@ _SEEN_FIELDS = (
     "node_count",
     "content_changed_at",
 )
-"""What tells whether a place is as it was. A row that is not is written: thousands of others are not touched."""
+"""The columns that a capture compares. A row that differs is written; thousands of others are not touched."""
 
 
 def record_seen(
@@ -58,12 +53,12 @@ def record_seen(
     is_baseline: bool = False,
     decided: Callable[[dict[str, Placed]], None] = lambda _placed: None,
 ) -> dict[str, Placed]:
-    """Take down what a capture saw; n8n id to the workflow's place.
+    """Record what a capture saw; returns n8n id to the workflow's mapping.
 
     Joins the caller's scope. Bulk statements only. With ``complete`` what was not seen is gone: approved ones become
     *missing*, others *deleted*. A capture that saw only a part never says so. With ``is_baseline`` the caller will take
     what was seen as approved: new rows say so from the start, unless the environment got a baseline meanwhile.
-    ``decided`` is told all places as soon as they are certain, before the rows are written.
+    ``decided`` is called with all mappings as soon as they are certain, before the rows are written.
     """
     with tenant_scope(tenant_id):
         lock_identities(tenant_id)
@@ -75,7 +70,7 @@ def record_seen(
             recording.write_canonicals()
             placed = describing.result()
         decided(placed)
-        recording.write_places()
+        recording.write_mappings()
         return placed
 
 
@@ -98,33 +93,33 @@ class _Recording:
         self.is_baseline = is_baseline
         self.environment = Environment.objects.get(pk=environment_id)
         self.environments = list(Environment.objects.filter(is_archived=False).order_by("position", "name", "pk"))
-        self.places = list(WorkflowEnvMap.objects.filter(environment_id=environment_id))
+        self.mappings = list(WorkflowEnvMap.objects.filter(environment_id=environment_id))
         canonicals = list(CanonicalWorkflow.objects.filter(tenant_id=tenant_id).values_list("pk", "key", "name"))
         self.keys = {pk: key for pk, key, _ in canonicals}
         self.names = {pk: name for pk, _, name in canonicals}
-        self.place_of: dict[str, WorkflowEnvMap] = {}
+        self.mapping_of: dict[str, WorkflowEnvMap] = {}
         self.new_canonicals: list[CanonicalWorkflow] = []
-        self.new_places: list[WorkflowEnvMap] = []
+        self.new_mappings: list[WorkflowEnvMap] = []
         self.undecided: set[str] = set()
         self.before: dict[uuid.UUID, tuple[Any, ...]] = {}
-        stored = (loaded_facts(p.env_facts) for p in self.places if p.status in LIVE)
+        stored = (loaded_facts(m.env_facts) for m in self.mappings if m.status in LIVE)
         self.facts_before = [facts for facts in stored if facts is not None]
 
     def decide(self) -> None:
-        """Who each one is; nothing is written."""
-        self.before = {place.pk: _state(place) for place in self.places}
+        """Which workflow each one is; nothing is written."""
+        self.before = {mapping.pk: _state(mapping) for mapping in self.mappings}
         self._find_known()
         self._find_recreated()
         self._find_counterparts()
 
     def write_canonicals(self) -> None:
-        """The workflows that nobody knew."""
+        """The workflows that are new to the tenant."""
         bulk.insert(self.new_canonicals)
 
-    def write_places(self) -> None:
+    def write_mappings(self) -> None:
         """Everything else, in bulk; once it is described."""
-        bulk.insert(self.new_places)
-        changed = [p for p in self.place_of.values() if p.pk in self.before and _state(p) != self.before[p.pk]]
+        bulk.insert(self.new_mappings)
+        changed = [m for m in self.mapping_of.values() if m.pk in self.before and _state(m) != self.before[m.pk]]
         WorkflowEnvMap.objects.bulk_create(
             changed,
             batch_size=BATCH,
@@ -145,18 +140,17 @@ class _Recording:
         )
 
     def _find_known(self) -> None:
-        live = {p.env_workflow_id: p for p in self.places if p.env_workflow_id and p.status != MapStatus.DELETED}
-        deleted = {p.env_workflow_id: p for p in self.places if p.env_workflow_id and p.status == MapStatus.DELETED}
-        for ident in self.seen:
-            place = live.get(ident) or deleted.get(ident)
-            if place is not None:
-                self.place_of[ident] = place
+        named = [mapping for mapping in self.mappings if mapping.env_workflow_id]
+        deleted = {m.env_workflow_id: m for m in named if m.status == MapStatus.DELETED}
+        live = {m.env_workflow_id: m for m in named if m.status != MapStatus.DELETED}
+        known = deleted | live
+        self.mapping_of = {workflow_id: known[workflow_id] for workflow_id in self.seen if workflow_id in known}
 
     def _newcomers(self) -> list[Newcomer]:
         return [
             Newcomer(w.env_workflow_id, w.name, w.fingerprint.body, frozenset(w.node_types), w.node_count)
             for w in self.seen.values()
-            if w.env_workflow_id not in self.place_of
+            if w.env_workflow_id not in self.mapping_of
         ]
 
     def _find_recreated(self) -> None:
@@ -165,120 +159,103 @@ class _Recording:
             return
         absent = (MapStatus.MISSING, MapStatus.DELETED)
         surely_gone = absent if not self.complete else (*absent, MapStatus.LINKED, MapStatus.UNMAPPED)
-        gone = {p.pk: p for p in self.places if p.status in surely_gone and p.env_workflow_id not in self.seen}
-        knowns = [known_from(p.pk, p.env_name, p.fingerprint) for p in gone.values()]
-        for ident, place_id in recreated(newcomers, knowns).items():
-            self.place_of[ident] = gone[place_id]
+        gone = {m.pk: m for m in self.mappings if m.status in surely_gone and m.env_workflow_id not in self.seen}
+        knowns = [known_from(m.pk, m.env_name, read_fingerprint(m.fingerprint)) for m in gone.values()]
+        for workflow_id, map_id in recreated(newcomers, knowns).items():
+            self.mapping_of[workflow_id] = gone[map_id]
 
     def _find_counterparts(self) -> None:
         newcomers = self._newcomers()
         if not newcomers:
             return
-        others = (
-            WorkflowEnvMap.objects.exclude(environment_id=self.environment_id)
-            .exclude(status__in=[MapStatus.DELETED, MapStatus.IGNORED])
-            .filter(environment_id__in=[e.pk for e in self.environments])
-            .values_list("canonical_workflow_id", "env_name", "fingerprint")
-        )
-        reusable = {p.canonical_workflow_id: p for p in self.places if p.status == MapStatus.DELETED}
-        unseen = [p for p in self.places if p.env_workflow_id not in self.seen and p.status in LIVE]
-        stored = [] if self.complete else unseen
-        decision = counterparts(
-            newcomers,
-            names_here=[w.name for w in self.seen.values()] + [p.env_name for p in stored],
-            bodies_here=[w.fingerprint.body for w in self.seen.values()]
-            + [(p.fingerprint or {}).get("body", "") for p in stored],
-            elsewhere=[known_from(*row) for row in others],
-            placed_here={p.canonical_workflow_id for p in self.places if p.status != MapStatus.DELETED}
-            | {p.canonical_workflow_id for p in self.place_of.values()},
-        )
+        decision = self._decision_on(newcomers)
         self.undecided = decision.undecided
+        reusable = {m.canonical_workflow_id: m for m in self.mappings if m.status == MapStatus.DELETED}
         keys = _KeyMaker(self.keys.values())
         new_canonical = bulk.maker(CanonicalWorkflow, tenant_id=self.tenant_id)
-        new_place = bulk.maker(WorkflowEnvMap, tenant_id=self.tenant_id, environment_id=self.environment_id)
+        new_mapping = bulk.maker(WorkflowEnvMap, tenant_id=self.tenant_id, environment_id=self.environment_id)
         for newcomer in newcomers:
-            ident = newcomer.env_workflow_id
-            canonical_id = decision.linked.get(ident)
+            workflow_id = newcomer.env_workflow_id
+            canonical_id = decision.linked.get(workflow_id)
             if canonical_id is not None and canonical_id in reusable:
-                self.place_of[ident] = reusable[canonical_id]
+                self.mapping_of[workflow_id] = reusable[canonical_id]
                 continue
             if canonical_id is None:
                 canonical = new_canonical(key=keys.make(newcomer.name), name=newcomer.name[:500])
                 self.new_canonicals.append(canonical)
                 self.keys[canonical.pk] = canonical.key
                 canonical_id = canonical.pk
-            place = new_place(canonical_workflow_id=canonical_id, env_workflow_id=ident)
-            self.new_places.append(place)
-            self.place_of[ident] = place
+            mapping = new_mapping(canonical_workflow_id=canonical_id, env_workflow_id=workflow_id)
+            self.new_mappings.append(mapping)
+            self.mapping_of[workflow_id] = mapping
+
+    def _decision_on(self, newcomers: Sequence[Newcomer]) -> Decision:
+        """Which newcomers live in another environment."""
+        seen, stored = self.seen.values(), [] if self.complete else self._unseen()
+        mapped = [mapping for mapping in self.mappings if mapping.status != MapStatus.DELETED]
+        return counterparts(
+            newcomers,
+            names_here=[workflow.name for workflow in seen] + [known.name for known in stored],
+            bodies_here=[workflow.fingerprint.body for workflow in seen] + [known.body for known in stored],
+            elsewhere=self._elsewhere(),
+            mapped_here={m.canonical_workflow_id for m in (*mapped, *self.mapping_of.values())},
+        )
+
+    def _unseen(self) -> list[Known]:
+        """What lives here and was not seen: a capture of a part says nothing about it."""
+        unseen = (m for m in self.mappings if m.env_workflow_id not in self.seen and m.status in LIVE)
+        return [known_from(m.pk, m.env_name, read_fingerprint(m.fingerprint)) for m in unseen]
+
+    def _elsewhere(self) -> list[Known]:
+        rows = (
+            WorkflowEnvMap.objects.exclude(environment_id=self.environment_id)
+            .exclude(status__in=[MapStatus.DELETED, MapStatus.IGNORED])
+            .filter(environment_id__in=[e.pk for e in self.environments])
+            .values_list("canonical_workflow_id", "env_name", "fingerprint")
+        )
+        return [known_from(pk, name, read_fingerprint(document)) for pk, name, document in rows]
 
     def describe(self) -> dict[str, Placed]:
         """Fill the rows in, once every id of the environment has its key. Asks the database nothing."""
-        key_of = {
-            p.env_workflow_id: self.keys[p.canonical_workflow_id]
-            for p in self.places
-            if p.env_workflow_id and p.status != MapStatus.DELETED
-        }
-        key_of.update({ident: self.keys[place.canonical_workflow_id] for ident, place in self.place_of.items()})
-        new = {place.pk for place in self.new_places}
+        key_of = self._key_by_workflow_id()
+        new = {mapping.pk for mapping in self.new_mappings}
         approves = self.is_baseline and self.complete and not self.environment.baseline_commit_sha
         placed: dict[str, Placed] = {}
-        for ident, place in self.place_of.items():
-            workflow = self.seen[ident]
-            place.env_workflow_id = ident
-            if place.pk in new and ident in self.undecided:
-                place.status = MapStatus.UNMAPPED
-            elif place.status in (MapStatus.MISSING, MapStatus.DELETED):
-                place.status = MapStatus.LINKED
-            place.env_content_hash = workflow.fingerprint.content_hash(key_of)
-            draft_hash = workflow.draft.content_hash(key_of) if workflow.draft is not None else None
-            place.env_draft_hash = draft_hash if draft_hash != place.env_content_hash else None
-            place.env_facts = workflow.facts.to_json()
-            first_look = place.git_facts is None and place.git_content_hash is not None
-            as_draft = first_look and draft_hash is not None and draft_hash == place.git_content_hash
-            if first_look:
-                # Approved before facts were kept: what is there at the first look is what was approved.
-                place.git_facts = place.env_facts
-            place.live_version = workflow.live.to_json() if workflow.live is not None else None
-            place.comparable_hash = workflow.fingerprint.comparable_hash(key_of)
-            place.normalization_version = workflow.fingerprint.version
-            place.fingerprint = stored_fingerprint(workflow.fingerprint, workflow.node_types, workflow.draft)
-            place.env_name = workflow.name[:500]
-            place.env_active = workflow.active
-            place.env_tags = sorted({tag[:120] for tag in workflow.tags})
-            place.env_version_id = workflow.version_id[:64]
-            place.node_count = workflow.node_count
-            place.content_changed_at = workflow.updated_at
-            place.last_seen_at = self.captured_at
-            if approves and place.pk in new:
-                place.git_content_hash, place.git_active = place.env_content_hash, place.env_active
-                place.git_fingerprint = place.fingerprint
-                place.git_draft_hash, place.git_facts = place.env_draft_hash, place.env_facts
-            placed[ident] = Placed(
-                key=self.keys[place.canonical_workflow_id],
-                canonical_id=place.canonical_workflow_id,
-                map_id=place.pk,
-                content_hash=place.env_content_hash,
-                comparable_hash=place.comparable_hash,
-                status=str(place.status),
-                is_new=place.pk in new,
-                draft_hash=place.env_draft_hash,
-                was_approved_as_draft=as_draft,
+        for workflow_id, mapping in self.mapping_of.items():
+            is_new = mapping.pk in new
+            mapping.env_workflow_id = workflow_id
+            if is_new and workflow_id in self.undecided:
+                mapping.status = MapStatus.UNMAPPED
+            elif mapping.status in (MapStatus.MISSING, MapStatus.DELETED):
+                mapping.status = MapStatus.LINKED
+            was_approved_as_draft = _fill_in(mapping, self.seen[workflow_id], key_of)
+            mapping.last_seen_at = self.captured_at
+            if approves and is_new:
+                _approve_as_seen(mapping)
+            placed[workflow_id] = _placed(
+                mapping, self.keys[mapping.canonical_workflow_id], is_new, was_approved_as_draft
             )
         return placed
 
+    def _key_by_workflow_id(self) -> dict[str, str]:
+        """Of everything that lives here after the capture."""
+        stored = {m.env_workflow_id: m for m in self.mappings if m.env_workflow_id and m.status != MapStatus.DELETED}
+        mappings = {**stored, **self.mapping_of}
+        return {workflow_id: self.keys[mapping.canonical_workflow_id] for workflow_id, mapping in mappings.items()}
+
     def _mark_gone(self) -> None:
-        found = {place.pk for place in self.place_of.values()}
-        gone = [p for p in self.places if p.pk not in found and p.status in (MapStatus.LINKED, MapStatus.UNMAPPED)]
+        found = {mapping.pk for mapping in self.mapping_of.values()}
+        gone = [m for m in self.mappings if m.pk not in found and m.status in (MapStatus.LINKED, MapStatus.UNMAPPED)]
         for status, rows in (
-            (MapStatus.MISSING, [p.pk for p in gone if p.git_content_hash]),
-            (MapStatus.DELETED, [p.pk for p in gone if not p.git_content_hash]),
+            (MapStatus.MISSING, [m.pk for m in gone if m.git_content_hash]),
+            (MapStatus.DELETED, [m.pk for m in gone if not m.git_content_hash]),
         ):
             WorkflowEnvMap.objects.filter(pk__in=rows).update(
                 status=status, last_seen_at=self.environment.last_captured_at, updated_at=clock.now()
             )
 
     def _learn(self) -> None:
-        """Settings that an upgrade of n8n gave every workflow are its defaults from now on, and nobody's change."""
+        """Settings that an upgrade of n8n gave every workflow are its defaults from now on, and no drift."""
         learnt = given_to_all(self.facts_before, [workflow.facts for workflow in self.seen.values()])
         if learnt:
             Environment.objects.filter(pk=self.environment_id).update(
@@ -286,12 +263,13 @@ class _Recording:
             )
 
     def _rename_canonicals(self) -> None:
-        """A canonical workflow bears the name it has earliest in the pipeline."""
+        """A canonical workflow has the name that it has earliest in the pipeline."""
         new = {canonical.pk for canonical in self.new_canonicals}
         wanted = {
-            place.canonical_workflow_id: place.env_name
-            for place in self.place_of.values()
-            if place.canonical_workflow_id not in new and self.names[place.canonical_workflow_id] != place.env_name
+            mapping.canonical_workflow_id: mapping.env_name
+            for mapping in self.mapping_of.values()
+            if mapping.canonical_workflow_id not in new
+            and self.names[mapping.canonical_workflow_id] != mapping.env_name
         }
         if not wanted:
             return
@@ -310,12 +288,55 @@ class _Recording:
         )
 
 
-def _state(place: WorkflowEnvMap) -> tuple[Any, ...]:
-    return tuple(getattr(place, name) for name in _SEEN_FIELDS)
+def _fill_in(mapping: WorkflowEnvMap, workflow: SeenWorkflow, key_of: Mapping[str, str]) -> bool:
+    """What was seen, on the row; returns whether what is approved is the draft of a console that knew no versions."""
+    mapping.env_content_hash = content_hash = workflow.fingerprint.content_hash(key_of)
+    draft_hash = workflow.draft.content_hash(key_of) if workflow.draft is not None else None
+    mapping.env_draft_hash = draft_hash if draft_hash != content_hash else None
+    mapping.env_facts = workflow.facts.to_json()
+    first_look = mapping.git_facts is None and mapping.git_content_hash is not None
+    if first_look:
+        # Approved before facts were kept: what is there at the first look is what was approved.
+        mapping.git_facts = mapping.env_facts
+    mapping.live_version = workflow.live.to_json() if workflow.live is not None else None
+    mapping.comparable_hash = workflow.fingerprint.comparable_hash(key_of)
+    mapping.normalization_version = workflow.fingerprint.version
+    mapping.fingerprint = stored_fingerprint(workflow.fingerprint, workflow.node_types, workflow.draft)
+    mapping.env_name = workflow.name[:500]
+    mapping.env_active = workflow.active
+    mapping.env_tags = sorted({tag[:120] for tag in workflow.tags})
+    mapping.env_version_id = workflow.version_id[:64]
+    mapping.node_count = workflow.node_count
+    mapping.content_changed_at = workflow.updated_at
+    return first_look and draft_hash is not None and draft_hash == mapping.git_content_hash
+
+
+def _approve_as_seen(mapping: WorkflowEnvMap) -> None:
+    mapping.git_content_hash, mapping.git_active = mapping.env_content_hash, mapping.env_active
+    mapping.git_fingerprint = mapping.fingerprint
+    mapping.git_draft_hash, mapping.git_facts = mapping.env_draft_hash, mapping.env_facts
+
+
+def _placed(mapping: WorkflowEnvMap, key: str, is_new: bool, was_approved_as_draft: bool) -> Placed:
+    return Placed(
+        key=key,
+        canonical_id=mapping.canonical_workflow_id,
+        map_id=mapping.pk,
+        content_hash=mapping.env_content_hash or "",
+        comparable_hash=mapping.comparable_hash or "",
+        status=str(mapping.status),
+        is_new=is_new,
+        draft_hash=mapping.env_draft_hash,
+        was_approved_as_draft=was_approved_as_draft,
+    )
+
+
+def _state(mapping: WorkflowEnvMap) -> tuple[Any, ...]:
+    return tuple(getattr(mapping, name) for name in _SEEN_FIELDS)
 
 
 class _KeyMaker:
-    """Keys for many new workflows; a name that comes a thousand times does not search a thousand times."""
+    """Keys for many new workflows; a thousand of one name do not take a thousand searches each."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self.taken = set(taken)

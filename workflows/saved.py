@@ -11,7 +11,8 @@ is lost and a default that is left out look alike from here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,29 +40,42 @@ _HTTP_REQUEST = "n8n-nodes-base.httpRequest"
 #: Of its ways to sign in only one is shown, and sent: the settings of the others are leftovers.
 _SHOWN_WITH = (("nodeCredentialType", "predefinedCredentialType"), ("genericAuthType", "genericCredentialType"))
 _CONDITIONAL = frozenset({"n8n-nodes-base.if", "n8n-nodes-base.filter", "n8n-nodes-base.switch"})
+_DEEPEST_FILTER = 4
 _FILTER_KEYS = frozenset({"combinator", "conditions", "options"})
 
 
 def as_saved(kind: str, type_version: Any, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
     """The parameters without what the editor adds and drops by itself; the same object where that is nothing."""
+    dropped = _defaults_in(kind, parameters)
+    if kind == _HTTP_REQUEST and _number(type_version) >= 3:
+        dropped += _hidden_ways_to_sign_in(parameters)
+    if kind in _CONDITIONAL:
+        parameters = _with_replaced(parameters, _filters)
+    if not dropped:
+        return parameters
+    return {name: value for name, value in parameters.items() if name not in dropped}
+
+
+def _defaults_in(kind: str, parameters: Mapping[str, Any]) -> list[str]:
+    """The parameters that hold nothing but their default."""
     dropped = [name for name in parameters if name in COLLECTIONS and parameters[name] == {}]
     if dropped and kind in _OTHERWISE:
         dropped = []
     defaults = node_defaults().get(kind)
     if defaults is not None:
         dropped += [name for name, value in parameters.items() if name in defaults and _same(value, defaults[name])]
-    if kind in _CONDITIONAL:
-        changed = {name: found for name, value in parameters.items() if (found := _filters(value, 0)) is not value}
-        parameters = {**parameters, **changed} if changed else parameters
-    elif kind == _HTTP_REQUEST and _number(type_version) >= 3:
-        used = parameters.get("authentication")
-        dropped += [name for name, way in _SHOWN_WITH if name in parameters and used != way]
-    if not dropped:
-        return parameters
-    kept = dict(parameters)
-    for name in dropped:
-        kept.pop(name, None)
-    return kept
+    return dropped
+
+
+def _hidden_ways_to_sign_in(parameters: Mapping[str, Any]) -> list[str]:
+    used = parameters.get("authentication")
+    return [name for name, way in _SHOWN_WITH if name in parameters and used != way]
+
+
+def _with_replaced(held: Mapping[str, Any], replace: Callable[[Any], Any]) -> Mapping[str, Any]:
+    """A mapping with its values replaced; the same object where none changes."""
+    changed = {name: made for name, value in held.items() if (made := replace(value)) is not value}
+    return {**held, **changed} if changed else held
 
 
 @cache
@@ -76,18 +90,21 @@ def _same(value: Any, default: Any) -> bool:
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 
-def _filters(value: Any, depth: int) -> Any:
+def _filters(value: Any, depth: int = 0) -> Any:
     """Conditions of If, Filter and Switch without the version that an absent one means."""
-    if depth > 4 or not isinstance(value, dict | list):
+    if depth > _DEEPEST_FILTER or not isinstance(value, dict | list):
         return value
     if isinstance(value, list):
         found = [_filters(each, depth + 1) for each in value]
-        return value if all(a is b for a, b in zip(found, value, strict=True)) else found
+        return value if all(map(operator.is_, found, value)) else found
+    if _is_filter_of_version_1(value):
+        return {**value, "options": {name: each for name, each in value["options"].items() if name != "version"}}
+    return _with_replaced(value, lambda each: _filters(each, depth + 1))
+
+
+def _is_filter_of_version_1(value: Mapping[str, Any]) -> bool:
     options = value.get("options")
-    if value.keys() >= _FILTER_KEYS and isinstance(options, dict) and options.get("version") == 1:
-        return {**value, "options": {name: each for name, each in options.items() if name != "version"}}
-    changed = {name: made for name, each in value.items() if (made := _filters(each, depth + 1)) is not each}
-    return {**value, **changed} if changed else value
+    return value.keys() >= _FILTER_KEYS and isinstance(options, dict) and options.get("version") == 1
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""The references of a workflow that no rewriting can follow: variables, hosts, packages, tables by name, ids in text.
+"""The references of a workflow that cannot be rewritten: variables, hosts, packages, tables by name, ids in text.
 
 Slower than ``references`` (every text of every parameter is looked at), so it is for plans and previews, never for
 captures. A search of the whole for a few bytes comes first; most workflows need no more.
@@ -7,7 +7,7 @@ captures. A search of the whole for a few bytes comes first; most workflows need
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -18,9 +18,9 @@ from .normalization import (
     DATA_TABLE_NODES,
     STICKY,
     WORKFLOW_CALLERS,
+    call_path,
     called_workflow,
     embedded_workflow,
-    place_of_call,
 )
 
 FoundKind = Literal[
@@ -32,6 +32,8 @@ _ENVIRONMENT = re.compile(r"""(?:\$env|process\.env)(?:\.([A-Za-z_]\w*)|\[\s*["'
 _WORD = re.compile(r"[A-Za-z0-9]{10,40}")
 _ITS_OWN = ("n8n-nodes-base.", "@n8n/n8n-nodes-langchain.")
 FOUND_AT_MOST = 500
+MAX_VALUE = 200
+"""Characters of a value that is not an id."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -46,24 +48,42 @@ class Found(msgspec.Struct, frozen=True):
     in_use: bool = True
 
 
+class _Wanted(msgspec.Struct, frozen=True):
+    """What to look for in texts, once the whole has been searched: ``expressions`` are variables."""
+
+    hosts: Mapping[str, str]
+    ids: Mapping[str, str]
+    expressions: bool
+
+    @property
+    def anything(self) -> bool:
+        return self.expressions or bool(self.hosts) or bool(self.ids)
+
+
 def scan(content: Mapping[str, Any], *, hosts: Mapping[str, str], ids: Mapping[str, str]) -> list[Found]:
     """Find them all, at most 500.
 
     ``hosts`` maps ``host[:port][/path]`` of other environments to their names; ``ids`` maps ids of the workflow's own
     environment that could be named in a text to what they are called.
     """
-    data = dump({"nodes": content.get("nodes") or ()})
-    named = {host: name for host, name in hosts.items() if host and host.encode() in data}
-    texts = bool(named) or b"$vars" in data or b"$env" in data or b"process.env" in data
-    mentioned = {m for m in _WORD.findall(data.decode("utf-8", "replace")) if m in ids} if ids else set()
+    nodes = content.get("nodes") or ()
+    wanted = _wanted(dump({"nodes": nodes}), hosts, ids)
     found: list[Found] = []
-    for number, node in enumerate(content.get("nodes") or ()):
-        if node.get("type") == STICKY:
-            continue
-        found += _of_node(node, f"nodes[{number}]", named, {m: ids[m] for m in mentioned}, texts)
+    for number, node in enumerate(nodes):
+        if node.get("type") != STICKY:
+            found += _of_node(node, f"nodes[{number}]", wanted)
         if len(found) >= FOUND_AT_MOST:
             break
     return list(dict.fromkeys(found))[:FOUND_AT_MOST]
+
+
+def _wanted(data: bytes, hosts: Mapping[str, str], ids: Mapping[str, str]) -> _Wanted:
+    words = set(_WORD.findall(data.decode("utf-8", "replace"))) if ids else set()
+    return _Wanted(
+        hosts={host: name for host, name in hosts.items() if host and host.encode() in data},
+        ids={word: ids[word] for word in words if word in ids},
+        expressions=any(sign in data for sign in (b"$vars", b"$env", b"process.env")),
+    )
 
 
 def package_of(node_type: str) -> str:
@@ -73,27 +93,24 @@ def package_of(node_type: str) -> str:
     return node_type.rpartition(".")[0]
 
 
-def _of_node(
-    node: Mapping[str, Any], place: str, hosts: Mapping[str, str], ids: Mapping[str, str], texts: bool
-) -> Iterator[Found]:
-    name, kind, used = str(node.get("name") or ""), str(node.get("type") or ""), not node.get("disabled")
+def _of_node(node: Mapping[str, Any], path: str, wanted: _Wanted) -> Iterator[Found]:
+    name, kind, in_use = str(node.get("name") or ""), str(node.get("type") or ""), not node.get("disabled")
     package = package_of(kind)
     if package:
         label = f"{kind} {node.get('typeVersion') or 1}"
-        yield Found("package", package, name, f"{place}.type", label, used)
+        yield Found("package", package, name, f"{path}.type", label, in_use)
     parameters = node.get("parameters")
     if not isinstance(parameters, dict):
         return
-    yield from _of_references(node, name, place, used)
-    if not texts and not ids:
-        return
-    own = {called_workflow(node), _table_id(parameters)}
-    for path, text in _texts(parameters, f"{place}.parameters"):
-        if texts:
-            yield from _of_text(text, name, path, hosts, used)
-        for word in _WORD.findall(text) if ids and not path.endswith((".cachedResultUrl", ".workflowJson")) else ():
-            if word in ids and word not in own:
-                yield Found("mention", word, name, path, ids[word], used)
+    path = f"{path}.parameters"
+    yield from _table_by_name(node, name, path, in_use)
+    if kind in WORKFLOW_CALLERS:
+        yield from _unfollowed_call(node, name, path, in_use)
+    if wanted.anything:
+        known = (called_workflow(node), _table_id(parameters))
+        for where, text in _texts(parameters, path):
+            yield from _of_text(text, name, where, wanted, in_use)
+            yield from _mentions(text, name, where, wanted.ids, known, in_use)
 
 
 def _table_id(parameters: Mapping[str, Any]) -> Any:
@@ -101,41 +118,59 @@ def _table_id(parameters: Mapping[str, Any]) -> Any:
     return locator.get("value") if isinstance(locator, dict) else locator
 
 
-def _of_references(node: Mapping[str, Any], name: str, place: str, used: bool) -> Iterator[Found]:
-    """References to tables by name, and to workflows that only a run can tell."""
-    parameters, kind = node["parameters"], node.get("type")
+def _table_by_name(node: Mapping[str, Any], name: str, path: str, in_use: bool) -> Iterator[Found]:
+    parameters = node["parameters"]
     locator = parameters.get("dataTableId")
-    if kind in DATA_TABLE_NODES and isinstance(locator, dict) and locator.get("mode") == "name":
-        value = str(locator.get("value") or "")
-        if value and not value.startswith("="):
-            used = used and parameters.get("source", DATA_TABLE) == DATA_TABLE
-            yield Found("data_table", value, name, f"{place}.parameters.dataTableId.value", value, used)
-    if kind not in WORKFLOW_CALLERS:
+    if node.get("type") not in DATA_TABLE_NODES or not isinstance(locator, dict) or locator.get("mode") != "name":
         return
-    path = place_of_call(node)
-    if path is not None and called_workflow(node) is None:
-        told: Any = parameters
-        for part in path:
-            told = told.get(part) if isinstance(told, dict) else None
-        told = told.get("value") if isinstance(told, dict) else told
-        if isinstance(told, str) and told.startswith("="):
-            yield Found("dynamic_call", told[:200], name, f"{place}.parameters.{'.'.join(path)}", "", used)
-    elif parameters.get("source") == "parameter" and parameters.get("workflowJson"):
+    value = str(locator.get("value") or "")
+    if value and not value.startswith("="):
+        in_use = in_use and parameters.get("source", DATA_TABLE) == DATA_TABLE
+        yield Found("data_table", value, name, f"{path}.dataTableId.value", value, in_use)
+
+
+def _unfollowed_call(node: Mapping[str, Any], name: str, path: str, in_use: bool) -> Iterator[Found]:
+    """A call of a workflow that only a run can tell, or that lies outside n8n."""
+    parameters = node["parameters"]
+    source, keys = parameters.get("source"), call_path(node)
+    if keys is not None and called_workflow(node) is None:
+        value = _value_at(parameters, keys)
+        if isinstance(value, str) and value.startswith("="):
+            yield Found("dynamic_call", value[:MAX_VALUE], name, f"{path}.{'.'.join(keys)}", "", in_use)
+    elif source == "parameter" and parameters.get("workflowJson"):
         if embedded_workflow(node) is None:
-            yield Found("hidden_call", "workflowJson", name, f"{place}.parameters.workflowJson", "", used)
-    elif parameters.get("source") in ("url", "localFile"):
-        value = str(parameters.get("workflowUrl") or parameters.get("workflowPath") or "")[:200]
-        yield Found("hidden_call", value, name, f"{place}.parameters", "", used)
+            yield Found("hidden_call", "workflowJson", name, f"{path}.workflowJson", "", in_use)
+    elif source in ("url", "localFile"):
+        value = str(parameters.get("workflowUrl") or parameters.get("workflowPath") or "")
+        yield Found("hidden_call", value[:MAX_VALUE], name, path, "", in_use)
 
 
-def _of_text(text: str, name: str, path: str, hosts: Mapping[str, str], used: bool) -> Iterator[Found]:
+def _value_at(parameters: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    value: Any = parameters
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value.get("value") if isinstance(value, dict) else value
+
+
+def _of_text(text: str, name: str, path: str, wanted: _Wanted, in_use: bool) -> Iterator[Found]:
     for match in _VARIABLE.finditer(text):
-        yield Found("variable", match[1] or match[2], name, path, "", used)
+        yield Found("variable", match[1] or match[2], name, path, "", in_use)
     for match in _ENVIRONMENT.finditer(text):
-        yield Found("env_variable", match[1] or match[2], name, path, "", used)
-    for host, environment in hosts.items():
+        yield Found("env_variable", match[1] or match[2], name, path, "", in_use)
+    for host, environment in wanted.hosts.items():
         if host in text and re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])", text):
-            yield Found("host", host, name, path, environment, used)
+            yield Found("host", host, name, path, environment, in_use)
+
+
+def _mentions(
+    text: str, name: str, path: str, ids: Mapping[str, str], known: Container[Any], in_use: bool
+) -> Iterator[Found]:
+    """Ids in a text that no reference of the node accounts for."""
+    if not ids or path.endswith((".cachedResultUrl", ".workflowJson")):
+        return
+    for word in _WORD.findall(text):
+        if word in ids and word not in known:
+            yield Found("mention", word, name, path, ids[word], in_use)
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q
@@ -15,10 +15,8 @@ from core import clock
 from core.errors import NotFound
 from core.paging import Page, by_name
 
+from .executions.notes import RunNote
 from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
-
-if TYPE_CHECKING:
-    from .executions.presenting import RunNote
 
 STALE_AFTER = timedelta(hours=24)
 ROWS_AT_MOST = 100
@@ -79,7 +77,7 @@ class Cell:
     environment: Environment
     state: str = ""
     why: str = ""
-    place: WorkflowEnvMap | None = None
+    mapping: WorkflowEnvMap | None = None
     previous: Environment | None = None
     notes: tuple[str, ...] = ()
     runs: RunNote | None = None
@@ -87,25 +85,25 @@ class Cell:
     @property
     def word(self) -> str:
         """The word for the state where it is not that of the vocabulary."""
-        if self.state != "inactive" or self.place is None:
+        if self.state != "inactive" or self.mapping is None:
             return ""
-        return "Archived" if self.place.is_archived else "Not published"
+        return "Archived" if self.mapping.is_archived else "Not published"
 
     @property
     def query(self) -> str:
         """The two sides worth comparing, as the diff page's query; '' where there is only one."""
         here = self.environment.slug
-        if self.place is None:
+        if self.mapping is None:
             return ""
-        changed = self.place.status in HERE and (self.place.is_drifted or self.place.is_switched)
-        if self.place.status == MapStatus.MISSING or changed:
+        changed = self.mapping.status in HERE and (self.mapping.is_drifted or self.mapping.is_switched)
+        if self.mapping.status == MapStatus.MISSING or changed:
             return f"?left=git:{here}&right={here}"
         return f"?left={self.previous.slug}&right={here}" if self.previous else ""
 
     @property
     def changed_at(self) -> datetime | None:
         """When this version was made."""
-        return self.place.content_changed_at if self.place else None
+        return self.mapping.content_changed_at if self.mapping else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,76 +140,84 @@ def matrix(*, q: str = "", state: str = "", cursor: str = "", limit: int = 50) -
 
 def rows_of(workflows: list[CanonicalWorkflow], columns: list[Environment]) -> list[Row]:
     """The rows of some workflows. One query."""
-    places: dict[uuid.UUID, dict[uuid.UUID, WorkflowEnvMap]] = defaultdict(dict)
+    mappings: dict[uuid.UUID, dict[uuid.UUID, WorkflowEnvMap]] = defaultdict(dict)
     found = WorkflowEnvMap.objects.filter(
         canonical_workflow_id__in=[w.pk for w in workflows], status__in=[*SHOWN, MapStatus.IGNORED]
     ).defer("fingerprint", "git_fingerprint")
-    for place in found:
-        places[place.canonical_workflow_id][place.environment_id] = place
+    for mapping in found:
+        mappings[mapping.canonical_workflow_id][mapping.environment_id] = mapping
     now = clock.now()
     unknown = {environment.pk: why_unknown(environment, now) for environment in columns}
-    return [Row(workflow, cells(columns, places[workflow.pk], unknown)) for workflow in workflows]
+    return [Row(workflow, cells(columns, mappings[workflow.pk], unknown)) for workflow in workflows]
+
+
+_Previous = tuple[Environment, WorkflowEnvMap] | None
+"""The nearest environment before, in the pipeline's order, that has the workflow."""
 
 
 def cells(
-    columns: list[Environment], places: dict[uuid.UUID, WorkflowEnvMap], unknown: dict[uuid.UUID, str]
+    columns: list[Environment], mappings: dict[uuid.UUID, WorkflowEnvMap], unknown: dict[uuid.UUID, str]
 ) -> list[Cell]:
-    """The cells of one workflow. What differs is said against the nearest environment before it that has one."""
+    """The cells of one workflow. Each is compared with the nearest environment before it that has the workflow."""
     drawn: list[Cell] = []
-    previous: tuple[Environment, WorkflowEnvMap] | None = None
+    previous: _Previous = None
     for environment in columns:
-        place = places.get(environment.pk)
-        cell = _cell(environment, place, previous, unknown[environment.pk])
-        drawn.append(cell)
-        if place is not None and place.status in HERE:
-            previous = (environment, place)
+        mapping = mappings.get(environment.pk)
+        drawn.append(_cell(environment, mapping, previous, unknown[environment.pk]))
+        if mapping is not None and mapping.status in HERE:
+            previous = (environment, mapping)
     return drawn
 
 
-def _cell(
-    environment: Environment,
-    place: WorkflowEnvMap | None,
-    previous: tuple[Environment, WorkflowEnvMap] | None,
-    unknown: str,
-) -> Cell:
+def _cell(environment: Environment, mapping: WorkflowEnvMap | None, previous: _Previous, unknown: str) -> Cell:
     before = previous[0] if previous else None
-    if place is None:
-        if unknown:
-            return Cell(environment, "unknown", unknown, None, before)
-        return Cell(environment, "", "not there", None, before)
-    if place.status == MapStatus.IGNORED:
-        return Cell(environment, "ignored", "left out on purpose", place, before)
-    state, why = _known_state(environment, place, previous)
-    notes = []
-    if place.status == MapStatus.UNMAPPED:
-        notes.append("not confirmed")
-    if state != "inactive" and place.is_archived:
-        notes.append("archived")
-    elif state != "inactive" and place.env_active is False:
-        notes.append("not published")
-    if place.has_draft:
-        notes.append("draft saved")
+    if mapping is None:
+        state, why = ("unknown", unknown) if unknown else ("", "not there")
+        return Cell(environment, state, why, None, before)
+    if mapping.status == MapStatus.IGNORED:
+        return Cell(environment, "ignored", "left out on purpose", mapping, before)
+    state, why = _known_state(environment, mapping, previous)
+    notes = _notes(mapping, state)
     if unknown:
-        return Cell(environment, "unknown", f"{unknown}; was {why} when last seen", place, before, tuple(notes))
-    return Cell(environment, state, why, place, before, tuple(notes))
+        state, why = "unknown", f"{unknown}; was {why} when last seen"
+    return Cell(environment, state, why, mapping, before, notes)
 
 
-def _known_state(
-    environment: Environment, place: WorkflowEnvMap, previous: tuple[Environment, WorkflowEnvMap] | None
-) -> tuple[str, str]:
-    if place.status == MapStatus.MISSING:
+def _notes(mapping: WorkflowEnvMap, state: str) -> tuple[str, ...]:
+    """What is worth knowing beside the state."""
+    is_inactive = state == "inactive"
+    notes = {
+        "not confirmed": mapping.status == MapStatus.UNMAPPED,
+        "archived": mapping.is_archived and not is_inactive,
+        "not published": mapping.env_active is False and not mapping.is_archived and not is_inactive,
+        "draft saved": mapping.has_draft,
+    }
+    return tuple(note for note, holds in notes.items() if holds)
+
+
+def _known_state(environment: Environment, mapping: WorkflowEnvMap, previous: _Previous) -> tuple[str, str]:
+    """The state and why, by what was last seen: the first that holds."""
+    if mapping.status == MapStatus.MISSING:
         return "missing", "approved, but gone"
-    if place.is_drifted:
-        return "drifted", "changed since it was approved"
-    if place.is_switched:
-        return "drifted", f"{'published' if place.env_active else 'unpublished'} since it was approved"
-    if place.git_content_hash is None and place.env_content_hash and environment.baseline_commit_sha:
-        return "drifted", "appeared; nobody approved it"
-    if previous and place.comparable_hash != previous[1].comparable_hash:
+    drift = _drift_of(environment, mapping)
+    if drift:
+        return "drifted", drift
+    if previous and mapping.comparable_hash != previous[1].comparable_hash:
         return "differs", f"another version than {previous[0].name}"
-    if place.env_active is False:
-        return "inactive", "as approved, archived" if place.is_archived else "as approved, not published"
+    if mapping.env_active is False:
+        return "inactive", "as approved, archived" if mapping.is_archived else "as approved, not published"
     return "in_sync", "as approved"
+
+
+def _drift_of(environment: Environment, mapping: WorkflowEnvMap) -> str:
+    """In what way it is not as approved; '' where it is, or nothing was approved yet."""
+    if mapping.is_drifted:
+        return "changed since it was approved"
+    if mapping.is_switched:
+        return f"{'published' if mapping.env_active else 'unpublished'} since it was approved"
+    if mapping.git_content_hash is None and mapping.env_content_hash and environment.baseline_commit_sha:
+        return "appeared; nobody approved it"
+    return ""
 
 
 _LIVE_SQL = (
@@ -246,7 +252,7 @@ def _in_state(state: str, environment_ids: list[uuid.UUID]) -> list[uuid.UUID]:
 
 
 def _state_counts(environment_ids: list[uuid.UUID]) -> dict[str, int]:
-    """How many workflows are in each state somewhere, and ``all``. One pass over the places."""
+    """How many workflows are in each state somewhere, and ``all``. One pass over the mapping."""
     counted = ", ".join(
         f"count(DISTINCT canonical_workflow_id) FILTER (WHERE {condition})" for condition in _STATE_SQL.values()
     )
@@ -267,30 +273,22 @@ def workflow_or_404(key: str) -> CanonicalWorkflow:
     return workflow
 
 
-@dataclass(frozen=True, slots=True)
-class Unconfirmed:
-    """A place that waits for a person, with the workflows elsewhere that it may be."""
-
-    place: WorkflowEnvMap
-    candidates: list[CanonicalWorkflow]
-
-
 def mapping_page(*, environment: Environment, status: str = "", q: str = "", cursor: str = "", limit: int = 50) -> Page:
-    """Places of an environment, by name; ``status`` narrows down."""
-    places = WorkflowEnvMap.objects.filter(environment=environment).select_related("canonical_workflow", "environment")
-    places = places.defer("fingerprint", "git_fingerprint")
-    places = places.filter(status=status) if status in MapStatus.values else places.exclude(status=MapStatus.DELETED)
+    """The mapping of an environment, by name; with ``status`` only the rows in it."""
+    rows = WorkflowEnvMap.objects.filter(environment=environment).select_related("canonical_workflow", "environment")
+    rows = rows.defer("fingerprint", "git_fingerprint")
+    rows = rows.filter(status=status) if status in MapStatus.values else rows.exclude(status=MapStatus.DELETED)
     if q.strip():
-        places = places.filter(Q(env_name__icontains=q.strip()) | Q(canonical_workflow__key__icontains=q.strip()))
-    return by_name(places, cursor=cursor, limit=limit, field="env_name")
+        rows = rows.filter(Q(env_name__icontains=q.strip()) | Q(canonical_workflow__key__icontains=q.strip()))
+    return by_name(rows, cursor=cursor, limit=limit, field="env_name")
 
 
-def candidates_for(places: list[WorkflowEnvMap], *, limit_each: int = 8) -> dict[uuid.UUID, list[CanonicalWorkflow]]:
-    """For each place the workflows it may be: alike in name, and free in this environment. One query."""
-    names = {place.env_name.strip().casefold() for place in places if place.env_name.strip()}
+def candidates_for(mappings: list[WorkflowEnvMap], *, limit_each: int = 8) -> dict[uuid.UUID, list[CanonicalWorkflow]]:
+    """For each mapping of one environment the workflows of the same name that have none there. One query."""
+    names = {mapping.env_name.strip().casefold() for mapping in mappings if mapping.env_name.strip()}
     if not names:
         return {}
-    environment_id = places[0].environment_id
+    environment_id = mappings[0].environment_id
     alike = Q()
     for name in names:
         alike |= Q(name__iexact=name)
@@ -301,30 +299,30 @@ def candidates_for(places: list[WorkflowEnvMap], *, limit_each: int = 8) -> dict
     )
     found = list(CanonicalWorkflow.objects.filter(alike).exclude(Exists(occupied)).order_by("name", "key")[:500])
     offered: dict[uuid.UUID, list[CanonicalWorkflow]] = {}
-    for place in places:
-        name = place.env_name.strip().casefold()
+    for mapping in mappings:
+        name = mapping.env_name.strip().casefold()
         same = [w for w in found if w.name.strip().casefold() == name]
-        offered[place.pk] = same[:limit_each]
+        offered[mapping.pk] = same[:limit_each]
     return offered
 
 
-def workflow_dict(place: WorkflowEnvMap) -> dict[str, Any]:
-    """JSON-able facts of a place."""
+def workflow_row(mapping: WorkflowEnvMap) -> dict[str, Any]:
+    """The fields of ``schemas.StoredWorkflow``."""
     return {
-        "id": place.env_workflow_id,
-        "key": place.canonical_workflow.key,
-        "name": place.env_name,
-        "active": place.env_active,
-        "status": place.status,
-        "content_hash": place.env_content_hash,
-        "git_content_hash": place.git_content_hash,
-        "drifted": place.is_drifted,
-        "node_count": place.node_count,
-        "tags": place.env_tags,
-        "archived": place.is_archived,
-        "draft": place.has_draft,
-        "live_version": place.live_version,
-        "draft_authors": place.draft_authors or None,
-        "updated_at": place.content_changed_at,
-        "last_seen_at": place.seen_at,
+        "id": mapping.env_workflow_id,
+        "key": mapping.canonical_workflow.key,
+        "name": mapping.env_name,
+        "active": mapping.env_active,
+        "status": mapping.status,
+        "content_hash": mapping.env_content_hash,
+        "git_content_hash": mapping.git_content_hash,
+        "drifted": mapping.is_drifted,
+        "node_count": mapping.node_count,
+        "tags": mapping.env_tags,
+        "archived": mapping.is_archived,
+        "draft": mapping.has_draft,
+        "live_version": mapping.live_version,
+        "draft_authors": mapping.draft_authors or None,
+        "updated_at": mapping.content_changed_at,
+        "last_seen_at": mapping.seen_at,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -14,7 +13,7 @@ from django.utils.text import slugify
 from core import clock, crypto
 from core.errors import NotFound
 from operations import services as operations
-from operations.models import OPEN, Operation, OperationStatus, Schedule
+from operations.models import Operation, OperationStatus, Schedule, holding
 from tenants.models import User
 from tenants.scope import tenant_scope
 
@@ -22,6 +21,8 @@ from .domain_events import publish_reachability
 from .errors import EnvironmentInUse, EnvironmentInvalid, EnvironmentSlugTaken
 from .gateway import address_policy
 from .models import ConnectionStatus, Environment, EnvironmentKind
+from .n8n.errors import AddressRefused
+from .n8n.report import ConnectionReport
 
 TEST_KIND = "environments.test"
 CAPTURE_KIND = "snapshots.capture"
@@ -31,8 +32,6 @@ SHORTEST_INTERVAL_SECONDS = 60
 
 def clean_base_url(base_url: str) -> str:
     """The address as it is kept: http(s), no credentials, no query, no `/api/v1`. Raises ``EnvironmentInvalid``."""
-    from .n8n.errors import AddressRefused
-
     try:
         return address_policy().check_url(base_url)[:500]
     except AddressRefused as error:
@@ -61,7 +60,7 @@ def create_environment(
     slug: str = "",
     position: int | None = None,
 ) -> Environment:
-    """A new environment; it takes the place behind the last one unless ``position`` says otherwise.
+    """A new environment, the last in the pipeline unless ``position`` is given.
 
     The key is encrypted and never shown again. Raises ``EnvironmentInvalid`` (details by field) or
     ``EnvironmentSlugTaken``.
@@ -105,35 +104,40 @@ def update_environment(
 ) -> Environment:
     """Change what is given; the short name stays for ever, because Git's branches bear it.
 
-    Another address needs the key again: a stored key is never sent to a place it was not entered for. It is refused
-    while a job writes to the environment (``EnvironmentInUse``).
+    Another address needs the key again: a stored key is never sent to an address it was not entered for. Raises
+    ``EnvironmentInvalid``, and ``EnvironmentInUse`` where the address changes while a job writes to the environment.
     """
+    new_key = (api_key or "").strip()
     with tenant_scope(tenant_id):
         environment = _locked(environment_id)
-        if name is not None:
-            environment.name = name.strip()
-        if kind is not None:
-            environment.kind = kind
-        if position is not None:
-            environment.position = position
-        if base_url is not None and clean_base_url(base_url) != environment.base_url:
-            # Work that is half done at the old address would be carried on, or put back, at the new one.
-            _refuse_while_busy(environment, exclusive_key=environment.write_lock)
-            if environment.api_key_encrypted and not (api_key or "").strip():
-                raise EnvironmentInvalid(
-                    "Another address needs its API key.",
-                    details={"api_key": ["Enter the key of the instance at the new address."]},
-                    recovery="Enter the API key of the instance at the new address.",
-                )
-            environment.base_url = clean_base_url(base_url)
-            environment.connection_status = ConnectionStatus.UNKNOWN
-            environment.connection_report, environment.n8n_version = None, ""
-        if api_key is not None and api_key.strip():
-            environment.api_key_encrypted = crypto.encrypt(_clean_key(api_key))
+        environment.name = environment.name if name is None else name.strip()
+        environment.kind = environment.kind if kind is None else kind
+        environment.position = environment.position if position is None else position
+        if base_url is not None:
+            _move(environment, clean_base_url(base_url), has_new_key=bool(new_key))
+        if new_key:
+            environment.api_key_encrypted = crypto.encrypt(_clean_key(new_key))
             environment.connection_status = ConnectionStatus.UNKNOWN
         _clean(environment)
         environment.save()
         return environment
+
+
+def _move(environment: Environment, base_url: str, *, has_new_key: bool) -> None:
+    """Set another address; nothing that is known of the instance at the old one holds any more."""
+    if base_url == environment.base_url:
+        return
+    # Work that is half done at the old address would be continued or undone at the new one.
+    _refuse_while_busy(environment, exclusive_key=environment.write_lock)
+    if environment.api_key_encrypted and not has_new_key:
+        raise EnvironmentInvalid(
+            "Another address needs its API key.",
+            details={"api_key": ["Enter the key of the instance at the new address."]},
+            recovery="Enter the API key of the instance at the new address.",
+        )
+    environment.base_url = base_url
+    environment.connection_status = ConnectionStatus.UNKNOWN
+    environment.connection_report, environment.n8n_version = None, ""
 
 
 def archive_environment(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> Environment:
@@ -191,19 +195,18 @@ def start_test_connection(
         )
 
 
-def store_connection_report(*, environment_id: uuid.UUID, report: Mapping[str, Any], key_token: str) -> None:
+def store_connection_report(*, environment_id: uuid.UUID, report: ConnectionReport, key_token: str) -> None:
     """Keep a report, unless the key was changed while the test ran. Needs the tenant's scope."""
-    ok = bool(report.get("ok"))
     values: dict[str, Any] = {
-        "connection_report": dict(report),
-        "connection_status": ConnectionStatus.OK if ok else ConnectionStatus.FAILED,
+        "connection_report": report.to_json(),
+        "connection_status": ConnectionStatus.OK if report.ok else ConnectionStatus.FAILED,
         "last_checked_at": clock.now(),
         "updated_at": clock.now(),
     }
-    if ok and report.get("capabilities"):
-        values["capabilities"] = report["capabilities"]
-    if version := report.get("version"):
-        values["n8n_version"] = str(version)[:32]
+    if report.ok and report.capabilities:
+        values["capabilities"] = report.capabilities
+    if report.version:
+        values["n8n_version"] = report.version[:32]
     rows = Environment.objects.filter(pk=environment_id, api_key_encrypted=key_token)
     before = rows.first()
     if rows.update(**values) and before is not None:
@@ -247,7 +250,7 @@ def _locked(environment_id: uuid.UUID) -> Environment:
 
 
 def _refuse_while_busy(environment: Environment, **which: Any) -> None:
-    busy = Operation.objects.filter(**which, status__in=OPEN).first()
+    busy = Operation.objects.filter(holding(), **which).first()
     if busy is not None:
         raise EnvironmentInUse(
             f"“{busy.title}” is still at work on {environment.name}.", details={"operation_id": str(busy.pk)}

@@ -7,17 +7,17 @@ the fault.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from typing import Any
+
+import msgspec
 
 from .normalization import is_addressed_by_webhook_id
 
 LONGEST_NAME = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class StructureFault(msgspec.Struct, frozen=True):
     """One thing that n8n does not keep as it is.
 
     ``consequence`` says what n8n does about it. ``repairable``: the console can mend it as ``repair`` says, and that
@@ -32,52 +32,70 @@ class Fault:
     repair: str = "It is taken away."
 
 
-def structure_faults(content: Mapping[str, Any]) -> list[Fault]:
+def structure_faults(content: Mapping[str, Any]) -> list[StructureFault]:
     """What n8n's structure check would refuse about a portable workflow."""
-    faults: list[Fault] = []
-    length = len(str(content.get("name") or ""))
-    if not 1 <= length <= LONGEST_NAME:
-        what = "no name" if length == 0 else f"a name of {length} characters"
-        faults.append(Fault("name_length", f"It has {what}; n8n takes 1 to {LONGEST_NAME}."))
     nodes = content.get("nodes") or ()
+    names = {str(node.get("name") or "") for node in nodes}
+    faults = [
+        *_name_faults(str(content.get("name") or "")),
+        *_node_faults(nodes),
+        *_connection_faults(content.get("connections") or {}, names),
+        *_group_faults(content.get("nodeGroups") or [], {str(node.get("id") or "") for node in nodes}),
+    ]
+    return list(dict.fromkeys(faults))
+
+
+def _name_faults(name: str) -> Iterator[StructureFault]:
+    if not 1 <= len(name) <= LONGEST_NAME:
+        what = f"a name of {len(name)} characters" if name else "no name"
+        yield StructureFault("name_length", f"It has {what}; n8n takes 1 to {LONGEST_NAME}.")
+
+
+def _node_faults(nodes: Iterable[Mapping[str, Any]]) -> Iterator[StructureFault]:
     names: set[str] = set()
-    ids: dict[str, str] = {}
+    name_by_id: dict[str, str] = {}
     for node in nodes:
-        name, ident = str(node.get("name") or ""), str(node.get("id") or "")
+        name, node_id = str(node.get("name") or ""), str(node.get("id") or "")
         if not name:
-            faults.append(Fault("node_without_name", "A node has no name."))
+            yield StructureFault("node_without_name", "A node has no name.")
         elif name in names:
-            faults.append(Fault("duplicate_node", f"Two nodes are called “{name}”.", name))
+            yield StructureFault("duplicate_node", f"Two nodes are called “{name}”.", name)
         names.add(name)
-        if ident and ident in ids:
-            faults.append(Fault("duplicate_node_id", f"“{ids[ident]}” and “{name}” have one node id.", name, True))
-        ids.setdefault(ident, name)
+        if node_id and node_id in name_by_id:
+            message = f"“{name_by_id[node_id]}” and “{name}” have one node id."
+            yield StructureFault("duplicate_node_id", message, name, repairable=True)
+        name_by_id.setdefault(node_id, name)
         if _lacks_webhook_id(node):
-            faults.append(_without_webhook_id(name))
-    for source, target in _links(content.get("connections") or {}):
+            yield _without_webhook_id(name)
+
+
+def _connection_faults(connections: Mapping[str, Any], names: Container[str]) -> Iterator[StructureFault]:
+    for source, target in _links(connections):
         if source not in names:
             message = f"A connection starts at “{source}”, which is not a node of this workflow."
-            faults.append(Fault("dangling_connection", message, source, True))
         elif target is not None and target not in names:
             message = f"“{source}” leads to “{target}”, which is not a node of this workflow."
-            faults.append(Fault("dangling_connection", message, source, True))
-    groups = content.get("nodeGroups") or []
+        else:
+            continue
+        yield StructureFault("dangling_connection", message, source, repairable=True)
+
+
+def _group_faults(groups: Any, node_ids: Set[str]) -> Iterator[StructureFault]:
     if not _are_groups(groups):
-        faults.append(Fault("odd_group", "Its groups of nodes do not have the shape that n8n gives them."))
-        groups = []
+        yield StructureFault("odd_group", "Its groups of nodes do not have the shape that n8n gives them.")
+        return
     for group in groups:
-        if set(group.get("nodeIds") or ()) - ids.keys():
+        if set(group.get("nodeIds") or ()) - node_ids:
             message = f"The group “{group.get('name')}” holds a node that is not in this workflow."
-            faults.append(Fault("dangling_group", message, "", True))
-    return list(dict.fromkeys(faults))
+            yield StructureFault("dangling_group", message, repairable=True)
 
 
 def _lacks_webhook_id(node: Mapping[str, Any]) -> bool:
     return is_addressed_by_webhook_id(node) and not node.get("webhookId")
 
 
-def _without_webhook_id(name: str) -> Fault:
-    return Fault(
+def _without_webhook_id(name: str) -> StructureFault:
+    return StructureFault(
         "no_webhook_id",
         f"“{name}” has no webhook id, which its address is made of.",
         name,
@@ -111,24 +129,37 @@ def repaired(content: Mapping[str, Any]) -> dict[str, Any]:
     lose nodes that are not there. A node whose address is made of its webhook id gets one where it has none: the same
     each time.
     """
-    names = {str(n.get("name") or "") for n in content.get("nodes") or ()}
+    names = {str(node.get("name") or "") for node in content.get("nodes") or ()}
+    nodes = _repaired_nodes(content)
+    out = {**content, "nodes": nodes, "connections": _kept(content.get("connections") or {}, names)}
+    groups = content.get("nodeGroups")
+    if groups and _are_groups(groups):  # a person has to look at the others
+        out["nodeGroups"] = _repaired_groups(groups, {str(node.get("id") or "") for node in nodes})
+    return out
+
+
+def _repaired_nodes(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     seen: set[str] = set()
     nodes = []
     for number, node in enumerate(content.get("nodes") or ()):
-        ident = str(node.get("id") or "")
-        if ident and ident in seen:
-            node = {**node, "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{ident}:{number}"))}
+        node_id = str(node.get("id") or "")
+        if node_id and node_id in seen:
+            node = {**node, "id": _made_id(f"{node_id}:{number}")}
         seen.add(str(node.get("id") or ""))
         if _lacks_webhook_id(node):
-            of = f"{content.get('name')}:{node.get('name')}:{ident or number}"
-            node = {**node, "webhookId": str(uuid.uuid5(uuid.NAMESPACE_OID, of))}
+            node = {**node, "webhookId": _made_id(f"{content.get('name')}:{node.get('name')}:{node_id or number}")}
         nodes.append(node)
-    out = {**content, "nodes": nodes, "connections": _kept(content.get("connections") or {}, names)}
-    groups = content.get("nodeGroups")
-    if groups and _are_groups(groups):  # others are a fault that a person has to look at
-        kept = [{**g, "nodeIds": [i for i in g.get("nodeIds") or () if i in seen]} for g in groups]
-        out["nodeGroups"] = [g for g in kept if g["nodeIds"]]
-    return out
+    return nodes
+
+
+def _made_id(seed: str) -> str:
+    """The same id for the same seed, so that a repair is the same each time."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, seed))
+
+
+def _repaired_groups(groups: list[dict[str, Any]], node_ids: Container[str]) -> list[dict[str, Any]]:
+    kept = [{**group, "nodeIds": [i for i in group.get("nodeIds") or () if i in node_ids]} for group in groups]
+    return [group for group in kept if group["nodeIds"]]
 
 
 def _kept(connections: Mapping[str, Any], names: set[str]) -> dict[str, Any]:

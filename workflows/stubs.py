@@ -30,36 +30,43 @@ class Stub(msgspec.Struct, frozen=True):
     url: str
 
     @classmethod
-    def at(cls, environment: Environment, kind: str, name: str, ident: str) -> Stub:
+    def at(cls, environment: Environment, kind: str, name: str, credential_id: str) -> Stub:
         """The stub with this id in an environment."""
-        return cls(ident, name, kind, f"{environment.base_url}/home/credentials/{ident}")
+        return cls(credential_id, name, kind, f"{environment.base_url}/home/credentials/{credential_id}")
+
+    def to_json(self) -> dict[str, Any]:
+        """For a step's result."""
+        stored: dict[str, Any] = msgspec.to_builtins(self)
+        return stored
 
 
-def make_stub(run: Run, client: N8nClient, environment: Environment, *, kind: str, name: str, ident: str = "") -> Stub:
-    """Make it once, however often the job is begun again, and take down that its secret is missing.
+def make_stub(
+    run: Run, client: N8nClient, environment: Environment, *, kind: str, name: str, credential_id: str = ""
+) -> Stub:
+    """Create it once, however often the job is begun again, and record that its secret is missing.
 
-    ``ident`` is the id that it is to have, where the instance lets it be chosen; else n8n gives one.
+    ``credential_id`` is the id that it is to have, where the instance lets it be chosen; else n8n gives one.
     """
 
     def act() -> dict[str, Any]:
         body = {"name": name, "type": kind, "data": placeholder(client.call("GET", _schema(kind)).json())}
-        body |= {"id": ident} if ident else {}
+        body |= {"id": credential_id} if credential_id else {}
         raw = client.call("POST", "/credentials", body=body).json()
-        return _told(Stub.at(environment, kind, name, str(raw["id"])))
+        return Stub.at(environment, kind, name, str(raw["id"])).to_json()
 
     def look(_intent: dict[str, Any]) -> ProbeResult:
         if not client.spec().can("list_credentials"):
-            return ProbeResult.unknown(message="This n8n does not list credentials; look whether the stub is there.")
+            return ProbeResult.unknown(message="This n8n does not list credentials; check there whether it exists.")
         listed = client.list_credentials() or []
-        wanted = {"type": kind, **({"id": ident} if ident else {"name": name})}
+        wanted = {"type": kind, **({"id": credential_id} if credential_id else {"name": name})}
         found = next((c for c in listed if wanted.items() <= c.items()), None)
-        return (
-            ProbeResult.done(_told(Stub.at(environment, kind, name, found["id"]))) if found else ProbeResult.not_done()
-        )
+        if found is None:
+            return ProbeResult.not_done()
+        return ProbeResult.done(Stub.at(environment, kind, name, found["id"]).to_json())
 
     title = f"Create the credential “{name}” without its secret"
-    said = to_n8n(environment, "", title, method="POST", path="/credentials")
-    effect = Effect(f"stub:{kind}:{ident or name}"[:200], title, {"path": "/credentials"}, act, look, said)
+    call = to_n8n(environment, "", title, method="POST", path="/credentials")
+    effect = Effect(f"stub:{kind}:{credential_id or name}"[:200], title, {"path": "/credentials"}, act, look, call)
     made = msgspec.convert(run.effect(effect), Stub)
     with run.fenced():
         KnownCredential.objects.update_or_create(
@@ -78,18 +85,13 @@ def make_stub(run: Run, client: N8nClient, environment: Environment, *, kind: st
     return made
 
 
-def _told(stub: Stub) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(stub)
-    return found
-
-
 def _schema(kind: str) -> str:
     return f"/credentials/schema/{quote(kind, safe='')}"
 
 
-def can_have(ident: str) -> bool:
+def can_have(credential_id: str) -> bool:
     """Whether n8n takes this as the id of a credential."""
-    return re.fullmatch(r"[A-Za-z0-9_-]{1,16}", ident) is not None
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,16}", credential_id) is not None
 
 
 def is_known(client: N8nClient, kind: str) -> bool:
@@ -106,8 +108,8 @@ def placeholder(schema: Any) -> dict[str, Any]:
     properties = schema.get("properties") or {} if isinstance(schema, dict) else {}
     found = {}
     for name in schema.get("required") or () if isinstance(schema, dict) else ():
-        told = properties.get(name) or {}
-        found[name] = told["enum"][0] if told.get("enum") else _EMPTY.get(str(told.get("type")), "")
+        schema_of = properties.get(name) or {}
+        found[name] = schema_of["enum"][0] if schema_of.get("enum") else _EMPTY.get(str(schema_of.get("type")), "")
     return found
 
 
@@ -115,11 +117,11 @@ def waiting_for_secrets(environment: Environment) -> list[Stub]:
     """The stubs of an environment whose secrets nobody has entered. Needs the tenant's scope."""
     rows = KnownCredential.objects.filter(environment_id=environment.pk, needs_secret=True, is_gone=False)
     ordered = rows.order_by("name", "credential_type")[:500].values_list("credential_type", "name", "credential_id")
-    return [Stub.at(environment, kind, name, ident) for kind, name, ident in ordered]
+    return [Stub.at(environment, kind, name, credential_id) for kind, name, credential_id in ordered]
 
 
 def secret_entered(*, environment: Environment, credential_id: str) -> int:
-    """A person says that the secret of a stub is entered in n8n. Needs the tenant's scope; how many rows it was."""
+    """Record that a person has entered the secret of a stub in n8n; how many rows changed. Needs the tenant's scope."""
     return KnownCredential.objects.filter(
         environment_id=environment.pk, credential_id=credential_id, needs_secret=True
     ).update(needs_secret=False)

@@ -1,7 +1,7 @@
-"""What an instance has around its workflows: data tables, variables, packages, and what the API key may do.
+"""What an instance has around its workflows: data tables, variables, packages, and the scopes of the API key.
 
-Read off n8n by whoever plans or tests a connection, and kept per environment, so that pages and comparisons need not
-ask again. What cannot be looked at is None, and ``why`` says so.
+Read from n8n by a plan or a connection test and kept per environment, so that pages and comparisons need not ask
+again. What could not be read is None, and ``why`` gives the reason.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from core import clock
 from core.errors import OpsError
+from tenants.scope import tenant_scope
 
-from .n8n import errors
+from .gateway import quick_client_for
+from .identity import record_listed_credentials
+from .models import Environment, EnvironmentSurroundings
+from .n8n import N8nClient, errors
 from .n8n.scopes import read_scopes
-
-if TYPE_CHECKING:
-    from .models import Environment
-    from .n8n import N8nClient
-    from .n8n.spec import Capabilities, Capability
+from .n8n.spec import Capabilities, Capability
 
 _Read = TypeVar("_Read")
 
+SURROUNDINGS_VERSION = 1
 ITEMS_KEPT = 2000
 PARTS_KEPT = 200
 """Columns of a table, and types of node in a package."""
@@ -64,9 +65,10 @@ class Package(msgspec.Struct, frozen=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """All of it, as of ``read_at``. ``scopes`` None: the instance does not tell what the key may do.
+    """All of it, as of ``read_at``. ``scopes`` None: the instance does not list the scopes of the key.
 
-    ``settings`` are the names of those that a write may hold; None where that is not known.
+    ``settings`` are the names of those that a write may contain; None where that is not known. ``reached`` is False
+    where the instance could not be asked and this is what was known before.
     """
 
     data_tables: tuple[DataTable, ...] | None = None
@@ -80,34 +82,38 @@ class Surroundings(msgspec.Struct, frozen=True):
     why: dict[str, str] = {}
     read_at: datetime | None = None
     reached: bool = True
+    surroundings_version: int = SURROUNDINGS_VERSION
 
     def table_named(self, name: str) -> DataTable | None:
         """The data table of exactly this name, if there is one and only one."""
         found = [table for table in self.data_tables or () if table.name == name]
         return found[0] if len(found) == 1 else None
 
-    def table(self, ident: str) -> DataTable | None:
+    def table(self, table_id: str) -> DataTable | None:
         """The data table of this id."""
-        return next((table for table in self.data_tables or () if table.id == ident), None)
+        return next((table for table in self.data_tables or () if table.id == table_id), None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
-        return found
+    def to_json(self) -> dict[str, Any]:
+        """For ``EnvironmentSurroundings.seen``; ``read_stored`` reads it."""
+        stored: dict[str, Any] = msgspec.to_builtins(self)
+        return stored
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any] | None) -> Surroundings:
-        """From JSON; of another make, or nothing: as if nothing were known."""
-        try:
-            return msgspec.convert(data or {}, cls)
-        except msgspec.ValidationError:
-            return cls()
+
+def read_stored(stored: Any) -> Surroundings:
+    """Stored surroundings of any version; where there are none, or they cannot be read, nothing is known.
+
+    Those from before versions were written have the same fields, without ``surroundings_version``.
+    """
+    try:
+        return msgspec.convert(stored or {}, Surroundings)
+    except msgspec.ValidationError:
+        return Surroundings()
 
 
 def read_surroundings(client: N8nClient) -> Surroundings:
-    """Ask an instance, by what its own contract offers; a part that fails is None. Raises only where it is not reached.
+    """Ask an instance for what its contract offers; a part that fails is None. At most five calls, some of which page.
 
-    At most five calls, some of which page.
+    Raises ``Unreachable`` or ``Unauthorized``.
     """
     spec = client.spec()
     why: dict[str, str] = {}
@@ -186,12 +192,10 @@ def _packages(client: N8nClient) -> tuple[Package, ...]:
 
 
 def refresh(environment: Environment) -> Surroundings:
-    """Look around an environment and keep what was seen, its credentials too. Call outside any scope.
+    """Read an environment's surroundings and credentials, and store them. Call outside any scope.
 
-    An instance that cannot be asked now leaves what was known as it is, with ``reached`` False.
+    Where the instance cannot be asked now: what is stored, with ``reached`` False.
     """
-    from .gateway import quick_client_for
-
     try:
         with quick_client_for(environment) as client:
             found = read_surroundings(client)
@@ -203,16 +207,11 @@ def refresh(environment: Environment) -> Surroundings:
 
 
 def keep(environment: Environment, found: Surroundings | None, listed: list[dict[str, Any]] | None) -> None:
-    """Store what was seen; either part may be left out."""
-    from tenants.scope import tenant_scope
-
-    from .identity import record_listed_credentials
-    from .models import EnvironmentSurroundings
-
+    """Store what was read. None for either part leaves what is stored as it is. Call outside any scope."""
     with tenant_scope(environment.tenant_id):
         if found is not None:
             EnvironmentSurroundings.objects.update_or_create(
-                tenant_id=environment.tenant_id, environment_id=environment.pk, defaults={"seen": found.to_dict()}
+                tenant_id=environment.tenant_id, environment_id=environment.pk, defaults={"seen": found.to_json()}
             )
         if listed is not None:
             record_listed_credentials(
@@ -221,11 +220,7 @@ def keep(environment: Environment, found: Surroundings | None, listed: list[dict
 
 
 def stored(tenant_id: uuid.UUID, environment_id: uuid.UUID) -> Surroundings:
-    """What was seen last; nothing is known where nobody looked."""
-    from tenants.scope import tenant_scope
-
-    from .models import EnvironmentSurroundings
-
+    """What was read last; all unknown where nothing was."""
     with tenant_scope(tenant_id):
         row = EnvironmentSurroundings.objects.filter(environment_id=environment_id).values_list("seen", flat=True)
-        return Surroundings.from_dict(row.first())
+        return read_stored(row.first())

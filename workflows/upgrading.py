@@ -1,9 +1,9 @@
-"""What an upgrade of n8n does to workflows, told apart from what people do. Pure.
+"""What an upgrade of n8n does to workflows, and what people do. Pure.
 
-n8n's own migrations write to its database, past its editor: a workflow that they change keeps the moment at which
-somebody last saved it. What they do on the way to 2.0 is carried out here on the content before the upgrade; where that
-gives exactly what is there afterwards, n8n made the change. Read off the migrations of n8n 2.41.1, and tried with a
-data folder of 1.123.0.
+n8n's own migrations write to its database, past its editor: a workflow that they change keeps the time at which
+somebody last saved it. What they do on the way to 2.0 is done here to the content before the upgrade; where that gives
+exactly the content after it, n8n made the change. Taken from the migrations of n8n 2.41.1, and tried with a data folder
+of 1.123.0.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class UpgradeChange(msgspec.Struct, frozen=True, kw_only=True):
     """One workflow that differs between the snapshots around an upgrade: who changed it, how, and how much it matters.
 
     ``disabled`` are the triggers that n8n switched off; ``callers`` the workflows that call this one by name;
-    ``breaks`` says what putting it back would break, empty where nothing is known to. Hashes are None where the
+    ``breaks`` says what restoring it would break, empty where nothing is known to. Hashes are None where the
     workflow was not there.
     """
 
@@ -124,27 +124,43 @@ def migrated_to_2(content: Mapping[str, Any]) -> Migrated | None:
     see those that are no triggers by name (webhooks, Cron, Interval, IMAP): these are ``awakened``.
     """
     nodes = content.get("nodes") or []
-    called, failing = _found(nodes)
-    usable = [node for node in (called, failing) if node is not None and node.get("disabled") is not True]
-    if not usable:
+    called, failing = _deciding_triggers(nodes)
+    is_callable = called is not None and _is_on(called) and _takes_input(called)
+    # A trigger for errors counts even if it is off, as long as the other one is on: so it is in the migration.
+    if not is_callable and (failing is None or not (_is_on(called) or _is_on(failing))):
         return None
-    callable_ = called is not None and called.get("disabled") is not True and _takes_input(called)
-    if called is not None and called.get("disabled") is not True and not callable_ and failing is None:
-        return None
-    changed, disabled, awakened = [], [], []
-    for node in nodes:
-        kind, name = str(node.get("type") or ""), str(node.get("name") or "")
-        kept = (kind == EXECUTE_TRIGGER and callable_) or kind == ERROR_TRIGGER or "Trigger" not in kind
-        if not kept and not node.get("disabled"):
-            node = {**node, "disabled": True}
-            disabled.append((name, kind))
-        elif kind in OVERLOOKED and not node.get("disabled"):
-            awakened.append(name)
-        changed.append(node)
-    return Migrated({**content, "nodes": changed, "active": True}, tuple(disabled), tuple(awakened))
+    switched_off = [node for node in nodes if _is_switched_off(node, is_callable=is_callable)]
+    awakened = [node for node in nodes if not node.get("disabled") and _kind(node) in OVERLOOKED]
+    changed = [
+        {**node, "disabled": True} if _is_switched_off(node, is_callable=is_callable) else node for node in nodes
+    ]
+    return Migrated(
+        {**content, "nodes": changed, "active": True},
+        disabled=tuple((_name(node), _kind(node)) for node in switched_off),
+        awakened=tuple(map(_name, awakened)),
+    )
 
 
-def _found(nodes: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node.get("name") or "")
+
+
+def _kind(node: Mapping[str, Any]) -> str:
+    return str(node.get("type") or "")
+
+
+def _is_on(trigger: Mapping[str, Any] | None) -> bool:
+    return trigger is not None and trigger.get("disabled") is not True
+
+
+def _is_switched_off(node: Mapping[str, Any], *, is_callable: bool) -> bool:
+    """Whether the migration switches a node off: it goes by the word *Trigger*."""
+    kind = _kind(node)
+    is_kept = (kind == EXECUTE_TRIGGER and is_callable) or kind == ERROR_TRIGGER or "Trigger" not in kind
+    return not is_kept and not node.get("disabled")
+
+
+def _deciding_triggers(nodes: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
     """The two triggers that the migration goes by: of several of a kind the last, until it has met both."""
     called = failing = None
     for node in nodes:
@@ -176,32 +192,15 @@ def _is_input(value: Any) -> bool:
 
 
 def _published(migrated: Migrated, callers: Sequence[str]) -> Verdict:
-    needed = (
-        "n8n published it: from 2.0 on a workflow that others call runs only when it is published."
-        f" {_list(callers)} {'calls' if len(callers) == 1 else 'call'} it."
-        if callers
-        else "n8n published it: from 2.0 on a workflow that others call, or that handles errors, runs only when it is"
-        " published. No workflow here is known to call it."
-    )
-    breaks = "Unpublishing it on n8n 2.0 or later breaks whatever calls it or relies on it when something fails."
-    if callers:
-        breaks = f"Unpublishing it breaks {_list(callers)}: the call fails from n8n 2.0 on."
-    sentences = [needed]
-    starts = [name for name, kind in migrated.disabled if kind not in MANUAL_TRIGGERS]
     names = tuple(name for name, _ in migrated.disabled)
+    starts = [name for name, kind in migrated.disabled if kind not in MANUAL_TRIGGERS]
+    sentences = [_why_published(callers)]
     if names:
-        why = (
-            "so that it does not start by itself now that it is published"
-            if starts
-            else "and it cannot be tried out by hand in the editor until that is on again"
-        )
-        sentences.append(f"n8n switched off {_list(names)}, {why}.")
+        sentences.append(_switched_off(names, starts_by_itself=bool(starts)))
     if migrated.awakened:
         sentences.append(
             f"{_list(migrated.awakened)} was left on and is live now, though the workflow was off before the upgrade."
         )
-    if starts:
-        breaks += f" With {_list(starts)} switched on again, it starts by itself wherever it is published."
     effect: Effect = "critical" if migrated.awakened else "high" if starts else "low"
     return Verdict(
         made_by="n8n",
@@ -209,8 +208,38 @@ def _published(migrated: Migrated, callers: Sequence[str]) -> Verdict:
         effect=effect,
         sentences=tuple(sentences),
         disabled=names,
-        breaks=breaks,
+        breaks=_what_breaks(callers, starts),
     )
+
+
+def _why_published(callers: Sequence[str]) -> str:
+    if not callers:
+        return (
+            "n8n published it: from 2.0 on a workflow that others call, or that handles errors, runs only when it is"
+            " published. No workflow here is known to call it."
+        )
+    return (
+        "n8n published it: from 2.0 on a workflow that others call runs only when it is published."
+        f" {_list(callers)} {'calls' if len(callers) == 1 else 'call'} it."
+    )
+
+
+def _switched_off(names: Sequence[str], *, starts_by_itself: bool) -> str:
+    why = (
+        "so that it does not start by itself now that it is published"
+        if starts_by_itself
+        else "and it cannot be tried out by hand in the editor until that is on again"
+    )
+    return f"n8n switched off {_list(names)}, {why}."
+
+
+def _what_breaks(callers: Sequence[str], starts: Sequence[str]) -> str:
+    breaks = "Unpublishing it on n8n 2.0 or later breaks whatever calls it or relies on it when something fails."
+    if callers:
+        breaks = f"Unpublishing it breaks {_list(callers)}: the call fails from n8n 2.0 on."
+    if starts:
+        breaks += f" With {_list(starts)} switched on again, it starts by itself wherever it is published."
+    return breaks
 
 
 def _by_settings(everywhere: Collection[tuple[str, Any]]) -> Verdict:
@@ -243,15 +272,15 @@ def _list(names: Sequence[str], shown: int = 3) -> str:
 
 def _same(expected: Mapping[str, Any], found: Mapping[str, Any], everywhere: Collection[tuple[str, Any]]) -> bool:
     """Whether two contents behave alike, leaving aside the settings that came to all."""
-    return _mark(expected, everywhere) == _mark(found, everywhere)
+    return _behaviour(expected, everywhere) == _behaviour(found, everywhere)
 
 
-def _mark(content: Mapping[str, Any], everywhere: Collection[tuple[str, Any]]) -> tuple[Any, ...]:
+def _behaviour(content: Mapping[str, Any], everywhere: Collection[tuple[str, Any]]) -> tuple[Any, ...]:
     settings = content.get("settings") or {}
     common = {name for name, _ in everywhere}
     kept = {k: v for k, v in settings.items() if k not in common} if common else settings
-    mark = fingerprint({**content, "settings": kept})
-    return mark.body, mark.workflow_refs, mark.credential_names
+    found = fingerprint({**content, "settings": kept})
+    return found.body, found.workflow_refs, found.credential_names
 
 
 def common_settings(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> frozenset[tuple[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from .access_views import WORDS
 from .executions.presenting import of_environment, with_runs
 from .forms import EnvironmentForm
 from .models import Environment, EnvironmentKind
+from .n8n.report import read_report
 from .permissions import may_operate, require_operate
 from .presenters import abilities, key_scopes, report_steps
 from .watching import selectors as watching
@@ -80,30 +82,45 @@ def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
 @tenant_page(Grants.VIEW)
 def matrix_go(request: HttpRequest, visit: Visit) -> HttpResponse:
     """From a selection in the matrix to the page that acts on it. Writes nothing."""
-    slug = visit.tenant.slug
     keys = list(dict.fromkeys(request.GET.getlist("selected")))[:SELECTED_AT_MOST]
     by_slug = {environment.slug: environment for environment in selectors.environments()}
     source, target = by_slug.get(request.GET.get("source", "")), by_slug.get(request.GET.get("target", ""))
     action = request.GET.get("action", "")
     if action in ("compare", "promote"):
-        if source is None or target is None or source.pk == target.pk:
-            raise Invalid("Choose two different environments.", recovery="Set From and To beside the buttons.")
-        if action == "compare" and len(keys) == 1:
-            address = url_if("workflow-diff", tenant_slug=slug, key=keys[0])
-            query = {"left": target.slug, "right": source.slug}
-        else:
-            address = url_if("promotion-create", tenant_slug=slug)
-            query = {"source": str(source.pk), "target": str(target.pk), "keys": ",".join(keys)}
-    elif action == "capture" and target is not None:
-        address, query = url_if("snapshot-create", tenant_slug=slug), {"environment": str(target.pk)}
-    elif action == "stabilize" and target is not None:
-        address = url_if("drift", tenant_slug=slug)
-        query = {"environment": str(target.pk), "keys": ",".join(keys)}
+        destination = _between(action, source, target, keys)
+    elif target is not None and action in _IN_TARGET:
+        destination = _IN_TARGET[action](target, keys)
     else:
         raise Invalid("There is no such action.")
+    address = url_if(destination.url_name, tenant_slug=visit.tenant.slug, **destination.kwargs)
     if not address:
         raise Invalid("That page is not part of this installation.")
-    return redirect(f"{address}?{urlencode(query)}")
+    return redirect(f"{address}?{urlencode(destination.query)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _NextPage:
+    """A page that acts on a selection in the matrix."""
+
+    url_name: str
+    query: dict[str, str]
+    kwargs: dict[str, str] = field(default_factory=dict)
+
+
+def _between(action: str, source: Environment | None, target: Environment | None, keys: list[str]) -> _NextPage:
+    if source is None or target is None or source.pk == target.pk:
+        raise Invalid("Choose two different environments.", recovery="Set From and To beside the buttons.")
+    if action == "compare" and len(keys) == 1:
+        return _NextPage("workflow-diff", {"left": target.slug, "right": source.slug}, {"key": keys[0]})
+    query = {"source": str(source.pk), "target": str(target.pk), "keys": ",".join(keys)}
+    return _NextPage("promotion-create", query)
+
+
+#: What the matrix can begin in one environment, by the name of the action.
+_IN_TARGET: dict[str, Callable[[Environment, list[str]], _NextPage]] = {
+    "capture": lambda target, _keys: _NextPage("snapshot-create", {"environment": str(target.pk)}),
+    "stabilize": lambda target, keys: _NextPage("drift", {"environment": str(target.pk), "keys": ",".join(keys)}),
+}
 
 
 @in_support_session(READS)
@@ -135,42 +152,50 @@ def environment_by_slug(request: HttpRequest, visit: Visit, environment_slug: st
 def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One environment: how it is reached, what is in it, what can be done."""
     found = selectors.environment_or_404(pk)
-    test = Operation.objects.filter(kind=services.TEST_KIND, environment_id=pk).order_by("-created_at").first()
-    schedule = Schedule.objects.filter(name=services.capture_schedule_name(found), is_enabled=True).first()
-    manage = visit.may(Grants.MANAGE_ENVIRONMENTS)
     operate = may_operate(visit, found)
-    around = surroundings.stored(visit.tenant.pk, pk)
-    scopes = key_scopes(around.scopes)
     context = {
         "environment": found,
         "counts": selectors.environment_counts().get(pk, {}),
         "why": selectors.why_unknown(found),
-        "report": found.connection_report or {},
-        "steps": report_steps(found.connection_report),
-        "abilities": abilities(found),
-        "scopes": scopes,
-        "scopes_missing": any(not scope.can for scope in scopes),
-        "around": around,
-        "test": test,
-        "testing": bool(test and test.is_open),
+        **_connection(visit, found),
         **of_environment(found),
         "watched": watching.of_environment(found),
         "watched_url": "?part=watched",
-        "schedule": schedule,
+        "schedule": Schedule.objects.filter(name=services.capture_schedule_name(found), is_enabled=True).first(),
         "recent": Operation.objects.filter(environment_id=pk).defer("params", "result").order_by("-created_at")[:8],
-        "may_manage": manage,
+        "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS),
         "may_operate": operate,
         "only_here": [(user, [WORDS[grant][0].lower() for grant in held]) for user, held in only_in(found)],
         "why_not": "" if operate else "Your role does not allow work in this environment.",
         "nav_section": "environments",
     }
     whole = "workflows/environment.html"
-    if is_partial(request) and request.GET.get("part") == "watched":
+    if not is_partial(request):
+        return render(request, whole, context)
+    if request.GET.get("part") == "watched":
         return render(request, f"{whole}#watched", context)
-    if is_partial(request) and context["testing"]:
+    if context["testing"]:
         return render(request, f"{whole}#connection", context)
-    answer = render(request, whole, context)
-    return in_place_of_the_page(answer) if is_partial(request) else answer
+    return in_place_of_the_page(render(request, whole, context))
+
+
+def _connection(visit: Visit, environment: Environment) -> dict[str, Any]:
+    """The last test of the connection, and what the instance and the API key allow."""
+    test = Operation.objects.filter(kind=services.TEST_KIND, environment_id=environment.pk)
+    latest = test.order_by("-created_at").first()
+    report = read_report(environment.connection_report)
+    around = surroundings.stored(visit.tenant.pk, environment.pk)
+    scopes = key_scopes(around.scopes)
+    return {
+        "report": report,
+        "steps": report_steps(report),
+        "abilities": abilities(environment),
+        "scopes": scopes,
+        "scopes_missing": any(not scope.can for scope in scopes),
+        "around": around,
+        "test": latest,
+        "testing": bool(latest and latest.is_open),
+    }
 
 
 @in_support_session(WRITES)
@@ -245,12 +270,12 @@ def environment_edit(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     return _form_page(request, form, found)
 
 
-def _after_saving(request: HttpRequest, visit: Visit, saved: Environment, every: int, told: str) -> None:
-    services.set_capture_schedule(tenant_id=visit.tenant.pk, environment_id=saved.pk, every_seconds=every)
+def _after_saving(request: HttpRequest, visit: Visit, saved: Environment, every_seconds: int, message: str) -> None:
+    services.set_capture_schedule(tenant_id=visit.tenant.pk, environment_id=saved.pk, every_seconds=every_seconds)
     if saved.api_key_encrypted and saved.connection_status == "unknown":
         services.start_test_connection(tenant_id=visit.tenant.pk, environment_id=saved.pk, requested_by=visit.user)
-        told = f"{told} Its connection is being tested."
-    messages.success(request, told)
+        message = f"{message} Its connection is being tested."
+    messages.success(request, message)
 
 
 def _form_page(request: HttpRequest, form: EnvironmentForm, found: Environment | None = None) -> HttpResponse:

@@ -18,7 +18,7 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from audit import anchors, tasks
+from audit import anchors, sealer
 from audit.keys import seal_key
 from audit.models import AuditLog, LegalHold, Seal
 from audit.sealing import last_place
@@ -87,9 +87,9 @@ def events(action: str) -> list[AuditLog]:
 
 
 def minute() -> None:
-    """What the beat does each minute."""
+    """What the sealer does each minute."""
     settled()
-    tasks.seal()
+    sealer.seal_once()
 
 
 # ---- seal_trail, verify_trail, trail_hold

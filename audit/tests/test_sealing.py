@@ -15,15 +15,17 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import IntegrityError, connection
 
 from audit import sealing
 from audit.anchors import anchor
 from audit.keys import SealKey, seal_key
-from audit.models import Epoch, LogEntry, Seal
+from audit.models import AuditLog, Epoch, LogEntry, Seal
 from audit.services import Event, place_hold, record_events, release_holds
 from conftest import owner_connection
+from core import clock
 from tenants.scope import platform_scope
 
 from .settling import settled
@@ -65,6 +67,88 @@ def middle() -> tuple[int, int]:
         seal = Seal.objects.order_by("-number")[1]
         ids = list(LogEntry.objects.filter(pk__gte=seal.first_id).order_by("pk").values_list("pk", flat=True)[1:3])
     return ids[0], ids[1]
+
+
+def made_seal(*, number: int, last_xid: int, last_id: int, key: SealKey, previous: str = "0" * 64) -> Seal:
+    """A seal of one entry, signed by ``key``."""
+    seal = Seal(
+        number=number, epoch=1, first_xid=1, first_id=1, last_xid=last_xid, last_id=last_id, entries=1, month="2026-01",
+        root=bytes(32).hex(), previous=previous, key_id=key.key_id, leaves=bytes(32), sealed_at=clock.now(),
+    )  # fmt: skip
+    value = sealing.chain_value(seal)
+    seal.chain, seal.signature = value.hex(), key.sign(value)
+    return seal
+
+
+def append(seal: Seal) -> None:
+    """As anybody could who may write what the console writes."""
+    with platform_scope():
+        seal.save(force_insert=True)
+
+
+@pytest.mark.parametrize("claims_our_key", [False, True])
+def test_a_bogus_seal_does_not_end_all_sealing(live_cast: Any, claims_our_key: bool) -> None:
+    """The application's role may append: a row of a stranger is passed over, put on record, and named."""
+    write(12)
+    seal_all()
+    write(3)
+    with platform_scope():
+        last, newest = sealing.last_place(), LogEntry.objects.order_by("-pk")[0]
+    private = Ed25519PrivateKey.generate()
+    stranger = SealKey(private, seal_key().public if claims_our_key else private.public_key().public_bytes_raw())
+    bogus = made_seal(
+        number=last.number + 1, last_xid=newest.transaction_id, last_id=newest.pk, key=stranger, previous=last.chain
+    )
+    append(bogus)
+    write(7)
+    assert seal_all() == 3 + 7 + 1, "with the entry about the bogus one"
+    write(2)
+    assert seal_all() == 2
+    with platform_scope():
+        (noted,) = AuditLog.objects.filter(action=sealing.REJECTED)
+        assert noted.details["number"] == bogus.number
+    report = verified()
+    assert {problem["seal"] for problem in report["problems"]} == {str(bogus.number)}, report["problems"]
+    assert kinds(report) == ({"forged signature"} if claims_our_key else {"unknown key"})
+    assert not report["facts"].get("unsealed")
+
+
+@pytest.mark.parametrize("changes", [{"number": 2**63 - 1}, {"number": 2}, {"last_xid": 2**62}, {"last_id": 2**62}])
+def test_a_seal_of_what_is_to_come_is_refused(live_cast: Any, changes: dict[str, int]) -> None:
+    write(3)
+    with platform_scope():
+        newest = LogEntry.objects.order_by("-pk")[0]
+    fits = {"number": 1, "last_xid": newest.transaction_id, "last_id": newest.pk}
+    with pytest.raises(IntegrityError, match="does not fit"):
+        append(made_seal(**(fits | changes), key=seal_key()))
+    with pytest.raises(IntegrityError, match="does not follow"), platform_scope():
+        Epoch.objects.create(epoch=2**31 - 1)
+    assert seal_all() >= 3
+
+
+def test_a_forgotten_old_key_is_said_and_nothing_is_sealed_twice(live_cast: Any, settings: Any) -> None:
+    write(3)
+    seal_all()
+    old = seal_key().public_text
+    settings.SEAL_KEY = base64.b64encode(bytes(32)).decode()
+    with pytest.raises(ImproperlyConfigured, match="OPSCONSOLE_SEAL_PUBLIC_KEYS"):
+        sealing.seal_trail()
+    settings.SEAL_PUBLIC_KEYS = [old]
+    write(2)
+    assert seal_all() == 2
+    assert verified("--public-key", old)["problems"] == []
+
+
+def test_an_entry_that_is_given_an_older_time_is_found(live_cast: Any, superuser: Any) -> None:
+    write(3)
+    superuser.execute(
+        "INSERT INTO audit_logentry (source, action, action_name, resource_type, timestamp, transaction_id, epoch)"
+        " SELECT 'web', 3, 'X', 'things', now() - interval '2 days', pg_current_xact_id(), epoch"
+        " FROM audit_logentry LIMIT 1"
+    )
+    write(3)
+    seal_all()
+    assert kinds(verified()) == {"back-dated"}
 
 
 def test_all_is_sealed_once_and_verified(live_cast: Any) -> None:
@@ -223,12 +307,7 @@ def test_a_dump_restored_where_transactions_count_from_below(live_cast: Any, sup
         count = LogEntry.objects.count()
         entries = list(LogEntry.objects.order_by("transaction_id", "pk").values_list("transaction_id", "pk"))
     sealed_xid, sealed_id = entries[count - 4]
-    superuser.execute(
-        "INSERT INTO audit_seal (number, epoch, first_xid, first_id, last_xid, last_id, entries, month, root, previous,"
-        " chain, key_id, signature, leaves, sealed_at) VALUES (1, 1, '1', 1, %s::xid8, %s, 1, '', '', '', %s, '', '',"
-        " '', now())",
-        [str(sealed_xid), sealed_id, "0" * 64],
-    )
+    append(made_seal(number=1, last_xid=sealed_xid, last_id=sealed_id, key=seal_key()))
     write(6)
     with platform_scope():
         assert set(LogEntry.objects.order_by("-pk").values_list("epoch", flat=True)[:6]) == {2}

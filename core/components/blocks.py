@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django import template
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, HiddenInput, RadioSelect
 from django.forms.forms import BaseForm
 from django.template.context import Context
+from django.template.exceptions import TemplateSyntaxError
 from django.template.loader import get_template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
@@ -47,31 +48,24 @@ def capture(content: str) -> SafeString:
     return mark_safe(content.strip())  # noqa: S308 -- rendered by the template engine, already escaped
 
 
+class PanelInputs(TypedDict, total=False):
+    """What a panel may be given beside its title."""
+
+    count: Any
+    href: str
+    actions: str
+    flush: bool
+    ident: str
+    note: str
+    tone: str
+
+
 @register.simple_block_tag
-def panel(
-    content: str,
-    title: str = "",
-    count: Any = None,
-    href: str = "",
-    actions: str = "",
-    flush: bool = False,
-    ident: str = "",
-    note: str = "",
-    tone: str = "",
-) -> SafeString:
+def panel(content: str, title: str = "", **inputs: Unpack[PanelInputs]) -> SafeString:
     """Return a titled section. `flush` for tables; `href` makes the title a link; `actions` is captured HTML."""
-    return _render(
-        "panel",
-        content=mark_safe(content),  # noqa: S308 -- rendered by the template engine
-        title=title,
-        count=count,
-        href=href,
-        actions=actions,
-        flush=flush,
-        ident=ident,
-        note=note,
-        tone=tone,
-    )
+    if unknown := inputs.keys() - PanelInputs.__annotations__.keys():
+        raise TemplateSyntaxError(f"A panel has no input “{min(unknown)}”.")
+    return _render("panel", content=mark_safe(content), title=title, **inputs)  # noqa: S308 -- rendered by the engine
 
 
 @register.simple_block_tag

@@ -65,7 +65,8 @@ def of(place: Place, name: str, kind: str = "") -> DriftIncident:
 
 def stabilize(place: Place, *incidents: DriftIncident, **options: Any) -> Any:
     ids = [incident.pk for incident in incidents]
-    (job,) = services.stabilize(tenant_id=place.tenant.pk, incident_ids=ids, requested_by=None, **options)
+    chosen = services.StabilizeOptions(**options)
+    (job,) = services.stabilize(tenant_id=place.tenant.pk, incident_ids=ids, requested_by=None, options=chosen)
     place.n8n.clear_calls()
     return place.drive(job)
 

@@ -134,7 +134,7 @@ def test_an_archiving_says_what_happened(place: Any, live_cast: Any) -> None:
     told = " ".join(signed_in(live_cast.operator).get(url(place, f"{found.pk}/")).content.decode().split())
     assert "The workflow was archived." in told and "It was published; now it does not run." in told
     assert "It ran in production, and no longer does." in told and "live traffic" not in told
-    assert "It is taken out of the archive and published: it runs again." in told
+    assert "It is unarchived and published: it runs again." in told
     assert "Archived or unarchived" not in told and "No single change" not in told
     assert "the same as approved" in told, "equal hashes are one, and explained"
 

@@ -33,7 +33,8 @@ def stabilize(place: Any, *incidents: DriftIncident, **options: Any) -> Any:
         incident_ids=[i.pk for i in incidents],
         requested_by=options.pop("by", None),
         comment="put back",
-        **options,
+        idempotency_key=options.pop("idempotency_key", None),
+        options=services.StabilizeOptions(**options),
     )
     return place.drive(operation)
 

@@ -144,7 +144,7 @@ def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_br
     with pytest.raises(MadeByUpgrade) as refused:
         services.stabilize(**asked)
     assert "“Caller”" in refused.value.details["workflows"][0]["breaks"]
-    (operation,) = services.stabilize(**asked, despite_upgrade=True)
+    (operation,) = services.stabilize(**asked, options=services.StabilizeOptions(despite_upgrade=True))
     done = estate.drive(operation)
     assert done.status == "COMPLETED", done.error_details
     assert estate.there("Callee")["active"] is False  # type: ignore[index]

@@ -1,6 +1,6 @@
 """What a session wrote by itself, row by row, folded from the trail: before its first write and after its last.
 
-What its jobs wrote is not here: a job is undone as a whole (``jobs``).
+What its jobs wrote is not here: a job is reverted as a whole (``jobs``).
 """
 
 from __future__ import annotations
@@ -9,19 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import orjson
 from django.db import connection
 
 from audit.models import AuditLog
 from audit.selectors import people_of
+from core.registry import registry
 from impersonation import selectors
 from impersonation.models import ImpersonationSession
 
-#: The console's notes about its own work: nothing that anybody would want undone.
-BOOKKEEPING = (
-    "background_jobs", "operation_steps", "requests", "drift_memory", "executions", "idempotency_keys",
-    "execution_feeds", "workflow_live_versions", "starter_watches",
-    "platform_impersonation_sessions", "support_requests", "user_sessions",
-)  # fmt: skip
 ENTRIES = 5000
 ABSENT = "–"
 
@@ -68,7 +64,7 @@ class Change:
 def changes_of(session: ImpersonationSession) -> tuple[list[Change], bool]:
     """Each row that the session wrote, and whether there were too many entries to read. Needs the tenant's scope."""
     rows = selectors.trail_of(session).filter(action__in=selectors.WRITES, operation_id=None)
-    entries = list(rows.exclude(resource_type__in=BOOKKEEPING).order_by("pk")[: ENTRIES + 1])
+    entries = list(rows.exclude(resource_type__in=registry.bookkeeping_tables()).order_by("pk")[: ENTRIES + 1])
     found: dict[tuple[str, str], Change] = {}
     for entry in entries[:ENTRIES]:
         key = (entry.resource_type, entry.object_pk)
@@ -77,13 +73,14 @@ def changes_of(session: ImpersonationSession) -> tuple[list[Change], bool]:
     return kept, len(entries) > ENTRIES
 
 
-#: Columns too large to be worth reading, and never compared.
-_LARGE = ("fingerprint", "git_fingerprint", "connection_report", "drift_snapshot", "plan", "execution_result")
+def rows_now(
+    table: str, keys: Iterable[str], *, lock: bool = False, without: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Rows as they are, by key, in the trail's own form, ``without`` some columns. Needs the tenant's scope.
 
-
-def rows_now(table: str, keys: Iterable[str], *, lock: bool = False) -> dict[str, dict[str, Any]]:
-    """Rows as they are, by key, in the trail's own form; ``table`` is a constant. Needs the tenant's scope."""
-    wanted = "to_jsonb(t)" + "".join(f" - '{name}'" for name in _LARGE)
+    ``table`` and ``without`` are constants.
+    """
+    wanted = "to_jsonb(t)" + "".join(f" - '{name}'" for name in without)
     query = f"SELECT t.id::text, {wanted} FROM {table} t WHERE t.id = ANY(%s::uuid[])"  # noqa: S608 -- constants
     with connection.cursor() as cursor:
         cursor.execute(query + (" FOR UPDATE" if lock else ""), [list(keys)])
@@ -91,8 +88,6 @@ def rows_now(table: str, keys: Iterable[str], *, lock: bool = False) -> dict[str
 
 
 def _json(value: Any) -> dict[str, Any]:
-    import orjson
-
     found: dict[str, Any] = orjson.loads(value) if isinstance(value, str | bytes) else value
     return found
 

@@ -1,4 +1,4 @@
-"""One thing that a session did, what can be said about undoing it, and how undoing it ended."""
+"""One thing that a session did, what reverting it would come to, and how reverting it ended."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """``id`` is ``<reverter>:<id of the thing>``; ``target`` (JSON) is what the reverter needs to undo it."""
+    """``id`` is ``<reverter>:<id of the thing>``; ``target`` (JSON) is what the reverter needs."""
 
     id: str
     kind: str
@@ -77,16 +77,16 @@ class Item:
 
 
 class Reverter(Protocol):
-    """Knows how to undo one kind of thing."""
+    """Reverts one kind of thing."""
 
     name: str
 
-    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
-        """Undo it and say how that ended (see ``outcome``). Without ``force`` a conflict is left alone."""
+    def revert(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
+        """Revert it; returns an ``outcome``. Without ``force`` a conflict is left alone."""
         ...
 
-    def look(self, run: Run, item: Item) -> ProbeResult:
-        """Whether an undoing that was begun and broken off took place."""
+    def probe(self, run: Run, item: Item) -> ProbeResult:
+        """Whether a revert that was interrupted took place."""
         ...
 
 
@@ -100,6 +100,6 @@ def person_of(run: Run) -> User:
 
 
 def outcome(what: str, message: str = "", *, code: str = "", job: str = "") -> dict[str, Any]:
-    """How undoing an item ended: undone, already, conflict, failed or nothing; ``job`` is the id of the job behind."""
+    """How reverting an item ended: undone, already, conflict, failed or nothing; ``job`` is the id of its job."""
     found = {"outcome": what, "message": message, "code": code, "job": job}
     return {name: value for name, value in found.items() if value}

@@ -1,10 +1,15 @@
-"""How a job that a session started is judged and undone: as a whole, by a job of its own, carried through here."""
+"""How a job that a session started is judged and reverted: as a whole, by a job of its own, carried through here.
+
+The app whose kind of job it is subclasses ``JobReverter`` and declares an instance in its ``console.py``. What was
+written to n8n is judged by content hash; what is neither as before nor as the session left it is a conflict.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django.urls import reverse
@@ -14,10 +19,7 @@ from operations import engine
 from operations import services as operations
 from operations.effects import ProbeResult
 from operations.engine import Run
-from operations.models import Operation, OperationStatus, OperationStep, StepState
-from promotions.models import Promotion
-from workflows.models import MapStatus, WorkflowEnvMap
-from workflows.writes import Written
+from operations.models import Operation, OperationStatus
 
 from .changes import ABSENT
 from .items import Fact, Item, Verdict, outcome
@@ -30,7 +32,7 @@ Hash = str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WrittenWorkflow:
     """One workflow that a job wrote: its hash before, as the job left it, and as last seen (None: not there)."""
 
     key: str
@@ -42,7 +44,7 @@ class Place:
     now_active: bool | None = None
 
     @property
-    def is_back(self) -> bool:
+    def is_as_before(self) -> bool:
         switched = None not in (self.before_active, self.now_active) and self.before_active != self.now_active
         return self.now == self.before and not (self.now is not None and switched)
 
@@ -50,25 +52,25 @@ class Place:
         return Fact(self.name or self.key, short_hash(self.before), short_hash(self.after), short_hash(self.now))
 
 
-class Traces:
-    """What all jobs of a session did to each workflow: one may have written over what another had left."""
+class SessionWrites:
+    """What all jobs of a session did to each workflow: one may have overwritten what another had left."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[uuid.UUID | None, str], list[Place]] = {}
+        self._written: dict[tuple[uuid.UUID | None, str], list[WrittenWorkflow]] = {}
 
-    def take(self, environment_id: uuid.UUID | None, places: Iterable[Place]) -> None:
-        """The places of one job; the newest job first."""
-        for place in places:
-            self._places.setdefault((environment_id, place.key), []).append(place)
+    def add(self, environment_id: uuid.UUID | None, workflows: Iterable[WrittenWorkflow]) -> None:
+        """The workflows of one job; the newest job first."""
+        for workflow in workflows:
+            self._written.setdefault((environment_id, workflow.key), []).append(workflow)
 
-    def first(self, environment_id: uuid.UUID | None, place: Place) -> Place:
+    def first(self, environment_id: uuid.UUID | None, workflow: WrittenWorkflow) -> WrittenWorkflow:
         """What the session's first job did to the workflow."""
-        return self._places.get((environment_id, place.key), [place])[-1]
+        return self._written.get((environment_id, workflow.key), [workflow])[-1]
 
-    def left(self, environment_id: uuid.UUID | None, place: Place) -> set[Hash]:
-        """Every hash of the workflow that is the session's doing, or was there before it."""
-        known = self._places.get((environment_id, place.key), [place])
-        return {p.after for p in known} | {p.before for p in known}
+    def hashes(self, environment_id: uuid.UUID | None, workflow: WrittenWorkflow) -> set[Hash]:
+        """Every content hash of the workflow that the session made, or that was there before it."""
+        known = self._written.get((environment_id, workflow.key), [workflow])
+        return {w.after for w in known} | {w.before for w in known}
 
 
 def short_hash(value: Hash) -> str:
@@ -81,34 +83,41 @@ def jobs_of(session: ImpersonationSession) -> list[Operation]:
     return list(rows.order_by("-created_at")[:JOBS_READ])
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    verdict: Verdict
+    reason: str = ""
+    workflows: tuple[WrittenWorkflow, ...] = ()
+
+
 class JobReverter:
-    """Jobs of one kind."""
+    """Jobs of the kind ``name``; ``kind`` is what one is called."""
 
     name: str
     kind: str
 
-    def judge(self, job: Operation, traces: Traces) -> Judged:
+    def judge(self, job: Operation, writes: SessionWrites) -> Judged:
         raise NotImplementedError
 
-    def places(self, job: Operation) -> list[Place]:
+    def written_workflows(self, job: Operation) -> list[WrittenWorkflow]:
         """The workflows that the job wrote. Needs the tenant's scope."""
         return []
 
     def start(self, run: Run, item: Item, *, force: bool) -> Operation:
-        """The job that undoes it; asking twice starts one."""
+        """Start the job that reverts it; asking twice starts one."""
         raise NotImplementedError
 
-    def item(self, job: Operation, slug: str, traces: Traces) -> Item:
-        judged = self.judge(job, traces)
+    def item(self, job: Operation, slug: str, writes: SessionWrites) -> Item:
+        judged = self.judge(job, writes)
         return Item(
             id=f"{self.name}:{job.pk}",
             kind=self.kind,
             name=job.title,
             did=job.get_status_display(),
             verdict=judged.verdict,
-            why=judged.why,
+            why=judged.reason,
             url=reverse("job", kwargs={"tenant_slug": slug, "pk": job.pk}),
-            facts=tuple(place.fact() for place in judged.places[:SHOWN]),
+            facts=tuple(workflow.fact() for workflow in judged.workflows[:SHOWN]),
             order=job.created_at.isoformat(),
             target={
                 "job": str(job.pk),
@@ -117,73 +126,49 @@ class JobReverter:
             },
         )
 
-    def undo(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
-        return self.ending(carry_through(run, self.start(run, item, force=force)))
+    def revert(self, run: Run, item: Item, *, force: bool) -> dict[str, Any]:
+        return self.result(carry_through(run, self.start(run, item, force=force)))
 
-    def look(self, run: Run, item: Item) -> ProbeResult:
+    def probe(self, run: Run, item: Item) -> ProbeResult:
         """Starting it again finds the job that was started, however far that is."""
         return ProbeResult.not_done()
 
-    def ending(self, job: Operation) -> dict[str, Any]:
+    def result(self, job: Operation) -> dict[str, Any]:
         if job.status == OperationStatus.COMPLETED:
             return outcome("undone", job=str(job.pk))
         code, message = job.error_code, job.error_message or job.get_status_display()
         return outcome("failed", message, code=code, job=str(job.pk))
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    verdict: Verdict
-    why: str = ""
-    places: tuple[Place, ...] = ()
+class FixedVerdict(JobReverter):
+    """Jobs that need no reverting, or that cannot be reverted here, with the reason."""
+
+    def __init__(self, name: str, kind: str, verdict: Verdict, reason: str) -> None:
+        self.name, self.kind, self._judged = name, kind, Judged(verdict, reason)
+
+    def judge(self, job: Operation, writes: SessionWrites) -> Judged:
+        return self._judged
 
 
-def by_places(environment_id: uuid.UUID | None, places: list[Place], traces: Traces) -> Judged:
-    """By what was last seen: what a job of the session left is its own, what was before the first is back."""
-    back = {p.key for p in places if p.is_back or traces.first(environment_id, p).is_back}
-    if len(back) == len(places):
-        return Judged(Verdict.UNDONE, places=tuple(places))
-    foreign = [p for p in places if p.key not in back and p.now not in traces.left(environment_id, p)]
+def judge_by_hash(environment_id: uuid.UUID | None, workflows: list[WrittenWorkflow], writes: SessionWrites) -> Judged:
+    """By what was last seen: a hash that a job of the session left is its own, the one before the first is reverted."""
+    reverted = {w.key for w in workflows if w.is_as_before or writes.first(environment_id, w).is_as_before}
+    if len(reverted) == len(workflows):
+        return Judged(Verdict.UNDONE, workflows=tuple(workflows))
+    foreign = [w for w in workflows if w.key not in reverted and w.now not in writes.hashes(environment_id, w)]
     if foreign:
-        names = ", ".join(f"“{p.name or p.key}”" for p in foreign[:3])
-        return Judged(Verdict.CONFLICT, f"Edited in n8n since: {names}.", tuple(places))
-    return Judged(Verdict.READY, places=tuple(places))
+        names = quoted(w.name or w.key for w in foreign)
+        return Judged(Verdict.CONFLICT, f"Edited in n8n since: {names}.", tuple(workflows))
+    return Judged(Verdict.READY, workflows=tuple(workflows))
 
 
-def seen_now(environment_id: uuid.UUID | None, keys: list[str]) -> dict[str, tuple[Hash, bool | None]]:
-    """Content hash and active of workflows as last seen."""
-    gone = (MapStatus.MISSING, MapStatus.DELETED)
-    if environment_id is None:
-        return {}
-    rows = WorkflowEnvMap.objects.filter(environment_id=environment_id, canonical_workflow__key__in=keys)
-    return {
-        key: (None if status in gone else value, active)
-        for key, value, active, status in rows.values_list(
-            "canonical_workflow__key", "env_content_hash", "env_active", "status"
-        )
-    }
-
-
-def promotion_of(job: Operation) -> Promotion | None:
-    return Promotion.objects.filter(pk=job.subject_id).first() if job.subject_id else None
-
-
-def before_id(job_id: uuid.UUID) -> uuid.UUID:
-    """The id of the snapshot that a restore or a stabilization takes before it writes."""
-    return uuid.uuid5(job_id, "before")
-
-
-def written_by(job_id: uuid.UUID, prefix: str) -> dict[str, Written]:
-    """What a job wrote, by key, from its steps. Needs the tenant's scope."""
-    rows = OperationStep.objects.filter(
-        operation_id=job_id, name__startswith=f"{prefix}:write:", state=StepState.DONE
-    ).values_list("result", flat=True)
-    found = (Written.from_dict(row) for row in rows if isinstance(row, dict) and row.get("outcome"))
-    return {w.key: w for w in found if w.outcome in ("created", "updated", "deleted")}
+def quoted(names: Iterable[str]) -> str:
+    """The first three names, as a sentence tells them."""
+    return ", ".join(f"“{name}”" for name in islice(names, 3))
 
 
 def key_of(run: Run, item: Item) -> str:
-    """The idempotency key of the job behind an item: one for each run of a revert."""
+    """The idempotency key of the job that reverts an item: one for each run of a revert."""
     return f"revert-{run.operation.pk}-{item.target['job']}"
 
 

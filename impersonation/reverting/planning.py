@@ -6,16 +6,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.registry import registry
 from impersonation.models import ImpersonationSession
 from tenants.scope import tenant_scope
 
 from .items import Item, Reverter, Verdict
-from .jobs import JOBS, job_items
-from .rows import ROWS, row_items
+from .jobs import job_items
+from .rows import row_items
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RevertPlan:
     """``too_many``: the session wrote more than is read here; its oldest writes are in the list."""
 
     items: list[Item] = field(default_factory=list)
@@ -36,16 +37,17 @@ class Plan:
         return {"items": rows, "counts": self.counts, "too_many": self.too_many}
 
 
-def plan_of(session: ImpersonationSession) -> Plan:
-    """What undoing the session would come to, from the trail and what was last seen. Neither n8n nor Git is asked."""
+def plan_of(session: ImpersonationSession) -> RevertPlan:
+    """What reverting the session would come to, from the trail and what was last seen. Neither n8n nor Git is asked."""
     slug = session.impersonated_tenant.slug
     with tenant_scope(session.impersonated_tenant_id):
         rows, too_many = row_items(session, slug)
         found = [*rows, *job_items(session, slug)]
-    return Plan(sorted(found, key=lambda item: (item.order, item.id), reverse=True), too_many)
+    return RevertPlan(sorted(found, key=lambda item: (item.order, item.id), reverse=True), too_many)
 
 
 def reverter_of(item: Item) -> Reverter:
-    """Who undoes it; only items that may be undone have one."""
+    """Who reverts it; only items that may be undone have one."""
     name = item.id.partition(":")[0]
-    return ROWS.get(name) or JOBS[name]
+    found: Reverter = registry.row_reverters().get(name) or registry.job_reverters()[name]
+    return found

@@ -1,4 +1,4 @@
-"""What customers say: who may come in, how, and in whose place never."""
+"""What customers decide: who may come in, how, and whom support never impersonates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .ending import end_all, end_sessions_of
 def set_policy(
     *, tenant: Tenant, by: User, access: str, write_consent: str, longest_minutes: int, idle_minutes: int
 ) -> SupportPolicy:
-    """The customer's policy. Refusing support ends the sessions that run."""
+    """Save the customer's policy. Refusing support ends the sessions that run. Raises ``Invalid``."""
     wrong = {}
     if access not in Access.values:
         wrong["access"] = f"one of {', '.join(Access.values)}"
@@ -50,7 +50,7 @@ def set_policy(
 
 
 def set_opt_out(*, user: User, opted_out: bool) -> None:
-    """Whether support may take the person's place. Opting out ends a session that does."""
+    """Save whether support may impersonate the person. Opting out ends a session that does."""
     with context.acting(actor_id=user.pk), platform_scope():
         if opted_out:
             SupportOptOut.objects.get_or_create(user=user)

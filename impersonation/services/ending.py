@@ -1,4 +1,4 @@
-"""A session ends: by its own person, a third one, its time, or because somebody's standing is gone."""
+"""A session ends: by its own person or another, by its time limits, or because it is no longer allowed."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
 
 from .consent import is_owner
-from .records import acting_as, note
+from .records import acting_as, record_session_event
 
 
 def why_over(session_id: uuid.UUID) -> str | None:
-    """Why a session no longer stands (see ``impersonation.sql``), or None while it does. Platform scope."""
+    """Why a session is over (see ``impersonation.sql``); None while it is live. Needs the platform's scope."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {WHY_OVER} {FROM} WHERE s.id = %s", [session_id])
         row = cursor.fetchone()
     return row[0] if row else "ended"
 
 
-def stands(session_id: uuid.UUID) -> bool:
-    """Whether a session stands now; asks without a scope, for streams and jobs."""
+def is_live(session_id: uuid.UUID) -> bool:
+    """Whether a session is live now. Works without a scope, for streams and jobs."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT opsconsole_support_session_stands(%s)", [session_id])
         return bool(cursor.fetchone()[0])
 
 
 def end_session(*, session_id: uuid.UUID, by: User | None, reason: str) -> ImpersonationSession:
-    """End a session, whoever's it is; one that has ended stays as it is.
+    """End a session, whoever leads it; one that has ended stays as it is. Raises ``NotFound``.
 
-    Waits for the session's writes in flight, and none commits after it; its jobs are cancelled with it.
+    Waits for the session's writes in flight; none commits afterwards. Its jobs are cancelled with it.
     """
     with support.suspended(), acting_as(by), platform_scope():
         session = ImpersonationSession.objects.filter(pk=session_id).first()
@@ -51,7 +51,7 @@ def end_session(*, session_id: uuid.UUID, by: User | None, reason: str) -> Imper
 
 
 def end_all(*, by: User, reason: str, tenant: Tenant | None = None) -> int:
-    """End every live session (of one tenant, if given); how many."""
+    """End every live session, or those of one tenant. Returns how many."""
     with support.suspended(), acting_as(by), platform_scope():
         rows = ImpersonationSession.objects.filter(ended_at=None).order_by("pk")
         if tenant is not None:
@@ -63,7 +63,7 @@ def end_all(*, by: User, reason: str, tenant: Tenant | None = None) -> int:
 
 
 def end_sessions_of(*, user: User, by: User | None, reason: str) -> int:
-    """End the live sessions that a person leads, and those that take the person's place; how many."""
+    """End the live sessions that a person leads, and those that impersonate the person. Returns how many."""
     with support.suspended(), acting_as(by), platform_scope():
         found = list(ImpersonationSession.objects.filter(_about(user), ended_at=None))
         for session in found:
@@ -72,14 +72,15 @@ def end_sessions_of(*, user: User, by: User | None, reason: str) -> int:
 
 
 def end_after(notice: AccessLost | SignInsEnded) -> int:
-    """End the sessions that somebody's loss of access makes fall, in the transaction that took it; how many."""
-    return end_fallen(user=notice.user, by=notice.by, why=notice.why)
+    """End the sessions that a person's loss of access makes invalid, in the transaction of the loss; how many."""
+    return end_invalid(user=notice.user, by=notice.by, why=notice.why)
 
 
-def end_fallen(*, user: User, by: User | None = None, why: str = "") -> int:
-    """End the sessions about a person that no longer stand, as the caller's transaction sees it; how many.
+def end_invalid(*, user: User, by: User | None = None, why: str = "") -> int:
+    """End the sessions about a person that are no longer allowed, in the caller's transaction. Returns how many.
 
-    Each request finds that out for itself. This is for whoever took the person's access away: the rows say so at once.
+    A request of such a session is refused anyway. This is for whoever took the person's access away: the rows show it
+    at once.
     """
     ended = 0
     with support.suspended(), acting_as(by), platform_scope():
@@ -95,7 +96,7 @@ def _about(user: User) -> Q:
 
 
 def end_row(session: ImpersonationSession, *, by: User | None, reason: str) -> None:
-    """Needs the platform's scope. The trail says who ended it, and whose session it was."""
+    """End one session and record who ended it. Needs the platform's scope."""
     now = clock.now()
     changed = ImpersonationSession.objects.filter(pk=session.pk, ended_at=None).update(
         ended_at=now, ended_by=by, end_reason=reason.strip()[:300] or "ended", end_recorded=True
@@ -107,29 +108,29 @@ def end_row(session: ImpersonationSession, *, by: User | None, reason: str) -> N
 
 def _record_end(session: ImpersonationSession, *, by: uuid.UUID | None, reason: str) -> None:
     forced = by is not None and by != session.actor_user_id
-    marked = context.acting(
+    acting = context.acting(
         actor_id=by, acting_as_id=None if forced or by is None else session.impersonated_user_id, session_id=session.pk
     )
-    with marked, platform_scope():
-        note("IMPERSONATION_END", session, {"reason": reason or "ended", "forced": forced})
+    with acting, platform_scope():
+        record_session_event("IMPERSONATION_END", session, {"reason": reason or "ended", "forced": forced})
         publish_ended(session, reason or "ended")
 
 
-def settle() -> int:
-    """Every few seconds: end what has run out, and put on record what was ended by hand in SQL. How many."""
-    settled = 0
+def end_overdue() -> int:
+    """Every few seconds: end sessions whose time is over, and record ends made by hand in SQL. Returns how many."""
+    count = 0
     with context.acting(actor_id=None, source="system"), platform_scope():
         for session in ImpersonationSession.objects.filter(end_recorded=False).order_by("started_at")[:200]:
             if session.ended_at is not None:
                 ImpersonationSession.objects.filter(pk=session.pk).update(end_recorded=True)
                 _record_end(session, by=None, reason=session.end_reason)
-                settled += 1
+                count += 1
             elif over := why_over(session.pk):
                 end_row(session, by=None, reason=over)
-                settled += 1
-    return settled
+                count += 1
+    return count
 
 
 def may_end(session: ImpersonationSession, user: User) -> bool:
-    """Its own person, platform admins, and owners of the tenant. Needs the platform's scope."""
+    """Whether the person leads it, is a platform admin, or owns the tenant. Needs the platform's scope."""
     return session.actor_user_id == user.pk or is_platform_admin(user) or is_owner(user, session.impersonated_tenant)

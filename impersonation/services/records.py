@@ -15,10 +15,10 @@ from impersonation.models import ImpersonationSession
 from tenants.models import User
 
 TABLE = "platform_impersonation_sessions"
-SHORTEST_REASON = 10
+SHORTEST_REASON, LONGEST_TICKET = 10, 80  # characters
 
 
-def note(action: str, session: ImpersonationSession, details: dict[str, Any]) -> None:
+def record_session_event(action: str, session: ImpersonationSession, details: dict[str, Any]) -> None:
     """An event about a session, with its tenant. Needs the platform's scope."""
     record_event(
         action=action,
@@ -29,16 +29,16 @@ def note(action: str, session: ImpersonationSession, details: dict[str, Any]) ->
     )
 
 
-def why_given(reason: str, ticket: str) -> tuple[str, str]:
-    """Reason and ticket as they are kept; raises ``Invalid`` where the customer could not make sense of them."""
+def checked_reason(reason: str, ticket: str) -> tuple[str, str]:
+    """Reason and ticket as they are kept. Raises ``Invalid`` where the customer could not make sense of them."""
     reason, ticket = " ".join(reason.split()), ticket.strip()
     wrong: dict[str, str] = {}
     if len(reason) < SHORTEST_REASON:
-        wrong["reason"] = f"Say why, in at least {SHORTEST_REASON} characters: the customer reads it."
+        wrong["reason"] = f"Give a reason of at least {SHORTEST_REASON} characters: the customer reads it."
     if settings.SUPPORT_TICKET_PATTERN and not re.fullmatch(settings.SUPPORT_TICKET_PATTERN, ticket):
-        wrong["ticket"] = f"Give the ticket's number; it must match {settings.SUPPORT_TICKET_PATTERN}."
-    elif len(ticket) > 80:
-        wrong["ticket"] = "At most 80 characters."
+        wrong["ticket"] = f"Enter the ticket number; it must match {settings.SUPPORT_TICKET_PATTERN}."
+    elif len(ticket) > LONGEST_TICKET:
+        wrong["ticket"] = f"At most {LONGEST_TICKET} characters."
     if wrong:
         raise Invalid(details=wrong)
     return reason, ticket
@@ -49,8 +49,8 @@ def acting_as(by: User | None) -> AbstractContextManager[Any]:
     return context.acting(actor_id=by.pk) if by else context.acting(actor_id=None, source="system")
 
 
-def inside(session: ImpersonationSession) -> AbstractContextManager[Any]:
-    """Writes are those of the session: by its person, as the customer's."""
+def within_session(session: ImpersonationSession) -> AbstractContextManager[Any]:
+    """Writes belong to the session: its person makes them as the customer's user."""
     return context.acting(
         actor_id=session.actor_user_id, acting_as_id=session.impersonated_user_id, session_id=session.pk
     )

@@ -111,5 +111,5 @@ def test_a_narrow_token_ends_and_sees_no_more_than_it_is_for(cast: Any) -> None:
             )
             listed = Client().get("/api/v1/platform/impersonate/sessions", headers=headers)
             looked = Client().get(f"/api/v1/platform/impersonate/sessions/{session.pk}", headers=headers)
-            assert stop.status_code in (403, 404) and services.stands(session.pk), (who, narrow)
+            assert stop.status_code in (403, 404) and services.is_live(session.pk), (who, narrow)
             assert str(session.pk) not in listed.content.decode() and looked.status_code in (403, 404), (who, narrow)

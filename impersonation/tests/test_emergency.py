@@ -41,13 +41,13 @@ def test_the_page_names_whom_each_act_touches(cast: Any, tokens: None, begin: Be
     begin()
     at_browser(cast.viewer)
     page = at_browser(cast.admin).get(PAGE)
-    reach = {act["what"]: act["reach"] for act in page.context["acts"]}
+    reach = {act["what"]: act["affected"] for act in page.context["acts"]}
     assert reach["revoke-tokens"].counts == {"token": 2}
     assert reach["end-sessions"].counts == {"support session": 1}
     assert reach["sign-out"].counts == {"person": 1, "sign-in": 1} and reach["sign-out"].names == ("Viewer",)
     assert reach["reset-credentials"].counts["person"] == 4
     text = page.content.decode()
-    for said in ("bound, of Operator", "unbound, of Viewer", "Support as Operator", "Never needed so far"):
+    for said in ("bound, of Operator", "unbound, of Viewer", "Support as Operator", "None so far"):
         assert said in text, said
     assert "foreign" not in text and "of the admin" not in text
 
@@ -57,7 +57,7 @@ def test_all_tokens_are_revoked(cast: Any, tokens: None) -> None:
     assert do(admin, "revoke-tokens").status_code == 302
     assert live_tokens() == {"foreign", "of the admin"}
     page = admin.get(PAGE).content.decode()
-    assert "2 tokens of Acme Robotics open nothing any more." in page and WHY in page
+    assert "2 tokens of Acme Robotics revoked." in page and WHY in page
     (entry,) = trail(action="TENANT_EMERGENCY")
     assert entry.actor_user_id == cast.admin.pk and entry.tenant_id == cast.tenant.pk
     assert entry.details == {"what": "revoke-tokens", "reason": WHY, "count": 2, "tokens": 2}

@@ -57,7 +57,7 @@ def test_a_page_left_open_does_not_keep_it_awake(cast: Any, begin: Begin, asks: 
 def test_time_that_runs_out_unseen_is_settled(cast: Any, begin: Begin) -> None:
     _, session = begin()
     set_back(session, started_at=61, expires_at=61, last_seen_at=1)
-    assert services.settle() == 1 and services.settle() == 0
+    assert services.end_overdue() == 1 and services.end_overdue() == 0
     assert session_of(cast.support).end_reason == "expired"
     assert [e.details["reason"] for e in trail(action="IMPERSONATION_END")] == ["expired"]
 
@@ -85,8 +85,8 @@ def test_it_ends_with_the_persons_standing(cast: Any, begin: Begin, end: Callabl
     end(cast)
     assert client.get("/t/acme/").status_code in (302, 403, 404)
     assert client.get("/t/acme/").status_code in (302, 404)
-    services.settle()
-    assert not services.stands(session.pk)
+    services.end_overdue()
+    assert not services.is_live(session.pk)
 
 
 def test_a_tokens_session_ends_with_its_persons_password(cast: Any) -> None:
@@ -96,8 +96,8 @@ def test_a_tokens_session_ends_with_its_persons_password(cast: Any) -> None:
         origin=services.RequestOrigin(token_id=token.pk),
     )  # fmt: skip
     new_password(cast)
-    assert not services.stands(session.pk) and session_of(cast.support).end_reason == "password changed"
-    assert services.settle() == 1
+    assert not services.is_live(session.pk) and session_of(cast.support).end_reason == "password changed"
+    assert services.end_overdue() == 1
     assert [entry.details["reason"] for entry in trail(action="IMPERSONATION_END")] == ["password changed"]
 
 
@@ -114,7 +114,7 @@ def suspend(cast: Any) -> None:
 def test_it_ends_with_what_let_it_begin(cast: Any, begin: Begin, end: Callable[[Any], None]) -> None:
     client, session = begin()
     end(cast)
-    assert not services.stands(session.pk)
+    assert not services.is_live(session.pk)
     assert client.get("/t/acme/").status_code == 403
 
 
@@ -152,13 +152,13 @@ def test_who_loses_the_way_in_has_no_session_in_the_table(
     assert (ended.pk, ended.ended_by_id, ended.end_reason) == (session.pk, cast.admin.pk, why)
     (entry,) = trail(action="IMPERSONATION_END")
     assert (entry.actor_user_id, entry.details["forced"]) == (cast.admin.pk, True)
-    assert services.settle() == 0
+    assert services.end_overdue() == 0
 
 
 def test_a_member_who_leaves_takes_the_session_along(cast: Any, begin: Begin) -> None:
     _, session = begin()
     people.remove_member(tenant=cast.tenant, user_id=cast.operator.pk)
-    assert session_of(cast.support).ended_at is not None and not services.stands(session.pk)
+    assert session_of(cast.support).ended_at is not None and not services.is_live(session.pk)
 
 
 @pytest.mark.parametrize("who", ["admin", "owner"])

@@ -1,4 +1,4 @@
-"""Undoing what a session did, through HTTP, with real services and n8n look-alikes behind them."""
+"""Reverting what a session did, through HTTP, with real services and n8n look-alikes behind them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from django.test import Client
 
 from drift import services as drift
 from drift.models import DriftIncident
-from impersonation.reverting import jobs
 from impersonation.tests.conftest import Begin, at_browser, trail
 from impersonation.tests.test_kill import inside
 from operations import engine
@@ -20,6 +19,7 @@ from promotions.tests.conftest import empty_world, no_drift, sandbox_server, wor
 from promotions.tests.test_versions import call_it, estate, versions  # noqa: F401 -- a fixture among them
 from promotions.tests.world import World, flow, node
 from snapshots.models import Snapshot
+from snapshots.session_revert import SESSION_RESTORE
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 from workflows import credentials
@@ -174,10 +174,10 @@ def test_all_that_a_session_did_is_undone(visit: Visit) -> None:
     (event,) = trail(action="IMPERSONATION_REVERT")
     assert event.details["session_id"] == str(visit.session.pk) and event.actor_user_id == visit.cast.admin.pk
     page = at_browser(visit.cast.owner).get(f"/t/acme/support/sessions/{visit.session.pk}/revert/").content.decode()
-    assert page.count("Undone") > 6
+    assert page.count("Reverted") > 6
 
 
-def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) -> None:
+def test_what_went_outside_is_in_the_timeline_and_so_is_its_revert(visit: Visit) -> None:
     visit.execute("billing", "intake")
     visit.end()
     own = trail(session=visit.session.pk)
@@ -195,7 +195,7 @@ def test_what_went_outside_is_in_the_film_and_so_is_its_undoing(visit: Visit) ->
         page = at_browser(person).get(path or f"/platform/support/sessions/{visit.session.pk}/", {"kind": "effects"})
         text = page.content.decode()
         assert "Done outside: Production: Billing" in text and "n8n: PUT /workflows/" in text
-        assert "Written to n8n" in text and "ProbeResult at" not in text
+        assert "Written to n8n" in text and "Viewed" not in text
     _, secret = create_token(user=visit.cast.admin, name="look")
     url = f"/api/v1/platform/impersonate/sessions/{visit.session.pk}"
     told = Client().get(url, headers={"Authorization": f"Bearer {secret}"}).json()["session"]
@@ -292,7 +292,7 @@ def test_what_others_have_come_to_call_stays_published_when_a_restore_is_undone(
     assert done.result["items"][0]["message"] == "“Sub” stays published, because “Later” calls it."
     assert versions.by_name()["Sub"]["active"] is True
     with tenant_scope(versions.tenant_id):
-        result = Operation.objects.get(kind=jobs.PUT_BACK).result
+        result = Operation.objects.get(kind=SESSION_RESTORE).result
     assert result["kept_published"] == [{"key": "sub", "name": "Sub", "called_by": ["Later"]}]
     assert result["proof"]["equal"] is True and [row["fact"] for row in result["proof"]["left"]] == ["published"]
 
@@ -382,7 +382,7 @@ def test_killed_at_any_step_and_begun_again_it_ends_the_same(visit: Visit) -> No
     now["places"] = [place for place in now["places"] if place[1] != MapStatus.DELETED]
     assert now == was and visit.world.hashes() == hashes
     with tenant_scope(visit.cast.tenant.pk):
-        assert Operation.objects.filter(kind__in=["promotions.rollback", jobs.PUT_BACK]).count() == 2
+        assert Operation.objects.filter(kind__in=["promotions.rollback", SESSION_RESTORE]).count() == 2
 
 
 def test_who_may_and_when(visit: Visit) -> None:

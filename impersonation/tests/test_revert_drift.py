@@ -1,4 +1,4 @@
-"""Undoing what a session said about drift: approved, accepted, closed. n8n itself is never touched by that."""
+"""Reverting what a session decided about drift: approved, accepted, closed. n8n itself is never touched by that."""
 
 from __future__ import annotations
 

@@ -121,12 +121,12 @@ def test_guardrails_block_and_the_tries_are_on_record_and_told(cast: Any, mailou
 def test_whoever_tries_again_and_again_waits(cast: Any) -> None:
     client = at_browser(cast.support)
     people.add_member(tenant=cast.tenant, email=cast.officer.email, role="viewer", by=cast.owner)
-    for _ in range(starting.MOST_TRIES):
+    for _ in range(starting.MOST_ATTEMPTS):
         assert "works for support" in client.post(START, typed(cast.officer)).content.decode()
     assert "too often" in client.post(START, typed(cast.viewer)).content.decode()
     with platform_scope():
         assert not ImpersonationSession.objects.exists()
-    assert len(trail(action="IMPERSONATION_BLOCKED")) == starting.MOST_TRIES
+    assert len(trail(action="IMPERSONATION_BLOCKED")) == starting.MOST_ATTEMPTS
 
 
 def test_a_tenant_that_refuses_support_is_left_alone_also_in_an_emergency(cast: Any) -> None:

@@ -12,8 +12,8 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
 from core import clock, context
+from impersonation import activity, middleware, services
 from impersonation import live as live_sessions
-from impersonation import middleware, selectors, services
 from impersonation.models import SupportRequest
 from impersonation.tests.conftest import (
     WHY_WRITE,
@@ -104,7 +104,7 @@ def test_everybody_counts_the_same_writes(live_cast: Any, begin_live: Begin) -> 
     assert row["write_operations_count"] == row["writes"] == str(found[0])
     assert (row["write_requests"], row["rows_written"]) == (str(told["write_requests"]), str(told["rows_written"]))
     with platform_scope():
-        assert len(selectors.timeline(session, slug="acme", kind="writes")) == found[0]
+        assert len(activity.timeline(session, slug="acme", kind="writes")) == found[0]
 
 
 @pytest.mark.parametrize("carried_out", [True, False])

@@ -9,7 +9,7 @@ from typing import ClassVar
 import django.db.models.deletion
 from django.db import migrations, models
 
-from tenants.rls import same_place
+from tenants.rls import platform_parent
 
 OPEN = ["PENDING", "RUNNING", "RETRY_PENDING", "PARKED"]
 
@@ -62,5 +62,5 @@ class Migration(migrations.Migration):
             "schedule",
             models.UniqueConstraint(fields=("tenant", "name"), name="schedules_name", nulls_distinct=False),
         ),
-        same_place("operation_steps", "operation_id", "background_jobs"),
+        platform_parent("operation_steps", "operation_id", "background_jobs"),
     ]

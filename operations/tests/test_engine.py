@@ -14,9 +14,9 @@ import pytest
 from django.db import connection
 
 from audit.models import AuditLog
-from core import clock, context
+from core import clock, context, outgoing
 from core.errors import IdempotencyMismatch, OpsError
-from operations import effects, engine, handlers, services, tasks
+from operations import effects, engine, handlers, lease, services, tasks
 from operations.effects import Effect, ProbeResult
 from operations.engine import Run
 from operations.errors import Busy, Cancelled, NotCancellable
@@ -45,7 +45,7 @@ class Outside:
                 return ProbeResult(look)
             return ProbeResult.done({"wrote": name}) if name in self.done else ProbeResult.not_done()
 
-        told = effects.Outside("n8n", "environments", name=name, facts={"method": "PUT", "key": name})
+        told = effects.ExternalCall("n8n", "environments", name=name, facts={"method": "PUT", "key": name})
         return Effect(name, f"Write {name}", {"expects": name}, act, seen, told)
 
 
@@ -561,6 +561,8 @@ def test_the_orchestration_runbook_has_stuck_work_retried(live_cast: Any, writer
             " ON io.operation_key = se.correlation_id WHERE se.id IS NULL"
         )
         assert orphans.fetchone() == (0,)
+        assert services.reap() == 0, "its worker may still be there"
+        lease_runs_out(operation)
         trail = operator.execute(
             "SELECT source, database_role FROM audit_logs WHERE resource_type = 'background_jobs'"
             " AND action = 'UPDATE' ORDER BY id DESC LIMIT 1"
@@ -595,3 +597,161 @@ def test_a_quiet_beat_wakes_nobody_who_watches(live_cast: Any, writer: Any, outs
     run.heartbeat()
     after = services.get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
     assert after.updated_at == before.updated_at and after.heartbeat_at > before.heartbeat_at
+
+
+# -- the lock outlives a stop by hand ---------------------------------------------------------------------------------
+
+
+def stop_by_hand(operation: Operation) -> None:
+    with tenant_scope(operation.tenant_id):
+        Operation.objects.filter(pk=operation.pk).update(status="FAILED", error_message="Emergency stop")
+
+
+def test_a_job_stopped_by_hand_holds_its_key_until_its_worker_lets_go(live_cast: Any, writer: Any) -> None:
+    operation = begin(live_cast, exclusive_key="environment:1")
+    run = engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30)
+    assert run is not None
+    stop_by_hand(operation)
+    with pytest.raises(Busy, match="still under way"):
+        begin(live_cast, exclusive_key="environment:1")
+    with pytest.raises(engine.LeaseLost):
+        run.heartbeat()
+    with tenant_scope(operation.tenant_id):
+        assert run.lease.keep(), "its heart beats on"
+    run.lease.release()
+    assert begin(live_cast, exclusive_key="environment:1").pk != operation.pk
+
+
+def test_a_dead_worker_holds_the_key_no_longer_than_its_lease(live_cast: Any, writer: Any) -> None:
+    operation = begin(live_cast, exclusive_key="environment:1")
+    assert engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30) is not None
+    stop_by_hand(operation)
+    lease_runs_out(operation)
+    assert begin(live_cast, exclusive_key="environment:1").pk != operation.pk
+    assert fresh(operation).lease_owner == ""
+
+
+def test_work_that_is_retried_by_hand_waits_for_the_worker_that_still_has_it(
+    live_cast: Any, writer: Any, outside: Outside
+) -> None:
+    """Else the next one would look for what is still on its way, not find it, and do it again."""
+    operation = begin(live_cast)
+    assert engine.claim(operation_id=operation.pk, tenant_id=operation.tenant_id, lease_seconds=30) is not None
+    with tenant_scope(operation.tenant_id):
+        Operation.objects.filter(pk=operation.pk).update(status="RETRY_PENDING")
+    assert drive(operation) is None
+    lease_runs_out(operation)
+    assert drive(operation) == "COMPLETED"
+
+
+def test_an_effect_that_had_begun_when_the_job_was_stopped_is_put_on_record(live_cast: Any, outside: Outside) -> None:
+    class Stopped:
+        kind: ClassVar[str] = "test.stopped"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            first = outside.effect("first")
+
+            def act() -> Any:
+                stop_by_hand(run.operation)
+                return first.act()
+
+            run.effects([replace(first, act=act), outside.effect("second")])
+            return {}
+
+    handlers.register(Stopped)
+    operation = begin(live_cast, kind="test.stopped")
+    assert drive(operation) is None
+    assert outside.done == ["first", "second"], "neither asks before it acts, as clients of other systems do"
+    assert {step.name: step.state for step in fresh(operation).steps.all()} == {"first": "DONE", "second": "DONE"}
+    told(operation)
+    assert (fresh(operation).status, fresh(operation).lease_owner) == ("FAILED", "")
+
+
+def test_a_write_is_refused_once_the_job_was_stopped(
+    live_cast: Any, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As clients ask: right before the request leaves, also in the middle of an effect."""
+    monkeypatch.setattr(lease, "CONFIRMED_SECONDS", 0.0)
+    sent: list[str] = []
+
+    class Sender:
+        kind: ClassVar[str] = "test.sender"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            def act() -> None:
+                for name in ("one", "two"):
+                    outgoing.refuse_stopped()
+                    sent.append(name)
+                    stop_by_hand(run.operation)
+
+            run.effects([replace(outside.effect(f"n{n}"), act=act) for n in range(3)], concurrency=2)
+            return {}
+
+    handlers.register(Sender)
+    operation = begin(live_cast, kind="test.sender")
+    assert drive(operation) is None
+    assert set(sent) == {"one"}
+    assert fresh(operation).lease_owner == ""
+
+
+# -- the end is heard of where the work was asked for -----------------------------------------------------------------
+
+
+@pytest.fixture
+def heard(outside: Outside) -> Any:
+    """What a handler was told of the ends of its jobs: status, and whether the row had been written by then."""
+    ends: list[tuple[str, str, bool]] = []
+
+    class Heard:
+        kind: ClassVar[str] = "test.heard"
+
+        def run(self, run: Run) -> dict[str, Any]:
+            run.effect(outside.effect("a"))
+            return {}
+
+        def ended(self, operation: Operation) -> None:
+            if "fails" in operation.params:
+                OperationStep.objects.filter(operation_id=operation.pk).update(title="told")
+                raise ValueError("a mistake of the app's")
+            ends.append((operation.status, operation.error_code, connection.in_atomic_block))
+
+    handlers.register(Heard)
+    yield ends
+    handlers._handlers.pop(Heard.kind)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told_of"),
+    [
+        (None, ("COMPLETED", "", True)),
+        (OpsError("no"), ("FAILED", "OPS_ERROR", True)),
+        (Cancelled(), ("CANCELLED", "", True)),
+    ],
+)
+def test_the_end_of_a_job_is_told(live_cast: Any, outside: Outside, heard: Any, refusal: Any, told_of: Any) -> None:
+    if refusal is not None:
+        outside.refuse["a"] = refusal
+    drive(begin(live_cast, kind="test.heard"))
+    assert heard == [(told_of[0], OpsError.code if told_of[1] else "", True)]
+
+
+def test_the_end_of_a_job_that_is_cancelled_or_given_up_by_a_person_is_told(live_cast: Any, heard: Any) -> None:
+    waiting, parked = begin(live_cast, kind="test.heard"), begin(live_cast, kind="test.heard")
+    services.cancel(tenant_id=waiting.tenant_id, operation_id=waiting.pk, by=live_cast.owner)
+    with tenant_scope(parked.tenant_id):
+        Operation.objects.filter(pk=parked.pk).update(status="PARKED")
+    services.give_up(tenant_id=parked.tenant_id, operation_id=parked.pk, by=live_cast.owner, reason="looked")
+    assert [status for status, _, _ in heard] == ["CANCELLED", "FAILED"]
+
+
+def test_an_app_that_fails_to_follow_up_keeps_no_job_from_ending(live_cast: Any, heard: Any) -> None:
+    operation = begin(live_cast, kind="test.heard", params={"fails": True})
+    assert drive(operation) == "COMPLETED"
+    assert [step.title for step in fresh(operation).steps.all()] == ["Write a"], "its part is rolled back"
+
+
+def test_work_that_is_parked_or_tried_again_has_not_ended(live_cast: Any, outside: Outside, heard: Any) -> None:
+    outside.refuse["a"] = KeyError("x")
+    assert drive(begin(live_cast, kind="test.heard")) == "RETRY_PENDING"
+    assert drive(begin(live_cast, kind="test.heard", max_attempts=1)) == "PARKED"
+    assert heard == []

@@ -235,7 +235,7 @@ def test_losing_a_place_ends_the_stream(live_cast: Any, monkeypatch: pytest.Monk
     from tenants import services as tenant_services
 
     heard: dict[str, Any] = {}
-    monkeypatch.setattr(events, "stream", lambda poll, alive: heard.update(alive=alive))
+    monkeypatch.setattr(events, "stream", lambda poll, alive, **_: heard.update(alive=alive))
     request = RequestFactory().get("/", headers=bearer(live_cast.viewer))
     asyncio.run(sse.api_stream(request, "background-jobs"))
     assert heard["alive"]() is True

@@ -11,7 +11,7 @@ from core import clock
 from core.errors import Invalid
 from operations import services, timing
 from operations.models import Operation, Schedule
-from tenants.scope import place_scope, platform_scope
+from tenants.scope import platform_scope, tenant_or_platform_scope
 
 FRIDAY = datetime(2026, 3, 27, 12, tzinfo=UTC)
 
@@ -83,7 +83,7 @@ def test_a_new_expression_counts_from_now_on_and_the_same_one_changes_nothing(ca
         )
 
     first = at(6)
-    with place_scope(tenant_id):
+    with tenant_or_platform_scope(tenant_id):
         Schedule.objects.filter(pk=first.pk).update(next_run_at=FRIDAY)
     assert at(6).next_run_at == FRIDAY
     assert at(7).next_run_at > clock.now()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from core import context
+from core.demo import as_person
 from drift import services as drift
 from drift.models import ACTIVE, DriftIncident
-from operations import engine
+from operations.demo import DemoFailedError, carry
 from operations.models import Operation
-from operations.services import get_operation
 from promotions import services as promotions
 from promotions.models import Promotion
 from snapshots import services as snapshots
+from snapshots.planning import RestoreOptions
 from snapshots.restore import start_restore
 from tenants.models import Tenant, User
 from tenants.scope import tenant_scope
@@ -24,34 +21,8 @@ from workflows import credentials, services
 from workflows.gateway import environment_by_id
 from workflows.models import CanonicalWorkflow, Environment
 
+from .catalogue import NAMES
 from .sites import Site
-
-
-class DemoFailedError(RuntimeError):
-    """A step of the demo ended otherwise than it should."""
-
-
-@contextlib.contextmanager
-def as_person(user: User) -> Iterator[None]:
-    """What happens inside is on record as this person's."""
-    with context.acting(actor_id=user.pk, source="web", ip_address="192.0.2.14", request_id=uuid.uuid4().hex[:16]):
-        yield
-
-
-def carry(operation: Operation, *, ends: str = "COMPLETED") -> Operation:
-    """Carry an operation through, or wait for the worker that took it. Raises ``DemoFailedError``."""
-    deadline = time.monotonic() + 60
-    while True:
-        ended = engine.drive(operation_id=operation.pk, tenant_id=operation.tenant_id)
-        found = get_operation(tenant_id=operation.tenant_id, operation_id=operation.pk)
-        if ended or not found.is_open:
-            break
-        if time.monotonic() > deadline:
-            raise DemoFailedError(f"“{operation.title}” is {found.status} still.")
-        time.sleep(0.2)
-    if found.status != ends:
-        raise DemoFailedError(f"“{found.title}” ended as {found.status}, not {ends}: {found.error_message}")
-    return found
 
 
 class Doer:
@@ -121,13 +92,15 @@ class Doer:
         with as_person(self.user):
             promotion = promotions.create(
                 tenant_id=self.tenant.pk,
-                source_id=source.pk,
-                target_id=target.pk,
-                keys=self.keys_of(flows),
+                request=promotions.PromotionRequest(
+                    source_id=source.pk,
+                    target_id=target.pk,
+                    keys=self.keys_of(flows),
+                    name=name,
+                    description=description,
+                    options=options,
+                ),
                 by=self.user,
-                name=name,
-                description=description,
-                options=options,
             )
             if submit:
                 promotions.submit(tenant_id=self.tenant.pk, promotion_id=promotion.pk, by=self.user)
@@ -208,22 +181,19 @@ class Doer:
                 by=self.user,
             )
 
-    def restore(self, environment: Environment, snapshot_id: Any, flows: Sequence[str] | None, **options: Any) -> None:
+    def restore(self, environment: Environment, snapshot_id: Any, flows: Sequence[str]) -> None:
         with as_person(self.user):
             operation = start_restore(
                 tenant_id=self.tenant.pk,
                 environment_id=environment.pk,
                 snapshot_id=snapshot_id,
-                keys=self.keys_of(flows) if flows is not None else None,
                 requested_by=self.user,
-                **options,
+                options=RestoreOptions(keys=frozenset(self.keys_of(flows))),
             )
         carry(operation)
 
     def keys_of(self, flows: Sequence[str]) -> list[str]:
         """The console's keys of flows: they come from the names that were captured."""
-        from .catalogue import NAMES
-
         with tenant_scope(self.tenant.pk):
             rows = dict(CanonicalWorkflow.objects.filter(name__in=[NAMES[f] for f in flows]).values_list("name", "key"))
         missing = [f for f in flows if NAMES[f] not in rows]

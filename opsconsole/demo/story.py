@@ -8,26 +8,23 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
 from audit.services import record_event
-from core import clock, context
+from core import context
 from core import support as reading
-from core.errors import OpsError
+from core.demo import DemoStage, as_person
+from core.registry import registry
 from impersonation import services as support
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
-from reports import scheduling
-from reports import services as reports
-from reports.definitions import Report, report_named, settle
-from reports.models import Format, Frequency
 from snapshots import services as snapshots
 from tenants.models import Tenant, User
 from tenants.scope import tenant_scope
 from workflows import services
-from workflows.executions import collecting
+from workflows.gateway import environment_by_id
 from workflows.models import Environment
 
 from .catalogue import FLOWS, LATER
-from .doing import Doer, as_person, carry
+from .doing import Doer
 from .drawing import BASE, Flow
 from .sites import SandboxSite, Site, both, insert_after, last_node, parameter, setting
 
@@ -66,8 +63,7 @@ class Story:
         self.leave_drift_standing()
         self.leave_jobs()
         self.support_session()
-        self.reports()
-        self.executions()
+        self.tell_chapters()
 
     # -- chapters -----------------------------------------------------------------------------------------------------
 
@@ -148,7 +144,7 @@ class Story:
 
     def _into_production(self, name: str, flows: Sequence[str], why: str, *, ends: str = "COMPLETED"):  # type: ignore[no-untyped-def]
         promotion = self.operator.plan(name, self.staging, self.production, flows, description=why)
-        self.approver.approve(promotion, "ProbeResult at the diff and at staging's runs of last week.")
+        self.approver.approve(promotion, "Looked at the diff and at staging's runs of last week.")
         self.operator.execute(promotion, ends=ends)
         return promotion
 
@@ -327,29 +323,12 @@ class Story:
             with self._inside(running, reading.READ_ONLY):
                 self._request("READ", "GET", "snapshots/", 200)
 
-    def reports(self) -> None:
-        """The owner keeps a review of access and has one sent each month; compliance has one of support's sessions."""
-        review, owner = report_named("access-review"), self.people["owner"]
-        with as_person(owner):
-            scheduling.create_schedule(
-                report=review, tenant=self.tenant, kind=Format.XLSX, frequency=Frequency.MONTHLY, hour=6, period="",
-                person="", about="", recipients=[owner.email], by=owner,
-            )  # fmt: skip
-            self._report(review, self.tenant, owner)
-        with as_person(self.people["compliance"]):
-            self._report(report_named("impersonation-sessions"), None, self.people["compliance"])
-
-    def executions(self) -> None:
-        """What ran: read once now, and by the console itself from then on."""
-        for environment in (self.dev, self.staging, self.production):
-            with contextlib.suppress(OpsError):
-                collecting.collect(environment)
-
-    def _report(self, report: Report, tenant: Tenant | None, by: User) -> None:
-        asked = settle(as_of=clock.now())
-        run = reports.request_report(report=report, tenant=tenant, asked=asked, kind=Format.CSV, requested_by=by)
-        if job := reports.job_of(run):
-            carry(job)
+    def tell_chapters(self) -> None:
+        """What each app adds."""
+        environments = {"dev": self.dev, "staging": self.staging, "production": self.production}
+        stage = DemoStage(tenant=self.tenant, people=self.people, environments=environments)
+        for chapter in registry.demo_chapters():
+            chapter.tell(stage)
 
     def _try_the_admin(self, by: User) -> None:
         """A place that nobody takes; the try is on record."""
@@ -377,8 +356,6 @@ class Story:
             record_event(action=action, resource_type="requests", tenant_id=self.tenant.pk, details=details)
 
     def _last_snapshot(self, environment: Environment) -> uuid.UUID:
-        from workflows.gateway import environment_by_id
-
         found = environment_by_id(self.tenant.pk, environment.pk).last_snapshot_id
         assert found is not None  # noqa: S101 -- captured before
         return found

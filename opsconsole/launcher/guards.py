@@ -82,12 +82,28 @@ def settings_problems() -> list[Error]:
         )
     if getattr(settings, "AS_OWNER", False):
         found.append(problem(6, "OPSCONSOLE_AS_OWNER is set.", "It is for `manage.py migrate` alone: unset it."))
-    found += seal_key_problems()
     return found
 
 
+#: What gives power over the database or the trail, and belongs to deployments, runbooks and the sealer alone.
+POWERS = {
+    "DATABASE_OWNER_URL": "deployments (`manage.py migrate`)",
+    "DATABASE_OPERATOR_URL": "a person on call",
+    "OPSCONSOLE_SEAL_KEY": "the sealer (`manage.py seal_trail --every 60`)",
+}
+
+
+def foreign_powers() -> list[Error]:
+    """What web, workers and beat hold and do not need: whoever breaks into one of them would have it, too."""
+    return [
+        problem(8, f"{name} is set, which only {who} needs.", f"Take {name} out of this process's environment.")
+        for name, who in POWERS.items()
+        if os.environ.get(name)
+    ]
+
+
 def seal_key_problems() -> list[Error]:
-    """Whether the key that signs the trail's seals is a real one."""
+    """Whether the key that signs the trail's seals is a real one: asked by the sealer, which alone has it."""
     try:
         seed = base64.b64decode(str(getattr(settings, "SEAL_KEY", "")), validate=True)
     except (binascii.Error, ValueError):
@@ -160,6 +176,12 @@ def check_database_role(app_configs: Any = None, databases: Any = None, **kwargs
     return database_problems() if databases else []
 
 
+@register("sealing")
+def check_seal_key(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Asked by `manage.py seal_trail` before it begins."""
+    return seal_key_problems() if getattr(settings, "MODE", "") == "production" else []
+
+
 def refuse_unsafe_start() -> None:
     """In production, raise unless everything holds; elsewhere do nothing.
 
@@ -169,7 +191,7 @@ def refuse_unsafe_start() -> None:
         return
     # A thread of its own: the web server loads the application inside its event loop, where Django refuses queries.
     with ThreadPoolExecutor(max_workers=1) as pool:
-        found = pool.submit(all_problems).result()
+        found = foreign_powers() + pool.submit(all_problems).result()
     if found:
         lines = [f"  {each.id}: {each.msg}\n    Way out: {each.hint}" for each in found]
         raise ImproperlyConfigured("OpsConsole does not start in production mode like this:\n" + "\n".join(lines))

@@ -14,9 +14,27 @@ from .home import CHECKOUT, Home
 from .processes import Child
 from .toolchain import Toolchain
 
+#: Secrets, and which program gets which. What is named nowhere here, every program gets.
+NEEDED_BY: dict[str, frozenset[str]] = {
+    "DATABASE_URL": frozenset({"web", "worker", "control", "beat", "sealer"}),
+    "BROKER_URL": frozenset({"web", "worker", "control", "beat", "sealer"}),
+    "OPSCONSOLE_SECRET_KEY": frozenset({"web", "worker", "control", "beat", "sealer"}),
+    "OPSCONSOLE_FIELD_KEYS": frozenset({"web", "worker", "control", "beat", "sealer"}),
+    "OPSCONSOLE_SEAL_KEY": frozenset({"sealer"}),
+    "DATABASE_OWNER_URL": frozenset(),
+    "DATABASE_OPERATOR_URL": frozenset(),
+    "SANDBOX_CONTROL_TOKEN": frozenset({"sandbox"}),
+}
+
+
+def environment_of(name: str, env: Mapping[str, str]) -> dict[str, str]:
+    """What one program gets of the environment: of the secrets only those that it needs."""
+    return {key: value for key, value in env.items() if key not in NEEDED_BY or name in NEEDED_BY[key]}
+
 
 def _child(home: Home, name: str, argv: list[str], env: Mapping[str, str], **options: object) -> Child:
     # The service's folders are ours alone, so the log file's name is all that tells programs apart.
+    env = environment_of(name, env)
     settings = {"cwd": CHECKOUT, "log": home.logs / f"{name}.log", "pid_folder": home.pids, **options}
     return Child(name=name, argv=argv, env=env, **settings)  # type: ignore[arg-type]
 
@@ -45,6 +63,12 @@ def control(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
     argv = _celery(tools, "worker", "-Q", "control", "-P", "solo", "-n", "control@%h", *quiet)
     return _child(home, "control", argv, env, orphan_signal=signal.SIGQUIT, grace=6.0, essential=False)
+
+
+def sealer(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:
+    """Seals the trail: the only program that has the key."""
+    argv = [str(tools.python), str(CHECKOUT / "manage.py"), "seal_trail", "--every", "60"]
+    return _child(home, "sealer", argv, env, essential=False)
 
 
 def beat(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:

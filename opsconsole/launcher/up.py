@@ -18,7 +18,7 @@ from .files import read_json, write_json
 from .home import CHECKOUT, Home, HomeLock, choose_home, lock_holder, pick_port, port_free
 from .prepare import prepare_database
 from .processes import Child, wait_for
-from .programs import beat, control, n8n_environment, sandbox, stop_n8n, web, worker
+from .programs import beat, control, n8n_environment, sandbox, sealer, stop_n8n, web, worker
 from .services import Services, program_environment
 from .supervise import Supervisor
 from .terminal import say, step
@@ -165,7 +165,7 @@ def start_programs(plan: Plan, tools: Toolchain, services: Services, supervisor:
     with step("Starting web, workers and beat"):
         page = supervisor.add(web(plan.home, tools, environment, host=plan.host, port=plan.port))
         page.start()
-        for make in (worker, control, beat):
+        for make in (worker, control, beat, sealer):
             supervisor.add(make(plan.home, tools, environment)).start()
         reach = "127.0.0.1" if plan.host in ("0.0.0.0", "localhost") else plan.host
         await_http(page, f"http://{f'[{reach}]' if ':' in reach else reach}:{plan.port}/health", answers_well=True)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from django.db import migrations
 
-from tenants.rls import protect, same_place
+from tenants.rls import platform_parent, protect
 
 PLATFORM_ONLY = [
     sql
@@ -32,6 +32,6 @@ class Migration(migrations.Migration):
             watch=("retry_requested_at",),
             nullable=True,
         ),
-        same_place("outbox_parked_events", "event_id", "outbox_events"),
+        platform_parent("outbox_parked_events", "event_id", "outbox_events"),
         migrations.RunSQL(PLATFORM_ONLY, migrations.RunSQL.noop),
     ]

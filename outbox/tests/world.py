@@ -15,7 +15,7 @@ from conftest import owner_connection
 from core.events import Consumer, Delivery, EventType
 from core.registry import Console, registry
 from outbox.publishing import publish
-from tenants.scope import place_scope
+from tenants.scope import tenant_or_platform_scope
 
 APP = "outbox.tests"
 ROLES = "opsconsole_app, opsconsole_tenant, opsconsole_platform"
@@ -108,5 +108,5 @@ def smash(tenant: Any, *labels: str) -> list[uuid.UUID]:
 
 def _publish(event: msgspec.Struct, tenant: Any) -> uuid.UUID:
     place = tenant.pk if tenant is not None else None
-    with place_scope(place):
+    with tenant_or_platform_scope(place):
         return publish(event, tenant_id=place)

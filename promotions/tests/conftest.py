@@ -9,7 +9,8 @@ import pytest
 
 from core import crypto
 from operations.handlers import boundary_observers
-from promotions import snapshot_contents
+from promotions.planning import drift_incidents
+from promotions.planning.drift_incidents import BlockingIncident
 from promotions.tests.world import World, calls, flow, node
 from sandbox.testing import SandboxInstance, SandboxServer
 from tenants.scope import tenant_scope
@@ -26,7 +27,11 @@ def sandbox_server() -> Iterator[SandboxServer]:
 def no_drift(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Drift that blocks: what a test puts into the list."""
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr(snapshot_contents, "blocking_incidents", lambda **_: list(found))
+    monkeypatch.setattr(
+        drift_incidents,
+        "blocking_incidents",
+        lambda **_: [BlockingIncident.from_json({"id": "", **one}) for one in found],
+    )
     return found
 
 

@@ -13,9 +13,10 @@ from django.test import Client
 from core.errors import Invalid
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import services, status_sync, telling
+from promotions import services
 from promotions.errors import TargetHeld, WrongState
 from promotions.models import Promotion
+from promotions.running import attention_mail, status_sync
 from promotions.tests.world import World, flow, node
 from tenants.scope import tenant_scope
 
@@ -124,24 +125,24 @@ def test_a_person_who_has_looked_lets_go_of_it(world: World) -> None:
 
 def test_its_page_shouts_and_offers_the_ways_out(world: World, client: Client) -> None:
     half = half_way(world)
-    telling.tell_all()
+    attention_mail.notify_all()
     client.force_login(world.cast.operator, backend="allauth.account.auth_backends.AuthenticationBackend")
     address = f"/t/{world.cast.tenant.slug}/promotions/{half.pk}/"
     page = client.get(address).content.decode()
-    assert "Production is neither wholly new nor proven to be as before" in page
-    assert "Told by mail" in page and "Roll back…" in page and "Let go of the target…" in page
+    assert "Production may hold a mix of old and new workflows" in page
+    assert "Told by mail" in page and "Roll back…" in page and "Release target…" in page
     listed = client.get(f"/t/{world.cast.tenant.slug}/promotions/?state=attention").content.decode()
     assert half.name in listed
     wrong = {"action": "release", "reason": "Looked at all of it.", "typed": "production"}
     assert client.post(address, wrong).status_code == 422
     assert client.post(address, {**wrong, "typed": "Production"}).status_code == 302
-    assert "neither wholly new" not in client.get(address).content.decode()
+    assert "mix of old and new" not in client.get(address).content.decode()
 
 
 def test_everybody_concerned_is_told_once(world: World) -> None:
     half = half_way(world)
-    assert telling.tell_all() == 1
-    assert telling.tell_all() == 0
+    assert attention_mail.notify_all() == 1
+    assert attention_mail.notify_all() == 0
     (sent,) = mail.outbox
     cast = world.cast
     assert {cast.owner.email, cast.operator.email, cast.approver.email} <= set(sent.to)
@@ -159,12 +160,12 @@ def test_a_mail_server_that_is_away_is_asked_again(world: World, monkeypatch: py
         raise ConnectionRefusedError
 
     monkeypatch.setattr(EmailMessage, "send", refuse)
-    assert telling.tell_all() == 0
+    assert attention_mail.notify_all() == 0
     assert result_of(world, half)["told"]["state"] == "waiting"
     monkeypatch.setattr(EmailMessage, "send", send)
-    assert telling.tell_all() == 0, "not yet"
+    assert attention_mail.notify_all() == 0, "not yet"
     _turn_back_the_clock(world, half)
-    assert telling.tell_all() == 1
+    assert attention_mail.notify_all() == 1
 
 
 def test_a_mail_that_may_have_left_is_not_sent_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,18 +175,18 @@ def test_a_mail_that_may_have_left_is_not_sent_twice(world: World, monkeypatch: 
         raise smtplib.SMTPServerDisconnected
 
     monkeypatch.setattr(EmailMessage, "send", drop)
-    assert telling.tell_all() == 0
+    assert attention_mail.notify_all() == 0
     assert result_of(world, half)["told"]["state"] == "unknown"
     _turn_back_the_clock(world, half)
-    assert telling.tell_all() == 0
+    assert attention_mail.notify_all() == 0
 
 
 def test_a_worker_killed_while_it_tells_leaves_it_unknown(world: World) -> None:
     half = half_way(world)
-    assert telling._claim(world.tenant_id, half.pk) is not None
-    assert telling.tell_all() == 0, "another worker leaves it alone"
+    assert attention_mail._claim(world.tenant_id, half.pk) is not None
+    assert attention_mail.notify_all() == 0, "another worker leaves it alone"
     _turn_back_the_clock(world, half)
-    assert telling.tell_all() == 0
+    assert attention_mail.notify_all() == 0
     assert result_of(world, half)["told"]["state"] == "unknown" and not mail.outbox
 
 
@@ -234,7 +235,7 @@ def test_a_rollback_that_cannot_come_to_its_end_is_said(world: World, where: dic
     assert result["needs_attention"] is True and half.attention_since is not None
     assert half.status == "FAILED", "it is not completed any more"
     assert (world.failure(operation.pk) or {})["code"] == "PROMO_005"
-    telling.tell_all()
+    attention_mail.notify_all()
     assert len(mail.outbox) == 1
     world.target.clear_faults()
     assert world.drive(roll_back(world, half, force=True)) == "COMPLETED"

@@ -12,7 +12,7 @@ from operations.handlers import boundary_observers
 from promotions import services
 from promotions.errors import PlanStale
 from promotions.tests.world import World, flow, node, uses
-from workflows.credentials import delete_mapping, save_mapping
+from workflows.credentials import CredentialPair, delete_mapping, save_mapping
 from workflows.errors import EnvironmentInUse
 from workflows.n8n import Limits
 from workflows.services import update_environment
@@ -182,10 +182,12 @@ def test_a_credential_that_is_mapped_otherwise_asks_for_a_new_plan(empty_world: 
             tenant_id=world.tenant_id,
             source_environment_id=world.staging.pk,
             target_environment_id=world.production.pk,
-            credential_type="slackApi",
-            source_name="Slack staging",
-            target_name=name,
-            target_credential_id=ident,
+            pair=CredentialPair(
+                credential_type="slackApi",
+                source_name="Slack staging",
+                target_name=name,
+                target_credential_id=ident,
+            ),
             by=world.cast.operator,
         )
 

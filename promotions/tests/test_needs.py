@@ -15,18 +15,27 @@ from core import crypto
 from core.errors import Forbidden
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import gates, needs, services
+from promotions import services
 from promotions.errors import NotOffered, SecretsLacking
-from promotions.mapping import map_workflow
 from promotions.models import Promotion, PromotionStatus
 from promotions.permissions import require_prepare
-from promotions.plan_inputs import Facts, Place, Side, load_facts
-from promotions.preparing import offers_of
+from promotions.planning import gates, needs
+from promotions.planning.documents import PlanItem, ScopeCheck, read_plan
+from promotions.planning.inputs import (
+    EnvironmentState,
+    PlanInputs,
+    ResourceIndex,
+    WorkflowState,
+    hosts_of,
+    load_inputs,
+)
+from promotions.planning.mapping import map_workflow
+from promotions.planning.offers import offers_of
 from promotions.tests.world import World, calls, flow, node, uses
 from tenants.pages import open_visit
 from tenants.scope import tenant_scope
 from workflows import identity
-from workflows.credentials import save_mapping
+from workflows.credentials import CredentialPair, save_mapping
 from workflows.models import Environment, EnvironmentSurroundings, KnownCredential
 from workflows.permissions import OPERATE_ENVIRONMENT, set_environment_grants
 from workflows.stubs import placeholder
@@ -44,16 +53,23 @@ def environment(name: str, url: str = "https://n8n.example") -> Any:
     return SimpleNamespace(pk=uuid.uuid4(), name=name, slug=name.lower(), base_url=url)
 
 
-def facts(source: Surroundings | None = None, target: Surroundings | None = None, **more: Any) -> Facts:
-    around = {"around_source": source or Surroundings(), "around_target": target or Surroundings()}
-    tables = {("dataTable", t.name): (t.id,) for t in (around["around_target"].data_tables or ())}
-    names = {("dataTable", t.id): (t.name,) for t in (around["around_source"].data_tables or ())}
-    sides = {"source": Side(environment("Staging"), {}, None), "target": Side(environment("Production"), {}, None)}
-    return Facts(**{**sides, **around, "known": tables, "source_names": names, **more})
+def facts(source: Surroundings | None = None, target: Surroundings | None = None, **more: Any) -> PlanInputs:
+    here, there = source or Surroundings(), target or Surroundings()
+    return PlanInputs(
+        source=EnvironmentState(environment("Staging"), {}, None),
+        target=EnvironmentState(environment("Production"), {}, None),
+        resources=ResourceIndex(
+            known={("dataTable", t.name): (t.id,) for t in there.data_tables or ()},
+            source_names={("dataTable", t.id): (t.name,) for t in here.data_tables or ()},
+        ),
+        source_surroundings=here,
+        target_surroundings=there,
+        **more,
+    )
 
 
-def judged(content: dict[str, Any], found: Facts, **more: Any) -> tuple[Any, needs.Verdict]:
-    mapped = map_workflow(content, facts=found, workflow_ids={}, keys={})
+def judged(content: dict[str, Any], found: PlanInputs, **more: Any) -> tuple[Any, needs.NeedsVerdict]:
+    mapped = map_workflow(content, inputs=found, workflow_ids={}, keys={})
     verdict = needs.judge(content, mapped, found, hosts=more.get("hosts", {}), ids=more.get("ids", {}))
     verdict.dangling[:0] = mapped.dangling
     return mapped, verdict
@@ -70,7 +86,7 @@ def test_a_data_table_becomes_the_targets_of_the_same_name() -> None:
     mapped, verdict = judged(flow("W", table(ALERTS.id)), found)
     assert not verdict.dangling
     assert mapped.content["nodes"][1]["parameters"]["dataTableId"]["value"] == "DTtgt"
-    assert mapped.data_tables[0]["target_id"] == "DTtgt"
+    assert mapped.data_tables[0].target_id == "DTtgt"
 
 
 @pytest.mark.parametrize(
@@ -88,15 +104,15 @@ def test_a_data_table_that_does_not_fit_is_a_gate_with_an_offer(
     found = facts(Surroundings(data_tables=(ALERTS,)), Surroundings(data_tables=there))
     _mapped, verdict = judged(flow("W", table(ALERTS.id)), found)
     [gap] = verdict.dangling
-    assert (gap["kind"], gap["reason"]) == ("data_table", reason)
-    assert (gap["offer"] or {}).get("do") == offer
+    assert (gap.kind, gap.reason) == ("data_table", reason)
+    assert (gap.offer.do if gap.offer else None) == offer
 
 
 def test_a_data_table_by_name_is_looked_for_and_a_disabled_node_needs_none() -> None:
     found = facts(Surroundings(data_tables=(ALERTS,)), Surroundings(data_tables=()))
-    assert [g["value"] for g in judged(flow("W", table("Alerts", "name")), found)[1].dangling] == ["Alerts"]
+    assert [g.value for g in judged(flow("W", table("Alerts", "name")), found)[1].dangling] == ["Alerts"]
     _mapped, verdict = judged(flow("W", table(ALERTS.id, disabled=True)), found)
-    assert not verdict.dangling and [w["code"] for w in verdict.warnings] == ["unused_reference"]
+    assert not verdict.dangling and [w.code for w in verdict.warnings] == ["unused_reference"]
 
 
 def variable(name: str) -> dict[str, Any]:
@@ -117,7 +133,7 @@ def test_a_variable_is_there_differs_or_is_missing(here: Any, there: Any, gate: 
     found = facts(Surroundings(variables=here), Surroundings(variables=there, why={"variables": "Not on this plan."}))
     _mapped, verdict = judged(flow("W", variable("A")), found)
     assert bool(verdict.dangling) is gate
-    assert [w["code"] for w in verdict.warnings] == ([code] if code else [])
+    assert [w.code for w in verdict.warnings] == ([code] if code else [])
 
 
 def test_packages_hosts_environment_and_ids_in_texts_are_seen() -> None:
@@ -131,22 +147,22 @@ def test_packages_hosts_environment_and_ids_in_texts_are_seen() -> None:
     _mapped, verdict = judged(
         content, known, hosts={"dev.example": "Development"}, ids={"AbCdEf0123456789": "the workflow “Sub”"}
     )
-    assert [(g["kind"], g["value"]) for g in verdict.dangling] == [("package", "n8n-nodes-fancy")]
-    assert sorted(w["code"] for w in verdict.warnings) == ["env_variable", "foreign_host", "id_in_text"]
+    assert [(g.kind, g.value) for g in verdict.dangling] == [("package", "n8n-nodes-fancy")]
+    assert sorted(w.code for w in verdict.warnings) == ["env_variable", "foreign_host", "id_in_text"]
     here = Surroundings(packages=(Package("n8n-nodes-fancy", "1.1.0"),))
     there = Surroundings(packages=(Package("n8n-nodes-fancy", "1.0.0", ("n8n-nodes-fancy.thing",)),))
-    assert [w["code"] for w in judged(flow("W", content["nodes"][1]), facts(here, there))[1].warnings] == [
+    assert [w.code for w in judged(flow("W", content["nodes"][1]), facts(here, there))[1].warnings] == [
         "package_version"
     ]
     unseen = facts(Surroundings(), Surroundings())
-    assert [w["code"] for w in judged(flow("W", content["nodes"][1]), unseen)[1].warnings] == ["package_unseen"]
-    seen = facts(Surroundings(), Surroundings(), target_types=frozenset({"n8n-nodes-fancy.thing"}))
+    assert [w.code for w in judged(flow("W", content["nodes"][1]), unseen)[1].warnings] == ["package_unseen"]
+    seen = facts(Surroundings(), Surroundings(), target_node_types=frozenset({"n8n-nodes-fancy.thing"}))
     assert not judged(flow("W", content["nodes"][1]), seen)[1].warnings
 
 
 def test_a_host_that_is_the_targets_own_is_no_foreign_one() -> None:
     sides = [environment("Dev", "https://dev.example"), environment("Prod", "https://prod.example/n8n/")]
-    assert needs.hosts_of(sides, sides[1]) == {"dev.example": "Dev"}
+    assert hosts_of(sides, sides[1]) == {"dev.example": "Dev"}
 
 
 def broken() -> dict[str, Any]:
@@ -159,9 +175,9 @@ def broken() -> dict[str, Any]:
 def test_what_n8n_refuses_is_a_gate_where_it_checks_and_can_be_repaired() -> None:
     strict = Surroundings(checks_structure=True)
     _mapped, verdict = judged(broken(), facts(target=strict))
-    assert {(g["kind"], (g["offer"] or {}).get("do")) for g in verdict.dangling} == {("structure", "repair")}
-    mapped, verdict = judged(broken(), facts(target=strict, prunes=True))
-    assert not verdict.dangling and {w["code"] for w in verdict.warnings} == {"repaired"}
+    assert {(g.kind, g.offer and g.offer.do) for g in verdict.dangling} == {("structure", "repair")}
+    mapped, verdict = judged(broken(), facts(target=strict, repairs=True))
+    assert not verdict.dangling and {w.code for w in verdict.warnings} == {"repaired"}
     assert mapped.content["connections"].keys() == {"Hook", "A"}
     assert mapped.content["connections"]["A"] == {"main": [[]]}
     assert not judged(broken(), facts())[1].dangling  # an older n8n takes it
@@ -172,9 +188,9 @@ def test_a_form_without_an_id_is_given_one_before_n8n_does() -> None:
     content = flow("Sign up", node("Form", "n8n-nodes-base.formTrigger", parameters={"options": {}}))
     strict = Surroundings(checks_structure=True)
     _mapped, verdict = judged(content, facts(target=strict))
-    assert [(g["value"], (g["offer"] or {}).get("do")) for g in verdict.dangling] == [("no_webhook_id", "repair")]
-    mapped, verdict = judged(content, facts(target=strict, prunes=True))
-    again, _ = judged(content, facts(target=strict, prunes=True))
+    assert [(g.value, g.offer and g.offer.do) for g in verdict.dangling] == [("no_webhook_id", "repair")]
+    mapped, verdict = judged(content, facts(target=strict, repairs=True))
+    again, _ = judged(content, facts(target=strict, repairs=True))
     form = next(n for n in mapped.content["nodes"] if n["name"] == "Form")
     assert not verdict.dangling and form["webhookId"]
     assert mapped.content == again.content
@@ -183,18 +199,21 @@ def test_a_form_without_an_id_is_given_one_before_n8n_does() -> None:
 
 def test_two_nodes_at_one_address_are_told() -> None:
     hook = node("Again", "n8n-nodes-base.webhook", parameters={"path": "w"}, webhookId="x")
-    assert [w["code"] for w in judged(flow("W", hook), facts())[1].warnings] == ["webhook_clash"]
+    assert [w.code for w in judged(flow("W", hook), facts())[1].warnings] == ["webhook_clash"]
 
 
 def test_missing_scopes_are_those_that_the_plan_needs() -> None:
+    there = {"env_workflow_id": "T", "name": "W", "active": True}
+    common = {"key": "w", "name": "W", "wanted_hash": "h", "credentials": [], "workflows": [], "depends_on": []}
+    common |= {"source": {"env_workflow_id": "S", "content_hash": "h", "active": True}, "expected_hash": None}
     items = [
-        {"action": "create", "target": None, "active": True},
-        {"action": "unchanged", "target": {"active": True}, "active": False},
+        PlanItem.from_json({**common, "action": "create", "target": None, "active": True}),
+        PlanItem.from_json({**common, "action": "unchanged", "target": there, "active": False}),
     ]
     around = Surroundings(scopes=("workflow:list", "workflow:read", "workflow:create"))
-    lacking = needs.scope_facts(around, items)
-    assert [m["scope"] for m in lacking["missing"]] == ["workflow:delete", "workflow:activate"]
-    assert needs.scope_facts(Surroundings(), items) == {"known": False, "missing": []}
+    lacking = needs.check_scopes(around, items)
+    assert [m.scope for m in lacking.missing] == ["workflow:delete", "workflow:activate"]
+    assert needs.check_scopes(Surroundings(), items) == ScopeCheck(known=False)
 
 
 def test_a_stub_gets_what_n8n_asks_for_and_no_more() -> None:
@@ -230,11 +249,13 @@ def test_one_id_under_two_names_is_one_credential(empty_world: World) -> None:
         tenant_id=world.tenant_id,
         source_environment_id=world.staging.pk,
         target_environment_id=world.production.pk,
-        credential_type="slackApi",
-        source_name="Team",
-        source_credential_id="C1",
-        target_name="Team",
-        target_credential_id="T2",
+        pair=CredentialPair(
+            credential_type="slackApi",
+            source_name="Team",
+            source_credential_id="C1",
+            target_name="Team",
+            target_credential_id="T2",
+        ),
         by=world.cast.operator,
     )
     done = world.carry_out(world.approved("ren-a", "ren-b"))
@@ -255,11 +276,13 @@ def test_two_of_one_name_have_a_mapping_each(empty_world: World) -> None:
             tenant_id=world.tenant_id,
             source_environment_id=world.staging.pk,
             target_environment_id=world.production.pk,
-            credential_type="slackApi",
-            source_name="Team",
-            source_credential_id=source,
-            target_name="Blue" if target == "T1" else "Red",
-            target_credential_id=target,
+            pair=CredentialPair(
+                credential_type="slackApi",
+                source_name="Team",
+                source_credential_id=source,
+                target_name="Blue" if target == "T1" else "Red",
+                target_credential_id=target,
+            ),
             by=world.cast.operator,
         )
     plan = world.draft("one", "two").plan or {}
@@ -324,8 +347,8 @@ def test_a_stub_is_made_and_blocks_until_its_secret_is_entered(listing_world: Wo
     world.source.seed([ask("First", {"httpHeaderAuth": {"id": "D1", "name": "Main"}})])
     world.capture()
     promotion = world.draft("first")
-    [offer] = offers_of(promotion.plan or {}).values()
-    assert (offer["do"], offer["type"], offer["name"]) == ("create_credential", "httpHeaderAuth", "Main")
+    [offer] = offers_of(read_plan(promotion.plan)).values()
+    assert (offer.do, offer.type, offer.name) == ("create_credential", "httpHeaderAuth", "Main")
     operation = services.prepare(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
     again = services.replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
@@ -418,18 +441,18 @@ def test_a_rename_in_n8n_is_no_drift(empty_world: World) -> None:
     [made] = world.source.seed([ask("Ren", credential("C1", "Old name"))])
     world.capture()
     with tenant_scope(world.tenant_id):
-        before = load_facts(
+        before = load_inputs(
             tenant_id=world.tenant_id, source_id=world.staging.pk, target_id=world.production.pk
-        ).source.places["ren"]
+        ).source.workflows["ren"]
     nodes = world.source.state()["workflows"][0]["nodes"]
     nodes[1]["credentials"]["slackApi"]["name"] = "New name"
     world.source.edit(made["id"], nodes=nodes)
     world.capture()
     with tenant_scope(world.tenant_id):
-        after = load_facts(
+        after = load_inputs(
             tenant_id=world.tenant_id, source_id=world.staging.pk, target_id=world.production.pk
-        ).source.places["ren"]
-    assert isinstance(before, Place) and before.content_hash == after.content_hash
+        ).source.workflows["ren"]
+    assert isinstance(before, WorkflowState) and before.content_hash == after.content_hash
 
 
 # -- calls that hide --------------------------------------------------------------------------------------------------
@@ -495,13 +518,13 @@ def test_an_unreachable_target_is_planned_for_from_what_was_seen(world: World) -
         EnvironmentSurroundings.objects.update_or_create(
             tenant_id=world.tenant_id,
             environment=world.production,
-            defaults={"seen": Surroundings(scopes=("workflow:list",)).to_dict()},
+            defaults={"seen": Surroundings(scopes=("workflow:list",)).to_json()},
         )
         world.production.base_url = "http://127.0.0.1:9"
         world.production.save()
     plan = world.draft("billing").plan or {}
     assert plan["reached"] == {"source": True, "target": False}
-    assert gates.references_gate(plan).state == "warn"
+    assert gates.references_gate(read_plan(plan)).state == "warn"
     assert "workflow:update" in [m["scope"] for m in plan["scopes"]["missing"]]
 
 

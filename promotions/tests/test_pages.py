@@ -15,15 +15,17 @@ from drift.models import DriftIncident
 from operations import engine
 from operations import services as operation_services
 from operations.models import Operation
-from promotions import gates, services, snapshot_contents
+from promotions import services
 from promotions.models import Promotion
+from promotions.planning import drift_incidents, gates
+from promotions.planning.gate_facts import load_gate_facts
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
 from tenants.scope import tenant_scope
 from tests.reading import flat
 from workflows.models import WorkflowEnvMap
 
-REAL_DRIFT = snapshot_contents.blocking_incidents
+REAL_DRIFT = drift_incidents.blocking_incidents
 
 
 def browser(person: Any, world: World) -> Client:
@@ -88,7 +90,12 @@ def test_a_new_plan_leaves_the_failed_try_behind(world: World, base: str) -> Non
     assert b"Promote" in operator.get(address).content.split(b"<main")[1].split(b"Gates")[0]
     assert operator.post(address, {"action": "replan"}).status_code == 302
     fresh = operator.get(address).content
-    assert b"Draft" in fresh and b"It failed" not in fresh and b"Put back" not in fresh and b"<dt>Ended" not in fresh
+    assert (
+        b"Draft" in fresh
+        and b"It failed" not in fresh
+        and b"Rolled back by the console" not in fresh
+        and b"<dt>Ended" not in fresh
+    )
     assert operator.post(address, {"action": "cancel"}).status_code == 302
     assert b'commandfor="execute"' not in operator.get(address).content, "it was withdrawn"
     refused = operator.post(address, {"action": "execute", "typed": "Production"})
@@ -104,7 +111,7 @@ def test_one_that_was_asked_to_stop_says_so(world: World, base: str) -> None:
         Operation.objects.filter(pk=operation.pk).update(status="RUNNING", cancel_requested_at=clock.now())
     assert b'commandfor="cancel"' not in operator.get(address).content
     for query in ("", "?part=live"):
-        assert b"the target is put back" in viewer.get(f"{address}{query}").content
+        assert b"the target is rolled back" in viewer.get(f"{address}{query}").content
 
 
 def test_a_workflows_page_leads_to_its_promotions(world: World, base: str) -> None:
@@ -124,11 +131,11 @@ def test_a_comparison_says_what_drift_holds_back(world: World, base: str, no_dri
     def page() -> str:
         return flat(operator.get(f"{base}new/{query}").content)
 
-    assert "stands in the way" not in page()
+    assert "Blocked by drift" not in page()
     no_drift.append({"workflow_key": "elsewhere", "reason": "active_drift"})
-    assert "stands in the way" not in page(), "it holds back nothing that could go"
+    assert "Blocked by drift" not in page(), "it holds back nothing that could go"
     no_drift.append({"workflow_key": "billing", "reason": "active_drift"})
-    assert "The others can go now." in page() and page().count("Drift holds it back") == 1
+    assert "The others can go now." in page() and page().count("Held back by drift") == 1
     no_drift.append({"workflow_key": "elsewhere", "reason": "ttl_expired"})
     assert "1 drift incident in Production is past its time: nothing can be promoted" in page()
 
@@ -260,7 +267,7 @@ def bearer(person: Any, tenant: Any) -> dict[str, str]:
 
 
 def test_over_rest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot_contents, "blocking_incidents", REAL_DRIFT)
+    monkeypatch.setattr(drift_incidents, "blocking_incidents", REAL_DRIFT)
     client, api = Client(), "/api/v1/promotions"
     operator, approver = bearer(world.cast.operator, world.cast.tenant), bearer(world.cast.approver, world.cast.tenant)
     stranger = bearer(world.cast.stranger, world.cast.other_tenant)
@@ -385,7 +392,8 @@ def test_what_nobody_has_tested_is_not_drawn_as_good(empty_world: World) -> None
     world.target.seed([flow("Seen", uses("Tell", "Slack", "p1"))])
     world.capture()
     promotion = world.draft("notify")
-    found = {g.name: g for g in gates.all_gates(promotion, world.staging, world.production)}
+    facts = load_gate_facts(tenant_id=world.tenant_id, promotion_id=promotion.pk)
+    found = {g.name: g for g in gates.all_gates(facts)}
     assert found["credentials"].state == "unknown" and "not tested" in found["credentials"].why
 
 
@@ -476,7 +484,7 @@ def test_a_second_run_leaves_the_first_ones_failure_to_be_seen(world: World, bas
     done = world.carry_out(promotion)
     assert (failed.status, done.status) == ("FAILED", "COMPLETED")
     page = flat(browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content)
-    listed = page.split("<h2>Jobs")[1].split("<h2>Facts")[0]
+    listed = page.split("<h2>Jobs")[1].split("<h2>Details")[0]
     assert listed.find(f"/jobs/{done.operation_id}/") < listed.find(f"/jobs/{failed.operation_id}/") != -1
     assert "Completed" in listed and "Failed" in listed and str(world.cast.operator) in listed
     assert (failed.execution_result or {})["error"]["message"] in unescape(listed)
@@ -502,7 +510,9 @@ def test_a_rollback_that_came_half_way_is_shown_as_such(world: World, base: str)
     page = viewer.get(f"{base}{promotion.pk}/").content.decode()
     told, _, rest = page.partition('<details class="stack">')
     folded, _, after = rest.partition("</details>")
-    assert "is neither wholly new" in told and "PROMO_005" in told and "2 not as before" in " ".join(told.split())
+    assert (
+        "may hold a mix of old and new" in told and "PROMO_005" in told and "2 not as before" in " ".join(told.split())
+    )
     assert "promoted as wanted" in folded and "promoted as wanted" not in told + after
     assert len(re.findall("Not as before(?! the)", after)) == 2
     assert after.count("As before") == 1 and "Equal" not in after

@@ -12,7 +12,7 @@ from django.test import Client
 
 from drift.notices import Reconciled
 from promotions.models import Promotion
-from promotions.records import record_reconciled
+from promotions.running.reconcile_record import record_reconciled
 from tenants.scope import tenant_scope
 from workflows.models import Environment
 

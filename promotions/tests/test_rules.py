@@ -10,8 +10,9 @@ import pytest
 from core import clock, context
 from core.errors import Conflict, Forbidden, NotFound
 from operations import services as operations
+from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import services, status_sync
+from promotions import services
 from promotions.errors import (
     ApprovalNeeded,
     Dangling,
@@ -21,13 +22,14 @@ from promotions.errors import (
     SelfApproval,
     WrongState,
 )
-from promotions.models import PromotionStatus
+from promotions.models import Promotion, PromotionStatus
+from promotions.running import status_sync
 from promotions.tests.world import World, calls, flow, node, uses
 from snapshots.errors import CaptureFailed
 from tenants import services as tenants
 from tenants.models import TenantRole
 from tenants.scope import tenant_scope
-from workflows.credentials import save_mapping
+from workflows.credentials import CredentialPair, save_mapping
 
 
 def test_production_needs_somebody_else(world: World) -> None:
@@ -97,10 +99,12 @@ def test_a_dangling_credential_is_refused_until_it_is_mapped(empty_world: World)
         tenant_id=world.tenant_id,
         source_environment_id=world.staging.pk,
         target_environment_id=world.production.pk,
-        credential_type="slackApi",
-        source_name="Slack staging",
-        target_name="Slack production",
-        target_credential_id="p1",
+        pair=CredentialPair(
+            credential_type="slackApi",
+            source_name="Slack staging",
+            target_name="Slack production",
+            target_credential_id="p1",
+        ),
         by=world.cast.operator,
     )
     done = world.carry_out(world.approved("notify"))
@@ -299,8 +303,6 @@ def test_a_rollback_by_a_person_after_one_that_failed_leaves_no_contradiction(wo
 def test_a_rollback_that_was_broken_off_is_said_of_the_promotion(
     world: World, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    from operations.handlers import boundary_observers
-
     promotion = world.carry_out(world.approved("billing"))
     operation = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
 
@@ -358,7 +360,7 @@ def test_cancelled_before_it_began(world: World) -> None:
     promotion = world.approved("billing")
     operation = world.start(promotion)
     operations.cancel(tenant_id=world.tenant_id, operation_id=operation.pk, by=world.cast.operator)
-    assert status_sync.settle_all() == 1
+    assert status_sync.settle_all() == 0, "it is settled with the job, not afterwards"
     done = world.fresh(promotion)
     assert done.status == PromotionStatus.CANCELLED
     assert (done.execution_result or {})["target_untouched"] is True
@@ -366,9 +368,29 @@ def test_cancelled_before_it_began(world: World) -> None:
     assert error["code"] == "CANCELLED" and error["recovery"]
 
 
-def test_ended_by_hand_in_the_middle(world: World) -> None:
-    from operations.handlers import boundary_observers
+def test_given_up_by_a_person_while_it_wrote(world: World) -> None:
+    """In the transaction of the job's end, so that nobody sees a promotion that runs without a job."""
+    promotion = world.approved("billing")
+    operation = world.start(promotion)
 
+    def die(name: str) -> None:
+        if name == "promote:write:billing:after-effect":
+            boundary_observers.clear()
+            raise SystemExit
+
+    boundary_observers.append(die)
+    with pytest.raises(SystemExit):
+        world.drive(operation, tries=1)
+    with tenant_scope(world.tenant_id):
+        Operation.objects.filter(pk=operation.pk).update(status="PARKED")
+    operations.give_up(tenant_id=world.tenant_id, operation_id=operation.pk, by=world.cast.operator, reason="Looked")
+    with tenant_scope(world.tenant_id):
+        done = Promotion.objects.get(pk=promotion.pk)
+    assert (done.status, (done.execution_result or {})["error"]["code"]) == ("FAILED", "PROMO_005")
+    assert done.attention_since is not None and status_sync.settle_all() == 0
+
+
+def test_ended_by_hand_in_the_middle(world: World) -> None:
     promotion = world.approved("billing", "intake")
     before = world.hashes()
     operation = world.start(promotion)

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from core import clock
 from promotions.models import Promotion
-from promotions.runs import runs_since
+from promotions.reading.executions import runs_since
 from promotions.tests.world import World
 from tenants.scope import tenant_scope
 from workflows.executions import collecting

@@ -19,6 +19,7 @@ from promotions.tests.test_pages import browser, diff_of
 from promotions.tests.world import World, calls, flow, node
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.models import Snapshot
+from snapshots.planning import RestoreOptions
 from snapshots.restore import start_restore
 from tenants.scope import tenant_scope
 from workflows.models import WorkflowEnvMap
@@ -88,8 +89,8 @@ def recreated(world: World) -> tuple[dict[str, str], Operation]:
         tenant_id=world.tenant_id,
         environment_id=world.production.pk,
         snapshot_id=snapshot.pk,
-        keys=["sub"],
         requested_by=None,
+        options=RestoreOptions(keys=frozenset({"sub"})),
     )
     return ids, operation
 

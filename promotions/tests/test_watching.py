@@ -24,7 +24,7 @@ from tenants.tokens import create_token
 from workflows.executions import collecting
 from workflows.models import StarterWatch, Telling, WatchState
 from workflows.watching import services as watching
-from workflows.watching import telling, verdicts
+from workflows.watching import telling, verdicts, waking
 
 MINUTELY = {"field": "minutes", "minutesInterval": 1}
 NO_CRON = {"field": "cronExpression", "expression": "not a cron"}
@@ -359,7 +359,7 @@ def test_a_server_that_refuses_is_asked_again_and_in_the_end_the_page_says_so(
     found = only(world)
     assert (found.telling, found.tell_attempt) == (Telling.FAILED, telling.TRIES)
     client.force_login(world.cast.operator)
-    assert "People could not be told. The mail server refused" in page(client, world, done)
+    assert "The mail about it could not be sent. The mail server refused" in page(client, world, done)
 
 
 def test_a_broken_line_is_not_tried_twice(world: World, promote: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,14 +393,14 @@ def test_the_beat_wakes_what_is_due_and_nothing_else(
     world: World, promote: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[Any] = []
-    monkeypatch.setattr(watching, "_wake", lambda *ids: woken.append(ids))
+    monkeypatch.setattr(waking, "_wake", lambda *ids: woken.append(ids))
     promote(scheduled("Clock", every(NO_CRON)))
-    assert watching.wake_due() == 0, "it is too new"
+    assert waking.wake_due() == 0, "it is too new"
     pass_time(world, seconds=20)
-    assert watching.wake_due() == 1
+    assert waking.wake_due() == 1
     assert woken == [(world.tenant_id, world.production.pk)]
     look(world)
-    assert watching.wake_due() == 0
+    assert waking.wake_due() == 0
 
 
 # -- what comes after -------------------------------------------------------------------------------------------------

@@ -89,11 +89,10 @@ class World:
     def draft(self, *keys: str, **options: Any) -> Promotion:
         return services.create(
             tenant_id=self.tenant_id,
-            source_id=self.staging.pk,
-            target_id=self.production.pk,
-            keys=keys,
+            request=services.PromotionRequest(
+                source_id=self.staging.pk, target_id=self.production.pk, keys=keys, options=options
+            ),
             by=self.cast.operator,
-            options=options,
         )
 
     def approved(self, *keys: str, **options: Any) -> Promotion:

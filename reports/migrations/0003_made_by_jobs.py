@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import django.db.models.deletion
 from django.db import migrations, models
 
-from tenants.rls import same_place
+from tenants.rls import platform_parent
 
 OPEN = ["PENDING", "RUNNING", "RETRY_PENDING"]
 DAYS = {"daily": "* * *", "weekly": "* * 1", "monthly": "1 * *"}
@@ -137,8 +137,8 @@ class Migration(migrations.Migration):
             " FOREIGN KEY (tenant_id, timer_id) REFERENCES schedules (tenant_id, id) DEFERRABLE INITIALLY DEFERRED",
             "ALTER TABLE report_schedules DROP CONSTRAINT report_schedules_timer_id_same_tenant",
         ),
-        same_place("report_schedules", "timer_id", "schedules"),
-        same_place("report_runs", "schedule_id", "report_schedules"),
+        platform_parent("report_schedules", "timer_id", "schedules"),
+        platform_parent("report_runs", "schedule_id", "report_schedules"),
         migrations.RunSQL(
             [FOLLOW, TRIGGER],
             ["DROP TRIGGER report_follows ON background_jobs", "DROP FUNCTION opsconsole_report_follows_job()"],

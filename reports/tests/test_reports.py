@@ -96,14 +96,14 @@ def test_made_by_hand_from_the_page(cast: Any, client: Any) -> None:
     assert page.status_code == 302
     with tenant_scope(cast.tenant.pk):
         run = ReportRun.objects.get()
-    assert b"Waits for a worker" in client.get(page.url).content
+    assert b"Starts when a worker is free" in client.get(page.url).content
     carry(run)
     assert b"25" in client.get(page.url).content
     got = client.get(reverse("report-download", kwargs={"tenant_slug": "acme", "pk": run.pk}))
     body = b"".join(got.streaming_content)
     assert len(body.splitlines()) == 25 and all(json.loads(line)["action"] == "REFUSED" for line in body.splitlines())
     verify = reverse("report-act", kwargs={"tenant_slug": "acme", "pk": run.pk, "what": "verify"})
-    assert b"The file is what was made" in client.post(verify, follow=True).content
+    assert b"The file is unchanged" in client.post(verify, follow=True).content
     with tenant_scope(cast.tenant.pk):
         took = AuditLog.objects.filter(resource_id=run.pk).values_list("action", "actor_user_id")
         assert {("REPORT_EXPORTED", cast.owner.pk), ("REPORT_DOWNLOADED", cast.owner.pk)} <= set(took)

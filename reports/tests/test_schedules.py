@@ -1,4 +1,4 @@
-"""Reports that are sent by themselves: when, once, and to whom."""
+"""Scheduled reports: when they are sent, once, and to whom."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ pytestmark = pytest.mark.django_db
 
 
 def a_schedule(cast: Any, tenant: Any, *, recipients: list[str] | None = None, due: bool = True) -> ReportSchedule:
-    schedule = scheduling.create_schedule(
+    weekly = scheduling.NewSchedule(
         report=report_named("refused-attempts"),
-        tenant=tenant,
         kind="csv",
         frequency="weekly",
         hour=6,
         period="week",
-        recipients=recipients or ["owner@example.org" if tenant else "officer@example.org"],
-        by=cast.officer,
+        recipients=tuple(recipients or ["owner@example.org" if tenant else "officer@example.org"]),
     )
+    schedule = scheduling.create_schedule(weekly, tenant=tenant, by=cast.officer)
     if due:
         with platform_scope():
             Schedule.objects.filter(pk=schedule.timer_id).update(next_run_at=clock.now() - timedelta(minutes=1))

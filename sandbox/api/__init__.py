@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sandbox.checking import first_error, read_query
+from sandbox.checking import Contract, read_query
 from sandbox.schema import FOLDERS, Operation, Profile, operations
 from sandbox.shapes import components
 from sandbox.state import Instance
@@ -16,7 +17,7 @@ from . import about, credentials, data_tables, executions, tags, workflows
 from .calls import Answer, Handler, Request, message, reply
 from .executions import preflight, webhook
 
-__all__ = ["Answer", "find", "handle", "message", "preflight", "reply", "webhook"]
+__all__ = ["Answer", "Call", "find", "handle", "message", "preflight", "reply", "webhook"]
 
 
 @lru_cache(maxsize=8)
@@ -36,23 +37,38 @@ def find(profile: Profile, method: str, path: str) -> tuple[Operation, dict[str,
     return message(404, "not found")
 
 
-def handle(
-    instance: Instance,
-    method: str,
-    path: str,
-    *,
-    query: Mapping[str, str],
-    key: str | None,
-    media: str | None,
-    body: Any,
-) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call below `/api/v1`: ``key`` is the API key, ``media`` the media type, ``body`` the parsed JSON."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    key: str | None
+    media: str | None
+    body: Any
+
+
+def handle(instance: Instance, call: Call) -> Answer:
     """Answer one call as n8n does: path, method, key, query, media type, body, and only then the thing itself."""
-    found = find(instance.profile, method, path)
+    found = find(instance.profile, call.method, call.path)
     if isinstance(found, Answer):
         return found
     operation, params = found
     instance.tick()
     newer = instance.profile.strict and not operation.older
+    if refusal := _bad_key(instance, operation, call.key, newer=newer):
+        return refusal
+    values, complaint = read_query(call.query, dict(operation.query), newer=newer)
+    if complaint:
+        return message(400, complaint)
+    if refusal := _bad_body(instance, operation, call, newer=newer) or _unlicensed(instance, operation):
+        return refusal
+    scopes = instance.scopes.get(call.key or "")
+    return HANDLERS[operation.handler](Request(instance, params, values, call.body, scopes))
+
+
+def _bad_key(instance: Instance, operation: Operation, key: str | None, *, newer: bool) -> Answer | None:
     if not key and not newer:
         return message(401, "'X-N8N-API-KEY' header required")
     if key not in instance.api_keys:
@@ -60,24 +76,30 @@ def handle(
     scopes = instance.scopes.get(key)
     if operation.scope and scopes is not None and operation.scope not in scopes:
         return message(403, "Forbidden")
-    values, complaint = read_query(query, dict(operation.query), newer=newer)
-    if complaint:
-        return message(400, complaint)
-    if operation.body:
-        if operation.body_required and media != "application/json":
-            return message(415, f"unsupported media type {media or 'undefined'}")
-        if body is not None or operation.body_required:
-            schemas = components(instance.profile)
-            given = {} if body is None else body
-            if complaint := first_error(given, schemas[operation.body], schemas, newer=newer):
-                return message(400, complaint)
-    if operation.licence and not (operation.licence == FOLDERS and instance.folders):
-        return message(
-            403,
-            f"Your license does not allow for {operation.licence}. To enable {operation.licence}, please upgrade to a"
-            " license that supports this feature.",
-        )
-    return HANDLERS[operation.handler](Request(instance, params, values, body, scopes))
+    return None
+
+
+def _bad_body(instance: Instance, operation: Operation, call: Call, *, newer: bool) -> Answer | None:
+    if not operation.body:
+        return None
+    if operation.body_required and call.media != "application/json":
+        return message(415, f"unsupported media type {call.media or 'undefined'}")
+    if call.body is None and not operation.body_required:
+        return None
+    schemas = components(instance.profile)
+    given = {} if call.body is None else call.body
+    complaint = Contract(schemas, newer).first_error(given, schemas[operation.body])
+    return message(400, complaint) if complaint else None
+
+
+def _unlicensed(instance: Instance, operation: Operation) -> Answer | None:
+    if not operation.licence or (operation.licence == FOLDERS and instance.folders):
+        return None
+    return message(
+        403,
+        f"Your license does not allow for {operation.licence}. To enable {operation.licence}, please upgrade to a"
+        " license that supports this feature.",
+    )
 
 
 HANDLERS: Mapping[str, Handler] = {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.records import starts
+from sandbox.records import Workflow, starts
 from sandbox.schema import operations, spelt
 
 from .calls import Answer, Request, message, page_of, reply
+
+JSON = dict[str, Any]
 
 
 def list_users(request: Request) -> Answer:
@@ -95,45 +97,49 @@ def source_control(request: Request) -> Answer:
 def audit(request: Request) -> Answer:
     """A small risk report in the shape of n8n's; an empty list when there is nothing to say."""
     instance = request.instance
-    used: set[str] = set()
-    open_hooks: list[dict[str, Any]] = []
-    code: list[dict[str, Any]] = []
-    for workflow in instance.workflows.values():
-        for node in workflow.node_list():
-            used |= {
-                ref["id"] for ref in (node.get("credentials") or {}).values() if isinstance(ref, dict) and "id" in ref
-            }
-            place = {
-                "kind": "node",
-                "workflowId": workflow.id,
-                "workflowName": workflow.name,
-                "nodeId": node.get("id"),
-                "nodeName": node.get("name"),
-                "nodeType": node.get("type"),
-            }
-            kind = str(node.get("type", ""))
-            if kind.endswith(".webhook") and starts(node) and workflow.active and not node.get("credentials"):
-                open_hooks.append(place)
-            if kind.endswith((".code", ".executeCommand", ".ssh")):
-                code.append(place)
+    nodes = [(workflow, node) for workflow in instance.workflows.values() for node in workflow.node_list()]
+    used = {credential_id for _, node in nodes for credential_id in _credential_ids(node)}
     unused = [
         {"kind": "credential", "id": record["id"], "name": record["name"]}
         for record in instance.credentials.values()
         if record["id"] not in used
     ]
-    report = {}
-    for title, risk, section, advice, places in (
-        (
-            "Credentials Risk Report",
-            "credentials",
-            "Credentials not used in any workflow",
-            "Delete what is unused.",
-            unused,
-        ),
-        ("Nodes Risk Report", "nodes", "Nodes that run code", "Look at what they run.", code),
-        ("Instance Risk Report", "instance", "Unprotected webhooks in instance", "Ask callers to sign in.", open_hooks),
-    ):
-        if places:
-            entry = {"title": section, "description": f"{section}.", "recommendation": advice, "location": places}
-            report[title] = {"risk": risk, "sections": [entry]}
+    code = [_location(workflow, node) for workflow, node in nodes if str(node.get("type", "")).endswith(_RUNS_CODE)]
+    open_hooks = [_location(workflow, node) for workflow, node in nodes if workflow.active and _is_open_hook(node)]
+    report = {
+        **_section("Credentials", "Credentials not used in any workflow", "Delete what is unused.", unused),
+        **_section("Nodes", "Nodes that run code", "Look at what they run.", code),
+        **_section("Instance", "Unprotected webhooks in instance", "Ask callers to sign in.", open_hooks),
+    }
     return reply(report or [])
+
+
+_RUNS_CODE = (".code", ".executeCommand", ".ssh")
+
+
+def _credential_ids(node: JSON) -> set[str]:
+    references = (node.get("credentials") or {}).values()
+    return {reference["id"] for reference in references if isinstance(reference, dict) and "id" in reference}
+
+
+def _is_open_hook(node: JSON) -> bool:
+    return str(node.get("type", "")).endswith(".webhook") and starts(node) and not node.get("credentials")
+
+
+def _location(workflow: Workflow, node: JSON) -> JSON:
+    return {
+        "kind": "node",
+        "workflowId": workflow.id,
+        "workflowName": workflow.name,
+        "nodeId": node.get("id"),
+        "nodeName": node.get("name"),
+        "nodeType": node.get("type"),
+    }
+
+
+def _section(risk: str, title: str, advice: str, locations: list[JSON]) -> JSON:
+    """One risk as a report has it; nothing where there is none."""
+    if not locations:
+        return {}
+    section = {"title": title, "description": f"{title}.", "recommendation": advice, "location": locations}
+    return {f"{risk} Risk Report": {"risk": risk.lower(), "sections": [section]}}

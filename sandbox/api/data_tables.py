@@ -12,11 +12,11 @@ JSON = dict[str, Any]
 
 
 def _table(request: Request) -> JSON | Answer:
-    ident = request.params["id"]
-    if len(ident) != 16:
+    table_id = request.params["id"]
+    if len(table_id) != 16:
         return message(400, 'request/params/dataTableId must match format "nanoid"')
-    found = request.instance.data_tables.get(ident)
-    return found if found is not None else message(404, f"Could not find the data table: '{ident}'")
+    found = request.instance.data_tables.get(table_id)
+    return found if found is not None else message(404, f"Could not find the data table: '{table_id}'")
 
 
 def _shown(table: JSON) -> JSON:
@@ -50,18 +50,18 @@ def create_data_table(request: Request) -> Answer:
     instance, body = request.instance, request.body
     if refusal := _taken(request, body["name"]):
         return refusal
-    moment, ident = now(), new_id()
+    moment, table_id = now(), new_id()
     table: JSON = {
         "updatedAt": moment,
         "createdAt": moment,
-        "id": ident,
+        "id": table_id,
         "name": body["name"],
         "projectId": instance.owner.project_id,
-        "columns": [_column(ident, raw, index) for index, raw in enumerate(body["columns"])],
+        "columns": [_column(table_id, raw, index) for index, raw in enumerate(body["columns"])],
         "rows": [],
         "next_row": 1,
     }
-    instance.data_tables[ident] = table
+    instance.data_tables[table_id] = table
     return reply(_shown(table), 201)
 
 
@@ -129,18 +129,19 @@ def insert_rows(request: Request) -> Answer:
     if isinstance(table, Answer):
         return table
     names = [column["name"] for column in table["columns"]]
-    for raw in request.body["data"]:
-        for name in raw:
-            if name not in names:
-                return message(400, f"Validation error with data table request: unknown column name '{name}'")
-    made = []
-    for raw in request.body["data"]:
-        moment = now()
-        row = {name: raw.get(name) for name in names}
-        made.append({**row, "id": table["next_row"], "createdAt": moment, "updatedAt": moment})
-        table["next_row"] += 1
-    table["rows"] += made
+    unknown = [name for raw in request.body["data"] for name in raw if name not in names]
+    if unknown:
+        return message(400, f"Validation error with data table request: unknown column name '{unknown[0]}'")
+    made = [_inserted(table, {name: raw.get(name) for name in names}) for raw in request.body["data"]]
     kind = request.body.get("returnType", "count")
     if kind == "count":
         return reply({"success": True, "insertedRows": len(made)})
     return reply(made if kind == "all" else [{"id": row["id"]} for row in made])
+
+
+def _inserted(table: JSON, values: JSON) -> JSON:
+    moment = now()
+    row = {**values, "id": table["next_row"], "createdAt": moment, "updatedAt": moment}
+    table["next_row"] += 1
+    table["rows"].append(row)
+    return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -20,19 +21,21 @@ def list_executions(request: Request) -> Answer:
         return BAD_CURSOR
     limit = int(cursor.get("limit", query.get("limit", 100)))
     last = int(cursor.get("lastId", 0))
-    wanted = [
-        run
-        for run in reversed(request.instance.executions)
-        if (not last or int(run["id"]) < last)
-        and query.get("status", run["status"]) == run["status"]
-        and query.get("workflowId", run["workflowId"]) == run["workflowId"]
-        and query.get("startedAfter", "") <= run["startedAt"] <= query.get("startedBefore", "9")
-    ]
+    older = (run for run in reversed(request.instance.executions) if not last or int(run["id"]) < last)
+    wanted = [run for run in older if _is_wanted(run, query)]
     page = [{key: value for key, value in run.items() if key not in _SHORT} for run in wanted[:limit]]
     more = len(wanted) > limit
     return reply(
         {"data": page, "nextCursor": next_cursor({"lastId": page[-1]["id"], "limit": limit}) if more else None}
     )
+
+
+def _is_wanted(run: dict[str, Any], query: Mapping[str, Any]) -> bool:
+    if query.get("status", run["status"]) != run["status"]:
+        return False
+    if query.get("workflowId", run["workflowId"]) != run["workflowId"]:
+        return False
+    return bool(query.get("startedAfter", "") <= run["startedAt"] <= query.get("startedBefore", "9"))
 
 
 def _execution(request: Request) -> dict[str, Any] | None:
@@ -82,13 +85,13 @@ def retry_execution(request: Request) -> Answer:
     if run["status"] == "success":
         return message(409, "The execution succeeded, so it cannot be retried.")
     workflow = instance.workflows[run["workflowId"]]
-    now_saved = workflow.nodes if (request.body or {}).get("loadWorkflow") else None
-    status = "error" if instance.missing_references(workflow, now_saved) else "success"
+    saved_now = workflow.nodes if (request.body or {}).get("loadWorkflow") else None
+    status = "error" if instance.missing_references(workflow, saved_now) else "success"
     again = instance.run(workflow.id, status=status, mode="retry")
     again["retryOf"] = run["id"]
     if status == "success":
         run["retrySuccessId"] = again["id"]
-    if now_saved is not None:
+    if saved_now is not None:
         again["workflowVersionId"] = workflow.version
     shown = ("id", "mode", "startedAt", "workflowId", "finished", "retryOf", "status")
     return reply({key: again[key] for key in shown} | {"data": {"version": 1, "startData": {}, "resultData": {}}})
@@ -115,24 +118,33 @@ def preflight(instance: Instance, path: str) -> Answer:
 def webhook(instance: Instance, method: str, path: str) -> Answer:
     """What a production webhook answers, and the execution it leaves behind."""
     instance.tick()
-    owner = instance.webhooks.get((method, path))
-    if owner is None:
-        others = sorted(known for known, hooked in instance.webhooks if hooked == path)
-        if others:
-            several = [", ".join(others[:-1]), others[-1]] if len(others) > 1 else others
-            text = f"This webhook is not registered for {method} requests. Did you mean to make a"
-            text += f" {' or '.join(several)} request?"
-        else:
-            text = f'The requested webhook "{method} {path}" is not registered.'
-        return reply({"code": 404, "message": text}, 404)
-    workflow = instance.workflows[owner[0]]
+    hook = instance.webhooks.get((method, path))
+    if hook is None:
+        return _not_registered(instance, method, path)
+    workflow_id, name = hook
+    workflow = instance.workflows[workflow_id]
     nodes: list[dict[str, Any]] = orjson.loads(workflow.running.nodes) if workflow.running else []
-    node = next((node for node in nodes if node.get("name") == owner[1]), None)
+    node = next((node for node in nodes if node.get("name") == name), None)
     if node is None:
         return reply({"code": 0, "message": "Cannot read properties of null (reading 'disabled')"}, 500)
-    guarded = (node.get("parameters") or {}).get("authentication", "none") != "none"
-    references = (node.get("credentials") or {}).values()
-    if guarded and not any(ref.get("id") in instance.credentials for ref in references if isinstance(ref, dict)):
+    if not _can_authenticate(instance, node):
         return Answer(500, b"No authentication data defined on node!", content_type="text/plain")
     instance.run(workflow.id, status="error" if instance.missing_references(workflow) else "success", mode="webhook")
     return message(200, "Workflow was started")
+
+
+def _not_registered(instance: Instance, method: str, path: str) -> Answer:
+    others = sorted(known for known, hooked in instance.webhooks if hooked == path)
+    if not others:
+        return reply({"code": 404, "message": f'The requested webhook "{method} {path}" is not registered.'}, 404)
+    several = [", ".join(others[:-1]), others[-1]] if len(others) > 1 else others
+    text = f"This webhook is not registered for {method} requests. Did you mean to make a"
+    return reply({"code": 404, "message": f"{text} {' or '.join(several)} request?"}, 404)
+
+
+def _can_authenticate(instance: Instance, node: Mapping[str, Any]) -> bool:
+    """Whether a webhook that asks its callers to sign in has a credential to check them by."""
+    if (node.get("parameters") or {}).get("authentication", "none") == "none":
+        return True
+    references = (node.get("credentials") or {}).values()
+    return any(ref.get("id") in instance.credentials for ref in references if isinstance(ref, dict))

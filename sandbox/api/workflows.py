@@ -106,27 +106,36 @@ def update_workflow(request: Request) -> Answer:
     instance, body = request.instance, request.body
     if (workflow := _workflow(request)) is None:
         return _unknown(request, "update")
-    if workflow.archived and instance.profile.strict:
-        return message(400, "Cannot update an archived workflow.")
-    if complaint := instance.refuses(workflow, body):
-        return message(400, complaint)
-    if refusal := _no_folder(instance, body):
+    if refusal := _not_storable(request, workflow):
         return refusal
     publish = bool(request.query.get("publishIfActive", True))
     allowed = not instance.profile.strict or request.may("workflow:activate")
     if complaint := instance.change(workflow, body, publish=publish and allowed):
         return _refused(complaint)
     if workflow.active and publish and not allowed:
-        return reply(
-            {
-                "message": "Your change was saved as a draft. It wasn't published because this API key does not have"
-                " the workflow:activate scope.",
-                "reason": "insufficient_api_key_scope",
-                "versionId": workflow.version,
-            },
-            403,
-        )
+        return _saved_as_draft(workflow)
     return Answer(200, render(instance, workflow, parts=UPDATED[instance.profile.strict]))
+
+
+def _not_storable(request: Request, workflow: Workflow) -> Answer | None:
+    instance, body = request.instance, request.body
+    if workflow.archived and instance.profile.strict:
+        return message(400, "Cannot update an archived workflow.")
+    if complaint := instance.refuses(workflow, body):
+        return message(400, complaint)
+    return _no_folder(instance, body)
+
+
+def _saved_as_draft(workflow: Workflow) -> Answer:
+    words = "Your change was saved as a draft. It wasn't published because this API key does not have the"
+    return reply(
+        {
+            "message": f"{words} workflow:activate scope.",
+            "reason": "insufficient_api_key_scope",
+            "versionId": workflow.version,
+        },
+        403,
+    )
 
 
 def delete_workflow(request: Request) -> Answer:
@@ -148,19 +157,27 @@ def activate_workflow(request: Request) -> Answer:
     instance, body = request.instance, request.body or {}
     if (workflow := _workflow(request)) is None:
         return _unknown(request, "activate")
-    if workflow.archived and instance.profile.strict:
-        return message(400, "Cannot activate an archived workflow.")
     wanted = body.get("versionId") if instance.profile.has_drafts else None
-    if workflow.active and wanted is None and not instance.profile.strict:
-        return Answer(200, render(instance, workflow, parts=AGAIN))
-    if wanted is not None and workflow.version_called(wanted) is None:
-        return message(404, "Version not found" if instance.profile.strict else "Not Found")
+    if early := _without_activation(instance, workflow, wanted):
+        return early
     if complaint := instance.activate(workflow, wanted):
         return _refused(complaint)
     if workflow.live and instance.profile.has_drafts:
         workflow.live.name = body.get("name") or workflow.live.name
         workflow.live.description = body.get("description") or workflow.live.description
     return Answer(200, render(instance, workflow, parts=PUBLISHED))
+
+
+def _without_activation(instance: Instance, workflow: Workflow, wanted: str | None) -> Answer | None:
+    """The answer where nothing is activated: a refusal, or the workflow that is active already."""
+    strict = instance.profile.strict
+    if workflow.archived and strict:
+        return message(400, "Cannot activate an archived workflow.")
+    if workflow.active and wanted is None and not strict:
+        return Answer(200, render(instance, workflow, parts=AGAIN))
+    if wanted is not None and workflow.version_called(wanted) is None:
+        return message(404, "Version not found" if strict else "Not Found")
+    return None
 
 
 def deactivate_workflow(request: Request) -> Answer:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from .defaults import node_defaults
 from .errors import LiveN8nError
 from .installs import install, install_folder, installed, node_folder
 from .instances import (
+    LaunchTarget,
     LiveInstance,
-    Place,
     alive,
     end,
     free_port,
@@ -62,6 +63,22 @@ def command_install(version: str, *, everything: bool) -> None:
 def command_start(count: int, version: str | None, first_port: int | None) -> None:
     """An instance keeps its port, its key and its version for as long as its data: consoles know it by them."""
     known = {instance.name: instance for instance in read_state()}
+    wanted = _versions_to_start(count, version, known)
+    for each in sorted(set(wanted.values())):
+        install(each)
+    targets = _targets(wanted, known, first_port)
+
+    def begun(instance: LiveInstance) -> None:
+        known[instance.name] = replace(instance)
+        write_state(list(known.values()))
+
+    launch_all(targets, begun=begun)
+    running = [asdict(known[name_of(number)]) for number in range(count)]
+    print(json.dumps([{k: v for k, v in one.items() if k not in _OURS} for one in running], indent=2))
+
+
+def _versions_to_start(count: int, version: str | None, known: Mapping[str, LiveInstance]) -> dict[int, str]:
+    """Number to version of the instances that do not run yet; one that is to be upgraded is ended."""
     wanted = {}
     for number in range(count):
         name = name_of(number)
@@ -73,10 +90,14 @@ def command_start(count: int, version: str | None, first_port: int | None) -> No
             print(f"Stopping n8n '{name}' {before.version} to upgrade it ...", file=sys.stderr, flush=True)
             end(before.pid)
         wanted[number] = chosen
-    for each in sorted(set(wanted.values())):
-        install(each)
+    return wanted
+
+
+def _targets(
+    wanted: Mapping[int, str], known: Mapping[str, LiveInstance], first_port: int | None
+) -> list[LaunchTarget]:
     taken = {port_of(instance) for instance in known.values()}
-    places = []
+    targets = []
     for number, chosen in wanted.items():
         name = name_of(number)
         before = known.get(name)
@@ -84,15 +105,8 @@ def command_start(count: int, version: str | None, first_port: int | None) -> No
         port = _port_for(name, before, (first_port or FIRST_PORT) + number, taken, chosen=first_port is not None)
         taken.add(port)
         data = _state_file().parent / name
-        places.append(Place(name, data, port, before.api_key if before else "", version=chosen))
-
-    def begun(instance: LiveInstance) -> None:
-        known[instance.name] = replace(instance)
-        write_state(list(known.values()))
-
-    launch_all(places, begun=begun)
-    running = [asdict(known[name_of(number)]) for number in range(count)]
-    print(json.dumps([{k: v for k, v in one.items() if k not in _OURS} for one in running], indent=2))
+        targets.append(LaunchTarget(name, data, port, before.api_key if before else "", version=chosen))
+    return targets
 
 
 def version_for(name: str, before: LiveInstance | None, asked: str | None) -> str:

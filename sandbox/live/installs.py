@@ -128,11 +128,11 @@ def _ensure_node(recipe: Recipe) -> None:
     folder = node_folder(recipe)
     if folder is None or (folder / "node").exists():
         return
-    place = base_folder() / f"node-{recipe.fallback_node}"
-    with _locked(place):
+    folder = base_folder() / f"node-{recipe.fallback_node}"
+    with _locked(folder):
         if not (folder / "node").exists():
-            _write_package(place, {"dependencies": {_node_package(): str(recipe.fallback_node)}})
-            _npm(place, dict(os.environ), "install", "--no-audit", "--no-fund")
+            _write_package(folder, {"dependencies": {_node_package(): str(recipe.fallback_node)}})
+            _npm(folder, dict(os.environ), "install", "--no-audit", "--no-fund")
 
 
 # -- n8n ----------------------------------------------------------------------------------------------------------

@@ -73,9 +73,9 @@ class LiveInstance:
 
         Its paths begin after `{base_url}/rest`.
         """
-        with httpx.Client(base_url=f"{self.base_url}/rest", timeout=30) as door:
-            _sign_in(door, self.owner())
-            return httpx.Client(base_url=door.base_url, cookies=door.cookies, timeout=30)
+        with httpx.Client(base_url=f"{self.base_url}/rest", timeout=30) as client:
+            _sign_in(client, self.owner())
+            return httpx.Client(base_url=client.base_url, cookies=client.cookies, timeout=30)
 
     def kill(self) -> None:
         """As a power cut would: no process of it is left, and nothing was put in order."""
@@ -89,8 +89,8 @@ class LiveInstance:
         """Start it on its data and port, running or not. Raises LiveN8nError if it does not come up."""
         if alive(self):
             end(self.pid)
-        place = Place(self.name, Path(self.data), port_of(self), self.api_key, self.version, self.variables)
-        again = launch_all([place])[0]
+        target = LaunchTarget(self.name, Path(self.data), port_of(self), self.api_key, self.version, self.variables)
+        again = launch_all([target])[0]
         self.pid, self.started, self.api_key = again.pid, again.started, again.api_key
 
     def upgrade_to(self, version: str) -> None:
@@ -102,7 +102,7 @@ class LiveInstance:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LaunchTarget:
     """Where an instance is to run. ``api_key``: one that it gave out earlier, kept if it is still good."""
 
     name: str
@@ -138,11 +138,11 @@ def name_of(number: int) -> str:
 
 
 def launch_all(
-    places: Sequence[Place], *, begun: Callable[[LiveInstance], None] = lambda _instance: None
+    targets: Sequence[LaunchTarget], *, begun: Callable[[LiveInstance], None] = lambda _instance: None
 ) -> list[LiveInstance]:
     """Start instances side by side and wait until all are ready; if one is not, none is left. Raises LiveN8nError.
 
-    ``begun`` is told of each process before it is waited for, and of each instance once it is ready.
+    ``begun`` is called with each process before it is waited for, and with each instance once it is ready.
     """
     here: list[LiveInstance] = []
     lock = threading.Lock()
@@ -158,8 +158,8 @@ def launch_all(
                 end(instance.pid)
 
     try:
-        with ThreadPoolExecutor(max(1, len(places))) as pool:
-            starts = [pool.submit(launch, place, note) for place in places]
+        with ThreadPoolExecutor(max(1, len(targets))) as pool:
+            starts = [pool.submit(launch, target, note) for target in targets]
             try:
                 for start in as_completed(starts):
                     start.result()
@@ -173,23 +173,23 @@ def launch_all(
 
 
 def launch(
-    place: Place, note: Callable[[LiveInstance], None] = lambda _instance: None, *, die_with_us: bool = False
+    target: LaunchTarget, note: Callable[[LiveInstance], None] = lambda _instance: None, *, die_with_us: bool = False
 ) -> LiveInstance:
     """Start one instance and wait until it is ready. ``die_with_us``: it ends when the calling *thread* does (Linux).
 
-    ``note`` is told of the process, and again once the key is known. Raises LiveN8nError.
+    ``note`` is called with the process, and again once the key is known. Raises LiveN8nError.
     """
-    data = place.data
+    data = target.data
     data.mkdir(parents=True, exist_ok=True)
-    folder = install_folder(place.version)
+    folder = install_folder(target.version)
     variables = {
-        **environment(place.version),
+        **environment(target.version),
         **_QUIET,
         "HOME": str(data),
         "N8N_USER_FOLDER": str(data),
-        "N8N_PORT": str(place.port),
+        "N8N_PORT": str(target.port),
         "N8N_RUNNERS_BROKER_PORT": str(free_port()),
-        **place.variables,
+        **target.variables,
     }
     log = data / "n8n.log"
     with log.open("wb") as output:
@@ -205,18 +205,18 @@ def launch(
             preexec_fn=_ask_to_die_with_parent if die_with_us else None,
         )
     instance = LiveInstance(
-        name=place.name,
-        base_url=f"http://127.0.0.1:{place.port}",
-        api_key=place.api_key,
+        name=target.name,
+        base_url=f"http://127.0.0.1:{target.port}",
+        api_key=target.api_key,
         pid=process.pid,
         started=_started(process.pid),
-        version=place.version,
+        version=target.version,
         data=str(data),
-        variables=dict(place.variables),
+        variables=dict(target.variables),
     )
     try:
         note(instance)
-        _wait_until_ready(process, log, f"'{place.name}' {place.version}")
+        _wait_until_ready(process, log, f"'{target.name}' {target.version}")
         if not _accepted(instance):
             instance.api_key = _new_api_key(instance)
             note(instance)
@@ -299,7 +299,7 @@ def write_private(path: Path, value: Any) -> None:
 
 
 def _started(pid: int) -> str:
-    """A mark that tells a process from a later one with the same number; '' where there is none."""
+    """When a process started, which no later one with its number shares; '' where there is none."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -309,8 +309,8 @@ def _started(pid: int) -> str:
 
 
 def alive(instance: LiveInstance) -> bool:
-    mark = _started(instance.pid)
-    return bool(mark) and mark == instance.started
+    started = _started(instance.pid)
+    return bool(started) and started == instance.started
 
 
 def end(pid: int) -> None:
@@ -364,11 +364,12 @@ class LiveN8n:
             )
         names = [name_of(number) for number in range(self.count)]
         data = Path(self._data.name)
-        places = [
-            Place(name, data / name, free_port(), version=self.version, variables=self.variables) for name in names
+        targets = [
+            LaunchTarget(name, data / name, free_port(), version=self.version, variables=self.variables)
+            for name in names
         ]
         try:
-            self.instances = launch_all(places)
+            self.instances = launch_all(targets)
         except BaseException:
             self.stop()
             raise

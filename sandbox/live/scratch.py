@@ -18,7 +18,7 @@ from types import FrameType
 
 from .errors import LiveN8nError
 from .installs import install
-from .instances import LiveInstance, Place, alive, end, free_port, launch, port_free
+from .instances import LaunchTarget, LiveInstance, alive, end, free_port, launch, port_free
 
 GUARD = Path(__file__).with_name("no_network.cjs")
 _NOWHERE = "http://127.0.0.1:9"
@@ -62,8 +62,8 @@ def run(version: str, data: Path, port: int) -> None:
     begun: list[LiveInstance] = []
     try:
         install(version)
-        place = Place("scratch", data, port, version=version, variables=isolation(port, free_port()))
-        instance = launch(place, begun.append, die_with_us=True)
+        target = LaunchTarget("scratch", data, port, version=version, variables=isolation(port, free_port()))
+        instance = launch(target, begun.append, die_with_us=True)
         shown = {key: value for key, value in asdict(instance).items() if key in _SHOWN}
         print(json.dumps(shown), flush=True)
         _wait_for_the_end(instance)

@@ -57,11 +57,11 @@ def recipe_of(version: str) -> Recipe:
     """The recipe of a version; of an unknown one, that of the nearest known. Raises LiveN8nError for no version."""
     if version in KNOWN:
         return KNOWN[version]
-    wanted = _place(version)
-    nearest = min(KNOWN, key=lambda known: abs(_place(known) - wanted))
+    wanted = _order(version)
+    nearest = min(KNOWN, key=lambda known: abs(_order(known) - wanted))
     return replace(KNOWN[nearest], version=version, tried=False)
 
 
-def _place(version: str) -> int:
+def _order(version: str) -> int:
     major, minor, _patch = numbers(version)
     return major * 1000 + minor

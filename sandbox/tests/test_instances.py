@@ -8,7 +8,7 @@ import httpx
 import pytest
 import yaml
 
-from sandbox.checking import first_error
+from sandbox.checking import Contract
 from sandbox.generate import estate
 from sandbox.schema import PROFILES, openapi
 from sandbox.shapes import workflow_schema
@@ -99,7 +99,7 @@ def test_what_is_generated_obeys_the_contract_that_is_served(name: str) -> None:
     schemas = yaml.safe_load(openapi(PROFILES[name]))["components"]["schemas"]
     assert schemas["workflow"] == workflow_schema(PROFILES[name])
     for _, workflow in estate(20, size=6000, seed=1, pinned_ratio=0):
-        assert first_error(workflow, schemas["workflow"], schemas) is None
+        assert Contract(schemas).first_error(workflow, schemas["workflow"]) is None
 
 
 def test_many_workflows_are_paged_without_a_gap(n8n: SandboxInstance) -> None:

@@ -199,9 +199,9 @@ def test_one_that_does_not_come_up_is_named_and_none_is_left(base: Path, tmp_pat
     # The first waits for ever, the second ends at once: the start ends both.
     played(base, "case $N8N_USER_FOLDER in */bad) echo no room; exit 3;; esac\nexec sleep 1000")
     begun: list[LiveInstance] = []
-    places = [instances.Place(name, tmp_path / name, instances.free_port()) for name in ("good", "bad")]
+    targets = [instances.LaunchTarget(name, tmp_path / name, instances.free_port()) for name in ("good", "bad")]
     with pytest.raises(LiveN8nError, match=r"n8n 'bad' 2\.41\.1 ended with code 3\. Its last words:\nno room"):
-        instances.launch_all(places, begun=begun.append)
+        instances.launch_all(targets, begun=begun.append)
     assert {instance.name for instance in begun} == {"good", "bad"}
     assert not any(instances.alive(instance) for instance in begun)
 

@@ -42,7 +42,7 @@ def version_of(text: str) -> Version | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SnapshotWorkflow:
     """A workflow of the snapshot."""
 
     key: str
@@ -61,11 +61,11 @@ class Estate:
         self.crosses_2 = crosses_2
         self._runs: dict[str, tuple[str, bool, bool]] = {}
 
-    def add(self, workflow_id: str, place: Place) -> None:
+    def add(self, workflow_id: str, workflow: SnapshotWorkflow) -> None:
         """Take down one workflow; ``workflow_id`` is n8n's."""
-        published = place.active or (self.crosses_2 and migrated_to_2(place.content) is not None)
-        waits = any(node.get("type") in _WAITING and not node.get("disabled") for node in _nodes(place.content))
-        self._runs[workflow_id] = (place.name, published, waits)
+        published = workflow.active or (self.crosses_2 and migrated_to_2(workflow.content) is not None)
+        waits = any(node.get("type") in _WAITING and not node.get("disabled") for node in _nodes(workflow.content))
+        self._runs[workflow_id] = (workflow.name, published, waits)
 
     def called(self, workflow_id: str) -> tuple[str, bool, bool] | None:
         """Name, whether it is published after the upgrade, whether it waits; None where it is not there."""
@@ -112,43 +112,50 @@ _NODE_RULES: tuple[tuple[str, Rule, str], ...] = (
 )
 
 
-def findings(place: Place, estate: Estate, unknown: Mapping[tuple[str, str], str]) -> list[Finding]:
+def findings(workflow: SnapshotWorkflow, estate: Estate, unknown: Mapping[tuple[str, str], str]) -> list[Finding]:
     """Everything that would run differently. ``unknown``: what n8n said of a (type, version) that it does not have."""
     found: list[Finding] = []
-    for node in _nodes(place.content):
-        name = str(node.get("name") or "")
-        said = unknown.get(type_of(node))
-        if said:
-            found.append(
-                Finding(
-                    rule="node_type",
-                    node=name,
-                    sentence=f"It cannot be published: {said}",
-                    way_out="Replace the node, or allow it there (NODES_EXCLUDE, community packages) before upgrading.",
-                )
-            )
-        if not estate.crosses_2:
-            continue
-        if not node.get("disabled"):
-            found += [
-                Finding(rule=rule, node=name, sentence=told, way_out=way_out)
-                for rule, look, way_out in _NODE_RULES
-                if (told := look(node))
-            ]
-        found += _calls(node, name, estate)
-    if estate.crosses_2 and not place.active:
-        found += _migration(place)
+    for node in _nodes(workflow.content):
+        found += _node_type(node, unknown)
+        if estate.crosses_2:
+            found += _node_rules(node)
+            found += _calls(node, estate)
     if estate.crosses_2:
-        found += _error_workflow(place, estate)
+        found += _migration(workflow)
+        found += _error_workflow(workflow, estate)
     return found
 
 
-def _calls(node: Node, name: str, estate: Estate) -> Iterable[Finding]:
+def _name(node: Node) -> str:
+    return str(node.get("name") or "")
+
+
+def _node_type(node: Node, unknown: Mapping[tuple[str, str], str]) -> Iterable[Finding]:
+    refusal = unknown.get(type_of(node))
+    if refusal:
+        yield Finding(
+            rule="node_type",
+            node=_name(node),
+            sentence=f"It cannot be published: {refusal}",
+            way_out="Replace the node, or allow it there (NODES_EXCLUDE, community packages) before upgrading.",
+        )
+
+
+def _node_rules(node: Node) -> Iterable[Finding]:
+    if node.get("disabled"):
+        return
+    for rule, check, way_out in _NODE_RULES:
+        if sentence := check(node):
+            yield Finding(rule=rule, node=_name(node), sentence=sentence, way_out=way_out)
+
+
+def _calls(node: Node, estate: Estate) -> Iterable[Finding]:
     called = None if node.get("disabled") else called_workflow(node)
     there = estate.called(called) if called else None
     if there is None:
         return
     callee, published, waits = there
+    name = _name(node)
     if not published:
         yield Finding(
             rule="callee_not_published",
@@ -166,8 +173,8 @@ def _calls(node: Node, name: str, estate: Estate) -> Iterable[Finding]:
         )
 
 
-def _error_workflow(place: Place, estate: Estate) -> Iterable[Finding]:
-    handler = (place.content.get("settings") or {}).get("errorWorkflow")
+def _error_workflow(workflow: SnapshotWorkflow, estate: Estate) -> Iterable[Finding]:
+    handler = (workflow.content.get("settings") or {}).get("errorWorkflow")
     there = estate.called(str(handler)) if handler else None
     if there is not None and not there[1]:
         yield Finding(
@@ -177,11 +184,13 @@ def _error_workflow(place: Place, estate: Estate) -> Iterable[Finding]:
         )
 
 
-def _migration(place: Place) -> Iterable[Finding]:
+def _migration(workflow: SnapshotWorkflow) -> Iterable[Finding]:
     """What n8n's own migration to 2.0 does to a workflow that is off."""
-    migrated = migrated_to_2(place.content)
+    if workflow.active:
+        return
+    migrated = migrated_to_2(workflow.content)
     if migrated is None:
-        kinds = {str(n.get("type")) for n in _nodes(place.content) if not n.get("disabled")}
+        kinds = {str(n.get("type")) for n in _nodes(workflow.content) if not n.get("disabled")}
         if kinds & {EXECUTE_TRIGGER, ERROR_TRIGGER}:
             yield Finding(
                 rule="not_published_by_n8n",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +16,9 @@ from core import clock
 from operations.engine import Run
 from operations.handlers import register
 from snapshots.capture import capture_into
-from snapshots.manifest import key_map
+from snapshots.contents import contents, keys_of, snapshot_by_id
+from snapshots.manifest import ManifestEntry
 from snapshots.models import Rehearsal, Snapshot, SnapshotType
-from snapshots.services import load_content, references_of, snapshot_by_id
 from workflows.content import ContentError, fingerprint, portable
 from workflows.diff import diff_workflows
 from workflows.gateway import environment_by_id
@@ -52,12 +53,12 @@ class Rehearse:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
         snapshot = self._snapshot(run, environment)
         version = str(run.params["version"])
-        told: dict[str, Any] = run.step(
+        result: dict[str, Any] = run.step(
             "rehearse",
             f"Write {environment.name} into n8n {version}, and read it back",
             lambda: self._rehearse(run, environment, snapshot, version),
         )
-        return told
+        return result
 
     def _snapshot(self, run: Run, environment: Environment) -> Snapshot:
         if not run.params.get("fresh"):
@@ -76,7 +77,7 @@ class Rehearse:
     def _rehearse(self, run: Run, environment: Environment, snapshot: Snapshot, version: str) -> dict[str, Any]:
         rehearsal_id = uuid.UUID(str(run.params["rehearsal_id"]))
         deadline = time.monotonic() + settings.REHEARSAL_SECONDS
-        report = Rehearsing(run, environment, snapshot, version, deadline).report()
+        report = _Rehearsal(run, environment, snapshot, version, deadline).report()
         with run.fenced():
             Rehearsal.objects.filter(pk=rehearsal_id).update(
                 report=report.to_dict(), snapshot_id=snapshot.pk, finished_at=clock.now(), updated_at=clock.now()
@@ -85,7 +86,7 @@ class Rehearse:
 
 
 @dataclass(slots=True)
-class Rehearsing:
+class _Rehearsal:
     """One rehearsal while it runs. Contents pass through one at a time."""
 
     run: Run
@@ -109,8 +110,8 @@ class Rehearsing:
         try:
             return self._tried(running, client)
         except n8n_errors.N8nError as error:
-            told = f"The n8n of the rehearsal did not answer: {error.message}"
-            raise ScratchEnded(told, details={"cause": error.to_dict()}) from error
+            message = f"The n8n of the rehearsal did not answer: {error.message}"
+            raise ScratchEnded(message, details={"cause": error.to_dict()}) from error
 
     def _check(self) -> None:
         self.run.check()
@@ -119,24 +120,19 @@ class Rehearsing:
 
     def _tried(self, running: Running, client: N8nClient) -> Report:
         to = running.version or self.version
-        target, origin = rules.version_of(to), rules.version_of(self.environment.n8n_version or "")
-        crosses = target is not None and target[0] >= 2 and (origin is None or origin[0] < 2)
-        if origin is None:
-            self.notes.append("The environment does not tell its version: what 2.0 changed is looked for.")
-        estate = rules.Estate(crosses_2=crosses)
+        crosses_2 = self._crosses_2(to)
+        estate = rules.Estate(crosses_2=crosses_2)
         kinds: dict[tuple[str, str], None] = {}
-        for place, entry in self._places("Looking at the snapshot"):
-            estate.add(str(entry.get("env_workflow_id") or ""), place)
-            kinds |= dict.fromkeys(rules.type_of(node) for node in place.content.get("nodes") or ())
-        began = time.monotonic()
-        unknown = probe(client, kinds, check=self._check)
-        self.seconds["node types"] = round(time.monotonic() - began, 1)
-        began = time.monotonic()
-        keys = key_map(self.snapshot.workflows, references_of(self.snapshot))
-        tried = [self._try(client, place, estate, unknown, keys) for place, _ in self._places("Writing")]
-        self.seconds["write"] = round(time.monotonic() - began, 1)
-        if crosses and (later := self._awakened(tried)):
-            self.notes.append(later)
+        for workflow, entry in self._workflows("Looking at the snapshot"):
+            estate.add(entry.env_workflow_id, workflow)
+            kinds |= dict.fromkeys(rules.type_of(node) for node in workflow.content.get("nodes") or ())
+        with self._timed("node types"):
+            unknown = probe(client, kinds, check=self._check)
+        with self._timed("write"):
+            keys = keys_of(self.snapshot)
+            tried = [self._try(client, one, estate, unknown, keys) for one, _ in self._workflows("Writing")]
+        if crosses_2 and (note := _awakened(tried)):
+            self.notes.append(note)
         return Report(
             from_version=self.environment.n8n_version,
             to_version=to,
@@ -146,43 +142,55 @@ class Rehearsing:
             seconds=self.seconds,
         )
 
-    def _awakened(self, tried: Iterable[Rehearsed]) -> str:
-        count = sum(any(f.rule == "awakened" for f in w.findings) for w in tried)
-        what = "a workflow" if count == 1 else f"{count} workflows"
-        return (
-            f"The upgrade itself would set {what} running that {'is' if count == 1 else 'are'} off now."
-            if count
-            else ""
-        )
+    def _crosses_2(self, to: str) -> bool:
+        """Whether the upgrade leads from before 2.0 to 2.0 or later."""
+        target, origin = rules.version_of(to), rules.version_of(self.environment.n8n_version or "")
+        if origin is None:
+            self.notes.append("The environment does not tell its version: what 2.0 changed is looked for.")
+        return target is not None and target[0] >= 2 and (origin is None or origin[0] < 2)
 
-    def _places(self, doing: str) -> Iterable[tuple[rules.Place, Mapping[str, Any]]]:
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[phase] = round(time.monotonic() - began, 1)
+
+    def _workflows(self, doing: str) -> Iterator[tuple[rules.SnapshotWorkflow, ManifestEntry]]:
         total = self.snapshot.workflow_count or 0
-        for number, (entry, content) in enumerate(load_content(self.snapshot)):
+        for number, (entry, content) in enumerate(contents(self.snapshot)):
             self._check()
             self.run.progress(number, total, doing)
-            name = str(entry.get("name") or entry["key"])
-            yield rules.Place(str(entry["key"]), name, bool(entry.get("active")), content), entry
+            yield rules.SnapshotWorkflow(entry.key, entry.label, entry.active, content), entry
 
     def _try(
         self,
         client: N8nClient,
-        place: rules.Place,
+        workflow: rules.SnapshotWorkflow,
         estate: rules.Estate,
         unknown: Mapping[tuple[str, str], str],
         keys: Mapping[str, str],
     ) -> Rehearsed:
-        found = tuple(rules.findings(place, estate, unknown))
-        said, changes = write(client, place.content, keys)
-        outcome = "refused" if said else "differs" if found else "changed" if changes else "fine"
+        found = tuple(rules.findings(workflow, estate, unknown))
+        refusal, changes = write(client, workflow.content, keys)
         return Rehearsed(
-            key=place.key,
-            name=place.name,
-            active=place.active,
-            outcome=outcome,  # type: ignore[arg-type]
-            said=said[:1000],
+            key=workflow.key,
+            name=workflow.name,
+            active=workflow.active,
+            outcome="refused" if refusal else "differs" if found else "changed" if changes else "fine",
+            said=refusal[:1000],
             findings=found[:60],
             changes=tuple(changes[:CHANGES_KEPT]),
         )
+
+
+def _awakened(tried: Iterable[Rehearsed]) -> str:
+    """What the upgrade itself would set running, in a sentence; nothing where there is nothing."""
+    count = sum(any(finding.rule == "awakened" for finding in workflow.findings) for workflow in tried)
+    if not count:
+        return ""
+    if count == 1:
+        return "The upgrade itself would set a workflow running that is off now."
+    return f"The upgrade itself would set {count} workflows running that are off now."
 
 
 def write(client: N8nClient, content: Mapping[str, Any], keys: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -194,9 +202,8 @@ def write(client: N8nClient, content: Mapping[str, Any], keys: Mapping[str, str]
         made = client.create_workflow({**content, "active": False})
         raw = client.get_workflow(made.id)
     except (n8n_errors.Rejected, n8n_errors.TooLarge, ContentError) as error:
-        said = error.details.get("n8n") if isinstance(error.details, dict) else None
-        return str(said or error.message), []
-    lost = [f"{row['path']} cannot be given to this version: {row['reason']}" for row in made.not_put_back]
+        return str(error.details.get("n8n") or error.message), []
+    lost = [f"{row['path']} cannot be given to this version: {row['reason']}" for row in made.omitted]
     after = {**portable(raw), "active": False, "tags": content.get("tags") or []}
     before = {**content, "active": False}
     if fingerprint(before).content_hash(keys) == fingerprint(after).content_hash(keys):
@@ -222,18 +229,21 @@ def probe(
             break
         check()
         group = groups.pop()
-        said = _published(client, group)
-        if not said:
-            continue
-        lacking = _named(said, group)
-        found |= dict.fromkeys(lacking, said)
-        left = [kind for kind in group if kind not in lacking]
-        middle = len(left) // 2
-        if lacking:
-            groups += [left] if left else []
-        elif middle:
-            groups += [left[:middle], left[middle:]]
+        refusal = _published(client, group)
+        if refusal:
+            lacking = _named(refusal, group)
+            found |= dict.fromkeys(lacking, refusal)
+            groups += _left_to_ask(group, lacking)
     return found
+
+
+def _left_to_ask(group: Sequence[tuple[str, str]], lacking: Collection[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """The groups that follow a refusal: without what n8n named, or halved where it named nothing."""
+    left = [kind for kind in group if kind not in lacking]
+    middle = len(left) // 2
+    if lacking:
+        return [left] if left else []
+    return [left[:middle], left[middle:]] if middle else []
 
 
 def _published(client: N8nClient, kinds: Iterable[tuple[str, str]]) -> str:
@@ -275,12 +285,15 @@ def _published(client: N8nClient, kinds: Iterable[tuple[str, str]]) -> str:
     return ""
 
 
-def _named(said: str, kinds: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    if unrecognized := _UNRECOGNIZED.search(said):
+def _named(refusal: str, kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The types that n8n's words name."""
+    if unrecognized := _UNRECOGNIZED.search(refusal):
         # Of a node in its shape as a tool of an agent, n8n names the node.
-        names = (unrecognized[1], f"{unrecognized[1]}Tool")
-        exact = [kind for kind in kinds if kind[0] == names[0]]
-        return exact or [kind for kind in kinds if kind[0] == names[1]]
-    if version := _NO_VERSION.search(said):
+        return _of_type(kinds, unrecognized[1]) or _of_type(kinds, f"{unrecognized[1]}Tool")
+    if version := _NO_VERSION.search(refusal):
         return [k for k in kinds if k[0].rpartition(".")[2] == version[1] and k[1] == version[2]]
     return []
+
+
+def _of_type(kinds: Iterable[tuple[str, str]], name: str) -> list[tuple[str, str]]:
+    return [kind for kind in kinds if kind[0] == name]

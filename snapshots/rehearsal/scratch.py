@@ -83,9 +83,9 @@ def scratch(
                 start_new_session=True,
             )
         except OSError as error:
-            said = f"{command[0]}: {error.strerror or type(error).__name__}"
+            cause = f"{command[0]}: {error.strerror or type(error).__name__}"
             raise ScratchUnavailable(
-                f"The command that starts it cannot be run: {said}.", details={"said": said}
+                f"The command that starts it cannot be run: {cause}.", details={"said": cause}
             ) from error
         try:
             running = _line(process, words, deadline, check)
@@ -133,10 +133,10 @@ def _line(process: subprocess.Popen[bytes], words: Path, deadline: float, check:
 
 
 def _unavailable(words: Path) -> ScratchUnavailable:
-    said = words.read_text(errors="replace").strip()[-WORDS_KEPT:]
-    last = said.splitlines()[-1] if said else "It said nothing."
+    output = words.read_text(errors="replace").strip()[-WORDS_KEPT:]
+    last = output.splitlines()[-1] if output else "It said nothing."
     return ScratchUnavailable(
-        f"No n8n of that version could be started. The command's last words: {last[:400]}", details={"said": said}
+        f"No n8n of that version could be started. The command's last words: {last[:400]}", details={"said": output}
     )
 
 

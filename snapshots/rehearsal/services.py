@@ -43,11 +43,12 @@ def start_rehearsal(
         raise RehearsalsOff
     version = version.strip().removeprefix("v")
     if not VERSION.fullmatch(version):
-        told = "A version of n8n, in full: 2.41.1."
-        raise Invalid(f"“{version[:40]}” is no version of n8n.", recovery=told, details={"fields": {"version": told}})
+        form = "A version of n8n, in full: 2.41.1."
+        raise Invalid(f"“{version[:40]}” is no version of n8n.", recovery=form, details={"fields": {"version": form}})
     if tuple(int(part) for part in version.split(".")) < OLDEST:
-        told = "1.123.0 or a later one."
-        raise Invalid(f"n8n {version} is too old.", recovery=f"Choose {told}", details={"fields": {"version": told}})
+        oldest = "1.123.0 or a later one."
+        details = {"fields": {"version": oldest}}
+        raise Invalid(f"n8n {version} is too old.", recovery=f"Choose {oldest}", details=details)
     environment = environment_by_id(tenant_id, environment_id)
     if environment.is_archived:
         raise EnvironmentArchived(details={"environment_id": str(environment.pk)})

@@ -21,7 +21,7 @@ from workflows.gateway import environment_by_id
 from workflows.permissions import may_operate, require_operate
 
 from . import selectors, services
-from .documents import OUTCOMES, report_from
+from .documents import OUTCOMES, Report, report_from
 from .errors import NothingToRehearse
 
 SHOWN = 500
@@ -73,7 +73,7 @@ def rehearsals(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespons
             "rows": [{"rehearsal": row, "operation": operations.get(row.operation_id)} for row in page.rows],
             "may_operate": may_operate(visit, environment),
             "offered": OFFERED,
-            "told": request.POST,
+            "submitted": request.POST,
             "error": error,
             "nav_section": "environments",
         }
@@ -95,23 +95,30 @@ def rehearsal(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse
 def _context(request: HttpRequest, found: Rehearsal, operation: Operation | None) -> dict[str, Any]:
     report = report_from(found.report)
     asked = {name: request.GET.get(name, "") for name in ("outcome", "rule", "q")}
-    rows = selectors.shown(report, **asked) if report is not None else []
-    counts = report.counts() if report is not None else {}
-    rules = {f.rule for w in report.workflows for f in w.findings} if report is not None else set()
+    shown = _shown(report, asked) if report is not None else {"rows": [], "left_out": 0, "counts": [], "rules": []}
     return {
         "rehearsal": found,
         "environment": found.environment,
         "report": report,
         "operation": operation,
         "watching": bool(operation and operation.is_open),
-        "rows": [{"workflow": row, "told": OUTCOMES[row.outcome]} for row in rows[:SHOWN]],
-        "left_out": max(len(rows) - SHOWN, 0),
-        "counts": [(name, told, counts.get(name, 0)) for name, told in OUTCOMES.items() if name != "not_tried"],
         "outcomes": list(OUTCOMES.items()),
-        "rules": [(name, told) for name, told in RULES.items() if name in rules],
         "filters": asked,
         "filtered": any(asked.values()),
         "nav_section": "environments",
+        **shown,
+    }
+
+
+def _shown(report: Report, filters: dict[str, str]) -> dict[str, Any]:
+    """The rows of a report that fit the filters, and what can be filtered by."""
+    rows, counts = selectors.shown(report, **filters), report.counts()
+    rules = {finding.rule for workflow in report.workflows for finding in workflow.findings}
+    return {
+        "rows": [{"workflow": row, "outcome": OUTCOMES[row.outcome]} for row in rows[:SHOWN]],
+        "left_out": max(len(rows) - SHOWN, 0),
+        "counts": [(name, label, counts[name]) for name, label in OUTCOMES.items() if name != "not_tried"],
+        "rules": [(name, label) for name, label in RULES.items() if name in rules],
     }
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .errors import (
     PushFailed,
@@ -66,13 +66,10 @@ class Pushed:
 
 def check_remote(url: str, *, allow_file: bool = False, allow_http: bool = False) -> str:
     """The protocol of an allowed address. Raises RemoteNotAllowed; the address itself is never repeated."""
-    if not url or len(url) > 500 or url.startswith("-") or "::" in url or not url.isprintable() or " " in url:
+    if not _is_one_plain_word(url):
         raise RemoteNotAllowed
     if "://" not in url:
-        match = _SCP_LIKE.match(url)
-        if match is None or match["path"].startswith("-") or match["host"].startswith("-"):
-            raise RemoteNotAllowed
-        return "ssh"
+        return _check_scp_like(url)
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -81,15 +78,35 @@ def check_remote(url: str, *, allow_file: bool = False, allow_http: bool = False
     allowed = {"https", "ssh", *(["file"] if allow_file else []), *(["http"] if allow_http else [])}
     if parts.scheme not in allowed or parts.password is not None or parts.query or parts.fragment:
         raise RemoteNotAllowed
-    if parts.scheme == "file":
-        if parts.netloc or not parts.path.startswith("/"):
-            raise RemoteNotAllowed
-        return "file"
-    if not _HOST.match(parts.hostname or "") or (parts.username and not re.match(r"[\w.-]+\Z", parts.username)):
-        raise RemoteNotAllowed
-    if parts.scheme in ("https", "http") and parts.username is not None:
+    is_allowed = _is_local_path(parts) if parts.scheme == "file" else _is_host(parts)
+    if not is_allowed:
         raise RemoteNotAllowed
     return parts.scheme
+
+
+def _is_one_plain_word(url: str) -> bool:
+    """Whether Git takes it for an address, and for nothing else: no option, no remote helper."""
+    return bool(url) and len(url) <= 500 and url.isprintable() and url[0] != "-" and "::" not in url and " " not in url
+
+
+def _check_scp_like(url: str) -> str:
+    match = _SCP_LIKE.match(url)
+    if match is None or match["path"].startswith("-") or match["host"].startswith("-"):
+        raise RemoteNotAllowed
+    return "ssh"
+
+
+def _is_local_path(parts: SplitResult) -> bool:
+    return not parts.netloc and parts.path.startswith("/")
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Whether it names a host; a user name belongs into the settings, but for ssh."""
+    if not _HOST.match(parts.hostname or ""):
+        return False
+    if parts.scheme in ("https", "http"):
+        return parts.username is None
+    return not parts.username or re.match(r"[\w.-]+\Z", parts.username) is not None
 
 
 def push(
@@ -123,13 +140,14 @@ def push(
             timeout=timeout,
             own_group=True,
         )
-    said = _without(answer.said, remote)
+    text = _without_secrets(answer.said, remote)
     if answer.timed_out:
-        raise PushUnreachable(details={"git": said})
-    return _judge(answer.status, answer.out.decode("utf-8", "replace"), said)
+        raise PushUnreachable(details={"git": text})
+    return _judge(answer.status, answer.out.decode("utf-8", "replace"), text)
 
 
-def _judge(status: int, out: str, said: str) -> Pushed:
+def _judge(status: int, out: str, text: str) -> Pushed:
+    """What ``git push --porcelain`` did. ``text`` is what Git wrote beside it, for people."""
     moved, unchanged, rejected = [], [], {}
     for line in out.splitlines():
         flag, _, rest = line.partition("\t")
@@ -142,30 +160,32 @@ def _judge(status: int, out: str, said: str) -> Pushed:
         elif rest and len(flag) == 1:
             moved.append(name)
     if rejected:
-        raise PushRejected(details={"branches": rejected, "git": said})
-    if status == 0:
-        return Pushed(tuple(moved), tuple(unchanged))
-    if _HOST_KEY.search(said):
-        raise PushHostUnknown(details={"git": said})
-    if _NO_SSH.search(said):
-        raise PushFailed(
+        raise PushRejected(details={"branches": rejected, "git": text})
+    if status:
+        raise _failure(text)
+    return Pushed(tuple(moved), tuple(unchanged))
+
+
+def _failure(text: str) -> PushFailed:
+    """The failure that Git's words mean."""
+    details = {"git": text}
+    if _NO_SSH.search(text) and not _HOST_KEY.search(text):
+        return PushFailed(
             "The program “ssh” is missing where the console's workers run; nothing was sent.",
             recovery="Install OpenSSH's client there, then push again.",
-            details={"git": said},
+            details=details,
         )
-    if _LOGIN.search(said):
-        raise PushRefusedLogin(details={"git": said})
-    if _UNREACHABLE.search(said):
-        raise PushUnreachable(details={"git": said})
-    raise PushFailed(details={"git": said})
+    kinds = ((_HOST_KEY, PushHostUnknown), (_LOGIN, PushRefusedLogin), (_UNREACHABLE, PushUnreachable))
+    kind = next((kind for pattern, kind in kinds if pattern.search(text)), PushFailed)
+    return kind(details=details)
 
 
-def _without(said: str, remote: Remote) -> str:
+def _without_secrets(text: str, remote: Remote) -> str:
     for secret in (remote.password, remote.ssh_key):
         if secret:
-            said = said.replace(secret, "…")
-    said = re.sub(r"/\S*/opsconsole-ssh-[^/\s]*/", "", said)
-    return tidy(re.sub(r"//[^/@\s]+@", "//…@", said))
+            text = text.replace(secret, "…")
+    text = re.sub(r"/\S*/opsconsole-ssh-[^/\s]*/", "", text)
+    return tidy(re.sub(r"//[^/@\s]+@", "//…@", text))
 
 
 @contextlib.contextmanager

@@ -97,7 +97,7 @@ def test_odd_workflows_are_kept_shown_and_restored(
     n8n.seed(list(ODD.values()))
     first = capture()
     assert isinstance(first, Snapshot), first.error_message
-    assert services.verify_snapshot(first)["status"] == "verified"
+    assert services.verify_snapshot(first).status == "verified"
     entries = {entry["env_workflow_id"]: entry for entry in first.workflows}
     assert len(entries) == len(ODD)
     assert len({entry["path"].casefold() for entry in entries.values()}) == len(ODD), "also where case does not count"
@@ -342,12 +342,12 @@ def test_a_store_in_trouble_is_named_and_works_again_once_it_is_well(
         says_so(live_cast, environment, failed)
     with tenant_scope(live_cast.tenant.pk):
         assert Environment.objects.get(pk=environment.pk).last_snapshot_id == first.pk
-    assert store.tip(SEEN) == first.git_commit_sha and services.verify_snapshot(first)["status"] == "verified"
+    assert store.tip(SEEN) == first.git_commit_sha and services.verify_snapshot(first).status == "verified"
     assert store.verify().findings == []
 
     second = capture()
     assert isinstance(second, Snapshot), second.error_message
-    assert services.verify_snapshot(second)["status"] == "verified"
+    assert services.verify_snapshot(second).status == "verified"
     with tenant_scope(live_cast.tenant.pk):
         assert Environment.objects.get(pk=environment.pk).last_capture_error is None
 

@@ -62,7 +62,7 @@ def test_references_are_hashed_by_key(capture: Any, n8n: Any) -> None:
     snapshot = capture()
     entry = next(e for e in snapshot.workflows if e["key"] == "caller")
     assert entry["refs"] == [sub["id"]]
-    assert services.verify_snapshot(snapshot)["status"] == "verified"
+    assert services.verify_snapshot(snapshot).status == "verified"
 
 
 @pytest.mark.parametrize(

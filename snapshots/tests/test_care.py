@@ -88,7 +88,7 @@ def test_a_branch_moved_by_force_costs_no_snapshot(captured: Any, live_cast: Any
     assert store.branches().keys() == {branch, captured.canonical_branch}, "no branch more than before"
     start_capture(tenant_id=live_cast.tenant.pk, environment_id=captured.pk, requested_by=None)
     assert run_operations(live_cast.tenant) == ["COMPLETED"]
-    assert verify_snapshot(second)["status"] == "verified"
+    assert verify_snapshot(second).status == "verified"
     with tenant_scope(live_cast.tenant.pk):
         Snapshot.objects.filter(pk=second.pk).delete()
     maintenance.look_after(live_cast.tenant.pk, full=True)

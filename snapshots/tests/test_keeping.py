@@ -13,6 +13,7 @@ from operations.handlers import boundary_observers
 from operations.models import Operation
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.models import Snapshot
+from snapshots.planning import RestoreOptions
 from snapshots.preview import preview
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
@@ -78,7 +79,8 @@ def restore(live_cast: Any, environment: Environment, run_operations: Any) -> Ca
             environment_id=environment.pk,
             snapshot_id=snapshot.pk,
             requested_by=live_cast.operator,
-            **options,
+            options=RestoreOptions.from_params(options),
+            dry_run=bool(options.get("dry_run")),
         )
         run_operations(live_cast.tenant)
         with tenant_scope(live_cast.tenant.pk):
@@ -88,9 +90,13 @@ def restore(live_cast: Any, environment: Environment, run_operations: Any) -> Ca
 
 
 def look(snapshot: Snapshot, **options: Any) -> dict[str, Any]:
-    return preview(
-        tenant_id=snapshot.tenant_id, environment_id=snapshot.environment_id, snapshot_id=snapshot.pk, **options
-    ).to_dict()
+    found = preview(
+        tenant_id=snapshot.tenant_id,
+        environment_id=snapshot.environment_id,
+        snapshot_id=snapshot.pk,
+        options=RestoreOptions.from_params(options),
+    )
+    return found.preview().to_json()
 
 
 def told(rows: list[dict[str, Any]]) -> list[str]:

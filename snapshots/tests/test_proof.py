@@ -132,10 +132,8 @@ def in_folders(make: Callable[..., Place], profile: str) -> Place:
 
 
 def looked_at(place: Place) -> list[str]:
-    found = preview(
-        tenant_id=place.cast.tenant.pk, environment_id=place.environment.pk, snapshot_id=place.snapshot.pk
-    ).to_dict()
-    return [warning["code"] for warning in found["warnings"]]
+    found = preview(tenant_id=place.cast.tenant.pk, environment_id=place.environment.pk, snapshot_id=place.snapshot.pk)
+    return [warning.code for warning in found.warnings]
 
 
 def test_a_workflow_goes_back_into_its_folder(make: Callable[..., Place]) -> None:

@@ -367,7 +367,7 @@ def test_a_store_that_is_damaged_is_named_and_comes_back_from_its_remote(
     subprocess.run(["git", "clone", "-q", "--bare", str(target.path), str(store.path)], check=True)
     call_command("snapshots_check", "--tenant", "acme", stdout=said)
     assert "acme: whole" in said.getvalue()
-    assert verify_snapshot(first)["status"] == "verified"
+    assert verify_snapshot(first).status == "verified"
     second = capture()
     copy()
     assert target.tip(SEEN) == second.git_commit_sha and len(store.log(SEEN).commits) == 2

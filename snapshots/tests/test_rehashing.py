@@ -68,7 +68,7 @@ def test_it_starts_by_itself_once_and_makes_every_hash_anew(
     assert {e["name"]: e["content_hash"] for e in services.entries_of(after)} == hashes
     then = {e["name"]: e["content_hash"] for e in services.entries_of(before)}
     assert then["A"] == hashes["A"] and then["C"] == hashes["C"] and then["B"] != hashes["B"]
-    assert services.verify_snapshot(before)["status"] == "verified"
+    assert services.verify_snapshot(before).status == "verified"
     assert {row.env_name: row.env_content_hash for row in rows(environment)} == hashes
 
 

@@ -13,6 +13,7 @@ from operations.handlers import boundary_observers
 from operations.models import Operation
 from sandbox.testing import SandboxInstance, SandboxServer
 from snapshots.models import Snapshot
+from snapshots.planning import RestoreOptions
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
 from workflows.models import Environment, KnownCredential
@@ -44,7 +45,8 @@ def rescue(live_cast: Any, environment: Environment, run_operations: Any, empty:
             environment_id=environment.pk,
             snapshot_id=snapshot.pk,
             requested_by=live_cast.operator,
-            **options,
+            options=RestoreOptions.from_params(options),
+            dry_run=bool(options.get("dry_run")),
         )
         run_operations(live_cast.tenant)
         with tenant_scope(live_cast.tenant.pk):

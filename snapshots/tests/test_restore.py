@@ -13,6 +13,7 @@ from operations.models import Operation
 from snapshots import services
 from snapshots.errors import EnvironmentLocked
 from snapshots.models import Snapshot
+from snapshots.planning import RestoreOptions
 from snapshots.preview import preview
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
@@ -30,7 +31,8 @@ def restore(live_cast: Any, environment: Environment, run_operations: Any) -> An
             environment_id=environment.pk,
             snapshot_id=snapshot.pk,
             requested_by=live_cast.operator,
-            **options,
+            options=RestoreOptions.from_params(options),
+            dry_run=bool(options.get("dry_run")),
         )
         run_operations(live_cast.tenant)
         with tenant_scope(live_cast.tenant.pk):
@@ -344,8 +346,8 @@ def test_extra_workflows_are_left_alone_unless_asked(capture: Any, restore: Any,
     n8n.seed([workflow("Orders")])
     snapshot = capture()
     n8n.seed([workflow("New one")])
-    plan = preview(tenant_id=environment.tenant_id, environment_id=environment.pk, snapshot_id=snapshot.pk).to_dict()
-    assert [(w["name"], w["effect"]) for w in plan["extra_workflows"]] == [("New one", "left alone")]
+    plan = preview(tenant_id=environment.tenant_id, environment_id=environment.pk, snapshot_id=snapshot.pk).preview()
+    assert [(w.name, w.effect) for w in plan.extra_workflows] == [("New one", "left alone")]
     assert restore(snapshot).status == "COMPLETED"
     assert len(n8n.state()["workflows"]) == 2
     done = restore(snapshot, delete_extra=True)

@@ -15,9 +15,10 @@ from django.conf import settings
 from django.db import connection, models
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from conftest import Cast, owner_connection
+from core.registry import registry
 from tenants.scope import platform_scope
 
 from .rows import one_of_each
@@ -92,8 +93,20 @@ def browser(cast: Cast, client: Client) -> Client:
     return client
 
 
-#: What an id in an address names, by the part of the address before it.
+def _named() -> dict[str, str]:
+    """What an id in an address names, by the part of the address before it: the subjects' own pages."""
+    pages = {subject.url_name: subject.table for subject in registry.subjects().values() if subject.url_takes_id}
+    paths = {
+        reverse(name, kwargs={"tenant_slug": "acme", "pk": uuid.UUID(int=0)}): table
+        for name, table in pages.items()
+        if name
+    }
+    return {path.removeprefix("/t/acme/").partition("/")[0]: table for path, table in paths.items()}
+
+
+#: Beside them, what has no page of one.
 NAMED = {
+    **_named(),
     "environments": "environments",
     "snapshots": "snapshots",
     "promotions": "promotions",

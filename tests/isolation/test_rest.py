@@ -18,6 +18,7 @@ from django.db import models
 from django.test import Client
 
 from conftest import Cast
+from core.registry import registry
 from impersonation.tests.test_routes import API_METHODS
 from opsconsole.api import api
 from tenants.scope import platform_scope
@@ -32,6 +33,7 @@ PREFIX = "/api/v1/"
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 #: What the places of the API name: the table of the object.
 OBJECTS = {
+    **{f"{subject.job_subject}_id": subject.table for subject in registry.subjects().values() if subject.job_subject},
     "environment_id": "environments",
     "source_env_id": "environments",
     "target_env_id": "environments",

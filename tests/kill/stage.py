@@ -221,11 +221,10 @@ class Stage:
     def plan(self, target: Environment) -> Promotion:
         promotion = services.create(
             tenant_id=self.tenant.pk,
-            source_id=self.source.pk,
-            target_id=target.pk,
-            keys=self.keys,
+            request=services.PromotionRequest(
+                source_id=self.source.pk, target_id=target.pk, keys=self.keys, options={"active": "copy"}
+            ),
             by=self.owner,
-            options={"active": "copy"},
         )
         counts = (promotion.plan or {})["counts"]
         assert counts["create"] + counts["update"] == 20, counts

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from promotions import snapshot_contents
+from promotions.planning import drift_incidents
 from sandbox.live import NEWEST, LiveN8n, missing, wanted_versions
 from tests.live.world import LiveWorld, Site, make_world
 
@@ -33,5 +33,5 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Site, Site]]:
 
 @pytest.fixture
 def world(live_cast: Any, pair: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch) -> LiveWorld:
-    monkeypatch.setattr(snapshot_contents, "blocking_incidents", lambda **_: [])
+    monkeypatch.setattr(drift_incidents, "blocking_incidents", lambda **_: [])
     return make_world(live_cast, *pair)

@@ -277,11 +277,13 @@ class Estate:
         credentials.accept_suggestions(tenant_id=self.tenant_id, by=self.cast.operator, **pair)
         made = services.create(
             tenant_id=self.tenant_id,
-            source_id=self.environments[source].pk,
-            target_id=self.environments[target].pk,
-            keys=tuple(keys),
+            request=services.PromotionRequest(
+                source_id=self.environments[source].pk,
+                target_id=self.environments[target].pk,
+                keys=tuple(keys),
+                options={"active": "copy", "require_approval": True},
+            ),
             by=self.cast.operator,
-            options={"active": "copy", "require_approval": True},
         )
         at: dict[str, Any] = {"tenant_id": self.tenant_id, "promotion_id": made.pk}
         services.submit(**at, by=self.cast.operator)

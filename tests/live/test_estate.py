@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from core import crypto
-from promotions import snapshot_contents
 from promotions.models import Promotion
+from promotions.planning import drift_incidents
 from sandbox.live import LiveN8n
 from tenants.scope import tenant_scope
 from workflows.models import Environment
@@ -32,7 +32,7 @@ def third(pair: tuple[Site, Site]) -> Iterator[Site]:
 
 @pytest.fixture
 def estate(live_cast: Any, pair: tuple[Site, Site], third: Site, monkeypatch: pytest.MonkeyPatch) -> Estate:
-    monkeypatch.setattr(snapshot_contents, "blocking_incidents", lambda **_: [])
+    monkeypatch.setattr(drift_incidents, "blocking_incidents", lambda **_: [])
     empty: dict[str, Any] = {}
 
     def known(kind: str) -> bool:

@@ -28,9 +28,11 @@ from core import crypto
 from operations import engine
 from operations.handlers import boundary_observers
 from operations.models import Operation
-from promotions import services, snapshot_contents, telling
+from promotions import services
 from promotions.errors import TargetHeld
 from promotions.models import Promotion
+from promotions.planning import drift_incidents
+from promotions.running import attention_mail
 from sandbox.live import make_api_key
 from tenants.scope import tenant_scope
 from workflows.models import Environment
@@ -159,7 +161,7 @@ class Stage:
         result = done.execution_result or {}
         assert done.status == "FAILED" and done.attention_since, (done.status, result)
         sent = len(mail.outbox)
-        telling.tell_all()
+        attention_mail.notify_all()
         assert len(mail.outbox) == sent + 1
         assert mail.outbox[-1].subject.startswith("[OpsConsole] Production is half-way")
         assert self.other is not None
@@ -243,7 +245,7 @@ def stage(
         call_command("flush", verbosity=0, interactive=False)
         patch.setattr(django_settings, "GIT_ROOT", tmp_path_factory.mktemp("faults"))
         patch.setattr(tasks.drive, "apply_async", lambda *args, **kwargs: None)
-        patch.setattr(snapshot_contents, "blocking_incidents", lambda **_: [])
+        patch.setattr(drift_incidents, "blocking_incidents", lambda **_: [])
         try:
             made = _staged(pair)
             patch.setattr(n8n_http.Http, "_exchange", made.breaking.exchange)

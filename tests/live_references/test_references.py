@@ -95,7 +95,8 @@ def test_what_is_missing_is_made_and_pointed_to(live_cast: Any, instances: list[
         assert n8n.post("/workflows", json=_writer(table, made)).is_success
     _capture(tenant, dev, staging)
     sides = {"tenant_id": tenant.pk, "source_id": dev.pk, "target_id": staging.pk}
-    promotion = services.create(**sides, keys=["writer"], by=by)
+    wanted = services.PromotionRequest(source_id=dev.pk, target_id=staging.pk, keys=["writer"])
+    promotion = services.create(tenant_id=tenant.pk, request=wanted, by=by)
     assert (promotion.plan or {})["reached"] == {"source": True, "target": True}
     assert {(d["kind"], d["offer"]["do"]) for d in (promotion.plan or {})["dangling"]} == {
         ("credential", "create_credential"),
@@ -147,7 +148,7 @@ def test_the_connection_test_names_each_missing_scope(instances: list[LiveInstan
         key = make_api_key(editor, ["workflow:read", "workflow:list", "workflow:create", "workflow:update"])
     report = check_connection(base_url=instances[0].base_url, api_key=key, policy=address_policy())
     assert report.ok
-    lacking = {one["scope"] for one in report.missing_scopes}
+    lacking = {one.scope for one in report.missing_scopes}
     assert {"workflow:activate", "workflow:delete", "credential:list", "dataTable:list"} <= lacking
     assert not {"workflow:read", "workflow:create"} & lacking
     assert report.capabilities["data_tables"] and report.capabilities["test_credential"]

@@ -18,14 +18,14 @@ from django.db import connection
 from core import clock
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
-from .collecting import oldest_kept
+from .feeds import oldest_kept
 from .statuses import FAILED
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 _HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
 
-#: One workflow in one environment, by n8n's id.
-Place = tuple[uuid.UUID, str]
+#: One workflow in one environment: the environment's id and n8n's id of the workflow.
+Location = tuple[uuid.UUID, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class OfVersion:
-    """The runs of a week by the version that ran; ``content_hash`` '' stands for *unknown*."""
+    """The runs of a week by the version that ran; ``content_hash`` '' means *unknown*."""
 
     content_hash: str
     version_id: str
@@ -98,12 +98,12 @@ _FAILED = "('error', 'crashed')"
 _ENDED = "('error', 'crashed', 'success', 'canceled')"
 _BY_HAND = "('manual', 'evaluation')"
 _ASKED = "unnest(%(environments)s::uuid[], %(workflows)s::text[]) AS p(environment_id, env_workflow_id)"
-_OF_PLACE = (
+_OF_LOCATION = (
     "e.environment_id = p.environment_id AND e.env_workflow_id = p.env_workflow_id"
     f" AND e.status IN {_ENDED} AND e.mode NOT IN {_BY_HAND}"
 )
 _LAST = f"""
-LEFT JOIN LATERAL (SELECT e.status, e.sorted_at FROM executions e WHERE {_OF_PLACE}
+LEFT JOIN LATERAL (SELECT e.status, e.sorted_at FROM executions e WHERE {_OF_LOCATION}
                     ORDER BY e.sorted_at DESC LIMIT 1) last ON true
 """
 _STATS = f"""
@@ -116,7 +116,7 @@ SELECT p.environment_id, p.env_workflow_id, s.runs_day, s.failed_day, s.runs, s.
               count(*) AS runs, count(*) FILTER (WHERE e.status IN {_FAILED}) AS failed,
               percentile_disc(0.5) WITHIN GROUP (ORDER BY e.duration_ms) FILTER (WHERE e.status = 'success') AS p50,
               percentile_disc(0.95) WITHIN GROUP (ORDER BY e.duration_ms) FILTER (WHERE e.status = 'success') AS p95
-         FROM executions e WHERE {_OF_PLACE} AND e.sorted_at >= %(week)s) s ON true
+         FROM executions e WHERE {_OF_LOCATION} AND e.sorted_at >= %(week)s) s ON true
 {_LAST}
 """
 _STATES = f"""
@@ -131,7 +131,7 @@ SELECT p.environment_id, p.env_workflow_id, coalesce(f.failed, 0), last.status, 
 """
 _BETWEEN = f"""
 SELECT p.env_workflow_id, count(e.number), count(e.number) FILTER (WHERE e.status IN {_FAILED})
-  FROM {_ASKED} JOIN executions e ON {_OF_PLACE} AND e.sorted_at >= %(since)s AND e.sorted_at < %(until)s
+  FROM {_ASKED} JOIN executions e ON {_OF_LOCATION} AND e.sorted_at >= %(since)s AND e.sorted_at < %(until)s
  GROUP BY 1
 """
 _VERSIONS = f"""
@@ -140,7 +140,7 @@ SELECT v.content_hash, v.version_id, v.live_from, v.live_until, s.runs, s.failed
   JOIN workflow_live_versions v ON v.environment_id = p.environment_id AND v.env_workflow_id = p.env_workflow_id
   JOIN LATERAL (
        SELECT count(*) AS runs, count(*) FILTER (WHERE e.status IN {_FAILED}) AS failed
-         FROM executions e WHERE {_OF_PLACE} AND e.sorted_at >= %(week)s AND e.started_at IS NOT NULL
+         FROM executions e WHERE {_OF_LOCATION} AND e.sorted_at >= %(week)s AND e.started_at IS NOT NULL
           AND e.sorted_at >= v.live_from AND e.version_id IN ('', v.version_id)
           AND (e.sorted_at <= coalesce(v.live_until, %(captured)s)
                OR (v.live_until IS NULL AND e.version_id <> ''))) s ON true
@@ -148,8 +148,8 @@ SELECT v.content_hash, v.version_id, v.live_from, v.live_until, s.runs, s.failed
 """
 
 
-def _rows(query: str, places: Collection[Place], **values: Any) -> list[tuple[Any, ...]]:
-    environments, workflows = [place[0] for place in places], [place[1] for place in places]
+def _rows(query: str, locations: Collection[Location], **values: Any) -> list[tuple[Any, ...]]:
+    environments, workflows = [one[0] for one in locations], [one[1] for one in locations]
     asked: dict[str, Any] = {"environments": environments, "workflows": workflows}
     with connection.cursor() as cursor:
         cursor.execute(query, {**asked, **values})
@@ -157,27 +157,29 @@ def _rows(query: str, places: Collection[Place], **values: Any) -> list[tuple[An
         return found
 
 
-def stats_of(places: Collection[Place]) -> dict[Place, Stats]:
-    """How each of these workflows runs, in whole. One query."""
+def stats_of(locations: Collection[Location]) -> dict[Location, Stats]:
+    """How each of these workflows runs, with durations. One query."""
+    if not locations:
+        return {}
     now = clock.now()
     return {
         (environment, workflow): Stats(Count(d, df), Count(r, rf), p50, p95, last or "", at)
         for environment, workflow, d, df, r, rf, p50, p95, last, at in _rows(
-            _STATS, places, day=now - DAY, week=now - WEEK
+            _STATS, locations, day=now - DAY, week=now - WEEK
         )
     }
 
 
-def states_of(places: Collection[Place]) -> dict[Place, State]:
+def states_of(locations: Collection[Location]) -> dict[Location, State]:
     """Whether each of these workflows runs: its last run and the failures of a day. Quick for hundreds; one query.
 
     Those of which no run is known are left out.
     """
-    if not places:
+    if not locations:
         return {}
     return {
         (environment, workflow): State(last, at, failed)
-        for environment, workflow, failed, last, at in _rows(_STATES, places, day=clock.now() - DAY)
+        for environment, workflow, failed, last, at in _rows(_STATES, locations, day=clock.now() - DAY)
     }
 
 
@@ -191,9 +193,9 @@ def versions_of(environment: Environment, workflow_id: str, *, total: Count) -> 
     return [*found, OfVersion("", "", None, None, Count(runs, max(0, failed)))] if runs > 0 else found
 
 
-def counts_between(places: Collection[Place], since: datetime, until: datetime) -> dict[str, Count]:
+def counts_between(locations: Collection[Location], since: datetime, until: datetime) -> dict[str, Count]:
     """Runs and failures of workflows of one environment in a span of time, by n8n's id."""
-    found = _rows(_BETWEEN, places, since=since, until=until) if places else []
+    found = _rows(_BETWEEN, locations, since=since, until=until) if locations else []
     return {workflow: Count(runs, failed) for workflow, runs, failed in found}
 
 
@@ -265,12 +267,12 @@ def before_and_after(
     """
     now = until or clock.now()
     since = began - max(now - ended, DAY)
-    places = WorkflowEnvMap.objects.filter(
+    locations = WorkflowEnvMap.objects.filter(
         environment=environment, canonical_workflow__key__in=list(keys), status__in=_HERE
     ).exclude(env_workflow_id="")
     named: Mapping[str, tuple[str, str]] = {
         workflow: (name, key)
-        for workflow, name, key in places.values_list("env_workflow_id", "env_name", "canonical_workflow__key")
+        for workflow, name, key in locations.values_list("env_workflow_id", "env_name", "canonical_workflow__key")
     }
     asked = [(environment.pk, workflow) for workflow in named]
     before, after = counts_between(asked, since, began), counts_between(asked, ended, now)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Retry:
     """Retry failed executions one after the other. A refusal of one is on record and the next is done.
 
-    What was retried stays so when the job is cancelled: there is nothing to put back.
+    What was retried stays so when the job is cancelled: there is nothing to undo.
     """
 
     kind: ClassVar[str] = RETRY_KIND
@@ -57,9 +57,9 @@ class Retry:
         for done, row in enumerate(rows):
             run.check()
             run.progress(done, len(rows), f"Execution {row['number']}")
-            place = names.get(row["workflow_id"])
+            mapping = names.get(row["workflow_id"])
             wanted = Wanted(
-                row["number"], row["workflow_id"], place.env_name if place else "", max(newest, row["number"])
+                row["number"], row["workflow_id"], mapping.env_name if mapping else "", max(newest, row["number"])
             )
             outcome = run.effect(effect_of(environment, client, wanted))
             newest = max(newest, outcome["retry"] or 0)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from workflows.models import Environment, Execution, ExecutionFeed, MapStatus, WorkflowEnvMap
+from workflows.models import Environment, Execution, ExecutionFeed, WorkflowEnvMap
+from workflows.selectors import HERE, Cell, Row
 
 from . import counting, selectors
+from .notes import RunNote
 from .statuses import FAILED, OPEN
-
-if TYPE_CHECKING:
-    from workflows.selectors import Cell, Row
 
 #: n8n's status to the mark that is drawn and the word that is read.
 LOOKS = {
@@ -56,21 +54,21 @@ class Line:
 
 def lines_of(environment: Environment, executions: Sequence[Execution]) -> list[Line]:
     """Executions with their names and retries; two queries."""
-    places = selectors.names_of(environment.pk, [execution.env_workflow_id for execution in executions])
+    mappings = selectors.names_of(environment.pk, [execution.env_workflow_id for execution in executions])
     failed = [execution.number for execution in executions if execution.status in FAILED]
     retries = selectors.retried(environment.pk, failed) if failed else {}
-    return [_line(environment, one, places.get(one.env_workflow_id), retries.get(one.number)) for one in executions]
+    return [_line(environment, one, mappings.get(one.env_workflow_id), retries.get(one.number)) for one in executions]
 
 
 def _line(
-    environment: Environment, execution: Execution, place: WorkflowEnvMap | None, retry: Execution | None
+    environment: Environment, execution: Execution, mapping: WorkflowEnvMap | None, retry: Execution | None
 ) -> Line:
     mark, word = LOOKS.get(execution.status, ("unknown", execution.status.capitalize() or "Unknown"))
     settled = retry is not None and retry.status in ("success", *OPEN)
     return Line(
         execution,
-        place.env_name if place else "",
-        place.canonical_workflow.key if place else "",
+        mapping.env_name if mapping else "",
+        mapping.canonical_workflow.key if mapping else "",
         mark,
         word,
         url_in_n8n(environment, execution),
@@ -87,37 +85,29 @@ def url_in_n8n(environment: Environment, execution: Execution) -> str:
     return f"{base}/workflow/{execution.env_workflow_id}/executions/{execution.env_execution_id}"
 
 
-_HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
-
-
 # -- the matrix -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RunNote:
-    """What a cell of the matrix says of whether the workflow runs."""
-
-    word: str
-    title: str
-    failing: bool = False
-    at: datetime | None = None
 
 
 def with_runs(rows: Sequence[Row]) -> list[Row]:
     """The matrix's rows, each cell with a note on whether its workflow runs. Two queries."""
-    places = [cell.place for row in rows for cell in row.cells if cell.place is not None and cell.place.env_workflow_id]
-    states = counting.states_of([(place.environment_id, place.env_workflow_id) for place in places])
-    read = set(ExecutionFeed.objects.exclude(read_at=None).values_list("environment_id", flat=True))
+    cells = [cell for row in rows for cell in row.cells]
+    states = counting.states_of([(cell.environment.pk, _workflow_id(cell)) for cell in cells if _workflow_id(cell)])
+    read = _environments_read()
     return [replace(row, cells=[replace(cell, runs=_note(cell, states, read)) for cell in row.cells]) for row in rows]
 
 
-def _note(cell: Cell, states: dict[counting.Place, counting.State], read: set[uuid.UUID]) -> RunNote | None:
-    place = cell.place
-    if place is None or not place.env_workflow_id or place.environment_id not in read:
+def _environments_read() -> set[uuid.UUID]:
+    """Environments whose executions have been read to the end at least once."""
+    return set(ExecutionFeed.objects.exclude(read_at=None).values_list("environment_id", flat=True))
+
+
+def _note(cell: Cell, states: dict[counting.Location, counting.State], read: set[uuid.UUID]) -> RunNote | None:
+    mapping = cell.mapping
+    if mapping is None or not mapping.env_workflow_id or mapping.environment_id not in read:
         return None
-    state = states.get((place.environment_id, place.env_workflow_id))
+    state = states.get((mapping.environment_id, mapping.env_workflow_id))
     if state is None:
-        expected = place.env_active and place.status in _HERE
+        expected = mapping.env_active and mapping.status in HERE
         return RunNote("no run known", "No execution of the last days is known") if expected else None
     failures = f"; {state.failed_day} failed in the last 24 hours" if state.failed_day else ""
     if state.failing:
@@ -158,20 +148,28 @@ class OfWorkflow:
 
 def of_workflow(cells: Sequence[Cell], shown: Cell | None) -> OfWorkflow:
     """What the page of a workflow shows of its executions. Six queries at most."""
-    here = [(cell.environment, cell.place) for cell in cells if cell.place is not None and cell.place.env_workflow_id]
-    stats = counting.stats_of([(environment.pk, place.env_workflow_id) for environment, place in here]) if here else {}
-    read = set(ExecutionFeed.objects.exclude(read_at=None).values_list("environment_id", flat=True))
+    here = {cell.environment: workflow_id for cell in cells if (workflow_id := _workflow_id(cell))}
+    stats = counting.stats_of([(environment.pk, workflow_id) for environment, workflow_id in here.items()])
+    read = _environments_read()
     places = [
-        InPlace(environment, stats[environment.pk, place.env_workflow_id], environment.pk in read)
-        for environment, place in here
+        InPlace(environment, stats[environment.pk, workflow_id], environment.pk in read)
+        for environment, workflow_id in here.items()
     ]
-    if shown is None or shown.place is None or not shown.place.env_workflow_id:
+    workflow_id = _workflow_id(shown) if shown is not None else ""
+    if shown is None or not workflow_id:
         return OfWorkflow(places, None, [], [])
-    environment, ident = shown.environment, shown.place.env_workflow_id
-    newest = selectors.page(environment_id=environment.pk, workflow_ids=[ident], limit=selectors.SHOWN_OF_A_WORKFLOW)
-    total = stats[environment.pk, ident].week
-    versions = counting.versions_of(environment, ident, total=total) if total.runs else []
-    return OfWorkflow(places, environment, lines_of(environment, newest.rows), versions, ident)
+    environment = shown.environment
+    newest = selectors.page(
+        environment_id=environment.pk, workflow_ids=[workflow_id], limit=selectors.SHOWN_OF_A_WORKFLOW
+    )
+    total = stats[environment.pk, workflow_id].week
+    versions = counting.versions_of(environment, workflow_id, total=total) if total.runs else []
+    return OfWorkflow(places, environment, lines_of(environment, newest.rows), versions, workflow_id)
+
+
+def _workflow_id(cell: Cell) -> str:
+    """n8n's id of a cell's workflow; '' where it is not there."""
+    return cell.mapping.env_workflow_id if cell.mapping is not None else ""
 
 
 def of_environment(environment: Environment) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""n8n's rows of executions as typed ones. Pure: whatever an instance answers is bounded here, and said."""
+"""n8n's rows of executions as typed ones. Whatever an instance answers is bounded; what is odd is reported. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGEST_DURATION_MS = 2**31 - 1
 EARLIEST = datetime(2019, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=1)
 _WORD = re.compile(r"[a-z][a-z_-]{0,23}")
-_IDENT = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,19}", re.ASCII)
 
 
@@ -73,7 +73,7 @@ def rows_of(raw: Iterable[Mapping[str, Any]], *, at_most: int, now: datetime) ->
 
 
 def run_of(row: Mapping[str, Any], *, now: datetime) -> Run | None:
-    """One row, whatever it holds; None without a usable number. Payloads are never looked at."""
+    """One row, whatever it holds; None without a usable number. Payloads are never read."""
     number = number_of(row.get("id"))
     if number is None:
         return None
@@ -82,14 +82,14 @@ def run_of(row: Mapping[str, Any], *, now: datetime) -> Run | None:
     ended = _moment(row.get("stoppedAt"), now) if status in ENDED else None
     return Run(
         number=number,
-        workflow_id=_ident(row.get("workflowId")),
+        workflow_id=_id_text(row.get("workflowId")),
         status=status,
         mode=_word(row.get("mode")),
         started_at=started,
         ended_at=ended,
         duration_ms=_duration(started, ended),
         retry_of=number_of(row.get("retryOf")),
-        version_id=_ident(row.get("workflowVersionId")),
+        version_id=_id_text(row.get("workflowVersionId")),
     )
 
 
@@ -112,10 +112,10 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else ""
 
 
-def _ident(value: object) -> str:
+def _id_text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_NUMBER:
         return str(value)
-    return value if isinstance(value, str) and _IDENT.fullmatch(value) else ""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
 def _moment(value: object, now: datetime) -> datetime | None:

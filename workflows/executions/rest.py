@@ -12,6 +12,7 @@ from ninja import Router, Schema, Status
 from core.paging import clamp, one_of
 from core.support_rules import READS, WRITES, in_support_session
 from operations.rest import http_status, refuse_failed, wait_for
+from operations.schemas import OperationAnswer
 from operations.selectors import operation_row
 from tenants.api import caller, visit_for_object
 from tenants.scope import tenant_scope
@@ -20,6 +21,7 @@ from workflows.permissions import require_operate
 from workflows.selectors import environment_or_404
 
 from . import counting, selectors, services
+from .schemas import ExecutionList
 from .statuses import FILTERS
 
 router = Router()
@@ -36,7 +38,7 @@ class RetryIn(Schema):
 
 
 @in_support_session(READS)
-@router.get("/executions", summary="Executions of an environment, newest first")
+@router.get("/executions", response=ExecutionList, summary="Executions of an environment, newest first")
 def list_executions(
     request: HttpRequest,
     environment_id: uuid.UUID,
@@ -60,10 +62,10 @@ def list_executions(
             cursor=cursor,
             limit=clamp(limit),
         )
-        places = selectors.names_of(environment_id, [row.env_workflow_id for row in page.rows])
+        mappings = selectors.names_of(environment_id, [row.env_workflow_id for row in page.rows])
         day = counting.totals(environment_id)
         return {
-            "executions": [selectors.execution_row(row, places.get(row.env_workflow_id)) for row in page.rows],
+            "executions": [selectors.execution_row(row, mappings.get(row.env_workflow_id)) for row in page.rows],
             "last_24_hours": {"runs": day.count.runs, "failed": day.count.failed, "error_rate": day.count.error_rate},
             "reading": selectors.reading_row(selectors.reading(environment_id)),
             "next_cursor": page.next_cursor or None,
@@ -71,8 +73,12 @@ def list_executions(
 
 
 @in_support_session(WRITES)
-@router.post("/executions/retry", response={200: Any, 202: Any}, summary="Retry failed executions through n8n")
-def retry_executions(request: HttpRequest, payload: RetryIn, wait: float = 0) -> Any:
+@router.post(
+    "/executions/retry",
+    response={200: OperationAnswer, 202: OperationAnswer},
+    summary="Retry failed executions through n8n",
+)
+def retry_executions(request: HttpRequest, payload: RetryIn, wait: float = 0) -> Status[dict[str, Any]]:
     """n8n runs them again with the workflow as it is saved now. Not harmless: what they do, they do once more."""
     visit = visit_for_object(request, Environment, payload.environment_id)
     with tenant_scope(visit.tenant.pk):

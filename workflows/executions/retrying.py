@@ -109,7 +109,7 @@ class _Retry:
             return ProbeResult.done(asdict(Outcome.retried(self.wanted, found)))
         if clock.now() - datetime.fromisoformat(intent["begun_at"]) < CERTAIN_AFTER:
             raise TryAgain(
-                f"Whether execution {self.wanted.number} was retried is not certain yet; n8n is looked at again."
+                f"Whether execution {self.wanted.number} was retried is not certain yet; n8n will be asked again."
             )
         return ProbeResult.not_done()
 

@@ -13,7 +13,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from core.paging import Page, by_time
 from workflows.models import Execution, ExecutionFeed, MapStatus, WorkflowEnvMap
 
-from .collecting import Gap
+from .feeds import Gap, gaps_of
 from .statuses import FAILED, FILTERS, OPEN
 
 BY_HAND = ("manual", "evaluation")
@@ -53,16 +53,16 @@ def workflow_ids_named(environment_id: uuid.UUID, q: str) -> list[str]:
     What was typed counts as an id itself: a workflow may have run that no capture has seen.
     """
     wanted = q.strip()
-    places = WorkflowEnvMap.objects.filter(environment_id=environment_id).exclude(env_workflow_id="")
+    mappings = WorkflowEnvMap.objects.filter(environment_id=environment_id).exclude(env_workflow_id="")
     alike = Q(env_name__icontains=wanted) | Q(canonical_workflow__key=wanted) | Q(env_workflow_id=wanted)
-    return [wanted[:64], *places.filter(alike).values_list("env_workflow_id", flat=True)[:500]]
+    return [wanted[:64], *mappings.filter(alike).values_list("env_workflow_id", flat=True)[:500]]
 
 
 def names_of(environment_id: uuid.UUID, workflow_ids: Iterable[str]) -> dict[str, WorkflowEnvMap]:
-    """The place of each workflow by n8n's id there, with its name and key."""
-    places = WorkflowEnvMap.objects.filter(environment_id=environment_id, env_workflow_id__in=set(workflow_ids))
-    places = places.exclude(status=MapStatus.DELETED).select_related("canonical_workflow")
-    return {place.env_workflow_id: place for place in places.defer("fingerprint", "git_fingerprint")}
+    """The mapping of each workflow by n8n's id there, with its name and key."""
+    mappings = WorkflowEnvMap.objects.filter(environment_id=environment_id, env_workflow_id__in=set(workflow_ids))
+    mappings = mappings.exclude(status=MapStatus.DELETED).select_related("canonical_workflow")
+    return {mapping.env_workflow_id: mapping for mapping in mappings.defer("fingerprint", "git_fingerprint")}
 
 
 def waiting_for_retry(environment_id: uuid.UUID) -> QuerySet[Execution]:
@@ -116,11 +116,11 @@ class Reading:
 def reading(environment_id: uuid.UUID) -> Reading:
     """How far the environment's executions are read."""
     feed = ExecutionFeed.objects.filter(environment_id=environment_id).first()
-    return Reading(feed, [Gap(**gap) for gap in feed.gaps] if feed else [])
+    return Reading(feed, gaps_of(feed) if feed else [])
 
 
 def reading_row(found: Reading) -> dict[str, Any]:
-    """JSON-able facts of how far executions are read. ``missing`` is about how many are not read yet."""
+    """The fields of ``schemas.ReadingOut``."""
     return {
         "read_at": found.read_at,
         "complete": bool(found.read_at) and not found.gaps and not found.failing,
@@ -133,15 +133,15 @@ def reading_row(found: Reading) -> dict[str, Any]:
 # -- rows for programs ------------------------------------------------------------------------------------------------
 
 
-def execution_row(execution: Execution, place: WorkflowEnvMap | None = None) -> dict[str, Any]:
-    """JSON-able facts of an execution."""
+def execution_row(execution: Execution, mapping: WorkflowEnvMap | None = None) -> dict[str, Any]:
+    """The fields of ``schemas.ExecutionOut``."""
     return {
         "id": str(execution.pk),
         "execution_id": execution.env_execution_id,
         "environment_id": str(execution.environment_id),
         "workflow_id": execution.env_workflow_id,
-        "workflow_key": place.canonical_workflow.key if place else None,
-        "workflow_name": place.env_name if place else None,
+        "workflow_key": mapping.canonical_workflow.key if mapping else None,
+        "workflow_name": mapping.env_name if mapping else None,
         "status": execution.status,
         "mode": execution.mode,
         "started_at": execution.started_at,

@@ -21,9 +21,10 @@ from workflows.errors import EnvironmentArchived, NoApiKey
 from workflows.gateway import environment_by_id
 from workflows.models import Environment, Execution, ExecutionFeed
 
-from . import collecting, selectors
+from . import feeds, selectors
 from .errors import NothingToRetry, RetryUnsupported, TooManyToRetry
 from .reading import number_of
+from .tasks import read_executions
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +37,16 @@ READ_AGAIN_AFTER = timedelta(seconds=20)
 def wake_due() -> int:
     """The beat's round: every environment has its feed, and those that are due are read. How many."""
     with platform_scope():
-        feeds = ExecutionFeed.objects.filter(environment_id=OuterRef("pk"))
+        existing = ExecutionFeed.objects.filter(environment_id=OuterRef("pk"))
         lacking = list(
-            Environment.objects.filter(~Exists(feeds), is_archived=False).exclude(api_key_encrypted="")[
+            Environment.objects.filter(~Exists(existing), is_archived=False).exclude(api_key_encrypted="")[
                 :STARTED_AT_ONCE
             ]
         )
     for environment in lacking:
-        collecting.ensure_feed(environment)
+        feeds.ensure_feed(environment)
     with platform_scope():
-        due = collecting.environment_ids_due(clock.now(), at_most=STARTED_AT_ONCE)
+        due = feeds.environment_ids_due(clock.now(), at_most=STARTED_AT_ONCE)
     for tenant_id, environment_id in due:
         _wake(tenant_id, environment_id)
     return len(due)
@@ -56,7 +57,7 @@ def read_soon(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> None:
     support.refuse_reading_only("Reading n8n's executions")
     environment = environment_by_id(tenant_id, environment_id)
     _refuse_unreachable(environment)
-    feed = collecting.ensure_feed(environment)
+    feed = feeds.ensure_feed(environment)
     if feed.read_at is not None and clock.now() - feed.read_at < READ_AGAIN_AFTER:
         return
     with tenant_scope(tenant_id):
@@ -65,8 +66,6 @@ def read_soon(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> None:
 
 
 def _wake(tenant_id: uuid.UUID, environment_id: uuid.UUID) -> None:
-    from workflows.tasks import read_executions
-
     try:
         read_executions.apply_async(args=[str(tenant_id), str(environment_id)], retry=False, expires=60)
     except Exception:
@@ -148,13 +147,13 @@ def _chosen(environment_id: uuid.UUID, executions: Sequence[str]) -> Q:
     if len(executions) > RETRIES_AT_MOST:
         raise TooManyToRetry(details={"chosen": len(executions), "at_most": RETRIES_AT_MOST})
     keys, numbers = set[uuid.UUID](), set[int]()
-    for ident in executions:
-        number = number_of(ident)
+    for execution_id in executions:
+        number = number_of(execution_id)
         if number is not None:
             numbers.add(number)
             continue
         try:
-            keys.add(uuid.UUID(ident))
+            keys.add(uuid.UUID(execution_id))
         except ValueError as error:
             raise NotFound from error
     named = Q(pk__in=keys) | Q(number__in=numbers)

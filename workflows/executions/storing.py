@@ -56,7 +56,7 @@ class Stored:
 
 
 def store(*, environment: Environment, runs: Sequence[Run], now: datetime) -> Stored:
-    """Take executions down. One statement; those that are there as they were are not written."""
+    """Store executions. One statement; those that are there as they were are not written."""
     if not runs:
         return Stored(frozenset(), frozenset())
     values: dict[str, Any] = {
@@ -74,7 +74,7 @@ def store(*, environment: Environment, runs: Sequence[Run], now: datetime) -> St
 
 
 def open_ones(environment_id: uuid.UUID) -> set[int]:
-    """Numbers of those that had not ended when they were last looked at; the newest thousand."""
+    """Numbers of those that had not ended when they were last read; the newest thousand."""
     rows = Execution.objects.filter(environment_id=environment_id, status__in=OPEN)
     return set(rows.order_by("-number").values_list("number", flat=True)[:1000])
 

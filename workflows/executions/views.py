@@ -127,7 +127,7 @@ def _wanted(given: QueryDict) -> dict[str, Any]:
 
 def _as_fields(wanted: dict[str, Any]) -> list[tuple[str, str]]:
     if wanted["since"] is None:
-        return [("selected", ident) for ident in wanted["executions"]]
+        return [("selected", execution_id) for execution_id in wanted["executions"]]
     return [("since", wanted["since"].isoformat()), ("workflow", wanted["workflow"])]
 
 

@@ -1,10 +1,11 @@
 """n8n's public API: a client that is careful with writes, and what an instance says it can do."""
 
 from .address import AddressPolicy
-from .check import ConnectionReport, check_connection
+from .check import check_connection
 from .client import CachedPage, Limits, N8nClient, Page, WriteResult
 from .errors import AmbiguousWrite, N8nError
 from .listing import PAGE_SIZES
+from .report import ConnectionReport
 from .spec import Capabilities
 
 __all__ = [

@@ -28,7 +28,15 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("n8n_deadline", default=None)
 """The `time.monotonic()` at which the call under way must be over, however slowly bytes drip in."""
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_EMBEDDING = tuple(ipaddress.ip_network(n) for n in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96"))
+"""IPv6 addresses whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215) and IPv4-compatible (RFC 4291)."""
+
+_METADATA = ipaddress.ip_address("168.63.129.16")
+"""Azure's own services for the machine that asks; public by its number, and reached from inside only."""
+
+_INNER = tuple(ipaddress.ip_network(n) for n in ("192.0.0.0/24", "fec0::/10"))
+"""Of private use, though Python takes some or all of it for global (RFC 6890, RFC 3879)."""
+_DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 TRUST_SECONDS = 60.0
@@ -71,24 +79,27 @@ class AddressPolicy:
         """Return `url` as a base address without a trailing slash; raises `AddressRefused`."""
         try:
             parts = urlsplit(url.strip())
-            port = parts.port
+            port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
         except ValueError as exc:
             raise AddressRefused("That is not a web address.") from exc
         if parts.scheme not in self.schemes or not parts.hostname:
             raise AddressRefused(f"The address must start with {' or '.join(s + '://' for s in self.schemes)}.")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise AddressRefused("The address must not hold a name, a password, a query or a fragment.")
-        if self.ports and (port or (443 if parts.scheme == "https" else 80)) not in self.ports:
+        if any((parts.username, parts.password, parts.query, parts.fragment)):
+            raise AddressRefused("The address must not contain a user name, a password, a query or a fragment.")
+        if self.ports and port not in self.ports:
             raise AddressRefused("This port is not allowed.")
-        host = parts.hostname
+        self._refuse_literal(parts.hostname)
+        path = parts.path.rstrip("/").removesuffix("/api/v1")
+        return f"{parts.scheme}://{parts.netloc}{path}"
+
+    def _refuse_literal(self, host: str) -> None:
+        """Refuse an IP address that may not be reached; a name is judged once it is resolved."""
         try:
             literal = ipaddress.ip_address(host)
         except ValueError:
-            literal = None
-        if literal is not None and not self.allows(literal, host):
+            return
+        if not self.allows(literal, host):
             raise AddressRefused(details={"address": host})
-        path = parts.path.rstrip("/").removesuffix("/api/v1")
-        return f"{parts.scheme}://{parts.netloc}{path}"
 
     def allows(self, address: IPAddress, host: str = "") -> bool:
         """Whether `address` may be connected to, having been found for `host`."""
@@ -97,9 +108,9 @@ class AddressPolicy:
             return True
         if any(address.version == n.version and address in n for n in self.networks):
             return True
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
+        if address.is_link_local or address.is_multicast or address.is_unspecified or address == _METADATA:
             return False
-        return self.allow_public if address.is_global else self.allow_private
+        return self.allow_public if _is_public(address) else self.allow_private
 
     def resolve(self, host: str, port: int) -> list[str]:
         """The addresses of `host` that may be connected to, in the resolver's order; raises if there are none.
@@ -120,10 +131,14 @@ class AddressPolicy:
         return addresses
 
 
+def _is_public(address: IPAddress) -> bool:
+    return address.is_global and not any(address.version == n.version and address in n for n in _INNER)
+
+
 def _unwrapped(address: IPAddress) -> IPAddress:
-    if isinstance(address, ipaddress.IPv6Address):
+    if isinstance(address, ipaddress.IPv6Address) and not (address.is_loopback or address.is_unspecified):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and address in _NAT64:
+        if inner is None and any(address in network for network in _EMBEDDING):
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return inner

@@ -1,11 +1,10 @@
-"""Testing a connection step by step, so that the report names the first thing that is wrong and the way out."""
+"""Testing a connection step by step, so that the report names the first fault and the way out."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,51 +16,11 @@ from .address import AddressPolicy
 from .client import N8nClient
 from .http import Limits
 from .instance import read_mark
-from .scopes import missing_scopes, read_scopes
+from .report import Check, CheckState, ConnectionReport
+from .scopes import MissingScope, missing_scopes, read_scopes
 from .spec import Capabilities
 
-State = Literal["ok", "failed", "warning", "skipped"]
-
 _QUICK = Limits(connect=5.0, read=10.0, total_time=15.0, attempts=2, max_bytes=32 * 1024 * 1024)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One step: what was looked at, what was found, and what to do."""
-
-    name: str
-    title: str
-    state: State
-    sentence: str
-    recovery: str = ""
-    code: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionReport:
-    """The steps in their order. `version` is n8n's, as near as it is told, `latency_ms` that of one list call."""
-
-    checks: tuple[Check, ...]
-    version: str = ""
-    api_version: str = ""
-    latency_ms: float | None = None
-    capabilities: dict[str, bool] = field(default_factory=dict)
-    missing_scopes: tuple[dict[str, str], ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether captures can work: nothing failed (warnings may be there)."""
-        return not any(check.state == "failed" for check in self.checks)
-
-    @property
-    def fault(self) -> Check | None:
-        """The first step that failed."""
-        return next((check for check in self.checks if check.state == "failed"), None)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON, for `Environment.connection_report` and the API."""
-        return {**asdict(self), "checks": [asdict(c) for c in self.checks], "ok": self.ok}
-
 
 _TITLES = {
     "address": "Address",
@@ -89,24 +48,28 @@ _STEP_OF: tuple[tuple[type[errors.N8nError], str], ...] = (
 
 
 class _Report:
+    """Collects the checks of one test."""
+
     def __init__(self) -> None:
         self.checks: dict[str, Check] = {}
 
-    def add(self, name: str, state: State, sentence: str, recovery: str = "", code: str = "") -> None:
+    def add(self, name: str, state: CheckState, sentence: str, recovery: str = "", code: str = "") -> None:
         self.checks[name] = Check(name, _TITLES[name], state, sentence, recovery, code)
 
-    def fail(self, exc: OpsError, *, otherwise: str = "reachable", state: State = "failed") -> str:
+    def fail(self, exc: OpsError, *, otherwise: str = "reachable", state: CheckState = "failed") -> str:
+        """Record a failure at the step where it shows; the step's name."""
         name = next((step for kind, step in _STEP_OF if isinstance(exc, kind)), otherwise)
-        said = exc.details.get("n8n")
-        self.add(name, state, f"{exc.message} n8n says: “{said}”." if said else exc.message, exc.recovery, exc.code)
+        message = exc.details.get("n8n")
+        sentence = f"{exc.message} n8n says: “{message}”." if message else exc.message
+        self.add(name, state, sentence, exc.recovery, exc.code)
         return name
 
-    def finish(self, **more: Any) -> ConnectionReport:
-        checks = [
-            self.checks.get(name) or Check(name, title, "skipped", "Not looked at, because an earlier step failed.")
+    def finish(self, **fields: Any) -> ConnectionReport:
+        checks = tuple(
+            self.checks.get(name) or Check(name, title, "skipped", "Not tested, because an earlier step failed.")
             for name, title in _TITLES.items()
-        ]
-        return ConnectionReport(tuple(checks), **more)
+        )
+        return ConnectionReport(checks=checks, ok=not any(check.state == "failed" for check in checks), **fields)
 
 
 def check_connection(
@@ -119,7 +82,7 @@ def check_connection(
     headers: Mapping[str, str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ConnectionReport:
-    """Look at an instance from outside in; never raises for what can be wrong out there. Writes nothing."""
+    """Test an instance from the outside in. Writes nothing, and never raises for a fault of the instance."""
     report = _Report()
     try:
         client = N8nClient(
@@ -135,10 +98,29 @@ def check_connection(
         report.fail(exc, otherwise="address")
         return report.finish()
     with client:
-        return _look(client, report)
+        return _test(client, report)
 
 
-def _look(client: N8nClient, report: _Report) -> ConnectionReport:
+def _test(client: N8nClient, report: _Report) -> ConnectionReport:
+    spec = _read_contract(client, report)
+    if spec is None:
+        return report.finish()
+    latency_ms = _list_one_workflow(client, report)
+    if latency_ms is None:
+        return report.finish(api_version=spec.api_version)
+    missing = _check_scopes(client, spec, report)
+    _report_version(spec, report)
+    return report.finish(
+        api_version=spec.api_version,
+        latency_ms=latency_ms,
+        capabilities=_capabilities(spec),
+        version=_version(client),
+        missing_scopes=missing,
+    )
+
+
+def _read_contract(client: N8nClient, report: _Report) -> Capabilities | None:
+    """What the instance publishes of its API; None where it could not be asked, with the reason in the report."""
     address = urlsplit(client.base_url)
     try:
         spec = client.spec(fresh=True)
@@ -147,10 +129,28 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
         if step != "address":
             report.add("address", "ok", f"“{address.hostname}” is a known name.")
         if step not in ("address", "reachable", "tls"):
-            _reached(report, address.scheme)
-        return report.finish()
+            _report_reached(report, address.scheme)
+        return None
     report.add("address", "ok", f"“{address.hostname}” is a known name and may be reached from here.")
-    _reached(report, address.scheme)
+    _report_reached(report, address.scheme)
+    return spec
+
+
+def _report_reached(report: _Report, scheme: str) -> None:
+    report.add("reachable", "ok", "A connection can be made.")
+    if scheme == "https":
+        report.add("tls", "ok", "The connection is encrypted and the certificate is valid.")
+    else:
+        report.add(
+            "tls",
+            "warning",
+            "The connection is not encrypted: the API key can be read on the way.",
+            "Use an https address, unless you trust the network in between.",
+        )
+
+
+def _list_one_workflow(client: N8nClient, report: _Report) -> float | None:
+    """Milliseconds that n8n takes to list one workflow; None where it does not, with the reason in the report."""
     started = time.monotonic()
     try:
         listed = client.call("GET", "/workflows", params={"limit": 1, "excludePinnedData": "true"}).json()
@@ -162,64 +162,50 @@ def _look(client: N8nClient, report: _Report) -> ConnectionReport:
             report.add("n8n", "ok", "It answers as n8n's public API does.")
         if step == "scope":
             report.add("key", "ok", "The API key is accepted.")
-        return report.finish(api_version=spec.api_version)
-    latency = round((time.monotonic() - started) * 1000, 1)
+        return None
+    latency_ms = round((time.monotonic() - started) * 1000, 1)
     report.add("n8n", "ok", "It answers as n8n's public API does.")
     report.add("key", "ok", "The API key is accepted and may list workflows.")
-    lacking = _scopes(client, spec, report)
-    can = _capabilities(spec)
+    return latency_ms
+
+
+def _report_version(spec: Capabilities, report: _Report) -> None:
     if spec.known:
-        report.add("version", "ok", f"It publishes what it can do (API {spec.api_version or 'without a number'}).")
+        report.add("version", "ok", f"It publishes its functions (API {spec.api_version or 'without a number'}).")
     else:
         report.add(
             "version",
             "warning",
-            "It does not publish what it can do; only what every supported version takes is used.",
-            "Nothing has to be done. With /api/v1/openapi.yml reachable, newer functions are used as well.",
+            "It does not publish its functions, so only those of every supported version are used.",
+            "No action is needed. To use newer functions, make /api/v1/openapi.yml reachable.",
         )
-    return report.finish(
-        api_version=spec.api_version,
-        latency_ms=latency,
-        capabilities=can,
-        version=_version(client),
-        missing_scopes=lacking,
+
+
+def _check_scopes(client: N8nClient, spec: Capabilities, report: _Report) -> tuple[MissingScope, ...]:
+    """Ask for the key's scopes; where n8n does not list them, try the reads that are needed."""
+    report.add("licence", "ok", "The licence includes every function that is needed.")
+    scopes = _listed_scopes(client, spec)
+    if scopes is None:
+        _try_reads(client, spec, report)
+        return ()
+    missing = missing_scopes(scopes)
+    if not missing:
+        report.add("scope", "ok", "The API key has every scope that is used.")
+        return ()
+    effects = " ".join(f"{one.scope}: {one.effect}" for one in missing)
+    report.add(
+        "scope",
+        "warning",
+        f"The API key lacks {len(missing)} scope{'s' if len(missing) != 1 else ''}. {effects}",
+        "Create a key with these scopes in n8n, and enter it here. Everything else works without them.",
+        errors.ScopeMissing.code,
     )
+    return missing
 
 
-def _reached(report: _Report, scheme: str) -> None:
-    report.add("reachable", "ok", "A connection can be made.")
-    if scheme == "https":
-        report.add("tls", "ok", "The connection is encrypted and the certificate is valid.")
-    else:
-        report.add(
-            "tls",
-            "warning",
-            "The connection is not encrypted: the API key travels readable.",
-            "Use an https address, unless the network between is your own.",
-        )
-
-
-def _scopes(client: N8nClient, spec: Capabilities, report: _Report) -> tuple[dict[str, str], ...]:
-    """Ask what the key may do; where n8n does not tell, look at the other calls that are needed. Each is a read."""
-    told = _told_scopes(client, spec)
-    if told is not None:
-        report.add("licence", "ok", "Nothing that is needed is held back by the licence.")
-        missing = missing_scopes(told)
-        if not missing:
-            report.add("scope", "ok", "The API key may do all that is used here.")
-            return ()
-        effects = " ".join(f"{one.scope}: {one.effect}" for one in missing)
-        report.add(
-            "scope",
-            "warning",
-            f"The API key lacks {len(missing)} scope{'s' if len(missing) != 1 else ''}. {effects}",
-            "Create a key with these scopes in n8n, and enter it here; without them the rest works.",
-            errors.ScopeMissing.code,
-        )
-        return tuple({"scope": one.scope, "effect": one.effect} for one in missing)
-    lacking = []
-    report.add("licence", "ok", "Nothing that is needed is held back by the licence.")
-    for path, what in (("/tags", "tags"), ("/executions", "executions")):
+def _try_reads(client: N8nClient, spec: Capabilities, report: _Report) -> None:
+    refused = []
+    for path in ("/tags", "/executions"):
         if not spec.has("get", path):
             continue
         try:
@@ -227,21 +213,20 @@ def _scopes(client: N8nClient, spec: Capabilities, report: _Report) -> tuple[dic
         except errors.NotLicensed as exc:
             report.fail(exc, state="warning")
         except errors.N8nError:
-            lacking.append(what)
-    if lacking:
-        report.add(
-            "scope",
-            "warning",
-            f"The API key may not read {' and '.join(lacking)}.",
-            "Create a key with the scopes for workflows, tags and executions.",
-            errors.ScopeMissing.code,
-        )
-    else:
+            refused.append(path.removeprefix("/"))
+    if not refused:
         report.add("scope", "ok", "The API key may read workflows, tags and executions.")
-    return ()
+        return
+    report.add(
+        "scope",
+        "warning",
+        f"The API key may not read {' and '.join(refused)}.",
+        "Create a key with the scopes for workflows, tags and executions.",
+        errors.ScopeMissing.code,
+    )
 
 
-def _told_scopes(client: N8nClient, spec: Capabilities) -> tuple[str, ...] | None:
+def _listed_scopes(client: N8nClient, spec: Capabilities) -> tuple[str, ...] | None:
     if not spec.can("discover"):
         return None
     try:
@@ -251,7 +236,7 @@ def _told_scopes(client: N8nClient, spec: Capabilities) -> tuple[str, ...] | Non
 
 
 def _version(client: N8nClient) -> str:
-    """The version as near as it is told; empty where nothing tells it."""
+    """n8n's version as far as it is published; empty where nothing tells it."""
     try:
         mark = read_mark(client)
     except errors.N8nError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -14,16 +13,16 @@ import httpx
 
 from workflows.normalization import SETTING_DEFAULTS
 
-from . import errors
+from . import contracts, errors
 from .address import AddressPolicy
+from .bodies import Omission, write_body
+from .contracts import Contract
 from .http import API, Answer, Http, Limits
 from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page, identified
 from .spec import Capabilities
 
 __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
 
-_SPEC_AGE = 300.0
-_WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData", "description")
 _DELETE_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0, *(8.0,) * 17)
 """Seconds between tries to delete what n8n is still unpublishing. Measured on 2.41.1: 2 s at most; but what an n8n was
 publishing when it was killed is held by its own lease of two minutes."""
@@ -37,10 +36,10 @@ Listening = Literal["listening", "absent", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """n8n's answer to a write, and what could not be put there: `[{path, reason}]`."""
+    """n8n's answer to a write, and what could not be written."""
 
     workflow: dict[str, Any]
-    not_put_back: list[dict[str, str]] = field(default_factory=list)
+    omitted: list[Omission] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -65,9 +64,6 @@ _NO_CONTRACT = (
 WRITES_AT_ONCE = 4
 """Of an n8n that runs published versions (2.0 and later): each of its transactions has a connection to itself."""
 
-_specs: dict[str, tuple[float, str, Capabilities]] = {}
-_specs_lock = threading.Lock()
-
 
 class N8nClient:
     """Calls of the public API. `api_key` is never logged nor put into an error. Close it when done."""
@@ -88,8 +84,8 @@ class N8nClient:
         )
         self.base_url = self._http.base_url
         self._sleep = sleep
-        self._own_spec = transport is not None  # a test's transport shares nothing with others
-        self._spec: Capabilities | None = None
+        self._is_private = transport is not None  # a test's transport shares nothing with others
+        self._private_contract: Contract | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -112,31 +108,26 @@ class N8nClient:
 
         An instance that does not publish its contract gets the oldest set, with `known` False.
         """
-        found = self._what_it_can_do(fresh=fresh)
-        if found.can("activate_version"):
+        contract = self._private_contract if self._is_private else contracts.recall(self.base_url)
+        if contract is None or fresh or not contract.is_fresh:
+            contract = self._read_contract(contract)
+            if self._is_private:
+                self._private_contract = contract
+            else:
+                contracts.remember(self.base_url, contract)
+        if contract.capabilities.can("activate_version"):
             self._http.widen(WRITES_AT_ONCE)
-        return found
+        return contract.capabilities
 
-    def _what_it_can_do(self, *, fresh: bool) -> Capabilities:
-        if self._spec is not None and self._own_spec and not fresh:
-            return self._spec
-        with _specs_lock:
-            kept = None if self._own_spec else _specs.get(self.base_url)
-        if kept and not fresh and time.monotonic() - kept[0] < _SPEC_AGE:
-            return kept[2]
+    def _read_contract(self, known: Contract | None) -> Contract:
+        etag = known.etag if known else ""
         try:
-            answer = self.call("GET", "/openapi.yml", etag=kept[1] if kept else "", keyed=False)
-            found = kept[2] if answer.status == 304 and kept else Capabilities.from_yaml(answer.body)
-            etag = answer.etag or (kept[1] if kept else "")
+            answer = self.call("GET", "/openapi.yml", etag=etag, keyed=False)
+            if known is not None and answer.status == 304:
+                return Contract(known.capabilities, answer.etag or etag, time.monotonic())
+            return Contract(Capabilities.from_yaml(answer.body), answer.etag or etag, time.monotonic())
         except _NO_CONTRACT:
-            found, etag = Capabilities.assumed(), ""
-        self._spec = found
-        if not self._own_spec:
-            with _specs_lock:
-                if len(_specs) > 1000:
-                    _specs.clear()
-                _specs[self.base_url] = (time.monotonic(), etag, found)
-        return found
+            return Contract(Capabilities.assumed(), "", time.monotonic())
 
     # Reading
 
@@ -151,7 +142,7 @@ class N8nClient:
         """Yield the list page by page, each workflow once.
 
         Whatever is there all the time is yielded, also where rows come and go while pages are read: see `listing`.
-        With `verify` off a list that moved is not looked at again. `cache` is the caller's memory between calls; see
+        With `verify` off a list that changed is not read again. `cache` is the caller's memory between calls; see
         `CachedPage`. The next pages are on their way while one is worked on. Raises `ListMoved` if the list does not
         come to rest in four passes.
         """
@@ -259,11 +250,11 @@ class N8nClient:
 
     def create_workflow(self, content: Mapping[str, Any]) -> WriteResult:
         """Create a workflow, not active; n8n chooses its id."""
-        keys = self.spec().create_keys
-        body, lost = self._body(content, keys, None)
-        if "nodeGroups" in keys and content.get("nodeGroups"):
+        spec = self.spec()
+        body, omitted = write_body(content, keys=spec.create_keys, present=None, spec=spec)
+        if "nodeGroups" in spec.create_keys and content.get("nodeGroups"):
             body["nodeGroups"] = content["nodeGroups"]
-        made = WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), lost)
+        made = WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), omitted)
         if not made.id:
             raise errors.AmbiguousWrite("n8n's answer does not say which workflow it created.")
         return made
@@ -284,16 +275,16 @@ class N8nClient:
         With `publish` off the content becomes the draft beside what runs (only where the instance can `stage`); name
         and settings have no versions and count at once. With ``folder`` (an id) it is moved there; without, it stays.
         """
-        there = (current.get("settings") or {}) if current is not None else dict.fromkeys(SETTING_DEFAULTS)
+        present = (current.get("settings") or {}) if current is not None else dict.fromkeys(SETTING_DEFAULTS)
         spec = self.spec()
-        body, lost = self._body(content, spec.update_keys, there)
+        body, omitted = write_body(content, keys=spec.update_keys, present=present, spec=spec)
         if "nodeGroups" in spec.update_keys:  # a group that is kept without its nodes is refused
             body["nodeGroups"] = content.get("nodeGroups") or []
         if folder is not None:
             body["parentFolderId"] = folder
         params = None if publish or not spec.can("stage") else {"publishIfActive": "false"}
         answer = self.call("PUT", f"/workflows/{_id(workflow_id)}", body=body, params=params)
-        return WriteResult(self._object(answer, wrote=True), lost)
+        return WriteResult(self._object(answer, wrote=True), omitted)
 
     def publish(
         self, workflow_id: str, *, version_id: str | None = None, name: str = "", description: str = ""
@@ -353,8 +344,8 @@ class N8nClient:
             answer = self._http.call("OPTIONS", path, keyed=False, headers={"Origin": self.base_url})
         except errors.N8nError:
             return None
-        told = answer.headers.get("access-control-allow-methods", "")
-        return {word.strip().upper() for word in told.split(",") if word.strip()} or None
+        allowed = answer.headers.get("access-control-allow-methods", "")
+        return {word.strip().upper() for word in allowed.split(",") if word.strip()} or None
 
     def delete(self, workflow_id: str) -> bool:
         """Delete for good, published or not. False where it was gone already.
@@ -383,20 +374,26 @@ class N8nClient:
     def set_tags(self, workflow_id: str, names: Sequence[str]) -> list[str]:
         """Give a workflow exactly the tags `names`, creating those that are missing; returns the names it has now."""
         wanted = list(dict.fromkeys(n for n in names if n))
-        ids = {t["name"]: t["id"] for t in self.tags()} if wanted else {}
-        for name in wanted:
-            if name not in ids:
-                try:
-                    ids[name] = self._object(self.call("POST", "/tags", body={"name": name})).get("id")
-                except (errors.RemoteConflict, errors.AmbiguousWrite):  # somebody, or we, made it just now
-                    ids = {t["name"]: t["id"] for t in self.tags()}
-                    if name not in ids:
-                        raise
+        ids = self._tag_ids(wanted)
         answer = self.call("PUT", f"/workflows/{_id(workflow_id)}/tags", body=[{"id": ids[n]} for n in wanted])
         present = answer.json()
         if not isinstance(present, list):
             raise errors.NotAnApi("The list of tags does not look like n8n's.")
         return [str(t.get("name")) for t in present if isinstance(t, dict)]
+
+    def _tag_ids(self, names: Sequence[str]) -> dict[str, Any]:
+        """The ids of all tags by name, ``names`` among them: those that are missing are created."""
+        ids = {tag["name"]: tag["id"] for tag in self.tags()} if names else {}
+        for name in names:
+            if name in ids:
+                continue
+            try:
+                ids[name] = self._object(self.call("POST", "/tags", body={"name": name})).get("id")
+            except (errors.RemoteConflict, errors.AmbiguousWrite):  # somebody, or we, made it just now
+                ids = {tag["name"]: tag["id"] for tag in self.tags()}
+                if name not in ids:
+                    raise
+        return ids
 
     def retry_execution(self, number: int) -> dict[str, Any]:
         """Run a failed execution again, with the workflow as it is saved now; returns the new execution.
@@ -412,21 +409,6 @@ class N8nClient:
         return self._all(path)
 
     # Helpers
-
-    def _body(
-        self, content: Mapping[str, Any], keys: frozenset[str], there: Mapping[str, Any] | None
-    ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-        spec = self.spec()
-        lost: list[dict[str, str]] = []
-        body = {key: content[key] for key in _WRITTEN if key in keys and key in content}
-        for key in _WRITTEN:
-            if key not in keys and content.get(key):
-                lost.append({"path": key, "reason": "This version of n8n does not take it."})
-        body.setdefault("name", "")
-        body.setdefault("connections", {})
-        body["nodes"] = _nodes(content.get("nodes") or [], spec.node_keys, lost)
-        body["settings"] = _settings(content.get("settings") or {}, there, spec, lost)
-        return body, lost
 
     def _all(self, path: str, **params: str) -> list[dict[str, Any]]:
         """Every row, within bounds of rows, bytes and time, and no longer than the cursor moves."""
@@ -500,46 +482,3 @@ def _id(workflow_id: str) -> str:
         return quote(str(workflow_id), safe="")
     except UnicodeEncodeError as exc:
         raise errors.NotAsked() from exc
-
-
-def _nodes(
-    nodes: Sequence[Mapping[str, Any]], allowed: frozenset[str] | None, lost: list[dict[str, str]]
-) -> list[Mapping[str, Any]]:
-    if allowed is None or all(allowed.issuperset(n) for n in nodes):
-        return list(nodes)
-    out: list[Mapping[str, Any]] = []
-    for number, node in enumerate(nodes):
-        out.append({k: v for k, v in node.items() if k in allowed})
-        reason = f"This version of n8n does not take it on a node (“{node.get('name')}”)."
-        lost += [{"path": f"nodes[{number}].{k}", "reason": reason} for k in node if k not in allowed]
-    return out
-
-
-def _settings(
-    wanted: Mapping[str, Any], there: Mapping[str, Any] | None, spec: Capabilities, lost: list[dict[str, str]]
-) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in wanted.items():
-        schema = spec.settings.get(key)
-        if schema is None:
-            if value != SETTING_DEFAULTS.get(key, ""):
-                lost.append({"path": f"settings.{key}", "reason": "This version of n8n does not take this setting."})
-        elif value is None or ("enum" in schema and value not in schema["enum"]):
-            # The editor writes DEFAULT where the API asks for the value that it stands for.
-            if key in SETTING_DEFAULTS:
-                out[key] = SETTING_DEFAULTS[key]
-            else:
-                lost.append({"path": f"settings.{key}", "reason": "n8n does not accept this value."})
-        else:
-            out[key] = value
-    for key, value in (there or {}).items():
-        if key in wanted:
-            continue
-        schema = spec.settings.get(key)
-        default = SETTING_DEFAULTS.get(key, (schema or {}).get("default"))
-        if schema is None or default is None:
-            if value is not None:
-                lost.append({"path": f"settings.{key}", "reason": "n8n keeps the value that is there now."})
-        elif value != default:
-            out[key] = default
-    return out

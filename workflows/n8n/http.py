@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any, cast
 
 import httpx
 import orjson
 import tenacity
 
-from core import support
+from core import outgoing
 from workflows.content import ContentError, loads
 from workflows.names import storable
 
 from . import errors, outages
 from .address import AddressPolicy, PinnedTransport, deadline, is_this_machine
+from .unpacking import unpacking_of
 
 API = "/api/v1"
 _WORDS = 600
+_MOST_VALUES = 400_000
+"""Objects, lists and commas of an answer that is no workflow: 6 MB of `[[],[],…]` become 250 MB of Python's objects."""
 _UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 """How JSON spells them, in a search that costs nothing beside parsing; what else it finds is harmless."""
 
@@ -31,6 +36,9 @@ _UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one call. Times in seconds, `total_time` over all tries together; sizes in bytes, unpacked.
+
+    n8n takes workflows of up to 16 MiB unless told otherwise, and from 2.0 on answers with a second content, the
+    published one: `max_bytes` has room for both.
 
     `writes_at_once`: an n8n before 2.0 on SQLite shares one connection between requests, so that transactions of
     writes that overlap run into each other (measured on 1.123.0: of 200 creations, eight at a time, 146 refused and 11
@@ -40,7 +48,7 @@ class Limits:
     connect: float = 5.0
     read: float = 30.0
     total_time: float = 90.0
-    max_bytes: int = 128 * 1024 * 1024
+    max_bytes: int = 40 * 1024 * 1024
     attempts: int = 4
     max_wait: float = 20.0
     connections: int = 10
@@ -66,6 +74,8 @@ class Answer:
         Texts in it can be stored: what PostgreSQL takes nowhere (U+0000, half an emoji) becomes a sign that can be
         seen. With ``exact``, for a workflow, whose content is kept to the byte, they stay as they are.
         """
+        if not exact:
+            self._refuse_too_many_values()
         found = self._parsed()
         if exact or not _UNSTORABLE.search(self.body):
             return found
@@ -73,6 +83,10 @@ class Answer:
             return tidied(found)
         except RecursionError as exc:
             raise errors.NotAnApi("The answer is nested too deeply.") from exc
+
+    def _refuse_too_many_values(self) -> None:
+        if sum(map(self.body.count, (b"{", b"[", b","))) > _MOST_VALUES:
+            raise errors.TooLarge("The answer of the n8n instance holds more than is accepted here.")
 
     def _parsed(self) -> Any:
         try:
@@ -122,7 +136,12 @@ class Http:
         self._client = httpx.Client(
             transport=self._transport,
             timeout=httpx.Timeout(self.limits.read, connect=self.limits.connect),
-            headers={"Accept": "application/json", "User-Agent": "OpsConsole", **(headers or {})},
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+                "User-Agent": "OpsConsole",
+                **(headers or {}),
+            },
             follow_redirects=False,
             trust_env=False,
         )
@@ -166,7 +185,6 @@ class Http:
         if method in ("GET", "HEAD", "OPTIONS"):
             return self._call(request, reading=True)
         with self._writing:
-            support.refuse_ended()
             return self._call(request, reading=False)
 
     def _call(self, request: httpx.Request, *, reading: bool) -> Answer:
@@ -209,18 +227,30 @@ class Http:
         return tenacity.wait_exponential_jitter(initial=0.25, max=self.limits.max_wait, jitter=0.25)(state)
 
     def _once(self, request: httpx.Request, until: float, reading: bool) -> Answer:
+        if not reading:
+            outgoing.refuse_stopped()
+        answer = self._sent(request, until, reading)
+        if answer.status < 300 or answer.status == 304:
+            return answer
+        error = _failure(answer)
+        if isinstance(error, errors.RateLimited):
+            raise _NotSent(error)
+        if isinstance(error, errors.ServerFailed) and not reading:
+            raise _ambiguous(error, request) from error
+        raise error
+
+    def _sent(self, request: httpx.Request, until: float, reading: bool) -> Answer:
+        """Send the request; a failure by its name, as ambiguous where a write may have been carried out."""
         token = deadline.set(until)
         try:
-            answer = self._exchange(request, until)
+            return self._exchange(request, until)
         except httpx.HTTPError as exc:
-            error, certain = _named(exc)
+            error, was_not_sent = _named(exc)
             if isinstance(error, errors.Unreachable):
                 outages.note(self.base_url)
-            if certain:
+            if was_not_sent:
                 raise _NotSent(error) from exc
-            if reading:
-                raise error from exc
-            raise _ambiguous(error, request) from exc
+            raise (error if reading else _ambiguous(error, request)) from exc
         except errors.AddressRefused:
             raise
         except errors.NameNotFound as exc:
@@ -231,31 +261,23 @@ class Http:
             raise _ambiguous(exc, request) from exc
         finally:
             deadline.reset(token)
-        if answer.status < 300 or answer.status == 304:
-            return answer
-        try:
-            _fail(answer)
-        except errors.RateLimited as exc:
-            raise _NotSent(exc) from exc
-        except errors.ServerFailed as exc:
-            if reading:
-                raise
-            raise _ambiguous(exc, request) from exc
 
     def _exchange(self, request: httpx.Request, until: float) -> Answer:
         response = self._client.send(request, stream=True)
         try:
-            chunks, size = [], 0
-            for chunk in response.iter_bytes():
-                size += len(chunk)
-                if size > self.limits.max_bytes:
-                    raise errors.TooLarge(details={"limit_bytes": self.limits.max_bytes})
+            packed = response.headers.get("content-encoding", "")
+            asked = request.headers.get("accept-encoding", "")
+            unpacking = unpacking_of(packed, asked=asked, limit_bytes=self.limits.max_bytes)
+            body = io.BytesIO()  # it hands its bytes over without a second copy of them
+            # Not `iter_bytes`, which inflates whatever a chunk holds before its size is known.
+            for chunk in cast(Iterable[bytes], response.stream):
+                body.write(unpacking.feed(chunk))
                 if time.monotonic() > until:
                     raise errors.TimedOut()
-                chunks.append(chunk)
+            unpacking.end()
         finally:
             response.close()
-        return Answer(response.status_code, response.headers, b"".join(chunks))
+        return Answer(response.status_code, response.headers, body.getvalue())
 
 
 def tidied(value: Any) -> Any:
@@ -273,8 +295,6 @@ def _encode(body: Any) -> bytes:
     try:
         return orjson.dumps(body)
     except TypeError:
-        import json
-
         return json.dumps(body, allow_nan=False).encode()
 
 
@@ -295,16 +315,7 @@ def _named(exc: httpx.HTTPError) -> tuple[errors.N8nError, bool]:
     if isinstance(exc, httpx.ConnectTimeout | httpx.PoolTimeout):
         return errors.TimedOut("No connection could be made in time."), True
     if isinstance(exc, httpx.ConnectError):
-        cause: BaseException | None = exc
-        while cause is not None:
-            if isinstance(cause, ssl.SSLCertVerificationError):
-                return errors.TlsFailed(f"The certificate is not accepted: {cause.verify_message}."), True
-            if isinstance(cause, ssl.SSLError):
-                return errors.TlsFailed("No encrypted connection: the port does not speak TLS as expected."), True
-            cause = cause.__cause__ or cause.__context__
-        if "SSL" in str(exc) or "certificate" in str(exc).lower():
-            return errors.TlsFailed(), True
-        return errors.Unreachable(), True
+        return _tls_failure(exc) or errors.Unreachable(), True
     if isinstance(exc, httpx.TimeoutException):
         return errors.TimedOut(), False
     if isinstance(exc, httpx.UnsupportedProtocol):
@@ -314,8 +325,21 @@ def _named(exc: httpx.HTTPError) -> tuple[errors.N8nError, bool]:
     return errors.ConnectionDropped(), False
 
 
-def _said(answer: Answer) -> str:
-    """n8n's own words, where the body holds any."""
+def _tls_failure(exc: httpx.ConnectError) -> errors.TlsFailed | None:
+    """What is wrong with the encryption; None where it was not the encryption that failed."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return errors.TlsFailed(f"The certificate is not accepted: {cause.verify_message}.")
+        if isinstance(cause, ssl.SSLError):
+            return errors.TlsFailed("No encrypted connection: the port does not speak TLS as expected.")
+        cause = cause.__cause__ or cause.__context__
+    is_named = "SSL" in str(exc) or "certificate" in str(exc).lower()
+    return errors.TlsFailed() if is_named else None
+
+
+def _message(answer: Answer) -> str:
+    """n8n's own message, where the body holds one."""
     try:
         body = answer.json()
     except errors.NotAnApi:
@@ -335,36 +359,41 @@ _BY_STATUS: dict[int, type[errors.N8nError]] = {
 }
 
 
-def _fail(answer: Answer) -> NoReturn:
-    status, said = answer.status, _said(answer)
-    details: dict[str, Any] = {"status": status} | ({"n8n": said} if said else {})
+def _failure(answer: Answer) -> errors.N8nError:
+    """The error for an answer that is neither 2xx nor 304."""
+    status, message = answer.status, _message(answer)
+    details: dict[str, Any] = {"status": status} | ({"n8n": message} if message else {})
     if status == 429:
         error = errors.RateLimited(details=details)
         error.retry_after = _retry_after(answer.headers.get("retry-after", ""))
-        raise error
+        return error
     if 300 <= status < 400:
-        where = answer.headers.get("location", "")[:200]
-        raise errors.NotAnApi(
-            "The address sends on to another one, which is not followed.",
-            details=details | {"location": where},
-            recovery="Give the address to which it leads as the environment's address.",
+        return errors.NotAnApi(
+            "The address redirects to another one, and redirects are not followed.",
+            details=details | {"location": answer.headers.get("location", "")[:200]},
+            recovery="Enter the address that it redirects to as the environment's address.",
         )
-    if status == 403 and "license" in said.lower():
-        raise errors.NotLicensed(details=details)
     if status >= 500 and status != 501:
-        raise errors.ServerFailed(f"The n8n instance answered with a fault of its own ({status}).", details=details)
-    if status == 404 and not said:
-        raise errors.NotAnApi(details=details)
+        return errors.ServerFailed(f"The n8n instance answered with a fault of its own ({status}).", details=details)
+    if status == 403 and "license" in message.lower():
+        return errors.NotLicensed(details=details)
+    if status == 404 and not message:
+        return errors.NotAnApi(details=details)
+    return _refusal(status, message, details)
+
+
+def _refusal(status: int, message: str, details: dict[str, Any]) -> errors.N8nError:
     kind = _BY_STATUS.get(status, errors.Rejected)
-    if kind is errors.Rejected and said:
-        raise kind(f"n8n refused the request: {said}", details=details)
-    raise kind(details=details)
+    if kind is errors.Rejected and message:
+        return kind(f"n8n refused the request: {message}", details=details)
+    return kind(details=details)
 
 
 def _retry_after(value: str) -> float | None:
-    if value.strip().isdigit():
+    """Seconds to wait, from a number or a date; None where it is neither (`²` counts as a digit in Unicode)."""
+    if value.isascii() and value.strip().isdigit():
         return float(value)
     try:
         return parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None

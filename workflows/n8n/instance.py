@@ -1,9 +1,9 @@
 """Which n8n answers: its version where it tells it, and what it offers where it does not.
 
 Old ones name their version in ``/rest/settings``. Since 1.123 at the latest they do so only for people who have signed
-in, but the editor's page still names the release (1.123.0 and 2.41.1 looked at). Where neither is told, as behind a
-proxy that lets only the API through, what the instance publishes of its API stands in: another version nearly always
-offers something else.
+in, but the editor's page still names the release (seen on 1.123.0 and 2.41.1). Where neither is
+published, as behind a proxy that lets only the API through, a fingerprint of the published API has to do: another
+version nearly always offers something else.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class InstanceMark(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
 
     def is_another_than(self, earlier: InstanceMark) -> bool:
-        """Whether the instance was upgraded (or taken back) since ``earlier``; what is not known proves nothing."""
+        """Whether the instance was upgraded or downgraded since ``earlier``; what is not known proves nothing."""
         if self.version and earlier.version:
             return self.version != earlier.version
         if self.fingerprint and earlier.fingerprint:
@@ -124,10 +124,10 @@ def _release_of_editor(client: N8nClient) -> str:
     try:
         page = client._http.call("GET", "/", keyed=False).body
         found = _SENTRY.search(page)
-        told = _RELEASE.search(base64.b64decode(found.group(1))) if found else None
+        release = _RELEASE.search(base64.b64decode(found.group(1))) if found else None
     except (errors.N8nError, binascii.Error, ValueError):
         return ""
-    return told.group(1).decode()[:32] if told else ""
+    return release.group(1).decode()[:32] if release else ""
 
 
 def _plain(path: str) -> str:

@@ -3,7 +3,7 @@
 n8n's cursor is an offset over ids: a row that goes away while pages are read moves all later ones up, and one slips
 past a page's edge. So each page is asked for from the last row of the page before. Where that row comes again, every
 workflow that was there all the time stands in one of the two pages, in whichever order they were read; so the next
-pages can be on their way while one is worked on. Where it does not, all is looked at again with If-None-Match.
+pages can be on their way while one is worked on. Where it does not, the whole list is read again with If-None-Match.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Page:
     """One page of the list.
 
     `items` are raw workflows, each id once over the whole iteration. With `unchanged` n8n sent no body: `items` is
-    empty and `ids` are the remembered ones. `again` marks pages of a second look, taken because the list moved:
+    empty and `ids` are the remembered ones. `again` marks pages of another pass, made because the list changed:
     their `items` are those that were not seen before.
     """
 
@@ -146,7 +146,7 @@ class Listing:
         self._address = address
 
     def pages(self, *, verify: bool) -> Iterator[Page]:
-        """Yield the pages; look again while the list moves. Raises `ListMoved` if it does not come to rest.
+        """Yield the pages; read the list again while it changes. Raises `ListMoved` if it does not come to rest.
 
         The first page is sent for at once, before anything is asked of the iterator.
         """
@@ -158,29 +158,12 @@ class Listing:
         before: list[tuple[str, ...]] = []
         with pool:
             for attempt in range(_PASSES):
-                now: list[tuple[str, ...]] = []
-                held = _Held()
-                proven = True
+                current = _Pass(self._size, seen, again=attempt > 0)
                 for read in self._walk(pool, first if attempt == 0 else self._send_for(pool, "")):
-                    if held.ids and read.ids[:1] != held.ids:
-                        proven = False
-                        if held.items and held.ids[0] not in seen:
-                            seen.update(held.ids)
-                            yield Page(len(now), held.items, held.ids, "", again=attempt > 0)
-                    # The last row of a joined page is left to the next one, which begins with it.
-                    ids = read.ids[:-1] if read.joined else read.ids
-                    fresh = read.items.chosen(ident not in seen for ident in ids)
-                    now.append(ids)
-                    if attempt == 0 or any(i not in seen for i in ids):
-                        yield Page(len(now), fresh, ids, read.etag, read.unchanged, attempt > 0)
-                    seen.update(ids)
-                    # n8n counts with a query of its own: a full page that is called the last need not be.
-                    proven = proven and (read.joined or (read.following is None and len(ids) < self._size))
-                    held = _Held(read.ids[-1:], read.items.last()) if read.joined else _Held()
-                doubled = sum(map(len, now)) != len({i for ids in now for i in ids})
-                if not doubled and (proven or not verify or now == before):
+                    yield from current.take(read)
+                if not current.repeats and (current.is_proven or not verify or current.ids == before):
                     return
-                before = now
+                before = current.ids
         raise errors.ListMoved()
 
     def _send_for(self, pool: ThreadPoolExecutor, cursor: str) -> Future[Answer]:
@@ -207,7 +190,7 @@ class Listing:
                 while coming:
                     coming.popleft()[1].cancel()
                 if read.following is not None:
-                    start = -1  # n8n's cursor tells no place: from here on it is followed as it is
+                    start = -1  # n8n's cursor names no position: from here on it is followed as it is
                     send_for(read.following)
             yield read
             if not coming:
@@ -229,8 +212,52 @@ class Listing:
         if following is None:
             joined = start > 0 and len(ids) == self._size  # the next page, sent for already, will hold this one row
         else:
-            joined = start >= 0 and len(ids) == self._size > 1 and _place(following) == (self._size, start + len(ids))
+            joined = (
+                start >= 0 and len(ids) == self._size > 1 and _position(following) == (self._size, start + len(ids))
+            )
         return _Read(items, ids, etag, following, answer.status == 304, len(answer.body), joined)
+
+
+class _Pass:
+    """One pass over the list, from its first page to its last."""
+
+    def __init__(self, size: int, seen: set[str], *, again: bool) -> None:
+        self._size = size
+        self._seen = seen
+        self._again = again
+        self._held = _Held()
+        self.ids: list[tuple[str, ...]] = []
+        self.is_proven = True
+        """Whether nothing can have slipped past the edge of a page."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a workflow came twice, so that others may not have come at all."""
+        return sum(map(len, self.ids)) != len({workflow_id for page in self.ids for workflow_id in page})
+
+    def take(self, read: _Read) -> Iterator[Page]:
+        """Yield the rows of a page, after the last row of the page before where this one does not begin with it."""
+        if self._held.ids and read.ids[:1] != self._held.ids:
+            self.is_proven = False
+            yield from self._release_held()
+        # The last row of a joined page is left to the next one, which begins with it.
+        ids = read.ids[:-1] if read.joined else read.ids
+        is_new = [workflow_id not in self._seen for workflow_id in ids]
+        self.ids.append(ids)
+        if any(is_new) or not self._again:
+            yield Page(len(self.ids), read.items.chosen(is_new), ids, read.etag, read.unchanged, self._again)
+        self._seen.update(ids)
+        self.is_proven = self.is_proven and (read.joined or self._is_last(read, ids))
+        self._held = _Held(read.ids[-1:], read.items.last()) if read.joined else _Held()
+
+    def _is_last(self, read: _Read, ids: tuple[str, ...]) -> bool:
+        # n8n counts with a query of its own: a full page that is called the last need not be.
+        return read.following is None and len(ids) < self._size
+
+    def _release_held(self) -> Iterator[Page]:
+        if self._held.items and self._held.ids[0] not in self._seen:
+            self._seen.update(self._held.ids)
+            yield Page(len(self.ids), self._held.items, self._held.ids, "", again=self._again)
 
 
 class _List(msgspec.Struct):
@@ -270,11 +297,11 @@ def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
 
 
 def _cursor(limit: int, offset: int) -> str:
-    """The cursor that n8n makes for a place in the list."""
+    """The cursor that n8n makes for a position in the list."""
     return base64.b64encode(orjson.dumps({"limit": limit, "offset": offset})).decode()
 
 
-def _place(cursor: str) -> tuple[int, int] | None:
+def _position(cursor: str) -> tuple[int, int] | None:
     """The limit and offset in n8n's cursor; None where it is of another kind."""
     try:
         held = orjson.loads(base64.b64decode(cursor, validate=True))

@@ -18,14 +18,14 @@ _NEEDED: tuple[tuple[str, str], ...] = (
     ("workflow:read", "Single workflows cannot be read back, so no write can be proven."),
     ("workflow:create", "New workflows cannot be promoted, and deleted ones not restored."),
     ("workflow:update", "Workflows cannot be changed: no promotion, restore or stabilize."),
-    ("workflow:delete", "A failed promotion cannot take away what it created."),
+    ("workflow:delete", "A failed promotion cannot remove what it created."),
     ("workflow:activate", "Workflows cannot be published or switched on."),
     ("workflow:deactivate", "Workflows cannot be unpublished or switched off."),
     ("tag:list", "Tags cannot be read."),
     ("tag:create", "Missing tags cannot be created."),
     ("workflowTags:update", "Tags cannot be given to workflows."),
     ("execution:list", "Executions cannot be counted, so it cannot be shown whether workflows run."),
-    ("execution:read", "Single executions cannot be looked at."),
+    ("execution:read", "Single executions cannot be read."),
     ("execution:retry", "Failed executions cannot be tried again from here."),
     ("credential:list", "Credentials are learnt from the workflows that use them, and names may be out of date."),
     ("credential:read", "Credentials cannot be tested before a promotion."),
@@ -56,7 +56,7 @@ def missing_scopes(scopes: Collection[str], needed: Iterable[str] | None = None)
 
 
 def read_scopes(client: N8nClient) -> tuple[str, ...] | None:
-    """What the API key may do, as n8n's ``/discover`` tells it."""
+    """What the API key may do, as n8n's ``/discover`` lists it; None where the answer cannot be used."""
     body = client.call("GET", "/discover").json()
     data = body.get("data", body) if isinstance(body, dict) else None
     scopes = data.get("scopes") if isinstance(data, dict) else None

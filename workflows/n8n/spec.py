@@ -14,6 +14,7 @@ from .document import DocumentError, read_document
 from .errors import NotAnApi
 
 _OLDEST_WRITE_KEYS = frozenset({"name", "nodes", "connections", "settings", "staticData"})
+_METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 _PARAMETER = re.compile(r"\{[^{}]*\}")
 _LONGEST_WORD = 200
 
@@ -140,30 +141,26 @@ class Capabilities:
     @classmethod
     def _read(cls, document: Any) -> Capabilities:
         by_spelling = {_spelt(path): item for path, item in document["paths"].items() if isinstance(item, dict)}
-        endpoints = {
-            path: frozenset(m for m in item if m in ("get", "post", "put", "patch", "delete"))
-            for path, item in by_spelling.items()
-        }
         reader = _Reader(document)
-        create = reader.body(by_spelling.get("/workflows", {}).get("post"))
-        putting = by_spelling.get("/workflows/{}", {}).get("put")
+
+        def operation(method: str, path: str) -> Any:
+            return by_spelling.get(path, {}).get(method)
+
+        putting = operation("put", "/workflows/{}")
+        create = reader.body(operation("post", "/workflows"))
         update = reader.body(putting) or create
-        activating = by_spelling.get("/workflows/{}/activate", {}).get("post")
         settings = reader.properties(update.get("settings"))[0]
-        items = reader.resolve(update.get("nodes")).get("items")
-        node_properties, closed = reader.properties(items)
         return cls(
-            endpoints=endpoints,
+            endpoints={path: _METHODS.intersection(item) for path, item in by_spelling.items()},
             create_keys=reader.writable(create) or _OLDEST_WRITE_KEYS,
             update_keys=reader.writable(update) or _OLDEST_WRITE_KEYS,
             settings={key: _setting(schema) for key, schema in settings.items()} or cls.assumed().settings,
-            node_keys=reader.writable(node_properties) if node_properties and closed else None,
+            node_keys=reader.node_keys(update.get("nodes")),
             api_version=_word((document.get("info") or {}).get("version")),
             known=True,
             saves_drafts="publishIfActive" in reader.parameters(putting),
-            activates_versions="versionId" in reader.body(activating),
-            chooses_credential_ids="id"
-            in reader.writable(reader.body(by_spelling.get("/credentials", {}).get("post"))),
+            activates_versions="versionId" in reader.body(operation("post", "/workflows/{}/activate")),
+            chooses_credential_ids="id" in reader.writable(reader.body(operation("post", "/credentials"))),
         )
 
 
@@ -173,7 +170,7 @@ def _spelt(path: str) -> str:
 
 
 def _setting(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is used of a setting's schema: the values that it may have, where they are told, and its default."""
+    """The parts of a setting's schema that are used: the allowed values, where they are listed, and the default."""
     enum = schema.get("enum")
     return {key: value for key, value in schema.items() if key == "default"} | (
         {"enum": enum} if isinstance(enum, list) else {}
@@ -185,7 +182,7 @@ def _word(value: Any) -> str:
 
 
 class _Reader:
-    """Looks at each part of a document once, however its parts refer to each other."""
+    """Reads parts of a document, each `$ref` resolved once."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
@@ -230,6 +227,11 @@ class _Reader:
             return {}
         content = self.resolve(operation.get("requestBody")).get("content") or {}
         return self.properties((content.get("application/json") or {}).get("schema"))[0]
+
+    def node_keys(self, nodes: Any) -> frozenset[str] | None:
+        """The keys that a node may have; None where the schema allows any."""
+        properties, closed = self.properties(self.resolve(nodes).get("items"))
+        return self.writable(properties) if properties and closed else None
 
     def parameters(self, operation: Any) -> frozenset[str]:
         """The names of the parameters in the query of a call."""

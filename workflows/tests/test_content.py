@@ -25,7 +25,7 @@ from workflows.content import (
     suggest_key,
     warnings,
 )
-from workflows.diff import WorkflowDiff, diff_workflows
+from workflows.diff import diff_workflows, stored_diff
 from workflows.graph import render_svg
 from workflows.references import CredentialRef, references, rewrite
 
@@ -377,4 +377,4 @@ def test_the_diff_is_empty_exactly_where_the_hashes_are_equal(number, pick, what
         other["connections"].setdefault(node["name"], {})["main"] = [[{"node": node["name"], "index": pick}]]
     diff = diff_workflows(content, other)
     assert diff.is_empty == (content_hash(content) == content_hash(other))
-    assert WorkflowDiff.from_dict(diff.to_dict()) == diff
+    assert stored_diff(diff.to_json()) == diff

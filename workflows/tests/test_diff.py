@@ -80,7 +80,7 @@ def test_secrets_never_reach_the_words():
         for shape in shapes:
             for before, after in (({}, shape(secret)), (shape(secret), shape("other-value-1")), (shape(secret), {})):
                 diff = diff_workflows(workflow(node("A", parameters=before)), workflow(node("A", parameters=after)))
-                assert secret.encode() not in orjson.dumps(diff.to_dict()), (secret, before, after)
+                assert secret.encode() not in orjson.dumps(diff.to_json()), (secret, before, after)
                 assert not diff.is_empty
 
 
@@ -100,7 +100,7 @@ def test_giants_stay_bounded():
     assert len(diff.changes) == MAX_CHANGES
     assert diff.left_out == 5000 - MAX_CHANGES
     assert all(len(part.after or "") <= MAX_TEXT for change in diff.changes for part in change.parts)
-    assert len(orjson.dumps(diff.to_dict())) < 8_000_000
+    assert len(orjson.dumps(diff.to_json())) < 8_000_000
 
 
 def test_new_and_gone():

@@ -11,7 +11,7 @@ import pytest
 from workflows.content import portable
 from workflows.diff import diff_workflows
 from workflows.graph import MAX_NODES, render_diff_svg, render_svg
-from workflows.graph_layout import HEIGHT, WIDTH, edges, place
+from workflows.graph_layout import HEIGHT, WIDTH, edges, lay_out
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -53,14 +53,14 @@ def test_useless_places_give_way_to_a_layout_without_overlap(position):
     content = workflow(30)
     for node in content["nodes"]:
         node["position"] = position
-    points = list(place(content["nodes"], edges(content)).points.values())
+    points = list(lay_out(content["nodes"], edges(content)).points.values())
     assert len(points) == 30
     for i, (x, y) in enumerate(points):
         assert all(abs(x - u) >= WIDTH or abs(y - v) >= HEIGHT for u, v in points[i + 1 :])
 
 
 def test_own_places_keep_their_order():
-    points = place(workflow(5)["nodes"], []).points
+    points = lay_out(workflow(5)["nodes"], []).points
     assert [points[f"n{i}"][0] for i in range(5)] == sorted(points[f"n{i}"][0] for i in range(5))
 
 
@@ -107,12 +107,12 @@ def test_ends_given_by_ids_are_drawn_at_their_nodes():
 def test_wide_empty_stretches_are_taken_out():
     content = workflow(3)
     content["nodes"][2]["position"] = [90_000, 0]
-    assert max(x for x, _ in place(content["nodes"], []).points.values()) < 1000
+    assert max(x for x, _ in lay_out(content["nodes"], []).points.values()) < 1000
 
 
 def test_what_is_gone_is_drawn_beside_what_took_its_place():
     before, after = workflow(12), copy.deepcopy(workflow(12))
     after["nodes"][5] |= {"name": "instead", "id": "x", "type": "n8n-nodes-base.if", "parameters": {"a": 1}}
-    points = list(place([*after["nodes"], before["nodes"][5]], []).points.values())
+    points = list(lay_out([*after["nodes"], before["nodes"][5]], []).points.values())
     assert points[5][0] == points[12][0]
     assert points[12][1] - points[5][1] >= HEIGHT

@@ -16,7 +16,7 @@ from core import clock
 from core.errors import NotFound
 from tenants.scope import tenant_scope
 from workflows import identity
-from workflows.errors import PlaceTaken
+from workflows.errors import MappingTaken
 from workflows.facts import Facts
 from workflows.models import CanonicalWorkflow, Environment, KnownCredential, WorkflowEnvMap
 from workflows.recording import record_seen
@@ -223,7 +223,7 @@ def test_linking_to_one_that_lives_here_is_refused_and_to_a_missing_one_inherits
     (dev,) = make_environments(cast, "dev")
     placed = capture(dev, raw("1", "Sync"), raw("2", "Other"))
     approve(dev, placed)
-    with pytest.raises(PlaceTaken):
+    with pytest.raises(MappingTaken):
         identity.link(tenant_id=cast.tenant.pk, map_id=placed["1"].map_id, key=placed["2"].key)
     edited = capture(dev, raw("9", "Sync", note="edited"), raw("2", "Other"))
     identity.link(tenant_id=cast.tenant.pk, map_id=edited["9"].map_id, key=placed["1"].key)

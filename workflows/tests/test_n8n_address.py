@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from workflows.n8n import AddressPolicy, Limits, N8nClient, address, errors, http
+from workflows.n8n.contracts import Contract
 from workflows.n8n.spec import Capabilities
 
 
@@ -47,7 +49,7 @@ def client(port: int, policy: AddressPolicy | None = None, host: str = "127.0.0.
         limits=Limits(**limits),
         sleep=lambda _s: None,
     )
-    made._spec, made._own_spec = Capabilities.assumed(), True
+    made._private_contract, made._is_private = Contract(Capabilities.assumed(), "", time.monotonic()), True
     return made
 
 
@@ -73,6 +75,13 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\n{"id":"
         "2002:7f00:1::",
         "224.0.0.1",
         "::",
+        "192.0.0.9",
+        "168.63.129.16",
+        "fec0::1",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::a00:1",
+        "::10.0.0.1",
+        "::ffff:168.63.129.16",
     ],
 )
 def test_by_default_only_public_addresses(address):
@@ -86,7 +95,10 @@ def test_allowed_ranges_and_hosts_open_just_that():
     assert not policy.allows(ipaddress.ip_address("10.2.0.1"))
     assert policy.allows(ipaddress.ip_address("192.168.0.9"), "n8n.internal")
     assert policy.allows(ipaddress.ip_address("8.8.8.8"))
-    assert not AddressPolicy.local().allows(ipaddress.ip_address("169.254.169.254"))
+    for metadata in ("169.254.169.254", "168.63.129.16", "64:ff9b::169.254.169.254"):
+        assert not AddressPolicy.local().allows(ipaddress.ip_address(metadata))
+    assert AddressPolicy().allows(ipaddress.ip_address("64:ff9b::808:808"))
+    assert AddressPolicy.local().allows(ipaddress.ip_address("::1"))
 
 
 @pytest.mark.parametrize(

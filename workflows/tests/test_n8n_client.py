@@ -302,7 +302,7 @@ def test_a_write_sends_only_what_the_instance_takes_and_tells_the_rest():
         "staticData": {"a": 1},
         "settings": {"executionOrder": "v1", "saveDataErrorExecution": "all"},
     }
-    assert {lost["path"] for lost in result.not_put_back} == {"pinData", "nodes[0].color", "settings.maxExecutions"}
+    assert {lost["path"] for lost in result.omitted} == {"pinData", "nodes[0].color", "settings.maxExecutions"}
 
 
 def test_an_update_resets_the_settings_that_the_old_content_did_not_have():
@@ -312,7 +312,7 @@ def test_an_update_resets_the_settings_that_the_old_content_did_not_have():
     result = client.update_workflow("w1", content(settings={"executionOrder": "v1"}), current=there)
     sent = json.loads(fake.calls[-1].content)["settings"]
     assert sent == {"executionOrder": "v1", "timezone": "DEFAULT", "callerPolicy": "workflowsFromSameOwner"}
-    assert [lost["path"] for lost in result.not_put_back] == ["settings.brandNew"]
+    assert [lost["path"] for lost in result.omitted] == ["settings.brandNew"]
     assert content_hash(content(settings=sent)) == content_hash(content(settings={"executionOrder": "v1"}))
 
 
@@ -355,7 +355,7 @@ def test_a_connection_report_names_the_step(script, fault):
     assert (report.fault.name if report.fault else None) == fault
     assert report.ok == (fault is None)
     assert len(report.checks) == 8
-    assert "the-key" not in json.dumps(report.to_dict())
+    assert "the-key" not in json.dumps(report.to_json())
     assert all(c.sentence for c in report.checks)
     assert report.fault is None or report.fault.recovery
 

@@ -140,7 +140,7 @@ def test_the_connection_report_stays_on_the_environment(cast: Any, signed_in: An
         now = Environment.objects.get(pk=made.pk)
         assert now.connection_status == "failed" and KEY not in str(now.connection_report)
     page = client.get(at(cast, "environment", pk=made.pk)).content.decode()
-    assert "Reachable" in page and "Not looked at" in page
+    assert "Reachable" in page and "Not tested, because" in page
 
 
 def test_the_whole_page_follows_a_test_of_the_connection(cast: Any, signed_in: Any, run_operations: Any) -> None:

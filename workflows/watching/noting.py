@@ -97,8 +97,10 @@ def _supersede(operation_id: uuid.UUID, environment_id: uuid.UUID, written: Mapp
     )
     ours = [
         pk
-        for pk, of, ident, version in standing.values_list("pk", "operation_id", "env_workflow_id", "version_id")
-        if (of, version) == (operation_id, written[ident])  # noted by an earlier attempt
+        for pk, by, workflow_id, version_id in standing.values_list(
+            "pk", "operation_id", "env_workflow_id", "version_id"
+        )
+        if (by, version_id) == (operation_id, written[workflow_id])  # noted by an earlier attempt
     ]
     note = Left(Trim(Concat("note", Value(" The console has written the workflow again since."))), 500)
     standing.exclude(pk__in=ours).update(state=WatchState.SUPERSEDED, note=note, settled_at=now)

@@ -24,11 +24,11 @@ _MARKS = {
     WatchState.GIVEN_UP: ("unknown", "Never seen to run"),
     WatchState.SUPERSEDED: ("inactive", "No longer watched"),
 }
-_TOLD = {
-    Telling.WAITING: "People are about to be told.",
-    Telling.SENDING: "People are being told.",
-    Telling.FAILED: "People could not be told.",
-    Telling.UNKNOWN: "Nobody knows whether people were told.",
+_NOTIFICATIONS = {
+    Telling.WAITING: "A mail about it is about to be sent.",
+    Telling.SENDING: "A mail about it is being sent.",
+    Telling.FAILED: "The mail about it could not be sent.",
+    Telling.UNKNOWN: "Whether the mail about it was sent is not known.",
 }
 
 
@@ -61,13 +61,14 @@ class Line:
         return silent or self.watch.state == WatchState.BAD
 
     @property
-    def told(self) -> str:
-        """What became of telling people; '' where nobody has to know."""
-        before = _TOLD.get(Telling(self.watch.telling), "")
+    def notification(self) -> str:
+        """What became of the mail about it; '' where none is sent."""
+        before = _NOTIFICATIONS.get(Telling(self.watch.telling), "")
         return f"{before} {self.watch.told_note}".strip()
 
     @property
-    def is_untold(self) -> bool:
+    def is_unsent(self) -> bool:
+        """Whether the mail about it failed, or may have."""
         return self.watch.telling in (Telling.FAILED, Telling.UNKNOWN)
 
 
@@ -106,16 +107,16 @@ def of_environment(environment: Environment) -> Watched:
     return _shown(_newest(rows.select_related("environment")[: SHOWN * 5])[:SHOWN])
 
 
-def of_workflow(places: Sequence[tuple[uuid.UUID, str]]) -> Watched:
-    """The last publishing of a workflow in each place (environment, n8n's id there)."""
-    if not places:
+def of_workflow(locations: Sequence[tuple[uuid.UUID, str]]) -> Watched:
+    """The last publishing of a workflow in each location (environment, n8n's id there)."""
+    if not locations:
         return Watched()
-    wanted = {ident for _environment, ident in places}
+    wanted = {workflow_id for _environment, workflow_id in locations}
     rows = StarterWatch.objects.filter(
-        environment_id__in=[environment for environment, _ident in places], env_workflow_id__in=wanted
+        environment_id__in=[environment for environment, _workflow_id in locations], env_workflow_id__in=wanted
     ).exclude(state=WatchState.SUPERSEDED)
     found = _newest(rows.select_related("environment").order_by("-since")[: SHOWN * 5])
-    return _shown([row for row in found if (row.environment_id, row.env_workflow_id) in set(places)][:SHOWN])
+    return _shown([row for row in found if (row.environment_id, row.env_workflow_id) in set(locations)][:SHOWN])
 
 
 def _newest(rows: Iterable[StarterWatch]) -> list[StarterWatch]:
@@ -154,7 +155,7 @@ def not_proven(operation_id: uuid.UUID) -> list[dict[str, Any]]:
 
 
 def watch_row(watch: StarterWatch) -> dict[str, Any]:
-    """JSON-able facts of a watched starter."""
+    """The fields of ``schemas.WatchedStarter``."""
     return {
         "id": str(watch.pk),
         "environment_id": str(watch.environment_id),

@@ -46,7 +46,7 @@ class Starter:
     """A node that starts its workflow by itself.
 
     ``address`` is what n8n can be asked about (``POST orders/new``), '' where there is none. ``fault`` says why it can
-    never fire, where that can be told. ``due_at`` is by when it fires at the latest if all is well; None where that
+    never fire, where that is certain. ``due_at`` is by when it fires at the latest if all is well; None where that
     cannot be computed, or where its silence says nothing.
     """
 
@@ -100,13 +100,16 @@ def _starter(node: Mapping[str, Any], after: datetime, zone: str, leaves_traces:
         address = webhook_address(node) or ""
         return Starter(name, StarterKind.ADDRESS, "" if ":" in address else address)
     if word in _SCHEDULES:
-        rules = list(_rules(word, parameters))
-        fault = next((told for rule in rules if (told := _fault(rule))), "")
-        due_at = _due(rules, after, zone) if leaves_traces and not fault else None
-        return Starter(name, StarterKind.SCHEDULE, fault=fault, due_at=due_at)
+        return _schedule(name, list(_rules(word, parameters)), after, zone, leaves_traces)
     # A poller runs only when it finds something: its silence says nothing.
     polls = word in _POLLERS or "pollTimes" in parameters
     return Starter(name, StarterKind.POLLER if polls else StarterKind.EVENT)
+
+
+def _schedule(name: str, rules: list[_Rule], after: datetime, zone: str, leaves_traces: bool) -> Starter:
+    fault = next(filter(None, map(_fault, rules)), "")
+    due_at = _due(rules, after, zone) if leaves_traces and not fault else None
+    return Starter(name, StarterKind.SCHEDULE, fault=fault, due_at=due_at)
 
 
 # -- rules of schedules -----------------------------------------------------------------------------------------------
@@ -114,7 +117,7 @@ def _starter(node: Mapping[str, Any], after: datetime, zone: str, leaves_traces:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One rule of a schedule: every so many seconds, or a cron expression; neither where it cannot be told."""
+    """One rule of a schedule: every so many seconds, or a cron expression; neither where it is not known."""
 
     every_seconds: int | None = None
     cron: str = ""

@@ -1,7 +1,7 @@
-"""Tells people once of starters that turned out bad, and keeps on record whether that went well.
+"""Notifies people once of starters that do not start, and records whether that succeeded.
 
-Before news go out, SENDING is committed; afterwards TOLD. What is found SENDING long after may have gone out or not: it
-becomes UNKNOWN and is not sent twice. Nothing here can hold up or fail a promotion.
+Before a mail goes out, SENDING is committed; afterwards TOLD. What is still SENDING long after may have gone out or
+not: it becomes UNKNOWN and is not sent twice. Nothing here can delay or fail a promotion.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ SENDING_LASTS = timedelta(minutes=10)
 
 
 def tell(environment: Environment) -> int:
-    """Tell people what waits to be told in an environment; how many news went out. Call outside any scope."""
-    assert_no_scope("Telling people")
-    told = 0
+    """Send the notifications that wait in an environment; how many went out. Call outside any scope."""
+    assert_no_scope("Notifying people")
+    sent = 0
     for news in _claim(environment):
         try:
             _note(news, Telling.TOLD, mail(news))
-            told += 1
+            sent += 1
         except NotTold as error:
-            logger.warning("nobody could be told what is bad: %s", error)
+            logger.warning("the notification was not sent: %s", error)
             _note(news, Telling.WAITING if error.again and news.attempt < TRIES else Telling.FAILED, str(error))
         except Exception as error:
-            logger.exception("whether people were told what is bad is not known")
+            logger.exception("whether the notification was sent is not known")
             why = str(error) if isinstance(error, PerhapsTold) else f"{type(error).__name__}: it may have left or not."
             _note(news, Telling.UNKNOWN, why)
-    return told
+    return sent
 
 
 def _claim(environment: Environment) -> list[News]:
@@ -66,7 +66,7 @@ def _claim(environment: Environment) -> list[News]:
     with tenant_scope(environment.tenant_id):
         rows = StarterWatch.objects.filter(environment_id=environment.pk)
         rows.filter(telling=Telling.SENDING, tell_at__lt=now - SENDING_LASTS).update(
-            telling=Telling.UNKNOWN, told_note="The worker that told people is gone. They may know or not."
+            telling=Telling.UNKNOWN, told_note="The worker that sent the mail is gone. It may have left or not."
         )
         waiting = rows.filter(telling=Telling.WAITING, tell_at__lte=now).order_by("tell_at", "pk")
         found = list(waiting.select_for_update(skip_locked=True)[:TOLD_AT_ONCE])
@@ -104,18 +104,19 @@ def mail(news: News) -> str:
         subject=_subject(news),
         body=_body(news, operation),
         tenant_id=environment.tenant_id,
-        ident=f"starters-{news.watches[0].pk}",
+        message_id=f"starters-{news.watches[0].pk}",
     )
 
 
-def send(to: Sequence[str], *, subject: str, body: str, tenant_id: uuid.UUID, ident: str) -> str:
-    """One mail to all of them; what became of it. ``ident`` is the same at every try, so that a mailbox can tell.
+def send(to: Sequence[str], *, subject: str, body: str, tenant_id: uuid.UUID, message_id: str) -> str:
+    """Send one mail to all of them; a sentence about the outcome. ``message_id`` is the same at every try, so that a
+    mailbox recognises a repetition.
 
     Raises ``NotTold`` or ``PerhapsTold``.
     """
     if not to:
-        raise NotTold("There is nobody in the tenant to be told.", again=False)
-    headers = {"Message-ID": f"<{ident}@opsconsole>"}
+        raise NotTold("Nobody in the tenant is to be notified.", again=False)
+    headers = {"Message-ID": f"<{message_id}@opsconsole>"}
     message = TenantMessage(subject=subject, body=body, to=to, tenant_id=tenant_id, headers=headers)
     message.connection = connection = get_connection()
     try:
@@ -167,7 +168,7 @@ def _body(news: News, operation: Operation) -> str:
 
 
 def _lines(news: News, operation: Operation) -> Iterable[str]:
-    yield f"{operation.title} has published what does not start by itself:"
+    yield f"{operation.title} published workflows that do not start by themselves:"
     for watch in news.watches:
         yield ""
         yield f"{watch.workflow_name or watch.workflow_key}: {watch.get_kind_display()} “{watch.node}”"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ REGISTERED_WITHIN = timedelta(minutes=1)
 UNREAD_AT_MOST = timedelta(days=1)
 """How long after its deadline a starter is still watched, because executions could not be read."""
 TAKEN_BACK_WITHIN = timedelta(minutes=5)
-TAKEN_BACK = "n8n published it and took that back: it says now that it is not published."
+TAKEN_BACK = "n8n published it and then unpublished it by itself."
 #: A run whose answer is larger does not tell which starter it was.
 LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
 _PATIENCE: dict[str, Any] = {"max_bytes": LARGEST_ANSWER_BYTES, "read": 15.0, "total_time": 20.0, "attempts": 2}
@@ -64,31 +64,34 @@ class Verdict:
 
 
 def settle(environment: Environment) -> int:
-    """Look at the starters of an environment that are due; how many were settled. Call outside any scope."""
-    assert_no_scope("Settling what is watched")
+    """Judge the starters of an environment that are due; how many were settled. Call outside any scope."""
+    assert_no_scope("Judging watched starters")
     now = clock.now()
     watched = _claim(environment, now)
     if not watched:
         return 0
-    verdicts: dict[uuid.UUID, Verdict] = {}
-    runs: dict[uuid.UUID, list[Execution]] = {}
     with tenant_scope(environment.tenant_id):
-        for watch in watched:
-            runs[watch.pk] = _runs_since(watch)
-            if (found := _by_rule(watch) or _by_runs(watch, runs[watch.pk])) is not None:
-                verdicts[watch.pk] = found
+        runs = {watch.pk: _runs_since(watch) for watch in watched}
+    verdicts = _found(watched, lambda watch: _by_rule(watch) or _by_runs(watch, runs[watch.pk]))
     asked = [watch for watch in watched if watch.pk not in verdicts and _is_to_be_asked(watch, now)]
     verdicts |= _by_asking(environment, asked, runs, now)
     with tenant_scope(environment.tenant_id):
         reading = executions.reading(environment.pk)
-        for watch in watched:
-            if watch.pk not in verdicts and (found := _by_silence(watch, runs[watch.pk], reading, now)) is not None:
-                verdicts[watch.pk] = found
+    open_still = [watch for watch in watched if watch.pk not in verdicts]
+    verdicts |= _found(open_still, lambda watch: _by_silence(watch, runs[watch.pk], reading, now))
     return _conclude(environment, watched, verdicts, now)
 
 
+def _found(
+    watched: Sequence[StarterWatch], judge: Callable[[StarterWatch], Verdict | None]
+) -> dict[uuid.UUID, Verdict]:
+    """The verdicts of one judge, for those that it can judge."""
+    judged = {watch.pk: judge(watch) for watch in watched}
+    return {pk: verdict for pk, verdict in judged.items() if verdict is not None}
+
+
 def due(now: datetime) -> Q:
-    """What is to be looked at now. What was found bad is looked at for a week more: it may run late, or be mended."""
+    """What is to be checked now. What was found bad is checked for a week more: it may run late or be repaired."""
     lately = Q(state=WatchState.WATCHED) | Q(state__in=UNSETTLED, settled_at__gt=now - LOOKED_AT_AFTERWARDS)
     return lately & Q(next_look_at__lte=now)
 
@@ -163,8 +166,8 @@ def _by_asking(
     try:
         with client_for(environment, **_PATIENCE) as client:
             asking = _Asking(client, now)
-            for ident, of_one in by_workflow.items():
-                found |= asking.about(ident, [(watch, runs[watch.pk]) for watch in of_one])
+            for workflow_id, of_one in by_workflow.items():
+                found |= asking.about(workflow_id, [(watch, runs[watch.pk]) for watch in of_one])
     except OpsError as error:  # the environment's own page says what is wrong; the next look asks again
         logger.info("n8n could not be asked about what is watched", extra={"code": error.code})
     return found
@@ -177,11 +180,13 @@ class _Asking:
         self.client, self.now = client, now
         self.opened: dict[int, str] = {}
 
-    def about(self, ident: str, of_one: Sequence[tuple[StarterWatch, Sequence[Execution]]]) -> dict[uuid.UUID, Verdict]:
+    def about(
+        self, workflow_id: str, of_one: Sequence[tuple[StarterWatch, Sequence[Execution]]]
+    ) -> dict[uuid.UUID, Verdict]:
         """What n8n says of the starters of one workflow. Raises ``N8nError`` where it says nothing."""
         raw: dict[str, Any] | None = None
         try:
-            raw = self.client.get_workflow(ident)
+            raw = self.client.get_workflow(workflow_id)
         except TooLarge:
             return {}
         except RemoteNotFound:
@@ -232,7 +237,7 @@ def _by_state(watch: StarterWatch, raw: dict[str, Any] | None, now: datetime) ->
 
 
 def _by_not_being_published(watch: StarterWatch, raw: dict[str, Any], now: datetime) -> Verdict | None:
-    """n8n said that it is published; right after that only n8n itself takes it back, later a person."""
+    """n8n said that it was published: right afterwards only n8n itself unpublishes it, later a person."""
     if watch.note == TAKEN_BACK:
         return None
     at_once = watch.asked_at is None and now - watch.since < TAKEN_BACK_WITHIN
@@ -257,18 +262,18 @@ def _by_silence(
     if now < watch.deadline or watch.state != WatchState.WATCHED:
         return None
     if runs:  # of others, or of this one
-        told = "Its workflow has run since, but n8n does not tell whether this started it."
-        return Verdict(WatchState.GIVEN_UP, told)
+        note = "Its workflow has run since, but n8n does not tell whether this started it."
+        return Verdict(WatchState.GIVEN_UP, note)
     is_read = reading.read_at is not None and reading.read_at >= watch.deadline
     if not is_read or reading.gaps or reading.failing:
         if now < watch.deadline + UNREAD_AT_MOST:
             return None
-        told = "Nobody knows whether it has run: n8n's executions could not be read to their end."
-        return Verdict(WatchState.GIVEN_UP, told)
+        note = "Nobody knows whether it has run: n8n's executions could not be read to their end."
+        return Verdict(WatchState.GIVEN_UP, note)
     if watch.due_at is None:
         return Verdict(WatchState.GIVEN_UP, f"Never seen to run since. {_NO_MATTER[StarterKind(watch.kind)]}")
-    told = f"Never seen to run since. By its rule it should have, by {moment(watch.due_at)} at the latest."
-    return Verdict(WatchState.GIVEN_UP, told, tell=True)
+    note = f"Never seen to run since. By its rule it should have, by {moment(watch.due_at)} at the latest."
+    return Verdict(WatchState.GIVEN_UP, note, tell=True)
 
 
 def moment(at: datetime) -> str:
@@ -290,9 +295,9 @@ def _conclude(
             if found is None or (found.state in UNSETTLED and watch.state != WatchState.WATCHED):
                 standing.update(asked_at=watch.asked_at)
                 continue
-            told = {"telling": Telling.WAITING, "tell_at": now} if found.tell else {}
-            if watch.telling == Telling.WAITING:  # mended before anybody was told
-                told = {"telling": Telling.NOBODY}
+            telling = {"telling": Telling.WAITING, "tell_at": now} if found.tell else {}
+            if watch.telling == Telling.WAITING:  # repaired before anybody was told
+                telling = {"telling": Telling.NOBODY}
             changed = standing.update(
                 state=found.state,
                 note=found.note[:500],
@@ -300,7 +305,7 @@ def _conclude(
                 run_status=found.run.status if found.run else "",
                 settled_at=now,
                 asked_at=watch.asked_at,
-                **told,
+                **telling,
             )
             if changed and found.tell:
                 publish_not_running(watch, found.note)

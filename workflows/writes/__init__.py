@@ -1,4 +1,4 @@
-"""THE way in which workflow content is written to n8n: restores, promotions and put-backs all come through here.
+"""The one way in which workflow content is written to n8n: restores, promotions and roll backs all come through here.
 
 n8n's ``PUT`` takes no version to compare with, so every write is: read, compare with the hash that is expected, write,
 read back, compare with the hash that is wanted. What is neither of the two is somebody else's edit and is never
@@ -26,6 +26,7 @@ from .errors import Archived, EditedMeanwhile, HalfWritten, NotActivated, NotAsW
 from .items import Release, WriteItem, Written, pending, pending_keys
 from .performing import created_before, creation_levels, failures, perform
 from .resolver import Resolver
+from .target import WriteTarget
 from .there import There
 from .webhooks import webhook_clashes
 
@@ -39,6 +40,7 @@ __all__ = [
     "Resolver",
     "There",
     "WriteItem",
+    "WriteTarget",
     "Written",
     "created_before",
     "creation_levels",

@@ -1,9 +1,9 @@
-"""Writes and switches as effects: with an intent before, a result after, and a look in between."""
+"""Writes and switches as effects: the intent is committed before, the result after, and what is there can be probed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import OpsError
@@ -12,48 +12,30 @@ from operations.errors import UnknownOutcome
 
 from .items import WriteItem, Written
 from .publishing import Archiver, DraftKeeper, Publisher
-from .resolver import Resolver
+from .target import WriteTarget
 from .writer import Writer
 
 if TYPE_CHECKING:
     from workflows.models import Environment
-    from workflows.n8n.client import N8nClient
 
 _METHODS = {"create": "POST", "update": "PUT", "delete": "DELETE"}
 
 
 def write_effects(
-    client: N8nClient,
-    items: Sequence[WriteItem],
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    tolerant: bool = False,
-    listed: Mapping[str, Mapping[str, Any]] | None = None,
+    target: WriteTarget, items: Sequence[WriteItem], *, listed: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[Effect]:
-    """One effect per item, ``<prefix>:write:<key>``, in an order that is safe one at a time.
+    """One effect per item, ``<prefix>:write:<key>``; its result is a ``Written`` as JSON.
 
-    The result is ``Written.to_dict()``. With ``tolerant`` an item that fails ends as ``{"outcome": "failed"}`` and the
-    others go on; without, the first failure is raised. Use ``perform``: it adds the order between chunks, the second
-    write for circles, and the switching on.
+    ``listed`` are workflows by id as n8n's list has just shown them. Use ``perform``: it adds the order, the second
+    write for circles, and the publishing.
     """
     listed = listed or {}
-    where: Any = {"environment": environment, "prefix": prefix, "resolver": resolver, "tolerant": tolerant}
-    return [write_effect(client, item, **where, listed=listed.get(item.env_workflow_id or "")) for item in items]
+    return [write_effect(target, item, listed=listed.get(item.env_workflow_id or "")) for item in items]
 
 
-def write_effect(
-    client: N8nClient,
-    item: WriteItem,
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    tolerant: bool,
-    listed: Mapping[str, Any] | None = None,
-) -> Effect:
-    writer = Writer(client, item, resolver, listed=listed)
+def write_effect(target: WriteTarget, item: WriteItem, *, listed: Mapping[str, Any] | None = None) -> Effect:
+    """The write of one item's content."""
+    writer = Writer(target.client, item, target.resolver, listed=listed)
     intent = {
         "action": item.action,
         "key": item.key,
@@ -61,13 +43,20 @@ def write_effect(
         "expected_hash": item.expected_hash,
         "wanted_hash": item.wanted_hash,
         "active": item.active,
-        "marker": f"{prefix}:{item.key}",
+        "marker": f"{target.prefix}:{item.key}",
     }
-    act = _tolerant(item, writer.act, writer.look, intent) if tolerant else writer.act
     path = f"/workflows/{item.env_workflow_id}" if item.env_workflow_id and item.action != "create" else "/workflows"
-    hashes = {"hash_before": item.expected_hash, "hash_wanted": item.wanted_hash}
-    said = to_n8n(environment, item.key, item.name, method=_METHODS[item.action], path=path, **hashes)
-    return Effect(f"{prefix}:write:{item.key}", item.title, intent, act, writer.look, said)
+    call = to_n8n(
+        target.environment,
+        item.key,
+        item.name,
+        method=_METHODS[item.action],
+        path=path,
+        hash_before=item.expected_hash,
+        hash_wanted=item.wanted_hash,
+    )
+    act = _act(target, item, writer, intent)
+    return Effect(f"{target.prefix}:write:{item.key}", item.title, intent, act, writer.look, call)
 
 
 def to_n8n(
@@ -78,118 +67,85 @@ def to_n8n(
     return ExternalCall("n8n", "environments", environment.pk, f"{environment.name}: {name or key}", facts)
 
 
-def _tolerant(
-    item: WriteItem, act: Callable[[], Any], look: Callable[[dict[str, Any]], ProbeResult], intent: dict[str, Any]
-) -> Callable[[], Any]:
-    def go_on() -> Any:
+_Actor = Publisher | Writer | DraftKeeper | Archiver
+
+
+def _act(target: WriteTarget, item: WriteItem, actor: _Actor, intent: dict[str, Any]) -> Callable[[], Any]:
+    """What carries the effect out; in a tolerant target a failure becomes a result."""
+
+    def tolerant() -> Any:
         try:
-            return act()
+            return actor.act()
         except UnknownOutcome:
             raise
         except OpsError as error:
-            if getattr(error, "ambiguous", False):
-                looked = look(intent)
-                if looked.state == "done":
-                    return looked.result
-                if looked.state == "unknown":
-                    raise
-            return Written(item.key, item.name, "failed", item.env_workflow_id or "", error=error.to_dict()).to_dict()
+            return _result_of_ambiguous(actor, intent, error) or _failed(item, error)
 
-    return go_on
+    return tolerant if target.tolerant else actor.act
 
 
-def publishing(
-    client: N8nClient,
-    item: WriteItem,
-    written: Written,
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    tolerant: bool,
-) -> Effect:
+def _result_of_ambiguous(actor: _Actor, intent: dict[str, Any], error: OpsError) -> Any:
+    """The result where a write of unknown outcome took place after all; re-raises while nobody knows."""
+    if not getattr(error, "ambiguous", False):
+        return None
+    probe: ProbeResult = actor.look(intent)
+    if probe.state == "unknown":
+        raise error
+    return probe.result if probe.state == "done" else None
+
+
+def _failed(item: WriteItem, error: OpsError) -> dict[str, Any]:
+    return Written(item.key, item.name, "failed", item.env_workflow_id or "", error=error.to_dict()).to_json()
+
+
+# -- what follows once the content is written -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _FollowUp:
+    """A later step of an item. ``verb`` ends the path of its POST; without one it is a PUT."""
+
+    name: str
+    title: str
+    verb: str = ""
+
+
+def publishing(target: WriteTarget, item: WriteItem, written: Written) -> Effect:
     """Let the new content run: ``<prefix>:activate:<key>``."""
-    publisher = Publisher(client, item, written, resolver)
+    verb = "publish" if target.client.spec().can("publish") else "activate"
+    step = _FollowUp("activate", f"Publish {item.name or item.key}", verb)
     intent = {"action": "publish", "key": item.key, "env_workflow_id": written.env_workflow_id}
     intent |= {"version_id": written.staged} if written.staged else {}
-    return _after(
-        environment,
-        prefix,
-        "activate",
-        f"Publish {item.name or item.key}",
-        item,
-        publisher,
-        intent,
-        "publish" if client.spec().can("publish") else "activate",
-        tolerant,
-    )
+    return _effect(target, item, step, Publisher(target.client, item, written, target.resolver), intent)
 
 
-def resting(
-    client: N8nClient,
-    item: WriteItem,
-    written: Written,
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    tolerant: bool,
-) -> Effect:
-    """Unpublish what others may have called, and bring its content there: ``<prefix>:rest:<key>``."""
-    writer = Writer(client, replace(item, create_if_missing=False), resolver, resting=True)
+def resting(target: WriteTarget, item: WriteItem, written: Written) -> Effect:
+    """Unpublish what others may have called, and write its content: ``<prefix>:rest:<key>``."""
+    verb = "unpublish" if target.client.spec().can("unpublish") else "deactivate"
+    step = _FollowUp("rest", f"Unpublish {item.name or item.key}", verb)
     intent = {"action": "rest", "key": item.key, "env_workflow_id": written.env_workflow_id}
-    word = "unpublish" if client.spec().can("unpublish") else "deactivate"
-    title = f"Unpublish {item.name or item.key}"
-    return _after(environment, prefix, "rest", title, item, writer, intent, word, tolerant)
+    writer = Writer(target.client, replace(item, create_if_missing=False), target.resolver, resting=True)
+    return _effect(target, item, step, writer, intent)
 
 
-def keeping_draft(
-    client: N8nClient,
-    item: WriteItem,
-    written: Written,
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    tolerant: bool,
-) -> Effect:
-    """Bring the draft beside what runs into line: ``<prefix>:draft:<key>``."""
-    keeper = DraftKeeper(client, item, written, resolver)
+def keeping_draft(target: WriteTarget, item: WriteItem, written: Written) -> Effect:
+    """Write the draft beside what runs: ``<prefix>:draft:<key>``."""
+    step = _FollowUp("draft", f"Restore the draft of {item.name or item.key}")
     intent = {"action": "draft", "key": item.key, "env_workflow_id": written.env_workflow_id}
     intent |= {"wanted_hash": item.wanted_draft_hash} if item.wanted_draft_hash else {}
-    title = f"Put back the draft of {item.name or item.key}"
-    return _after(environment, prefix, "draft", title, item, keeper, intent, "", tolerant)
+    return _effect(target, item, step, DraftKeeper(target.client, item, written, target.resolver), intent)
 
 
-def archiving(
-    client: N8nClient,
-    item: WriteItem,
-    written: Written,
-    *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    tolerant: bool,
-) -> Effect:
-    """Put a workflow into n8n's archive: ``<prefix>:archive:<key>``."""
-    archiver = Archiver(client, item, written)
+def archiving(target: WriteTarget, item: WriteItem, written: Written) -> Effect:
+    """Archive a workflow in n8n: ``<prefix>:archive:<key>``."""
+    step = _FollowUp("archive", f"Archive {item.name or item.key}", "archive")
     intent = {"action": "archive", "key": item.key, "env_workflow_id": written.env_workflow_id}
-    title = f"Archive {item.name or item.key}"
-    return _after(environment, prefix, "archive", title, item, archiver, intent, "archive", tolerant)
+    return _effect(target, item, step, Archiver(target.client, item, written), intent)
 
 
-def _after(
-    environment: Environment,
-    prefix: str,
-    step: str,
-    title: str,
-    item: WriteItem,
-    actor: Publisher | Writer | DraftKeeper | Archiver,
-    intent: dict[str, Any],
-    word: str,
-    tolerant: bool,
-) -> Effect:
-    acting = _tolerant(item, actor.act, actor.look, intent) if tolerant else actor.act
-    path = f"/workflows/{intent['env_workflow_id']}" + (f"/{word}" if word else "")
-    said = to_n8n(environment, item.key, item.name, method="POST" if word else "PUT", path=path)
-    return Effect(f"{prefix}:{step}:{item.key}", title, intent, acting, actor.look, said)
+def _effect(target: WriteTarget, item: WriteItem, step: _FollowUp, actor: _Actor, intent: dict[str, Any]) -> Effect:
+    path = f"/workflows/{intent['env_workflow_id']}" + (f"/{step.verb}" if step.verb else "")
+    method = "POST" if step.verb else "PUT"
+    call = to_n8n(target.environment, item.key, item.name, method=method, path=path)
+    act = _act(target, item, actor, intent)
+    return Effect(f"{target.prefix}:{step.name}:{item.key}", step.title, intent, act, actor.look, call)

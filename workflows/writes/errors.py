@@ -27,13 +27,13 @@ class NotAsWritten(OpsError):
 class HalfWritten(OpsError):
     """A write ended in the middle: what is there is a mixture of the old and the new, and nobody else's work.
 
-    ``details``: key, env_workflow_id, found (its hash, which a put-back may overwrite), created (bool).
+    ``details``: key, env_workflow_id, found (its hash, which undoing the write may overwrite), created (bool).
     """
 
     code = "WRITE_004"
     title = "The write ended half-way"
     message = "n8n failed in the middle of the write and kept only a part of it."
-    recovery = "It is put back by itself; look at n8n's log for the cause before you try again."
+    recovery = "The former content is restored automatically; check n8n's log for the cause before you try again."
     status = 502
 
 

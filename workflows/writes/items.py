@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from workflows.references import references
 
@@ -111,10 +113,10 @@ def pending_keys(content: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-@dataclass(slots=True)
-class Written:
-    """What became of one item. ``outcome``: created, updated, skipped, deleted or failed.
+class Written(msgspec.Struct, omit_defaults=True):
+    """The outcome of one item, kept as a step's result. Fields are only ever added, with defaults.
 
+    ``outcome``: created, updated, skipped, deleted or failed.
     ``version_id`` is the draft's, ``live_version_id`` that of what runs. ``staged`` is the version that waits as a
     draft to be published, ``draft_hash`` the hash of the draft where that is not what runs. ``listening`` says of each
     production address whether n8n answers there. ``holds_back``: name and settings wait for the publishing;
@@ -135,10 +137,10 @@ class Written:
     draft_hash: str = ""
     leaves_draft: str = ""
     rests: bool = False
-    calls: list[str] = field(default_factory=list)
+    calls: list[str] = []
     active: bool | None = None
-    listening: dict[str, str] = field(default_factory=dict)
-    left: list[dict[str, str]] = field(default_factory=list)
+    listening: dict[str, str] = {}
+    left: list[dict[str, str]] = []
     error: dict[str, Any] | None = None
 
     @property
@@ -146,19 +148,19 @@ class Written:
         """Whether something was changed there."""
         return self.outcome in ("created", "updated", "deleted")
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able; what is empty is left out, except the outcome."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        found |= {"holds_back": self.holds_back or None, "rests": self.rests or None}
-        return {k: v for k, v in found.items() if v not in ("", [], {}, None) or k in ("key", "name", "outcome")}
+    def to_json(self) -> dict[str, Any]:
+        """For a step's result; what is empty is left out."""
+        stored: dict[str, Any] = msgspec.to_builtins(self)
+        return stored
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Written:
-        return cls(**{k: v for k, v in data.items() if k in cls.__slots__})
+    def read(cls, stored: Mapping[str, Any]) -> Written:
+        """From a step's result. Raises ``msgspec.ValidationError`` where it is none."""
+        return msgspec.convert(stored, cls)
 
 
 def named_once(left: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """What could not be put back, each path with the first of its reasons."""
+    """What could not be written, each path with the first of its reasons."""
     found: dict[str, dict[str, str]] = {}
     for row in left:
         found.setdefault(row["path"], dict(row))

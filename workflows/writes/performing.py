@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import OpsError
@@ -22,13 +22,11 @@ from .errors import NotActivated
 from .items import WriteItem, Written, named_once, pending
 from .lease import note_outage, wait_for_lease
 from .publishing import heard
-from .resolver import Resolver
+from .target import WriteTarget
 
 if TYPE_CHECKING:
-    from workflows.models import Environment
     from workflows.n8n.client import N8nClient
 
-CONCURRENCY = 4
 CHUNK = 64
 LISTED_FROM, LISTED_AT_MOST = 8, 500
 
@@ -69,65 +67,50 @@ def _levels(
 
 def perform(
     run: Run,
-    client: N8nClient,
     items: Sequence[WriteItem],
+    target: WriteTarget,
     *,
-    environment: Environment,
-    prefix: str,
-    resolver: Resolver,
-    concurrency: int = CONCURRENCY,
-    tolerant: bool = False,
     on_created: Callable[[Mapping[str, str]], None] | None = None,
 ) -> dict[str, Written]:
-    """Carry out items in the order that the module's head explains; what became of each, by key.
+    """Carry out items in the order that the package's docstring explains; the outcome of each, by key.
 
     Safe to begin again: what is done is answered from the steps. ``on_created(key → id)`` is called after each level
     of creations, so that the caller can put the new ids on record before anything else. Raises the first failure
-    (``EditedMeanwhile``, ``NotAsWritten``, ``NotActivated``, ``N8nError``, ``UnknownOutcome``) unless ``tolerant``.
+    (``EditedMeanwhile``, ``NotAsWritten``, ``NotActivated``, ``N8nError``, ``UnknownOutcome``) unless the target is
+    ``tolerant``.
     """
-    work = _Performing(
-        run=run,
-        client=client,
-        items={item.key: item for item in items},
-        environment=environment,
-        prefix=prefix,
-        resolver=resolver,
-        concurrency=concurrency,
-        tolerant=tolerant,
-        on_created=on_created,
-    )
-    return work.carry_out()
+    return _Performing(run, target, {item.key: item for item in items}, on_created).carry_out()
 
 
 @dataclass(slots=True)
 class _Performing:
-    """One run of it: what its phases share, and what is known of each item so far."""
+    """One call of ``perform``: what its phases share, and the outcome of each item so far."""
 
     run: Run
-    client: N8nClient
+    target: WriteTarget
     items: Mapping[str, WriteItem]
-    environment: Environment
-    prefix: str
-    resolver: Resolver
-    concurrency: int
-    tolerant: bool
     on_created: Callable[[Mapping[str, str]], None] | None
     results: dict[str, Written] = field(default_factory=dict)
 
     def carry_out(self) -> dict[str, Written]:
-        """Phase after phase; see the module's head."""
+        """Phase after phase; see the package's docstring."""
         try:
             return self._phases()
         except OpsError:
             note_outage(self.run, self.client.base_url)
             raise
 
+    @property
+    def client(self) -> N8nClient:
+        return self.target.client
+
     def _phases(self) -> dict[str, Written]:
-        # Whoever looks for a creation that got no answer must not take another's of the same name and content.
-        for written in created_before(self.run, self.prefix):
-            self.resolver.learn(written.key, written.env_workflow_id, former=written.former_id)
+        # A creation that got no answer is looked for by name and content: what an earlier attempt created under the
+        # same name must not be taken for it.
+        for written in created_before(self.run, self.target.prefix):
+            self._learn(written.key, written.env_workflow_id, former=written.former_id)
         if self.run.is_cancelled:
-            _look_back(self.run, write_effects(self.client, list(self.items.values()), **self._where))
+            _look_back(self.run, write_effects(self.target, list(self.items.values())))
             self.run.check()
         levels, again = creation_levels(self._of("create"))
         for level in levels:
@@ -142,15 +125,8 @@ class _Performing:
         self._watch(published)
         return self.results
 
-    @property
-    def _where(self) -> Any:
-        """What every effect is told."""
-        return {
-            "environment": self.environment,
-            "prefix": self.prefix,
-            "resolver": self.resolver,
-            "tolerant": self.tolerant,
-        }
+    def _learn(self, key: str, workflow_id: str, *, former: str | None) -> None:
+        self.target.resolver.learn(key, workflow_id, former=former)
 
     def _of(self, action: str) -> list[WriteItem]:
         return [item for item in self.items.values() if item.action == action]
@@ -166,30 +142,32 @@ class _Performing:
         self, effects: Sequence[Effect], *, on_progress: Callable[[int], None] = lambda _count: None
     ) -> Iterator[tuple[str, Written]]:
         """Carry effects out; what each has found, by the key of its item."""
-        answers = (
-            self.run.effects(effects, concurrency=self.concurrency, chunk=CHUNK, on_progress=on_progress)
-            if effects
-            else {}
-        )
+        if not effects:
+            return
+        concurrency = self.target.concurrency
+        answers = self.run.effects(effects, concurrency=concurrency, chunk=CHUNK, on_progress=on_progress)
         for effect in effects:
-            yield effect.intent["key"], Written.from_dict(answers[effect.name])
+            yield effect.intent["key"], Written.read(answers[effect.name])
 
     def _write(self, batch: Sequence[WriteItem], note: str) -> None:
         before, made = len(self.results), {}
-        effects = write_effects(self.client, batch, **self._where, listed=self._listed(batch))
+        effects = write_effects(self.target, batch, listed=self._listed(batch))
         for key, written in self._answers(
             effects, on_progress=lambda count: self.run.progress(before + count, len(self.items), note)
         ):
             self.results[key] = written
             if written.outcome == "created":
                 former = written.former_id or self.items[key].env_workflow_id
-                self.resolver.learn(key, written.env_workflow_id, former=former)
+                self._learn(key, written.env_workflow_id, former=former)
                 made[key] = written.env_workflow_id
         if made and self.on_created is not None:
             self.on_created(made)
 
     def _listed(self, batch: Sequence[WriteItem]) -> dict[str, Mapping[str, Any]]:
-        """The way back hurries: one list is much quicker than as many single reads. At most ``LISTED_AT_MOST``."""
+        """Items of a roll back as n8n's list shows them: one list is much quicker than as many single reads.
+
+        At most ``LISTED_AT_MOST``; none where the batch is small.
+        """
         wanted = {item.env_workflow_id for item in batch if item.live_version_id and item.env_workflow_id}
         found: dict[str, Mapping[str, Any]] = {}
         if len(wanted) < LISTED_FROM or not self.client.spec().can("stage"):
@@ -204,31 +182,24 @@ class _Performing:
     def _relink(self, again: Collection[str]) -> None:
         """Second writes: members of a circle, and callers of what turned out to be gone and was created anew."""
         moved = {w.former_id for w in self.results.values() if w.outcome == "created" and w.former_id}
+        target = replace(self.target, prefix=f"{self.target.prefix}:link")
         effects = [
-            write_effect(self.client, _second(item, written), **{**self._where, "prefix": f"{self.prefix}:link"})
+            write_effect(target, _second(item, written))
             for item, written in self._in_place()
             if item.key in again or (moved and _calls(item, moved))
         ]
         for key, after in self._answers(effects):
-            written = self.results[key]
-            written.version_id = after.version_id or written.version_id
-            if after.staged:
-                written.staged = after.staged
-                written.holds_back = after.holds_back or written.holds_back
+            _take_over_second(self.results[key], after)
 
     def _publish(self) -> set[str]:
         """Cut over: everything that is to run and does not run yet, the called before their callers. Their keys."""
-        wanted = [
-            item
-            for item, written in self._in_place()
-            if not written.rests and (written.staged or (item.active is True and not written.active))
-        ]
+        wanted = [item for item, written in self._in_place() if _waits_to_run(item, written)]
         if not wanted:
             return set()
         self.run.progress(0, len(wanted), "Publishing")
         done = 0
         for level in called_first(wanted, self.results):
-            effects = [publishing(self.client, item, self.results[item.key], **self._where) for item in level]
+            effects = [publishing(self.target, item, self.results[item.key]) for item in level]
             for key, after in self._answers(
                 effects,
                 on_progress=lambda count, before=done: self.run.progress(before + count, len(wanted), "Publishing"),  # type: ignore[misc]
@@ -245,7 +216,7 @@ class _Performing:
         if not addresses:
             return
         found: dict[str, dict[str, str]] = self.run.step(
-            f"{self.prefix}:listening",
+            f"{self.target.prefix}:listening",
             "Ask n8n which addresses answer",
             lambda: heard(self.client, addresses, check=self.run.check),
         )
@@ -259,7 +230,7 @@ class _Performing:
                 f"“{self.items[key].name}” was published, but n8n does not answer at {deaf[0]}.",
                 details={"key": key, "env_workflow_id": written.env_workflow_id, "addresses": deaf},
             )
-            if not self.tolerant:
+            if not self.target.tolerant:
                 raise error
             written.outcome, written.error = "failed", error.to_dict()
 
@@ -267,9 +238,9 @@ class _Performing:
         """Unpublish what others called until now, the callers before the called."""
         waiting = {item.key: item for item, written in self._in_place() if written.rests}
         by_id = {self.results[key].env_workflow_id: key for key in waiting}
-        calls = {key: {by_id[ident] for ident in self.results[key].calls if ident in by_id} for key in waiting}
+        calls = {key: {by_id[called] for called in self.results[key].calls if called in by_id} for key in waiting}
         for level in reversed(_levels(waiting, calls)[0]):
-            effects = [resting(self.client, item, self.results[item.key], **self._where) for item in level]
+            effects = [resting(self.target, item, self.results[item.key]) for item in level]
             for key, after in self._answers(effects):
                 written = self.results[key]
                 written.rests, written.calls = False, []
@@ -278,7 +249,7 @@ class _Performing:
     def _keep_drafts(self) -> None:
         """Beside what runs stands the draft that is wanted there, or none."""
         effects = [
-            keeping_draft(self.client, item, written, **self._where)
+            keeping_draft(self.target, item, written)
             for item, written in self._in_place()
             if written.active
             and (written.draft_hash or None) != item.wanted_draft_hash
@@ -289,11 +260,7 @@ class _Performing:
 
     def _archive(self) -> None:
         """What belongs into the archive goes there."""
-        effects = [
-            archiving(self.client, item, written, **self._where)
-            for item, written in self._in_place()
-            if item.archived is True
-        ]
+        effects = [archiving(self.target, item, written) for item, written in self._in_place() if item.archived is True]
         for key, after in self._answers(effects):
             written = self.results[key]
             if after.outcome == "failed":
@@ -312,7 +279,7 @@ class _Performing:
         """Note what was published and runs by n8n's word alone."""
         if self.results and not self.client.spec().can("stage"):  # each write to what is published has published it
             published |= {key for key, written in self.results.items() if written.active and written.was_written}
-        noting.note(self.run, self.environment, [self.items[key] for key in sorted(published)], self.results)
+        noting.note(self.run, self.target.environment, [self.items[key] for key in sorted(published)], self.results)
 
     def _calls_among(self, items: Mapping[str, WriteItem]) -> dict[str, Collection[str]]:
         """By key, which of the items each calls as it runs now; one that cannot be read calls nothing."""
@@ -347,8 +314,21 @@ def _calls(item: WriteItem, ids: Collection[str]) -> bool:
     return any(r.kind == "workflow" and r.value in ids for r in references(item.load()))
 
 
+def _waits_to_run(item: WriteItem, written: Written) -> bool:
+    """Whether its new content is written and does not run yet, though it is to."""
+    return not written.rests and bool(written.staged or (item.active is True and not written.active))
+
+
+def _take_over_second(written: Written, after: Written) -> None:
+    """Add what the second write found to the outcome of the first."""
+    written.version_id = after.version_id or written.version_id
+    if after.staged:
+        written.staged = after.staged
+        written.holds_back = after.holds_back or written.holds_back
+
+
 def _take_over(written: Written, after: Written) -> None:
-    """What a later step has found, in what is known of an item."""
+    """Add what a later step found to the outcome of an item."""
     if after.outcome == "failed":
         written.outcome, written.error = "failed", after.error
         return
@@ -363,20 +343,20 @@ def _take_over(written: Written, after: Written) -> None:
 
 
 def _look_back(run: Run, effects: Sequence[Effect]) -> None:
-    """Nothing more is begun. What a killed worker had begun must be known to whoever puts it back."""
+    """Begin nothing more, but learn the outcome of what a killed worker had begun: it has to be undone as well."""
     try:
         with run.shielded():
             run.look_back(effects)
     except N8nError as error:
         if run.is_last_attempt:
             raise
-        raise TryAgain(f"What was begun could not be looked at ({error}); it will be tried again.") from error
+        raise TryAgain(f"What was begun could not be checked ({error}); it will be tried again.") from error
 
 
 def created_before(run: Run, prefix: str) -> list[Written]:
     """What the steps of earlier attempts, or of this one, have created."""
     done = (step.result for name, step in run.done_steps().items() if name.startswith(f"{prefix}:write:"))
-    found = [Written.from_dict(result) for result in done if isinstance(result, dict)]
+    found = [Written.read(result) for result in done if isinstance(result, dict)]
     return [written for written in found if written.outcome == "created"]
 
 

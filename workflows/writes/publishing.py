@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from operations.effects import ProbeResult
 from workflows.content import ContentError
@@ -49,17 +50,17 @@ class Publisher:
     def act(self) -> dict[str, Any]:
         now = self._cut_over() or self._with_care()
         if self._refused:
-            return self._rests(now).to_dict()
+            return self._rests(now).to_json()
         if not self._is_live(now):
             raise NotActivated(
                 f"n8n says that “{self.item.name}” was published, but it is not.",
                 details={"key": self.item.key, "env_workflow_id": self.id, "found": now.hash},
             )
-        return self._done(now).to_dict()
+        return self._done(now).to_json()
 
     def look(self, _intent: dict[str, Any]) -> ProbeResult:
         now = self._read()
-        return ProbeResult.done(self._done(now).to_dict()) if self._is_live(now) else ProbeResult.not_done()
+        return ProbeResult.done(self._done(now).to_json()) if self._is_live(now) else ProbeResult.not_done()
 
     def _read(self) -> There:
         return There.read(self.client.get_workflow(self.id), self.resolver)
@@ -95,7 +96,7 @@ class Publisher:
         return self.written.version_id if is_right and spec.can("activate_version") else ""
 
     def _frame_waits(self) -> bool:
-        """Whether name and settings are to be written once the version runs, or nobody has looked at them yet."""
+        """Whether name and settings are to be written once the version runs, or have not been compared yet."""
         return self.written.holds_back or bool(self.item.live_version_id and not self.written.staged)
 
     def _understood(self, answer: Mapping[str, Any]) -> There | None:
@@ -160,7 +161,7 @@ class Publisher:
         left = [{"path": "published", "reason": self._refused}]
         if self.item.wanted_draft_hash:
             left.append({"path": "draft", "reason": "It stands beside what is published, and nothing is."})
-        return replace(self._done(there), active=False, listening={}, left=left)
+        return msgspec.structs.replace(self._done(there), active=False, listening={}, left=left)
 
     def _name_and_settings(self) -> None:
         """They have no versions: what was held back while the new version waited is written right after it."""
@@ -225,7 +226,7 @@ class DraftKeeper:
             draft_hash=there.draft_hash or "",
             active=there.published,
             left=left,
-        ).to_dict()
+        ).to_json()
 
     def look(self, _intent: dict[str, Any]) -> ProbeResult:
         there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
@@ -247,16 +248,16 @@ class DraftKeeper:
         content = {name: value for name, value in under(content, there.content).items() if name != "staticData"}
         spec = self.client.spec()
         if spec.can("stage"):
-            return self.client.update_workflow(there.id, content, current=there.raw, publish=False).not_put_back
+            return self.client.update_workflow(there.id, content, current=there.raw, publish=False).omitted
         if wanted is None:
-            return self.client.update_workflow(there.id, content, current=there.raw).not_put_back
+            return self.client.update_workflow(there.id, content, current=there.raw).omitted
         version_id = self.written.live_version_id
         if not spec.can("activate_version") or not version_id:
             return [{"path": "draft", "reason": "This version of n8n keeps no draft beside what runs."}]
         # A write to a published workflow is live at once here: better nothing runs for a moment than a draft.
         self.client.unpublish(there.id)
         try:
-            return self.client.update_workflow(there.id, content, current=there.raw).not_put_back
+            return self.client.update_workflow(there.id, content, current=there.raw).omitted
         finally:
             self.client.publish(there.id, version_id=version_id)
 
@@ -287,7 +288,7 @@ class Archiver:
                 left = [{"path": "archived", "reason": "This version of n8n does not archive by its API."}]
         return Written(
             self.item.key, self.item.name, "updated", self.written.env_workflow_id, active=False, left=left
-        ).to_dict()
+        ).to_json()
 
     def look(self, _intent: dict[str, Any]) -> ProbeResult:
         raw = self.client.get_workflow(self.written.env_workflow_id)

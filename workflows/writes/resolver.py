@@ -13,7 +13,7 @@ from .items import PENDING, pending
 
 
 class Resolver:
-    """Which id stands for which key in the target environment; learns the ids of what is created. Thread-safe.
+    """Which id in the target environment belongs to which key; learns the ids of what is created. Thread-safe.
 
     ``keys`` maps ids to keys, former ids included: a workflow that still calls a former id is *equal* by hash (it
     means the same workflow) but not *settled* (the call leads nowhere).
@@ -61,24 +61,24 @@ class Resolver:
         with self._lock:
             return {**self._keys, **{pending(k): k for k in self._new}}
 
-    def hash_of(self, mark: Fingerprint) -> str:
+    def hash_of(self, taken: Fingerprint) -> str:
         """The content hash of a fingerprint taken in the target environment."""
         with self._lock:
             keys = {
                 ref: ref.removeprefix(PENDING) if ref.startswith(PENDING) else self._keys[ref]
-                for ref in mark.workflow_refs
+                for ref in taken.workflow_refs
                 if ref in self._keys or ref.startswith(PENDING)
             }
-        return mark.content_hash(keys)
+        return taken.content_hash(keys)
 
     def content_hash(self, content: Mapping[str, Any]) -> str:
         """The content hash of a portable workflow made for the target environment."""
         return self.hash_of(fingerprint(content))
 
-    def is_settled(self, mark: Fingerprint) -> bool:
+    def is_settled(self, taken: Fingerprint) -> bool:
         """Whether every reference leads to where the workflow lives now."""
         with self._lock:
-            return not any(r.startswith(PENDING) or r in self._moved for r in mark.workflow_refs)
+            return not any(r.startswith(PENDING) or r in self._moved for r in taken.workflow_refs)
 
     def settle(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """``content`` with pending and former references turned into present ids, as far as they are known."""

@@ -21,7 +21,7 @@ class There:
     id: str
     raw: Mapping[str, Any]
     content: Mapping[str, Any]
-    mark: Fingerprint
+    fingerprint: Fingerprint
     hash: str
     settled: bool
     draft: Mapping[str, Any] | None
@@ -48,18 +48,18 @@ class There:
     def read(cls, raw: Mapping[str, Any], resolver: Resolver) -> There:
         """From n8n's answer; raises ``ContentError`` where it cannot be read."""
         content, draft = portable(raw), draft_of(raw)
-        mark = fingerprint(content)
-        found = resolver.hash_of(mark)
+        what_runs = fingerprint(content)
+        content_hash = resolver.hash_of(what_runs)
         draft_hash = resolver.content_hash(draft) if draft is not None else None
         return cls(
             id=str(raw["id"]),
             raw=raw,
             content=content,
-            mark=mark,
-            hash=found,
-            settled=resolver.is_settled(mark),
+            fingerprint=what_runs,
+            hash=content_hash,
+            settled=resolver.is_settled(what_runs),
             draft=draft,
-            draft_hash=draft_hash if draft_hash != found else None,
+            draft_hash=draft_hash if draft_hash != content_hash else None,
             published=bool(raw.get("active")),
             archived=is_archived(raw),
         )

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from operations.effects import ProbeResult
-from workflows.content import ContentError, draft_of, fingerprint, portable
+from workflows.content import ContentError, fingerprint, portable
 from workflows.n8n.client import WriteResult
 from workflows.n8n.errors import AmbiguousWrite, N8nError, RemoteNotFound
 from workflows.references import can_be_called
 
 from .errors import Archived, EditedMeanwhile, HalfWritten, NotAsWritten
 from .items import WriteItem, Written, named_once
+from .mixture import is_mixture
+from .placement import place
 from .resolver import Resolver
 from .there import There, framed_alike, residues, under
 
@@ -52,7 +54,7 @@ class Writer:
     def act(self) -> dict[str, Any]:
         item = self.item
         if item.action == "delete":
-            return self._delete().to_dict()
+            return self._delete().to_json()
         if item.env_workflow_id and item.action != "create":
             try:
                 raw = self._listed_to_go_back() or self.client.get_workflow(item.env_workflow_id)
@@ -60,38 +62,46 @@ class Writer:
                 if not item.create_if_missing:
                     raise
             else:
-                return self._update(raw).to_dict()
-        return self._create().to_dict()
+                return self._update(raw).to_json()
+        return self._create().to_json()
 
     # -- what is there already ----------------------------------------------------------------------------------
 
     def _update(self, raw: Mapping[str, Any]) -> Written:
-        item = self.item
         there = There.read(raw, self.resolver)
         self.before = there.content
         is_right = self._is_right(there)
-        ends_unpublished = there.published and (item.active is False or item.archived is True)
+        ends_unpublished = self._ends_unpublished(there)
         if not is_right:
             self._refuse_edited(there)
-            if there.published and self._can_go_back() and not ends_unpublished:
+            if not ends_unpublished and self._can_go_back(there):
                 return self._go_back(there)
         if not is_right or ends_unpublished:
             self._refuse_drafted(there)
         if ends_unpublished and self._is_waited_for(there):
             return self._rest_later(there, is_right)
         there, changed = self._brought_out(there, is_right)
-        if changed:
-            is_right = self._is_right(there)  # unpublished, the draft is the content
-        if is_right:
-            left = [*residues(there.content, item.load(), self.client.spec()), *self._place(there.id, raw)]
-            if there.published and self._is_foreign_draft(there):
-                left.append(_LEFT_ALONE)
-            changed |= item.active is True and not there.published
-            return self._written("updated" if changed else "skipped", there, left=left)
+        if self._is_right(there) if changed else is_right:  # unpublished, the draft is the content
+            return self._leave_content(there, raw, changed)
+        return self._replace_content(there, raw)
+
+    def _ends_unpublished(self, there: There) -> bool:
+        """Whether it runs now and is not to run afterwards."""
+        return there.published and (self.item.active is False or self.item.archived is True)
+
+    def _leave_content(self, there: There, raw: Mapping[str, Any], changed: bool) -> Written:
+        """The content is there already: only tags and folder are set."""
+        left = [*residues(there.content, self.item.load(), self.client.spec()), *place(self.client, self.item, raw)]
+        if there.published and self._is_foreign_draft(there):
+            left.append(_LEFT_ALONE)
+        changed = changed or (self.item.active is True and not there.published)
+        return self._written("updated" if changed else "skipped", there, left=left)
+
+    def _replace_content(self, there: There, raw: Mapping[str, Any]) -> Written:
         if there.published and self.client.spec().can("stage"):
             return self._stage(there)
-        answer = self._put(there, self.resolver.settle(item.load()))
-        left = [*answer.not_put_back, *self._place(there.id, raw)]
+        answer = self._put(there, self.resolver.settle(self.item.load()))
+        left = [*answer.omitted, *place(self.client, self.item, raw)]
         return self._prove("updated", there.id, answer.workflow, left=left)
 
     def _is_waited_for(self, there: There) -> bool:
@@ -102,7 +112,7 @@ class Writer:
         """It runs on for now; where the instance can do that, its new content is saved and proven already."""
         can_wait = not is_right and not there.archived and self.client.spec().can("stage")
         written = self._stage(there) if can_wait else self._written("updated", there, left=[])
-        written.rests, written.calls = True, list(dict.fromkeys(there.mark.workflow_refs))
+        written.rests, written.calls = True, list(dict.fromkeys(there.fingerprint.workflow_refs))
         return written
 
     def _is_right(self, there: There) -> bool:
@@ -137,7 +147,7 @@ class Writer:
         if not self._is_foreign_draft(there):
             return
         raise EditedMeanwhile(
-            f"Somebody is editing “{item.name}” in n8n: its draft is not the one that was looked at.",
+            f"Somebody is editing “{item.name}” in n8n: its draft is not the one that was compared.",
             details={
                 "key": item.key,
                 "env_workflow_id": there.id,
@@ -159,11 +169,11 @@ class Writer:
             return None
         there = There.read(self.listed, self.resolver)
         is_ours = there.published and self.item.expects(there.hash) and not self._is_foreign_draft(there)
-        return self.listed if is_ours and not self._is_right(there) and self._can_go_back() else None
+        return self.listed if is_ours and not self._is_right(there) and self._can_go_back(there) else None
 
-    def _can_go_back(self) -> bool:
-        """Whether n8n may still have the very version, and all that it calls lives where it did then."""
-        if not self.item.live_version_id or not self.client.spec().can("stage"):
+    def _can_go_back(self, there: There) -> bool:
+        """Whether n8n may still have the version that ran, and everything it calls still has the same id."""
+        if not there.published or not self.item.live_version_id or not self.client.spec().can("stage"):
             return False
         return self.resolver.is_settled(fingerprint(self.item.load()))
 
@@ -172,7 +182,7 @@ class Writer:
 
         A draft that somebody is working on stays as it is, and is named.
         """
-        left = self._place(there.id, there.raw)
+        left = place(self.client, self.item, there.raw)
         if self._is_foreign_draft(there):
             left.append(_LEFT_ALONE)
         written = self._written("updated", there, left=left)
@@ -215,8 +225,8 @@ class Writer:
         left: list[dict[str, str]] = []
         if not self._is_staged(there, wanted):
             answer = self._put(there, under(wanted, there.content), publish=False)
-            left = answer.not_put_back
-        left += self._place(there.id, there.raw)
+            left = answer.omitted
+        left += place(self.client, self.item, there.raw)
         now = There.read(self.client.get_workflow(there.id), self.resolver)
         details = {"key": self.item.key, "env_workflow_id": there.id, "wanted": self.item.wanted_hash}
         if now.hash != there.hash:
@@ -235,8 +245,8 @@ class Writer:
         return written
 
     def _is_staged(self, there: There, wanted: Mapping[str, Any]) -> bool:
-        mark = fingerprint(under(there.editor, wanted))
-        return self.resolver.hash_of(mark) == self.item.wanted_hash and self.resolver.is_settled(mark)
+        staged = fingerprint(under(there.editor, wanted))
+        return self.resolver.hash_of(staged) == self.item.wanted_hash and self.resolver.is_settled(staged)
 
     def _put(self, there: There, content: Mapping[str, Any], *, publish: bool = True) -> WriteResult:
         """``PUT``, again where it certainly changed nothing: the same content twice is the same as once.
@@ -264,26 +274,28 @@ class Writer:
         item = self.item
         content = self.resolver.settle(item.load())
         answer = self.client.create_workflow(content)
-        there = str(answer.workflow["id"])
-        self.resolver.learn(item.key, there, former=item.env_workflow_id)
-        left = [*answer.not_put_back, *self._place(there, answer.workflow)]
+        workflow_id = str(answer.workflow["id"])
+        self.resolver.learn(item.key, workflow_id, former=item.env_workflow_id)
+        left = [*answer.omitted, *place(self.client, item, answer.workflow)]
         try:
-            return self._prove("created", there, answer.workflow, left=left)
+            return self._prove("created", workflow_id, answer.workflow, left=left)
         except N8nError as error:
-            # It is there, though nobody could look: whoever puts things back must know its id.
-            error.details |= {"key": item.key, "env_workflow_id": there, "outcome": "created"}
+            # It was created, though it could not be read back: whoever undoes the write needs its id.
+            error.details |= {"key": item.key, "env_workflow_id": workflow_id, "outcome": "created"}
             raise
 
-    def _prove(self, outcome: str, ident: str, answer: Mapping[str, Any], *, left: list[dict[str, str]]) -> Written:
+    def _prove(
+        self, outcome: str, workflow_id: str, answer: Mapping[str, Any], *, left: list[dict[str, str]]
+    ) -> Written:
         """Read back what is there and compare it with what is wanted."""
         item = self.item
-        there = There.read(self.client.get_workflow(ident), self.resolver)
+        there = There.read(self.client.get_workflow(workflow_id), self.resolver)
         if there.hash == item.wanted_hash:
             more = residues(there.content, item.load(), self.client.spec())
             return self._written(outcome, there, left=named_once([*left, *more]))
         details = {
             "key": item.key,
-            "env_workflow_id": ident,
+            "env_workflow_id": workflow_id,
             "wanted": item.wanted_hash,
             "found": there.hash,
             "version_id": there.version_id,
@@ -296,10 +308,10 @@ class Writer:
 
     def _delete(self) -> Written:
         item = self.item
-        ident = item.env_workflow_id or ""
-        done = Written(item.key, item.name, "deleted", ident, version_id="", active=None)
+        workflow_id = item.env_workflow_id or ""
+        done = Written(item.key, item.name, "deleted", workflow_id)
         try:
-            raw = self.client.get_workflow(ident)
+            raw = self.client.get_workflow(workflow_id)
         except RemoteNotFound:
             return done
         there = There.read(raw, self.resolver)
@@ -307,45 +319,17 @@ class Writer:
         if not item.expects(found) or not item.expects_draft(there.draft_hash):
             raise EditedMeanwhile(
                 f"“{item.name}” was edited in n8n, so it is not deleted.",
-                details={"key": item.key, "env_workflow_id": ident, "expected": item.expected_hash, "found": found},
+                details={
+                    "key": item.key,
+                    "env_workflow_id": workflow_id,
+                    "expected": item.expected_hash,
+                    "found": found,
+                },
             )
         if raw.get("active"):
-            self._unpublish(ident)
-        self.client.delete(ident)
+            self._unpublish(workflow_id)
+        self.client.delete(workflow_id)
         return done
-
-    def _place(self, there: str, raw: Mapping[str, Any]) -> list[dict[str, str]]:
-        """Bring into line where it stands among others; what fails is named."""
-        return [*self._set_tags(there, raw), *self._set_folder(there, raw)]
-
-    def _set_folder(self, there: str, raw: Mapping[str, Any]) -> list[dict[str, str]]:
-        """Move it to its folder; a failure is reported and stops nothing, and what runs and the draft stay."""
-        wanted = self.item.folder
-        if wanted is None or portable(raw).get("folder") == wanted:
-            return []
-        if not self.client.spec().can("move_to_folder"):
-            return [{"path": "folder", "reason": "This version of n8n moves nothing into a folder by its API."}]
-        try:
-            now = self.client.get_workflow(there)
-            content = {k: v for k, v in (draft_of(now) or portable(now)).items() if k != "staticData"}
-            self.client.update_workflow(there, content, current=now, publish=False, folder=wanted)
-        except N8nError as error:
-            return [{"path": "folder", "reason": f"n8n does not move it there: {error.message}"}]
-        return []
-
-    def _set_tags(self, there: str, raw: Mapping[str, Any]) -> list[dict[str, str]]:
-        """Bring the tags into line; a failure is reported and stops nothing: tags change no behaviour."""
-        wanted = self.item.tags
-        if wanted is None:
-            return []
-        present = {str(t.get("name") if isinstance(t, Mapping) else t) for t in raw.get("tags") or ()}
-        if present == set(wanted):
-            return []
-        try:
-            self.client.set_tags(there, sorted(set(wanted)))
-        except N8nError as error:
-            return [{"path": "tags", "reason": error.message}]
-        return []
 
     def _written(self, outcome: str, there: There, *, left: list[dict[str, str]]) -> Written:
         item = self.item
@@ -364,7 +348,7 @@ class Writer:
             left=left,
         )
 
-    # -- looking, when nobody knows ------------------------------------------------------------------------------
+    # -- probing, where the outcome is unknown -------------------------------------------------------------------------
 
     def look(self, intent: dict[str, Any]) -> ProbeResult:
         """Whether the write took place, judged by what is there."""
@@ -373,7 +357,7 @@ class Writer:
             try:
                 self.client.get_workflow(item.env_workflow_id or "")
             except RemoteNotFound:
-                return ProbeResult.done(Written(item.key, item.name, "deleted", item.env_workflow_id or "").to_dict())
+                return ProbeResult.done(Written(item.key, item.name, "deleted", item.env_workflow_id or "").to_json())
             return ProbeResult.not_done()
         if item.env_workflow_id and intent.get("action") != "create":
             try:
@@ -389,7 +373,7 @@ class Writer:
             # Tags and switching off belong to the same step: carried through again, they change nothing twice.
             written = self._update(there.raw)
             written.outcome = "updated"
-            return ProbeResult.done(written.to_dict())
+            return ProbeResult.done(written.to_json())
         if there.hash == item.wanted_hash or item.expects(there.hash):
             return ProbeResult.not_done()
         if self.before is not None and is_mixture(there.content, self.before, self.resolver.settle(item.load())):
@@ -417,29 +401,9 @@ class Writer:
                 continue
             if self.resolver.claim(there):
                 self.resolver.learn(item.key, there, former=item.env_workflow_id)
-                left = self._place(there, raw)
-                return ProbeResult.done(self._written("created", There.read(raw, self.resolver), left=left).to_dict())
+                left = place(self.client, item, raw)
+                return ProbeResult.done(self._written("created", There.read(raw, self.resolver), left=left).to_json())
         for there, found in halves:
             if self.resolver.claim(there):
                 raise HalfWritten(details={"key": item.key, "env_workflow_id": there, "found": found, "created": True})
         return ProbeResult.not_done()
-
-
-def is_mixture(found: Mapping[str, Any], before: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether ``found`` holds nothing that is not in ``before`` or ``wanted``: the trace of a write that broke off.
-
-    A person's edit brings something of its own; one that only takes nodes away looks the same, which is why this is
-    asked only right after our own write of the same workflow failed.
-    """
-
-    def one_of(key: str, empty: Any) -> bool:
-        value = found.get(key) or empty
-        return value in ((before.get(key) or empty), (wanted.get(key) or empty))
-
-    if not found.get("nodes") or not one_of("name", "") or not one_of("connections", {}):
-        return False
-    known = [*(before.get("nodes") or ()), *(wanted.get("nodes") or ())]
-    by_name: dict[Any, list[Any]] = {}
-    for node in known:
-        by_name.setdefault(node.get("name"), []).append(node.get("parameters"))
-    return all(node.get("parameters") in by_name.get(node.get("name"), ()) for node in found["nodes"])

@@ -14,6 +14,8 @@ from django.db import connection
 from opsconsole.launcher import guards
 from opsconsole.launcher.home import CHECKOUT
 
+#: As the tests found it, with the powers that a process must not have.
+ENVIRONMENT = dict(os.environ)
 GOOD_KEY = "pQ4tV9sWz2x7Kd1mYc8rLh5jNb3gFa6eUo0iTkRvXyE="
 
 
@@ -22,6 +24,8 @@ def safe(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Settings that production may start with."""
     for name in guards.REQUIRED:
         monkeypatch.setenv(name, os.environ.get(name) or "set")
+    for name in guards.POWERS:
+        monkeypatch.delenv(name, raising=False)
     settings.MODE = "production"
     settings.DEBUG = False
     settings.SECRET_KEY = "k3J9x-Zq81LmV0sTbE7wRn5yHdUc2PfGa6QiXoKtM4_S"
@@ -54,8 +58,6 @@ def test_sound_settings_and_the_applications_role_may_start(safe: Any, db: None)
         ("ALLOWED_HOSTS", [], "E005"),
         ("ALLOWED_HOSTS", ["*"], "E005"),
         ("AS_OWNER", True, "E006"),
-        ("SEAL_KEY", "", "E007"),
-        ("SEAL_KEY", "c2hvcnQ=", "E007"),
     ],
 )
 def test_each_unsafe_setting_is_refused_with_its_way_out(safe: Any, name: str, value: object, expected: str) -> None:
@@ -63,6 +65,21 @@ def test_each_unsafe_setting_is_refused_with_its_way_out(safe: Any, name: str, v
     found = guards.settings_problems()
     assert numbers(found) == {expected}
     assert all(each.hint for each in found)
+
+
+@pytest.mark.parametrize("key", ["", "c2hvcnQ=", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="])
+def test_the_sealer_needs_a_real_key_and_the_others_none(safe: Any, key: str) -> None:
+    safe.SEAL_KEY = key
+    assert numbers(guards.seal_key_problems()) == {"E007"} and guards.settings_problems() == []
+
+
+@pytest.mark.parametrize("name", guards.POWERS)
+def test_no_process_starts_with_powers_that_are_not_its_own(
+    safe: Any, db: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "something")
+    with pytest.raises(ImproperlyConfigured, match=f"E008: {name}"):
+        guards.refuse_unsafe_start()
 
 
 @pytest.mark.parametrize("name", guards.REQUIRED)
@@ -76,7 +93,7 @@ def sign_in_as(db: None, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the guards ask with another login role."""
 
     def sign_in(variable: str) -> None:
-        other = psycopg.connect(os.environ[variable])
+        other = psycopg.connect(ENVIRONMENT[variable])
         monkeypatch.setattr(guards.connection, "cursor", lambda: other.cursor(), raising=False)
 
     return sign_in

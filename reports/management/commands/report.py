@@ -13,13 +13,14 @@ from core import clock, context
 from core.errors import OpsError
 from reports import services
 from reports.definitions import all_reports, moment_of, report_named, settle
+from reports.documents import Manifest
 from reports.models import Format, Period
 from tenants.models import Tenant
 from tenants.scope import platform_scope
 
 
 class Command(BaseCommand):
-    help = "Write a compliance report to standard output. That it was made, with its hash, is in the trail."
+    help = "Write a compliance report to standard output. The audit trail records it with its hash."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", nargs="?", default="", help="without a name: list them")
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--until", default="", help="ISO date (included) or moment")
         parser.add_argument("--period", default="", choices=["", *Period.values])
         parser.add_argument("--person", default="", help="e-mail address")
-        parser.add_argument("--as-of", default="", help="a moment: asked twice with the same one, the bytes are equal")
+        parser.add_argument("--as-of", default="", help="a moment: the same one gives the same bytes again")
         parser.add_argument("--format", default=Format.CSV, choices=Format.values)
         parser.add_argument("--manifest", type=Path, help="write the manifest there instead of to standard error")
 
@@ -42,13 +43,13 @@ class Command(BaseCommand):
                 manifest = self._write(options)
         except OpsError as error:
             raise CommandError(f"{error.message} {error.details or ''}\n{error.recovery}") from error
-        told = orjson.dumps(manifest, option=orjson.OPT_INDENT_2).decode()
+        text = orjson.dumps(manifest.to_json(), option=orjson.OPT_INDENT_2).decode()
         if options["manifest"]:
-            options["manifest"].write_text(told + "\n")
+            options["manifest"].write_text(text + "\n")
         else:
-            self.stderr.write(told)
+            self.stderr.write(text)
 
-    def _write(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _write(self, options: dict[str, Any]) -> Manifest:
         report = report_named(options["name"])
         as_of = min(moment_of(options["as_of"], "as_of"), clock.now()) if options["as_of"] else clock.now()
         asked = settle(

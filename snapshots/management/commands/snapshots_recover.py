@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from snapshots.services import recover
+from snapshots.recovery import recover
 from tenants.models import Tenant
 from tenants.scope import platform_scope
 
@@ -26,5 +26,5 @@ class Command(BaseCommand):
         for tenant in tenants:
             made = recover(tenant_id=tenant.pk)
             self.stdout.write(f"{tenant.slug}: {len(made)} made again")
-            for ident in made:
-                self.stdout.write(f"  {ident}")
+            for snapshot_id in made:
+                self.stdout.write(f"  {snapshot_id}")

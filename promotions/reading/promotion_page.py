@@ -1,0 +1,173 @@
+"""The page of one promotion: its plan and gates, its progress, how it ended, and the way back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from operations.models import Operation
+from operations.presenters import pace
+from promotions import selectors
+from promotions.lifecycle import EXECUTE, PLANNABLE, PREPARE, is_plannable
+from promotions.models import Promotion, PromotionStatus
+from promotions.planning.documents import Plan, read_plan
+from promotions.planning.gate_facts import load_gate_facts
+from promotions.planning.gates import Gate, all_gates
+from promotions.planning.options import ActivePolicy
+from promotions.rows import get_promotion
+from promotions.running.documents import ExecutionResult, read_result
+from tenants.pages import Visit
+from tenants.scope import tenant_scope
+from workflows import surroundings
+from workflows.models import KnownCredential
+from workflows.normalization import DATA_TABLE
+from workflows.watching.selectors import of_operations
+
+from . import presenters
+from .executions import runs_since
+from .page_version import version_of
+from .presenters import Choice
+
+STEPS_SHOWN = 12
+CHOICES_AT_MOST = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Jobs:
+    """``open`` ones, the one that carried the promotion out, and the latest rollback."""
+
+    open: list[Operation]
+    execution: Operation | None
+    rollback: Operation | None
+
+    @property
+    def shown(self) -> Operation | None:
+        return self.open[0] if self.open else self.execution
+
+    @property
+    def is_preparing(self) -> bool:
+        return any(job.kind == PREPARE for job in self.open)
+
+
+def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
+    """Everything that ``promotions/promotion.html`` draws. Outside any scope. Raises ``NotFound``."""
+    tenant_id = visit.tenant.pk
+    promotion = get_promotion(tenant_id=tenant_id, promotion_id=pk)
+    with tenant_scope(tenant_id):
+        jobs = _jobs(promotion)
+        version = version_of(promotion, jobs.open)
+        selectors.settled_view(promotion, jobs.execution)
+    gates = _gates(promotion)
+    plan, result = read_plan(promotion.plan), read_result(promotion.execution_result)
+    with tenant_scope(tenant_id):
+        return {
+            "promotion": promotion,
+            "version": version,
+            "nav_section": "promotions",
+            "result": result,
+            **_powers(visit, promotion, gates, jobs),
+            **_plan(visit, promotion, plan, result),
+            **_missing(promotion, plan, jobs),
+            **_progress(jobs),
+            **_rollback(promotion, result, jobs),
+        }
+
+
+def _jobs(promotion: Promotion) -> _Jobs:
+    return _Jobs(
+        open=selectors.jobs_on(promotion),
+        execution=selectors.operation_of(promotion),
+        rollback=selectors.latest_rollback(promotion),
+    )
+
+
+def _gates(promotion: Promotion) -> list[Gate]:
+    if not is_plannable(promotion):
+        return []
+    return all_gates(load_gate_facts(tenant_id=promotion.tenant_id, promotion_id=promotion.pk))
+
+
+def _powers(visit: Visit, promotion: Promotion, gates: list[Gate], jobs: _Jobs) -> dict[str, Any]:
+    powers = presenters.powers(visit, promotion, gates, jobs.rollback)
+    return {
+        "powers": powers,
+        "gates": presenters.gate_rows(gates),
+        "can_change": is_plannable(promotion) or promotion.status == PromotionStatus.RUNNING,
+        "is_over": promotion.status not in (*PLANNABLE, PromotionStatus.RUNNING),
+        "kept_published": selectors.kept_published(promotion) if powers.rollback else [],
+    }
+
+
+def _plan(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult) -> dict[str, Any]:
+    return {
+        "plan": plan,
+        "items": presenters.item_rows(visit, promotion, plan, result),
+        "items_total": len(plan.items),
+        "warnings": sum(len(item.warnings) for item in plan.items),
+        "active_word": dict(ActivePolicy.choices).get(promotion.options.get("active", ""), ""),
+    }
+
+
+def _missing(promotion: Promotion, plan: Plan, jobs: _Jobs) -> dict[str, Any]:
+    """What the target lacks, as long as that can be mended."""
+    if not is_plannable(promotion):
+        return {"dangling": [], "offered": None, "preparing": jobs.is_preparing}
+    groups = presenters.missing_groups(plan)
+    known = choices(promotion, {group.missing.credential_type for group in groups} - {""})
+    for group in groups:
+        group.choices = known.get(group.missing.credential_type, ())
+    return {
+        "dangling": groups,
+        "offered": None if jobs.is_preparing else presenters.offered(plan),
+        "preparing": jobs.is_preparing,
+    }
+
+
+def choices(promotion: Promotion, types: Collection[str]) -> dict[str, list[Choice]]:
+    """Credentials and data tables of the target that may be chosen, by type. Needs the tenant's scope."""
+    if not types:
+        return {}
+    rows = KnownCredential.objects.filter(
+        environment_id=promotion.target_environment_id, credential_type__in=types, is_gone=False
+    ).order_by("name")[:CHOICES_AT_MOST]
+    found: dict[str, list[Choice]] = {}
+    for row in rows:
+        found.setdefault(row.credential_type, []).append(Choice(row.credential_id, row.name))
+    if DATA_TABLE in types:
+        around = surroundings.stored(promotion.tenant_id, promotion.target_environment_id)
+        found[DATA_TABLE] = [Choice(table.id, table.name) for table in around.data_tables or ()]
+    return found
+
+
+def _progress(jobs: _Jobs) -> dict[str, Any]:
+    shown = jobs.shown
+    if shown is None:
+        return {"operation": None, "watching": False, "stopping": False, "steps": [], "pace": {}}
+    return {
+        "operation": shown,
+        "watching": shown.is_open,
+        "rolls_back_when_stopped": shown.kind == EXECUTE,
+        "stopping": bool(shown.is_open and shown.cancel_requested_at),
+        "steps": list(shown.steps.order_by("-position")[:STEPS_SHOWN]),
+        "pace": pace(shown),
+    }
+
+
+def _rollback(promotion: Promotion, result: ExecutionResult, jobs: _Jobs) -> dict[str, Any]:
+    manual = result.manual_rollback or None
+    rolled_back = presenters.rolled_back_names(promotion, manual)
+    # What ran until the rollback is nobody's to watch: only what runs again is.
+    published = [job.pk for job in (jobs.rollback, None if rolled_back else jobs.execution) if job is not None]
+    return {
+        "rollback": jobs.rollback,
+        "returned": rolled_back,
+        "rolled": bool(manual and manual.status),
+        "automatic": presenters.automatic_rollback(result),
+        "attempts": selectors.attempts_of(promotion),
+        "runs": runs_since(promotion),
+        "watched": of_operations(published),
+        "watched_url": "?part=watched",
+        "watched_title": "Runs again since the rollback" if rolled_back else "",
+    }

@@ -1,0 +1,68 @@
+"""Rows of promotions as the services read and lock them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from core import context
+from core.errors import NotFound
+from tenants.models import User
+from tenants.scope import tenant_scope
+
+from .errors import WrongState
+from .lifecycle import PLANNABLE, can_try_again
+from .models import Promotion
+
+
+def get_promotion(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID | str) -> Promotion:
+    """One promotion of the tenant with its environments and people, or ``NotFound``."""
+    try:
+        wanted = promotion_id if isinstance(promotion_id, uuid.UUID) else uuid.UUID(str(promotion_id))
+    except ValueError as error:
+        raise NotFound from error
+    with tenant_scope(tenant_id):
+        found = (
+            Promotion.objects.select_related("source_environment", "target_environment", "created_by", "decided_by")
+            .filter(pk=wanted)
+            .first()
+        )
+    if found is None:
+        raise NotFound
+    return found
+
+
+def locked(promotion_id: uuid.UUID) -> Promotion:
+    """The row, locked until the transaction ends. Needs the tenant's scope. Raises ``NotFound``."""
+    row = Promotion.objects.select_for_update().filter(pk=promotion_id).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def require_state(promotion: Promotion, states: Sequence[str], verb: str) -> None:
+    """Raise ``WrongState`` unless the promotion is in one of ``states``."""
+    if promotion.status not in states:
+        word = promotion.get_status_display().lower()
+        raise WrongState(f"A promotion that is “{word}” cannot be {verb}.", details={"status": promotion.status})
+
+
+def require_plannable(promotion: Promotion) -> None:
+    """Raise ``WrongState`` unless it may be planned again."""
+    if not can_try_again(promotion):
+        require_state(promotion, PLANNABLE, "planned again")
+
+
+def real_person(by: User) -> uuid.UUID:
+    """The person at the keyboard, also in a support session."""
+    return context.current().actor_id or by.pk
+
+
+def requesters(row: Promotion) -> set[str]:
+    """Ids of everybody who asked for this plan."""
+    named = {str(found) for found in row.options.get("requesters") or ()}
+    return named | ({str(row.created_by_id)} if row.created_by_id else set())
+
+
+def add_requester(row: Promotion, by: User) -> None:
+    row.options = row.options | {"requesters": sorted(requesters(row) | {str(real_person(by))})}

@@ -1,0 +1,223 @@
+"""What a snapshot holds: its entries, from the row or from Git, and the contents behind them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from core.errors import NotFound, OpsError
+from tenants.scope import assert_no_scope, tenant_scope
+from workflows.content import NORMALIZATION_VERSION, ContentError, Fingerprint, fingerprint, parse
+
+from . import repository
+from .errors import SnapshotUnreadable
+from .manifest import Manifest, ManifestEntry, entry_from, key_map, manifest_path, parse_manifest
+from .models import Snapshot
+from .store import Reader
+
+Content = dict[str, Any]
+
+
+def snapshot_by_id(tenant_id: uuid.UUID, snapshot_id: uuid.UUID | str) -> Snapshot:
+    """One snapshot of the tenant with its environment, or ``NotFound``."""
+    try:
+        wanted = snapshot_id if isinstance(snapshot_id, uuid.UUID) else uuid.UUID(str(snapshot_id))
+    except ValueError as error:
+        raise NotFound from error
+    with tenant_scope(tenant_id):
+        found = Snapshot.objects.select_related("environment", "created_by").filter(pk=wanted).first()
+    if found is None:
+        raise NotFound("There is no such snapshot.", recovery="Choose one from the list of snapshots.")
+    return found
+
+
+# -- entries ----------------------------------------------------------------------------------------------------------
+
+
+def entries(snapshot: Snapshot) -> list[ManifestEntry]:
+    """The entries of a snapshot; from its manifest in Git where the row has lost them. Outside any scope then.
+
+    So it is for a snapshot of an older normalization: its hashes are computed again from Git. Git's manifest stays as
+    it was written. An entry whose content Git has lost keeps its hash; reading the content raises.
+    """
+    stored = stored_entries(snapshot)
+    if snapshot.hash_version == NORMALIZATION_VERSION:
+        return stored
+    assert_no_scope("Git")
+    keys = key_map(stored, references_of(snapshot))
+    with repository.store_for(snapshot.tenant_id).reader() as reader:
+        return [_with_todays_hashes(reader, entry, keys) for entry in stored]
+
+
+def entries_of(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """The same as plain documents."""
+    return [entry.to_json() for entry in entries(snapshot)]
+
+
+def stored_entries(snapshot: Snapshot) -> list[ManifestEntry]:
+    """The entries as they were captured. Reads Git (outside any scope) where the row has lost them."""
+    rows = snapshot.workflows
+    if isinstance(rows, list) and (rows or not snapshot.workflow_count):
+        try:
+            return [entry_from(row) for row in rows]
+        except SnapshotUnreadable:
+            pass  # somebody has changed the row: Git holds the original
+    return manifest_of(snapshot).workflows
+
+
+def references_of(snapshot: Snapshot) -> dict[str, str]:
+    """Ids that the snapshot's workflows call without being in it, with their keys. Reads Git."""
+    try:
+        return manifest_of(snapshot).references
+    except OpsError:
+        return {}
+
+
+def keys_of(snapshot: Snapshot) -> dict[str, str]:
+    """n8n id → key as it was when the snapshot was taken. Reads Git."""
+    return key_map(entries(snapshot), references_of(snapshot))
+
+
+def manifest_of(snapshot: Snapshot) -> Manifest:
+    """The manifest in Git. Outside any scope; ``SnapshotUnreadable`` where it is not there."""
+    store = repository.store_for(snapshot.tenant_id)
+    if snapshot.git_commit_sha:
+        try:
+            return parse_manifest(
+                store.read(snapshot.git_commit_sha, manifest_path(snapshot.environment_id, snapshot.pk))
+            )
+        except OpsError:
+            pass  # the row's commit is lost or wrong: the manifest is looked for by its id
+    found = store.read_manifest(snapshot.environment_id, snapshot.pk)
+    if found is None:
+        raise SnapshotUnreadable(details={"snapshot_id": str(snapshot.pk), "commit": snapshot.git_commit_sha})
+    return parse_manifest(found[1])
+
+
+def commit_of(snapshot: Snapshot) -> str | None:
+    """The commit that holds a snapshot's manifest; looked for in Git where the row does not say. Outside any scope.
+
+    A manifest cannot name the commit that it lies in, so a row that a runbook has made from one names none at first.
+    """
+    if snapshot.git_commit_sha:
+        return snapshot.git_commit_sha
+    try:
+        found = repository.store_for(snapshot.tenant_id).find_manifest(snapshot.environment_id, snapshot.pk)
+    except OpsError:
+        return None
+    return found.commit if found is not None else None
+
+
+# -- hashes of an older normalization ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MovedHashes:
+    """Hashes as a snapshot of an older normalization has them → as they are computed today, of contents and drafts.
+
+    None for a draft that holds nothing else than what runs, as it is compared today.
+    """
+
+    contents: Mapping[str, str] = field(default_factory=dict)
+    drafts: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def moved_hashes(snapshot: Snapshot) -> MovedHashes:
+    """What became of the hashes of a snapshot; empty for one of today's normalization. Reads Git: outside any scope."""
+    if snapshot.hash_version == NORMALIZATION_VERSION:
+        return MovedHashes()
+    pairs = list(zip(stored_entries(snapshot), entries(snapshot), strict=True))
+    return MovedHashes(
+        {then.content_hash: now.content_hash for then, now in pairs},
+        {then.draft.content_hash: now.draft_hash for then, now in pairs if then.draft is not None},
+    )
+
+
+def _with_todays_hashes(reader: Reader, entry: ManifestEntry, keys: Mapping[str, str]) -> ManifestEntry:
+    found = fingerprint_of_blob(reader, entry.blob)
+    if found is not None:
+        entry = msgspec.structs.replace(
+            entry, content_hash=found.content_hash(keys), comparable_hash=found.comparable_hash(keys)
+        )
+    draft = entry.draft
+    draft_found = fingerprint_of_blob(reader, draft.blob) if draft is not None else None
+    if draft is None or draft_found is None:
+        return entry
+    value = draft_found.content_hash(keys)
+    kept = msgspec.structs.replace(draft, content_hash=value) if value != entry.content_hash else None
+    return msgspec.structs.replace(entry, draft=kept)
+
+
+def fingerprint_of_blob(reader: Reader, blob: str) -> Fingerprint | None:
+    """What a content in Git is; None where Git has lost it, or it is no workflow."""
+    try:
+        found = reader.find(blob) if blob else None
+        return fingerprint(parse(found[2])) if found is not None else None
+    except (ContentError, OpsError):
+        return None
+
+
+# -- contents ---------------------------------------------------------------------------------------------------------
+
+
+def load_bytes(snapshot: Snapshot, keys: Collection[str] | None = None) -> Iterator[tuple[ManifestEntry, bytes]]:
+    """Entries with their bytes, by one Git process. Outside any scope; ``SnapshotUnreadable`` names what is missing."""
+    assert_no_scope("Git")
+    wanted = _chosen(entries(snapshot), keys)
+    with repository.store_for(snapshot.tenant_id).reader() as reader:
+        for entry in wanted:
+            yield entry, _read_entry(reader, snapshot, entry)
+
+
+def _chosen(found: Sequence[ManifestEntry], keys: Collection[str] | None) -> list[ManifestEntry]:
+    return [entry for entry in found if keys is None or entry.key in keys]
+
+
+def _read_entry(reader: Reader, snapshot: Snapshot, entry: ManifestEntry) -> bytes:
+    found = reader.find(entry.blob) if entry.blob else None
+    if found is None and snapshot.git_commit_sha:
+        found = reader.find(f"{snapshot.git_commit_sha}:{entry.path}")
+    if found is None:
+        raise SnapshotUnreadable(
+            f"The content of “{entry.label}” is not in the Git store.",
+            details={"snapshot_id": str(snapshot.pk), "key": entry.key, "blob": entry.blob},
+        )
+    return found[2]
+
+
+def load_drafts(snapshot: Snapshot, keys: Collection[str] | None = None) -> dict[str, bytes]:
+    """By key, the bytes of each draft that was captured beside what ran. Outside any scope; as ``load_bytes``."""
+    assert_no_scope("Git")
+    wanted = {e.key: e.draft for e in _chosen(entries(snapshot), keys) if e.draft is not None}
+    if not wanted:
+        return {}
+    found: dict[str, bytes] = {}
+    with repository.store_for(snapshot.tenant_id).reader() as reader:
+        for key, draft in wanted.items():
+            read = reader.find(draft.blob)
+            if read is None:
+                raise SnapshotUnreadable(
+                    "The draft of a workflow is not in the Git store.",
+                    details={"snapshot_id": str(snapshot.pk), "key": key, "blob": draft.blob},
+                )
+            found[key] = read[2]
+    return found
+
+
+def contents(snapshot: Snapshot, keys: Collection[str] | None = None) -> Iterator[tuple[ManifestEntry, Content]]:
+    """Entries with their portable contents, one at a time. Outside any scope.
+
+    Raises ``SnapshotUnreadable`` (SNAP_002) where Git lost one, ``ContentError`` where it is no workflow.
+    """
+    for entry, data in load_bytes(snapshot, keys):
+        yield entry, parse(data)
+
+
+def load_content(snapshot: Snapshot, keys: Collection[str] | None = None) -> Iterator[tuple[dict[str, Any], Content]]:
+    """The same, with the entries as plain documents."""
+    for entry, content in contents(snapshot, keys):
+        yield entry.to_json(), content

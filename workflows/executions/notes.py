@@ -1,0 +1,16 @@
+"""What a cell of the matrix says of a workflow's executions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunNote:
+    """Whether the workflow runs: a word, its explanation, and when it last ran."""
+
+    word: str
+    title: str
+    failing: bool = False
+    at: datetime | None = None
