@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +89,9 @@ def _texts(node: ast.expr, scopes: tuple[ast.AST, ...], depth: int) -> Iterator[
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
-        yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        yield "".join(_in_text(part) for part in node.values)
+    elif (shared := constants().get(_name(node))) is not None:
+        yield shared
     elif isinstance(node, ast.Subscript):
         yield from _texts(node.value, scopes, depth)
     elif isinstance(node, ast.IfExp):
@@ -103,6 +106,26 @@ def _texts(node: ast.expr, scopes: tuple[ast.AST, ...], depth: int) -> Iterator[
                 for returned in ast.walk(function):
                     if isinstance(returned, ast.Return) and returned.value is not None:
                         yield from _texts(returned.value, (function, scopes[-1]), depth - 1)
+
+
+def _in_text(part: ast.expr) -> str:
+    """A part of an f-string: what it says, a constant's text, or ``{}``."""
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    return constants().get(_name(part.value), "{}") if isinstance(part, ast.FormattedValue) else "{}"
+
+
+@functools.cache
+def constants() -> dict[str, str]:
+    """Texts that modules keep under a name in capitals, where it means the same everywhere."""
+    found: dict[str, set[str]] = {}
+    for _path, tree in sources():
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                for target in node.targets:
+                    if isinstance(target, ast.Name) and target.id.isupper() and isinstance(node.value.value, str):
+                        found.setdefault(target.id, set()).add(node.value.value)
+    return {name: texts.pop() for name, texts in found.items() if len(texts) == 1}
 
 
 def _assigned(name: str, scope: ast.AST) -> Iterator[ast.expr]:
