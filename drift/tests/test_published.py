@@ -6,6 +6,7 @@ from typing import Any
 
 from outbox.tests.reading import published
 from tenants.scope import tenant_scope
+from workflows.n8n.report import ConnectionReport
 from workflows.services import store_connection_report
 
 
@@ -37,7 +38,7 @@ def test_an_environment_that_goes_and_comes_back_is_news_once_each(place: Any) -
         with tenant_scope(place.tenant.pk):
             store_connection_report(
                 environment_id=place.environment.pk,
-                report={"ok": ok},
+                report=ConnectionReport(ok=ok),
                 key_token=place.environment.api_key_encrypted,
             )
 
