@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import connections
 from psycopg import sql
 
+from core.registry import registry
 from tests.running import last_faults
 
 # Playwright keeps an event loop in the thread that later tests use the database from.
@@ -37,7 +38,7 @@ def _owner_url(name: str | None = None) -> str:
 
 def _migrations_digest() -> str:
     digest = hashlib.sha256((ROOT / "requirements" / "base.txt").read_bytes())
-    digest.update(repr(settings.INSTALLED_APPS).encode())
+    digest.update(repr((settings.INSTALLED_APPS, registry.grants())).encode())
     written_by = [ROOT / "tenants/rls.py", ROOT / "audit/triggers.py", ROOT / "impersonation/sql.py"]
     for path in [*sorted(ROOT.glob("*/migrations/*.py")), *written_by]:
         digest.update(path.name.encode() + path.read_bytes())

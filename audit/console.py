@@ -1,4 +1,4 @@
-"""What the trail tells the console of itself."""
+"""What the audit trail declares."""
 
 from core.events import InTransactionHandler
 from core.registry import (
@@ -23,8 +23,8 @@ console = Console(
     destinations=(
         Destination(
             url_name="trail",
-            title="Trail",
-            search_words="audit",
+            title="Audit trail",
+            search_words="log",
             icon="clipboard-document-list",
             grant=Grants.VIEW_TRAIL,
             rail_position=70,
@@ -32,15 +32,15 @@ console = Console(
         ),
         Destination(
             url_name="trail-export",
-            title="Export the trail",
+            title="Export the audit trail",
             search_words="audit CSV OCSF",
             icon="document-arrow-down",
             grant=Grants.VIEW_TRAIL,
         ),
         Destination(
             url_name="platform-trail",
-            title="Trail of the platform",
-            rail_title="Trail",
+            title="Platform audit trail",
+            rail_title="Audit trail",
             icon="clipboard-document-list",
             audience=Audience.TRAIL_READERS,
             rail_position=40,
@@ -48,12 +48,12 @@ console = Console(
         ),
         Destination(
             url_name="platform-trail-export",
-            title="Export the trail of the platform",
+            title="Export the platform audit trail",
             icon="document-arrow-down",
             audience=Audience.TRAIL_READERS,
         ),
     ),
-    record_finders=(RecordFinder(label="Trail", position=80, find=search.people, by_id=search.entry_by_number),),
+    record_finders=(RecordFinder(label="Audit trail", position=80, find=search.people, by_id=search.entry_by_number),),
     health_components=(
         HealthComponent(name="trail", title="Trail's anchor", position=60, probe=anchored),
         HealthComponent(name="seals", title="Trail's seals", position=61, probe=sealed),

@@ -1,10 +1,12 @@
-"""What an app may declare in its ``console.py`` beside pages and words: its jobs, and how they are reverted.
+"""What an app may declare in its ``console.py`` beside pages and words: jobs, states, grants, parts of pages.
 
 The types of the things that only an upper layer knows are protocols with a name; their own layer knows the rest.
 """
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -31,6 +33,21 @@ class JobKind:
     handler: str
     reverter: Any = None
     schedule_follows_setting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptedColumn:
+    """A column that holds what ``core.crypto`` encrypted, '' where there is nothing: ``rotate_keys`` encrypts it anew.
+
+    ``model`` is ``app.Model``.
+    """
+
+    model: str
+    column: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}.{self.column}"
 
 
 class Shape(StrEnum):
@@ -73,3 +90,29 @@ class State:
     shape: Shape
     tone: Tone
     word: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A permission on a tenant, beside those of ``tenants.models.Grants``. ``name`` is stored, ``words`` are read.
+
+    ``roles`` are those that hold it (``tenants.models.TenantRole``); owners always do. Migrating gives a new one to
+    the members whose role holds it.
+    """
+
+    name: str
+    words: str
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomePart:
+    """What an app shows above the matrix on a tenant's home, drawn by ``template`` with ``facts``.
+
+    ``facts`` is given the tenant's id, in the tenant's scope; None shows nothing.
+    """
+
+    name: str
+    position: int
+    template: str
+    facts: Callable[[uuid.UUID], Mapping[str, Any] | None]

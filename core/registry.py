@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import JobKind, Named, State
+from .declarations import EncryptedColumn, Grant, HomePart, JobKind, Named, State
 from .demo import DemoChapter
 from .events import Consumer, EventType, InTransactionHandler, StepHandler
 from .reports import AccessSource, Report
@@ -42,7 +42,8 @@ class Destination:
     """A page that people go to by the rail or the command bar.
 
     ``grant`` is what a person needs in the tenant; ``audience`` is set for pages of the platform instead. The rail
-    shows those with a ``rail_position``, in its order, under ``rail_title`` where that differs.
+    shows those with a ``rail_position``, in its order, under ``rail_title`` where that differs. ``badge`` counts what
+    waits there, beside the title in the rail: it is given the tenant's id in the platform's scope, once per page.
     """
 
     url_name: str
@@ -55,6 +56,7 @@ class Destination:
     rail_title: str = ""
     shortcut: str = ""
     in_command_bar: bool = True
+    badge: Callable[[uuid.UUID], int] | None = None
 
     @property
     def is_of_platform(self) -> bool:
@@ -223,7 +225,9 @@ class Console:
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
     states: tuple[State, ...] = ()
+    grants: tuple[Grant, ...] = ()
     tile_parts: tuple[TilePart, ...] = ()
+    home_parts: tuple[HomePart, ...] = ()
     demo_chapters: tuple[DemoChapter, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
@@ -237,6 +241,7 @@ class Console:
     consumers: tuple[Consumer, ...] = ()
     in_transaction_handlers: tuple[InTransactionHandler, ...] = ()
     step_handlers: tuple[StepHandler, ...] = ()
+    encrypted_columns: tuple[EncryptedColumn, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
 
@@ -261,7 +266,10 @@ UNIQUE = (
     ("in_transaction_handlers", "name", "The in-transaction handler"),
     ("step_handlers", "name", "The step handler"),
     ("states", "name", "The state"),
+    ("grants", "name", "The grant"),
+    ("encrypted_columns", "name", "The encrypted column"),
     ("tile_parts", "name", "The part of the estate's tiles"),
+    ("home_parts", "name", "The part of a tenant's home"),
     ("demo_chapters", "name", "The chapter of the demo"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),
@@ -414,6 +422,18 @@ class Registry:
             self._states = {state.name: state for _, state in self.every("states")}
         return self._states
 
+    def grants(self) -> list[Grant]:
+        return [grant for _, grant in self.every("grants")]
+
+    def badges(self, tenant_id: uuid.UUID) -> dict[str, int]:
+        """What waits behind the rail's entries, by the name of the page. In the platform's scope."""
+        entries = self.rail(of_platform=False)
+        return {entry.url_name: entry.badge(tenant_id) for entry in entries if entry.badge is not None}
+
+    def home_parts(self) -> list[HomePart]:
+        """In the order in which they are drawn."""
+        return sorted((part for _, part in self.every("home_parts")), key=lambda part: part.position)
+
     def tile_parts(self) -> list[TilePart]:
         """In the order in which they are drawn."""
         return sorted((part for _, part in self.every("tile_parts")), key=lambda part: part.position)
@@ -442,6 +462,9 @@ class Registry:
 
     def bookkeeping_tables(self) -> list[str]:
         return [table for _, table in self.every("bookkeeping_tables")]
+
+    def encrypted_columns(self) -> list[EncryptedColumn]:
+        return [column for _, column in self.every("encrypted_columns")]
 
     def urls(self) -> list[str]:
         return [module for _, module in self.every("urls")]

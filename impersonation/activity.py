@@ -111,13 +111,17 @@ def _special_fields(row: AuditLog, shown: Mapping[str, Any]) -> dict[str, str]:
     details = row.details if isinstance(row.details, dict) else {}
     if row.resource_type == "requests":
         return _REQUEST_FIELDS.get(row.action, _write_request)(details)
-    if row.action == "IMPERSONATION_BLOCKED":
-        return {"state": "failed", "text": str(details.get("reason") or details.get("why") or "")}
     if row.action.startswith("IMPERSONATION"):
-        return {"text": "; ".join(f"{k}: {v}" for k, v in details.items() if v and k != "break_glass")[:300]}
+        return _session_event(row.action, details)
     if shown["call"]:
         return {"title": f"{shown['action']}: {shown['name']}", "text": shown["call"]}
     return {}
+
+
+def _session_event(action: str, details: Mapping[str, Any]) -> dict[str, str]:
+    if action == "IMPERSONATION_BLOCKED":
+        return {"state": "failed", "text": str(details.get("reason") or details.get("why") or "")}
+    return {"text": "; ".join(f"{k}: {v}" for k, v in details.items() if v and k != "break_glass")[:300]}
 
 
 def _read_request(details: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What Django checks when a command or the web server starts: no view keeps silent about support sessions."""
+"""A check of Django at start-up: every view declares what a support session may do there."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ HINT = "Put @in_support_session(…) with one of the rules of core/support_rules
 
 @register(DECLARATIONS)
 def every_view_says_what_support_may_do(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
-    """It would be denied at run time anyway; here it is told by name, while somebody is looking."""
+    """At run time it would be denied anyway; here it is named while somebody is looking."""
     return [Error(sentence, hint=HINT, id="opsconsole.E101") for sentence in undeclared()]

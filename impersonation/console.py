@@ -1,4 +1,4 @@
-"""What support sessions tell the console of themselves."""
+"""What support sessions declare."""
 
 from core.declarations import JobKind, Shape, State, Tone
 from core.events import InTransactionHandler
@@ -79,29 +79,29 @@ console = Console(
         ),
         TrailAction(code="IMPERSONATION_START", words="Support session started", position=280),
         TrailAction(code="IMPERSONATION_END", words="Support session ended", position=290),
-        TrailAction(code="IMPERSONATION_EXTENDED", words="Support session made longer", position=300),
-        TrailAction(code="IMPERSONATION_MODE", words="Support session changed its mode", position=310),
-        TrailAction(code="IMPERSONATION_REQUESTED", words="Support asked for consent", position=320),
-        TrailAction(code="IMPERSONATION_APPROVED", words="Support was let in", position=330, changes_access=True),
+        TrailAction(code="IMPERSONATION_EXTENDED", words="Support session extended", position=300),
+        TrailAction(code="IMPERSONATION_MODE", words="Support session changed mode", position=310),
+        TrailAction(code="IMPERSONATION_REQUESTED", words="Support requested approval", position=320),
+        TrailAction(code="IMPERSONATION_APPROVED", words="Support was approved", position=330, changes_access=True),
         TrailAction(
             code="IMPERSONATION_DECLINED",
-            words="Support was turned down",
+            words="Support was declined",
             state="failed",
             position=340,
             is_refusal=True,
         ),
         TrailAction(
-            code="IMPERSONATION_BLOCKED", words="Support was refused", state="failed", position=350, is_refusal=True
+            code="IMPERSONATION_BLOCKED", words="Support was blocked", state="failed", position=350, is_refusal=True
         ),
         TrailAction(code="IMPERSONATION_BREAK_GLASS", words="Emergency access", position=360, changes_access=True),
         TrailAction(
             code="IMPERSONATION_ALERT",
-            words="Support was refused again and again",
+            words="Support was blocked repeatedly",
             state="failed",
             position=365,
             is_refusal=True,
         ),
-        TrailAction(code="IMPERSONATION_REVERT", words="Support's writes undone", position=370),
+        TrailAction(code="IMPERSONATION_REVERT", words="Support session reverted", position=370),
         TrailAction(code="TENANT_EMERGENCY", words="Emergency act for a tenant", position=380, changes_access=True),
     ),
     reports=(SESSIONS, ACTOR_SUMMARY),

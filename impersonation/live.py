@@ -1,4 +1,4 @@
-"""The session of a request: read in one query, put in force, written to the trail."""
+"""The session of a request: read in one query, activated, and recorded in the trail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .models import Mode
 from .routes import View, rule_for
 from .services import digest
 
-#: The key in the browser's sign-in that says: look for a session. It proves nothing; the row does.
+#: The key in the browser's sign-in that says that there may be a session. Only the row proves it.
 HINT = "support_session"
 SEEN_EVERY_SECONDS = 30
 LARGEST_BODY = 8192
@@ -37,7 +37,7 @@ LARGEST_BODY = 8192
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A session as one request sees it. ``over`` says why it no longer stands ('' while it does)."""
+    """A session as one request sees it. ``over`` says why it has ended ('' while it is live)."""
 
     id: uuid.UUID
     actor: str
@@ -78,23 +78,25 @@ class Live:
 
     @property
     def limits(self) -> str:
-        """What is shut on the pages of this session, for the person in it."""
+        """What is disabled on the pages of this session, for the person in it."""
         if self.writes:
-            return "You may write. What belongs to the customer's own people stays shut."
+            return "You may write. What is reserved for the customer's own people stays disabled."
         return (
-            "Read only: what would change something is shut. Write mode opens it, except what belongs to the "
-            "customer's own people."
+            "Read only: what would change something is disabled. Write mode enables it, except what is reserved for "
+            "the customer's own people."
         )
 
     def in_force(self) -> InForce:
         return InForce(session_id=self.id, tenant_id=self.tenant.pk, mode=self.mode)
 
-    def weigh(self, path: str, method: str, sent: Mapping[str, str]) -> Rule:
-        """The rule for a request with these fields of a form; raises the ``OpsError`` that refuses it."""
-        place = _place(path)
-        if place is None:
+    def rule_of(self, path: str, method: str, sent: Mapping[str, str]) -> Rule:
+        """The rule for a request with these form fields. Raises ``LeaveFirst``, ``NeverInSession`` or
+        ``SupportReadOnly`` where it is refused.
+        """
+        target = _target_of(path)
+        if target is None:
             raise LeaveFirst
-        route, view, slug = place
+        route, view, slug = target
         rule = rule_for(route, view, method, sent)
         if rule is Rule.DENIED:
             raise NeverInSession
@@ -105,17 +107,17 @@ class Live:
         return rule
 
     def why_not(self, path: str, method: str = "GET", sent: Mapping[str, str] | None = None) -> str:
-        """Why a link or a form of a page is shut in this session, in a sentence; '' where it is open."""
+        """Why a link or a form is disabled in this session, as a sentence; '' where it is not."""
         try:
-            self.weigh(path, method, sent or {})
+            self.rule_of(path, method, sent or {})
         except OpsError as refusal:
             return refusal.message
         return ""
 
 
 @lru_cache(maxsize=2048)
-def _place(path: str) -> tuple[str, View, str | None] | None:
-    """The route, the view and the tenant's slug of a path, or None where there is nothing."""
+def _target_of(path: str) -> tuple[str, View, str | None] | None:
+    """The route, the view and the tenant's slug of a path; None where there is no page."""
     try:
         match = resolve(path)
     except Resolver404:
@@ -138,7 +140,7 @@ def read(
     token_id: uuid.UUID | None = None,
     touch: bool = True,
 ) -> Live | None:
-    """The session that belongs to this sign-in or token, whether it still stands or not. One query, no scope."""
+    """The session of this sign-in or token, live or ended. One query, no scope. ``touch`` counts as use."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(COLUMNS)} FROM opsconsole_support_session(%s, %s, %s, %s, %s)",  # noqa: S608 -- ours
@@ -173,7 +175,7 @@ def _live(row: Mapping[str, Any]) -> Live:
 
 
 class SessionContext:
-    """Puts a session in force for a request, and lets go of it.
+    """Activates a session for a request and restores the context afterwards.
 
     By values and not by tokens: under ASGI the two may happen in different copies of the context.
     """
@@ -201,9 +203,9 @@ _SECRET = re.compile(r"pass(word|phrase)|secret|token|api_?key|authori[sz]ation|
 
 
 def record_request(request: HttpRequest, live: Live, *, status: int, refused: str = "", reading: bool = True) -> None:
-    """One event for one request of a session: READ, what was asked to be written, or REFUSED.
+    """One event for one request of a session: READ, the write that it asked for, or REFUSED.
 
-    Inside the session's own context, but with the session not in force: the trail is the console's bookkeeping.
+    In the session's context, but not limited by it: the trail is written by the console.
     """
     details: dict[str, Any] = {
         "method": request.method,
@@ -216,14 +218,14 @@ def record_request(request: HttpRequest, live: Live, *, status: int, refused: st
         action, details["code"] = "REFUSED", refused
     if request.method in WRITING:
         details["request_body"] = masked_body(request)
-    marked = context.acting(actor_id=live.actor_id, acting_as_id=live.user.pk, session_id=live.id)
-    with support.suspended(), marked, platform_scope():
+    within = context.acting(actor_id=live.actor_id, acting_as_id=live.user.pk, session_id=live.id)
+    with support.suspended(), within, platform_scope():
         record_event(action=action, resource_type="requests", tenant_id=live.tenant.pk, details=details)
 
 
 def masked_path(request: HttpRequest) -> str:
-    """The address that was asked for, up to 500 characters. The customer reads it: no secret in its query, and nothing
-    of the person's own account, where an address may be a key (a link by which a password is chosen).
+    """The requested address, up to 500 characters. The customer reads it: secrets in its query are masked, and so are
+    addresses of the person's own account, which may be keys (a link for choosing a password).
     """
     if request.path.startswith("/account/"):
         return "/account/…"

@@ -1,4 +1,4 @@
-"""Puts a person's support session in force on each request, decides what it may do, and leaves the trail."""
+"""Applies a person's support session to each request: decides what it may do, and records it in the trail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SupportSessionMiddleware:
-    """After the sign-in's middleware. Without a session it costs nothing; with one, a single query."""
+    """Comes after the sign-in's middleware. Without a session it costs nothing; with one, a single query."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
@@ -67,7 +67,7 @@ class SupportSessionMiddleware:
     def _finish(self, request: HttpRequest, live: Live, response: HttpResponseBase) -> HttpResponseBase:
         if not getattr(request, "support_recorded", False):
             reading = request.method in READING or getattr(request, "support_rule", None) is Rule.READ
-            # A job that ended so was not refused: it was asked for, and may have written.
+            # A job that ended with an error was not refused: it ran, and may have written.
             carried_out = getattr(response, "tells_an_end", False)
             refused = _refusal_code(response) if response.status_code in (403, 409) and not carried_out else ""
             live_sessions.record_request(request, live, status=response.status_code, refused=refused, reading=reading)
@@ -98,12 +98,12 @@ def _of_browser(request: HttpRequest) -> Live | None:
 
 
 def _by_itself(request: HttpRequest) -> bool:
-    """Streams that connect again and live parts ask with nobody at the keyboard: they keep no session awake."""
+    """Whether the page asks by itself, without anybody at the keyboard: that does not count as use."""
     return request.headers.get("Accept") == "text/event-stream" or request.GET.get("part") == "live"
 
 
 def _over(request: HttpRequest, live: Live) -> HttpResponseBase | None:
-    """The session is over: say so once. On a customer's page that is the answer; elsewhere the person goes on."""
+    """The session is over: say so once. On a customer's page that is the response; elsewhere the person continues."""
     del request.session[HINT]
     services.end_session(session_id=live.id, by=None, reason=live.over)
     if request.path.startswith("/t/"):
@@ -115,15 +115,15 @@ def _over(request: HttpRequest, live: Live) -> HttpResponseBase | None:
 
 
 def admit(request: HttpRequest, live: Live) -> Rule:
-    """Let a request into the session or raise; puts the session in force for what runs as the customer's user."""
-    rule = live.weigh(request.path_info, request.method or "", request.POST if request.method == "POST" else {})
+    """Let a request into the session, or raise why not. Activates the session where it runs as the customer's user."""
+    rule = live.rule_of(request.path_info, request.method or "", request.POST if request.method == "POST" else {})
     if rule is not Rule.OUTSIDE:
         enter(request, live, rule)
     return rule
 
 
 def enter(request: HttpRequest, live: Live, rule: Rule) -> None:
-    """From here on the request is the customer's user's, on record as both."""
+    """From here on the request is the customer's user's, recorded as both people's."""
     request.real_user = request.user  # type: ignore[attr-defined]
     request.user = live.user
 
@@ -136,7 +136,7 @@ def enter(request: HttpRequest, live: Live, rule: Rule) -> None:
 
 
 def refuse(request: HttpRequest, live: Live, error: OpsError) -> HttpResponse:
-    """The answer to what a session must not do; it stands in the trail."""
+    """The response to what a session must not do, recorded in the trail."""
     live_sessions.record_request(request, live, status=error.status, refused=error.code)
     request.support_recorded = True  # type: ignore[attr-defined]
     response = error_response(request, error)
@@ -145,10 +145,10 @@ def refuse(request: HttpRequest, live: Live, error: OpsError) -> HttpResponse:
 
 
 def token_in_session(request: HttpRequest, token: ApiToken) -> ApiToken:
-    """What ``tenants.api`` asks for each token of staff: the token as the session's customer's, if it leads one."""
-    grip = getattr(request, "support_session_context", None)
+    """Called by ``tenants.api`` for each token of staff: where it leads a session, a token of the customer's user."""
+    session_context = getattr(request, "support_session_context", None)
     live = live_sessions.read(actor_id=token.user_id, token_id=token.pk)
-    if live is None or grip is None:
+    if live is None or session_context is None:
         return token
     if live.over:
         services.end_session(session_id=live.id, by=None, reason=live.over)
@@ -171,13 +171,13 @@ def token_in_session(request: HttpRequest, token: ApiToken) -> ApiToken:
     return stand_in
 
 
-# ---- the banner, whatever wrote the page
+# ---- the banner
 
-MARK = b'id="support-banner"'
+BANNER_ID = b'id="support-banner"'
 
 
 def with_banner(request: HttpRequest, live: Live, response: Any) -> Any:
-    """The banner on every HTML page: those that did not draw it themselves get it after ``<body>``."""
+    """The banner on every HTML page: pages without it get it after ``<body>``."""
     if not response.get("Content-Type", "").startswith("text/html"):
         return response
     if getattr(response, "streaming", False):
@@ -185,7 +185,7 @@ def with_banner(request: HttpRequest, live: Live, response: Any) -> Any:
         return response
     packed = response.get("Content-Encoding") == "gzip"
     content = gzip.decompress(response.content) if packed else response.content
-    if MARK in content or b"<body" not in content:
+    if BANNER_ID in content or b"<body" not in content:
         return response
     content = insert_banner(content, banner(request, live))
     response.content = gzip.compress(content) if packed else content
@@ -205,7 +205,7 @@ def insert_banner(content: bytes, drawn: bytes) -> bytes:
 
 
 class _Inserter:
-    """Puts the banner into a stream of chunks; holds back the beginning until it knows where ``<body>`` ends."""
+    """Inserts the banner into a stream of chunks; holds back the beginning until ``<body …>`` is complete."""
 
     LONGEST_HEAD = 64 * 1024
 
@@ -223,9 +223,9 @@ class _Inserter:
         return self.rest()
 
     def rest(self) -> bytes:
-        """What is held back, with the banner where there is a body."""
+        """What was held back, with the banner where there is a body."""
         held, self._held, done, self._done = self._held, b"", self._done, True
-        return held if done or b"<body" not in held or MARK in held else insert_banner(held, self._drawn)
+        return held if done or b"<body" not in held or BANNER_ID in held else insert_banner(held, self._drawn)
 
 
 def _banner_in_stream(request: HttpRequest, live: Live, stream: Any) -> Any:
@@ -251,7 +251,7 @@ def _banner_in_stream(request: HttpRequest, live: Live, stream: Any) -> Any:
 
 
 def guarded_stream(live: Live, response: Any) -> Any:
-    """A streamed answer stops within seconds of the session's end."""
+    """Make a streamed response stop within seconds of the session's end."""
     if not getattr(response, "streaming", False):
         return response
     stream, session = response.streaming_content, live.in_force()

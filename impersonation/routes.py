@@ -1,5 +1,5 @@
-"""What a support session may do at an address: what its view declares (``core.support_rules``), and for addresses of
-packages, which cannot declare it, what stands here. Where neither says anything, nothing is done.
+"""What a support session may do at an address: what its view declares (``core.support_rules``), or, for the views of
+packages, what is listed here. An address in neither is denied.
 
 An address is its route as Django prints it (``request.resolver_match.route``).
 """
@@ -24,17 +24,17 @@ OF_PACKAGES: dict[str, SupportRules] = {
     "api/v1/": OUTSIDE,
     "api/v1/openapi.json": OUTSIDE,
 }
-#: Families in which nothing else is open, whatever a package adds to them: how the route begins, whose views they are.
+#: Families that are closed otherwise, whatever a package adds: the beginning of the route, and of the view's module.
 FAMILIES = (("account/", "allauth."), ("admin/", ""))
 
 
 def rules_of(route: str, view: View, method: str = "GET") -> SupportRules | None:
-    """The rules of an address for a method, or None where nobody has thought of it."""
+    """The rules of an address for a method; None where there are none."""
     return declared(view, method) or _of_package(route, view)
 
 
 def rule_for(route: str, view: View, method: str, sent: Sent) -> Rule:
-    """What a session may do there with this method and these fields of a form."""
+    """What a session may do there with this method and these form fields."""
     rules = rules_of(route, view, method)
     return Rule.DENIED if rules is None else rules.rule(method, sent)
 
@@ -57,7 +57,7 @@ def addresses(resolver: Any = None, prefix: str = "") -> Iterator[tuple[str, URL
 
 
 def undeclared() -> Iterator[str]:
-    """A sentence for each view that says nothing, with the place where it is found."""
+    """A sentence for each view without rules, with where it is defined."""
     for route, pattern in addresses():
         for view in endpoints(pattern.callback):
             if rules_of(route, view) is None:

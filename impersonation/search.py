@@ -1,4 +1,4 @@
-"""Support sessions, for the command bar."""
+"""Support sessions in the command bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .models import ImpersonationSession
 
 
 def sessions(q: str, scope: SearchScope) -> list[SearchRow]:
-    """By the people in them."""
+    """Sessions by their people, customer, ticket or reason."""
     if not scope.sees_sessions:
         return []
     tenant = Tenant.objects.get(pk=scope.tenant_id) if scope.tenant_id else None

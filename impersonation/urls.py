@@ -1,4 +1,4 @@
-"""Addresses of support sessions: the customer's, the staff's, a person's own choice."""
+"""Addresses of support sessions: for customers, for staff, and a person's own choice."""
 
 from django.urls import path
 

@@ -46,7 +46,7 @@ ERROR_SCHEMA = {
     },
     "additionalProperties": True,
 }
-CODES = {"400": "Refused", "401": "Sign in first", "403": "Not allowed", "404": "Nothing here, or not yours to see",
+CODES = {"400": "Refused", "401": "Sign in first", "403": "Not allowed", "404": "Not found, or not yours to see",
          "409": "Not in this state", "422": "Some values cannot be used", "429": "Too many", "4XX": "Refused",
          "502": "The other side failed", "503": "Not available now", "504": "The other side is late"}  # fmt: skip
 

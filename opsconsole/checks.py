@@ -8,12 +8,17 @@ from typing import Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import FieldDoesNotExist
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import module_has_submodule
 
 from core.checks import DECLARATIONS
 from core.registry import registry
 from operations.handlers import known_kinds
+from tenants.models import TenantRole
+from tenants.permissions import role_grants
 
 from . import celery
 
@@ -91,3 +96,37 @@ def every_named_component_exists(app_configs: Any = None, **kwargs: Any) -> Iter
             if kind not in kinds:
                 sentence = f"the event stream “{stream.name}” names the kind of job “{kind}”, which is not declared."
                 yield _error(113, app, sentence, "Add a JobKind, or correct the name.")
+
+
+@register(DECLARATIONS)
+def every_template_exists(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Of parts of the estate's tiles and of a tenant's home."""
+    for app, part in (*registry.every("tile_parts"), *registry.every("home_parts")):
+        try:
+            get_template(part.template)
+        except TemplateDoesNotExist:
+            sentence = f"there is no template {part.template} for the part “{part.name}”."
+            yield _error(114, app, sentence, "Put it into the app's templates/, or correct the name.")
+
+
+@register(DECLARATIONS)
+def every_grant_is_known(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A page that needs a grant which nobody can hold would be open to nobody."""
+    known = role_grants(TenantRole.OWNER)
+    return [
+        _error(
+            115, app, f"the page “{entry.url_name}” needs the grant “{entry.grant}”, which nobody has.", "Declare it."
+        )
+        for app, entry in registry.every("destinations")
+        if not entry.is_of_platform and entry.grant not in known
+    ]
+
+
+@register(DECLARATIONS)
+def every_encrypted_column_exists(app_configs: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A misspelt one would keep the old key."""
+    for app, column in registry.every("encrypted_columns"):
+        try:
+            apps.get_model(column.model)._meta.get_field(column.column)
+        except (LookupError, FieldDoesNotExist):
+            yield _error(116, app, f"there is no column {column.name} to encrypt anew.", "Correct model or column.")

@@ -1,4 +1,4 @@
-"""``python -m sandbox``: serve the sandbox until told to stop."""
+"""``python -m sandbox``: serve the sandbox until it is stopped."""
 
 from __future__ import annotations
 

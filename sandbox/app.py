@@ -115,7 +115,7 @@ class Sandbox:
         raise Dropped
 
 
-#: Faults in whose place nothing is handled as usual.
+#: Faults after which the call is not handled as usual.
 _INSTEAD = frozenset({"status", "html", "stall", "drop_before", "partial"})
 
 
@@ -182,7 +182,7 @@ def _handle(instance: Instance, request: Request, path: str, body: bytes, *, par
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError:
-            # As with n8n the body is read before anything else is looked at, the key included.
+            # As in n8n the body is parsed before anything else is checked, the key included.
             return Answer(500, MALFORMED, content_type="text/html; charset=utf-8")
     if not path.startswith("/api/v1/"):
         return api.message(404, "not found")

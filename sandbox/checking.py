@@ -1,4 +1,4 @@
-"""A contract enforced on what comes in, in the words of the version at hand."""
+"""A contract enforced on requests, with the error messages of the instance's version."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _is_json(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The named schemas of an instance. ``newer``: complaints in the words of the calls that came with 2.38."""
+    """The named schemas of an instance. ``newer``: the error messages of the calls that came with 2.38."""
 
     schemas: Mapping[str, Schema]
     newer: bool = False

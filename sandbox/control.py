@@ -53,16 +53,12 @@ def edit(instance: Instance, workflow_id: str, change: Mapping[str, Any]) -> dic
         instance.settle(workflow)
     elif not changes:
         changes = _some_change(workflow)
-    active, tags, archived = (changes.pop(name, None) for name in ("active", "tags", "archived"))
+    state = {name: changes.pop(name, None) for name in ("active", "tags", "archived")}
     workflow.folder = changes.pop("folder", workflow.folder)
     if changes:
         draft, author = bool(change.get("draft")), str(change.get("author") or "")
         instance.change(workflow, changes, publish=not draft, author=author, autosaved=draft)
-    if archived is not None:
-        instance.archive(workflow, bool(archived))
-    if tags is not None:
-        workflow.tags = [instance.tag_id(name) for name in tags]
-    _switch(instance, workflow, active)
+    _set_state(instance, workflow, **state)
     if change.get("settle", True):
         instance.settle(workflow)
     return summary(workflow)
@@ -77,7 +73,13 @@ def _some_change(workflow: Workflow) -> dict[str, Any]:
     return {"nodes": nodes}
 
 
-def _switch(instance: Instance, workflow: Workflow, active: Any) -> None:
+def _set_state(
+    instance: Instance, workflow: Workflow, *, active: bool | None, tags: list[str] | None, archived: bool | None
+) -> None:
+    if archived is not None:
+        instance.archive(workflow, bool(archived))
+    if tags is not None:
+        workflow.tags = [instance.tag_id(name) for name in tags]
     if active is True and instance.activate(workflow):
         # Nothing in it starts by itself; n8n's own migrations publish it all the same.
         instance.go_live(workflow)

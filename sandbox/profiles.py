@@ -51,7 +51,7 @@ class Profile:
 
     @property
     def lists_folders(self) -> bool:
-        """The list tells the folder of a workflow (assumed: that of 2.41 does not)."""
+        """The list has the folder of a workflow (assumed: that of 2.41 does not)."""
         return self.has_folders and self.release < (2, 41)
 
     @property
@@ -80,7 +80,7 @@ class Profile:
 
     @property
     def strict(self) -> bool:
-        """The calls whose path parameter is spelt `{workflowId}`: bodies described in place, other words of refusal.
+        """The calls whose path parameter is spelt `{workflowId}`: bodies described inline, other error messages.
 
         A limit is capped, unknown keys of the query are ignored, names have 1 to 128 characters, and create adds no
         settings of its own (assumed: seen in 2.41).

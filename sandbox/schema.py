@@ -24,7 +24,7 @@ _NEWER = ("canceled", "crashed", "error", "new", "running", "success", "unknown"
 class Operation:
     """One call of the API: what the router looks up and the document describes.
 
-    ``older``: refuses in the words of before, also where the profile has newer ones.
+    ``older``: it refuses with the older error messages, also where the profile has newer ones.
     """
 
     handler: str

@@ -211,7 +211,7 @@ class Instance:
         self._follow(workflow)
 
     def archive(self, workflow: Workflow, archived: bool) -> None:
-        """Put away or fetch back; what is put away is unpublished, and stays so."""
+        """Archive or unarchive; an archived workflow is unpublished, and stays so."""
         if archived:
             self.deactivate(workflow)
         if archived != workflow.archived and self.profile.strict:
@@ -247,7 +247,7 @@ class Instance:
         nodes = orjson.loads(workflow.running.nodes)
         workflow.trigger_count = sum(starts(node) and registers(node) for node in nodes)
         for method, path, name in webhooks_of(nodes, workflow.id):
-            # Before, the last to be published answers; since, the first does. The other is active, and deaf.
+            # Before, the last to be published answers; since, the first does. The other is active and gets no calls.
             if not (self.profile.publishes_later and (method, path) in self.webhooks):
                 self.webhooks[method, path] = (workflow.id, name)
 

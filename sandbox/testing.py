@@ -152,7 +152,7 @@ class SandboxControl:
         )
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Raises RuntimeError with the sandbox's own words for anything but success."""
+        """Raises RuntimeError with the sandbox's message for anything but success."""
         response = self.http.request(method, path, json=body) if body is not None else self.http.request(method, path)
         if response.is_error:
             raise RuntimeError(f"{method} {path}: {response.status_code} {response.text}")

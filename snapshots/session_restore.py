@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 import msgspec
@@ -26,8 +27,8 @@ from .capture import capture_into
 from .keeping import kept_on_the_way_back
 from .manifest import ManifestEntry, key_map
 from .models import Snapshot, SnapshotType
-from .proving import prove, residues
-from .restore import RestoreRequest, restore_into
+from .proving import Proof, prove, residues
+from .restore import RestoreReport, RestoreRequest, restore_into
 from .restore_documents import KeptPublished
 from .session_revert import SESSION_RESTORE, before_id
 
@@ -43,127 +44,150 @@ class SessionRestore:
     kind: ClassVar[str] = SESSION_RESTORE
 
     def run(self, run: Run) -> dict[str, Any]:
-        params = run.params
-        job_id = uuid.UUID(params["job_id"])
-        environment = environment_by_id(run.tenant_id, params["environment_id"])
-        target = snapshots.snapshot_by_id(run.tenant_id, before_id(job_id))
-        safety = capture_into(
-            run,
-            environment=environment,
-            snapshot_type=SnapshotType.PRE_RESTORE,
-            description="Before undoing what a support session wrote",
-            step="before",
-            snapshot_id=uuid.uuid5(run.operation.pk, "before"),
-        )
-        old = {entry.key: entry for entry in snapshots.entries(target)}
-        was = {key: entry.content_hash for key, entry in old.items()}
-        found = {entry.key: entry for entry in snapshots.entries(safety)}
+        return Restoring(run).carry_out()
 
-        def judge() -> dict[str, Any]:
-            judged = self._judge(run, job_id, was, found)
-            if needs_published_callees(environment):
-                self._keep_called(run, environment, target, judged, old, found)
-            return judged
 
-        judged = run.step("judge", "See whose is what stands there", judge)
-        keys = [key for key, row in judged["back"].items() if row["do"] == "restore"]
-        delete = {key: row["id"] for key, row in judged["back"].items() if row["do"] == "delete"}
-        with run.shielded():
-            request = RestoreRequest(
-                environment=environment,
-                prefix="back",
-                snapshot=target,
-                keys=keys,
-                delete=delete,
-                expected={key: row["found"] for key, row in judged["back"].items() if row["found"]},
-                keep_published={key for key in keys if judged["back"][key].get("kept_for")},
-                tolerant=True,
-            )
-            report = restore_into(run, request)
-            after = capture_into(
-                run,
-                environment=environment,
-                snapshot_type=SnapshotType.POST_RESTORE,
-                description="After undoing what a support session wrote",
-                step="after",
-                snapshot_id=uuid.uuid5(run.operation.pk, "after"),
-            )
-        failed = [w.to_json() for w in report.failed]
-        edited = [row for row in failed if (row.get("error") or {}).get("code") == "WRITE_001"]
-        broken = [row for row in failed if row not in edited]
-        if broken:
-            raise OpsError(
-                f"“{broken[0]['name'] or broken[0]['key']}” could not be put back.", details={"failed": broken[:50]}
-            )
-        ours = judged["back"].keys() - {row["key"] for row in edited}
+class Restoring:
+    """One run of it. ``before`` is the snapshot that the job took, ``found`` how the environment is now."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.job_id = uuid.UUID(run.params["job_id"])
+        self.is_forced = bool(run.params.get("force"))
+        self.environment: Environment = environment_by_id(run.tenant_id, run.params["environment_id"])
+        self.target: Snapshot = snapshots.snapshot_by_id(run.tenant_id, before_id(self.job_id))
+        self.safety = self._capture("before", SnapshotType.PRE_RESTORE, "Before undoing what a support session wrote")
+        self.before = _by_key(self.target)
+        self.found = _by_key(self.safety)
+
+    def carry_out(self) -> dict[str, Any]:
+        """The job's result. Raises ``OpsError`` where a workflow could not be written."""
+        judged = self.run.step("judge", "See whose is what stands there", self._judge)
+        back: dict[str, dict[str, Any]] = judged["back"]
+        with self.run.shielded():
+            report = self._write(back)
+            after = self._capture("after", SnapshotType.POST_RESTORE, "After undoing what a support session wrote")
+        edited = _edited_meanwhile(report)
+        edited_keys = {row["key"] for row in edited}
         kept = msgspec.convert(judged.get("kept_published", []), list[KeptPublished])
-        staying = {row.key for row in kept}
-        entries = [e.as_published() if key in staying else e for key, e in old.items() if key in ours]
-        hashes = {key: was.get(key) for key in ours}
-        proof = prove(after, hashes, entries, report.results, learnt=environment.learnt_settings)
+        proof = self._prove(after, report, back.keys() - edited_keys, {row.key for row in kept})
         proof.left += residues(kept)
         return {
             "kept_published": msgspec.to_builtins(kept),
-            "put_back": sorted({*keys, *delete} - {row["key"] for row in edited}),
+            "put_back": sorted(back.keys() - edited_keys),
             "conflicts": [*judged["conflicts"], *edited],
             "proof": proof.report().to_json(),
-            "snapshot_id": str(target.pk),
-            "pre_snapshot_id": str(safety.pk),
+            "snapshot_id": str(self.target.pk),
+            "pre_snapshot_id": str(self.safety.pk),
             "post_snapshot_id": str(after.pk),
         }
 
-    def _judge(
-        self, run: Run, job_id: uuid.UUID, was: dict[str, str], found: Mapping[str, ManifestEntry]
-    ) -> dict[str, Any]:
-        """By content hash: what may be written back, and what is somebody else's edit."""
-        with run.fenced():
-            wrote = written_by(job_id, run.params["prefix"])
+    def _capture(self, step: str, snapshot_type: SnapshotType, description: str) -> Snapshot:
+        return capture_into(
+            self.run,
+            environment=self.environment,
+            snapshot_type=snapshot_type,
+            description=description,
+            step=step,
+            snapshot_id=uuid.uuid5(self.run.operation.pk, step),
+        )
+
+    def _write(self, back: Mapping[str, Mapping[str, Any]]) -> RestoreReport:
+        keys = [key for key, row in back.items() if row["do"] == "restore"]
+        request = RestoreRequest(
+            environment=self.environment,
+            prefix="back",
+            snapshot=self.target,
+            keys=keys,
+            delete={key: row["id"] for key, row in back.items() if row["do"] == "delete"},
+            expected={key: row["found"] for key, row in back.items() if row["found"]},
+            keep_published={key for key in keys if back[key].get("kept_for")},
+            tolerant=True,
+        )
+        return restore_into(self.run, request)
+
+    def _prove(
+        self, after: Snapshot, report: RestoreReport, keys: AbstractSet[str], published: AbstractSet[str]
+    ) -> Proof:
+        """That these keys are as before; what stays ``published`` may be."""
+        entries = [e.as_published() if key in published else e for key, e in self.before.items() if key in keys]
+        hashes = {key: _hash(self.before.get(key)) for key in keys}
+        return prove(after, hashes, entries, report.results, learnt=self.environment.learnt_settings)
+
+    # -- judging ----------------------------------------------------------------------------------------------------
+
+    def _judge(self) -> dict[str, Any]:
+        judged = self._judge_by_hash()
+        if needs_published_callees(self.environment):
+            self._keep_called(judged)
+        return judged
+
+    def _judge_by_hash(self) -> dict[str, Any]:
+        """What may be written back, and what is somebody else's edit."""
+        with self.run.fenced():
+            wrote = written_by(self.job_id, self.run.params["prefix"])
         back: dict[str, dict[str, Any]] = {}
         conflicts = []
         for key, written in sorted(wrote.items()):
-            entry = found.get(key)
-            value = entry.content_hash if entry is not None else None
-            left = None if written.outcome == "deleted" else written.content_hash
-            if value not in (left, was.get(key)) and not run.params.get("force"):
-                row = {"key": key, "name": written.name, "before": was.get(key), "left": left, "found": value}
-                conflicts.append(row)
-            elif key in was:
-                back[key] = {"do": "restore", "found": value}
+            entry, before = self.found.get(key), _hash(self.before.get(key))
+            now, left = _hash(entry), None if written.outcome == "deleted" else written.content_hash
+            if now not in (left, before) and not self.is_forced:
+                conflicts.append({"key": key, "name": written.name, "before": before, "left": left, "found": now})
+            elif key in self.before:
+                back[key] = {"do": "restore", "found": now}
             elif entry is not None:
-                back[key] = {"do": "delete", "found": value, "id": entry.env_workflow_id}
+                back[key] = {"do": "delete", "found": now, "id": entry.env_workflow_id}
         return {"back": back, "conflicts": conflicts}
 
-    def _keep_called(
-        self,
-        run: Run,
-        environment: Environment,
-        target: Snapshot,
-        judged: dict[str, Any],
-        old: Mapping[str, ManifestEntry],
-        found: Mapping[str, ManifestEntry],
-    ) -> None:
+    def _keep_called(self, judged: dict[str, Any]) -> None:
         """What something that runs on calls stays published, or there; ``judged`` is changed in place.
 
         Where n8n would not run it as it was, it is a conflict, unless forced.
         """
         back = judged["back"]
-        with run.fenced():
-            keys = {**key_map(old.values()), **key_by_workflow_id(environment.pk)}
-        then = {key: old[key] if row["do"] == "restore" else None for key, row in back.items()}
-        kept = kept_on_the_way_back(found.values(), then, keys)
-        contents = {e.key: content for e, content in snapshots.contents(target, kept.keys() & old.keys())}
-        rows = []
+        kept = self._called_by_others(back)
+        staying = self._staying(kept)
         for key, names in kept.items():
-            name = found[key].label
-            if key not in old:
-                del back[key]
-            elif can_be_active(contents[key], called_count=True):
+            if key in staying and key in self.before:
                 back[key]["kept_for"] = names
-            elif run.params.get("force"):
-                continue
-            else:
+            elif key in staying:
                 del back[key]
-                judged["conflicts"].append({"key": key, "name": name, "called_by": names})
-                continue
-            rows.append({"key": key, "name": name, "kept_for": names})
-        judged["kept_published"] = kept_published(rows)
+            elif not self.is_forced:
+                del back[key]
+                judged["conflicts"].append({"key": key, "name": self.found[key].label, "called_by": names})
+        judged["kept_published"] = kept_published(
+            [{"key": key, "name": self.found[key].label, "kept_for": kept[key]} for key in staying]
+        )
+
+    def _staying(self, keys: Iterable[str]) -> list[str]:
+        """Of these keys, those that can stay published as they were before, or that were not there."""
+        contents = self._contents(set(keys) & self.before.keys())
+        return [key for key in keys if key not in contents or can_be_active(contents[key], called_count=True)]
+
+    def _called_by_others(self, back: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+        """Keys of what would go back, with the names of what runs on and calls it."""
+        with self.run.fenced():
+            keys = {**key_map(self.before.values()), **key_by_workflow_id(self.environment.pk)}
+        then = {key: self.before[key] if row["do"] == "restore" else None for key, row in back.items()}
+        return kept_on_the_way_back(self.found.values(), then, keys)
+
+    def _contents(self, keys: AbstractSet[str]) -> dict[str, Any]:
+        return {entry.key: content for entry, content in snapshots.contents(self.target, keys)}
+
+
+def _by_key(snapshot: Snapshot) -> dict[str, ManifestEntry]:
+    return {entry.key: entry for entry in snapshots.entries(snapshot)}
+
+
+def _hash(entry: ManifestEntry | None) -> str | None:
+    return entry.content_hash if entry is not None else None
+
+
+def _edited_meanwhile(report: RestoreReport) -> list[dict[str, Any]]:
+    """What somebody edited while it was written, and is left alone. Raises ``OpsError`` for any other failure."""
+    failed = [written.to_json() for written in report.failed]
+    edited = [row for row in failed if (row.get("error") or {}).get("code") == "WRITE_001"]
+    if broken := [row for row in failed if row not in edited]:
+        name = broken[0]["name"] or broken[0]["key"]
+        raise OpsError(f"“{name}” could not be put back.", details={"failed": broken[:50]})
+    return edited

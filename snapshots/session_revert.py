@@ -31,6 +31,8 @@ from .models import Snapshot
 
 #: The kind of the job that restores what another job wrote over. Stored; ``session_restore`` carries it out.
 SESSION_RESTORE = "impersonation.put_back"
+#: How many workflows that stay published a sentence names.
+NAMED = 3
 
 
 def before_id(job_id: uuid.UUID) -> uuid.UUID:
@@ -89,19 +91,22 @@ class RestoredWorkflows(JobReverter):
         )
 
     def result(self, job: Operation) -> dict[str, Any]:
-        result = job.result or {}
-        conflicts = result.get("conflicts") or []
         if job.status != OperationStatus.COMPLETED:
             return super().result(job)
-        if conflicts:
-            names = quoted(row["name"] or row["key"] for row in conflicts)
-            why = "Others call it" if all("called_by" in row for row in conflicts) else "Edited in n8n since"
-            message = f"{why}, left as it is: {names}; {len(result['put_back'])} put back."
+        result = job.result or {}
+        if conflicts := result.get("conflicts"):
+            message = f"{_why_left(conflicts)}; {len(result['put_back'])} put back."
             return outcome("conflict", message, job=str(job.pk))
-        kept = " ".join(
-            f"“{row['name']}” stays published, {because_called(row['called_by'])}." for row in _kept(result)
+        kept = result.get("kept_published") or []
+        message = " ".join(
+            f"“{row['name']}” stays published, {because_called(row['called_by'])}." for row in kept[:NAMED]
         )
-        return {**super().result(job), **({"message": kept} if kept else {})}
+        return {**super().result(job), **({"message": message} if message else {})}
+
+
+def _why_left(conflicts: list[dict[str, Any]]) -> str:
+    reason = "Others call it" if all("called_by" in row for row in conflicts) else "Edited in n8n since"
+    return f"{reason}, left as it is: {quoted(row['name'] or row['key'] for row in conflicts)}"
 
 
 def _written(written: Written, entry: Mapping[str, Any], hash_now: Hash, active_now: bool | None) -> WrittenWorkflow:
@@ -115,10 +120,6 @@ def _written(written: Written, entry: Mapping[str, Any], hash_now: Hash, active_
         before_active=entry.get("active"),
         now_active=active_now,
     )
-
-
-def _kept(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(result.get("kept_published") or ())[:3]
 
 
 ROW_REVERTERS = (NothingToRevert("snapshots", "A snapshot is a record of how it was; it changes nothing."),)

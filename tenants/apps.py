@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class TenantsConfig(AppConfig):
@@ -7,3 +8,6 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import receivers  # noqa: F401  (listens to new passwords)
+        from .declared_grants import make_declared_grants
+
+        post_migrate.connect(make_declared_grants, sender=self, dispatch_uid="declared-grants")

@@ -1,6 +1,6 @@
 """What tenants and people tell the console of themselves."""
 
-from core.declarations import Shape, State, Tone
+from core.declarations import EncryptedColumn, Shape, State, Tone
 from core.registry import (
     Audience,
     Console,
@@ -130,5 +130,6 @@ console = Console(
     states=(State(name="revoked", shape=Shape.CANCELLED, tone=Tone.GREY, word="Revoked"),),
     access_sources=ACCESS_SOURCES,
     bookkeeping_tables=("idempotency_keys", "user_sessions"),
+    encrypted_columns=(EncryptedColumn(model="tenants.Tenant", column="git_remote_secret"),),
     urls=("tenants.urls",),
 )

@@ -140,7 +140,7 @@ class TenantUserObjectPermission(UserObjectPermissionBase):
 
 
 class TenantRole(models.TextChoices):
-    """A named bundle of grants; see ``tenants.permissions.ROLE_GRANTS``."""
+    """A named bundle of grants; see ``tenants.permissions.role_grants``."""
 
     OWNER = "owner", "Owner"
     OPERATOR = "operator", "Operator"

@@ -22,7 +22,7 @@ from . import services
 from .mail import TenantMessage
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User, UserSession
 from .notices import AccessLost, SignInLinkShown, SignInsEnded
-from .permissions import ROLE_GRANTS, is_platform_admin
+from .permissions import is_platform_admin, role_grants
 from .scope import platform_scope
 
 logger = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def create_service_account(*, tenant: Tenant, name: str, role: str, by: User) ->
 
 def role_is_within(role: str, grants: frozenset[str]) -> bool:
     """Whether someone with ``grants`` holds everything that ``role`` gives."""
-    return ROLE_GRANTS.get(role, frozenset({"?"})) <= grants
+    return (role_grants(role) or frozenset({"?"})) <= grants
 
 
 def set_platform_role(*, user: User, role: str, by: User | None = None) -> None:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 
 from core.errors import Forbidden
+from core.registry import registry
 
 from .models import Grants, Tenant, TenantRole, TenantUserObjectPermission, User
 
@@ -29,7 +30,7 @@ _ALL = frozenset(
     }
 )
 
-ROLE_GRANTS: dict[str, frozenset[str]] = {
+_ROLE_GRANTS: dict[str, frozenset[str]] = {
     TenantRole.OWNER: _ALL,
     TenantRole.OPERATOR: frozenset({Grants.VIEW, Grants.OPERATE, Grants.MANAGE_TOKENS}),
     TenantRole.APPROVER: frozenset({Grants.VIEW, Grants.APPROVE, Grants.VIEW_TRAIL}),
@@ -37,13 +38,21 @@ ROLE_GRANTS: dict[str, frozenset[str]] = {
 }
 
 
-_WORDS = {Grants.VIEW: "Look at everything here", **dict(Tenant._meta.permissions)}
+def role_grants(role: str | None) -> frozenset[str]:
+    """What a role on a tenant holds: the console's own grants, and those that apps declare. None holds nothing."""
+    declared = {grant.name for grant in registry.grants() if role == TenantRole.OWNER or role in grant.roles}
+    return _ROLE_GRANTS.get(role or "", frozenset()) | (declared if role else frozenset())
 
 
 def in_words(grants: Iterable[str]) -> list[str]:
     """What grants on a tenant allow, in sentences for people, the least first."""
     held = frozenset(grants)
-    return [words for codename, words in _WORDS.items() if codename in held]
+    words = {
+        Grants.VIEW: "Look at everything here",
+        **dict(Tenant._meta.permissions),
+        **{grant.name: grant.words for grant in registry.grants()},
+    }
+    return [text for codename, text in words.items() if codename in held]
 
 
 def grants_on_tenant(*, user_id: uuid.UUID, tenant_id: uuid.UUID) -> frozenset[str]:
@@ -63,7 +72,7 @@ def require(granted: Iterable[str], needed: str) -> None:
 
 def set_role_grants(*, user: User, tenant: Tenant, role: str | None) -> None:
     """Replace a person's grants on a tenant with those of ``role`` (None: none)."""
-    wanted = ROLE_GRANTS[role] if role else frozenset()
+    wanted = role_grants(role)
     content_type = ContentType.objects.get_for_model(Tenant)
     permissions = {p.codename: p for p in Permission.objects.filter(content_type=content_type)}
     held = TenantUserObjectPermission.objects.filter(user=user, content_object=tenant)

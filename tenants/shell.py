@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from core.registry import registry
+
 from .models import Tenant, User
 
 ShellItems = Callable[[Tenant, User], dict[str, Any]]
@@ -25,7 +27,7 @@ def register_shell_items(provider: ShellItems) -> ShellItems:
 
 def shell_items(tenant: Tenant, user: User) -> dict[str, Any]:
     """Everything the providers say about a tenant. Needs a scope that sees it."""
-    items: dict[str, Any] = {}
+    items: dict[str, Any] = {"badges": registry.badges(tenant.pk)}
     for provider in _providers:
         items.update(provider(tenant, user))
     return items

@@ -10,29 +10,38 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = re.compile(r"[A-Z]+(_[A-Z]+)*|[a-z]+\.[a-z_]+")
 #: What appends to the trail. Functions of a module that hand their own ``action`` on to these are found by themselves.
-RECORDERS = {"record_event", "Event", "note"}
+RECORDERS = {"record_event", "Event", "record_session_event"}
 
 
 def recorded_actions() -> dict[str, str]:
     """Each action that is recorded somewhere, with the file that does it."""
+    trees = {
+        str(path.relative_to(ROOT)): ast.parse(path.read_text())
+        for path in sorted(ROOT.glob("*/**/*.py"))
+        if (ROOT / path.relative_to(ROOT).parts[0] / "console.py").exists()
+        and not {"tests", "migrations"} & set(path.relative_to(ROOT).parts)
+    }
+    known = RECORDERS | {name for tree in trees.values() for name in _passing_on(tree)}
     found: dict[str, str] = {}
-    for path in sorted(ROOT.glob("*/**/*.py")):
-        parts = path.relative_to(ROOT).parts
-        if (ROOT / parts[0] / "console.py").exists() and not {"tests", "migrations"} & set(parts):
-            found |= dict.fromkeys(_of_module(ast.parse(path.read_text())), str(path.relative_to(ROOT)))
+    for path, tree in trees.items():
+        found |= dict.fromkeys(_of_module(tree, known), path)
     return found
 
 
-def _of_module(tree: ast.Module) -> Iterator[str]:
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    passing_on = {
-        function.name
-        for function in functions
-        if any(argument.arg == "action" for argument in (*function.args.args, *function.args.kwonlyargs))
-        and any(_recorder(call) in RECORDERS for call in _calls(function))
-    }
-    known = RECORDERS | passing_on
-    for scope in (*functions, tree):
+def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def _passing_on(tree: ast.Module) -> Iterator[str]:
+    """Functions that record the action that they are given."""
+    for function in _functions(tree):
+        takes_one = any(argument.arg == "action" for argument in (*function.args.args, *function.args.kwonlyargs))
+        if takes_one and any(_recorder(call) in RECORDERS for call in _calls(function)):
+            yield function.name
+
+
+def _of_module(tree: ast.Module, known: set[str] | frozenset[str]) -> Iterator[str]:
+    for scope in (*_functions(tree), tree):
         for call in _calls(scope):
             if _recorder(call) in known and (said := _action(call)) is not None:
                 yield from _constants(said, (scope, tree), depth=3)

@@ -201,28 +201,28 @@ def test_the_command_bar_finds_records_for_those_who_may_read_them(cast: Any) ->
         entry = AuditLog.objects.filter(resource_type="memberships").first()
     assert found(cast.owner, "sup-7", "acme") == {"Support sessions": ["Support as Operator"]}
     assert found(cast.owner, "access rev", "acme")["Reports"] == [access.title, access.title]
-    assert found(cast.owner, "viewer", "acme")["Trail"] == ["What Viewer did"]
+    assert found(cast.owner, "viewer", "acme")["Audit trail"] == ["What Viewer did"]
     assert found(cast.owner, str(session.pk), "acme")["By id"] == ["Support as Operator"]
     assert found(cast.owner, str(run.pk), "acme")["By id"] == [access.title]
     assert found(cast.owner, str(entry.pk), "acme")["By id"] == [f"Entry {entry.pk}"]
     for who in (cast.officer, cast.admin, cast.support):
         assert found(who, "sup-7")["Support sessions"] == ["Support as Operator"]
     assert found(cast.officer, "access rev")["Reports"] == [access.title], "the tenant's run is on the tenant's pages"
-    assert found(cast.officer, "stranger")["Trail"] == ["What Stranger did"]
+    assert found(cast.officer, "stranger")["Audit trail"] == ["What Stranger did"]
     for who in (cast.viewer, cast.operator, cast.stranger):
         for q in ("sup-7", "access rev", str(session.pk), str(run.pk), str(entry.pk)):
             assert found(who, q, "acme") == {} == found(who, q), (who, q)
-    assert "Trail" not in found(cast.owner, "stranger", "acme")
+    assert "Audit trail" not in found(cast.owner, "stranger", "acme")
     assert "Reports" not in found(cast.support, "access rev")
 
 
 @pytest.mark.parametrize(
     ("who", "slug", "titles"),
     [
-        ("owner", "acme", {"Reports", "Support access", "Emergency", "Trail", "Export the trail"}),
-        ("admin", "acme", {"Reports", "Support access", "Emergency", "Reports of the platform", "Support sessions"}),
-        ("approver", "acme", {"Reports", "Support access", "Trail"}),
-        ("officer", "", {"Reports of the platform, compliance", "Trail of the platform", "Support sessions"}),
+        ("owner", "acme", {"Reports", "Support access", "Emergency", "Audit trail", "Export the audit trail"}),
+        ("admin", "acme", {"Reports", "Support access", "Emergency", "Platform reports", "Support sessions"}),
+        ("approver", "acme", {"Reports", "Support access", "Audit trail"}),
+        ("officer", "", {"Platform reports, compliance", "Platform audit trail", "Support sessions"}),
         ("support", "", {"Support sessions", "Start a support session", "Tenants, new tenant"}),
         ("viewer", "acme", set()),
     ],

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse
-from django.utils.module_loading import import_string
 
 from audit.checks import every_watched_table_is_a_subject, watched_tables
-from core.registry import Console, Destination, HealthComponent, Registry, Subject, TrailAction, registry
+from core.declarations import EncryptedColumn, HomePart, JobKind
+from core.registry import (
+    Console,
+    Destination,
+    EventStream,
+    HealthComponent,
+    HealthService,
+    PeriodicTask,
+    Registry,
+    Subject,
+    TrailAction,
+    registry,
+)
 from core.states import all_looks
+from opsconsole import checks
 from tests.recorded import recorded_actions
 
 
@@ -60,8 +73,77 @@ def test_a_registry_is_not_read_before_it_is_whole() -> None:
         Registry().rail(of_platform=False)
 
 
-def test_every_declared_page_exists() -> None:
-    """A name that does not exist would hide its entry from everybody."""
+@pytest.mark.parametrize(
+    ("check", "console", "sentence"),
+    [
+        (checks.every_page_exists, Console(destinations=(page(url_name="no"),)), "there is no page “no”."),
+        (
+            checks.every_page_exists,
+            Console(subjects=(Subject(table="jars", noun="jar", url_name="no"),)),
+            "there is no page “no” for the subject jars.",
+        ),
+        (
+            checks.every_periodic_task_exists,
+            Console(periodic_tasks=(PeriodicTask(name="x", task="x.tasks.no", every_seconds=1.0),)),
+            "Celery knows no task x.tasks.no.",
+        ),
+        (
+            checks.every_named_component_exists,
+            Console(health_services=(HealthService(name="jars", components=("no",)),)),
+            "the health service “jars” names the component “no”, which is not declared.",
+        ),
+        (
+            checks.every_named_component_exists,
+            Console(event_streams=(EventStream(name="jars", job_kinds=("no",)),)),
+            "the event stream “jars” names the kind of job “no”, which is not declared.",
+        ),
+        (
+            checks.every_template_exists,
+            Console(home_parts=(HomePart(name="jars", position=1, template="x/no.html", facts=lambda _: None),)),
+            "there is no template x/no.html for the part “jars”.",
+        ),
+        (
+            checks.every_grant_is_known,
+            Console(destinations=(page(grant="no"),)),
+            "the page “jobs” needs the grant “no”, which nobody has.",
+        ),
+        (
+            checks.every_encrypted_column_exists,
+            Console(encrypted_columns=(EncryptedColumn(model="tenants.Tenant", column="no"),)),
+            "there is no column tenants.Tenant.no to encrypt anew.",
+        ),
+    ],
+)
+def test_what_leads_nowhere_is_told_by_name(
+    monkeypatch: pytest.MonkeyPatch, check: Callable[[], list[Any]], console: Console, sentence: str
+) -> None:
+    assert list(check()) == [], "of what is installed"
+    monkeypatch.setitem(registry.consoles, "x", console)
+    assert [error.msg for error in check()] == [f"x/console.py: {sentence}"]
+
+
+@pytest.mark.parametrize(
+    ("handler", "sentence"),
+    [
+        ("drift.handlers.No", "x/console.py: the kind of job “x.do” has no handler drift.handlers.No"),
+        ("drift.handlers.Check", "x/console.py: drift.handlers.Check is not the handler of “x.do”."),
+    ],
+)
+def test_a_kind_of_job_has_its_own_handler(handler: str, sentence: str) -> None:
+    found = Registry(consoles={"x": Console(job_kinds=(JobKind(name="x.do", handler=handler),))}, is_frozen=True)
+    with pytest.raises(ImproperlyConfigured, match=sentence):
+        found.import_handlers()
+
+
+def test_a_handler_that_nobody_declares_is_told_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(checks.every_kind_of_job_is_declared()) == []
+    monkeypatch.setitem(registry.consoles, "reports", Console())
+    [error] = checks.every_kind_of_job_is_declared()
+    assert error.msg == "No console.py declares the kind of job “reports.make”, which has a handler."
+
+
+def test_every_declared_page_opens() -> None:
+    """Its name is known, and it takes nothing but the tenant."""
     for entry in registry.destinations(of_platform=False):
         assert reverse(entry.url_name, kwargs={"tenant_slug": "acme"}), entry
     for entry in registry.destinations(of_platform=True):
@@ -99,13 +181,3 @@ def test_every_action_that_is_recorded_has_its_words() -> None:
 
 def test_every_state_of_an_action_is_drawn() -> None:
     assert {action.state for action in registry.trail_actions().values()} <= set(all_looks())
-
-
-def test_every_declared_task_and_component_exists() -> None:
-    from opsconsole.celery import app
-
-    app.loader.import_default_modules()
-    assert {task.task for task in registry.periodic_tasks()} <= set(app.tasks)
-    assert all(import_string(router.path) for router in registry.rest_routers())
-    named = {name for service in registry.health_services().values() for name in service.components}
-    assert named <= set(registry.health_components())

@@ -1,4 +1,4 @@
-"""Who may do what in single environments, and where each grant comes from. All of it in the tenant's scope."""
+"""Environment permissions: who may do what in which environment, and where each grant comes from."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .permissions import APPROVE_ENVIRONMENT, ENVIRONMENT_GRANTS, OPERATE_ENVIRO
 #: The grant on the whole tenant that holds the one on an environment.
 WIDER = {OPERATE_ENVIRONMENT: Grants.OPERATE, APPROVE_ENVIRONMENT: Grants.APPROVE}
 LISTED = 50
-#: What a grant on one environment makes of its holder there.
+#: The role that a grant on one environment gives there.
 ROLES = {OPERATE_ENVIRONMENT: "operator", APPROVE_ENVIRONMENT: "approver"}
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldGrant:
     """One grant in one environment: through the person's role everywhere, for this environment alone, both or not."""
 
     grant: str
@@ -37,7 +37,7 @@ class Held:
     given_by: User | None = None
 
 
-def access_of(*, tenant_id: uuid.UUID, user_id: uuid.UUID) -> list[tuple[Environment, list[Held]]]:
+def access_of(*, tenant_id: uuid.UUID, user_id: uuid.UUID) -> list[tuple[Environment, list[HeldGrant]]]:
     """Each environment of the tenant with what the person holds there, in the order of ``ENVIRONMENT_GRANTS``."""
     with tenant_scope(tenant_id):
         everywhere = grants_on_tenant(user_id=user_id, tenant_id=tenant_id)
@@ -53,13 +53,13 @@ def access_of(*, tenant_id: uuid.UUID, user_id: uuid.UUID) -> list[tuple[Environ
 
 def _held(
     grant: str, everywhere: frozenset[str], row: int | None, given: Mapping[str, tuple[datetime, User | None]]
-) -> Held:
+) -> HeldGrant:
     at, by = given.get(str(row), (None, None))
-    return Held(grant, by_role=WIDER[grant] in everywhere, own=row is not None, given_at=at, given_by=by)
+    return HeldGrant(grant, by_role=WIDER[grant] in everywhere, own=row is not None, given_at=at, given_by=by)
 
 
 def _given(rows: list[int]) -> dict[str, tuple[datetime, User | None]]:
-    """When and by whom each of these grants was made, by the trail."""
+    """When and by whom each of these grants was given, by the audit trail."""
     if not rows:
         return {}
     entries = AuditLog.objects.filter(

@@ -1,4 +1,4 @@
-"""What one member may do in each environment, and the giving and taking of it."""
+"""The page of one member's environment permissions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from core.errors import Invalid, NotFound
 from core.support_rules import READS, in_support_session
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
-from tenants.permissions import ROLE_GRANTS, in_words
+from tenants.permissions import in_words, role_grants
 from tenants.scope import tenant_scope
 
 from . import access
 from .permissions import APPROVE_ENVIRONMENT, OPERATE_ENVIRONMENT
 
-#: What each grant is called, and for what it is.
+#: The name of each grant, and what it allows.
 WORDS = {
     OPERATE_ENVIRONMENT: ("Operator", "captures, promotes into it, settles drift, restores"),
     APPROVE_ENVIRONMENT: ("Approver", "approves promotions into it"),
@@ -29,7 +29,7 @@ WORDS = {
 @in_support_session(READS)
 @tenant_page(Grants.VIEW, write_grant=Grants.MANAGE_MEMBERS, methods=("GET", "HEAD", "POST"), scope=False)
 def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
-    """A member's grants by environment with where they come from; a POST gives and takes those of single ones."""
+    """A member's grants by environment, and where each comes from. A POST saves those of single environments."""
     with tenant_scope(visit.tenant.pk):
         member = Membership.objects.select_related("user", "created_by").filter(user_id=user_id).first()
     if member is None:
@@ -45,7 +45,7 @@ def member_access(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> Htt
         "member": member,
         "rows": access.access_of(tenant_id=visit.tenant.pk, user_id=user_id),
         "words": WORDS,
-        "role_grants": in_words(ROLE_GRANTS.get(member.role, ())),
+        "role_grants": in_words(role_grants(member.role)),
         "may_manage": visit.may(Grants.MANAGE_MEMBERS),
         "nav_section": "members",
     }

@@ -49,8 +49,8 @@ def _group(
     field = f"{kind}s"
     for side, name in ((source, "source"), (target, "target")):
         if getattr(side, field) is None:
-            why = side.why.get(field, "Nobody has looked yet: test the connection.")
-            return Group(kind, title, (), f"The {name} cannot be looked at. {why}")
+            why = side.why.get(field, "Not read yet: test the connection.")
+            return Group(kind, title, (), f"The {name} is not known. {why}")
     return Group(kind, title, tuple(sorted(pairs(), key=lambda pair: (_ORDER.index(pair.state), pair.name))))
 
 

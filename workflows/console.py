@@ -1,6 +1,6 @@
 """What environments and workflows tell the console of themselves."""
 
-from core.declarations import JobKind, Shape, State, Tone
+from core.declarations import EncryptedColumn, JobKind, Shape, State, Tone
 from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
 
@@ -103,5 +103,6 @@ console = Console(
     ),
     demo_chapters=(DEMO_CHAPTER,),
     events=EVENTS,
+    encrypted_columns=(EncryptedColumn(model="workflows.Environment", column="api_key_encrypted"),),
     urls=("workflows.urls",),
 )

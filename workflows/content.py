@@ -196,7 +196,7 @@ def _tag_name(tag: Any) -> str:
 
 
 def parse(data: bytes, *, limit: int = PARSE_LIMIT) -> dict[str, Any]:
-    """Return the portable workflow in `data`; strict. Raises `ContentError` with a sentence that says what is wrong."""
+    """Return the portable workflow in `data`; strict. Raises `ContentError`, whose sentence says what is wrong."""
     if len(data) > limit:
         raise ContentError(
             f"The workflow has {len(data):,} bytes; {limit:,} are allowed.",

@@ -1,4 +1,4 @@
-"""What is odd about the content of a workflow that is kept all the same."""
+"""What is unusual about the content of a workflow and no reason to refuse it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_WARNINGS = 200
 
 
 def warnings(content: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What is odd about a workflow that is kept all the same: `[{code, message, node}]`, at most ``MAX_WARNINGS``."""
+    """What is unusual about a portable workflow: `[{code, message, node}]`, at most ``MAX_WARNINGS``."""
     nodes = content.get("nodes") or ()
     names = {str(node.get("name") or "") for node in nodes}
     ids = {str(node.get("id")) for node in nodes}

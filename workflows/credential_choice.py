@@ -22,9 +22,9 @@ _HTTP_REQUESTS = frozenset({"n8n-nodes-base.httpRequest", "n8n-nodes-base.httpRe
 
 
 def credentials_in_use(node: Mapping[str, Any]) -> frozenset[str] | None:
-    """The types that the node's own choice of authentication asks for; None where that cannot be told.
+    """The types that the node's own choice of authentication asks for; None where that is not known.
 
-    n8n keeps the entry of an earlier choice in the node, where nobody sees it and nothing reads it.
+    n8n keeps the entry of an earlier choice in the node, where it is neither shown nor used.
     """
     parameters = node.get("parameters")
     if not isinstance(parameters, dict):
@@ -49,7 +49,7 @@ def _named_type(parameters: Mapping[str, Any], parameter: str) -> frozenset[str]
 
 
 def _by_oauth(held: Mapping[str, Any], choice: str) -> frozenset[str] | None:
-    """Of several credentials those for OAuth, or the others; None where that does not tell them apart."""
+    """Of several credentials those for OAuth, or the others; None where all or none are for OAuth."""
     oauth = frozenset(kind for kind in held if kind.lower().endswith("oauth2api"))
     if len(held) <= 1 or not oauth or oauth == held.keys():
         return None

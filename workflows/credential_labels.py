@@ -1,4 +1,4 @@
-"""What credentials are called where two versions of a workflow of one environment are laid side by side."""
+"""Names of credentials for the comparison of two versions of a workflow in one environment."""
 
 from __future__ import annotations
 

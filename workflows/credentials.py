@@ -1,4 +1,4 @@
-"""Which credential stands in for which when workflows move from one environment to another."""
+"""Credential mapping: which credential replaces which when workflows are promoted to another environment."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .models import CredentialMapping, Environment, KnownCredential
 
 SHOWN = 500
 LONGEST_ID = 64
-#: Characters of each value that is typed.
+#: Characters of each value at most.
 _LONGEST = {"credential_type": 120, "source_name": 120, "target_name": 120, "target_credential_id": LONGEST_ID}
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialRow:
-    """A credential of the source, what stands in for it in the target, and what could.
+    """A credential of the source, its mapping to the target, and what it could be mapped to.
 
     ``state``: mapped, suggested (one of the same type and name is there), ambiguous (several are), open.
     """
@@ -53,7 +53,7 @@ class CredentialRow:
 def credential_rows(
     *, source_environment_id: uuid.UUID, target_environment_id: uuid.UUID, limit: int = SHOWN
 ) -> list[CredentialRow]:
-    """The source's credentials, those without a stand-in first. Needs the tenant's scope; three queries."""
+    """The source's credentials, the unresolved ones first. Needs the tenant's scope; three queries."""
     here = KnownCredential.objects.filter(environment_id=source_environment_id).exclude(is_gone=True, uses=0)
     known = list(here.order_by("credential_type", "name")[:limit])
     choices: dict[str, list[KnownCredential]] = defaultdict(list)
@@ -107,7 +107,7 @@ class CredentialPair:
     target_credential_id: str
 
     def cleaned(self) -> CredentialPair:
-        """Without blanks around the values. Raises ``MappingInvalid`` where one is missing or too long."""
+        """The pair with its values trimmed. Raises ``MappingInvalid`` where one is missing or too long."""
         pair = CredentialPair(
             credential_type=self.credential_type.strip(),
             source_name=self.source_name,
@@ -189,7 +189,7 @@ def accept_suggestions(
 
 
 def delete_mapping(*, tenant_id: uuid.UUID, mapping_id: uuid.UUID) -> None:
-    """Take a mapping away; ``NotFound`` where there is none."""
+    """Delete a mapping. Raises ``NotFound`` where there is none."""
     with tenant_scope(tenant_id):
         deleted, _ = CredentialMapping.objects.filter(pk=mapping_id).delete()
         if not deleted:
@@ -199,7 +199,10 @@ def delete_mapping(*, tenant_id: uuid.UUID, mapping_id: uuid.UUID) -> None:
 def enter_credential(
     *, tenant_id: uuid.UUID, environment_id: uuid.UUID, credential_type: str, name: str, credential_id: str
 ) -> None:
-    """Make a credential known that no workflow uses yet and that n8n does not list."""
+    """Record a credential that no workflow uses yet and that n8n does not list.
+
+    Raises ``MappingInvalid`` or ``NotFound``.
+    """
     kind, label, wanted_id = credential_type.strip(), name.strip(), credential_id.strip()
     too_long = len(kind) > 120 or len(label) > 200 or len(wanted_id) > LONGEST_ID
     if not kind or not wanted_id or too_long:

@@ -132,7 +132,7 @@ def _unnamed_changes(
     *,
     across: bool,
 ) -> list[Change]:
-    """A change of behaviour that the hashes tell and nothing else: a diff is empty only where hashes are equal."""
+    """A change of behaviour that only the hashes show: a diff is empty if and only if they are equal."""
     old, new = fingerprint(before), fingerprint(after)
     if across:
         equal = old.named_hash(before_keys) == new.named_hash(after_keys)

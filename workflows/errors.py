@@ -42,9 +42,9 @@ class NoApiKey(OpsError):
 
 class AlreadyAsked(Conflict):
     code = "ENV_006"
-    title = "n8n is being asked already"
-    message = "This environment is being asked for its workflows this moment."
-    recovery = "Try again in some seconds, or ask for what the last capture saw (stored=true)."
+    title = "n8n is already being read"
+    message = "The workflows of this environment are being read right now."
+    recovery = "Try again in a few seconds, or ask for what the last capture saw (stored=true)."
 
 
 class MappingTaken(Conflict):
@@ -58,12 +58,12 @@ class MappingGone(Conflict):
     code = "MAP_002"
     title = "Nothing to link"
     message = "This workflow is no longer in the environment."
-    recovery = "Capture the environment again and look at the mapping as it is then."
+    recovery = "Capture the environment again, then check the workflow mapping."
 
 
 class DuplicateId(Conflict):
     code = "MAP_003"
-    title = "One workflow, two places"
+    title = "One n8n id, two workflows"
     message = "Another workflow of this environment already has this n8n id."
     recovery = "Capture the environment again; if it stays like this, separate the two on the mapping page."
 

@@ -1,4 +1,4 @@
-"""What people type into the pages of environments and credentials."""
+"""Forms of environments and credentials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INTERVALS = (
 
 
 class EnvironmentForm(forms.Form):
-    """An environment. The key is never filled in again; empty means: keep the one that is there."""
+    """An environment. The key is never shown again; an empty field keeps the stored one."""
 
     name = forms.CharField(max_length=120, help_text="As people call it, for example Production EU.")
     slug = forms.CharField(

@@ -1,4 +1,4 @@
-"""From an environment's row to a client that speaks to its n8n. The only place that decrypts an API key."""
+"""Clients for the n8n of an environment. The only module that decrypts an API key."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def client_for(environment: Environment, **limits: Any) -> N8nClient:
 
 
 def quick_client_for(environment: Environment) -> N8nClient:
-    """As ``client_for``, for a look that somebody waits for: it gives up early."""
+    """As ``client_for``, for calls that a person waits for: it gives up early."""
     assert_no_scope("A connection to n8n")
     support.refuse_reading_only("A call to n8n")
     if environment.is_archived or not environment.api_key_encrypted:

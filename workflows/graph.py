@@ -34,7 +34,7 @@ MAX_STICKIES = 100
 
 
 def render_svg(content: Mapping[str, Any], *, title: str) -> str:
-    """Return the graph of a portable workflow. At most 1,200 nodes are drawn; the description tells the rest."""
+    """Return the graph of a portable workflow. At most 1,200 nodes are drawn; the description counts the rest."""
     return _Drawing(content, {}, title, f"{_count(content)}.").svg()
 
 

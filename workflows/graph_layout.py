@@ -25,7 +25,7 @@ Link = tuple[str, str, int, str]
 def edges(content: Mapping[str, Any]) -> list[Link]:
     """Return the links, each once, in their order.
 
-    Ends that are given by a node's id are drawn at that node; `warnings` tells that n8n itself goes by names.
+    Ends that are given by a node's id are drawn at that node; n8n itself goes by names, as `warnings` points out.
     """
     nodes = content.get("nodes") or ()
     names = {str(node.get("name") or "") for node in nodes}

@@ -1,4 +1,4 @@
-"""What ends in the environments when somebody leaves a tenant."""
+"""What ends in the environments when a member leaves a tenant."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from .models import EnvironmentUserObjectPermission
 
 
 def forget_environment_grants(sender: type[Membership], instance: Membership, **kwargs: Any) -> None:
-    """Take away the grants on single environments, so that coming back later does not bring them back."""
+    """Delete the grants on single environments, so that a member who returns does not get them back."""
     EnvironmentUserObjectPermission.objects.filter(tenant_id=instance.tenant_id, user_id=instance.user_id).delete()

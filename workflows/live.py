@@ -1,4 +1,4 @@
-"""An environment's workflows as n8n has them this moment, beside what is approved of them. Writes nothing."""
+"""An environment's workflows as n8n has them now, compared with what is approved. Writes nothing."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _beside(
 
 @contextmanager
 def _alone(environment: Environment) -> Iterator[None]:
-    """One look at an environment at a time, so that a slow instance holds one thread of a process and not all."""
+    """One request per environment at a time, so that a slow instance holds one thread of a process and not all."""
     with _asking_lock:
         if environment.pk in _asking:
             raise AlreadyAsked

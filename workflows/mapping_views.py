@@ -1,4 +1,4 @@
-"""Pages on which people say which workflow and which credential is which."""
+"""The pages of workflow mapping and credential mapping."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.support_rules import NEVER, READS_AND_WRITES, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
-from . import credentials as stand_ins
+from . import credentials as credential_mapping
 from . import identity, selectors, surroundings
 from .around_pairs import groups
 from .forms import CredentialForm
@@ -38,7 +38,7 @@ TABS = (
 @in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """Which workflow each n8n id of an environment is; what is not certain comes first."""
+    """The workflow behind each n8n id of an environment; unconfirmed ones come first."""
     environment = selectors.environment_or_404(pk)
     if request.method == "POST":
         require_operate(visit, environment)
@@ -130,7 +130,7 @@ _DECISIONS: dict[str, Callable[[dict[str, Any], QueryDict], str]] = {
 @in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"))
 def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Which credential of the target stands in for each of the source."""
+    """Which credential of the target replaces each of the source."""
     columns = selectors.environments()
     if request.method == "POST":
         source, target = _pair(columns, request.POST.get("source", ""), request.POST.get("target", ""))
@@ -144,12 +144,12 @@ def credentials(request: HttpRequest, visit: Visit) -> HttpResponse:
         source, target = _named(columns, *asked)
         context["source"] = source
         if source != target:
-            context |= _stand_ins(visit, source, target)
+            context |= _mapping_context(visit, source, target)
     return render(request, "workflows/credentials.html", context)
 
 
-def _stand_ins(visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
-    rows = stand_ins.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
+def _mapping_context(visit: Visit, source: Environment, target: Environment) -> dict[str, Any]:
+    rows = credential_mapping.credential_rows(source_environment_id=source.pk, target_environment_id=target.pk)
     mapped = {
         m.source_credential_id: (m.target_credential_id, m.target_name)
         for m in CredentialMapping.objects.filter(
@@ -182,19 +182,19 @@ def _pair(columns: list[Environment], source: str, target: str) -> tuple[Environ
 def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> str:
     pair: dict[str, Any] = {"source_environment_id": source.pk, "target_environment_id": target.pk}
     if data.get("action") == "accept":
-        count = stand_ins.accept_suggestions(tenant_id=visit.tenant.pk, by=visit.user, **pair)
+        count = credential_mapping.accept_suggestions(tenant_id=visit.tenant.pk, by=visit.user, **pair)
         return f"{count} credentials were mapped by type and name."
     if data.get("action") == "remove":
         try:
             mapping_id = uuid.UUID(data.get("mapping", ""))
         except ValueError as error:
             raise NotFound from error
-        stand_ins.delete_mapping(tenant_id=visit.tenant.pk, mapping_id=mapping_id)
-        return "The mapping was taken away."
+        credential_mapping.delete_mapping(tenant_id=visit.tenant.pk, mapping_id=mapping_id)
+        return "The mapping was removed."
     chosen = data.get("target_credential_id", "")
     offered = {
         c.credential_id: c
-        for row in stand_ins.credential_rows(**pair)
+        for row in credential_mapping.credential_rows(**pair)
         if row.credential_type == data.get("credential_type")
         for c in row.choices
     }
@@ -203,28 +203,30 @@ def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> s
             f"{target.name} is not known to have that credential.",
             recovery=f"Choose one from the list, or enter the credential of {target.name} first.",
         )
-    mapped = stand_ins.CredentialPair(
+    mapped = credential_mapping.CredentialPair(
         credential_type=data.get("credential_type", ""),
         source_name=data.get("source_name", ""),
         source_credential_id=data.get("source_credential_id", ""),
         target_name=offered[chosen].name,
         target_credential_id=chosen,
     )
-    mapping = stand_ins.save_mapping(tenant_id=visit.tenant.pk, pair=mapped, by=visit.user, **pair)
+    mapping = credential_mapping.save_mapping(tenant_id=visit.tenant.pk, pair=mapped, by=visit.user, **pair)
     return f"“{mapping.source_name}” becomes “{mapping.target_name}” in {target.name}."
 
 
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW, methods=("POST",))
 def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Make a credential of the target known by hand."""
+    """Enter a credential of the target by hand."""
     columns = selectors.environments()
     source, target = _pair(columns, request.POST.get("source", ""), request.POST.get("target", ""))
     require_operate(visit, target)
     form = CredentialForm(request.POST)
     if form.is_valid():
         try:
-            stand_ins.enter_credential(tenant_id=visit.tenant.pk, environment_id=target.pk, **form.cleaned_data)
+            credential_mapping.enter_credential(
+                tenant_id=visit.tenant.pk, environment_id=target.pk, **form.cleaned_data
+            )
         except OpsError as error:
             form.add_error(None, error.message)
     if form.errors:
@@ -234,7 +236,7 @@ def credential_enter(request: HttpRequest, visit: Visit) -> HttpResponse:
             "form": form,
             "form_open": True,
             "nav_section": "environments",
-            **_stand_ins(visit, source, target),
+            **_mapping_context(visit, source, target),
         }
         return render(request, "workflows/credentials.html", context, status=422)
     messages.success(request, f"{target.name} is now known to have it.")

@@ -1,4 +1,4 @@
-"""Hides what looks like a secret from sentences that people read. The stored content is not touched."""
+"""Hides what looks like a secret in sentences that people read. The stored content is not touched."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 HIDDEN = "••••••"
 LONGEST = 4000
-"""Characters of a text that are looked at and returned."""
+"""Characters of a text that are searched and returned."""
 
 _NAMES = re.compile(
     r"secret|token|passw(or)?d|pwd|api[-_ ]?key|access[-_ ]?key|private[-_ ]?key|auth(orization)?$|authorization"
@@ -21,7 +21,7 @@ _SHAPES = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
     r"|hooks\.slack\.com/services/[\w/]+|\b[0-9a-f]{40,}\b"
 )
-# Bounded repetitions throughout: the texts are other people's, and may be made to be slow to search.
+# Bounded repetitions throughout: the texts are other people's, and may be crafted to be slow to search.
 _PARTS = re.compile(
     r"(?i)(\b(?:bearer|basic|token)\s{1,4}|://[^/\s:@]{0,200}:"
     r"|[?&][\w-]{0,40}?(?:key|token|secret|sig|signature|password|auth)[\w-]{0,20}="
@@ -32,14 +32,14 @@ _EXPRESSION = re.compile(r"\{\{[\s\S]*?\}\}")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a value of this name is taken for a secret."""
+    """Whether a value with this name counts as a secret."""
     return bool(_NAMES.search(name))
 
 
 def mask(text: str, *, secret: bool = False) -> str:
     """Return `text` with what looks like a secret replaced; all of it if its name says so (`secret`).
 
-    Expressions (`={{ $json.token }}`) name a place and hold no secret by themselves; they stay.
+    Expressions (`={{ $json.token }}`) refer to a value and hold no secret themselves; they stay.
     """
     text = text[:LONGEST]
     if secret and text and not (text.startswith("=") and not _EXPRESSION.sub("", text[1:]).strip(" \n")):

@@ -36,7 +36,7 @@ def grants_on_environment(*, user_id: uuid.UUID, environment: Environment) -> fr
 
 
 def may_operate(visit: Visit, environment: Environment) -> bool:
-    """Whether the visitor may capture, promote into, settle drift in and restore the environment."""
+    """Whether the visitor may capture, promote into, reconcile, stabilize and restore the environment."""
     return _may(visit, environment, Grants.OPERATE, OPERATE_ENVIRONMENT)
 
 
@@ -68,7 +68,10 @@ def _may(visit: Visit, environment: Environment, tenant_grant: str, environment_
 
 
 def set_environment_grants(*, environment: Environment, user: User, grants: frozenset[str] | set[str]) -> None:
-    """Replace a member's own grants on the environment. Raises ``NotFound`` for somebody who is no member."""
+    """Replace a member's own grants on the environment.
+
+    Raises ``NotFound`` for a person who is no member, ``Invalid`` for an unknown grant.
+    """
     unknown = set(grants) - set(ENVIRONMENT_GRANTS)
     if unknown:
         raise Invalid(details={"grants": f"unknown: {', '.join(sorted(unknown))}"})

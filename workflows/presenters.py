@@ -1,4 +1,4 @@
-"""What pages show of differences and reports; pure."""
+"""Differences, connection reports and capabilities for pages. Pure."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def report_steps(report: ConnectionReport | None) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """One thing that an n8n does or does not do for the console, and what comes of it."""
+    """A feature that an n8n has or lacks, and the consequence."""
 
     name: str
     can: bool
@@ -127,30 +127,38 @@ _ABILITIES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Publishing",
         (
-            ("stage", "Save a draft beside what runs", "Else every write to a published workflow is live at once."),
-            ("activate_version", "Publish a chosen version", "Else going back means writing the old content again."),
-            ("history", "History of versions", "Else nobody is named for a change."),
-            ("archive", "Archive", "Else archived workflows come back unpublished only."),
-            ("unarchive", "Take out of the archive", "Else that is done by hand in n8n."),
-            ("move_to_folder", "Move to a folder", "Else folders are compared, but not restored."),
+            (
+                "stage",
+                "Save a draft beside what runs",
+                "Without it, every write to a published workflow is live at once.",
+            ),
+            (
+                "activate_version",
+                "Publish a chosen version",
+                "Without it, a roll back has to write the old content again.",
+            ),
+            ("history", "History of versions", "Without it, changes have no author."),
+            ("archive", "Archive", "Without it, archived workflows are restored as unpublished ones."),
+            ("unarchive", "Unarchive", "Without it, that is done by hand in n8n."),
+            ("move_to_folder", "Move to a folder", "Without it, folders are compared, but not restored."),
         ),
     ),
     (
         "Around the workflows",
         (
-            ("list_credentials", "List credentials", "Else they are learnt from the workflows that use them."),
-            ("create_credential", "Create credentials", "Else missing ones are created by hand in n8n."),
-            ("test_credential", "Test credentials", "Else a promotion does not know whether they work."),
-            ("data_tables", "Data tables", "Else they are not matched between environments."),
-            ("variables", "Variables", "Else they are not compared."),
-            ("community_packages", "Community nodes", "Else it is not known whether one is installed."),
+            ("list_credentials", "List credentials", "Without it, only those that workflows use are known."),
+            ("create_credential", "Create credentials", "Without it, missing ones are created by hand in n8n."),
+            ("test_credential", "Test credentials", "Without it, a promotion does not know whether they work."),
+            ("data_tables", "Data tables", "Without it, they are not matched between environments."),
+            ("variables", "Variables", "Without it, they are not compared."),
+            ("community_packages", "Community nodes", "Without it, nobody knows whether one is installed."),
         ),
     ),
     (
         "Executions",
         (
-            ("list_executions", "List executions", "Else it cannot be shown whether workflows run."),
-            ("retry_execution", "Retry executions", "Else failed ones are tried again in n8n."),
+            ("list_executions", "List executions", "Without it, the console cannot show whether workflows run."),
+            ("retry_execution", "Retry executions", "Without it, failed ones are retried in n8n."),
         ),
     ),
 )

@@ -56,7 +56,7 @@ def record_seen(
     """Record what a capture saw; returns n8n id to the workflow's mapping.
 
     Joins the caller's scope. Bulk statements only. With ``complete`` what was not seen is gone: approved ones become
-    *missing*, others *deleted*. A capture that saw only a part never says so. With ``is_baseline`` the caller will take
+    *missing*, others *deleted*. A capture of a part never decides that. With ``is_baseline`` the caller will take
     what was seen as approved: new rows say so from the start, unless the environment got a baseline meanwhile.
     ``decided`` is called with all mappings as soon as they are certain, before the rows are written.
     """
@@ -202,7 +202,7 @@ class _Recording:
         )
 
     def _unseen(self) -> list[Known]:
-        """What lives here and was not seen: a capture of a part says nothing about it."""
+        """What lives here and was not in a capture of a part."""
         unseen = (m for m in self.mappings if m.env_workflow_id not in self.seen and m.status in LIVE)
         return [known_from(m.pk, m.env_name, read_fingerprint(m.fingerprint)) for m in unseen]
 

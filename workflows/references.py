@@ -9,19 +9,19 @@ from typing import Any, Literal
 import msgspec
 
 from .credential_choice import credentials_in_use
-from .normalization import (
+from .locators import (
     DATA_TABLE,
     N8N_NODES,
     WORKFLOW_CALLERS,
     call_path,
     called_workflow,
     caller_ids,
-    credential_name_id,
     data_table,
     embedded_workflow,
     is_workflow_id,
     locator_span,
 )
+from .normalization import credential_name_id
 from .webhook_addresses import address_by_place, webhook_address
 
 __all__ = [

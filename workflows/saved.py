@@ -86,7 +86,7 @@ def node_defaults() -> Mapping[str, Mapping[str, Any]]:
 
 
 def _same(value: Any, default: Any) -> bool:
-    # To Python true is 1.
+    # In Python True equals 1.
     return bool(value == default) and isinstance(value, bool) == isinstance(default, bool)
 
 

@@ -1,6 +1,6 @@
 """The references of a workflow that cannot be rewritten: variables, hosts, packages, tables by name, ids in text.
 
-Slower than ``references`` (every text of every parameter is looked at), so it is for plans and previews, never for
+Slower than ``references`` (it reads every text of every parameter), so it is for plans and previews, never for
 captures. A search of the whole for a few bytes comes first; most workflows need no more.
 """
 
@@ -13,15 +13,15 @@ from typing import Any, Literal
 import msgspec
 
 from .content import dump
-from .normalization import (
+from .locators import (
     DATA_TABLE,
     DATA_TABLE_NODES,
-    STICKY,
     WORKFLOW_CALLERS,
     call_path,
     called_workflow,
     embedded_workflow,
 )
+from .normalization import STICKY
 
 FoundKind = Literal[
     "variable", "env_variable", "package", "host", "data_table", "dynamic_call", "hidden_call", "mention"
@@ -130,7 +130,7 @@ def _table_by_name(node: Mapping[str, Any], name: str, path: str, in_use: bool) 
 
 
 def _unfollowed_call(node: Mapping[str, Any], name: str, path: str, in_use: bool) -> Iterator[Found]:
-    """A call of a workflow that only a run can tell, or that lies outside n8n."""
+    """A call of a workflow that is known only at run time, or that lies outside n8n."""
     parameters = node["parameters"]
     source, keys = parameters.get("source"), call_path(node)
     if keys is not None and called_workflow(node) is None:

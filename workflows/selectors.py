@@ -1,4 +1,4 @@
-"""Reads about environments and where workflows live. All need the tenant's scope."""
+"""Reads of environments and of the mapping. All need the tenant's scope."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def environment_or_404(pk: uuid.UUID) -> Environment:
 
 
 def why_unknown(environment: Environment, now: datetime | None = None) -> str:
-    """Why nothing certain can be said about an environment now; empty where it can."""
+    """Why the state of an environment is unknown, as a clause; empty where it is known."""
     if environment.last_captured_at is None:
-        return "never captured"
+        return "it has never been captured"
     if environment.last_capture_error:
-        return "the last capture failed"
+        return "its last capture failed"
     if environment.connection_status == ConnectionStatus.FAILED:
-        return "not reachable"
+        return "it cannot be reached"
     if (now or clock.now()) - environment.last_captured_at > STALE_AFTER:
-        return "not captured for a day"
+        return "it has not been captured for a day"
     return ""
 
 

@@ -141,7 +141,7 @@ def _move(environment: Environment, base_url: str, *, has_new_key: bool) -> None
 
 
 def archive_environment(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> Environment:
-    """Keep the environment for its history only: its key is forgotten, its schedules stop."""
+    """Keep the environment for its history only: its key is deleted, its schedules stop."""
     with tenant_scope(tenant_id):
         environment = _locked(environment_id)
         _refuse_while_busy(environment, environment_id=environment_id)
@@ -154,7 +154,7 @@ def archive_environment(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> E
 
 
 def unarchive_environment(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> Environment:
-    """Bring an environment back; it needs its key again."""
+    """Unarchive an environment; its API key must be entered again."""
     with tenant_scope(tenant_id):
         environment = _locked(environment_id)
         environment.is_archived = False
@@ -171,7 +171,7 @@ def start_test_connection(
 ) -> Operation:
     """Test the connection step by step, as an operation; the report stays on the environment.
 
-    One that has not begun yet is the answer to everybody who asks meanwhile.
+    While one is still waiting to begin, that one is returned.
     """
     with tenant_scope(tenant_id):
         environment = Environment.objects.filter(pk=environment_id, is_archived=False).first()

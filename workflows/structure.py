@@ -1,7 +1,7 @@
-"""n8n's own rules of what a workflow may look like, looked at before it is written, and what can safely be mended.
+"""n8n's own rules of how a workflow is structured, checked before it is written, and what can safely be repaired.
 
-The rules are those of n8n's structure check (measured on 2.41.1); an older n8n takes such a workflow and runs around
-the fault.
+The rules are those of n8n's structure check (measured on 2.41.1); an older n8n accepts such a workflow and ignores the
+fault.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST_NAME = 128
 class StructureFault(msgspec.Struct, frozen=True):
     """One thing that n8n does not keep as it is.
 
-    ``consequence`` says what n8n does about it. ``repairable``: the console can mend it as ``repair`` says, and that
+    ``consequence`` is what n8n does about it. ``repairable``: the console can repair it as ``repair`` says, which
     changes nothing that runs.
     """
 

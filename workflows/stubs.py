@@ -22,7 +22,7 @@ _EMPTY: Mapping[str, Any] = {"number": 0, "integer": 0, "boolean": False}
 
 
 class Stub(msgspec.Struct, frozen=True):
-    """A credential that was made and waits for its secret; ``url`` is where n8n asks for it."""
+    """A credential that was created without its secret; ``url`` is the page of n8n where that is entered."""
 
     id: str
     name: str

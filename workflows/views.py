@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 
 from core.errors import Conflict, Invalid
+from core.registry import registry
 from core.support_rules import NEVER, READS, WRITES, Rule, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation, Schedule
@@ -73,9 +74,16 @@ def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
         "may_operate": visit.may(Grants.OPERATE),
         "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS),
         "filtered": bool(q or state),
+        "home_parts": _home_parts(visit.tenant.pk),
         "nav_section": "tenant-home",
     }
     return render(request, "workflows/matrix.html#list" if is_partial(request) else "workflows/matrix.html", context)
+
+
+def _home_parts(tenant_id: uuid.UUID) -> list[tuple[str, Mapping[str, Any]]]:
+    """(template, facts) of what apps show above the matrix."""
+    found = ((part.template, part.facts(tenant_id)) for part in registry.home_parts())
+    return [(template, facts) for template, facts in found if facts is not None]
 
 
 @in_support_session(SupportRules(get=Rule.READ, post=Rule.READ))
@@ -116,7 +124,7 @@ def _between(action: str, source: Environment | None, target: Environment | None
     return _NextPage("promotion-create", query)
 
 
-#: What the matrix can begin in one environment, by the name of the action.
+#: The actions of the matrix on one environment.
 _IN_TARGET: dict[str, Callable[[Environment, list[str]], _NextPage]] = {
     "capture": lambda target, _keys: _NextPage("snapshot-create", {"environment": str(target.pk)}),
     "stabilize": lambda target, keys: _NextPage("drift", {"environment": str(target.pk), "keys": ",".join(keys)}),
@@ -140,7 +148,7 @@ def environments(request: HttpRequest, visit: Visit) -> HttpResponse:
 @in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def environment_by_slug(request: HttpRequest, visit: Visit, environment_slug: str) -> HttpResponse:
-    """The same page by its short name, for people who type addresses."""
+    """Redirect from the short name to the page, for people who type addresses."""
     found = Environment.objects.filter(slug=environment_slug).values_list("pk", flat=True).first()
     pk = found or uuid.UUID(int=0)
     selectors.environment_or_404(pk)
@@ -150,7 +158,7 @@ def environment_by_slug(request: HttpRequest, visit: Visit, environment_slug: st
 @in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """One environment: how it is reached, what is in it, what can be done."""
+    """One environment: its connection, its contents and its actions."""
     found = selectors.environment_or_404(pk)
     operate = may_operate(visit, found)
     context = {
@@ -291,7 +299,7 @@ def _form_page(request: HttpRequest, form: EnvironmentForm, found: Environment |
 @in_support_session(NEVER)
 @tenant_page(Grants.MANAGE_ENVIRONMENTS, methods=("POST",))
 def environment_archive(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """Archive an environment (its name must be typed), or bring it back."""
+    """Archive an environment (its name must be typed), or unarchive it."""
     found = selectors.environment_or_404(pk)
     if found.is_archived:
         services.unarchive_environment(tenant_id=visit.tenant.pk, environment_id=pk)

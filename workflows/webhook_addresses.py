@@ -21,7 +21,7 @@ WEBHOOKS = {
 def webhook_address(node: Mapping[str, Any]) -> str | None:
     """`POST orders/new` for a node that listens, None for others, switched-off ones and expressions.
 
-    Two active workflows with the same address clash, and n8n says nothing about it: before 2.0 the first keeps it,
+    Two active workflows with the same address clash, and n8n gives no error: before 2.0 the first keeps it,
     since then the newcomer takes it. A path with a parameter (`user/:id`) is kept apart by the webhook's own id.
     """
     prefix = WEBHOOKS.get(str(node.get("type") or ""))

@@ -119,17 +119,20 @@ def rail(context: Context) -> SafeString:
     """Return the tenant's entries of the rail that the visitor's grants open."""
     visit = context["visit"]
     entries = (entry for entry in registry.rail(of_platform=False) if entry.grant in visit.grants)
-    return _entries(context, entries, tenant_slug=visit.tenant.slug)
+    return _entries(context, entries, visit.shell.get("badges", {}), tenant_slug=visit.tenant.slug)
 
 
 @register.simple_tag(takes_context=True)
 def platform_rail(context: Context, audiences: Container[Audience]) -> SafeString:
     """Return the platform's entries of the rail for people who belong to `audiences`."""
-    return _entries(context, (entry for entry in registry.rail(of_platform=True) if entry.audience in audiences))
+    return _entries(context, (entry for entry in registry.rail(of_platform=True) if entry.audience in audiences), {})
 
 
-def _entries(context: Context, entries: Iterable[Destination], **kwargs: Any) -> SafeString:
-    lines = (navlink(context, one.url_name, one.rail_label, one.icon, one.shortcut, **kwargs) for one in entries)
+def _entries(context: Context, entries: Iterable[Destination], badges: Mapping[str, int], **kwargs: Any) -> SafeString:
+    lines = (
+        navlink(context, one.url_name, one.rail_label, one.icon, one.shortcut, badges.get(one.url_name, ""), **kwargs)
+        for one in entries
+    )
     return mark_safe("\n".join(lines))  # noqa: S308 -- each is escaped by its own tag
 
 

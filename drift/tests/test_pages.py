@@ -94,7 +94,7 @@ def test_what_nobody_knows_is_not_called_in_sync(place: Any, live_cast: Any) -> 
         return client.get(url(place, "")).content.decode()
 
     failed = now(last_capture_error={"code": "N8N_007", "message": "no JSON"})
-    assert said not in failed and "Production: the last capture failed." in failed
+    assert said not in failed and "Production: its last capture failed." in failed
     never = now(last_capture_error=None, last_captured_at=None)
     assert said not in never and "No drift is known" in never and "Check now" in never
     none = now(is_archived=True)

@@ -35,7 +35,7 @@ class Revert:
         items = [Item.from_dict(row) for row in planned["items"]]
         results = []
         for number, item in enumerate(items):
-            run.progress(number, len(items), f"Undoing: {item.name}")
+            run.progress(number, len(items), f"Reverting: {item.name}")
             results.append({"id": item.id, "name": item.name, "kind": item.kind, **self._revert(run, item)})
         run.progress(len(items), len(items), "Done")
         counts = Counter(row["outcome"] for row in results)
@@ -59,7 +59,7 @@ class Revert:
         reverter, force = reverter_of(item), item.id in run.params["force"]
 
         def act() -> dict[str, Any]:
-            if not item.may_be_undone:
+            if not item.may_be_reverted:
                 return outcome("already" if item.verdict == "undone" else "nothing", item.why)
             try:
                 return reverter.revert(run, item, force=force)
@@ -71,7 +71,7 @@ class Revert:
         def look(_intent: dict[str, Any]) -> ProbeResult:
             return reverter.probe(run, item)
 
-        title = f"Undo: {item.kind} {item.name}"
+        title = f"Revert: {item.kind} {item.name}"
         intent = {"item": item.id, "did": item.did, "verdict": str(item.verdict), "force": force}
         result: dict[str, Any] = run.effect(Effect(f"undo:{item.id}"[:160], title, intent, act, look))
         return result

@@ -19,16 +19,16 @@ class Verdict(StrEnum):
     READY = "ready"  #: it is as the session left it
     CONFLICT = "conflict"  #: it is neither as before nor as the session left it
     UNDONE = "undone"  #: it is as before
-    NOTHING = "nothing"  #: there is nothing in it that would have to be undone
+    NOTHING = "nothing"  #: there is nothing to revert
     IMPOSSIBLE = "impossible"  #: not by the console; the item says what to do instead
 
 
 WORDS = {
-    Verdict.READY: ("added", "Can be undone"),
+    Verdict.READY: ("added", "Can be reverted"),
     Verdict.CONFLICT: ("drifted", "Changed since"),
     Verdict.UNDONE: ("completed", "As before"),
-    Verdict.NOTHING: ("inactive", "Nothing to undo"),
-    Verdict.IMPOSSIBLE: ("unknown", "Not here"),
+    Verdict.NOTHING: ("inactive", "Nothing to revert"),
+    Verdict.IMPOSSIBLE: ("unknown", "By hand"),
 }
 
 
@@ -58,7 +58,7 @@ class Item:
     target: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def may_be_undone(self) -> bool:
+    def may_be_reverted(self) -> bool:
         return self.verdict in (Verdict.READY, Verdict.CONFLICT)
 
     @property

@@ -152,13 +152,15 @@ class FixedVerdict(JobReverter):
 
 def judge_by_hash(environment_id: uuid.UUID | None, workflows: list[WrittenWorkflow], writes: SessionWrites) -> Judged:
     """By what was last seen: a hash that a job of the session left is its own, the one before the first is reverted."""
-    reverted = {w.key for w in workflows if w.is_as_before or writes.first(environment_id, w).is_as_before}
-    if len(reverted) == len(workflows):
+
+    def is_reverted(workflow: WrittenWorkflow) -> bool:
+        return workflow.is_as_before or writes.first(environment_id, workflow).is_as_before
+
+    standing = [workflow for workflow in workflows if not is_reverted(workflow)]
+    if not standing:
         return Judged(Verdict.UNDONE, workflows=tuple(workflows))
-    foreign = [w for w in workflows if w.key not in reverted and w.now not in writes.hashes(environment_id, w)]
-    if foreign:
-        names = quoted(w.name or w.key for w in foreign)
-        return Judged(Verdict.CONFLICT, f"Edited in n8n since: {names}.", tuple(workflows))
+    if foreign := [w.name or w.key for w in standing if w.now not in writes.hashes(environment_id, w)]:
+        return Judged(Verdict.CONFLICT, f"Edited in n8n since: {quoted(foreign)}.", tuple(workflows))
     return Judged(Verdict.READY, workflows=tuple(workflows))
 
 

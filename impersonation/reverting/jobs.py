@@ -8,7 +8,7 @@ from impersonation.models import ImpersonationSession
 from .items import Item, Verdict
 from .jobbase import FixedVerdict, JobReverter, SessionWrites, jobs_of
 
-UNKNOWN = "The console does not undo this kind of job: its page says what it did."
+UNKNOWN = "The console cannot revert this kind of job: its page says what it did."
 
 
 def job_reverter(kind: str) -> JobReverter:

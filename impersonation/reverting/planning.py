@@ -47,7 +47,7 @@ def plan_of(session: ImpersonationSession) -> RevertPlan:
 
 
 def reverter_of(item: Item) -> Reverter:
-    """Who reverts it; only items that may be undone have one."""
+    """Who reverts it; only items that may be reverted have one."""
     name = item.id.partition(":")[0]
     found: Reverter = registry.row_reverters().get(name) or registry.job_reverters()[name]
     return found

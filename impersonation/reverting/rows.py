@@ -15,7 +15,7 @@ from .items import Item, Verdict
 from .jobbase import jobs_of
 from .rowbase import DERIVED, NotRevertible, Row, RowReverter
 
-UNKNOWN = "The console does not undo this by itself: the trail's entry says what it was."
+UNKNOWN = "The console cannot revert this: the audit trail's entry says what it was."
 
 
 class Schedules(RowReverter):

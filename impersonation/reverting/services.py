@@ -47,35 +47,21 @@ def start_revert(
     force: Collection[str] = (),
     idempotency_key: str | None = None,
 ) -> Operation:
-    """Undo what the session wrote: the ``items`` (ids of the plan), or, with None, all that can be undone.
+    """Revert what the session wrote: the ``items`` (ids of the plan), or, with None, all that can be reverted.
 
     Conflicts are left alone unless their ids are in ``force``. One job, one revert of a session at a time. Raises
     ``Forbidden``, ``NeverInSession``, ``SessionStands``, ``Invalid`` (nothing chosen, or ids that are not in the plan).
     """
-    if support.current() is not None or context.current().session_id is not None:
-        raise NeverInSession
-    if not may_revert(session, by):
-        raise Forbidden("Only a platform admin or an owner of the customer undoes a session's writes.")
-    if session.over_at(clock.now()) is None:
-        raise SessionStands(details={"session_id": str(session.pk)})
-    tenant_id, forced = session.impersonated_tenant_id, set(force)
-    plan = plan_of(session)
-    offered = {item.id for item in plan.items if item.may_be_undone}
-    chosen = {item.id for item in plan.of(Verdict.READY)} if items is None else set(items) | forced
-    if unknown := sorted(chosen - {item.id for item in plan.items}):
-        raise Invalid(f"The session did nothing of the name “{unknown[0]}”.", details={"items": unknown[:20]})
-    if not chosen & offered:
-        raise Invalid("Nothing that was chosen can be undone.", recovery="Choose rows that can be undone.")
+    _require_revert(session, by)
+    tenant_id = session.impersonated_tenant_id
+    chosen, forced = _chosen(session, items, set(force))
+    params = {"session_id": str(session.pk), "items": sorted(chosen), "force": sorted(forced & chosen)}
     with tenant_scope(tenant_id):
         operation = operations.start(
             tenant_id=tenant_id,
             kind=REVERT,
-            title=f"Undo what {session.actor_user} did as {session.impersonated_user}"[:200],
-            params={
-                "session_id": str(session.pk),
-                "items": sorted(chosen & offered),
-                "force": sorted(forced & chosen & offered),
-            },
+            title=f"Revert what {session.actor_user} did as {session.impersonated_user}"[:200],
+            params=params,
             requested_by=by,
             idempotency_key=idempotency_key,
             exclusive_key=f"support-session:{session.pk}",
@@ -90,11 +76,34 @@ def start_revert(
             details={
                 "session_id": str(session.pk),
                 "operation_id": str(operation.pk),
-                "items": len(chosen & offered),
-                "force": sorted(forced & chosen),
+                "items": len(chosen),
+                "force": sorted(forced),
             },
         )
     return operation
+
+
+def _require_revert(session: ImpersonationSession, by: User) -> None:
+    if support.current() is not None or context.current().session_id is not None:
+        raise NeverInSession
+    if not may_revert(session, by):
+        raise Forbidden("Only a platform admin or an owner of the customer reverts a session's writes.")
+    if session.over_at(clock.now()) is None:
+        raise SessionStands(details={"session_id": str(session.pk)})
+
+
+def _chosen(
+    session: ImpersonationSession, items: Collection[str] | None, forced: set[str]
+) -> tuple[set[str], set[str]]:
+    """Ids of what is to be reverted, and the forced ones among what was asked for."""
+    plan = plan_of(session)
+    asked = {item.id for item in plan.of(Verdict.READY)} if items is None else set(items) | forced
+    if unknown := sorted(asked - {item.id for item in plan.items}):
+        raise Invalid(f"The session did nothing of the name “{unknown[0]}”.", details={"items": unknown[:20]})
+    chosen = asked & {item.id for item in plan.items if item.may_be_reverted}
+    if not chosen:
+        raise Invalid("None of the chosen items can be reverted.", recovery="Choose items that can be reverted.")
+    return chosen, forced & asked
 
 
 def is_under_way(reverts: Collection[Operation]) -> bool:

@@ -32,8 +32,8 @@ def request_consent(terms: SessionTerms, *, kind: RequestKind, session_id: uuid.
         expires_at=now + REQUEST_LIFE,
     )
     _record(
-        request,
         "IMPERSONATION_REQUESTED",
+        request,
         reason=terms.reason,
         request_id=str(request.pk),
         target_user_id=str(terms.target.pk),
@@ -42,7 +42,7 @@ def request_consent(terms: SessionTerms, *, kind: RequestKind, session_id: uuid.
     return request
 
 
-def _record(request: SupportRequest, action: str, **details: str) -> None:
+def _record(action: str, request: SupportRequest, **details: str) -> None:
     record_event(
         action=action,
         resource_type="support_requests",
@@ -104,8 +104,8 @@ def decide(*, request_id: uuid.UUID, by: User, approve: bool, browser: str = "")
         request.expires_at = clock.now() + REQUEST_LIFE
         request.save(update_fields=["approved", "decided_by", "decided_at", "expires_at"])
         _record(
-            request,
             "IMPERSONATION_APPROVED" if approve else "IMPERSONATION_DECLINED",
+            request,
             requested_by=str(request.requested_by_id),
             session=str(request.session_id or ""),
         )

@@ -23,7 +23,7 @@ from impersonation.tests.conftest import at_browser
 from impersonation.tests.test_routes import ALL, API, TENANT, methods_of
 from operations import services as operations
 from tenants.models import TenantRole
-from tenants.permissions import ROLE_GRANTS
+from tenants.permissions import role_grants
 from tenants.scope import platform_scope
 from tenants.tokens import create_token
 
@@ -122,7 +122,7 @@ def test_anonymous(db: None) -> None:
 
 @pytest.mark.parametrize("role", ["viewer", "operator", "approver", "owner"])
 def test_roles_in_the_tenant(cast: Any, role: str) -> None:
-    client, grants = at_browser(getattr(cast, role)), ROLE_GRANTS[TenantRole(role)]
+    client, grants = at_browser(getattr(cast, role)), role_grants(TenantRole(role))
 
     def check(route: str, method: str, path: str, pattern: Any) -> str:
         if not route.startswith(TENANT):

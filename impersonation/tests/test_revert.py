@@ -411,4 +411,4 @@ def test_who_may_and_when(visit: Visit) -> None:
     visit.run_operations(visit.cast.tenant)
     assert settings_now(visit)["policy"] == (True, 168)
     again = at_browser(visit.cast.owner).post(inside_url, data)
-    assert again.status_code == 422 and "Nothing that was chosen" in again.content.decode()
+    assert again.status_code == 422 and "None of the chosen items" in again.content.decode()

@@ -64,7 +64,7 @@ def test_a_failed_capture_does_not_lead_to_the_snapshot_it_did_not_make(cast: An
         with tenant_scope(cast.tenant.pk):
             Operation.objects.filter(pk=made.pk).update(status=status)
         page = client.get(reverse("job", kwargs={"tenant_slug": "acme", "pk": made.pk})).content
-        assert (b"What it works on" in page) is there, status
+        assert (b"Open object" in page) is there, status
 
 
 def test_a_stranger_finds_nothing(cast: Any, client: Any) -> None:

@@ -170,16 +170,20 @@ class N8nSite:
         for flow in flows:
             self._ids[flow.key] = present.get(flow.name, "")
         for flow in [f for f in flows if not self._ids[f.key]]:
-            raw = flow.render(workflow_id=self.id_of, credential=self._credential, names=NAMES)
-            wanted, active = raw.pop("tags"), raw.pop("active")
-            made = self._call("POST", "/workflows", raw)
-            self._ids[flow.key] = made["id"]
-            for name in wanted:
-                tags[name] = tags.get(name) or self._call("POST", "/tags", {"name": name})["id"]
-            self._call("PUT", f"/workflows/{made['id']}/tags", [{"id": tags[name]} for name in wanted])
-            # Since 2.0 what is called must be published to run; before, it could not be.
-            if active or (self._publishes_called() and _is_called(raw)):
-                self._call("POST", f"/workflows/{made['id']}/activate")
+            self._make(flow, tags)
+
+    def _make(self, flow: Flow, tags: dict[str, str]) -> None:
+        """``tags`` are ids by name, and get those that are made here."""
+        raw = flow.render(workflow_id=self.id_of, credential=self._credential, names=NAMES)
+        wanted, active = raw.pop("tags"), raw.pop("active")
+        made = self._call("POST", "/workflows", raw)
+        self._ids[flow.key] = made["id"]
+        for name in wanted:
+            tags[name] = tags.get(name) or self._call("POST", "/tags", {"name": name})["id"]
+        self._call("PUT", f"/workflows/{made['id']}/tags", [{"id": tags[name]} for name in wanted])
+        # Since 2.0 what is called must be published to run; before, it could not be.
+        if active or (self._publishes_called() and _is_called(raw)):
+            self._call("POST", f"/workflows/{made['id']}/activate")
 
     @cache  # noqa: B019 - as long as the site itself
     def _publishes_called(self) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -58,31 +59,49 @@ def problem(number: int, message: str, hint: str) -> Error:
 
 def settings_problems() -> list[Error]:
     """What is wrong with the environment and settings, without a database."""
-    found = []
+    return [
+        *missing_problems(),
+        *debug_problems(),
+        *secret_key_problems(),
+        *field_key_problems(),
+        *host_problems(),
+        *owner_problems(),
+    ]
+
+
+def missing_problems() -> list[Error]:
     missing = [name for name in REQUIRED if not os.environ.get(name)]
-    if missing:
-        found.append(
-            problem(1, f"Not set: {', '.join(missing)}.", "Set them; docs/guide/production.md says what each holds.")
-        )
-    if settings.DEBUG:
-        found.append(problem(2, "DEBUG is on: error pages would show settings and data.", "Unset OPSCONSOLE_DEBUG."))
+    if not missing:
+        return []
+    return [problem(1, f"Not set: {', '.join(missing)}.", "Set them; docs/guide/production.md says what each holds.")]
+
+
+def debug_problems() -> list[Error]:
+    if not settings.DEBUG:
+        return []
+    return [problem(2, "DEBUG is on: error pages would show settings and data.", "Unset OPSCONSOLE_DEBUG.")]
+
+
+def secret_key_problems() -> list[Error]:
+    """Whether Django's secret key is long and varied enough, and not the demo's."""
     key = str(settings.SECRET_KEY)
-    if key.startswith("demo-") or len(key) < SECRET_KEY_LENGTH or len(set(key)) < 8:
-        found.append(
-            problem(
-                3,
-                "OPSCONSOLE_SECRET_KEY is the demo's, too short or too plain.",
-                'Make one: python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
-            )
-        )
-    found += field_key_problems()
-    if not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS:
-        found.append(
-            problem(5, "OPSCONSOLE_ALLOWED_HOSTS is empty or '*'.", "Name the host that people type, comma separated.")
-        )
-    if getattr(settings, "AS_OWNER", False):
-        found.append(problem(6, "OPSCONSOLE_AS_OWNER is set.", "It is for `manage.py migrate` alone: unset it."))
-    return found
+    if len(key) >= SECRET_KEY_LENGTH and len(set(key)) >= 8 and not key.startswith("demo-"):
+        return []
+    hint = 'Make one: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+    return [problem(3, "OPSCONSOLE_SECRET_KEY is the demo's, too short or too plain.", hint)]
+
+
+def host_problems() -> list[Error]:
+    if settings.ALLOWED_HOSTS and "*" not in settings.ALLOWED_HOSTS:
+        return []
+    hint = "Name the host that people type, comma separated."
+    return [problem(5, "OPSCONSOLE_ALLOWED_HOSTS is empty or '*'.", hint)]
+
+
+def owner_problems() -> list[Error]:
+    if not getattr(settings, "AS_OWNER", False):
+        return []
+    return [problem(6, "OPSCONSOLE_AS_OWNER is set.", "It is for `manage.py migrate` alone: unset it.")]
 
 
 #: What gives power over the database or the trail, and belongs to deployments, runbooks and the sealer alone.
@@ -132,31 +151,61 @@ def field_key_problems() -> list[Error]:
     return [problem(4, "OPSCONSOLE_FIELD_KEYS is missing, the demo's, or no Fernet key.", hint)]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginRole:
+    """The database role of web and workers: its powers, and the names of what it can become, owns or may truncate."""
+
+    name: str
+    is_superuser: bool
+    bypasses_row_security: bool
+    may_create: bool
+    can_become: list[str]
+    owns: list[str]
+    may_truncate: list[str]
+
+
 def database_problems() -> list[Error]:
     """What the login role of web and workers could do that it must not."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(ROLE_SQL)
-            name, superuser, bypass, create_role, create_database = cursor.fetchone()
-            powerful, owned, truncatable = (_names(cursor, sql) for sql in (POWERFUL_SQL, OWNED_SQL, TRUNCATE_SQL))
+        role = _login_role()
     except DatabaseError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return [problem(10, f"The database cannot be asked: {reason}.", "Check DATABASE_URL and that the server runs.")]
-    found = []
     hint = "Sign in as opsconsole_app, made by docs/guide/roles.sql, in DATABASE_URL."
-    if superuser:
-        found.append(problem(11, f"The database role {name} is a superuser.", hint))
-    if bypass:
-        found.append(problem(12, f"The database role {name} bypasses row security.", hint))
-    if create_role or create_database:
-        found.append(problem(13, f"The database role {name} may create roles or databases.", hint))
-    if powerful and not superuser:
-        found.append(problem(14, f"The database role {name} can become {', '.join(powerful)}.", hint))
-    if owned and not superuser:
-        found.append(problem(15, f"The database role {name} owns tables: {', '.join(owned)}.", hint))
-    if truncatable and not superuser and not owned:
-        found.append(problem(16, f"The database role {name} may TRUNCATE: {', '.join(truncatable)}.", hint))
-    return found
+    return [problem(number, f"The database role {role.name} {power}.", hint) for number, power in _powers(role)]
+
+
+def _login_role() -> LoginRole:
+    with connection.cursor() as cursor:
+        cursor.execute(ROLE_SQL)
+        name, is_superuser, bypasses, create_role, create_database = cursor.fetchone()
+        return LoginRole(
+            name=name,
+            is_superuser=is_superuser,
+            bypasses_row_security=bypasses,
+            may_create=create_role or create_database,
+            can_become=_names(cursor, POWERFUL_SQL),
+            owns=_names(cursor, OWNED_SQL),
+            may_truncate=_names(cursor, TRUNCATE_SQL),
+        )
+
+
+def _powers(role: LoginRole) -> Iterator[tuple[int, str]]:
+    """Each power that the role must not have, with the number of its finding. A superuser has all that follows."""
+    if role.is_superuser:
+        yield 11, "is a superuser"
+    if role.bypasses_row_security:
+        yield 12, "bypasses row security"
+    if role.may_create:
+        yield 13, "may create roles or databases"
+    if role.is_superuser:
+        return
+    if role.can_become:
+        yield 14, f"can become {', '.join(role.can_become)}"
+    if role.owns:
+        yield 15, f"owns tables: {', '.join(role.owns)}"
+    elif role.may_truncate:
+        yield 16, f"may TRUNCATE: {', '.join(role.may_truncate)}"
 
 
 def _names(cursor: Any, sql: str) -> list[str]:

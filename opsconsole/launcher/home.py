@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,8 @@ class Home:
         inside = self.run / "sockets"
         if len(os.fsencode(inside)) <= SOCKET_FOLDER_LIMIT:
             return inside
-        mark = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"opsconsole-{os.geteuid()}-{mark}"
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"opsconsole-{os.geteuid()}-{digest}"
 
     def create(self) -> None:
         """Make the folders. The services' user may pass through ours but not list or read them."""
@@ -106,35 +107,42 @@ def choose_home(explicit: str | None = None, *, default: str = ".data", checkout
     """
     wanted = explicit or os.environ.get("OPSCONSOLE_HOME") or ""
     if wanted:
-        root = Path(wanted).expanduser().absolute()
-        if taken := next((path for path in (root, *root.parents) if path.is_file()), None):
-            raise LauncherError(
-                f"{taken} is a file, not a folder.",
-                recovery="set OPSCONSOLE_HOME to a folder, or to one that can be made",
-            )
-        user = service_user(root / "postgres")
-        if not reachable(root, user):
-            raise LauncherError(
-                f"PostgreSQL runs as '{user.name}' because you are root, and '{user.name}' cannot reach {root}:"
-                " a folder above it is private.",
-                recovery="set OPSCONSOLE_HOME to a folder outside private ones, for example /var/lib/opsconsole",
-            )
-        return Home(root, user), ""
+        return _explicit_home(Path(wanted).expanduser().absolute()), ""
     root = checkout / default
     user = service_user(root / "postgres")
     if reachable(root, user) and _writable(root):
         return Home(root, user), ""
-    mark = hashlib.sha256(os.fsencode(checkout)).hexdigest()[:8]
     # Only the first part names the checkout's folder; a test run's sub-folder stays below it.
-    below = Path(*Path(default).parts[1:])
+    return _home_elsewhere(checkout, user, below=Path(*Path(default).parts[1:]))
+
+
+def _explicit_home(root: Path) -> Home:
+    if taken := next((path for path in (root, *root.parents) if path.is_file()), None):
+        raise LauncherError(
+            f"{taken} is a file, not a folder.",
+            recovery="set OPSCONSOLE_HOME to a folder, or to one that can be made",
+        )
+    user = service_user(root / "postgres")
+    if not reachable(root, user):
+        raise LauncherError(
+            f"PostgreSQL runs as '{user.name}' because you are root, and '{user.name}' cannot reach {root}:"
+            " a folder above it is private.",
+            recovery="set OPSCONSOLE_HOME to a folder outside private ones, for example /var/lib/opsconsole",
+        )
+    return Home(root, user)
+
+
+def _home_elsewhere(checkout: Path, user: ServiceUser, *, below: Path) -> tuple[Home, str]:
+    """A folder of this checkout outside it, for one that PostgreSQL cannot reach or that cannot be written to."""
+    name = f"{checkout.name}-{hashlib.sha256(os.fsencode(checkout)).hexdigest()[:8]}"
     if user.switches:
-        root = Path("/var/lib/opsconsole") / f"{checkout.name}-{mark}" / below
-        why = f"{checkout} is private, and PostgreSQL runs as '{user.name}'"
+        root = Path("/var/lib/opsconsole") / name / below
+        reason = f"{checkout} is private, and PostgreSQL runs as '{user.name}'"
     else:
         state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-        root = Path(state) / "opsconsole" / f"{checkout.name}-{mark}" / below
-        why = f"{checkout} is not writable"
-    return Home(root, service_user(root / "postgres")), f"Data folder: {root} ({why}; OPSCONSOLE_HOME moves it)."
+        root = Path(state) / "opsconsole" / name / below
+        reason = f"{checkout} is not writable"
+    return Home(root, service_user(root / "postgres")), f"Data folder: {root} ({reason}; OPSCONSOLE_HOME moves it)."
 
 
 def _writable(path: Path) -> bool:
@@ -145,37 +153,47 @@ def _writable(path: Path) -> bool:
     return False
 
 
+#: How each secret of a data folder is made.
+SECRET_MAKERS: dict[str, Callable[[], str]] = {
+    "postgres_password": lambda: secrets.token_urlsafe(24),
+    "owner_password": lambda: secrets.token_urlsafe(24),
+    "app_password": lambda: secrets.token_urlsafe(24),
+    "operator_password": lambda: secrets.token_urlsafe(24),
+    "redis_password": lambda: secrets.token_urlsafe(24),
+    "secret_key": lambda: secrets.token_urlsafe(48),
+    "field_key": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+    "seal_key": lambda: base64.b64encode(secrets.token_bytes(32)).decode(),
+    "sandbox_token": lambda: secrets.token_urlsafe(24),
+}
+
+
 def load_secrets(home: Home) -> dict[str, str]:
     """The secrets of this data folder, made on first use; a key that a newer version needs is added."""
     path = home.root / "secrets.json"
+    known = {name: str(value) for name, value in _stored_secrets(home, path).items()}
+    missing = [name for name in SECRET_MAKERS if name not in known]
+    if missing:
+        known |= {name: SECRET_MAKERS[name]() for name in missing}
+        write_json(path, dict(known))
+    return known
+
+
+def _stored_secrets(home: Home, path: Path) -> dict[str, Any]:
+    """What the file holds; empty for a new data folder. Raises where secrets of existing data are lost."""
     found = read_json(path)
-    if found is None and path.exists() and path.stat().st_size:
+    if found is not None:
+        return found
+    if path.exists() and path.stat().st_size:
         raise LauncherError(
             f"{path} cannot be read as JSON.",
             recovery="put back the file from a backup; the data cannot be opened without it",
         )
-    if found is None and (home.postgres / "PG_VERSION").exists():
+    if (home.postgres / "PG_VERSION").exists():
         raise LauncherError(
             f"{path} is gone, but {home.postgres} holds a database whose passwords it held.",
             recovery=f"put the file back from a backup, or start anew: mv {home.root} {home.root}.old",
         )
-    known: dict[str, str] = {name: str(value) for name, value in (found or {}).items()}
-    makers = {
-        "postgres_password": lambda: secrets.token_urlsafe(24),
-        "owner_password": lambda: secrets.token_urlsafe(24),
-        "app_password": lambda: secrets.token_urlsafe(24),
-        "operator_password": lambda: secrets.token_urlsafe(24),
-        "redis_password": lambda: secrets.token_urlsafe(24),
-        "secret_key": lambda: secrets.token_urlsafe(48),
-        "field_key": lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        "seal_key": lambda: base64.b64encode(secrets.token_bytes(32)).decode(),
-        "sandbox_token": lambda: secrets.token_urlsafe(24),
-    }
-    missing = [name for name in makers if name not in known]
-    if missing:
-        known |= {name: makers[name]() for name in missing}
-        write_json(path, dict(known))
-    return known
+    return {}
 
 
 class HomeLock:

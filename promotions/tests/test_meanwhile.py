@@ -126,7 +126,7 @@ def test_a_target_too_large_for_one_answer_is_put_back(world: World, monkeypatch
     world.capture(world.production)
     promotion = world.approved("billing", "intake")
     before = world.hashes()
-    monkeypatch.setattr("workflows.n8n.client.Limits", partial(Limits, max_bytes=30_000))
+    monkeypatch.setattr("workflows.gateway.Limits", partial(Limits, max_bytes=30_000))
     world.target.fault(kind="status", status=400, method="PUT", path="/workflows/", nth=1)
     done = world.carry_out(promotion)
     assert (done.execution_result or {})["rollback_result"]["status"] == "success"

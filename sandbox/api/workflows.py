@@ -90,7 +90,7 @@ def list_versions(request: Request) -> Answer:
 
 
 def _unknown(request: Request, verb: str) -> Answer:
-    """There is no such workflow, as the call says it."""
+    """There is no such workflow, in this call's words."""
     if not request.instance.profile.strict:
         return NOT_FOUND
     if verb == "archive":
@@ -188,14 +188,14 @@ def deactivate_workflow(request: Request) -> Answer:
 
 
 def archive_workflow(request: Request) -> Answer:
-    return _put_away(request, archived=True)
+    return _set_archived(request, archived=True)
 
 
 def unarchive_workflow(request: Request) -> Answer:
-    return _put_away(request, archived=False)
+    return _set_archived(request, archived=False)
 
 
-def _put_away(request: Request, *, archived: bool) -> Answer:
+def _set_archived(request: Request, *, archived: bool) -> Answer:
     if (workflow := _workflow(request)) is None:
         return _unknown(request, "archive")
     if request.instance.profile.strict and not archived and not workflow.archived:

@@ -260,7 +260,7 @@ def _new_api_key(instance: LiveInstance) -> str:
     """A key with every scope this plan has; the owner is made on the first start and remembered for the next."""
     secret = _owner_file(Path(instance.data))
     if not secret.exists():
-        # Before n8n hears of it: whoever is killed in between still knows the password.
+        # Before n8n has it: after a kill in between, the password is still known.
         write_private(secret, {**OWNER, "password": f"Aa1{secrets.token_urlsafe(18)}"})
     with httpx.Client(base_url=f"{instance.base_url}/rest", timeout=30) as client:
         owner = instance.owner()

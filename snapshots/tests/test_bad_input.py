@@ -203,7 +203,7 @@ def test_an_instance_that_answers_slowly_or_not_is_named(
     how: str,
     code: str,
 ) -> None:
-    monkeypatch.setattr("workflows.n8n.client.Limits", partial(Limits, read=0.5, total_time=2.0, attempts=1))
+    monkeypatch.setattr("workflows.gateway.Limits", partial(Limits, read=0.5, total_time=2.0, attempts=1))
     n8n.seed([workflow("Orders")])
     first = capture()
     if how == "slowly":

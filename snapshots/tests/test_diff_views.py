@@ -50,8 +50,8 @@ def test_what_drifted_is_shown_beside_what_was_approved(
 
 
 def test_a_page_opens_where_the_trouble_is() -> None:
-    def cell(slug: str, state: str, **place: Any) -> Cell:
-        return Cell(Environment(slug=slug), state, place=WorkflowEnvMap(**place))
+    def cell(slug: str, state: str, **mapping: Any) -> Cell:
+        return Cell(Environment(slug=slug), state, mapping=WorkflowEnvMap(**mapping))
 
     fine, drafted = cell("dev", "in_sync"), cell("staging", "in_sync", env_draft_hash="d" * 64)
     assert diff_views._where_the_trouble_is([fine, drafted, cell("prod", "drifted")]).environment.slug == "prod"  # type: ignore[union-attr]

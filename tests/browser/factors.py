@@ -35,13 +35,13 @@ def enter_code(visitor: Visitor, secret: str, button: str) -> None:
 def enrol_app(visitor: Visitor) -> str:
     """Set an authenticator app up through the pages; the secret that the page showed."""
     visitor.go("/account/2fa/")
-    visitor.follow("Set it up")
+    visitor.follow("Set up")
     if "/reauthenticate/" in visitor.page.url:
         visitor.confirm_password()
     secret = visitor.page.get_by_label("Authenticator secret").input_value()
     enter_code(visitor, secret, "Activate")
     visitor.go("/account/2fa/")
-    visitor.sees("A code from your app is asked for after the password.")
+    visitor.sees("You enter a code from your app after the password.")
     return secret
 
 

@@ -60,7 +60,7 @@ def test_times_of_day_stay_in_the_form(owner: Visitor) -> None:
 def test_all_tokens_are_revoked_in_an_emergency(owner: Visitor) -> None:
     owner.go("settings/")
     owner.follow("Emergency…")
-    owner.sees("Never needed so far")
+    owner.sees("None so far")
     tab_to(owner, "[name=what]")
     owner.page.keyboard.press("Space")
     for text in ("A laptop was stolen", "wrong"):
@@ -106,7 +106,7 @@ def test_the_command_bar_finds_records(owner: Visitor, words: str, found: str, e
     owner.page.keyboard.type(words)
     bar: Any = owner.page.locator("#command")
     if not found:
-        bar.get_by_text("Nothing is called").wait_for()
+        bar.get_by_text("No results for").wait_for()
         return
     bar.get_by_text(found).first.wait_for()
     bar.get_by_text(found).first.click()

@@ -44,7 +44,7 @@ def test_an_authenticator_app(visit: Callable[..., Visitor], make_person: Callab
     person = visit(make_person("Totter"))
     person.sign_in()
     person.go("/account/2fa/")
-    person.follow("Set it up")
+    person.follow("Set up")
     person.confirm_password()
     looks_fine(person)
     wrong = "000000" if code_of(person.page.get_by_label("Authenticator secret").input_value()) != "000000" else "1"
@@ -81,7 +81,7 @@ def test_an_authenticator_app(visit: Callable[..., Visitor], make_person: Callab
     person.page.fill("input[name=code]", codes[0])
     person.press("Sign in", exact=True)
     person.sees("Incorrect code.")
-    person.press("Somebody else", exact=True)
+    person.press("Use another account", exact=True)
     person.page.wait_for_url(re.compile("/account/login/"))
 
 

@@ -40,7 +40,7 @@ def refused(shown: list[Any], *, writes: bool) -> list[str]:
     found = []
     for method, path, sent in shown:
         try:
-            Live.weigh(live, path, method, sent)
+            Live.rule_of(live, path, method, sent)
         except OpsError as error:
             found.append(f"{method} {path} {error.code}")
     return found
@@ -78,7 +78,7 @@ def test_what_is_refused_is_shut(
     assert "never done in a support session" in str(
         support.page.locator(".nav-link[aria-disabled]").first.get_attribute("title")
     )
-    support.sees("Read only: what would change something is shut.")
+    support.sees("Read only: what would change something is disabled.")
 
     as_writing(console)
     wrong, _ = look_round(support, writes=True)

@@ -1,6 +1,6 @@
 """What bottles tell the console of themselves: one of each kind of declaration."""
 
-from core.declarations import JobKind, Shape, State, Tone
+from core.declarations import Grant, JobKind, Shape, State, Tone
 from core.events import Consumer, EventType
 from core.registry import (
     Console,
@@ -19,7 +19,7 @@ from core.registry import (
 from . import search
 from .demo import DEMO_CHAPTER
 from .domain_events import BottleEmptied, replace
-from .estate import TILE_PART
+from .estate import HOME_PART, TILE_PART, in_store
 from .probes import shelf
 from .reports import BOTTLES, KEEPERS
 from .session_revert import FILLING, Bottles
@@ -27,7 +27,13 @@ from .session_revert import FILLING, Bottles
 console = Console(
     destinations=(
         Destination(
-            url_name="bottles", title="Bottles", search_words="flasks", icon="beaker", rail_position=65, shortcut="z"
+            url_name="bottles",
+            title="Bottles",
+            search_words="flasks",
+            icon="beaker",
+            rail_position=65,
+            shortcut="z",
+            badge=in_store,
         ),
     ),
     record_finders=(RecordFinder(label="Bottles", position=65, find=search.bottles, by_id=search.bottle_by_id),),
@@ -49,7 +55,9 @@ console = Console(
         ),
     ),
     states=(State(name="corked", shape=Shape.PENDING, tone=Tone.BLUE, word="Corked"),),
+    grants=(Grant(name="fill_bottles", words="Fill bottles", roles=("operator",)),),
     tile_parts=(TILE_PART,),
+    home_parts=(HOME_PART,),
     demo_chapters=(DEMO_CHAPTER,),
     reports=(BOTTLES,),
     access_sources=(KEEPERS,),

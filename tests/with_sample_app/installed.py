@@ -22,6 +22,7 @@ from operations import engine
 from operations import services as operations
 from reports import selectors
 from reports.definitions import report_named, settle
+from tenants.permissions import grants_on_tenant, in_words
 from tenants.scope import platform_scope, tenant_scope
 from tests.isolation.rows import tenant_models
 from tests.isolation.test_answers import tenant_routes
@@ -57,7 +58,10 @@ def test_it_is_in_the_route_matrix_and_in_the_isolation_matrix() -> None:
 
 def test_a_walk_along_links_finds_its_page(cast: Cast, browser: Client) -> None:
     made = bottle(cast)
-    assert b'href="/t/acme/bottles/"' in browser.get("/t/acme/").content
+    home = browser.get("/t/acme/").content.decode()
+    assert 'href="/t/acme/bottles/"' in home
+    assert '<span>Bottles</span><span class="count">1</span>' in home, "what waits there"
+    assert "<p>1 in store</p>" in home
     assert browser.get("/t/acme/bottles/").content == b"Old"
     assert browser.get(f"/t/acme/bottles/{made.pk}/").status_code == 200
 
@@ -119,6 +123,16 @@ def test_its_chapter_is_in_the_demo(cast: Cast) -> None:
     with tenant_scope(cast.tenant.pk):
         assert [row.name for row in Bottle.objects.all()] == ["A good year"]
         assert AuditLog.objects.filter(resource_type="sample_bottles", actor_user_id=cast.owner.pk).exists()
+
+
+def test_its_grant_is_given_with_the_roles_that_hold_it(cast: Cast) -> None:
+    with platform_scope():
+        holders = {
+            name for name in ("owner", "operator", "approver", "viewer")
+            if "fill_bottles" in grants_on_tenant(user_id=getattr(cast, name).pk, tenant_id=cast.tenant.pk)
+        }  # fmt: skip
+    assert holders == {"owner", "operator"}
+    assert "Fill bottles" in in_words(["fill_bottles"])
 
 
 def test_another_tenants_bottle_is_not_found(cast: Cast, browser: Client) -> None:

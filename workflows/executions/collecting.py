@@ -1,4 +1,4 @@
-"""Reading an environment's executions, a bounded round at a time; what is not read yet is on record as a gap.
+"""Reading an environment's executions in bounded rounds; what is not read yet is recorded as a gap.
 
 n8n lists executions by falling number and leaves out those that are running, unless it is asked for them. So a round
 asks for the running ones first; whatever is in neither list began after that, and has a number above all others. The
@@ -31,7 +31,7 @@ from workflows.n8n import errors as n8n_errors
 from . import feeds, storing, versions
 from .errors import OddExecutions
 from .feeds import Gap, Overtaken
-from .reading import Rows, Run, rows_of, run_of
+from .reading import ReportedExecution, Rows, rows_of, run_of
 from .statuses import FAILED
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ LONGEST_PAUSE = timedelta(hours=1)
 
 
 class RoundOver(Exception):
-    """The round has taken as long as it may; what is left waits for the next."""
+    """The round has taken as long as it may; the rest waits for the next."""
 
 
 @dataclass(slots=True)
 class Round:
-    """What one round brought. ``left`` are the gaps that wait for the next."""
+    """The result of one round. ``left`` are the gaps that wait for the next."""
 
     pages: int = 0
     read: int = 0
@@ -74,15 +74,15 @@ class Round:
         self.changed += len(stored.changed)
 
     def say(self, sentence: str) -> None:
-        """Keep a sentence about what was odd, once, at most ten."""
+        """Keep a sentence about an irregularity, each once, at most ten."""
         if sentence not in self.odd and len(self.odd) < 10:
             self.odd.append(sentence)
 
 
 def collect(environment: Environment) -> Round | None:
-    """Read what is new; call outside any scope. None where somebody else is reading.
+    """Read what is new; None where another worker is reading. Call outside any scope.
 
-    What goes wrong is on the feed's row, with when it is tried again, before it is raised (an ``OpsError``).
+    A failure is recorded on the feed, with the time of the next try, before it is raised (an ``OpsError``).
     """
     feed = feeds.claim(environment)
     if feed is None:
@@ -97,7 +97,7 @@ def collect(environment: Environment) -> Round | None:
         except Overtaken:
             raise
         except Exception:
-            # An answer that nobody thought of: the environment waits longer each time, and the fault is reported.
+            # An answer that no rule covers: the environment waits longer each time, and the fault is reported.
             _note_failure(environment, feed, OddExecutions())
             raise
     return None
@@ -188,12 +188,12 @@ class _Reader:
             self.round.say(sentence)
         return stored
 
-    def _note_failed(self, runs: list[Run], stored: storing.Stored) -> None:
+    def _note_failed(self, runs: list[ReportedExecution], stored: storing.Stored) -> None:
         written = stored.new | stored.changed
         self.failed += [run.number for run in runs if run.status in FAILED and run.number in written]
 
     def _sweep(self, status: str) -> set[int]:
-        """Take down all executions of an open status, whatever their number; the numbers."""
+        """Store all executions of an open status, whatever their number; their numbers."""
         found: set[int] = set()
         cursor = ""
         for _ in range(RUNNING_PAGES):
@@ -237,7 +237,7 @@ class _Reader:
             self._begin_anew(page, numbers, floor)
 
     def _begin_anew(self, page: _Page, numbers: set[int], floor: int | None) -> None:
-        """Numbers that should be known are not: n8n's database is another, or its key sees more than before."""
+        """Numbers that should be known are not: n8n has another database, or the key sees more than before."""
         self.round.say(
             "n8n lists older executions that it did not list before, or numbers them anew; they are read again."
         )
@@ -247,18 +247,18 @@ class _Reader:
             save(newest=top, settled=_settled(numbers, page.lowest, None, top), gaps=feeds.gaps_to_json(self.gaps))
 
     def reaches(self, page: _Page, floor: int | None) -> bool:
-        """Whether nothing is wanted that lies below this page."""
+        """Whether nothing below this page is wanted."""
         if not page.next_cursor or page.lowest is None:
             return True
         if floor is not None and page.lowest <= floor:
             return True
         return all(self._is_too_old(run) for run in page.rows.runs)
 
-    def _is_too_old(self, run: Run) -> bool:
+    def _is_too_old(self, run: ReportedExecution) -> bool:
         return run.started_at is not None and run.started_at < self.oldest
 
     def is_surprised(self, stored: storing.Stored, floor: int | None) -> bool:
-        """Whether something at or below what was settled was unknown, or is another execution than it was."""
+        """Whether an execution at or below ``floor``, where all should be known, was unknown or another one."""
         brought = stored.new | (stored.changed - self.open_before)
         return floor is not None and any(number <= floor for number in brought)
 
@@ -316,7 +316,7 @@ class _Reader:
                 storing.store(environment=self.environment, runs=[run], now=clock.now())
                 save()
 
-    def _one(self, number: int) -> Run | None:
+    def _one(self, number: int) -> ReportedExecution | None:
         self._in_time()
         run = run_of(self.client.get_execution(number), now=clock.now())
         return run if run is not None and run.number == number else None
@@ -326,7 +326,7 @@ class _Reader:
     def _finish(self, can_retry: bool, *, slow: bool) -> Round:
         self._merge_gaps()
         now, pause = clock.now(), timedelta(seconds=max(60, settings.EXECUTIONS_EVERY_SECONDS))
-        # One that is slow again and again is asked less and less often.
+        # An instance that stays slow is asked less and less often.
         failures = self.feed.failures + 1 if slow else 0
         with feeds.held(self.environment, self.feed) as save:
             storing.link(self.environment.pk)
@@ -390,7 +390,7 @@ class _GapReading:
         return is_done
 
     def _store(self, is_done: bool) -> Future[_Page] | None:
-        """Store the pages that wait; where they hold a surprise, reading goes on below the gap: its next page."""
+        """Store the pages that wait. Where they hold unknown executions, the next page below the gap is sent for."""
         reader = self.reader
         reader.gaps = self.rest if is_done else [self.gap, *self.rest]
         stored = reader.take(*self.waiting, gaps=feeds.gaps_to_json(reader.gaps))
@@ -413,5 +413,5 @@ def _settled(numbers: set[int], lowest: int | None, before: int | None, top: int
 
 
 def _goes_down(page: _Page, gap: Gap) -> bool:
-    """A list that does not fall would be read for ever."""
+    """Whether the page continues downwards; a list that does not would be read for ever."""
     return page.lowest is None or gap.below is None or page.lowest < gap.below

@@ -81,7 +81,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class OfVersion:
+class VersionRuns:
     """The runs of a week by the version that ran; ``content_hash`` '' means *unknown*."""
 
     content_hash: str
@@ -183,14 +183,14 @@ def states_of(locations: Collection[Location]) -> dict[Location, State]:
     }
 
 
-def versions_of(environment: Environment, workflow_id: str, *, total: Count) -> list[OfVersion]:
+def versions_of(environment: Environment, workflow_id: str, *, total: Count) -> list[VersionRuns]:
     """The week's runs of a workflow by the version that ran, the newest first, *unknown* last."""
     captured = environment.last_captured_at or clock.now()
     rows = _rows(_VERSIONS, [(environment.pk, workflow_id)], week=clock.now() - WEEK, captured=captured)
-    found = [OfVersion(h, v, since, until, Count(runs, failed)) for h, v, since, until, runs, failed in rows]
+    found = [VersionRuns(h, v, since, until, Count(runs, failed)) for h, v, since, until, runs, failed in rows]
     runs = total.runs - sum(one.count.runs for one in found)
     failed = total.failed - sum(one.count.failed for one in found)
-    return [*found, OfVersion("", "", None, None, Count(runs, max(0, failed)))] if runs > 0 else found
+    return [*found, VersionRuns("", "", None, None, Count(runs, max(0, failed)))] if runs > 0 else found
 
 
 def counts_between(locations: Collection[Location], since: datetime, until: datetime) -> dict[str, Count]:

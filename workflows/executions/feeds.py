@@ -23,7 +23,7 @@ LEASE_SECONDS = 120
 
 
 class Overtaken(Exception):
-    """Somebody else reads these executions now; this round must write nothing more."""
+    """Another worker reads these executions now; this round must write nothing more."""
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -62,6 +62,7 @@ def ensure_feed(environment: Environment) -> ExecutionFeed:
 
 
 def claim(environment: Environment) -> ExecutionFeed | None:
+    """Take the feed for one round; None while another worker holds it or enough others are being read."""
     feed, now = ensure_feed(environment), clock.now()
     if _readers(now) >= settings.EXECUTION_READERS:
         return None
@@ -77,14 +78,14 @@ def claim(environment: Environment) -> ExecutionFeed | None:
 
 
 def _readers(now: datetime) -> int:
-    """How many environments are being read: a slow n8n must leave workers to what people wait for."""
+    """How many environments are being read: slow instances must leave workers free for what people wait for."""
     with platform_scope():
         return ExecutionFeed.objects.filter(leased_until__gte=now).count()
 
 
 @contextlib.contextmanager
 def held(environment: Environment, feed: ExecutionFeed) -> Iterator[Callable[..., None]]:
-    """A transaction that commits only while this round still holds the feed; what it yields writes the feed's row."""
+    """A transaction that commits only while this round still holds the feed; yields a function that saves its row."""
 
     def save(**changes: Any) -> None:
         lease = {"leased_until": clock.now() + timedelta(seconds=LEASE_SECONDS), **changes}

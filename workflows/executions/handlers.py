@@ -1,8 +1,10 @@
-"""The long work of executions: retrying many."""
+"""The operation that retries executions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
 
 from core import clock
 from operations.engine import Run
@@ -14,7 +16,7 @@ from workflows.n8n import errors as n8n_errors
 from . import selectors, storing
 from .errors import RetryUnfinished, RetryUnsupported
 from .reading import run_of
-from .retrying import Wanted, effect_of
+from .retrying import Outcome, RetryTarget, effect_of
 from .services import RETRY_KIND
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @register
 class Retry:
-    """Retry failed executions one after the other. A refusal of one is on record and the next is done.
+    """Retry failed executions one after the other. Where n8n refuses one, that is recorded and the next one follows.
 
     What was retried stays so when the job is cancelled: there is nothing to undo.
     """
@@ -36,51 +38,49 @@ class Retry:
             if not client.spec().can("retry_execution"):
                 raise RetryUnsupported(details={"environment_id": str(environment.pk)})
             outcomes = self._carry_out(run, environment, client)
-        refused = [outcome for outcome in outcomes if outcome["outcome"] == "refused"]
+        refused = [outcome for outcome in outcomes if outcome.outcome == "refused"]
         result = {
             "retried": len(outcomes) - len(refused),
-            "succeeded": sum(outcome["status"] == "success" for outcome in outcomes),
+            "succeeded": sum(outcome.status == "success" for outcome in outcomes),
             "refused": len(refused),
-            "executions": outcomes,
+            "executions": [outcome.to_json() for outcome in outcomes],
         }
-        if outcomes and len(refused) == len(outcomes):
-            raise RetryUnfinished("n8n retried none of them: " + refused[0]["error"]["message"], details=result)
+        if refused and len(refused) == len(outcomes):
+            reason = (refused[0].error or {}).get("message", "")
+            raise RetryUnfinished(f"n8n retried none of them: {reason}", details=result)
         return result
 
-    def _carry_out(self, run: Run, environment: Environment, client: N8nClient) -> list[dict[str, Any]]:
+    def _carry_out(self, run: Run, environment: Environment, client: N8nClient) -> list[Outcome]:
         rows = run.params["executions"]
         with run.fenced():
             names = selectors.names_of(environment.pk, [row["workflow_id"] for row in rows])
             feed = selectors.reading(environment.pk).feed
         newest = (feed.newest if feed else None) or 0
-        outcomes: list[dict[str, Any]] = []
+        outcomes: list[Outcome] = []
         for done, row in enumerate(rows):
             run.check()
             run.progress(done, len(rows), f"Execution {row['number']}")
             mapping = names.get(row["workflow_id"])
-            wanted = Wanted(
-                row["number"], row["workflow_id"], mapping.env_name if mapping else "", max(newest, row["number"])
-            )
-            outcome = run.effect(effect_of(environment, client, wanted))
-            newest = max(newest, outcome["retry"] or 0)
-            outcomes.append(outcome | self._taken_down(run, environment, client, outcome))
+            name = mapping.env_name if mapping else ""
+            target = RetryTarget(row["number"], row["workflow_id"], name, max(newest, row["number"]))
+            outcome = Outcome.read(run.effect(effect_of(environment, client, target)))
+            newest = max(newest, outcome.retry or 0)
+            outcomes.append(self._stored(run, environment, client, outcome))
         return outcomes
 
-    def _taken_down(
-        self, run: Run, environment: Environment, client: N8nClient, outcome: dict[str, Any]
-    ) -> dict[str, str]:
-        """The new execution at once, so that pages show it, and its status: 1.123.0 calls one that ended *running*.
+    def _stored(self, run: Run, environment: Environment, client: N8nClient, outcome: Outcome) -> Outcome:
+        """Store the new execution, so that pages show it at once; the outcome with its present status.
 
-        The next reading would as well.
+        1.123.0 answers a retry that has ended as *running*. The next round would store the execution as well.
         """
-        if outcome["retry"] is None:
-            return {}
+        if outcome.retry is None:
+            return outcome
         try:
-            found = run_of(client.get_execution(outcome["retry"]), now=clock.now())
+            found = run_of(client.get_execution(outcome.retry), now=clock.now())
         except n8n_errors.N8nError:
-            return {}
+            return outcome
         if found is None:
-            return {}
+            return outcome
         with run.fenced():
             storing.store(environment=environment, runs=[found], now=clock.now())
-        return {"status": found.status}
+        return msgspec.structs.replace(outcome, status=found.status)

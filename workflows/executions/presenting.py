@@ -14,7 +14,7 @@ from . import counting, selectors
 from .notes import RunNote
 from .statuses import FAILED, OPEN
 
-#: n8n's status to the mark that is drawn and the word that is read.
+#: The symbol and the word for each of n8n's statuses.
 LOOKS = {
     "success": ("succeeded", "Succeeded"),
     "error": ("failed", "Failed"),
@@ -119,7 +119,7 @@ def _note(cell: Cell, states: dict[counting.Location, counting.State], read: set
 
 
 @dataclass(frozen=True, slots=True)
-class InPlace:
+class EnvironmentRuns:
     """How a workflow runs in one environment."""
 
     environment: Environment
@@ -136,35 +136,35 @@ class InPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class OfWorkflow:
-    """The section *Executions* of a workflow's page: each environment, and one of them more closely."""
+class WorkflowRuns:
+    """The section *Executions* of a workflow's page: each environment, and one of them in detail."""
 
-    places: list[InPlace]
+    environments: list[EnvironmentRuns]
     shown: Environment | None
     lines: list[Line]
-    versions: list[counting.OfVersion]
+    versions: list[counting.VersionRuns]
     workflow_id: str = ""
 
 
-def of_workflow(cells: Sequence[Cell], shown: Cell | None) -> OfWorkflow:
+def of_workflow(cells: Sequence[Cell], shown: Cell | None) -> WorkflowRuns:
     """What the page of a workflow shows of its executions. Six queries at most."""
     here = {cell.environment: workflow_id for cell in cells if (workflow_id := _workflow_id(cell))}
     stats = counting.stats_of([(environment.pk, workflow_id) for environment, workflow_id in here.items()])
     read = _environments_read()
-    places = [
-        InPlace(environment, stats[environment.pk, workflow_id], environment.pk in read)
+    environments = [
+        EnvironmentRuns(environment, stats[environment.pk, workflow_id], environment.pk in read)
         for environment, workflow_id in here.items()
     ]
     workflow_id = _workflow_id(shown) if shown is not None else ""
     if shown is None or not workflow_id:
-        return OfWorkflow(places, None, [], [])
+        return WorkflowRuns(environments, None, [], [])
     environment = shown.environment
     newest = selectors.page(
         environment_id=environment.pk, workflow_ids=[workflow_id], limit=selectors.SHOWN_OF_A_WORKFLOW
     )
     total = stats[environment.pk, workflow_id].week
     versions = counting.versions_of(environment, workflow_id, total=total) if total.runs else []
-    return OfWorkflow(places, environment, lines_of(environment, newest.rows), versions, workflow_id)
+    return WorkflowRuns(environments, environment, lines_of(environment, newest.rows), versions, workflow_id)
 
 
 def _workflow_id(cell: Cell) -> str:

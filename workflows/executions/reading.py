@@ -12,7 +12,7 @@ from .statuses import ENDED, UNKNOWN
 
 LARGEST_NUMBER = 2**63 - 1
 LARGEST_DURATION_MS = 2**31 - 1
-#: No execution is older than n8n; none begins later than clocks go wrong.
+#: No execution is older than n8n, and none begins later than a wrong clock explains.
 EARLIEST = datetime(2019, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=1)
 _WORD = re.compile(r"[a-z][a-z_-]{0,23}")
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"\d{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ReportedExecution:
     """One execution without its data. Times are aware; ``ended_at`` only where it has ended for good."""
 
     number: int
@@ -41,9 +41,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The executions of one answer, each number once, and what was odd about the others, in words."""
+    """The executions of one answer, each number once; ``odd`` describes the irregularities in words."""
 
-    runs: list[Run]
+    runs: list[ReportedExecution]
     odd: list[str] = field(default_factory=list)
 
     @property
@@ -53,7 +53,7 @@ class Rows:
 
 def rows_of(raw: Iterable[Mapping[str, Any]], *, at_most: int, now: datetime) -> Rows:
     """Read an answer of n8n's; more rows than were asked for are left out."""
-    found: dict[int, Run] = {}
+    found: dict[int, ReportedExecution] = {}
     unreadable = seen = 0
     for row in raw:
         seen += 1
@@ -72,15 +72,15 @@ def rows_of(raw: Iterable[Mapping[str, Any]], *, at_most: int, now: datetime) ->
     return Rows(list(found.values()), odd)
 
 
-def run_of(row: Mapping[str, Any], *, now: datetime) -> Run | None:
-    """One row, whatever it holds; None without a usable number. Payloads are never read."""
+def run_of(row: Mapping[str, Any], *, now: datetime) -> ReportedExecution | None:
+    """One row of any shape; None without a usable number. Payloads are never read."""
     number = number_of(row.get("id"))
     if number is None:
         return None
     status = _status(row)
     started = _moment(row.get("startedAt"), now)
     ended = _moment(row.get("stoppedAt"), now) if status in ENDED else None
-    return Run(
+    return ReportedExecution(
         number=number,
         workflow_id=_id_text(row.get("workflowId")),
         status=status,

@@ -35,7 +35,7 @@ READ_AGAIN_AFTER = timedelta(seconds=20)
 
 
 def wake_due() -> int:
-    """The beat's round: every environment has its feed, and those that are due are read. How many."""
+    """The beat's round: give every environment a feed and a worker to those that are due; how many were due."""
     with platform_scope():
         existing = ExecutionFeed.objects.filter(environment_id=OuterRef("pk"))
         lacking = list(
@@ -53,7 +53,10 @@ def wake_due() -> int:
 
 
 def read_soon(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> None:
-    """Have an environment's executions read now, as a person wishes; what was read a moment ago is not read again."""
+    """Have an environment's executions read now, unless they were read in the last seconds.
+
+    Raises ``NotFound``, ``EnvironmentArchived`` or ``NoApiKey``.
+    """
     support.refuse_reading_only("Reading n8n's executions")
     environment = environment_by_id(tenant_id, environment_id)
     _refuse_unreachable(environment)
@@ -133,7 +136,7 @@ def retriable(
     elif since is None:
         raise Invalid("Say which: `execution_ids`, or `since` for all that failed after a moment.")
     else:
-        # A retry that failed is no second thing to be done: the execution it repeats is retried again.
+        # A failed retry is not retried itself: the execution that it repeats is retried again.
         rows = rows.filter(retry_of__isnull=True).exclude(mode__in=selectors.BY_HAND)
     if since is not None:
         rows = rows.filter(sorted_at__gte=since)

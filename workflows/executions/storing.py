@@ -1,4 +1,4 @@
-"""Executions into the table, and out of it again after a week. Everything here needs the tenant's scope."""
+"""Storing executions, and deleting them after a week. Everything here needs the tenant's scope."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import connection
 
 from workflows.models import Environment, Execution
 
-from .reading import Run
+from .reading import ReportedExecution
 from .statuses import OPEN, UNKNOWN
 
 #: More than a round can bring.
@@ -55,8 +55,8 @@ class Stored:
     changed: frozenset[int]
 
 
-def store(*, environment: Environment, runs: Sequence[Run], now: datetime) -> Stored:
-    """Store executions. One statement; those that are there as they were are not written."""
+def store(*, environment: Environment, runs: Sequence[ReportedExecution], now: datetime) -> Stored:
+    """Store executions. One statement; unchanged rows are not written."""
     if not runs:
         return Stored(frozenset(), frozenset())
     values: dict[str, Any] = {
@@ -86,7 +86,7 @@ def longest_unseen(environment_id: uuid.UUID, *, before: datetime, at_most: int)
 
 
 def note_gone(environment_id: uuid.UUID, number: int, *, now: datetime) -> None:
-    """n8n has the execution no more: it deletes those that it was told not to keep as they end."""
+    """n8n no longer has the execution: it deletes those that it is not to keep when they end."""
     rows = Execution.objects.filter(environment_id=environment_id, number=number, status__in=OPEN)
     rows.update(status=UNKNOWN, seen_at=now)
 
@@ -121,7 +121,7 @@ def forget_most(environment_id: uuid.UUID, *, keep: int) -> int:
 
 
 def link(environment_id: uuid.UUID) -> int:
-    """Name the workflow of executions that came before their workflow was captured; how many."""
+    """Link executions that were read before their workflow was captured; how many."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE executions e SET canonical_workflow_id = m.canonical_workflow_id FROM workflow_env_map m"

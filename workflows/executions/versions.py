@@ -1,7 +1,7 @@
 """What ran when: n8n's list does not name the version that ran, so it is derived from what captures saw live.
 
 Certain is only what two captures have in common: a version counts from the first that saw it until the last that saw
-it unchanged. In between nobody knows, and the console says *unknown*. n8n's own time of the last change is no help:
+it unchanged. In between the version is *unknown*. n8n's own time of the last change is no help:
 measured on 2.41.1, publishing a draft does not move it, and ``activeVersion.createdAt`` is when the version was saved.
 """
 

@@ -80,7 +80,7 @@ def read_now(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
 @in_support_session(READS_AND_WRITES)
 @tenant_page(Grants.VIEW, scope=False, methods=("GET", "HEAD", "POST"))
 def retry(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """What a retry would repeat; by POST it is begun. ``selected=…`` chosen ones, or ``hours`` with ``workflow``."""
+    """Show what a retry would repeat; a POST starts it. By ``selected=…``, or by ``hours`` and ``workflow``."""
     given = request.POST if request.method == "POST" else request.GET
     with tenant_scope(visit.tenant.pk):
         environment = environment_or_404(pk)

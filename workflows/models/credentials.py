@@ -13,7 +13,7 @@ from .environments import Environment
 
 
 class CredentialMapping(TenantModel):
-    """Which credential of the target stands in for one of the source when workflows move between environments.
+    """Which credential of the target replaces one of the source when workflows are promoted.
 
     One of the source is known by its id; ``source_name`` counts only where no id was given. A data table is in here
     as well, as type ``dataTable``.

@@ -78,7 +78,7 @@ class ExecutionFeed(TenantModel):
     """How far an environment's executions have been read, and who is reading them now.
 
     All up to ``settled`` has been seen; above it one that ran while it was looked for may still be missing. ``gaps``
-    (``executions.collecting.Gap``, the newest first) are left for later, because one round takes only so many.
+    (``executions.feeds.Gap``, the newest first) are left for later, because one round takes only so many.
     """
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+", db_constraint=False)
@@ -109,7 +109,7 @@ class ExecutionFeed(TenantModel):
 class LiveSpan(TenantModel):
     """What ran as a workflow of an environment from one moment to another, as far as captures tell.
 
-    ``live_until`` is when it was last seen so; None while it still is. Between two rows nobody knows what ran.
+    ``live_until`` is when it was last seen so; None while it still is. Between two rows it is unknown what ran.
     """
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="+", db_constraint=False)

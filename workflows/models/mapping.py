@@ -42,9 +42,9 @@ class WorkflowEnvMap(TenantModel):
     """A canonical workflow in one environment.
 
     ``git_…`` is what is approved (branch ``env/<slug>``), ``env_…`` what was last seen; they differ where somebody
-    changed the workflow behind our back. The content is what runs: the published version where there is one, else the
+    changed the workflow in n8n. The content is what runs: the published version where there is one, else the
     draft. ``…_draft_hash`` is set where the draft is another content than what runs; ``…_facts`` are ``facts.Facts``.
-    ``missing``: approved, but not seen at the last capture; ``deleted``: taken away on purpose; ``unmapped``: seen, its
+    ``missing``: approved, but not seen at the last capture; ``deleted``: removed on purpose; ``unmapped``: seen, its
     identity not confirmed by a person yet.
     """
 
@@ -126,7 +126,7 @@ class WorkflowEnvMap(TenantModel):
 
     @property
     def is_archived(self) -> bool:
-        """Whether it lies in n8n's archive."""
+        """Whether it is archived in n8n."""
         return bool((self.env_facts or {}).get("archived"))
 
     @property
@@ -135,5 +135,5 @@ class WorkflowEnvMap(TenantModel):
 
     @property
     def is_switched(self) -> bool:
-        """Whether it runs though it was approved as off, or the other way round."""
+        """Whether it is published though it was approved as unpublished, or the other way round."""
         return None not in (self.git_active, self.env_active) and self.git_active != self.env_active

@@ -25,12 +25,12 @@ class WatchState(models.TextChoices):
     SUPERSEDED = "superseded", "No longer watched"
 
 
-#: What is still looked at: it may be proven late, or be mended in n8n.
+#: What is still checked: it may be proven late, or be repaired in n8n.
 UNSETTLED = (WatchState.WATCHED, WatchState.BAD, WatchState.GIVEN_UP)
 
 
 class Telling(models.TextChoices):
-    """Whether people have been told that a starter turned out bad."""
+    """Whether people have been notified that a starter does not start."""
 
     NOBODY = "", "Nobody has to be told"
     WAITING = "waiting", "Waits to be told"

@@ -1,4 +1,4 @@
-"""n8n's public API: a client that is careful with writes, and what an instance says it can do."""
+"""n8n's public API: a client that is careful with writes, and the capabilities of an instance."""
 
 from .address import AddressPolicy
 from .check import check_connection

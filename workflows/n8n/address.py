@@ -1,7 +1,7 @@
 """Which addresses the console may talk to, decided on the address that is really connected to.
 
 The name is resolved once per connection, every answer is judged, and the connection goes to that very address:
-a name that points elsewhere a moment later (DNS rebinding) gains nothing.
+a name that resolves elsewhere a moment later (DNS rebinding) gains nothing.
 """
 
 from __future__ import annotations
@@ -136,13 +136,17 @@ def _is_public(address: IPAddress) -> bool:
 
 
 def _unwrapped(address: IPAddress) -> IPAddress:
-    if isinstance(address, ipaddress.IPv6Address) and not (address.is_loopback or address.is_unspecified):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-        if inner is None and any(address in network for network in _EMBEDDING):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if inner is not None:
-            return inner
-    return address
+    """The IPv4 address inside an IPv6 one, where there is one; else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address) or address.is_loopback or address.is_unspecified:
+        return address
+    return _embedded(address) or address
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+    if inner is None and any(address in network for network in _EMBEDDING):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return inner
 
 
 def _left(timeout: float | None) -> float | None:
@@ -204,7 +208,7 @@ class _Backend(httpcore.NetworkBackend):
             try:
                 began = time.monotonic()
                 stream = self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options)
-                # A busy processor makes any connection look slow: the quickest one tells.
+                # A busy processor makes any connection look slow, so the fastest one counts.
                 self.is_near = self.is_near or time.monotonic() - began < NEAR
                 return _Stream(stream)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
@@ -228,7 +232,7 @@ def is_this_machine(host: str) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def _trust(ca_files: tuple[str, ...], _window: int) -> ssl.SSLContext:
-    """Whom we trust; read once in a while, since reading the system's certificates takes 30 ms."""
+    """The trusted authorities; cached for a while, since reading the system's certificates takes 30 ms."""
     context = ssl.create_default_context()
     for path in ca_files:
         context.load_verify_locations(path)

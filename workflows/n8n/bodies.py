@@ -1,8 +1,9 @@
-"""Bodies of writes: a workflow's content in the keys that an instance accepts, and what had to be left out."""
+"""Bodies of writes: a workflow's content in the keys that an instance accepts, and what had to be omitted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflows.normalization import SETTING_DEFAULTS
@@ -13,6 +14,18 @@ _WRITTEN = ("name", "nodes", "connections", "settings", "staticData", "pinData",
 
 Omission = dict[str, str]
 """A part of the content that could not be written: its ``path``, and the ``reason`` in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """n8n's answer to a write, and what could not be written."""
+
+    workflow: dict[str, Any]
+    omitted: list[Omission] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        return str(self.workflow.get("id") or "")
 
 
 def write_body(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
@@ -13,12 +12,12 @@ import httpx
 
 from workflows.normalization import SETTING_DEFAULTS
 
-from . import contracts, errors
+from . import answers, contracts, errors
 from .address import AddressPolicy
-from .bodies import Omission, write_body
+from .bodies import WriteResult, write_body
 from .contracts import Contract
 from .http import API, Answer, Http, Limits
-from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page, identified
+from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page
 from .spec import Capabilities
 
 __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
@@ -32,18 +31,6 @@ _PRODUCTION = {"FORM": "/form/", "MCP": "/mcp/"}
 
 Listening = Literal["listening", "absent", "unknown"]
 """Whether n8n answers at an address: it says so, it says that it does not, or nobody can tell from here."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """n8n's answer to a write, and what could not be written."""
-
-    workflow: dict[str, Any]
-    omitted: list[Omission] = field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        return str(self.workflow.get("id") or "")
 
 
 _WORD = 500
@@ -101,7 +88,7 @@ class N8nClient:
         """One call below `/api/v1`, for what has no method here."""
         return self._http.call(method, API + path, **options)
 
-    # What the instance can do
+    # Capabilities
 
     def spec(self, *, fresh: bool = False) -> Capabilities:
         """Return what the instance can do; kept for five minutes, then asked again by its ETag.
@@ -181,7 +168,7 @@ class N8nClient:
 
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
-        found = self._object(self.call("GET", f"/workflows/{_id(workflow_id)}"), exact=True)
+        found = answers.single(self.call("GET", f"/workflows/{_id(workflow_id)}"), exact=True)
         if not found.get("id"):
             raise errors.NotAnApi("The answer does not look like a workflow of n8n's.")
         return found
@@ -205,7 +192,7 @@ class N8nClient:
             "status": status,
             "includeData": "false",
         }
-        return self._listed(self.call("GET", "/executions", params=params))
+        return answers.listed(self.call("GET", "/executions", params=params))
 
     def list_credentials(self) -> list[dict[str, Any]] | None:
         """Return `{id, name, type}` of each credential, or None where this n8n does not list them."""
@@ -231,20 +218,20 @@ class N8nClient:
 
     def audit(self) -> dict[str, Any]:
         """Return n8n's own risk report. It changes nothing there, though it is a POST."""
-        return self._object(self.call("POST", "/audit", body={}))
+        return answers.single(self.call("POST", "/audit", body={}))
 
     def get_execution(self, number: int) -> dict[str, Any]:
         """Return one execution without its data; raises `RemoteNotFound`."""
-        return self._object(self.call("GET", f"/executions/{number}", params={"includeData": "false"}))
+        return answers.single(self.call("GET", f"/executions/{number}", params={"includeData": "false"}))
 
     def started_by(self, number: int) -> str:
         """The node by which an execution began; '' where n8n does not tell. Raises `RemoteNotFound`."""
-        raw = self._object(self.call("GET", f"/executions/{number}", params={"includeData": "true"}))
-        return _starting_node(raw.get("data"))
+        raw = answers.single(self.call("GET", f"/executions/{number}", params={"includeData": "true"}))
+        return answers.starting_node(raw.get("data"))
 
     def history(self, workflow_id: str, *, limit: int = 1) -> list[dict[str, Any]]:
         """Return the last versions that n8n keeps of a workflow, the newest first, without what they hold."""
-        return self._listed(self.call("GET", f"/workflows/{_id(workflow_id)}/history", params={"limit": limit}))[0]
+        return answers.listed(self.call("GET", f"/workflows/{_id(workflow_id)}/history", params={"limit": limit}))[0]
 
     # Writing
 
@@ -254,7 +241,7 @@ class N8nClient:
         body, omitted = write_body(content, keys=spec.create_keys, present=None, spec=spec)
         if "nodeGroups" in spec.create_keys and content.get("nodeGroups"):
             body["nodeGroups"] = content["nodeGroups"]
-        made = WriteResult(self._object(self.call("POST", "/workflows", body=body), wrote=True), omitted)
+        made = WriteResult(answers.written(self.call("POST", "/workflows", body=body)), omitted)
         if not made.id:
             raise errors.AmbiguousWrite("n8n's answer does not say which workflow it created.")
         return made
@@ -284,46 +271,46 @@ class N8nClient:
             body["parentFolderId"] = folder
         params = None if publish or not spec.can("stage") else {"publishIfActive": "false"}
         answer = self.call("PUT", f"/workflows/{_id(workflow_id)}", body=body, params=params)
-        return WriteResult(self._object(answer, wrote=True), omitted)
+        return WriteResult(answers.written(answer), omitted)
 
     def publish(
         self, workflow_id: str, *, version_id: str | None = None, name: str = "", description: str = ""
     ) -> dict[str, Any]:
-        """Let a version run (the draft, or `version_id`); raises `Rejected` with n8n's words where it will not.
+        """Publish a version (the draft, or `version_id`); raises `Rejected` with n8n's words where it will not.
 
-        `name` and `description` stand in n8n's own history where it takes them. What n8n answers proves nothing where
-        it publishes in the background: look afterwards.
+        `name` and `description` stand in n8n's own history where it takes them. Where n8n
+        publishes in the background its answer proves nothing: read the workflow afterwards.
         """
         spec = self.spec()
         body: dict[str, str] = {}
         if version_id and spec.can("activate_version"):
             body["versionId"] = version_id
         if not spec.can("publish"):
-            return self._object(
-                self.call("POST", f"/workflows/{_id(workflow_id)}/activate", body=body or None), wrote=True
-            )
+            return self._post(workflow_id, "activate", body or None)
         body |= {key: value for key, value in (("name", name[:128]), ("description", description[:500])) if value}
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/publish", body=body), wrote=True)
+        return self._post(workflow_id, "publish", body)
 
     def unpublish(self, workflow_id: str) -> dict[str, Any]:
-        """Let nothing of it run any more; the draft stays."""
-        word = "unpublish" if self.spec().can("unpublish") else "deactivate"
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/{word}"), wrote=True)
+        """Unpublish a workflow; the draft stays."""
+        return self._post(workflow_id, "unpublish" if self.spec().can("unpublish") else "deactivate")
 
     def archive(self, workflow_id: str) -> dict[str, Any]:
-        """Put it into n8n's archive, which also unpublishes it."""
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/archive"), wrote=True)
+        """Archive a workflow in n8n, which also unpublishes it."""
+        return self._post(workflow_id, "archive")
 
     def unarchive(self, workflow_id: str) -> dict[str, Any]:
-        """Take it out of n8n's archive; it stays unpublished."""
-        return self._object(self.call("POST", f"/workflows/{_id(workflow_id)}/unarchive"), wrote=True)
+        """Unarchive a workflow in n8n; it stays unpublished."""
+        return self._post(workflow_id, "unarchive")
+
+    def _post(self, workflow_id: str, verb: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        return answers.written(self.call("POST", f"/workflows/{_id(workflow_id)}/{verb}", body=body))
 
     def listening(self, address: str) -> Listening:
         """Whether n8n answers at a production address (`POST orders/new`, `FORM signup`, `MCP path`).
 
-        Asked by the browser's own question before a call to another site (OPTIONS with an Origin), which n8n answers
-        with the methods that are registered and which starts nothing (measured on 1.123.0 and 2.41.1). A proxy that
-        answers it itself gives itself away by naming methods for an address that nobody has.
+        Asked by a CORS preflight (OPTIONS with an Origin), which n8n answers with the registered methods and which
+        starts nothing (measured on 1.123.0 and 2.41.1). A proxy that answers preflights itself is recognised: it also
+        lists methods for an address that does not exist.
         """
         methods, _, path = address.partition(" ")
         try:
@@ -388,7 +375,7 @@ class N8nClient:
             if name in ids:
                 continue
             try:
-                ids[name] = self._object(self.call("POST", "/tags", body={"name": name})).get("id")
+                ids[name] = answers.single(self.call("POST", "/tags", body={"name": name})).get("id")
             except (errors.RemoteConflict, errors.AmbiguousWrite):  # somebody, or we, made it just now
                 ids = {tag["name"]: tag["id"] for tag in self.tags()}
                 if name not in ids:
@@ -402,7 +389,7 @@ class N8nClient:
         `RemoteConflict` for one that cannot be retried, in n8n's words.
         """
         answer = self.call("POST", f"/executions/{number}/retry", body={"loadWorkflow": True})
-        return self._object(answer, wrote=True)
+        return answers.written(answer)
 
     def all_of(self, path: str) -> list[dict[str, Any]]:
         """Return every row of a list that pages by cursor."""
@@ -419,7 +406,7 @@ class N8nClient:
         while cursor not in seen:
             seen.add(cursor)
             answer = self.call("GET", path, params={"limit": PAGE_LIMIT, "cursor": cursor, **params})
-            items, cursor = self._listed(answer)
+            items, cursor = answers.listed(answer)
             found += items
             size += len(answer.body)
             if cursor is None:
@@ -429,50 +416,6 @@ class N8nClient:
             if time.monotonic() > until:
                 raise errors.TimedOut("A list of the n8n instance did not end in time.")
         return found  # it leads back to where it was
-
-    @staticmethod
-    def _listed(answer: Answer) -> tuple[list[dict[str, Any]], str | None]:
-        body = answer.json()
-        items = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(items, list):
-            raise errors.NotAnApi("The list does not look like n8n's.")
-        cursor = body.get("nextCursor") or None
-        if cursor is not None and not isinstance(cursor, str):
-            raise errors.NotAnApi("The list does not look like n8n's.")
-        return [i for i in items if isinstance(i, dict)], cursor
-
-    @staticmethod
-    def _object(answer: Answer, *, wrote: bool = False, exact: bool = False) -> dict[str, Any]:
-        try:
-            body = answer.json(exact=exact or wrote)
-            if isinstance(body, dict):
-                return identified(body) if (exact or wrote) and body.get("id") else body
-        except errors.NotAnApi:
-            if not wrote:
-                raise
-        if wrote:
-            raise errors.AmbiguousWrite("n8n's answer to the write cannot be read; it may have been carried out.")
-        raise errors.NotAnApi("The answer does not look like n8n's.")
-
-
-def _starting_node(data: Any) -> str:
-    """From 2.x on n8n names the node; before, it is the one that nothing was given to."""
-
-    def inside(held: Any, *names: str) -> Any:
-        for name in names:
-            held = held.get(name) if isinstance(held, dict) else None
-        return held
-
-    named = inside(data, "executionData", "runtimeData", "triggerNode", "name")
-    if isinstance(named, str):
-        return named
-    ran = inside(data, "resultData", "runData")
-    first = [
-        name
-        for name, runs in (ran.items() if isinstance(ran, dict) else ())
-        if isinstance(runs, list) and runs and isinstance(runs[0], dict) and not runs[0].get("source")
-    ]
-    return first[0] if len(first) == 1 else ""
 
 
 def _id(workflow_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads a YAML document that a stranger wrote, within bounds, from the parser's events.
+"""Reads an untrusted YAML document, within bounds, from the parser's events.
 
 PyYAML's own loaders call themselves for each level, the quick one in C without a limit of depth: 30,000 brackets end
 the process. Here nothing calls itself, and reading stops at the first thing that no contract of n8n's holds.

@@ -1,4 +1,4 @@
-"""Each way in which a call to n8n can fail, with what to do about it."""
+"""Errors of calls to n8n."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class ListMoved(N8nError):
 
 
 class AmbiguousWrite(N8nError):
-    """A write of which nobody knows whether it happened: look before doing anything else."""
+    """It is unknown whether the write was carried out. Verify before retrying."""
 
     code = "N8N_020"
     title = "It is not known whether it was written"

@@ -71,8 +71,8 @@ class Answer:
     def json(self, *, exact: bool = False) -> Any:
         """The body as JSON; raises `NotAnApi` with what came instead.
 
-        Texts in it can be stored: what PostgreSQL takes nowhere (U+0000, half an emoji) becomes a sign that can be
-        seen. With ``exact``, for a workflow, whose content is kept to the byte, they stay as they are.
+        Texts in it can be stored: what PostgreSQL cannot store (U+0000, a lone surrogate) is replaced by a visible
+        sign. With ``exact``, for a workflow, whose content is kept to the byte, they stay as they are.
         """
         if not exact:
             self._refuse_too_many_values()
@@ -147,10 +147,11 @@ class Http:
         )
 
     def close(self) -> None:
+        """Close the connections."""
         self._client.close()
 
     def widen(self, writes_at_once: int) -> None:
-        """From now on that many writes at a time, unless the limits say how many."""
+        """Allow that many writes at a time from now on, unless the limits fix the number."""
         with self._widening:
             if not self._is_fixed and writes_at_once > 1:
                 self._is_fixed = True

@@ -1,4 +1,4 @@
-"""Which n8n answers: its version where it tells it, and what it offers where it does not.
+"""Which n8n it is: its version where it is published, and what its API offers where it is not.
 
 Old ones name their version in ``/rest/settings``. Since 1.123 at the latest they do so only for people who have signed
 in, but the editor's page still names the release (seen on 1.123.0 and 2.41.1). Where neither is
@@ -35,9 +35,9 @@ _SINCE: tuple[tuple[str, str], ...] = (
 
 
 class InstanceMark(msgspec.Struct, frozen=True, kw_only=True):
-    """What tells one n8n from another.
+    """What distinguishes one n8n from another.
 
-    ``version`` is n8n's own word, empty where it hides it; ``fingerprint`` is a digest of what it publishes of its
+    ``version`` is empty where n8n hides it; ``fingerprint`` is a digest of what it publishes of its
     API (calls, keys, settings), empty where it publishes nothing; ``at_least`` is read off that.
     """
 
@@ -82,7 +82,7 @@ def mark_from(data: Any) -> InstanceMark:
 
 
 def read_mark(client: N8nClient, known: InstanceMark | None = None) -> InstanceMark:
-    """Ask an instance what it is. One that tells the version of ``known`` is asked nothing more: the answer is that.
+    """Ask an instance what it is. Where the version is that of ``known``, nothing more is asked.
 
     Raises ``N8nError`` only where the instance cannot be reached.
     """
@@ -103,7 +103,7 @@ def read_mark(client: N8nClient, known: InstanceMark | None = None) -> InstanceM
 
 
 def read_version(client: N8nClient) -> str:
-    """n8n's version where the instance tells it to everybody, or an empty string."""
+    """n8n's version where the instance publishes it, or an empty string."""
     try:
         body = client._http.call("GET", "/rest/settings", keyed=False).json()
     except (errors.N8nError, ValueError):
@@ -120,7 +120,7 @@ _RELEASE = re.compile(rb'"release":\s*"n8n@(\d+\.\d+\.\d+[0-9A-Za-z.+-]{0,20})"'
 
 
 def _release_of_editor(client: N8nClient) -> str:
-    """The release that the editor's page names for its reports of errors, whether they are on or off."""
+    """The release that the editor's page names for error reports, whether these are on or off."""
     try:
         page = client._http.call("GET", "/", keyed=False).body
         found = _SENTRY.search(page)
@@ -131,7 +131,7 @@ def _release_of_editor(client: N8nClient) -> str:
 
 
 def _plain(path: str) -> str:
-    """The path without what its parameters are called: ``{id}`` became ``{workflowId}``."""
+    """The path without the names of its parameters: ``{id}`` became ``{workflowId}``."""
     return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
 
 

@@ -1,4 +1,4 @@
-"""When an instance was last away, as far as this process has met it: no connection could be made."""
+"""When an instance was last unreachable for this process: no connection could be made."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _last: dict[str, datetime] = {}
 
 
 def note(base_url: str) -> None:
-    """It is away now."""
+    """Record that it is unreachable now."""
     if len(_last) >= KEPT:
         _last.pop(next(iter(_last), ""), None)  # several threads may tidy at once
     _last[base_url] = clock.now()
 
 
 def last(base_url: str) -> datetime | None:
-    """When it was last seen to be away, None where this process has always reached it."""
+    """When it was last unreachable; None where this process has always reached it."""
     return _last.get(base_url)

@@ -1,4 +1,4 @@
-"""What an instance can do, read off the contract that it publishes itself (`/api/v1/openapi.yml`)."""
+"""The capabilities of an instance, read from the contract that it publishes (`/api/v1/openapi.yml`)."""
 
 from __future__ import annotations
 

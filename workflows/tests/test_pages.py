@@ -163,7 +163,7 @@ def test_an_environment_says_what_its_n8n_can_do_and_why_it_matters(cast: Any, s
     surroundings.keep(dev, surroundings.Surroundings(scopes=("workflow:list",)), None)
     told = " ".join(signed_in("operator").get(at(cast, "environment", pk=dev.pk)).content.decode().split())
     assert "Save a draft beside what runs" in told
-    assert "Else every write to a published workflow is live at once." in told, (
+    assert "Without it, every write to a published workflow is live at once." in told, (
         "a capture knows better than an old test"
     )
     assert "activate version" not in told

@@ -1,1 +1,1 @@
-"""What was published and could not be proven at once is watched afterwards: ``noting``, ``settling``, ``telling``."""
+"""Published starters that were not proven at once are watched afterwards: ``noting``, ``verdicts``, ``telling``."""

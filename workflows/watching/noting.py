@@ -1,4 +1,4 @@
-"""Takes down what was published and could not be proven, so that it is watched once the operation has ended."""
+"""Records published starters that could not be proven, so that they are watched once the operation has ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNASKED, _VARIES = "Nobody could be asked about its address.", "Its address var
 
 @dataclass(frozen=True, slots=True)
 class Unproven:
-    """One starter of one workflow that runs by n8n's word alone."""
+    """One starter of one workflow that is not proven to start."""
 
     key: str
     name: str
@@ -75,7 +75,7 @@ def _version_of(written: Written) -> str:
 
 
 def note(run: Run, environment: Environment, published: Iterable[WriteItem], results: Mapping[str, Written]) -> None:
-    """Take down what is to be watched of what was published, and let go of what stood there before. May be repeated."""
+    """Record which published starters are to be watched, and supersede those watched before. May be repeated."""
     now = clock.now()
     items = {item.key: item for item in published}
     found = unproven(items, results, after=now + TAKES_OVER)
@@ -91,7 +91,7 @@ def note(run: Run, environment: Environment, published: Iterable[WriteItem], res
 
 
 def _supersede(operation_id: uuid.UUID, environment_id: uuid.UUID, written: Mapping[str, str], now: datetime) -> None:
-    """Whatever stood there before has been written over, switched off or deleted."""
+    """Supersede watches of workflows that have been overwritten, unpublished or deleted."""
     standing = StarterWatch.objects.filter(
         environment_id=environment_id, env_workflow_id__in=written, state__in=UNSETTLED
     )

@@ -1,4 +1,4 @@
-"""What pages and programs show of watched starters. All need the tenant's scope."""
+"""Reads of watched starters. All need the tenant's scope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workflows.models import Environment, StarterKind, StarterWatch, Telling, Wa
 from .telling import in_n8n
 
 SHOWN = 100
-#: The gravest first.
+#: The most serious first.
 _ORDER = (WatchState.BAD, WatchState.GIVEN_UP, WatchState.WATCHED, WatchState.PROVEN, WatchState.SUPERSEDED)
 _MARKS = {
     WatchState.WATCHED: ("pending", "Not proven yet"),
@@ -74,7 +74,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a page shows of watched starters, the gravest first."""
+    """Watched starters for a page, the most serious first."""
 
     lines: list[Line] = field(default_factory=list)
 
@@ -99,7 +99,7 @@ def of_operations(operation_ids: Collection[uuid.UUID]) -> Watched:
 
 
 def of_environment(environment: Environment) -> Watched:
-    """Those of an environment that are watched or turned out bad; of the others nobody needs to know."""
+    """Those of an environment that are still watched or do not start."""
     silent = Q(state=WatchState.GIVEN_UP, due_at__isnull=False)
     rows = StarterWatch.objects.filter(
         silent | Q(state__in=(WatchState.WATCHED, WatchState.BAD)), environment_id=environment.pk
@@ -137,7 +137,7 @@ def _shown(rows: Iterable[StarterWatch]) -> Watched:
 
 
 def not_proven(operation_id: uuid.UUID) -> list[dict[str, Any]]:
-    """What an operation has published that runs by n8n's word alone, by workflow, as its result keeps it."""
+    """The unproven starters that an operation has published, by workflow, for its result."""
     found: dict[str, dict[str, Any]] = {}
     rows = StarterWatch.objects.filter(operation_id=operation_id, state=WatchState.WATCHED)
     for watch in rows.order_by("workflow_name", "workflow_key", "node"):

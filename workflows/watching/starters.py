@@ -1,4 +1,4 @@
-"""What starts a workflow by itself, and when it should do so next. Pure: read off the content alone."""
+"""The nodes that start a workflow by themselves, and when each is due next. Pure: from the content alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _POLLERS = frozenset(
     }
 )  # fmt: skip
 _ADDRESSES = frozenset({"webhook", "formTrigger", "chatTrigger", "mcpTrigger"})
-#: Started by a person, by another workflow or by a failure: there is nothing that could fail to register.
+#: Started by a person, another workflow or a failure: nothing could fail to register.
 _STARTED_BY_OTHERS = frozenset(
     {"manualTrigger", "manualChatTrigger", "evaluationTrigger", "executeWorkflowTrigger", "errorTrigger"}
 )
@@ -66,11 +66,11 @@ def starters_of(
 ) -> list[Starter]:
     """Every node of a workflow that starts it by itself; what is switched off and what others start is left out.
 
-    Where one of ``asked``, the addresses that n8n was asked about, holds ``workflow_id``, that is its node's.
+    An address in ``asked`` (those that n8n was asked about) that contains ``workflow_id`` is that of its node.
     """
     settings = content.get("settings") or {}
     zone = str(settings.get("timezone") or "")
-    # n8n deletes successful runs as they end where it is told so: nobody can see that one was there.
+    # With this setting n8n deletes successful runs as they end, so that they cannot be seen.
     leaves_traces = settings.get("saveDataSuccessExecution") != "none"
     found = []
     for node in _starting(content):

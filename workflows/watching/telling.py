@@ -38,7 +38,7 @@ TOLD_AT_ONCE = 100
 MOST_PEOPLE = 50
 TRIES = 5
 RETRY_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))
-#: Longer than any mail server is waited for.
+#: Longer than the timeout of any mail server.
 SENDING_LASTS = timedelta(minutes=10)
 
 
@@ -61,7 +61,7 @@ def tell(environment: Environment) -> int:
 
 
 def _claim(environment: Environment) -> list[News]:
-    """What waits, by job; committed as SENDING. What somebody was sending and never came back from is unknown."""
+    """What waits, by job; committed as SENDING. What a lost worker was sending becomes UNKNOWN."""
     now = clock.now()
     with tenant_scope(environment.tenant_id):
         rows = StarterWatch.objects.filter(environment_id=environment.pk)

@@ -1,8 +1,8 @@
-"""Finds out what became of watched starters: by their executions, by what n8n says, and at last by their silence.
+"""Judges watched starters: by their executions, by what n8n says, and at last by their silence.
 
 Cheap: executions are those that the collector has read already; n8n itself is asked once for each workflow, soon after
 the publishing and then ever more seldom. ``active`` and a count of triggers prove nothing (2.41.1 counts a schedule
-that never registered, once it has stopped trying), so both can only speak against a starter.
+that never registered, once it has stopped trying), so both only count against a starter.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _PATIENCE: dict[str, Any] = {"max_bytes": LARGEST_ANSWER_BYTES, "read": 15.0, "t
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found of one starter. ``tell``: people have to know."""
+    """The verdict on one starter. ``tell``: people are notified."""
 
     state: WatchState
     note: str

@@ -1,4 +1,4 @@
-"""How a write can end badly."""
+"""Errors of writes to n8n."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NotAsWritten(OpsError):
 
 
 class HalfWritten(OpsError):
-    """A write ended in the middle: what is there is a mixture of the old and the new, and nobody else's work.
+    """A write was interrupted: what is there is a mixture of the old and the new content, and nobody else's work.
 
     ``details``: key, env_workflow_id, found (its hash, which undoing the write may overwrite), created (bool).
     """
@@ -48,7 +48,7 @@ class NotActivated(OpsError):
 
 
 class Archived(Conflict):
-    """The workflow lies in the archive, and this n8n does not take it out by its API."""
+    """The workflow is archived, and the API of this n8n cannot unarchive it."""
 
     code = "WRITE_005"
     title = "The workflow is archived in n8n"

@@ -1,4 +1,4 @@
-"""What is to be written, and what became of it."""
+"""What is to be written, and the outcome."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PENDING = "opsconsole-pending:"
 
 
 def pending(key: str) -> str:
-    """What stands in a content for the id of a workflow that will be created together with it."""
+    """The placeholder in a content for the id of a workflow that is created together with it."""
     return PENDING + key
 
 
@@ -100,7 +100,7 @@ class WriteItem:
         return self.expected_drafts is None or found in self.expected_drafts
 
     def was_switched(self, active: bool) -> bool:
-        """Whether somebody has switched it since, other than the write itself would."""
+        """Whether somebody has published or unpublished it since, unless the write would do the same."""
         return self.expected_active is not None and active not in (self.expected_active, self.active)
 
 
@@ -145,7 +145,7 @@ class Written(msgspec.Struct, omit_defaults=True):
 
     @property
     def was_written(self) -> bool:
-        """Whether something was changed there."""
+        """Whether n8n was changed."""
         return self.outcome in ("created", "updated", "deleted")
 
     def to_json(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""An n8n that was killed while it published says that a version runs which does not run yet.
+"""An n8n that was killed while publishing reports a version as running that does not run yet.
 
 It publishes in the background and holds the workflow meanwhile by a lease of two minutes. Killed and started again, it
 takes the publication up when that is over: until then it names the version asked for, answers at its address, and runs
-the one before (98 to 119 s were measured on 2.41.1). Nothing in its public interface tells of it, so a proof waits.
+the one before (98 to 119 s were measured on 2.41.1). Its public API does not show this, so a proof has to wait.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ pause = time.sleep
 
 
 def note_outage(run: Run, base_url: str) -> None:
-    """Put on record that n8n was away while this job wrote, for whoever takes it up again."""
+    """Record that n8n was unreachable while this job wrote, for the worker that resumes it."""
     away = _met(run, base_url)
     if away is not None and not run.lost.is_set():
         run.step(NOTED, "Note that n8n was away", lambda: {"at": away.isoformat()})
 
 
 def wait_for_lease(run: Run, client: N8nClient) -> None:
-    """Wait until what n8n says it publishes is what it runs, where it was away since this job began."""
+    """Where n8n was unreachable since this job began, wait until the version that it reports is the one that runs."""
     until = _lease_ends(run, client)
     while until is not None and (left := (until - clock.now()).total_seconds()) > 0:
         run.check()

@@ -1,4 +1,4 @@
-"""Recognising what a write of ours left behind when it broke off in the middle. Pure."""
+"""Recognising what a write of ours left behind when it was interrupted. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def is_mixture(found: Mapping[str, Any], before: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether ``found`` holds nothing that is not in ``before`` or ``wanted``: the trace of a write that broke off.
+    """Whether ``found`` holds nothing that is not in ``before`` or ``wanted``: the trace of an interrupted write.
 
     A person's edit brings something of its own; one that only takes nodes away looks the same, which is why this is
     asked only right after our own write of the same workflow failed.

@@ -1,4 +1,4 @@
-"""Items in an order that is safe: creations, updates, circles, switches, deletions."""
+"""Carries out items in a safe order: creations, updates, circles, publishing, deletions."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class _Performing:
         return [item for item in self.items.values() if item.action == action]
 
     def _in_place(self) -> Iterator[tuple[WriteItem, Written]]:
-        """The items whose content was written, or stood there already, with what is known of each."""
+        """The items whose content was written or was there already, with the outcome of each so far."""
         for key, item in self.items.items():
             written = self.results.get(key)
             if written is not None and written.outcome not in ("failed", "deleted"):
@@ -141,7 +141,7 @@ class _Performing:
     def _answers(
         self, effects: Sequence[Effect], *, on_progress: Callable[[int], None] = lambda _count: None
     ) -> Iterator[tuple[str, Written]]:
-        """Carry effects out; what each has found, by the key of its item."""
+        """Carry out effects; the outcome of each, by the key of its item."""
         if not effects:
             return
         concurrency = self.target.concurrency
@@ -211,7 +211,7 @@ class _Performing:
         return {item.key for item in wanted}
 
     def _listen(self, items: Sequence[WriteItem]) -> None:
-        """n8n publishes in the background: an address that it says nobody has is a publishing that failed."""
+        """n8n publishes in the background: where it does not answer at an address, the publishing has failed."""
         addresses = {i.key: list(self.results[i.key].listening) for i in items if self.results[i.key].listening}
         if not addresses:
             return
@@ -247,7 +247,7 @@ class _Performing:
                 _take_over(written, after)
 
     def _keep_drafts(self) -> None:
-        """Beside what runs stands the draft that is wanted there, or none."""
+        """Write or remove the drafts beside what runs."""
         effects = [
             keeping_draft(self.target, item, written)
             for item, written in self._in_place()
@@ -259,7 +259,7 @@ class _Performing:
             _take_over(self.results[key], after)
 
     def _archive(self) -> None:
-        """What belongs into the archive goes there."""
+        """Archive what is to be archived."""
         effects = [archiving(self.target, item, written) for item, written in self._in_place() if item.archived is True]
         for key, after in self._answers(effects):
             written = self.results[key]
@@ -269,20 +269,20 @@ class _Performing:
                 written.active, written.left = False, [*written.left, *after.left]
 
     def _delete(self) -> None:
-        """What is to go goes, the callers before the called."""
+        """Delete what is to be deleted, the callers before the called."""
         waiting = {item.key: item for item in self._of("delete")}
         calls = self._calls_among(waiting) if len(waiting) > 1 else dict.fromkeys(waiting, ())
         for level in reversed(_levels(waiting, calls)[0]):
             self._write(level, "Deleting workflows")
 
     def _watch(self, published: set[str]) -> None:
-        """Note what was published and runs by n8n's word alone."""
+        """Watch what was published and is not proven to start."""
         if self.results and not self.client.spec().can("stage"):  # each write to what is published has published it
             published |= {key for key, written in self.results.items() if written.active and written.was_written}
         noting.note(self.run, self.target.environment, [self.items[key] for key in sorted(published)], self.results)
 
     def _calls_among(self, items: Mapping[str, WriteItem]) -> dict[str, Collection[str]]:
-        """By key, which of the items each calls as it runs now; one that cannot be read calls nothing."""
+        """Which of the items each one calls now, by key; one that cannot be read counts as calling nothing."""
         by_id = {item.env_workflow_id: key for key, item in items.items()}
         found: dict[str, Collection[str]] = {}
         for key, item in items.items():
@@ -361,7 +361,7 @@ def created_before(run: Run, prefix: str) -> list[Written]:
 
 
 def failures(run: Run, *, prefix: str) -> dict[str, dict[str, Any]]:
-    """The errors on record of a ``perform`` that failed, by key: what its steps say, whoever ran them."""
+    """The recorded errors of a ``perform`` that failed, by key, whichever attempt met them."""
     start = f"{prefix}:"
     with tenant_scope(run.tenant_id):
         rows = OperationStep.objects.filter(

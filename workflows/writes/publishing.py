@@ -1,6 +1,6 @@
-"""What comes once every content is in its place: versions go live, drafts stand beside them, the archive takes its own.
+"""What follows once every content is written: publishing versions, writing drafts beside them, archiving.
 
-Each is an effect with an intent before and a look after. Publishing the same version twice is the same as once.
+Each is an effect with an intent before and a probe after. Publishing the same version twice is the same as once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LISTENING_LOOKS = (0.0, 0.25, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 8.0, 8.0)
 
 
 class Publisher:
-    """Lets one item's content run."""
+    """Publishes one item's content."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Publisher:
         self._refused = ""
 
     def act(self) -> dict[str, Any]:
+        """Publish; the ``Written`` as JSON. Raises ``NotActivated``, ``EditedMeanwhile`` or ``N8nError``."""
         now = self._cut_over() or self._with_care()
         if self._refused:
             return self._rests(now).to_json()
@@ -59,6 +60,7 @@ class Publisher:
         return self._done(now).to_json()
 
     def look(self, _intent: dict[str, Any]) -> ProbeResult:
+        """Whether what is wanted runs now."""
         now = self._read()
         return ProbeResult.done(self._done(now).to_json()) if self._is_live(now) else ProbeResult.not_done()
 
@@ -138,7 +140,7 @@ class Publisher:
         return self._read()
 
     def _call(self, version_id: str | None, *, gives_up: bool = True) -> Mapping[str, Any] | None:
-        """n8n's answer; None where it refuses, and the caller has another way or the item may rest."""
+        """n8n's answer; None where it refuses, and there is another way or the item may stay unpublished."""
         release = self.item.release
         try:
             return self.client.publish(
@@ -157,14 +159,14 @@ class Publisher:
             return None
 
     def _rests(self, there: There) -> Written:
-        """It stays as it was created: there, whole, and unpublished."""
+        """The outcome of an item that stays as it was created: complete and unpublished."""
         left = [{"path": "published", "reason": self._refused}]
         if self.item.wanted_draft_hash:
             left.append({"path": "draft", "reason": "It stands beside what is published, and nothing is."})
         return msgspec.structs.replace(self._done(there), active=False, listening={}, left=left)
 
     def _name_and_settings(self) -> None:
-        """They have no versions: what was held back while the new version waited is written right after it."""
+        """Write name and settings, which have no versions, right after the version that they belong to is published."""
         wanted, now = self.resolver.settle(self.item.load()), self._read()
         if framed_alike(now.content, wanted, self.client.spec()):
             return
@@ -197,12 +199,13 @@ class Publisher:
 
 
 class DraftKeeper:
-    """Puts the draft of one item beside what runs, or takes a foreign one away; what runs stays as it is."""
+    """Writes the draft of one item beside what runs, or removes a foreign one; what runs stays as it is."""
 
     def __init__(self, client: N8nClient, item: WriteItem, written: Written, resolver: Resolver) -> None:
         self.client, self.item, self.written, self.resolver = client, item, written, resolver
 
     def act(self) -> dict[str, Any]:
+        """Write the draft; the ``Written`` as JSON, with what could not be written in ``left``."""
         there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
         if self.written.active and not there.published:
             there = self._carry_on(there)
@@ -229,13 +232,14 @@ class DraftKeeper:
         ).to_json()
 
     def look(self, _intent: dict[str, Any]) -> ProbeResult:
+        """Whether the wanted draft is there, and what ran still runs."""
         there = There.read(self.client.get_workflow(self.written.env_workflow_id), self.resolver)
         if there.published == bool(self.written.active) and self._is_kept(there):
             return ProbeResult.done(self.act())
         return ProbeResult.not_done()
 
     def _is_foreign(self, there: There) -> bool:
-        """Whether the draft is neither one that may go nor one that our own publishing has left."""
+        """Whether the draft is neither one that may be overwritten nor one that our own publishing has left."""
         ours = (self.item.wanted_hash, self.written.leaves_draft or None)
         return not self.item.expects_draft(there.draft_hash) and there.draft_hash not in ours
 
@@ -254,7 +258,7 @@ class DraftKeeper:
         version_id = self.written.live_version_id
         if not spec.can("activate_version") or not version_id:
             return [{"path": "draft", "reason": "This version of n8n keeps no draft beside what runs."}]
-        # A write to a published workflow is live at once here: better nothing runs for a moment than a draft.
+        # A write to a published workflow is live at once here. That nothing runs for a moment is better than a draft.
         self.client.unpublish(there.id)
         try:
             return self.client.update_workflow(there.id, content, current=there.raw).omitted
@@ -262,7 +266,7 @@ class DraftKeeper:
             self.client.publish(there.id, version_id=version_id)
 
     def _carry_on(self, there: There) -> There:
-        """It was broken off while nothing ran: the draft, if it is not there yet, and then what ran, again."""
+        """Resume after an interruption while nothing ran: write the draft, if need be, and publish again what ran."""
         wanted = self.item.load_draft()
         if wanted is not None and there.hash != self.item.wanted_draft_hash:
             content = under(self.resolver.settle(wanted), there.content)
@@ -273,7 +277,7 @@ class DraftKeeper:
 
 
 class Archiver:
-    """Puts one item into n8n's archive."""
+    """Archives one item in n8n."""
 
     def __init__(self, client: N8nClient, item: WriteItem, written: Written) -> None:
         self.client, self.item, self.written = client, item, written

@@ -49,7 +49,7 @@ class Resolver:
                 self._moved[former] = env_workflow_id
 
     def claim(self, env_workflow_id: str) -> bool:
-        """Take a workflow that nobody knew as the one whose creation got no answer; False if it is taken."""
+        """Claim an unknown workflow as the one whose creation got no answer; False if it is claimed already."""
         with self._lock:
             if env_workflow_id in self._claimed:
                 return False
@@ -76,7 +76,7 @@ class Resolver:
         return self.hash_of(fingerprint(content))
 
     def is_settled(self, taken: Fingerprint) -> bool:
-        """Whether every reference leads to where the workflow lives now."""
+        """Whether every reference has the present id of its workflow."""
         with self._lock:
             return not any(r.startswith(PENDING) or r in self._moved for r in taken.workflow_refs)
 

@@ -1,4 +1,4 @@
-"""A workflow as n8n holds it now, read once: what runs, the draft beside it, published, archived."""
+"""A workflow as it is in n8n now: what runs, the draft beside it, and whether it is published or archived."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .resolver import Resolver
 @dataclass(frozen=True, slots=True)
 class There:
     """``hash`` is of what runs (or of the draft, where nothing is published); ``draft_hash`` of the draft where that
-    holds something else. ``settled``: every workflow that it calls is called where it lives now."""
+    holds something else. ``settled``: it calls every workflow by its present id."""
 
     id: str
     raw: Mapping[str, Any]
@@ -68,7 +68,7 @@ class There:
 def framed_alike(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Capabilities) -> bool:
     """Whether what n8n keeps without versions is in ``content`` as in ``wanted``, as far as this n8n takes it.
 
-    Settings that only n8n itself gave are left out.
+    Settings that n8n itself has set are left out.
     """
     if fingerprint(under(content, wanted)) != fingerprint(content):
         return False
@@ -76,7 +76,7 @@ def framed_alike(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Ca
 
 
 def residues(content: Mapping[str, Any], wanted: Mapping[str, Any], spec: Capabilities) -> list[dict[str, str]]:
-    """What no hash holds and stands in ``content`` otherwise than it is wanted, each with why."""
+    """Parts that no hash covers and that differ in ``content`` from ``wanted``, each with the reason."""
     taken, refused = "n8n keeps it otherwise than it was written.", "This version of n8n does not take it."
     return [{"path": path, "reason": taken if spec.takes(path) else refused} for path in _unlike(content, wanted)]
 

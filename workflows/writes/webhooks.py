@@ -1,4 +1,4 @@
-"""Addresses that two workflows would listen on."""
+"""Webhook addresses that two workflows would share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def webhook_clashes(wanted: Mapping[str, Iterable[str]], present: Mapping[str, Iterable[str]]) -> list[dict[str, Any]]:
-    """Addresses that two active workflows would listen on; n8n says nothing about it and one of them goes deaf.
+    """Addresses that two active workflows would listen on; n8n does not warn, and only one of them gets the calls.
 
     Both map keys of *active* workflows to their addresses (``POST orders/new``); ``present`` are those that stay as
     they are. Returns ``[{"address", "keys"}]``, sorted.

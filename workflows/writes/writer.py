@@ -1,4 +1,4 @@
-"""One workflow: read, compare, write, read back; and the look where nobody knows.
+"""Writing one workflow: read, compare, write, read back; and probing where the outcome is unknown.
 
 Where the instance can save a draft beside what runs (``stage``), a published workflow is not touched here: its new
 content waits as a draft, and ``publishing`` lets it run. Elsewhere the write is live at once.
@@ -32,7 +32,7 @@ _LEFT_ALONE = {"path": "draft", "reason": "Somebody is editing it in n8n; their 
 class Writer:
     """Carries out one item's content.
 
-    ``resting``: what called it has been cut over, so that it may be unpublished. ``listed``: as n8n's list just had it.
+    ``resting``: its callers have been cut over, so that it may be unpublished. ``listed``: as just listed by n8n.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Writer:
         self.before: Mapping[str, Any] | None = None
 
     def act(self) -> dict[str, Any]:
+        """Create, update or delete; the ``Written`` as JSON. Raises an error of this package, or ``N8nError``."""
         item = self.item
         if item.action == "delete":
             return self._delete().to_json()
@@ -109,20 +110,20 @@ class Writer:
         return not self.resting and self.client.spec().can("activate_version") and can_be_called(there.content)
 
     def _rest_later(self, there: There, is_right: bool) -> Written:
-        """It runs on for now; where the instance can do that, its new content is saved and proven already."""
+        """Leave it running for now; where the instance can, its new content is saved and proven already."""
         can_wait = not is_right and not there.archived and self.client.spec().can("stage")
         written = self._stage(there) if can_wait else self._written("updated", there, left=[])
         written.rests, written.calls = True, list(dict.fromkeys(there.fingerprint.workflow_refs))
         return written
 
     def _is_right(self, there: There) -> bool:
-        """Whether there is nothing to write: the content, what it calls, and settings that no hash holds."""
+        """Whether there is nothing to write: content, calls, and the settings that no hash covers, are as wanted."""
         if there.hash != self.item.wanted_hash or not there.settled:
             return False
         return framed_alike(there.content, self.item.load(), self.client.spec())
 
     def _refuse_edited(self, there: There) -> None:
-        """What is neither the old nor the new is somebody else's; so is a draft that nobody here has seen."""
+        """Refuse what is neither the expected nor the wanted content: it is somebody else's edit."""
         item = self.item
         details = {
             "key": item.key,
@@ -142,7 +143,7 @@ class Writer:
             )
 
     def _refuse_drafted(self, there: There) -> None:
-        """A draft that nobody here has seen is somebody's work, too."""
+        """Refuse to overwrite an unexpected draft: it is somebody's work, too."""
         item = self.item
         if not self._is_foreign_draft(there):
             return
@@ -164,7 +165,7 @@ class Writer:
         return not item.expects_draft(there.draft_hash) and there.draft_hash not in ours
 
     def _listed_to_go_back(self) -> Mapping[str, Any] | None:
-        """What the list of a moment ago says, where nothing is written and it shows no reason to look again."""
+        """The workflow as just listed, where its former version can simply be published again; else None."""
         if self.listed is None:
             return None
         there = There.read(self.listed, self.resolver)
@@ -180,7 +181,7 @@ class Writer:
     def _go_back(self, there: There) -> Written:
         """Nothing to write: n8n still has the version that ran, and ``publishing`` lets it run again.
 
-        A draft that somebody is working on stays as it is, and is named.
+        A draft that somebody is working on stays as it is and is reported.
         """
         left = place(self.client, self.item, there.raw)
         if self._is_foreign_draft(there):
@@ -197,7 +198,7 @@ class Writer:
         return self.resolver.content_hash(under(self.resolver.settle(self.item.load()), there.content))
 
     def _brought_out(self, there: There, is_right: bool) -> tuple[There, bool]:
-        """Out of the archive, and unpublished before its content changes, where that is wanted."""
+        """Unarchive and unpublish, where that is wanted, before the content changes; whether anything was changed."""
         item, changed = self.item, False
         if there.archived and (not is_right or item.archived is False):  # n8n writes nothing into its archive
             if not self.client.spec().can("unarchive"):
@@ -370,7 +371,7 @@ class Writer:
     def _look_at(self, there: There) -> ProbeResult:
         item = self.item
         if there.hash == item.wanted_hash and there.settled:
-            # Tags and switching off belong to the same step: carried through again, they change nothing twice.
+            # Tags and unpublishing belong to the same step; done again, they change nothing.
             written = self._update(there.raw)
             written.outcome = "updated"
             return ProbeResult.done(written.to_json())
@@ -386,7 +387,7 @@ class Writer:
         )  # fmt: skip
 
     def _look_for_new(self) -> ProbeResult:
-        """Find the workflow whose creation got no answer: the name, the content, and nobody's so far."""
+        """Find the workflow whose creation got no answer: of this name and content, and not known yet."""
         item = self.item
         halves: list[tuple[str, str]] = []
         for raw in self.client.workflows_named(item.name):

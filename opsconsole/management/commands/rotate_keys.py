@@ -5,18 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from django.apps import apps
 from django.core.management.base import BaseCommand
 from django.db import models
 
 from core import context, crypto
-from tenants.models import Tenant
+from core.registry import registry
 from tenants.scope import platform_scope
-from workflows.models import Environment
 
-ENCRYPTED: tuple[tuple[type[models.Model], str], ...] = (
-    (Environment, "api_key_encrypted"),
-    (Tenant, "git_remote_secret"),
-)
 #: What of a second factor's data is secret; the rest of it is counters and public keys.
 FACTOR_SECRETS = ("secret", "seed", "migrated_codes")
 
@@ -25,8 +21,10 @@ class Command(BaseCommand):
     help = "Encrypt every stored secret anew with the first key; afterwards the older keys can be dropped."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for model, column in ENCRYPTED:
-            self.stdout.write(f"{model._meta.db_table}.{column}: {rotate(model, column)} secrets")
+        for declared in registry.encrypted_columns():
+            model = apps.get_model(declared.model)
+            count = rotate(model, declared.column)
+            self.stdout.write(f"{model._meta.db_table}.{declared.column}: {count} secrets")
         self.stdout.write(f"{Authenticator._meta.db_table}.data: {rotate_second_factors()} secrets")
 
 
