@@ -1,5 +1,6 @@
 """What the audit trail declares."""
 
+from core.events import InTransactionHandler
 from core.registry import (
     Audience,
     Console,
@@ -12,8 +13,9 @@ from core.registry import (
     TrailAction,
 )
 from tenants.models import Grants
+from tenants.notices import SignInLinkShown, SignInsEnded, TokenTriesRefused
 
-from . import search
+from . import handlers, search
 from .probes import anchored, sealed
 from .reports import REPORTS
 
@@ -102,5 +104,12 @@ console = Console(
         ),
     ),
     reports=REPORTS,
+    in_transaction_handlers=(
+        InTransactionHandler(name="trail.sign-ins-ended", of=SignInsEnded, handle=handlers.sign_ins_ended),
+        InTransactionHandler(name="trail.sign-in-link-shown", of=SignInLinkShown, handle=handlers.sign_in_link_shown),
+        InTransactionHandler(
+            name="trail.token-tries-refused", of=TokenTriesRefused, handle=handlers.token_tries_refused
+        ),
+    ),
     urls=("audit.urls",),
 )

@@ -13,8 +13,8 @@ from django.http import HttpRequest
 
 from core import context
 from tenants.models import Membership, User
+from tenants.notices import SignInLinkShown, SignInsEnded, TokenTriesRefused
 from tenants.scope import platform_scope
-from tenants.signals import sign_in_link_shown, sign_ins_ended, token_tries_refused
 
 from .services import Event, record_event, record_events
 
@@ -62,14 +62,13 @@ def second_factor_failed(sender: Any, user: User, authenticator: Any, **kwargs: 
     _record("SECOND_FACTOR_FAILED", user, {"type": authenticator.type, **_browser()})
 
 
-@receiver(sign_ins_ended, dispatch_uid="trail")
-def ended(sender: Any, user: User, count: int, by: User | None, why: str, **kwargs: Any) -> None:
-    _record("SIGN_INS_ENDED", user, {"count": count, "why": why}, by=by)
+def sign_ins_ended(notice: SignInsEnded) -> None:
+    _record("SIGN_INS_ENDED", notice.user, {"count": notice.count, "why": notice.why}, by=notice.by)
 
 
-@receiver(sign_in_link_shown, dispatch_uid="trail-links")
-def link_shown(sender: Any, user: User, by: User | None, **kwargs: Any) -> None:
+def sign_in_link_shown(notice: SignInLinkShown) -> None:
     """In the person's tenants as well: their owners see that somebody may have come in as one of theirs."""
+    user, by = notice.user, notice.by
     theirs = Membership.objects.filter(user=user).values_list("tenant_id", flat=True)
     with context.acting(actor_id=by.pk if by else context.current().actor_id):
         record_events(
@@ -92,6 +91,5 @@ def second_factor_removed(sender: Any, user: User, authenticator: Any, **kwargs:
     _record("SECOND_FACTOR_REMOVED", user, {"type": authenticator.type})
 
 
-@receiver(token_tries_refused, dispatch_uid="trail-tokens")
-def tokens_are_tried(sender: Any, address: str, tries: int, **kwargs: Any) -> None:
-    _record("TOKEN_TRIES_REFUSED", None, {"address": address, "tries": tries})
+def token_tries_refused(notice: TokenTriesRefused) -> None:
+    _record("TOKEN_TRIES_REFUSED", None, {"address": notice.address, "tries": notice.tries})

@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string, module_has_submodule
 
 from .declarations import EncryptedColumn, Grant, HomePart, JobKind, Named, SearchRow, SearchScope, State
 from .demo import DemoChapter
+from .events import Consumer, EventType, InTransactionHandler, StepHandler
 from .reports import AccessSource, Report
 from .tiles import TilePart
 
@@ -207,6 +208,10 @@ class Console:
     #: Tables with the console's notes about its own work: the trail need not watch them, and reverting a support
     #: session passes over them.
     bookkeeping_tables: tuple[str, ...] = ()
+    events: tuple[EventType, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    in_transaction_handlers: tuple[InTransactionHandler, ...] = ()
+    step_handlers: tuple[StepHandler, ...] = ()
     encrypted_columns: tuple[EncryptedColumn, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
@@ -226,6 +231,11 @@ UNIQUE = (
     ("subjects", "table", "The subject"),
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
+    ("events", "name", "The event"),
+    ("events", "payload", "The payload"),
+    ("consumers", "name", "The consumer"),
+    ("in_transaction_handlers", "name", "The in-transaction handler"),
+    ("step_handlers", "name", "The step handler"),
     ("states", "name", "The state"),
     ("grants", "name", "The grant"),
     ("encrypted_columns", "name", "The encrypted column"),
@@ -293,6 +303,16 @@ class Registry:
             for name, apps_of_it in owners.items():
                 if len(apps_of_it) > 1:
                     raise ImproperlyConfigured(f"{words} “{name}” is declared by {' and by '.join(apps_of_it)}.")
+        self._check_consumers()
+
+    def _check_consumers(self) -> None:
+        """Raise ``ImproperlyConfigured`` where a consumer waits for an event that no app publishes."""
+        published = {event.payload for console in self.consoles.values() for event in console.events}
+        for app, console in self.consoles.items():
+            for consumer in console.consumers:
+                if unknown := [payload.__name__ for payload in consumer.events if payload not in published]:
+                    sentence = f"waits for {unknown[0]}, which no app has among its events."
+                    raise ImproperlyConfigured(f"The consumer “{consumer.name}” of {app} {sentence}")
 
     # -- what is read of it -------------------------------------------------------------------------------------------
 
@@ -349,6 +369,23 @@ class Registry:
             found = sorted((action for _, action in self.every("trail_actions")), key=lambda action: action.position)
             self._trail_actions = {action.code: action for action in found}
         return self._trail_actions
+
+    def event_types(self) -> dict[str, EventType]:
+        """By stored name."""
+        return {event.name: event for _, event in self.every("events")}
+
+    def consumers(self) -> dict[str, Consumer]:
+        """By stored name."""
+        return {consumer.name: consumer for _, consumer in self.every("consumers")}
+
+    def in_transaction_handlers(self, of: type[Any]) -> list[InTransactionHandler]:
+        """Of one class of notices, in the order of ``INSTALLED_APPS``."""
+        return [handler for _, handler in self.every("in_transaction_handlers") if handler.of is of]
+
+    def step_handlers(self, of: type[Any]) -> list[StepHandler]:
+        """Of one class of notices, by name: the order of steps does not depend on who is installed first."""
+        found = (handler for _, handler in self.every("step_handlers") if handler.of is of)
+        return sorted(found, key=lambda handler: handler.name)
 
     def states(self) -> dict[str, State]:
         """By name."""

@@ -1,10 +1,14 @@
 """What drift tells the console of itself."""
 
 from core.declarations import JobKind, Shape, State, Tone
+from core.events import InTransactionHandler, StepHandler
 from core.registry import Console, Destination, Gauge, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
+from snapshots.notices import Captured, EnvironmentRehashed
 
-from . import gauges, search, session_revert
+from . import detection, gauges, search, session_revert
+from .domain_events import EVENTS
 from .estate import TILE_PART
+from .rehashed import rehashed
 
 console = Console(
     destinations=(
@@ -70,5 +74,11 @@ console = Console(
     ),
     row_reverters=session_revert.ROW_REVERTERS,
     bookkeeping_tables=("drift_memory", "n8n_instances"),
+    in_transaction_handlers=(InTransactionHandler(name="drift.rehashed", of=EnvironmentRehashed, handle=rehashed),),
+    step_handlers=(
+        # The name of a step that is stored in jobs: it stays, whatever the module is called.
+        StepHandler(name="drift.detection.captured", of=Captured, handle=detection.captured),
+    ),
+    events=EVENTS,
     urls=("drift.urls",),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,8 +19,9 @@ from django.db.models.fields.json import KeyTextTransform
 
 from core import clock
 from operations.models import Operation, OperationStatus, holding
-from snapshots.hooks import on_captured
+from outbox.publishing import publish
 from snapshots.models import Snapshot, SnapshotType
+from snapshots.notices import Captured
 from snapshots.rehashing import is_behind
 from tenants.scope import tenant_scope
 from workflows.identity import key_by_workflow_id
@@ -27,6 +29,7 @@ from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
 from . import contents, policies, scheduling, upgrades
 from .describing import Described, DriftFinding, Sighting, Subject, describe
+from .domain_events import DriftFound
 from .findings import findings_of
 from .models import ACTIVE, DriftIncident, DriftKind, IncidentState
 
@@ -53,12 +56,12 @@ class Standing:
     drifted: int = 0
 
 
-@on_captured
-def captured(run: Run | None, environment: Environment, snapshot: Snapshot) -> dict[str, Any]:
-    """After each capture. What a job that writes to the environment does itself is not drift."""
+def captured(notice: Captured) -> dict[str, Any]:
+    """After each capture. A job that writes to the environment is not told that its own work is drift."""
+    run, environment, snapshot = notice.run, notice.environment, notice.snapshot
     scheduling.ensure_schedule(environment)
     upgrades.notice(run, environment, snapshot)
-    writes = run is not None and run.operation.exclusive_key == environment.write_lock
+    writes = run.operation.exclusive_key == environment.write_lock
     if snapshot.snapshot_type == SnapshotType.PRE_STABILIZE:
         return {"skipped": "stabilizing"}
     only_close = writes and snapshot.snapshot_type not in _BEFORE_WRITING
@@ -166,9 +169,12 @@ class _Look:
             values["ttl_expires_at"] = min(due, known.ttl_expires_at) if known.ttl_expires_at else due
             standing = DriftIncident.objects.filter(pk=known.pk, incident_state__in=ACTIVE)
             changed += standing.update(updated_at=now, **values)
-        made = DriftIncident.objects.filter(pk__in=[row.pk for row in new])
         DriftIncident.objects.bulk_create(new, batch_size=500, ignore_conflicts=True)
-        return made.count(), changed
+        made = DriftIncident.objects.filter(pk__in=[row.pk for row in new])
+        opened = dict(made.values_list("pk", "severity"))
+        if opened:
+            publish(_found(self.environment, opened), tenant_id=self.environment.tenant_id)
+        return len(opened), changed
 
     def _values(self, item: Described, now: datetime) -> dict[str, Any]:
         finding = item.finding
@@ -292,3 +298,9 @@ def _is_as_found(finding: DriftFinding, mapping: WorkflowEnvMap) -> bool:
         return False
     drafts = (mapping.git_draft_hash, mapping.env_draft_hash)
     return finding.kind != DriftKind.DRAFT or drafts == (finding.git_draft, finding.env_draft)
+
+
+def _found(environment: Environment, severities: Mapping[uuid.UUID, str]) -> DriftFound:
+    """The event of incidents that were opened, by their ids."""
+    counts = dict(Counter(str(severity) for severity in severities.values()))
+    return DriftFound(environment_id=environment.pk, incident_ids=list(severities), severities=counts)

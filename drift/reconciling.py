@@ -11,6 +11,8 @@ import msgspec
 
 from core import clock
 from core.errors import OpsError
+from core.events import StepHandler
+from core.notices import step_handlers
 from operations.engine import Run
 from operations.errors import UnknownOutcome
 from snapshots.canonical import WithDraft, canonical_content, in_git
@@ -24,10 +26,10 @@ from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
 from workflows.n8n.errors import RemoteNotFound
 
-from . import hooks
 from .documents import Failure, Proof
 from .errors import ReconcileFailed, SeenMeanwhile, WrongState
 from .models import DriftAspect, DriftIncident, DriftKind, IncidentState
+from .notices import Reconciled
 from .status_sync import (
     Item,
     Job,
@@ -259,7 +261,8 @@ def _settle_reconciled(job: Job, commit: str) -> list[dict[str, Any]]:
 
 def _tell(job: Job, settled: Sequence[dict[str, Any]], commit: str) -> dict[str, Any]:
     """Let the layers above make their record; a failure there does not undo what is approved."""
-    news = hooks.Reconciled(
+    notice = Reconciled(
+        run=job.run,
         tenant_id=job.environment.tenant_id,
         environment_id=job.environment.pk,
         incident_ids=tuple(uuid.UUID(row["incident_id"]) for row in settled),
@@ -271,15 +274,15 @@ def _tell(job: Job, settled: Sequence[dict[str, Any]], commit: str) -> dict[str,
         create_promotion_record=True,
     )
     answers: dict[str, Any] = {}
-    for name, callback in hooks.reconciled_callbacks():
+    for handler in step_handlers(Reconciled):
 
-        def act(callback: hooks.Callback = callback) -> Any:
+        def act(handler: StepHandler = handler) -> Any:
             try:
-                return callback(job.run, news)
+                return handler.handle(notice)
             except OpsError as error:
                 return {"error": error.to_dict()}
 
-        answers[name] = job.run.step(f"told:{name}", "Make a record of it", act)
+        answers[handler.name] = job.run.step(f"told:{handler.name}", "Make a record of it", act)
     made = next((a["promotion_id"] for a in answers.values() if isinstance(a, dict) and a.get("promotion_id")), None)
     if made:
         with job.run.fenced():

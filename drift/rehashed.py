@@ -9,7 +9,7 @@ import msgspec
 from django.db.models import Q
 
 from core import clock
-from snapshots.hooks import Rehashed, on_rehashed
+from snapshots.notices import EnvironmentRehashed, Rehashed
 from workflows.models import Environment
 
 from .describing import signature
@@ -18,9 +18,9 @@ from .documents import DriftDetails
 from .models import ACTIVE, DriftAspect, DriftIncident, DriftKind, N8nUpgrade
 
 
-@on_rehashed
-def rehashed(environment: Environment, places: Sequence[Rehashed]) -> None:
+def rehashed(notice: EnvironmentRehashed) -> None:
     """Give standing and tolerated incidents, and upgrades, the new hashes; inside the caller's transaction."""
+    environment, places = notice.environment, notice.rehashed
     moved = {place.map_id: place for place in places}
     rows = DriftIncident.objects.filter(
         Q(incident_state__in=ACTIVE) | Q(resolution_type__in=TOLERATING), workflow_env_map_id__in=list(moved)

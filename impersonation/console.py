@@ -1,12 +1,16 @@
 """What support sessions declare."""
 
 from core.declarations import JobKind, Shape, State, Tone
+from core.events import InTransactionHandler
 from core.registry import Audience, Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject, TrailAction
 from tenants.models import Grants
+from tenants.notices import AccessLost, SignInsEnded
 
 from . import search
+from .domain_events import EVENTS
 from .reports import ACTOR_SUMMARY, SESSIONS
 from .reverting.rows import ROW_REVERTERS
+from .services import end_after
 
 console = Console(
     destinations=(
@@ -104,5 +108,10 @@ console = Console(
     job_kinds=(JobKind(name="impersonation.revert", handler="impersonation.reverting.handlers.Revert"),),
     row_reverters=ROW_REVERTERS,
     bookkeeping_tables=("requests", "platform_impersonation_sessions", "support_requests"),
+    in_transaction_handlers=(
+        InTransactionHandler(name="support-sessions.access-lost", of=AccessLost, handle=end_after),
+        InTransactionHandler(name="support-sessions.sign-ins-ended", of=SignInsEnded, handle=end_after),
+    ),
+    events=EVENTS,
     urls=("impersonation.urls",),
 )

@@ -15,6 +15,7 @@ from core.registry import (
 )
 
 from . import gauges, probes, search
+from .domain_events import EVENTS
 from .estate import TILE_PART
 
 console = Console(
@@ -81,5 +82,6 @@ console = Console(
         State(name="stopped", shape=Shape.CANCELLED, tone=Tone.GREY, word="Stopped"),
     ),
     bookkeeping_tables=("background_jobs", "operation_steps"),
+    events=EVENTS,
     urls=("operations.urls",),
 )

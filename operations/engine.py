@@ -24,6 +24,7 @@ from core.support import InForce, SupportEnded
 from tenants.scope import refuse_fallen_session, tenant_or_platform_scope
 
 from .boundaries import checkpoint
+from .domain_events import publish_ending
 from .errors import Cancelled, LeaseLost, TryAgain, Unfinished, UnknownOutcome
 from .handlers import handler_for, tell_ended
 from .lease import LeaseHeartbeat
@@ -73,7 +74,10 @@ def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds
         with connection.cursor() as cursor:
             cursor.execute(_CLAIM, [WORKER_NAME, lease, operation_id, tenant_id])
             row = cursor.fetchone()
-        if row is None or row[0] != OperationStatus.RUNNING:
+        if row is None:
+            return None
+        if row[0] != OperationStatus.RUNNING:
+            publish_ending(operation_id)
             return None
         operation = Operation.objects.get(pk=operation_id)
     return Run(operation, lease_seconds=lease)
@@ -181,6 +185,8 @@ def _end(run: Run, ending: _Ending) -> str | None:
             Operation.objects.filter(pk=run.operation.pk).update(**changes)
             if ending.status in ENDED:
                 tell_ended(Operation.objects.get(pk=run.operation.pk))
+            if ending.status in (OperationStatus.FAILED, OperationStatus.PARKED):
+                publish_ending(run.operation.pk)
     except LeaseLost:
         return None
     checkpoint("operation:after-end")

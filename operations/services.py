@@ -21,6 +21,7 @@ from tenants.models import User
 from tenants.scope import ScopeError, platform_scope, tenant_or_platform_scope
 
 from . import timing
+from .domain_events import publish_ending, publish_missed
 from .errors import Busy, NotCancellable
 from .handlers import tell_ended
 from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule, holding
@@ -217,6 +218,7 @@ def give_up(*, tenant_id: uuid.UUID | None, operation_id: uuid.UUID, by: User | 
         if updated != 1:
             raise NotCancellable(recovery="Only a parked job can be given up.")
         tell_ended(operation)
+        publish_ending(operation_id)
         return operation
 
 
@@ -277,6 +279,8 @@ def run_due_schedules() -> int:
             )
             if claimed != 1:
                 continue
+            if timing.left_out_a_run(schedule, now):
+                publish_missed(schedule, "late")
             try:
                 with transaction.atomic():
                     operation = start(
@@ -289,6 +293,7 @@ def run_due_schedules() -> int:
                         idempotency_key=f"schedule-{schedule.pk}-{schedule.next_run_at.isoformat()}",
                     )
             except Busy:
+                publish_missed(schedule, "busy")
                 continue
             Schedule.objects.filter(pk=schedule.pk).update(last_operation_id=operation.pk)
             started += 1

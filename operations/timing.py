@@ -34,6 +34,11 @@ def next_run(schedule: Schedule, after: datetime) -> datetime:
     return moment + _jitter(schedule, moment)
 
 
+def left_out_a_run(schedule: Schedule, now: datetime) -> bool:
+    """Whether a whole run of a schedule that is due was missed: the one after it should have begun by now."""
+    return next_run(schedule, schedule.next_run_at) <= now
+
+
 def _jitter(schedule: Schedule, moment: datetime) -> timedelta:
     if not schedule.jitter_seconds:
         return timedelta()

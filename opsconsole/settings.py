@@ -71,6 +71,7 @@ INSTALLED_APPS = [
     "opsconsole.launcher.apps.LauncherConfig",
     "tenants",
     "audit",
+    "outbox",
     "operations",
     "workflows",
     "snapshots",
@@ -306,6 +307,10 @@ SUPPORT_TICKET_PATTERN = env("OPSCONSOLE_SUPPORT_TICKET_PATTERN")
 LEASE_SECONDS = env_float("OPSCONSOLE_LEASE_SECONDS", 15.0)
 REAPER_INTERVAL_SECONDS = env_float("OPSCONSOLE_REAPER_INTERVAL_SECONDS", 3.0)
 OPERATION_MAX_ATTEMPTS = env_int("OPSCONSOLE_OPERATION_MAX_ATTEMPTS", 5)
+
+# Events between apps (the outbox): see docs/adr/0015. How often beat looks, and how long handled events are kept.
+OUTBOX_INTERVAL_SECONDS = env_float("OPSCONSOLE_OUTBOX_INTERVAL_SECONDS", 5.0)
+OUTBOX_RETENTION_DAYS = env_int("OPSCONSOLE_OUTBOX_RETENTION_DAYS", 14)
 
 # Who may read /metrics: whoever has the token, or asks from these networks (CIDRs, comma separated). Neither: nobody.
 METRICS_TOKEN = env("OPSCONSOLE_METRICS_TOKEN")

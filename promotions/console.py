@@ -1,6 +1,7 @@
 """What promotions tell the console of themselves."""
 
 from core.declarations import JobKind, Shape, State, Tone
+from core.events import InTransactionHandler, StepHandler
 from core.registry import (
     Console,
     Destination,
@@ -12,11 +13,16 @@ from core.registry import (
     Subject,
     TrailAction,
 )
+from drift.notices import Reconciled
 from tenants.models import Grants
+from workflows.watching.notices import PeopleOfJob
 
 from . import session_revert
+from .domain_events import EVENTS
 from .estate import TILE_PART
 from .reading import search
+from .running.recipients import people_of
+from .running.reconcile_record import record_reconciled
 
 console = Console(
     destinations=(
@@ -87,5 +93,11 @@ console = Console(
         JobKind(name="promotions.test_credentials", handler="promotions.handlers.TestCredentials"),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
+    in_transaction_handlers=(InTransactionHandler(name="promotions.people", of=PeopleOfJob, handle=people_of),),
+    step_handlers=(
+        # The name of a step that is stored in jobs: it stays, whatever the module is called.
+        StepHandler(name="promotions.records.record_reconciled", of=Reconciled, handle=record_reconciled),
+    ),
+    events=EVENTS,
     urls=("promotions.urls",),
 )

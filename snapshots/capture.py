@@ -19,15 +19,18 @@ import msgspec
 
 from core import clock
 from core.errors import OpsError
+from core.events import StepHandler
+from core.notices import step_handlers
 from operations.engine import Run
 from operations.errors import Interrupted
+from outbox.publishing import publish
 from workflows import bulk, identity
 from workflows.gateway import client_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
 from workflows.recording import record_seen
 
-from . import hooks, rehashing, repository
+from . import domain_events, rehashing, repository
 from .authors import name_drafts
 from .canonical import in_git, set_baseline
 from .concurrent import Beside
@@ -44,6 +47,7 @@ from .manifest import (
     parse_manifest,
 )
 from .models import Snapshot, SnapshotType
+from .notices import Captured
 from .page_memory import PageMemory, memory_path
 from .recovery import row_values
 from .verification import verify_snapshot
@@ -121,23 +125,23 @@ def capture_into(
             lambda: msgspec.to_builtins(verify_snapshot(snapshot, run=run, raise_if_damaged=True)),
         )
     name_drafts(run, environment, step=step)
-    for name, callback in hooks.captured_callbacks():
-        tell = partial(_tell, callback, run, environment, snapshot)
-        run.step(f"{step}:told:{name}", "Look at what was captured", tell)
+    for handler in step_handlers(Captured):
+        act = partial(_act_upon, handler, Captured(run, environment, snapshot))
+        run.step(f"{step}:told:{handler.name}", "Look at what was captured", act)
     with run.fenced():
         snapshot.refresh_from_db(fields=_SMALL)
     return snapshot
 
 
-def _tell(callback: hooks.Captured, run: Run, environment: Environment, snapshot: Snapshot) -> Any:
+def _act_upon(handler: StepHandler, notice: Captured) -> Any:
     try:
-        return callback(run, environment, snapshot)
+        return handler.handle(notice)
     except Interrupted:
         raise
     except OpsError as error:
         return {"error": error.to_dict()}
     except Exception as error:
-        logger.exception("a listener of captures failed")
+        logger.exception("a handler of captures failed")
         return {"error": {"code": "UNEXPECTED", "message": f"{type(error).__name__}: {error}"[:300]}}
 
 
@@ -316,6 +320,7 @@ class _Capture:
             if self.row is None:
                 self.row = Snapshot(pk=self.snapshot_id, **row_values(environment, manifest, commit))
                 bulk.insert([self.row])
+                publish(_completed(self.row), tenant_id=environment.tenant_id)
             Environment.objects.filter(pk=environment.pk).update(
                 last_captured_at=self.row.created_at,
                 last_snapshot_id=self.snapshot_id,
@@ -377,6 +382,15 @@ def _summary(commit: str, manifest: Manifest, *, reused: bool = False) -> dict[s
     }
 
 
+def _completed(snapshot: Snapshot) -> domain_events.CaptureCompleted:
+    return domain_events.CaptureCompleted(
+        environment_id=snapshot.environment_id,
+        snapshot_id=snapshot.pk,
+        snapshot_type=snapshot.snapshot_type,
+        workflow_count=snapshot.workflow_count or 0,
+    )
+
+
 def _note_failure(run: Run, environment: Environment, error: OpsError) -> None:
     failure = {
         "code": error.code,
@@ -388,6 +402,10 @@ def _note_failure(run: Run, environment: Environment, error: OpsError) -> None:
     }
     with run.fenced():
         Environment.objects.filter(pk=environment.pk).update(last_capture_error=failure, updated_at=clock.now())
+        failed = domain_events.CaptureFailed(
+            environment_id=environment.pk, job_id=run.operation.pk, code=error.code, message=error.message
+        )
+        publish(failed, tenant_id=environment.tenant_id)
 
 
 __all__ = ["CaptureFailed", "Gathered", "N8nError", "capture_into", "gather", "row_values"]

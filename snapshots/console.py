@@ -1,6 +1,7 @@
 """What snapshots and restores tell the console of themselves."""
 
 from core.declarations import JobKind, Shape, State, Tone
+from core.events import InTransactionHandler
 from core.registry import (
     Console,
     Destination,
@@ -12,9 +13,12 @@ from core.registry import (
     Subject,
     TrailAction,
 )
+from workflows.linking import Relinked
 
 from . import gauges, session_revert
+from .domain_events import EVENTS
 from .probes import git_store
+from .relinking import move_in_git
 
 console = Console(
     destinations=(Destination(url_name="snapshots", title="Snapshots", icon="camera", rail_position=30, shortcut="s"),),
@@ -73,5 +77,7 @@ console = Console(
     ),
     row_reverters=session_revert.ROW_REVERTERS,
     bookkeeping_tables=("n8n_rehearsals",),
+    in_transaction_handlers=(InTransactionHandler(name="snapshots.move-relinked", of=Relinked, handle=move_in_git),),
+    events=EVENTS,
     urls=("snapshots.urls",),
 )

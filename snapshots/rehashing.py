@@ -20,6 +20,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from core import clock
+from core.notices import notify
 from operations import services as operations
 from operations.handlers import register
 from operations.models import OPEN, Operation
@@ -29,11 +30,12 @@ from workflows.content import NORMALIZATION_VERSION, Fingerprint
 from workflows.gateway import environment_by_id
 from workflows.models import Environment, WorkflowEnvMap
 
-from . import hooks, repository
+from . import repository
 from .canonical import canonical_blobs, canonical_references
 from .contents import fingerprint_of_blob
 from .manifest import DRAFTS, entry_from
 from .models import Snapshot
+from .notices import EnvironmentRehashed, Rehashed
 
 if TYPE_CHECKING:
     from operations.engine import Run
@@ -332,14 +334,13 @@ def _change_over(environment: Environment, rows: Sequence[_Row], contents: _Cont
     written = _write([move.to_row() for move in moves])
     report.rehashed += len(written)
     done = [_rehashed(move) for move in moves if move.row.pk in written]
-    for _name, callback in hooks.rehashed_callbacks():
-        callback(environment, done)
+    notify(EnvironmentRehashed(environment, done))
 
 
-def _rehashed(move: _Move) -> hooks.Rehashed:
+def _rehashed(move: _Move) -> Rehashed:
     row = move.row
     drafts = (row.git_draft, move.git_draft, row.env_draft, move.env_draft)
-    return hooks.Rehashed(row.pk, row.key, row.git, move.git, row.env, move.env, *drafts)
+    return Rehashed(row.pk, row.key, row.git, move.git, row.env, move.env, *drafts)
 
 
 _WRITE = """

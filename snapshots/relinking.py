@@ -13,7 +13,6 @@ from operations.engine import Run
 from operations.handlers import register
 from workflows.content import fingerprint
 from workflows.gateway import environment_by_id
-from workflows.identity import on_relinked
 from workflows.linking import Relinked
 from workflows.models import Environment, WorkflowEnvMap
 
@@ -22,7 +21,6 @@ from .canonical import WithDraft, canonical_content, canonical_references, commi
 RELINK_KIND = "snapshots.relink"
 
 
-@on_relinked
 def move_in_git(link: Relinked) -> None:
     """Have it done once the link has committed: only what is approved has a file, and approved drafts may call it."""
     approved = Q(pk=link.map_id, git_content_hash__isnull=False)

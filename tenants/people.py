@@ -16,13 +16,14 @@ from django.utils.text import slugify
 
 from core import clock
 from core.errors import Conflict, Invalid, NotFound
+from core.notices import notify
 
 from . import services
 from .mail import TenantMessage
 from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User, UserSession
+from .notices import AccessLost, SignInLinkShown, SignInsEnded
 from .permissions import is_platform_admin, role_grants
 from .scope import platform_scope
-from .signals import access_lost, sign_in_link_shown, sign_ins_ended
 
 logger = logging.getLogger(__name__)
 OWNERS_TOLD = 20
@@ -68,7 +69,7 @@ def sign_in_link(user: User) -> str:
 def show_sign_in_link(*, user: User, by: User | None) -> str:
     """The same for a platform admin's eyes, on record: also in the trail of each tenant that the person belongs to."""
     with platform_scope():
-        sign_in_link_shown.send(sender=User, user=user, by=by)
+        notify(SignInLinkShown(user, by))
     return sign_in_link(user)
 
 
@@ -155,7 +156,7 @@ def remove_member(*, tenant: Tenant, user_id: uuid.UUID) -> User:
         if member.is_service:
             revoke_tokens_of(user=member)
             User.objects.filter(pk=member.pk).update(is_active=False, updated_at=clock.now())
-        access_lost.send(sender=User, user=member, by=None, why="no longer a member")
+        notify(AccessLost(member, None, "no longer a member"))
     return member
 
 
@@ -196,7 +197,7 @@ def set_platform_role(*, user: User, role: str, by: User | None = None) -> None:
         raise Invalid("A service account has no role on the platform.")
     with platform_scope():
         User.objects.filter(pk=user.pk).update(role=role, updated_at=clock.now())
-        access_lost.send(sender=User, user=user, by=by, why="another role on the platform")
+        notify(AccessLost(user, by, "another role on the platform"))
 
 
 def remove_platform_admin(*, user: User, by: User | None) -> None:
@@ -210,7 +211,7 @@ def remove_platform_admin(*, user: User, by: User | None) -> None:
         User.objects.filter(pk=user.pk).update(is_staff=False, updated_at=clock.now())
         revoke_tokens_of(user=user)
         end_sign_ins(user=user, by=by, why="no longer a platform admin")
-        access_lost.send(sender=User, user=user, by=by, why="no longer a platform admin")
+        notify(AccessLost(user, by, "no longer a platform admin"))
 
 
 def set_active(*, user: User, active: bool, by: User | None) -> None:
@@ -226,7 +227,7 @@ def set_active(*, user: User, active: bool, by: User | None) -> None:
         if not active:
             revoke_tokens_of(user=user)
             end_sign_ins(user=user, by=by, why="shut out")
-            access_lost.send(sender=User, user=user, by=by, why="shut out")
+            notify(AccessLost(user, by, "shut out"))
 
 
 def _keep_an_admin(rows: list[PlatformAdmin], leaving: User) -> None:
@@ -251,12 +252,12 @@ def end_sign_in(*, user: User, digest: str, by: User | None = None) -> None:
     key = next((key for key in keys if session_digest(key) == digest), None)
     if key is None or not services.end_sign_in(user=user, session_key=key):
         raise NotFound("That sign-in has ended already.")
-    sign_ins_ended.send(sender=UserSession, user=user, count=1, by=by, why="ended")
+    notify(SignInsEnded(user, 1, by, "ended"))
 
 
 def end_sign_ins(*, user: User, by: User | None = None, keep: str = "", why: str = "ended") -> int:
     """End all of a person's sign-ins but ``keep`` (a key as it is stored); how many."""
     deleted, _ = UserSession.objects.filter(user=user).exclude(session_key=keep).delete()
     if deleted:
-        sign_ins_ended.send(sender=UserSession, user=user, count=deleted, by=by, why=why)
+        notify(SignInsEnded(user, deleted, by, why))
     return deleted

@@ -10,10 +10,11 @@ from django.db.models import Q
 
 from core import clock, context, limits
 from core.errors import Conflict, Invalid, OpsError
+from core.notices import notify
 
 from .models import ApiToken, Tenant, User
+from .notices import TokenTriesRefused
 from .scope import platform_scope
-from .signals import token_tries_refused
 
 PREFIX = "opc_"
 SEEN_EVERY = timedelta(minutes=1)
@@ -90,7 +91,7 @@ def authenticate_slowly(secret: str) -> ApiToken:
         if tries < LARGEST_REFUSALS:
             raise
         if tries == LARGEST_REFUSALS:
-            token_tries_refused.send(sender=ApiToken, address=address, tries=tries)
+            notify(TokenTriesRefused(address, tries))
         raise limits.TooMany(
             "Too many tokens were refused from this address.",
             recovery="Wait a minute; check the token that your program sends.",

@@ -101,6 +101,10 @@ def test_beside_its_folder_it_needs_a_line_of_settings_and_a_layer(tmp_path: Pat
     assert linted.returncode == 0, linted.stdout
 
 
+def test_its_consumer_waits_for_its_event(told: dict[str, Any]) -> None:
+    assert told["consumers"] == {"New bottles": ["Bottle emptied"]}
+
+
 def test_with_all_of_it_the_console_starts() -> None:
     assert run("manage.py", "check", "--fail-level", "ERROR").returncode == 0
     started = run("-c", "import opsconsole.asgi")
@@ -116,6 +120,7 @@ SILENT = "the view does not say what a support session may do there."
         ("WithoutRule", ("sample_app/views.py:", "bottles (/t/<slug:tenant_slug>/bottles/)", SILENT)),
         ("WithoutEndpointsRule", ("sample_app/rest.py:", "throw_away (/api/v1/bottles)", SILENT)),
         ("WithoutSubject", ("the table sample_bottles", "tests.sample_app/console.py has no Subject for it.")),
+        ("WithoutEvent", ("The consumer “bottles.replace” of tests.sample_app waits for BottleEmptied",)),
         ("WithoutConsole", ("tests.sample_app/console.py has to hold a Console named “console”.",)),
         ("WithoutPage", ("tests.sample_app/console.py: there is no page “bottles”.",)),
         ("WithoutTask", ("tests.sample_app/console.py: Celery knows no task sample_app.tasks.cuont.",)),

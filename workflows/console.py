@@ -7,6 +7,7 @@ from tenants.models import Grants
 from . import search, session_revert
 from .access_sources import ENVIRONMENT_GRANTS
 from .demo import DEMO_CHAPTER
+from .domain_events import EVENTS
 from .estate import TILE_PART
 
 console = Console(
@@ -101,6 +102,7 @@ console = Console(
         "environment_surroundings",
     ),
     demo_chapters=(DEMO_CHAPTER,),
+    events=EVENTS,
     encrypted_columns=(EncryptedColumn(model="workflows.Environment", column="api_key_encrypted"),),
     urls=("workflows.urls",),
 )

@@ -33,7 +33,7 @@ from .identity_keys import (
     workflow_id_by_key,
 )
 from .known_credentials import record_credentials, record_listed_credentials
-from .linking import Relinked, bind, confirm, ignore, link, make_known, on_relinked, restore_ignored, separate
+from .linking import Relinked, bind, confirm, ignore, link, make_known, restore_ignored, separate
 from .models import MapStatus
 from .names import storable
 from .stored_fingerprints import loaded_fingerprint, stored_fingerprint
@@ -56,7 +56,6 @@ __all__ = [
     "make_known",
     "mark_approved",
     "mark_deleted",
-    "on_relinked",
     "record_credentials",
     "record_listed_credentials",
     "restore_ignored",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
 from core import clock
 from core.errors import Invalid, NotFound
+from core.notices import notify
 from tenants.scope import tenant_scope
 
 from .content import NORMALIZATION_VERSION, suggest_key
@@ -28,23 +29,14 @@ KEY = re.compile(r"[a-z0-9][a-z0-9-]{0,119}")
 
 @dataclass(frozen=True, slots=True)
 class Relinked:
-    """A mapping that changed its key: content kept under the old key in Git belongs to the new one."""
+    """A mapping that changed its key: content kept under the old key in Git belongs to the new one. For
+    in-transaction handlers."""
 
     tenant_id: uuid.UUID
     environment_id: uuid.UUID
     map_id: uuid.UUID
     old_key: str
     new_key: str
-
-
-_relink_observers: list[Callable[[Relinked], None]] = []
-
-
-def on_relinked(callback: Callable[[Relinked], None]) -> Callable[[Relinked], None]:
-    """Register a callback for mappings that change their key; called inside the transaction (no Git, no network)."""
-    if callback not in _relink_observers:
-        _relink_observers.append(callback)
-    return callback
 
 
 def link(*, tenant_id: uuid.UUID, map_id: uuid.UUID, key: str) -> WorkflowEnvMap:
@@ -228,9 +220,7 @@ def _move(mapping: WorkflowEnvMap, canonical: CanonicalWorkflow) -> WorkflowEnvM
             after={**before, mapping.env_workflow_id: canonical.key},
         )
     mapping.refresh_from_db()
-    relinked = Relinked(mapping.tenant_id, mapping.environment_id, mapping.pk, old_key, canonical.key)
-    for callback in _relink_observers:
-        callback(relinked)
+    notify(Relinked(mapping.tenant_id, mapping.environment_id, mapping.pk, old_key, canonical.key))
     return mapping
 
 

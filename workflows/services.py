@@ -17,6 +17,7 @@ from operations.models import Operation, OperationStatus, Schedule, holding
 from tenants.models import User
 from tenants.scope import tenant_scope
 
+from .domain_events import publish_reachability
 from .errors import EnvironmentInUse, EnvironmentInvalid, EnvironmentSlugTaken
 from .gateway import address_policy
 from .models import ConnectionStatus, Environment, EnvironmentKind
@@ -206,7 +207,10 @@ def store_connection_report(*, environment_id: uuid.UUID, report: ConnectionRepo
         values["capabilities"] = report.capabilities
     if report.version:
         values["n8n_version"] = report.version[:32]
-    Environment.objects.filter(pk=environment_id, api_key_encrypted=key_token).update(**values)
+    rows = Environment.objects.filter(pk=environment_id, api_key_encrypted=key_token)
+    before = rows.first()
+    if rows.update(**values) and before is not None:
+        publish_reachability(before, values["connection_status"])
 
 
 def set_capture_schedule(*, tenant_id: uuid.UUID, environment_id: uuid.UUID, every_seconds: int) -> Schedule | None:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from core import clock
 from core.errors import Invalid, NotFound
-from drift import hooks, policies, services, states
+from core.events import StepHandler
+from drift import policies, services, states
 from drift.errors import NotAMember, StillDrifted, WrongState
 from drift.models import DriftIncident, IncidentState, Severity
+from drift.notices import Reconciled
 from snapshots.models import Snapshot
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import MapStatus
@@ -272,15 +274,15 @@ def test_a_git_failure_is_drift_003_and_nothing_is_approved(site: Any, monkeypat
 
 
 def test_reconcile_tells_the_layer_above(site: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(hooks, "_reconciled", {})
-    told: list[hooks.Reconciled] = []
+    told: list[Reconciled] = []
     promotion_id = str(uuid.uuid4())
 
-    @hooks.on_reconciled
-    def record(_run: Any, news: hooks.Reconciled) -> dict[str, str]:
+    def record(news: Reconciled) -> dict[str, str]:
         told.append(news)
         return {"promotion_id": promotion_id}
 
+    handler = StepHandler(name="test.record", of=Reconciled, handle=record)
+    monkeypatch.setattr("drift.reconciling.step_handlers", lambda of: [handler] if of is Reconciled else [])
     incident = drifted(site)
     reconcile(site, incident, create_promotion_record=True)
     (news,) = told

@@ -9,9 +9,11 @@ from django.db.models import Q
 
 from core import clock, context, support
 from core.errors import NotFound
+from impersonation.domain_events import publish_ended
 from impersonation.models import ImpersonationSession
 from impersonation.sql import FROM, WHY_OVER
 from tenants.models import Tenant, User
+from tenants.notices import AccessLost, SignInsEnded
 from tenants.permissions import is_platform_admin
 from tenants.scope import platform_scope
 
@@ -69,6 +71,11 @@ def end_sessions_of(*, user: User, by: User | None, reason: str) -> int:
         return len(found)
 
 
+def end_after(notice: AccessLost | SignInsEnded) -> int:
+    """End the sessions that a person's loss of access makes invalid, in the transaction of the loss; how many."""
+    return end_invalid(user=notice.user, by=notice.by, why=notice.why)
+
+
 def end_invalid(*, user: User, by: User | None = None, why: str = "") -> int:
     """End the sessions about a person that are no longer allowed, in the caller's transaction. Returns how many.
 
@@ -106,6 +113,7 @@ def _record_end(session: ImpersonationSession, *, by: uuid.UUID | None, reason: 
     )
     with acting, platform_scope():
         record_session_event("IMPERSONATION_END", session, {"reason": reason or "ended", "forced": forced})
+        publish_ended(session, reason or "ended")
 
 
 def end_overdue() -> int:

@@ -11,6 +11,7 @@ from audit.services import record_event
 from core import clock, context, limits, support
 from core.errors import NotFound
 from impersonation import alerts, guardrails
+from impersonation.domain_events import publish_started
 from impersonation.errors import AlreadyInSession, ImpersonationBlocked, NotSupport
 from impersonation.models import (
     LONGEST_IDLE_MINUTES,
@@ -161,6 +162,7 @@ def _record_start(session: ImpersonationSession, approval: SupportRequest | None
         SupportRequest.objects.filter(pk=approval.pk).update(session_id=session.pk)
         details["request_id"] = approval.pk
     record_session_event("IMPERSONATION_START", session, {**details, "break_glass": session.break_glass})
+    publish_started(session)
     if session.break_glass:
         record_session_event("IMPERSONATION_BREAK_GLASS", session, {"reason": session.reason})
         alerts.break_glass(session)

@@ -7,6 +7,7 @@ import uuid
 from audit.services import record_event
 from core import clock
 from core.errors import Conflict, Forbidden, Invalid
+from promotions.domain_events import publish_state
 from promotions.errors import PlanStale, SelfApproval
 from promotions.models import Promotion, PromotionStatus
 from promotions.rows import add_requester, get_promotion, locked, real_person, requesters, require_state
@@ -45,6 +46,7 @@ def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
         row.plan_hash = plan_hash(row.plan)
         row.status = PromotionStatus.PENDING_APPROVAL if needs_approval(row) else PromotionStatus.APPROVED
         row.save()
+        publish_state(row)
     return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
 
 
@@ -110,6 +112,7 @@ def _decide(row: Promotion, status: PromotionStatus, person: uuid.UUID, comment:
     row.status, row.decided_by_id, row.decided_at = status, person, clock.now()
     row.decision_comment = comment.strip()
     row.save()
+    publish_state(row)
     record_event(
         action="promotion.approve" if status == PromotionStatus.APPROVED else "promotion.reject",
         resource_type="promotions",

@@ -10,6 +10,7 @@ from typing import Any
 
 from core import clock
 from core.errors import Invalid, NotFound
+from promotions.domain_events import publish_state
 from promotions.errors import NothingToPromote
 from promotions.models import Promotion, PromotionStatus
 from promotions.rows import add_requester, get_promotion, locked, real_person, require_plannable
@@ -88,7 +89,7 @@ def create(*, tenant_id: uuid.UUID, request: PromotionRequest, by: User) -> Prom
         lost = plan.unknown_keys
         raise NotFound(f"The source has no workflow “{lost[0]}”.", details={"keys": list(lost[:50])})
     with tenant_scope(tenant_id):
-        return Promotion.objects.create(
+        row = Promotion.objects.create(
             tenant_id=tenant_id,
             name=_name(request, plan)[:200],
             description=request.description.strip(),
@@ -99,6 +100,8 @@ def create(*, tenant_id: uuid.UUID, request: PromotionRequest, by: User) -> Prom
             options=chosen.to_json() | {"requesters": [str(real_person(by))]},
             created_by_id=real_person(by),
         )
+        publish_state(row)
+        return row
 
 
 def _name(request: PromotionRequest, plan: Plan) -> str:
@@ -174,3 +177,4 @@ def _put_plan(row: Promotion, plan: Plan, by: User) -> None:
     # The try before has its job as its record; what it proved must not let this plan be run once it is withdrawn.
     row.started_at, row.ended_at, row.execution_result = None, None, None
     row.save()
+    publish_state(row)

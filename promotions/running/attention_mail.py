@@ -19,7 +19,7 @@ from core import clock
 from operations.models import Operation
 from promotions.models import Promotion
 from tenants.scope import platform_scope, tenant_scope
-from workflows.watching.hooks import NotTold, PerhapsTold
+from workflows.watching.notices import NotTold, PerhapsTold
 from workflows.watching.telling import RETRY_DELAYS, SENDING_LASTS, TRIES, recipients, send
 
 from .documents import Notice, read_result

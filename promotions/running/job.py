@@ -12,6 +12,7 @@ from django.urls import reverse
 from core import clock
 from core.documents import Document
 from operations.engine import Run
+from promotions.domain_events import publish_state
 from promotions.models import Promotion, PromotionStatus
 from promotions.planning.documents import Plan, PlanItem, read_plan
 from snapshots.models import Snapshot
@@ -112,13 +113,16 @@ class PromotionJob:
         """Write the ending on the promotion's row, if this run still holds the operation."""
         now = clock.now()
         with self.run.fenced():
-            Promotion.objects.filter(pk=self.promotion_id, operation_id=self.run.operation.pk).update(
+            mine = Promotion.objects.filter(pk=self.promotion_id, operation_id=self.run.operation.pk)
+            concluded = mine.update(
                 status=status,
                 execution_result=stored(result),
                 ended_at=now,
                 updated_at=now,
                 attention_since=attention_since(result, now),
             )
+            if concluded:
+                publish_state(mine.get())
         return {"status": status}
 
 

@@ -26,6 +26,7 @@ from core import clock
 from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted, TryAgain, UnknownOutcome
+from promotions.domain_events import publish_state
 from promotions.errors import RollbackFailed, WrongState
 from promotions.models import Promotion
 from promotions.planning.documents import PlanItem, read_plan
@@ -295,6 +296,7 @@ class ManualRollback:
             row.execution_result = stored(result, row.execution_result)
             row.attention_since = attention_since(result, clock.now())
             row.save()
+            publish_state(row)
         return {"status": record.status}
 
     def _failure(self, rows: Rows, proof: RollbackProof) -> RollbackFailed:

@@ -6,8 +6,7 @@ import uuid
 
 from core import clock
 from core.documents import convert
-from drift.hooks import Reconciled, on_reconciled
-from operations.engine import Run
+from drift.notices import Reconciled
 from promotions.models import Promotion, PromotionStatus
 from workflows.models import Environment
 
@@ -15,12 +14,11 @@ from .documents import RESULT_VERSION, ExecutionResult, ReconciledWorkflow
 from .results import stored
 
 
-@on_reconciled
-def record_reconciled(run: Run, news: Reconciled) -> dict[str, str]:
+def record_reconciled(news: Reconciled) -> dict[str, str]:
     """A completed promotion from an environment into itself: nothing was written to n8n. Once per job."""
     promotion_id = uuid.uuid5(news.operation_id, "promotion-record")
     now = clock.now()
-    with run.fenced():
+    with news.run.fenced():
         environment = Environment.objects.get(pk=news.environment_id)
         count = len(news.items)
         what = news.items[0]["name"] if count == 1 else f"{count} workflows"

@@ -16,6 +16,7 @@ from operations import services as operations
 from operations.errors import Busy
 from operations.models import Operation
 from operations.selectors import started_before
+from promotions.domain_events import publish_state
 from promotions.errors import ApprovalNeeded, NotOffered, PromotionNotConfirmed, TargetLocked, WrongState
 from promotions.lifecycle import (
     CAN_ROLL_BACK,
@@ -83,6 +84,7 @@ def execute(
         row.status, row.operation_id, row.started_at = PromotionStatus.RUNNING, operation.pk, clock.now()
         row.ended_at, row.execution_result = None, None
         row.save()
+        publish_state(row)
     return operation
 
 
@@ -203,6 +205,7 @@ def cancel(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
             require_state(row, PLANNABLE, "cancelled")
             row.status, row.ended_at = PromotionStatus.CANCELLED, clock.now()
             row.save()
+            publish_state(row)
     return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
 
 

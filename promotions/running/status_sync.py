@@ -10,6 +10,7 @@ import msgspec
 from core import clock
 from operations.errors import Cancelled
 from operations.models import ENDED, Operation, OperationStatus, OperationStep
+from promotions.domain_events import publish_state
 from promotions.errors import EndedByHand, RollbackFailed
 from promotions.models import Promotion, PromotionStatus
 from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
@@ -118,9 +119,9 @@ def settle_promotion(promotion: Promotion, operation: Operation | None, *, save:
     for name, value in changes.items():
         setattr(promotion, name, value)
     if save:
-        Promotion.objects.filter(pk=promotion.pk, status=PromotionStatus.RUNNING).update(
-            **changes, updated_at=clock.now()
-        )
+        running = Promotion.objects.filter(pk=promotion.pk, status=PromotionStatus.RUNNING)
+        if running.update(**changes, updated_at=clock.now()):
+            publish_state(promotion)
     return True
 
 
@@ -181,6 +182,7 @@ def settle_rollback(operation: Operation) -> bool:
         row.execution_result = stored(result, row.execution_result)
         row.attention_since = attention_since(result, clock.now())
         row.save()
+        publish_state(row)
         return True
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from drift.hooks import Reconciled
+from drift.notices import Reconciled
 from promotions.models import Promotion
 from promotions.running.reconcile_record import record_reconciled
 from tenants.scope import tenant_scope
@@ -24,7 +24,15 @@ def test_a_reconcile_is_recorded_once_and_has_a_page(cast: Any) -> None:
         environment = Environment.objects.create(
             tenant=cast.tenant, name="Live", slug="live", kind="production", base_url="http://127.0.0.1:1"
         )
+
+    @contextlib.contextmanager
+    def fenced() -> Any:
+        with tenant_scope(cast.tenant.pk):
+            yield
+
+    run: Any = SimpleNamespace(fenced=fenced)
     news = Reconciled(
+        run=run,
         tenant_id=cast.tenant.pk,
         environment_id=environment.pk,
         incident_ids=(uuid.uuid4(),),
@@ -35,14 +43,7 @@ def test_a_reconcile_is_recorded_once_and_has_a_page(cast: Any) -> None:
         operation_id=uuid.uuid4(),
         create_promotion_record=True,
     )
-
-    @contextlib.contextmanager
-    def fenced() -> Any:
-        with tenant_scope(cast.tenant.pk):
-            yield
-
-    run: Any = SimpleNamespace(fenced=fenced)
-    first, second = record_reconciled(run, news), record_reconciled(run, news)
+    first, second = record_reconciled(news), record_reconciled(news)
     assert first == second
     with tenant_scope(cast.tenant.pk):
         made = Promotion.objects.get()

@@ -97,14 +97,14 @@ def test_what_is_killed_half_way_changes_nothing_and_is_done_again(
     def die(*_: Any) -> None:
         raise Killed
 
-    monkeypatch.setattr(rehashing.hooks, "rehashed_callbacks", lambda: [("die", die)])
+    monkeypatch.setattr(rehashing, "notify", die)
     rehashing.keep_current()
     with pytest.raises(Killed):
         run_operations(live_cast.tenant)
     assert {row.pk: (row.git_content_hash, row.env_content_hash) for row in rows(environment)} == old
     assert {row.normalization_version for row in rows(environment)} == {NEXT - 1}
 
-    monkeypatch.setattr(rehashing.hooks, "rehashed_callbacks", list)
+    monkeypatch.setattr(rehashing, "notify", lambda _notice: {})
     with tenant_scope(environment.tenant_id):
         Operation.objects.filter(kind=rehashing.KIND).update(status="RETRY_PENDING", lease_expires_at=None)
     run_operations(live_cast.tenant)

@@ -50,6 +50,7 @@ OBJECTS = {
     "workflow_id": "canonical_workflows",
     "execution_ids": "executions",
     "run_id": "report_runs",
+    "parked_id": "outbox_parked_events",
     "session_id": "platform_impersonation_sessions",
     "session": "platform_impersonation_sessions",
     "request_id": "support_requests",

@@ -40,6 +40,17 @@ class WithoutSubject(AppConfig):
         console.console = replace(console.console, subjects=())
 
 
+class WithoutEvent(AppConfig):
+    """It has a consumer of an event that nobody publishes."""
+
+    name = "tests.sample_app"
+
+    def ready(self) -> None:
+        from . import console
+
+        console.console = replace(console.console, events=())
+
+
 class WithoutConsole(AppConfig):
     """Its file declares nothing under the name that is looked for."""
 

@@ -1,6 +1,7 @@
 """What bottles tell the console of themselves: one of each kind of declaration."""
 
 from core.declarations import Grant, JobKind, Shape, State, Tone
+from core.events import Consumer, EventType
 from core.registry import (
     Console,
     Destination,
@@ -17,6 +18,7 @@ from core.registry import (
 
 from . import search
 from .demo import DEMO_CHAPTER
+from .domain_events import BottleEmptied, replace
 from .estate import HOME_PART, TILE_PART, in_store
 from .probes import shelf
 from .reports import BOTTLES, KEEPERS
@@ -63,5 +65,7 @@ console = Console(
     row_reverters=(Bottles(),),
     bookkeeping_tables=("sample_sips",),
     trail_actions=(TrailAction(code="BOTTLE_OPENED", words="Bottle opened", state="info", position=400),),
+    events=(EventType(name="bottle.emptied", payload=BottleEmptied, words="Bottle emptied"),),
+    consumers=(Consumer(name="bottles.replace", title="New bottles", events=(BottleEmptied,), handle=replace),),
     urls=("tests.sample_app.urls",),
 )

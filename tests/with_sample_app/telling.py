@@ -19,6 +19,7 @@ from operations.models import Operation
 from operations.presenters import subject_url
 from opsconsole import celery, command, health
 from opsconsole.api import api
+from outbox import documents
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit
 
@@ -54,6 +55,11 @@ def told() -> dict[str, Any]:
         "tasks": [name for name in celery.app.tasks if name.startswith("sample_app")],
         "subjects": presenters.resource_choices(),
         "actions": presenters.action_choices(),
+        "consumers": {
+            consumer.title: [registry.event_types()[documents.type_of(payload).name].words for payload in payloads]
+            for consumer in registry.consumers().values()
+            if (payloads := [one(PK, "x") for one in consumer.events if consumer.name.startswith("bottles")])
+        },
         "noun": registry.noun("sample_bottles"),
         "entry_url": presenters.page_of_subject("sample_bottles", PK, "acme"),
         "job_url": subject_url(Operation(subject_type="bottle", subject_id=PK), "acme"),

@@ -201,19 +201,14 @@ def test_hashes_are_equal_across_environments_up_to_ids_and_credential_names(cas
     assert second["b"].content_hash != first["2"].content_hash
 
 
-def test_linking_moves_the_key_and_leaves_callers_in_sync(cast: Any) -> None:
+def test_linking_moves_the_key_and_leaves_callers_in_sync(cast: Any, monkeypatch: Any) -> None:
     dev, prod = make_environments(cast, "dev", "prod")
     first = capture(dev, raw("1", "Callee"), raw("2", "Caller", calls="1"))
     second = capture(prod, raw("a", "Callee (new)", note="x"), raw("b", "Caller", calls="a"))
     approve(prod, second)
     told: list[identity.Relinked] = []
-    identity.on_relinked(told.append)
-    try:
-        identity.link(tenant_id=cast.tenant.pk, map_id=second["a"].map_id, key=first["1"].key)
-    finally:
-        from workflows import linking
-
-        linking._relink_observers.remove(told.append)
+    monkeypatch.setattr("workflows.linking.notify", told.append)
+    identity.link(tenant_id=cast.tenant.pk, map_id=second["a"].map_id, key=first["1"].key)
     with tenant_scope(cast.tenant.pk):
         caller = WorkflowEnvMap.objects.get(pk=second["b"].map_id)
         assert caller.env_content_hash == caller.git_content_hash != second["b"].content_hash

@@ -13,6 +13,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import chain
 
 from django.conf import settings
 from django.core.mail import get_connection
@@ -20,6 +21,7 @@ from django.db.models import Case, F, Q, When
 
 from audit.mail import NOT_SENT, cause_of
 from core import clock
+from core.notices import notify
 from operations.models import Operation
 from operations.presenters import job_url
 from tenants.mail import TenantMessage
@@ -28,7 +30,7 @@ from tenants.scope import assert_no_scope, tenant_scope
 from workflows.models import Environment, EnvironmentUserObjectPermission, StarterWatch, Telling
 from workflows.permissions import OPERATE_ENVIRONMENT
 
-from .hooks import News, NotTold, PerhapsTold, concerned_by, tell_by, teller
+from .notices import News, NotTold, PeopleOfJob, PerhapsTold
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def tell(environment: Environment) -> int:
     sent = 0
     for news in _claim(environment):
         try:
-            _note(news, Telling.TOLD, teller()(news))
+            _note(news, Telling.TOLD, mail(news))
             sent += 1
         except NotTold as error:
             logger.warning("the notification was not sent: %s", error)
@@ -91,7 +93,6 @@ def _note(news: News, became: Telling, note: str) -> None:
 # -- by mail ----------------------------------------------------------------------------------------------------------
 
 
-@tell_by
 def mail(news: News) -> str:
     """One mail to everybody concerned: who asked and approved, the tenant's owners, who operates the environment."""
     environment = news.environment
@@ -139,7 +140,8 @@ def send(to: Sequence[str], *, subject: str, body: str, tenant_id: uuid.UUID, me
 
 def recipients(environment: Environment, operation: Operation) -> list[str]:
     """Addresses of those who have to know, members of the tenant as they are now. Needs the tenant's scope."""
-    concerned = {person for person in (*concerned_by(operation.pk), operation.requested_by_id) if person}
+    answers = notify(PeopleOfJob(operation.pk)).values()
+    concerned = {person for person in (*chain.from_iterable(answers), operation.requested_by_id) if person}
     here = EnvironmentUserObjectPermission.objects.filter(
         content_object=environment, permission__codename=OPERATE_ENVIRONMENT
     )

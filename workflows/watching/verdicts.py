@@ -21,6 +21,7 @@ from core import clock
 from core.errors import OpsError
 from operations.models import OPEN, Operation
 from tenants.scope import assert_no_scope, tenant_scope
+from workflows.domain_events import publish_not_running
 from workflows.executions import selectors as executions
 from workflows.executions.statuses import OPEN as NOT_ENDED
 from workflows.gateway import client_for
@@ -297,7 +298,7 @@ def _conclude(
             telling = {"telling": Telling.WAITING, "tell_at": now} if found.tell else {}
             if watch.telling == Telling.WAITING:  # repaired before anybody was told
                 telling = {"telling": Telling.NOBODY}
-            settled += standing.update(
+            changed = standing.update(
                 state=found.state,
                 note=found.note[:500],
                 run_number=found.run.number if found.run else None,
@@ -306,4 +307,7 @@ def _conclude(
                 asked_at=watch.asked_at,
                 **telling,
             )
+            if changed and found.tell:
+                publish_not_running(watch, found.note)
+            settled += changed
     return settled
