@@ -92,7 +92,7 @@ class Check:
             )
 
     def _seen_again(self, run: Run, environment: Environment) -> None:
-        """What the last snapshot holds is there now; recorded at most hourly, so that the trail stays readable."""
+        """The last snapshot still holds what is there; recorded at most hourly, to keep the trail readable."""
         now = clock.now()
         stale = Q(last_captured_at__lt=now - SEEN_AGAIN_EVERY) | Q(last_capture_error__isnull=False)
         with run.fenced():
