@@ -60,8 +60,8 @@ class ConsoleAPI(NinjaAPI):
         body = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         for path in schema["paths"].values():
             for operation in path.values():
-                for code, said in CODES.items():
-                    operation["responses"].setdefault(code, {"description": said, "content": body})
+                for code, description in CODES.items():
+                    operation["responses"].setdefault(code, {"description": description, "content": body})
         return schema
 
 
@@ -114,7 +114,7 @@ def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    if isinstance(error.__cause__, OpsError):  # what our own parser said of the body
+    if isinstance(error.__cause__, OpsError):  # raised by our own parser
         return answer(request, error.__cause__)
     refused = Invalid(str(error))
     response = answer(request, refused)

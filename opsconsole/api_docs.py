@@ -45,7 +45,7 @@ def calls() -> list[dict[str, Any]]:
                     "path": path,
                     "summary": found.get("summary", ""),
                     "text": found.get("description", ""),
-                    "ident": found.get("operationId", ""),
+                    "anchor": found.get("operationId", ""),
                     "parameters": [
                         {
                             "name": p["name"],

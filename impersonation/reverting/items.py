@@ -14,7 +14,7 @@ from tenants.models import User
 
 
 class Verdict(StrEnum):
-    """What undoing would come to, as far as can be said before it is done."""
+    """What reverting would come to, as far as can be known beforehand."""
 
     READY = "ready"  #: it is as the session left it
     CONFLICT = "conflict"  #: it is neither as before nor as the session left it

@@ -131,12 +131,12 @@ def _runs(workflow_ids: Sequence[str]) -> list[JSON]:
     """Three days of executions, the oldest first; one workflow in seven fails now and then, the first at the end."""
     now, found = clock.now(), []
     for hours in range(72, 0, -6):
-        for number, ident in enumerate(workflow_ids):
+        for number, workflow_id in enumerate(workflow_ids):
             began = now - timedelta(hours=hours, minutes=-2 * number)
             took = timedelta(milliseconds=180 + 97 * ((number * 7 + hours) % 40))
             failed = number % 7 == 0 and (hours % 24 == 0 or (number == 0 and hours == 6))
             times = {"started": _as_n8n(began), "stopped": _as_n8n(began + took)}
-            found.append({"workflow_id": ident, "status": "error" if failed else "success", **times})
+            found.append({"workflow_id": workflow_id, "status": "error" if failed else "success", **times})
     return found
 
 
@@ -196,8 +196,8 @@ class N8nSite:
             body = {"name": CREDENTIALS[kind], "type": kind, "data": SECRETS.get(kind, {})}
             answer = self._http.post("/credentials", json=body)
             # n8n asks for fields that differ by version; an id that leads nowhere does for a demo.
-            ident = answer.json()["id"] if answer.is_success else short_id(self.base_url, kind)
-            self._credentials[kind] = {"id": ident, "name": CREDENTIALS[kind]}
+            credential_id = answer.json()["id"] if answer.is_success else short_id(self.base_url, kind)
+            self._credentials[kind] = {"id": credential_id, "name": CREDENTIALS[kind]}
         return self._credentials[kind]
 
     def edit(self, key: str, change: Change, *, author: str = "") -> None:

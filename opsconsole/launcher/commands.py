@@ -12,7 +12,7 @@ from .terminal import say
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; a failure is told in plain words with the way out."""
+    """Run one command; a failure is printed in plain words with the way out."""
     options = parser().parse_args(list(arguments))
     try:
         return int(options.run(options))

@@ -1,7 +1,7 @@
 """Starting, watching and ending processes, so that none outlives the launcher.
 
 Each child leads a process group of its own: a Ctrl-C at the terminal reaches the launcher alone, which then ends the
-children in order. On Linux a child is told by the kernel when the launcher dies without a word (kill -9), and orphans
+children in order. On Linux the kernel signals a child when the launcher is killed (kill -9), and orphans
 of a child come back to the launcher, so that it can end them too.
 """
 
@@ -211,7 +211,7 @@ class Child:
 
 
 def clean_up_leftovers(pid_folder: Path) -> list[str]:
-    """End what a killed run left behind, told by its pid files; the names of what was ended.
+    """End what a killed run left behind, by its pid files. Returns the names of what was ended.
 
     A pid file whose process is gone, or whose number now belongs to a process that started at another time, is only
     removed. Programs are ended before the services they use.
