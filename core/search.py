@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Model
 from django.urls import reverse
 
+from .declarations import SearchRow, SearchScope
 from .ids import uuid_or_none
-from .registry import SearchRow, SearchScope
 
 #: Rows of one kind that are shown.
 EACH = 6

@@ -113,11 +113,11 @@ class NothingOfUpgrade(Conflict):
 
 class HashesBehind(Conflict):
     code = "DRIFT_014"
-    title = "Hashes are being made anew"
+    title = "Hashes are being computed again"
     message = (
         "The console compares workflows in a new way, and the hashes of this environment are not of that kind yet."
     )
-    recovery = "Wait a minute: the job that makes them anew runs by itself. Then decide again."
+    recovery = "Wait a minute: the job that computes them runs by itself. Then decide again."
 
 
 class DecidedBefore(Conflict):

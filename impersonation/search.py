@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.urls import reverse
 
 from core import clock
+from core.declarations import SearchRow, SearchScope
 from core.ids import uuid_or_none
-from core.registry import SearchRow, SearchScope
 from core.search import EACH
 from tenants.models import Tenant
 

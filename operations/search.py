@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from core.declarations import SearchRow, SearchScope
 from core.ids import uuid_or_none
-from core.registry import SearchRow, SearchScope
 from core.search import EACH, record_row, row_by_id
 
 from .models import Operation

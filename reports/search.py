@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
+from core.declarations import SearchRow, SearchScope
 from core.ids import uuid_or_none
-from core.registry import SearchRow, SearchScope
 from core.search import EACH, page_of_place
 from tenants.base import belongs_to
 
