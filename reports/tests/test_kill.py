@@ -20,7 +20,7 @@ from reports.tests.test_schedules import a_schedule, runs
 from tenants.scope import platform_scope
 from tests.killing import killed_everywhere
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def carry_on(job: Operation) -> str:
@@ -42,10 +42,10 @@ def in_trail(run: ReportRun) -> list[str]:
 
 
 @pytest.mark.parametrize("where", ["tenant", "platform"])
-def test_killed_at_every_boundary_it_is_made_once_and_no_mail_is_sent_twice(cast: Any, where: str) -> None:
+def test_killed_at_every_boundary_it_is_made_once_and_no_mail_is_sent_twice(live_cast: Any, where: str) -> None:
     """Also where nobody can know whether the mail has left: then a person is asked, and sends it again."""
-    tenant = cast.tenant if where == "tenant" else None
-    a_schedule(cast, tenant)
+    tenant = live_cast.tenant if where == "tenant" else None
+    a_schedule(live_cast, tenant)
     operations.run_due_schedules()
     (job,) = jobs()
     met: list[str] = []
