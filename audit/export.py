@@ -19,7 +19,7 @@ from core.spreadsheets import harmless
 
 from .models import AuditLog, LogEntry
 from .ocsf import to_ocsf
-from .sealing import last_place
+from .sealing import last_sealed
 from .selectors import TrailFilter, filtered
 from .services import record_event
 
@@ -82,7 +82,7 @@ def export_trail(
         write(block)
 
     count = _copy(rows, kind, out)
-    place = last_place()
+    sealed = last_sealed()
     manifest = Manifest(
         format=kind,
         parameters=wanted.asked(),
@@ -91,12 +91,12 @@ def export_trail(
         rows=count,
         bytes=size,
         sha256=digest.hexdigest(),
-        seal_number=place.number,
-        seal_chain=place.chain,
+        seal_number=sealed.number,
+        seal_chain=sealed.chain,
         created_at=clock.now().isoformat(),
     )
-    said = {name: value for name, value in asdict(manifest).items() if name != "columns"}
-    record_event(action="TRAIL_EXPORTED", resource_type=AuditLog._meta.db_table, tenant_id=tenant_id, details=said)
+    details = {name: value for name, value in asdict(manifest).items() if name != "columns"}
+    record_event(action="TRAIL_EXPORTED", resource_type=AuditLog._meta.db_table, tenant_id=tenant_id, details=details)
     return manifest
 
 

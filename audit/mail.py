@@ -25,8 +25,8 @@ NOT_SENT = (ConnectionRefusedError, socket.gaierror, smtplib.SMTPResponseExcepti
 def cause_of(error: Exception) -> str:
     """What the server or the system said, without what was sent to it."""
     if isinstance(error, smtplib.SMTPResponseException):
-        said = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
-        return f"{error.smtp_code} {said}"[:200]
+        text = error.smtp_error.decode(errors="replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        return f"{error.smtp_code} {text}"[:200]
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, smtplib.SMTPException):

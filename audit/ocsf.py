@@ -1,7 +1,7 @@
 """Entries as OCSF events, for a SIEM: in order of commitment, at least once, with ids that stay the same.
 
-A cursor is a place in the order (epoch, transaction, id). Only what is below the oldest running transaction is handed
-out, so nothing that commits late is passed over; see docs/adr/0007-trail.md for epochs.
+A cursor is a position in the order (epoch, transaction, id). Only what is below the oldest running transaction is
+handed out, so nothing that commits late is passed over; see docs/adr/0007-trail.md for epochs.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ class Events:
 
 def events_since(cursor: str = "", *, limit: int = 200) -> Events:
     """The next events in the scope in force. Raises ``BadCursor`` for a cursor of another list."""
-    place = (0, 0, 0)
+    position = (0, 0, 0)
     if cursor:
         try:
             epoch, xid, entry = (int(value) for value in decode(cursor, 3))
         except (TypeError, ValueError) as error:
             raise BadCursor from error
-        place = (epoch, xid, entry)
-    rows = _rows_after(place, limit)
+        position = (epoch, xid, entry)
+    rows = _rows_after(position, limit)
     if rows:
-        place = (rows[-1].epoch, rows[-1].transaction_id, rows[-1].pk)
-    return Events([to_ocsf(row) for row in rows], encode(list(place)))
+        position = (rows[-1].epoch, rows[-1].transaction_id, rows[-1].pk)
+    return Events([to_ocsf(row) for row in rows], encode(list(position)))
 
 
-def _rows_after(place: tuple[int, int, int], limit: int) -> list[LogEntry]:
+def _rows_after(position: tuple[int, int, int], limit: int) -> list[LogEntry]:
     """The next entries; of the epoch that is still written to, only what nothing under way can come before."""
     with connection.cursor() as cursor:
         cursor.execute(_LINEAGE)
         lineage = int(cursor.fetchone()[0])
-    first, xid, entry = place
+    first, xid, entry = position
     rows: list[LogEntry] = []
     for epoch in range(max(first, 1), lineage + 1):
         after = (xid, entry) if epoch == first else (0, 0)

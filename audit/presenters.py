@@ -94,9 +94,9 @@ def call_of(row: AuditLog) -> str:
     """Of an effect outside, what was asked of whom; of a request in a support session, which page."""
     if not row.action.startswith("EFFECT_") and row.resource_type != "requests":
         return ""
-    said = row.details
-    what = " ".join(str(said[name]) for name in ("method", "path", "branch") if said.get(name))
-    return ": ".join(part for part in (str(said.get("system", "")), what, str(said.get("code", ""))) if part)
+    details = row.details
+    what = " ".join(str(details[name]) for name in ("method", "path", "branch") if details.get(name))
+    return ": ".join(part for part in (str(details.get("system", "")), what, str(details.get("code", ""))) if part)
 
 
 def sides(row: AuditLog) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from core import clock
 from tenants.scope import platform_scope
 
 from .anchors import failing
-from .sealing import last_place
+from .sealing import last_sealed
 
 LATE = timedelta(minutes=10)
 MOST_COUNTED = 10_000
@@ -23,7 +23,7 @@ def anchored() -> dict[str, Any]:
 def sealed() -> dict[str, Any]:
     """How many entries wait for a seal, and since when; failed where the oldest waits for longer than ten minutes."""
     with platform_scope(read_only=True), connection.cursor() as cursor:
-        last = last_place()
+        last = last_sealed()
         cursor.execute(
             "SELECT count(*), min(timestamp) FROM (SELECT timestamp FROM audit_logentry"
             " WHERE (epoch, transaction_id, id) > (%s, %s::xid8, %s) LIMIT %s) AS waiting",

@@ -50,7 +50,7 @@ LEAF_SQL = f"sha256('\\x00'::bytea || convert_to({_HASHED}, 'UTF8'))"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SealedUpTo:
     """How far the trail is sealed: the last seal's number and chain value, and its last entry's place."""
 
     number: int = 0
@@ -117,14 +117,14 @@ def _seal_some(key: SealKey, count: int) -> int:
         return len(leaves)
 
 
-def last_place() -> Place:
+def last_sealed() -> SealedUpTo:
     """Where the chain ends, by what its newest seal says."""
     seal = Seal.objects.defer("leaves").order_by("-number").first()
-    return Place() if seal is None else _end_of(seal)
+    return SealedUpTo() if seal is None else _end_of(seal)
 
 
-def _end_of(seal: Seal) -> Place:
-    return Place(seal.number, seal.chain, seal.epoch, seal.last_xid, seal.last_id)
+def _end_of(seal: Seal) -> SealedUpTo:
+    return SealedUpTo(seal.number, seal.chain, seal.epoch, seal.last_xid, seal.last_id)
 
 
 def is_genuine(seal: Seal, keys: Mapping[str, Ed25519PublicKey]) -> bool:
@@ -139,7 +139,7 @@ def is_genuine(seal: Seal, keys: Mapping[str, Ed25519PublicKey]) -> bool:
     return True
 
 
-def _genuine_end(keys: Mapping[str, Ed25519PublicKey]) -> Place:
+def _genuine_end(keys: Mapping[str, Ed25519PublicKey]) -> SealedUpTo:
     """Where the chain of our own seals ends. Others above it are put on record and passed over, once.
 
     Whoever may append to the table could else end all sealing with one row. Such a row stays where it is, as evidence.
@@ -155,7 +155,7 @@ def _genuine_end(keys: Mapping[str, Ed25519PublicKey]) -> Place:
             "None of the trail's newest seals was signed by OPSCONSOLE_SEAL_KEY or one of OPSCONSOLE_SEAL_PUBLIC_KEYS."
             " After a change of keys the old public key belongs into the latter."
         )
-    return Place()
+    return SealedUpTo()
 
 
 def _put_on_record(strange: Sequence[Seal]) -> None:
@@ -171,7 +171,7 @@ def _put_on_record(strange: Sequence[Seal]) -> None:
     )
 
 
-def _open_epoch(cursor: Any, last: Place) -> tuple[int, bool]:
+def _open_epoch(cursor: Any, last: SealedUpTo) -> tuple[int, bool]:
     """The epoch to seal from now, and whether all of it is there; (0, False) while that cannot be told yet."""
     newest = Epoch.objects.order_by("-epoch").first()
     if newest is None or newest.epoch <= last.epoch:
@@ -194,7 +194,7 @@ def _open_epoch(cursor: Any, last: Place) -> tuple[int, bool]:
     return (last.epoch, True) if cursor.fetchone()[0] else (newest.epoch, False)
 
 
-def _was_restored(cursor: Any, last: Place) -> bool:
+def _was_restored(cursor: Any, last: SealedUpTo) -> bool:
     """Whether this cluster counts its transactions from below what is sealed already."""
     cursor.execute(
         "SELECT %s > 0 AND pg_snapshot_xmin(pg_current_snapshot()) <= %s::xid8"
@@ -204,7 +204,7 @@ def _was_restored(cursor: Any, last: Place) -> bool:
     return bool(cursor.fetchone()[0])
 
 
-def _leaves(cursor: Any, last: Place, *, epoch: int, settled: bool, count: int) -> list[Leaf]:
+def _leaves(cursor: Any, last: SealedUpTo, *, epoch: int, settled: bool, count: int) -> list[Leaf]:
     xid, entry = (last.xid, last.entry) if epoch == last.epoch else (0, 0)
     watermark = "" if settled else " AND transaction_id < pg_snapshot_xmin(pg_current_snapshot())"
     cursor.execute(
@@ -226,8 +226,8 @@ def _batches(leaves: Sequence[Leaf]) -> Iterator[Sequence[Leaf]]:
             start = end
 
 
-def _seals(leaves: Sequence[Leaf], last: Place, epoch: int, key: SealKey) -> list[Seal]:
-    seals, previous, number, now = [], last.chain, last_place().number, clock.now()
+def _seals(leaves: Sequence[Leaf], last: SealedUpTo, epoch: int, key: SealKey) -> list[Seal]:
+    seals, previous, number, now = [], last.chain, last_sealed().number, clock.now()
     for batch in _batches(leaves):
         number += 1
         digests = [leaf.digest for leaf in batch]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Q
 
-from core.registry import SearchRow, SearchScope
+from core.declarations import SearchRow, SearchScope
 from core.search import EACH, page_of_place
 from tenants.models import User
 

@@ -50,13 +50,13 @@ class TrailFilter:
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> TrailFilter:
         """From an address's parameters; unknown ones are left alone. A form sends the time of a day beside it."""
-        said = {f.name: str(query.get(f.name, "")).strip()[:200] for f in fields(cls)}
+        values = {f.name: str(query.get(f.name, "")).strip()[:200] for f in fields(cls)}
         for name in ("since", "until"):
             at = str(query.get(f"{name}_at", "")).strip()[:20]
-            if at and said[name]:
-                said[name] = f"{said[name]}T{at}"
-        said["by"] = PEOPLE if said["by"] == PEOPLE else ""
-        return cls(**said)
+            if at and values[name]:
+                values[name] = f"{values[name]}T{at}"
+        values["by"] = PEOPLE if values["by"] == PEOPLE else ""
+        return cls(**values)
 
     def asked(self) -> dict[str, str]:
         """What is asked for, without what may be anything."""

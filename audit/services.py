@@ -49,7 +49,7 @@ def record_event(
 def record_events(events: Iterable[Event]) -> int:
     """Append many at the price of one statement; how many. Otherwise as ``record_event``."""
     who = context.current().to_dict()
-    said = [
+    rows = [
         {
             **who,
             "tenant_id": event.tenant_id,
@@ -61,10 +61,10 @@ def record_events(events: Iterable[Event]) -> int:
         }
         for event in events
     ]
-    if not said:
+    if not rows:
         return 0
     with connection.cursor() as cursor:
-        cursor.execute("SELECT opsconsole_record_events(%s)", [orjson.dumps(said, default=str).decode()])
+        cursor.execute("SELECT opsconsole_record_events(%s)", [orjson.dumps(rows, default=str).decode()])
         return int(cursor.fetchone()[0])
 
 

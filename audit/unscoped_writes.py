@@ -45,10 +45,10 @@ def _announced(execute: Callable[..., Any], sql: Any, params: Any, many: bool, w
 
 def _announce(connection: BaseDatabaseWrapper) -> None:
     acting = context.current()
-    said = [
+    values = [
         str(acting.actor_id or ""), str(acting.acting_as_id or ""), str(acting.session_id or ""), acting.request_id,
         str(acting.operation_id or ""), acting.source, acting.ip_address,
     ]  # fmt: skip
     # Below Django's cursor, so that it counts as part of the write.
     with connection.connection.cursor() as cursor:
-        cursor.execute(_ANNOUNCE, said)
+        cursor.execute(_ANNOUNCE, values)

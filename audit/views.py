@@ -160,7 +160,7 @@ def _export(request: HttpRequest, *, tenant: Tenant | None) -> HttpResponse:
         problem = error.message
     made = selectors.exports()
     context = {
-        "said": presenters.in_words(wanted),
+        "filters_in_words": presenters.in_words(wanted),
         "query": wanted.query(),
         "hidden": wanted.asked(),
         "count": count,

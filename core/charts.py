@@ -141,7 +141,7 @@ def share(parts: Sequence[tuple[str, float]], *, title: str, width: int = 240, h
         wide = amount / total * width
         rects.append((look(state).tone, f"{offset:.1f}", f"{max(wide - 1, 1):.1f}", height))
         offset += wide
-    said = ", ".join(f"{_number(amount)} {look(state).word.lower()}" for state, amount in parts) or "nothing yet"
+    description = ", ".join(f"{_number(amount)} {look(state).word.lower()}" for state, amount in parts) or "nothing yet"
     body = format_html_join("", '<rect class="fill tone-{}" x="{}" y="0" width="{}" height="{}" rx="1"/>', rects)
     return format_html(
         '<svg class="share" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-labelledby="{}-t">'
@@ -151,7 +151,7 @@ def share(parts: Sequence[tuple[str, float]], *, title: str, width: int = 240, h
         name,
         name,
         title,
-        said,
+        description,
         width,
         height,
         body,

@@ -116,3 +116,33 @@ class HomePart:
     position: int
     template: str
     facts: Callable[[uuid.UUID], Mapping[str, Any] | None]
+
+
+SearchRow = dict[str, Any]
+"""``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchScope:
+    """Whose records the command bar looks through, and which of them.
+
+    ``tenants`` maps ids to (slug, name). In a tenant it is that one and ``tenant_slug`` is set; on the platform's pages
+    it is the person's own.
+    """
+
+    user_id: uuid.UUID
+    tenants: Mapping[uuid.UUID, tuple[str, str]]
+    tenant_slug: str = ""
+    sees_all_tenants: bool = False
+    sees_trail: bool = False
+    sees_sessions: bool = False
+    sees_all_jobs: bool = False
+
+    @property
+    def tenant_ids(self) -> list[uuid.UUID]:
+        return list(self.tenants)
+
+    @property
+    def tenant_id(self) -> uuid.UUID | None:
+        """The tenant whose pages these are, None on the platform's."""
+        return next(iter(self.tenants)) if self.tenant_slug else None

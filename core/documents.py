@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, Self, Union, get_args, get_origin
+from typing import Any, Self, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+Read = TypeVar("Read")
+
+_described: set[Any] = set()
+_describing = threading.Lock()
+
+
+def convert(data: Any, kind: type[Read]) -> Read:
+    """``msgspec.convert``, safe where several threads meet a type for the first time.
+
+    msgspec 0.22 describes a type when it is first used, and the process crashes where another thread uses it half
+    described. Raises ``msgspec.ValidationError``.
+    """
+    if kind not in _described:
+        with _describing:
+            msgspec.json.Decoder(kind)
+            _described.add(kind)
+    return msgspec.convert(data, kind)
+
+
+def describe_all() -> None:
+    """The same for every struct that is defined by now. Once, before the first thread starts."""
+    todo = list(msgspec.Struct.__subclasses__())
+    while todo:
+        kind = todo.pop()
+        todo += kind.__subclasses__()
+        msgspec.json.Decoder(kind)
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +49,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, data: Any) -> Self:
         """Read what ``to_json`` made. Raises ``msgspec.ValidationError``."""
-        return msgspec.convert(data, cls)
+        return convert(data, cls)
 
     def to_json(self) -> dict[str, Any]:
         """Dictionaries, lists, texts and numbers, as the database gives them back."""

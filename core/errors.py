@@ -74,6 +74,14 @@ class Invalid(OpsError):
     status = 422
 
 
+class NotConfirmed(Invalid):
+    """A person was to type a name and typed another. Each app has its own code for it."""
+
+    title = "Not confirmed"
+    message = "The name was not typed as it is shown."
+    recovery = "Type the name as it is shown and send the form again."
+
+
 class Conflict(OpsError):
     code = "CONFLICT"
     title = "Somebody was faster"

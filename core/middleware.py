@@ -57,9 +57,9 @@ def _named(request: HttpRequest, response: Any) -> Any:
     if response.status_code != MethodNotAllowed.status:
         return response
     allowed = response.headers.get("Allow", "")
-    told = error_response(request, MethodNotAllowed(f"This address takes {allowed}, not {request.method}."))
-    told["Allow"] = allowed
-    return told
+    response = error_response(request, MethodNotAllowed(f"This address takes {allowed}, not {request.method}."))
+    response["Allow"] = allowed
+    return response
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

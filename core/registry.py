@@ -17,14 +17,11 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import EncryptedColumn, Grant, HomePart, JobKind, Named, State
+from .declarations import EncryptedColumn, Grant, HomePart, JobKind, Named, SearchRow, SearchScope, State
 from .demo import DemoChapter
 from .events import Consumer, EventType, InTransactionHandler, StepHandler
 from .reports import AccessSource, Report
 from .tiles import TilePart
-
-SearchRow = dict[str, Any]
-"""``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
 
 
 class Audience(StrEnum):
@@ -65,32 +62,6 @@ class Destination:
     @property
     def rail_label(self) -> str:
         return self.rail_title or self.title
-
-
-@dataclass(frozen=True, slots=True)
-class SearchScope:
-    """Whose records the command bar looks through, and which of them.
-
-    ``tenants`` maps ids to (slug, name). In a tenant it is that one and ``tenant_slug`` is set; on the platform's pages
-    it is the person's own.
-    """
-
-    user_id: uuid.UUID
-    tenants: Mapping[uuid.UUID, tuple[str, str]]
-    tenant_slug: str = ""
-    sees_all_tenants: bool = False
-    sees_trail: bool = False
-    sees_sessions: bool = False
-    sees_all_jobs: bool = False
-
-    @property
-    def tenant_ids(self) -> list[uuid.UUID]:
-        return list(self.tenants)
-
-    @property
-    def tenant_id(self) -> uuid.UUID | None:
-        """The tenant whose pages these are, None on the platform's."""
-        return next(iter(self.tenants)) if self.tenant_slug else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

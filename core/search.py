@@ -8,18 +8,11 @@ from typing import Any
 from django.db.models import Model
 from django.urls import reverse
 
-from .registry import SearchRow, SearchScope
+from .declarations import SearchRow, SearchScope
+from .ids import uuid_or_none
 
 #: Rows of one kind that are shown.
 EACH = 6
-
-
-def uuid_of(text: str) -> uuid.UUID | None:
-    """The id that was pasted, or None."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 def record_row(
@@ -42,7 +35,7 @@ def record_row(
 
 def row_by_id(scope: SearchScope, model: type[Model], text: str, *, url_name: str, noun: str) -> list[SearchRow]:
     """The record of a tenant that a pasted id belongs to."""
-    wanted = uuid_of(text)
+    wanted = uuid_or_none(text)
     if wanted is None:
         return []
     mine = model._default_manager.filter(pk=wanted, tenant_id__in=scope.tenant_ids)

@@ -103,7 +103,7 @@ class Sighting:
 def describe(
     finding: DriftFinding, sighting: Sighting, *, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
 ) -> Described:
-    """Say what happened to one workflow. A side that should be there and could not be read is said, not guessed."""
+    """Say what happened to one workflow. A side that should be there and could not be read is named, not guessed."""
     unread = "" if finding.details else _unread(finding, before, after)
     diff = None
     if not unread and not finding.details:

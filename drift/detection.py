@@ -57,7 +57,7 @@ class Standing:
 
 
 def captured(notice: Captured) -> dict[str, Any]:
-    """After each capture. A job that writes to the environment is not told that its own work is drift."""
+    """After each capture. What a job that writes to the environment does itself is not drift."""
     run, environment, snapshot = notice.run, notice.environment, notice.snapshot
     scheduling.ensure_schedule(environment)
     upgrades.notice(run, environment, snapshot)
@@ -105,9 +105,9 @@ def detect(
 
 
 def _why_not(environment: Environment) -> str:
-    """Why drift cannot be told now; nothing where it can. Needs the tenant's scope."""
+    """Why nothing can be said of drift now; empty where it can. Needs the tenant's scope."""
     if is_behind(environment.pk):
-        return "hashes of another normalisation are being made anew"
+        return "the hashes of this environment are being computed again"
     if not environment.baseline_commit_sha or environment.is_archived:
         return "there is nothing approved yet"
     return ""

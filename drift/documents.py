@@ -1,4 +1,4 @@
-"""What an incident holds beside its columns, and what a job about incidents is told: typed, versioned documents.
+"""What an incident holds beside its columns, and the parameters of a job about incidents: typed, versioned documents.
 
 ``details_from`` is the one place that reads what is stored, whatever version of the console wrote it.
 """

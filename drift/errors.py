@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import Conflict, Invalid, OpsError
+from core.errors import Conflict, Invalid, NotConfirmed, OpsError
 
 
 class DetectionFailed(OpsError):
@@ -76,12 +76,9 @@ class NothingApproved(Conflict):
     recovery = "Reconcile the workflow, or restore it from a snapshot."
 
 
-class NotConfirmed(OpsError):
+class SettlingNotConfirmed(NotConfirmed):
     code = "DRIFT_009"
-    title = "Not confirmed"
     message = "In production this needs the environment's name, typed exactly."
-    recovery = "Type the name as it is shown and send the form again."
-    status = 422
 
 
 class NotAMember(Invalid):
@@ -116,11 +113,11 @@ class NothingOfUpgrade(Conflict):
 
 class HashesBehind(Conflict):
     code = "DRIFT_014"
-    title = "Hashes are being made anew"
+    title = "Hashes are being computed again"
     message = (
         "The console compares workflows in a new way, and the hashes of this environment are not of that kind yet."
     )
-    recovery = "Wait a minute: the job that makes them anew runs by itself. Then decide again."
+    recovery = "Wait a minute: the job that computes them runs by itself. Then decide again."
 
 
 class DecidedBefore(Conflict):

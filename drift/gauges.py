@@ -1,4 +1,4 @@
-"""What monitoring is told of drift."""
+"""Gauges of drift for monitoring."""
 
 from __future__ import annotations
 

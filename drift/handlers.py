@@ -92,7 +92,7 @@ class Check:
             )
 
     def _seen_again(self, run: Run, environment: Environment) -> None:
-        """What the last snapshot holds is what is there now; said at most hourly, so that the trail stays readable."""
+        """What the last snapshot holds is there now; recorded at most hourly, so that the trail stays readable."""
         now = clock.now()
         stale = Q(last_captured_at__lt=now - SEEN_AGAIN_EVERY) | Q(last_capture_error__isnull=False)
         with run.fenced():

@@ -1,4 +1,4 @@
-"""Incidents keep their meaning when the hashes that they hold are made anew."""
+"""Incidents keep their meaning when the hashes that they hold are computed again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _changes(row: DriftIncident, hashes: Rehashed) -> dict[str, Any]:
 
 
 def _draft_changes(row: DriftIncident, hashes: Rehashed) -> dict[str, Any]:
-    """An incident about a draft is told by the hashes of drafts; those of what runs stand beside them."""
+    """An incident about a draft is recognized by the hashes of drafts; it also holds those of what runs."""
     details = row.details
     changed = msgspec.structs.replace(
         details,

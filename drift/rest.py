@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Query, Router, Schema
-from pydantic import StrictBool
+from ninja import Query, Router
 
 from core import connections
 from core.errors import Forbidden, Invalid, OpsError
-from core.paging import clamp, one_of
+from core.paging import clamp
 from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations.errors import Busy
 from operations.models import Operation
@@ -30,40 +29,31 @@ from workflows.permissions import require_operate
 
 from . import scheduling, selectors, services
 from .errors import Overdue, ReconcileFailed, StabilizeFailed
-from .models import DriftIncident, DriftKind, Severity
+from .models import DriftIncident
+from .schemas import (
+    AcknowledgeIn,
+    CloseIn,
+    IncidentAnswer,
+    IncidentList,
+    IncidentQuery,
+    JobAnswer,
+    ReconcileIn,
+    SettlingAnswer,
+    StabilizeIn,
+    StoppedSchedulers,
+)
 
 router = Router()
 
 #: A runbook's next call expects the incident in its new state, so these calls wait by themselves.
 DEFAULT_WAIT_SECONDS = 20.0
 
-
-class IncidentQuery(Schema):
-    """Which incidents are listed; empty: any. ``state``: one of the states, active or all."""
-
-    environment_id: uuid.UUID | None = None
-    state: str = ""
-    severity: str = ""
-    kind: str = ""
-    expired: bool = False
-
-    def to_filter(self) -> selectors.IncidentFilter:
-        """Raises ``Invalid`` for a value that does not exist."""
-        state = {"active": "active", "all": ""}.get(self.state, self.state.upper())
-        one_of("state", state, selectors.STATES)
-        one_of("severity", self.severity, Severity.values)
-        one_of("kind", self.kind, DriftKind.values)
-        return selectors.IncidentFilter(
-            state=state,
-            severity=self.severity,
-            environment_id=self.environment_id,
-            kind=self.kind,
-            expired=self.expired,
-        )
+#: 200 once the job has ended, 202 while there is more to come.
+SETTLING = {200: SettlingAnswer, 202: SettlingAnswer}
 
 
 @in_support_session(READS)
-@router.get("/incidents", summary="Drift incidents, newest first")
+@router.get("/incidents", response=IncidentList, exclude_unset=True, summary="Drift incidents, newest first")
 def list_incidents(
     request: HttpRequest, query: Query[IncidentQuery], tenant: str = "", limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -90,45 +80,24 @@ def _visit(request: HttpRequest, tenant: str, environment_id: uuid.UUID | None) 
 
 
 @in_support_session(READS)
-@router.get("/incidents/{incident_id}", summary="One drift incident with its full diff")
+@router.get(
+    "/incidents/{incident_id}",
+    response=IncidentAnswer,
+    exclude_unset=True,
+    summary="One drift incident with its full diff",
+)
 def get_incident(request: HttpRequest, incident_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, DriftIncident, incident_id)
     return {"incident": _row(visit, incident_id)}
 
 
-class AcknowledgeIn(Schema):
-    """``assigned_to``: a member's id or e-mail address; empty: whoever acknowledges."""
-
-    comment: str | None = None
-    assigned_to: str | None = None
-
-
-class StabilizeIn(Schema):
-    """``added``: deactivate or delete, for workflows that nobody approved; see ``settling.StabilizeOptions``."""
-
-    comment: str | None = None
-    force: StrictBool = False
-    added: str | None = None
-    despite_upgrade: StrictBool = False
-
-
-class ReconcileIn(Schema):
-    """Without ``update_git`` the drift is accepted as it is until it changes again."""
-
-    comment: str | None = None
-    update_git: StrictBool = True
-    create_promotion_record: StrictBool = False
-
-
-class CloseIn(Schema):
-    """``resolution_type``: reconciled, stabilized, accepted, false_positive or other."""
-
-    comment: str | None = None
-    resolution_type: str | None = None
-
-
 @in_support_session(WRITES)
-@router.post("/incidents/{incident_id}/acknowledge", summary="Say that somebody looks into it")
+@router.post(
+    "/incidents/{incident_id}/acknowledge",
+    response=IncidentAnswer,
+    exclude_unset=True,
+    summary="Say that somebody looks into it",
+)
 def acknowledge(request: HttpRequest, incident_id: uuid.UUID, payload: AcknowledgeIn | None = None) -> dict[str, Any]:
     visit = _operate(request, incident_id)
     asked = payload or AcknowledgeIn()
@@ -143,13 +112,15 @@ def acknowledge(request: HttpRequest, incident_id: uuid.UUID, payload: Acknowled
 
 
 @in_support_session(WRITES)
-@router.post("/incidents/{incident_id}/stabilize", response={200: Any, 202: Any}, summary="Put back what is approved")
+@router.post(
+    "/incidents/{incident_id}/stabilize", response=SETTLING, exclude_unset=True, summary="Write back what is approved"
+)
 def stabilize(
     request: HttpRequest,
     incident_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
     payload: StabilizeIn | None = None,
-) -> Any:
+) -> tuple[int, dict[str, Any]]:
     """What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``."""
     visit = _operate(request, incident_id)
     asked = payload or StabilizeIn()
@@ -171,13 +142,15 @@ def stabilize(
 
 
 @in_support_session(WRITES)
-@router.post("/incidents/{incident_id}/reconcile", response={200: Any, 202: Any}, summary="Approve what is there")
+@router.post(
+    "/incidents/{incident_id}/reconcile", response=SETTLING, exclude_unset=True, summary="Approve what is there"
+)
 def reconcile(
     request: HttpRequest,
     incident_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
     payload: ReconcileIn | None = None,
-) -> Any:
+) -> tuple[int, dict[str, Any]]:
     visit = _operate(request, incident_id)
     asked = payload or ReconcileIn()
 
@@ -196,7 +169,7 @@ def reconcile(
 
 
 @in_support_session(WRITES)
-@router.post("/incidents/{incident_id}/close", summary="End an incident")
+@router.post("/incidents/{incident_id}/close", response=IncidentAnswer, exclude_unset=True, summary="End an incident")
 def close(request: HttpRequest, incident_id: uuid.UUID, payload: CloseIn | None = None) -> dict[str, Any]:
     visit = _operate(request, incident_id)
     asked = payload or CloseIn()
@@ -211,8 +184,12 @@ def close(request: HttpRequest, incident_id: uuid.UUID, payload: CloseIn | None 
 
 
 @in_support_session(WRITES)
-@router.post("/environments/{environment_id}/drift-check", response={200: Any, 202: Any}, summary="Look for drift now")
-def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> Any:
+@router.post(
+    "/environments/{environment_id}/drift-check",
+    response={200: JobAnswer, 202: JobAnswer},
+    summary="Look for drift now",
+)
+def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> tuple[int, dict[str, Any]]:
     visit = visit_for_object(request, Environment, environment_id)
     with tenant_scope(visit.tenant.pk):
         environment = Environment.objects.get(pk=environment_id)
@@ -229,8 +206,8 @@ def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> A
 
 
 @in_support_session(NEVER)
-@router.post("/drift/schedulers/stop-all", summary="Stop looking for drift, everywhere")
-def stop_all(request: HttpRequest) -> dict[str, Any]:
+@router.post("/drift/schedulers/stop-all", response=StoppedSchedulers, summary="Stop looking for drift, everywhere")
+def stop_all(request: HttpRequest) -> dict[str, int]:
     """Platform admins only, with a token that is not bound to a tenant."""
     user = caller(request)
     with platform_scope():
@@ -260,7 +237,7 @@ def _answer(
 ) -> tuple[int, dict[str, Any]]:
     """Start, wait, and answer with the incident as it is then. A job that failed answers as its error."""
     deadline = time.monotonic() + max(wait, 0.0)
-    operation = _patiently(start, deadline)[0]
+    operation = _start_when_free(start, deadline)[0]
     if wait:
         operation = wait_for(operation, deadline - time.monotonic())
     incident = _row(visit, incident_id)
@@ -268,7 +245,7 @@ def _answer(
     return http_status(operation), {"incident": incident, "operation": operation_row(operation)}
 
 
-def _patiently(start: Callable[[], list[Operation]], deadline: float) -> list[Operation]:
+def _start_when_free(start: Callable[[], list[Operation]], deadline: float) -> list[Operation]:
     """A runbook settles one incident after the other: while another job holds the environment, try again."""
     pause = 0.2
     while True:

@@ -125,7 +125,8 @@ def is_overdue(incident: DriftIncident) -> bool:
 def incident_row(incident: DriftIncident, *, whole: bool = False) -> dict[str, Any]:
     """JSON-able facts for the API, as runbooks read them; ``whole`` adds the full diff."""
     mapping = incident.workflow_env_map
-    snapshot = incident.drift_snapshot if whole else {"diff_summary": incident.drift_snapshot.get("diff_summary")}
+    details = incident.details.to_json()
+    details = details if whole else {"diff_summary": details["diff_summary"]}
     return {
         "id": str(incident.pk),
         "tenant_id": str(incident.tenant_id),
@@ -152,7 +153,7 @@ def incident_row(incident: DriftIncident, *, whole: bool = False) -> dict[str, A
         "upgrade_id": str(incident.upgrade_id) if incident.upgrade_id else None,
         "git_content_hash": mapping.git_content_hash,
         "env_content_hash": mapping.env_content_hash,
-        "drift_snapshot": snapshot,
+        "drift_snapshot": details,
     }
 
 

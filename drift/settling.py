@@ -13,6 +13,7 @@ from core import clock
 from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.models import Operation
+from operations.selectors import started_before
 from snapshots.rehashing import is_behind
 from tenants.models import User
 from tenants.scope import tenant_scope
@@ -160,7 +161,7 @@ def _start(
         started = []
         for environment_id, group in groups.items():
             key = f"{idempotency_key}:{environment_id}" if idempotency_key else None
-            known = Operation.objects.filter(kind=settling.kind, idempotency_key=key).first() if key else None
+            known = started_before(kind=settling.kind, key=key)
             if known is not None and _same_request(known, group, settling.params):
                 started.append(known)
             else:

@@ -11,34 +11,21 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, NotFound, OpsError
+from core.ids import uuid_or_not_found
 from core.support_rules import Rule, Sent, SupportRules, in_support_session
 from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
+from workflows.confirmation import require_typed, word_for
 from workflows.models import Environment
 from workflows.permissions import require_operate
 
 from . import keeping, selectors, services, wording
-from .errors import MadeByUpgrade, NotConfirmed
+from .errors import MadeByUpgrade, SettlingNotConfirmed
 from .incident_list import ListedIncident, listed
 from .models import DriftIncident, DriftKind
 
 ACTIONS = ("acknowledge", "stabilize", "reconcile")
-
-
-def confirm(environments: Sequence[Environment], typed: str) -> None:
-    """Production wants its name, typed; with several, the word ``production``. Raises ``NotConfirmed``."""
-    wanted = wanted_word(environments)
-    if wanted and typed.strip() != wanted:
-        raise NotConfirmed(details={"typed": wanted})
-
-
-def wanted_word(environments: Sequence[Environment]) -> str:
-    """What has to be typed; empty where nothing has to."""
-    names = sorted({e.name for e in environments if e.is_production})
-    if len(names) > 1:
-        return "production"
-    return names[0] if names else ""
 
 
 def start(action: str, request: HttpRequest, visit: Visit, incident_ids: Sequence[uuid.UUID]) -> list[Operation]:
@@ -81,7 +68,7 @@ def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
     if request.method == "POST" and sent.get("confirmed") == "1":
         try:
             return _settle_all(request, visit, selection)
-        except (NotConfirmed, Invalid, MadeByUpgrade) as refused:
+        except (Invalid, MadeByUpgrade) as refused:
             error = refused
     context = {
         "action": selection.action,
@@ -90,7 +77,7 @@ def settle(request: HttpRequest, visit: Visit) -> HttpResponse:
         "settled": [listed(row) for row in selection.rows if not row.is_active],
         "environments_here": selection.environments,
         "added": any(row.kind == DriftKind.ADDED for row in selection.standing),
-        "typed": wanted_word(selection.environments) if selection.action != "acknowledge" else "",
+        "typed": word_for(selection.environments) if selection.action != "acknowledge" else "",
         "submitted": sent,
         "error": error,
         "nav_section": "drift",
@@ -134,10 +121,7 @@ class _Selection:
 
 
 def _ids(given: Sequence[str]) -> list[uuid.UUID]:
-    try:
-        return [uuid.UUID(value) for value in given[: services.LARGEST_SELECTION]]
-    except ValueError as error:
-        raise NotFound from error
+    return [uuid_or_not_found(value) for value in given[: services.LARGEST_SELECTION]]
 
 
 def _settle_all(request: HttpRequest, visit: Visit, selection: _Selection) -> HttpResponse:
@@ -149,7 +133,7 @@ def _settle_all(request: HttpRequest, visit: Visit, selection: _Selection) -> Ht
         )
         messages.success(request, f"{len(ids)} acknowledged. The clocks go on.")
         return redirect("drift", tenant_slug=slug)
-    confirm(selection.environments, request.POST.get("typed", ""))
+    require_typed(selection.environments, request.POST.get("typed", ""), SettlingNotConfirmed)
     started = start(selection.action, request, visit, ids)
     messages.info(request, f"Under way in {len(started)} job{'' if len(started) == 1 else 's'}.")
     if len(started) == 1:

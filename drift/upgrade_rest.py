@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Body, Router
+from ninja import Router
 
 from core.paging import clamp
 from core.support_rules import READS, WRITES, in_support_session
@@ -19,12 +19,18 @@ from workflows.permissions import require_operate
 
 from . import services, upgrade_selectors
 from .models import N8nUpgrade
+from .schemas import ApproveUpgradeIn, JobAnswer, UpgradeAnswer, UpgradeList
 
 router = Router()
 
 
 @in_support_session(READS)
-@router.get("/environments/{environment_id}/upgrades", summary="Upgrades of an environment's n8n, newest first")
+@router.get(
+    "/environments/{environment_id}/upgrades",
+    response=UpgradeList,
+    exclude_unset=True,
+    summary="Upgrades of an environment's n8n, newest first",
+)
 def list_upgrades(request: HttpRequest, environment_id: uuid.UUID, limit: int = 50, cursor: str = "") -> dict[str, Any]:
     visit = visit_for_object(request, Environment, environment_id)
     with tenant_scope(visit.tenant.pk):
@@ -36,7 +42,12 @@ def list_upgrades(request: HttpRequest, environment_id: uuid.UUID, limit: int = 
 
 
 @in_support_session(READS)
-@router.get("/upgrades/{upgrade_id}", summary="One upgrade with what it changed, and who made each change")
+@router.get(
+    "/upgrades/{upgrade_id}",
+    response=UpgradeAnswer,
+    exclude_unset=True,
+    summary="One upgrade with what it changed, and who made each change",
+)
 def get_upgrade(request: HttpRequest, upgrade_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, N8nUpgrade, upgrade_id)
     with tenant_scope(visit.tenant.pk):
@@ -46,16 +57,16 @@ def get_upgrade(request: HttpRequest, upgrade_id: uuid.UUID) -> dict[str, Any]:
 @in_support_session(WRITES)
 @router.post(
     "/upgrades/{upgrade_id}/approve",
-    response={200: Any, 202: Any},
+    response={200: JobAnswer, 202: JobAnswer},
     summary="Approve all that n8n changed at an upgrade",
 )
 def approve_upgrade(
     request: HttpRequest,
     upgrade_id: uuid.UUID,
     wait: float = 0,
-    body: Body[dict[str, Any] | None] = None,
-) -> Any:
-    """Body: ``comment``. One job and one commit; what was edited since is left alone and listed."""
+    payload: ApproveUpgradeIn | None = None,
+) -> tuple[int, dict[str, Any]]:
+    """One job and one commit; what was edited since is left alone and listed."""
     visit = visit_for_object(request, N8nUpgrade, upgrade_id)
     with tenant_scope(visit.tenant.pk):
         environment = upgrade_selectors.upgrade_by_id(upgrade_id).environment
@@ -63,7 +74,7 @@ def approve_upgrade(
     operation = services.approve_upgrade(
         tenant_id=visit.tenant.pk,
         upgrade_id=upgrade_id,
-        comment=str((body or {}).get("comment") or ""),
+        comment=(payload.comment if payload else None) or "",
         requested_by=caller(request),
         idempotency_key=request.headers.get("Idempotency-Key") or None,
     )

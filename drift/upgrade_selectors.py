@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from django.db.models import Count, Q, QuerySet
 
 from core.errors import NotFound
@@ -105,7 +106,7 @@ def upgrade_row(upgrade: N8nUpgrade, *, whole: bool = False) -> dict[str, Any]:
         "operation_id": str(upgrade.operation_id) if upgrade.operation_id else None,
     }
     if whole:
-        row["changes"] = list(upgrade.changes)
+        row["changes"] = msgspec.to_builtins(changes_of(upgrade))
     return row
 
 

@@ -16,12 +16,13 @@ from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
+from workflows.confirmation import require_typed
 from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
 from workflows.upgrading import RULES, UpgradeChange
 
 from . import services, upgrade_selectors
-from .errors import NotConfirmed
+from .errors import SettlingNotConfirmed
 from .models import DriftIncident, N8nUpgrade
 
 PER_PAGE = 50
@@ -60,7 +61,7 @@ def upgrade(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
         require_operate(visit, found.environment)
         try:
             return _approve(request, visit, found)
-        except NotConfirmed as refused:
+        except SettlingNotConfirmed as refused:
             error = refused
     with tenant_scope(visit.tenant.pk):
         context = _context(request, visit, found)
@@ -70,8 +71,7 @@ def upgrade(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
 def _approve(request: HttpRequest, visit: Visit, found: N8nUpgrade) -> HttpResponse:
     if request.POST.get("action") != "approve":
         raise Invalid("There is no such action.")
-    if found.environment.is_production and request.POST.get("typed", "").strip() != found.environment.name:
-        raise NotConfirmed(details={"typed": found.environment.name})
+    require_typed([found.environment], request.POST.get("typed", ""), SettlingNotConfirmed)
     operation = services.approve_upgrade(
         tenant_id=visit.tenant.pk,
         upgrade_id=found.pk,

@@ -13,12 +13,14 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from core.errors import Invalid
+from core.htmx import is_partial
 from core.support_rules import READS, READS_AND_WRITES, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
+from workflows.confirmation import require_typed, word_for
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
@@ -26,18 +28,14 @@ from workflows.presenters import DiffSide, diff_context
 from workflows.selectors import why_unknown
 
 from . import contents, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
+from .errors import SettlingNotConfirmed
 from .incident_list import listed
 from .models import DriftIncident, DriftKind, IncidentState, Severity
 from .selectors import IncidentFilter
-from .settling_views import confirm, start, wanted_word
+from .settling_views import start
 
 PER_PAGE = 50
 COMPARING = ("graph", "raw", "behaviour")
-
-
-def _is_partial(request: HttpRequest) -> bool:
-    htmx = getattr(request, "htmx", None)
-    return bool(htmx and not htmx.boosted and not htmx.history_restore_request)
 
 
 # -- the list ---------------------------------------------------------------------------------------------------------
@@ -70,7 +68,7 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "running": scheduling.is_running(visit.tenant.pk),
         "nav_section": "drift",
     }
-    return render(request, "drift/list.html#list" if _is_partial(request) else "drift/list.html", context)
+    return render(request, "drift/list.html#list" if is_partial(request) else "drift/list.html", context)
 
 
 def _environment(environments: Sequence[Environment], named: str) -> Environment | None:
@@ -102,7 +100,7 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     if request.method == "POST":
         return _act(request, visit, found)
     view = request.GET.get("view", "changes")
-    live = _is_partial(request) and request.GET.get("part") == "live"
+    live = is_partial(request) and request.GET.get("part") == "live"
     with tenant_scope(visit.tenant.pk):
         context = {**_shown(visit, found), "view": view, "nav_section": "drift"}
         if live and (context["operation"] is None or context["watching"]):
@@ -138,7 +136,7 @@ def _shown(visit: Visit, found: DriftIncident) -> dict[str, Any]:
         "policy": policies.read_policy(visit.tenant.pk),
         "members": list(Membership.objects.select_related("user").order_by("user__email")[:200]),
         "may_settle": may_operate(visit, environment),
-        "typed": wanted_word([environment]),
+        "typed": word_for([environment]),
         "resolutions": _resolutions(found),
     }
 
@@ -183,7 +181,7 @@ def _act(request: HttpRequest, visit: Visit, found: DriftIncident) -> HttpRespon
             )
             messages.success(request, "Closed.")
         case "stabilize" | "reconcile":
-            confirm([environment], form.get("typed", ""))
+            require_typed([environment], form.get("typed", ""), SettlingNotConfirmed)
             start(action, request, visit, [found.pk])
             messages.info(request, "Under way; this page shows how it ends.")
         case _:

@@ -129,7 +129,7 @@ def proof(incident: DriftIncident) -> str:
             kept = f" It is still published, {because_called(kept_for)}." if kept_for else ""
             return f"It was written back and read back: {content}.{kept}"
         case _:
-            return "It was settled as said below."
+            return "It was settled as described below."
 
 
 _EQUAL = {

@@ -10,6 +10,7 @@ from ninja import Field, Router, Schema, Status
 
 from core import clock
 from core.errors import Forbidden, NotFound
+from core.ids import uuid_or_none, uuid_or_not_found
 from core.paging import clamp, one_of
 from core.support_rules import LEAVES, NEVER, OUTSIDE, in_support_session
 from tenants.api import caller, only_tenant, visit_for
@@ -85,10 +86,8 @@ def _code(request: HttpRequest, given: str) -> str:
 
 
 def _tenant(text: str) -> Tenant | None:
-    try:
-        return Tenant.objects.filter(pk=uuid.UUID(text)).first()
-    except ValueError:
-        return Tenant.objects.filter(slug=text).first()
+    pk = uuid_or_none(text)
+    return Tenant.objects.filter(**({"pk": pk} if pk else {"slug": text})).first()
 
 
 def _own(user: User) -> ImpersonationSession:
@@ -144,7 +143,7 @@ def _target(body: StartBody) -> User | None:
     if body.target_email:
         people = people.filter(email__iexact=body.target_email)
     if body.target_user_id:
-        people = people.filter(pk=_uuid(body.target_user_id))
+        people = people.filter(pk=uuid_or_not_found(body.target_user_id))
     return people.first()
 
 
@@ -157,13 +156,6 @@ def _tenant_of(body: StartBody, target: User | None) -> Tenant | None:
         return None
     own = list(Tenant.objects.filter(pk__in=target.memberships.values("tenant_id"))[:2])
     return own[0] if len(own) == 1 else None
-
-
-def _uuid(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise NotFound from None
 
 
 @in_support_session(OUTSIDE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from django.urls import reverse
 
 from core import clock
-from core.registry import SearchRow, SearchScope
-from core.search import EACH, uuid_of
+from core.declarations import SearchRow, SearchScope
+from core.ids import uuid_or_none
+from core.search import EACH
 from tenants.models import Tenant
 
 from . import selectors
@@ -22,7 +23,7 @@ def sessions(q: str, scope: SearchScope) -> list[SearchRow]:
 
 
 def session_by_id(q: str, scope: SearchScope) -> list[SearchRow]:
-    wanted = uuid_of(q)
+    wanted = uuid_or_none(q)
     if wanted is None or not scope.sees_sessions:
         return []
     session = selectors.session_by_id(wanted)

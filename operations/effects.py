@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What looking at an effect with an unknown outcome showed."""
+    """What a probe of an effect with an unknown outcome found."""
 
     state: str  # done | not_done | unknown
     result: Any = None
@@ -31,7 +31,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class ExternalCall:
-    """What the trail says of an effect on another system: on which object of ours, and by which call.
+    """An effect on another system as the trail records it: on which object of ours, and by which call.
 
     ``system`` is n8n or git. ``facts`` (JSON) are the call, keys and hashes: never contents, never secrets.
     """

@@ -88,10 +88,10 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds
     run = claim(operation_id=operation_id, tenant_id=tenant_id, lease_seconds=lease_seconds)
     if run is None:
         return None
-    said = context.ActionContext.from_dict(run.operation.context)
-    acting, session = replace(said, operation_id=run.operation.pk, source="task"), None
-    if said.session_id is not None and tenant_id is not None:
-        session = InForce(said.session_id, tenant_id, support.WRITE)
+    asked_in = context.ActionContext.from_dict(run.operation.context)
+    acting, session = replace(asked_in, operation_id=run.operation.pk, source="task"), None
+    if asked_in.session_id is not None and tenant_id is not None:
+        session = InForce(asked_in.session_id, tenant_id, support.WRITE)
         if run.has_begun and _has_fallen(session):
             # Its end is a wish to cancel; what was begun in its name is put back by the console.
             run.cancel_requested.set()

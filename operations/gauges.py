@@ -1,4 +1,4 @@
-"""What monitoring is told of jobs: how many stand where, who holds them, how long they wait."""
+"""Gauges of jobs for monitoring: how many stand where, who holds them, how long they wait."""
 
 from __future__ import annotations
 

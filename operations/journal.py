@@ -46,7 +46,7 @@ class Journal:
         return step is not None and step.state in (StepState.INTENT, StepState.UNKNOWN)
 
     def expect(self, effect: Effect) -> None:
-        """Take note of what the trail is told of an effect whose intent an earlier run has written."""
+        """Remember the external call of an effect whose intent an earlier run has written."""
         self._external_calls[effect.name] = effect.external_call
 
     def rows_for(self, effects: Sequence[Effect]) -> list[OperationStep]:

@@ -194,8 +194,8 @@ class OperationStep(TenantOrPlatformModel):
 class Schedule(TenantOrPlatformModel):
     """Recurring work: every so many seconds, or by a cron expression in a time zone.
 
-    A beat claims a due row by compare-and-set, so two beats start it once. ``params`` that hold ``due_at`` are told
-    there when the work was due.
+    A beat claims a due row by compare-and-set, so two beats start it once. ``params`` that hold ``due_at`` get
+    the moment at which the work was due there.
     """
 
     name = models.CharField(max_length=120)

@@ -55,18 +55,18 @@ def _acted(effect: Effect, intent: dict[str, Any]) -> Outcome:
 
 
 def _seen(effect: Effect, intent: dict[str, Any]) -> Outcome | None:
-    """What looking shows; None where the effect has not taken place."""
-    looked = effect.look(intent)
-    return None if looked.state == "not_done" else from_look(effect, looked)
+    """What a probe shows; None where the effect has not taken place."""
+    probed = effect.look(intent)
+    return None if probed.state == "not_done" else from_probe(effect, probed)
 
 
-def from_look(effect: Effect, looked: ProbeResult) -> Outcome:
-    """An effect that was begun, as a look shows it; ``looked`` is not ``not_done``."""
-    if looked.state == "done":
-        return Outcome(Conclusion(effect.name, StepState.DONE, result=looked.result))
+def from_probe(effect: Effect, probed: ProbeResult) -> Outcome:
+    """An effect that was begun, as a probe shows it; ``probed`` is not ``not_done``."""
+    if probed.state == "done":
+        return Outcome(Conclusion(effect.name, StepState.DONE, result=probed.result))
     error = UnknownOutcome(
         f"“{effect.title}” was begun, and what is there now is neither the old nor the new state.",
-        details={"step": effect.name, **looked.details},
+        details={"step": effect.name, **probed.details},
     )
     return Outcome(Conclusion(effect.name, StepState.UNKNOWN, error=error.to_dict()), error)
 

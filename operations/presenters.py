@@ -82,7 +82,7 @@ def _facts(value: Any) -> str:
     """A line of the plain facts in a step's intent or result; long and nested values are left out."""
     if not isinstance(value, dict):
         return f"{len(value)} in all" if isinstance(value, list) else str(value or "")[:160]
-    shown = [said for name, fact in value.items() if (said := _fact(name.replace("_", " "), fact))]
+    shown = [text for name, fact in value.items() if (text := _fact(name.replace("_", " "), fact))]
     return " · ".join(shown[:WORTH_SHOWING])
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from core.registry import SearchRow, SearchScope
-from core.search import EACH, record_row, row_by_id, uuid_of
+from core.declarations import SearchRow, SearchScope
+from core.ids import uuid_or_none
+from core.search import EACH, record_row, row_by_id
 
 from .models import Operation
 from .presenters import job_url
@@ -30,7 +31,7 @@ def job_by_id(q: str, scope: SearchScope) -> list[SearchRow]:
 
 def _of_every_tenant(q: str) -> list[SearchRow]:
     """By title or id: what the platform's page of jobs shows its admins."""
-    wanted = uuid_of(q)
+    wanted = uuid_or_none(q)
     rows = Operation.objects.filter(pk=wanted) if wanted else Operation.objects.filter(title__icontains=q)
     rows = rows.select_related("tenant").only("id", "title", "status", "tenant__slug", "tenant__name")
     return [

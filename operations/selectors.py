@@ -50,6 +50,11 @@ def list_operations(
     return by_time(rows, cursor=cursor, limit=limit)
 
 
+def started_before(*, kind: str, key: str | None) -> Operation | None:
+    """The job of this kind that was started with this idempotency key, however long ago. Needs the tenant's scope."""
+    return Operation.objects.filter(kind=kind, idempotency_key=key).first() if key else None
+
+
 def open_operations_on(subject_type: str, subject_id: uuid.UUID) -> list[Operation]:
     """What is at work on a subject, newest first, without parameters and results. Needs the tenant's scope."""
     rows = Operation.objects.filter(subject_type=subject_type, subject_id=subject_id, status__in=OPEN)

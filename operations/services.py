@@ -37,7 +37,7 @@ MESSAGE_GRACE_SECONDS = 2
 
 
 class StartOptions(TypedDict, total=False):
-    """What may be said of new work beyond what it is."""
+    """Options of new work."""
 
     idempotency_key: str | None
     exclusive_key: str | None
@@ -310,7 +310,7 @@ def _following(schedule: Schedule, now: datetime) -> datetime | None:
 
 
 def _params_when_due(schedule: Schedule) -> dict[str, Any]:
-    """The schedule's parameters; those that ask when the work was due are told, late as it may be."""
+    """The schedule's parameters; with the moment at which the work was due, where they ask for it."""
     params: dict[str, Any] = schedule.params
     return params | {"due_at": schedule.next_run_at.isoformat()} if "due_at" in params else params
 

@@ -42,8 +42,8 @@ def left_out_a_run(schedule: Schedule, now: datetime) -> bool:
 def _jitter(schedule: Schedule, moment: datetime) -> timedelta:
     if not schedule.jitter_seconds:
         return timedelta()
-    said = f"{schedule.tenant_id}:{schedule.name}:{moment.timestamp():.0f}".encode()
-    part = int.from_bytes(hashlib.sha256(said).digest()[:4]) / 2**32
+    seed = f"{schedule.tenant_id}:{schedule.name}:{moment.timestamp():.0f}".encode()
+    part = int.from_bytes(hashlib.sha256(seed).digest()[:4]) / 2**32
     return timedelta(seconds=schedule.jitter_seconds * part)
 
 

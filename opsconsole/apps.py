@@ -12,9 +12,12 @@ class OpsConsoleConfig(AppConfig):
     name = "opsconsole"
 
     def ready(self) -> None:
+        from core.documents import describe_all
         from core.registry import registry
 
         from . import celery
+
+        describe_all()
 
         registry.collect()
         celery.schedule(registry.periodic_tasks())

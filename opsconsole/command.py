@@ -11,8 +11,9 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from core.declarations import SearchRow, SearchScope
 from core.errors import NotFound
-from core.registry import Audience, Destination, SearchRow, SearchScope, registry
+from core.registry import Audience, Destination, registry
 from core.support_rules import LEAVES, in_support_session
 from tenants.audiences import audiences_of
 from tenants.models import Grants, Tenant, User

@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from core import clock
 from core.errors import NotFound
+from core.htmx import is_partial
 from core.paging import BadCursor, Page, decode, encode
 from core.registry import registry
 from core.support_rules import LEAVES, in_support_session
@@ -160,13 +161,8 @@ def estate(request: HttpRequest) -> HttpResponse:
         shell["memberships"] = sorted(visible, key=lambda tenant: tenant.name.casefold())[:MEMBERSHIPS_SHOWN]
     page = tiles(visible, view=view, cursor=request.GET.get("cursor", ""))
     context = {"page": page, "q": q, "view": view, "views": VIEWS, "nav_section": "estate"}
-    name = "estate/estate.html#tiles" if _wants_part(request) else "estate/estate.html"
+    name = "estate/estate.html#tiles" if is_partial(request, target="tiles") else "estate/estate.html"
     return render(request, name, {**shell, **context, "may_create": admin})
-
-
-def _wants_part(request: HttpRequest) -> bool:
-    htmx: Any = getattr(request, "htmx", None)
-    return bool(htmx) and not htmx.boosted and htmx.target == "tiles"
 
 
 @in_support_session(LEAVES)
@@ -195,5 +191,5 @@ def platform_health(request: HttpRequest) -> HttpResponse:
         "now": clock.now(),
         "nav_section": "platform-health",
     }
-    is_part = getattr(request, "htmx", False) and request.GET.get("part") == "live"
+    is_part = is_partial(request) and request.GET.get("part") == "live"
     return render(request, "estate/health.html#parts" if is_part else "estate/health.html", context)

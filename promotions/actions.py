@@ -8,10 +8,12 @@ from django.http import HttpRequest
 
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
+from workflows.confirmation import require_typed
 from workflows.permissions import require_approve, require_operate
 from workflows.stubs import secret_entered
 
 from . import services
+from .errors import PromotionNotConfirmed
 from .models import Promotion, PromotionStatus
 from .permissions import require_prepare
 
@@ -107,7 +109,7 @@ def _cancel(_request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
 
 def _rollback(request: HttpRequest, visit: Visit, promotion: Promotion) -> str:
     require_operate(visit, promotion.target_environment)
-    services.require_typed(promotion.target_environment, request.POST.get("typed", ""))
+    require_typed([promotion.target_environment], request.POST.get("typed", ""), PromotionNotConfirmed)
     services.rollback(
         tenant_id=visit.tenant.pk,
         promotion_id=promotion.pk,

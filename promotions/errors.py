@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import Conflict, Forbidden, Invalid, OpsError
+from core.errors import Conflict, Forbidden, Invalid, NotConfirmed, OpsError
 
 
 class PreSnapshotFailed(OpsError):
@@ -107,11 +107,9 @@ class RollbackRefused(Conflict):
     )
 
 
-class NotConfirmed(Invalid):
+class PromotionNotConfirmed(NotConfirmed):
     code = "PROMO_014"
-    title = "Not confirmed"
     message = "The name typed is not the name of the target environment."
-    recovery = "Type the environment's name exactly as it is shown."
 
 
 class ScopesLacking(Conflict):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import msgspec
-
+from core.documents import convert
 from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Interrupted
@@ -69,7 +68,7 @@ class TestCredentials:
 
     def run(self, run: Run) -> dict[str, Any]:
         target = _promotion(run).target_environment
-        return prove_credentials(run, target, msgspec.convert(run.params["credentials"], list[CredentialInTarget]))
+        return prove_credentials(run, target, convert(run.params["credentials"], list[CredentialInTarget]))
 
 
 def _planned_again(run: Run, promotion: Promotion) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from core import context
 from core.errors import NotFound
+from core.ids import uuid_or_not_found
 from tenants.models import User
 from tenants.scope import tenant_scope
 
@@ -17,10 +18,7 @@ from .models import Promotion
 
 def get_promotion(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID | str) -> Promotion:
     """One promotion of the tenant with its environments and people, or ``NotFound``."""
-    try:
-        wanted = promotion_id if isinstance(promotion_id, uuid.UUID) else uuid.UUID(str(promotion_id))
-    except ValueError as error:
-        raise NotFound from error
+    wanted = uuid_or_not_found(promotion_id)
     with tenant_scope(tenant_id):
         found = (
             Promotion.objects.select_related("source_environment", "target_environment", "created_by", "decided_by")

@@ -9,6 +9,8 @@ from typing import Any
 from ninja import Schema
 from pydantic import AliasChoices, Field
 
+from operations.schemas import OperationOut
+
 from .models import Promotion
 from .planning.documents import Plan, read_plan
 from .running.documents import ExecutionResult, read_result
@@ -134,46 +136,11 @@ class PromotionsAnswer(Schema):
     next_cursor: str | None
 
 
-class ProgressOut(Schema):
-    done: int
-    total: int
-    percent: int | None
-    note: str
-
-
-class JobErrorOut(Schema):
-    code: str
-    message: str
-    details: dict[str, Any] = {}
-    recovery: str = ""
-
-
-class JobOut(Schema):
-    """The job that works on the promotion."""
-
-    id: uuid.UUID
-    tenant_id: uuid.UUID | None
-    kind: str
-    title: str
-    status: str
-    progress: ProgressOut
-    attempt: int
-    error: JobErrorOut | None
-    subject_type: str
-    subject_id: uuid.UUID | None
-    environment_id: uuid.UUID | None
-    cancel_requested_at: datetime | None
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    updated_at: datetime
-
-
 class JobAnswer(Schema):
     """The promotion as it is by now, and the job that was asked for."""
 
     promotion: PromotionOut
-    operation: JobOut
+    operation: OperationOut
 
 
 def promotion_summary(promotion: Promotion) -> dict[str, Any]:

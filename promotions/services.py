@@ -21,7 +21,6 @@ from .running.starting import (
     execute,
     prepare,
     release,
-    require_typed,
     rollback,
     start_credential_tests,
 )
@@ -49,7 +48,6 @@ __all__ = [
     "release",
     "repair",
     "replan",
-    "require_typed",
     "rollback",
     "start_credential_tests",
     "submit",

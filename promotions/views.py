@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, OpsError
+from core.htmx import is_partial
 from core.support_rules import READS, READS_AND_WRITES, WRITES, Rule, Sent, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations import events
@@ -50,7 +51,7 @@ def promotion_list(request: HttpRequest, visit: Visit) -> HttpResponse:
         "may_operate": visit.may(Grants.OPERATE),
         "nav_section": "promotions",
     }
-    name = "promotions/list.html#rows" if getattr(request, "htmx", False) else "promotions/list.html"
+    name = "promotions/list.html#rows" if is_partial(request) else "promotions/list.html"
     return render(request, name, context)
 
 
@@ -75,7 +76,7 @@ def promotion_new(request: HttpRequest, visit: Visit) -> HttpResponse:
             messages.success(request, "Planned. Look at what will happen, then go on.")
             return redirect("promotion", tenant_slug=visit.tenant.slug, pk=promotion.pk)
     context |= comparison_page.comparison(visit, asked)
-    part = getattr(request, "htmx", False) and request.htmx.target == "choose"  # type: ignore[attr-defined]
+    part = is_partial(request, target="choose")
     return render(request, "promotions/new.html#choose" if part else "promotions/new.html", context, status=status)
 
 

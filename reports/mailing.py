@@ -22,6 +22,7 @@ from django.urls import reverse
 
 from audit.mail import NOT_SENT, cause_of
 from audit.services import record_event
+from core import outgoing
 from core.errors import OpsError
 from operations.effects import Effect, ProbeResult
 from operations.errors import UnknownOutcome
@@ -130,6 +131,7 @@ def _send(run: Run, record: ReportRun) -> dict[str, Any]:
 
 def _hand_over(run: Run, record: ReportRun, message: TenantMessage) -> None:
     """Send it. Raises ``NotTaken`` or ``NotMailed`` where nothing was sent, else ``UnknownOutcome``."""
+    outgoing.refuse_stopped()
     message.connection = connection = get_connection()
     try:
         # Separately: whatever fails before there is a connection, nothing was sent.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.db.models import QuerySet
 
-from core.registry import SearchRow, SearchScope
-from core.search import EACH, page_of_place, uuid_of
+from core.declarations import SearchRow, SearchScope
+from core.ids import uuid_or_none
+from core.search import EACH, page_of_place
 from tenants.base import belongs_to
 
 from .definitions import all_reports
@@ -32,7 +33,7 @@ def reports(q: str, scope: SearchScope) -> list[SearchRow]:
 
 
 def run_by_id(q: str, scope: SearchScope) -> list[SearchRow]:
-    wanted = uuid_of(q)
+    wanted = uuid_or_none(q)
     run = _runs(scope).filter(pk=wanted).first() if wanted and scope.sees_trail else None
     titles = {report.name: report.title for report in all_reports()}
     return [_row(run, titles.get(run.report, run.report), scope)] if run else []

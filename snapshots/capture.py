@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -35,19 +35,16 @@ from .authors import name_drafts
 from .canonical import in_git, set_baseline
 from .concurrent import Beside
 from .errors import CaptureFailed
+from .gathered_entries import called_elsewhere, entry_of, paths_of
 from .gathering import Gathered, gather
 from .manifest import (
     DRAFTS,
     FOLDER,
-    Draft,
     Manifest,
-    ManifestEntry,
     current_manifest,
-    draft_path,
     dump_manifest,
     manifest_path,
     parse_manifest,
-    workflow_path,
 )
 from .models import Snapshot, SnapshotType
 from .notices import Captured
@@ -254,7 +251,7 @@ class _Capture:
                 repository.SnapshotCommit(
                     environment=environment,
                     snapshot_id=self.snapshot_id,
-                    paths=_paths(manifest.workflows),
+                    paths=paths_of(manifest.workflows),
                     manifest=dump_manifest(manifest),
                     message=self._message(len(manifest.workflows)),
                     asked_by=asked_by,
@@ -297,8 +294,8 @@ class _Capture:
         here = {workflow_id: one.key for workflow_id, one in recorded.items()}
         return current_manifest(
             head=head,
-            entries=[_entry(gathered, workflow_id, one) for workflow_id, one in recorded.items()],
-            references=_called_elsewhere(gathered, here, keys),
+            entries=[entry_of(gathered, workflow_id, one) for workflow_id, one in recorded.items()],
+            references=called_elsewhere(gathered, here, keys),
             findings=gathered.findings,
             complete=gathered.complete,
         )
@@ -372,16 +369,6 @@ def _remembered(store: GitStore, writer: Writer, environment: Environment, snaps
     return memory
 
 
-def _paths(entries: Iterable[ManifestEntry]) -> dict[str, str]:
-    """Path to blob of every content, drafts included."""
-    paths: dict[str, str] = {}
-    for entry in entries:
-        paths[entry.path] = entry.blob
-        if entry.draft is not None:
-            paths[entry.draft.path] = entry.draft.blob
-    return paths
-
-
 def _summary(commit: str, manifest: Manifest, *, reused: bool = False) -> dict[str, Any]:
     return {
         "commit": commit,
@@ -393,47 +380,6 @@ def _summary(commit: str, manifest: Manifest, *, reused: bool = False) -> dict[s
         "snapshot_type": manifest.snapshot_type,
         "reused": reused,
     }
-
-
-def _entry(gathered: Gathered, workflow_id: str, recorded: identity.Placed) -> ManifestEntry:
-    seen, stored = gathered.seen[workflow_id], gathered.stored[workflow_id]
-    draft = None
-    if recorded.draft_hash is not None and stored.draft is not None:
-        draft = Draft(
-            content_hash=recorded.draft_hash,
-            path=draft_path(recorded.key),
-            blob=stored.draft.blob,
-            bytes=stored.draft.bytes,
-            version_id=seen.version_id,
-        )
-    return ManifestEntry(
-        key=recorded.key,
-        name=seen.name,
-        path=workflow_path(recorded.key),
-        content_hash=recorded.content_hash,
-        comparable_hash=recorded.comparable_hash,
-        active=seen.active,
-        env_workflow_id=workflow_id,
-        blob=stored.blob,
-        bytes=stored.bytes,
-        node_count=seen.node_count,
-        version_id=seen.version_id,
-        updated_at=seen.updated_at.isoformat() if seen.updated_at else None,
-        tags=list(seen.tags),
-        archived=seen.facts.archived,
-        facts=seen.facts,
-        live=seen.live,
-        draft=draft,
-        webhooks=stored.webhooks,
-        refs=stored.refs,
-        calls=stored.calls,
-    )
-
-
-def _called_elsewhere(gathered: Gathered, here: Mapping[str, str], keys: Mapping[str, str]) -> dict[str, str]:
-    """Keys of workflows that are called and known, but were not seen: gone, or not readable."""
-    called = {ref for seen in gathered.seen.values() for ref in seen.fingerprint.workflow_refs}
-    return {ref: keys[ref] for ref in called - here.keys() if ref in keys}
 
 
 def _completed(snapshot: Snapshot) -> domain_events.CaptureCompleted:

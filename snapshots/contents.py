@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from core.errors import NotFound, OpsError
+from core.ids import uuid_or_not_found
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows.content import NORMALIZATION_VERSION, ContentError, Fingerprint, fingerprint, parse
 
@@ -24,10 +25,7 @@ Content = dict[str, Any]
 
 def snapshot_by_id(tenant_id: uuid.UUID, snapshot_id: uuid.UUID | str) -> Snapshot:
     """One snapshot of the tenant with its environment, or ``NotFound``."""
-    try:
-        wanted = snapshot_id if isinstance(snapshot_id, uuid.UUID) else uuid.UUID(str(snapshot_id))
-    except ValueError as error:
-        raise NotFound from error
+    wanted = uuid_or_not_found(snapshot_id)
     with tenant_scope(tenant_id):
         found = Snapshot.objects.select_related("environment", "created_by").filter(pk=wanted).first()
     if found is None:

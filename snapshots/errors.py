@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import Conflict, OpsError
+from core.errors import Conflict, NotConfirmed, OpsError
 
 
 class CaptureFailed(OpsError):
@@ -86,9 +86,6 @@ class EnvironmentLocked(Conflict):
     recovery = "Wait for it to end, or cancel it on its page."
 
 
-class NotConfirmed(OpsError):
+class RestoreNotConfirmed(NotConfirmed):
     code = "REST_006"
-    title = "Not confirmed"
     message = "Restoring into production needs the environment's name, typed exactly."
-    recovery = "Type the name as it is shown and send the form again."
-    status = 422

@@ -1,4 +1,4 @@
-"""What monitoring is told of captures."""
+"""Gauges of captures for monitoring."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Verify:
 
 @register
 class Maintain:
-    """Pack the tenant's Git store; with ``full`` anew, and without what no branch leads to."""
+    """Pack the tenant's Git store; with ``full`` from scratch, and without what no branch leads to."""
 
     kind: ClassVar[str] = maintenance.KIND
 

@@ -1,7 +1,7 @@
-"""Git stores look after themselves: packed each day where that pays, packed anew each week.
+"""Maintenance of Git stores: packed each day where that pays, packed from scratch each week.
 
-A capture writes packs without deltas, which is quick and takes room; packing anew finds the deltas and drops what no
-branch leads to. Every tenant with a capture gets both as schedules, at an hour of its own.
+A capture writes packs without deltas, which is quick and takes room; packing from scratch finds the deltas and drops
+what no branch leads to. Every tenant with a capture gets both as schedules, at an hour of its own.
 """
 
 from __future__ import annotations

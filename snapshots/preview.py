@@ -24,11 +24,12 @@ from workflows.stubs import is_known, waiting_for_secrets
 
 from . import contents
 from .errors import PreviewFailed, SnapshotUnreadable
+from .fact_checks import check_facts
 from .gathering import Gathered, gather
 from .manifest import key_map
 from .models import Snapshot
 from .needs import check_needs
-from .planning import CurrentWorkflow, RestoreOptions, RestorePlan, check_facts, plan_restore
+from .planning import CurrentWorkflow, RestoreOptions, RestorePlan, plan_restore
 from .restore_documents import RestoreIssue
 from .restore_target import CredentialBook, RestoreTarget
 

@@ -19,6 +19,6 @@ def git_store() -> dict[str, Any]:
     found: dict[str, Any] = {"status": "ok" if free > LEAST_FREE_BYTES else "failed", "free_bytes": free}
     if missing := len(missing_stores()):
         stores = "the store of a tenant is" if missing == 1 else f"the stores of {missing} tenants are"
-        message = f"In the folder {stores} missing: is it mounted? A capture would begin anew."
+        message = f"In the folder {stores} missing: is it mounted? A capture would start an empty history."
         found |= {"status": "failed", "missing_stores": missing, "message": message}
     return found

@@ -1,4 +1,4 @@
-"""A new way of comparing workflows: every hash of an environment is made anew from Git, all at once.
+"""A new way of comparing workflows: every hash of an environment is computed again from Git, all at once.
 
 Hashes of different normalisations must never be compared. So an environment goes from one to the other in a single
 transaction, made from what Git holds: what is approved, and what the last capture saw. Until then its rows are of the
@@ -74,11 +74,11 @@ def keep_current() -> int:
 
 
 def start(environment: Environment) -> Operation:
-    """Start making the hashes of an environment anew."""
+    """Start computing the hashes of an environment again."""
     return operations.start(
         tenant_id=environment.tenant_id,
         kind=KIND,
-        title=f"Make the hashes of {environment.name} anew",
+        title=f"Compute the hashes of {environment.name} again",
         params={"environment_id": str(environment.pk), "version": NORMALIZATION_VERSION},
         requested_by=None,
         environment_id=environment.pk,
@@ -92,18 +92,18 @@ def ensure_current(run: Run, environment: Environment, *, step: str) -> None:
     with run.fenced():
         if not is_behind(environment.pk):
             return
-    run.step(f"{step}:rehash", "Make the hashes anew", lambda: rehash(run, environment))
+    run.step(f"{step}:rehash", "Compute the hashes again", lambda: rehash(run, environment))
 
 
 @register
 class Rehash:
-    """Make the hashes of an environment anew after the console's way of comparing has changed."""
+    """Compute the hashes of an environment again after the console's way of comparing has changed."""
 
     kind: ClassVar[str] = KIND
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
-        return run.step("rehash", f"Make the hashes of {environment.name} anew", lambda: rehash(run, environment))  # type: ignore[no-any-return]
+        return run.step("rehash", f"Compute the hashes of {environment.name} again", lambda: rehash(run, environment))  # type: ignore[no-any-return]
 
 
 # -- the work ---------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def rehash(run: Run, environment: Environment) -> dict[str, Any]:
     ``{version, rehashed, unreadable, unknown}``: keys whose content Git has lost keep their old hash; of those whose
     running version was never stored nothing is claimed until the next capture.
     """
-    assert_no_scope("Making hashes anew")
+    assert_no_scope("Computing hashes")
     report = _Report()
     for _ in range(ROUNDS):
         with run.fenced():
@@ -231,7 +231,7 @@ def _captured(snapshot: Snapshot | None, keys: Collection[str]) -> _Captured:
     if snapshot is None:
         return _Captured({}, {}, set())
     stored = [entry_from(row) for row in snapshot.workflows if row.get("key") in keys]
-    # What ran beside a draft was not stored before: its hash of the new kind is told by the next capture.
+    # What ran beside a draft was not stored before: the next capture computes its hash.
     unknown = {entry.key for entry in stored if entry.live_content_hash is not None and entry.draft is None}
     return _Captured(
         contents={entry.key: entry.blob for entry in stored if entry.key not in unknown},

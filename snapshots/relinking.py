@@ -38,7 +38,7 @@ def move_in_git(link: Relinked) -> None:
 
 @register
 class Relink:
-    """Moves one approved file to its new key, and hashes approved drafts anew: some may call it.
+    """Moves one approved file to its new key, and computes the hashes of approved drafts again: some may call it.
 
     Begun again it finds the old file gone and does nothing.
     """
@@ -63,13 +63,15 @@ class Relink:
             return {"moved": True, "commit": commit}
 
         moved = dict(run.step("move", f"Move {old}.json to {new}.json", move, external_call=in_git(environment)))
-        drafts = run.step("drafts", "Hash approved drafts anew", lambda: _drafts_anew(run, environment, {old: new}))
+        drafts = run.step(
+            "drafts", "Compute the hashes of approved drafts", lambda: _rehash_drafts(run, environment, {old: new})
+        )
         found: dict[str, Any] = moved | drafts
         return found
 
 
-def _drafts_anew(run: Run, environment: Environment, moved: Mapping[str, str]) -> dict[str, int]:
-    """What an approved draft calls has another key now: it means the same, and so must its hash.
+def _rehash_drafts(run: Run, environment: Environment, moved: Mapping[str, str]) -> dict[str, int]:
+    """What an approved draft calls has another key now: its meaning is the same, and so must be its hash.
 
     Their fingerprints are kept nowhere but in Git. What somebody approves meanwhile is hashed by today's keys already.
     """

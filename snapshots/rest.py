@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from django.http import HttpRequest
-from ninja import Query, Router, Schema
+from ninja import Query, Router
 
 from core.errors import Invalid
 from core.paging import clamp
@@ -30,9 +30,20 @@ from .errors import (
     SnapshotDamaged,
     SnapshotUnreadable,
 )
-from .models import Snapshot, SnapshotType
+from .models import Snapshot
 from .planning import RestoreOptions
 from .preview import preview
+from .schemas import (
+    CaptureAnswer,
+    RestoreAnswer,
+    RestoreChoices,
+    RestoreIn,
+    RestorePreviewAnswer,
+    SnapshotDetailAnswer,
+    SnapshotIn,
+    SnapshotList,
+    VerificationAnswer,
+)
 from .starting import start_restore
 
 router = Router()
@@ -45,43 +56,8 @@ RESTORE_WAIT = 25.0
 RESTORE_FAILURES = (RestoreRefused, PutBackFailed, SnapshotUnreadable, SnapshotDamaged)
 
 #: 200 once the job has ended, 202 while there is more to come.
-EITHER: dict[int, Any] = {200: dict[str, Any], 202: dict[str, Any]}
-
-
-class SnapshotIn(Schema):
-    """A capture to be made. ``wait`` (query) is how many seconds the call may take."""
-
-    environment_id: uuid.UUID
-    snapshot_type: str = str(SnapshotType.MANUAL_BACKUP)
-    description: str = ""
-
-
-class RestoreChoices(Schema):
-    """How a restore is done; see ``RestoreIn``."""
-
-    overwrite_existing: bool = True
-    delete_extra: bool = False
-    stubs: bool = False
-    repair: bool = False
-    leave_out: bool = False
-
-
-class RestoreIn(Schema):
-    """A restore. ``workflow_keys`` limits it to some workflows; ``delete_extra`` removes what the snapshot lacks.
-
-    ``stubs`` makes missing credentials without their secrets, ``repair`` takes away what n8n refuses and nothing needs,
-    ``leave_out`` restores the rest where something cannot be restored, and names it.
-    """
-
-    snapshot_id: uuid.UUID
-    dry_run: bool = False
-    overwrite_existing: bool = True
-    skip_validation: bool = False
-    delete_extra: bool = False
-    stubs: bool = False
-    repair: bool = False
-    leave_out: bool = False
-    workflow_keys: list[str] | None = None
+CAPTURE = {200: CaptureAnswer, 202: CaptureAnswer}
+RESTORE = {200: RestoreAnswer, 202: RestoreAnswer}
 
 
 def _visit(request: HttpRequest, tenant: str, environment_id: uuid.UUID | None) -> Visit:
@@ -94,7 +70,7 @@ def _visit(request: HttpRequest, tenant: str, environment_id: uuid.UUID | None) 
 
 
 @in_support_session(READS)
-@router.get("/snapshots", summary="Snapshots, newest first")
+@router.get("/snapshots", response=SnapshotList, exclude_unset=True, summary="Snapshots, newest first")
 def list_snapshots(
     request: HttpRequest,
     environment_id: uuid.UUID | None = None,
@@ -113,7 +89,7 @@ def list_snapshots(
 
 
 @in_support_session(WRITES)
-@router.post("/snapshots", response=EITHER, summary="Capture an environment")
+@router.post("/snapshots", response=CAPTURE, exclude_unset=True, summary="Capture an environment")
 def create_snapshot(
     request: HttpRequest, payload: SnapshotIn, wait: float = CAPTURE_WAIT
 ) -> tuple[int, dict[str, Any]]:
@@ -144,7 +120,12 @@ def create_snapshot(
 
 
 @in_support_session(READS)
-@router.get("/snapshots/{snapshot_id}", summary="One snapshot with every workflow in it")
+@router.get(
+    "/snapshots/{snapshot_id}",
+    response=SnapshotDetailAnswer,
+    exclude_unset=True,
+    summary="One snapshot with every workflow in it",
+)
 def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = False) -> dict[str, Any]:
     visit = visit_for_object(request, Snapshot, snapshot_id)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
@@ -161,7 +142,11 @@ def _row(snapshot: Snapshot) -> dict[str, Any]:
 
 
 @in_support_session(WRITES)
-@router.post("/snapshots/{snapshot_id}/verify", summary="Read a snapshot back from Git and compare its hashes")
+@router.post(
+    "/snapshots/{snapshot_id}/verify",
+    response=VerificationAnswer,
+    summary="Read a snapshot back from Git and compare its hashes",
+)
 def verify_snapshot(request: HttpRequest, snapshot_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Snapshot, snapshot_id)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
@@ -171,7 +156,12 @@ def verify_snapshot(request: HttpRequest, snapshot_id: uuid.UUID) -> dict[str, A
 
 
 @in_support_session(READS)
-@router.get("/restore/{environment_id}/preview", summary="What restoring a snapshot would do")
+@router.get(
+    "/restore/{environment_id}/preview",
+    response=RestorePreviewAnswer,
+    exclude_unset=True,
+    summary="What restoring a snapshot would do",
+)
 def preview_restore(
     request: HttpRequest, environment_id: uuid.UUID, snapshot_id: uuid.UUID, choices: Query[RestoreChoices]
 ) -> dict[str, Any]:
@@ -187,7 +177,12 @@ def preview_restore(
 
 
 @in_support_session(WRITES)
-@router.post("/restore/{environment_id}/execute", response=EITHER, summary="Restore a snapshot into an environment")
+@router.post(
+    "/restore/{environment_id}/execute",
+    response=RESTORE,
+    exclude_unset=True,
+    summary="Restore a snapshot into an environment",
+)
 def execute_restore(
     request: HttpRequest, environment_id: uuid.UUID, payload: RestoreIn, wait: float = RESTORE_WAIT
 ) -> tuple[int, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 A restore by a person, its own roll back, that of a promotion and a stabilization all come through ``restore_into``.
 It rewrites references to the ids that workflows have now, writes through ``workflows.writes`` (which never overwrites
-somebody else's edit and proves each write by reading back), notes the ids of what was created anew, and rewires
+somebody else's edit and proves each write by reading back), records the ids of what was created again, and rewires
 everything that still called the old ones.
 """
 

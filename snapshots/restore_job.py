@@ -55,7 +55,7 @@ class Restore:
         restore = _Restore(run, environment, target, before, plan)
         failed = run.failed_step("restore:write:")
         if failed is not None:
-            # It may have created a workflow that cannot be told from others: it is not done again, but rolled back.
+            # It may have created a workflow that looks like others: it is not done again, but rolled back.
             restore.note_failure(failed.error)
         if ROLLS_BACK not in run.done_steps():
             try:

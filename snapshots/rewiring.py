@@ -1,4 +1,4 @@
-"""Callers of what was created anew: every other workflow that still calls a former id is made to call the present one.
+"""Callers of what was created again: every other workflow that still calls a former id gets the present one.
 
 A rewired caller goes through the editor: its new content is a draft there for a moment, or for as long as a killed
 worker is away. So what callers hold is put into Git before any of them is written, drafts included, and the step names
@@ -75,7 +75,7 @@ def _look(
             try:
                 content, draft = portable(raw), draft_of(raw)
                 called = {r.value for r in references(content) if r.kind == "workflow"}
-            except (ContentError, TypeError):  # a broken one calls nothing that could be told
+            except (ContentError, TypeError):  # what a broken one calls cannot be known
                 continue
             if raw["id"] not in done and not former.isdisjoint(called):
                 key = keys.get(raw["id"]) or f"id:{raw['id']}"

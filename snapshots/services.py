@@ -8,6 +8,7 @@ from audit.services import record_event
 from core.errors import Invalid
 from operations import services as operations
 from operations.models import Operation
+from operations.selectors import started_before
 from tenants.models import User
 from tenants.scope import tenant_scope
 from workflows.gateway import environment_by_id
@@ -100,9 +101,7 @@ def start_capture(
 
 def _known_capture(idempotency_key: str | None, request: dict[str, str]) -> Operation | None:
     """The job that the same request has started before; its snapshot's id is not part of the request."""
-    if not idempotency_key:
-        return None
-    known = Operation.objects.filter(kind=CAPTURE, idempotency_key=idempotency_key).first()
+    known = started_before(kind=CAPTURE, key=idempotency_key)
     if known is None or {k: v for k, v in known.params.items() if k != "snapshot_id"} != request:
         return None
     return known

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from core.errors import OpsError
+from core.whose import Whose, whose
 from operations.engine import Run
 from operations.handlers import register
 from workflows.calling import can_be_active, kept_published, needs_published_callees
@@ -131,7 +132,8 @@ class Restoring:
         for key, written in sorted(wrote.items()):
             entry, before = self.found.get(key), _hash(self.before.get(key))
             now, left = _hash(entry), None if written.outcome == "deleted" else written.content_hash
-            if now not in (left, before) and not self.is_forced:
+            owner = whose(now, before=before, ours=(left,))
+            if owner == Whose.FOREIGN and not self.is_forced:
                 conflicts.append({"key": key, "name": written.name, "before": before, "left": left, "found": now})
             elif key in self.before:
                 back[key] = {"do": "restore", "found": now}

@@ -1,4 +1,4 @@
-"""Celery's doors: one call each."""
+"""Celery tasks: one call each."""
 
 from __future__ import annotations
 

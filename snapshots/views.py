@@ -16,12 +16,14 @@ from django.shortcuts import redirect, render
 
 from core.downloads import Download
 from core.errors import Invalid, NotFound, OpsError
+from core.ids import uuid_or_none
 from core.paging import clamp
 from core.support_rules import NEVER, READS, READS_AND_WRITES, WRITES, in_support_session
 from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
+from workflows.confirmation import require_typed
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
 from workflows.presenters import DiffSide, diff_context
@@ -30,7 +32,7 @@ from workflows.stubs import secret_entered, waiting_for_secrets
 from . import pushing, selectors, services
 from .canonical import canonical_blobs, canonical_content, canonical_references
 from .contents import keys_of
-from .errors import NotConfirmed, PreviewFailed
+from .errors import PreviewFailed, RestoreNotConfirmed
 from .forms import CaptureForm, RestoreForm
 from .manifest import verification_from
 from .models import Snapshot, SnapshotType
@@ -52,13 +54,6 @@ def _environments() -> list[Environment]:
 def _named(environments: Sequence[Environment], name: str | None) -> Environment | None:
     """The environment with this id or slug."""
     return next((e for e in environments if name in (str(e.pk), e.slug)), None)
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
 
 
 @in_support_session(READS)
@@ -241,7 +236,7 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
 def _other_side(visit: Visit, left: Snapshot, wanted: str) -> tuple[Snapshot | None, str]:
     if wanted == "approved":
         return None, f"Approved in {left.environment.name}"
-    snapshot_id = left.environment.last_snapshot_id if wanted == "now" else _uuid(wanted)
+    snapshot_id = left.environment.last_snapshot_id if wanted == "now" else uuid_or_none(wanted)
     if snapshot_id is None:
         raise NotFound("There is nothing to compare with.", recovery="Choose another snapshot.")
     other = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
@@ -307,7 +302,7 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     if choices.confirms:
         try:
             operation = _begin_restore(request, visit, found, choices)
-        except (NotConfirmed, Invalid) as error:
+        except Invalid as error:
             refused = error
         else:
             return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
@@ -374,8 +369,7 @@ class _Choices:
 
 def _begin_restore(request: HttpRequest, visit: Visit, found: Snapshot, choices: _Choices) -> Operation:
     environment = found.environment
-    if environment.is_production and request.POST.get("typed", "").strip() != environment.name:
-        raise NotConfirmed
+    require_typed([environment], request.POST.get("typed", ""), RestoreNotConfirmed)
     if request.POST.get("choice") == "selected" and not choices.ticked:  # as programs and older pages ask
         raise Invalid("No workflow is ticked.", recovery="Tick what is to be restored.")
     return start_restore(

@@ -34,7 +34,7 @@ def user_sessions(request: HttpRequest) -> HttpResponse:
     rows: list[Any] = list(selectors.sign_ins(person_of(request)))
     here = stored_key(request.session.session_key)
     for row in rows:
-        row.ident, row.is_current = people.session_ident(row.session_key), row.session_key == here
+        row.digest, row.is_current = people.session_digest(row.session_key), row.session_key == here
     context = {"sign_ins": rows, "tokens": selectors.personal_tokens(person_of(request)), "now": clock.now()}
     return render(request, "tenants/sessions.html", context)
 
@@ -42,8 +42,8 @@ def user_sessions(request: HttpRequest) -> HttpResponse:
 @in_support_session(LEAVES)
 @require_POST
 @login_required
-def user_session_end(request: HttpRequest, ident: str) -> HttpResponse:
-    people.end_sign_in(user=person_of(request), ident=ident, by=person_of(request))
+def user_session_end(request: HttpRequest, digest: str) -> HttpResponse:
+    people.end_sign_in(user=person_of(request), digest=digest, by=person_of(request))
     messages.success(request, "That sign-in has ended.")
     return redirect("user_sessions")
 

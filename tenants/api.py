@@ -13,6 +13,7 @@ from ninja.security import HttpBearer
 
 from core import context
 from core.errors import NotFound
+from core.ids import uuid_or_none, uuid_or_not_found
 
 from .models import ApiToken, Grants, PlatformRole, Tenant, User
 from .pages import NOBODYS, Visit, open_visit
@@ -70,12 +71,9 @@ def visit_for(
     ``tenant_id`` may also be a slug, as people type it.
     """
     token = token_of(request)
-    lookup = tenant_id
-    if lookup is not None and not isinstance(lookup, uuid.UUID):
-        try:
-            lookup = uuid.UUID(str(lookup))
-        except ValueError:
-            lookup, tenant_slug = None, str(tenant_id)
+    lookup = uuid_or_none(str(tenant_id)) if tenant_id is not None else None
+    if tenant_id is not None and lookup is None:
+        tenant_slug = str(tenant_id)
     if lookup is None and not tenant_slug:
         raise NotFound
     visit = open_visit(user=token.user, tenant_id=lookup, slug=tenant_slug)
@@ -92,12 +90,8 @@ def visit_for_object(
     request: HttpRequest, model: type[models.Model], pk: uuid.UUID | str, *, grant: str = Grants.VIEW
 ) -> Visit:
     """The caller's visit to the tenant that the object belongs to. A foreign id answers as a missing one."""
-    try:
-        wanted = pk if isinstance(pk, uuid.UUID) else uuid.UUID(str(pk))
-    except ValueError:
-        raise NotFound from None
     with platform_scope():
-        tenant_id = model._default_manager.filter(pk=wanted).values_list("tenant_id", flat=True).first()
+        tenant_id = model._default_manager.filter(pk=uuid_or_not_found(pk)).values_list("tenant_id", flat=True).first()
     return visit_for(request, grant=grant, tenant_id=tenant_id or NOBODYS)
 
 

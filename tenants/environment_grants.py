@@ -15,9 +15,9 @@ from django.db.models import QuerySet
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentGrant:
-    """What somebody holds in one place alone. ``place`` is what ``{% env %}`` draws."""
+    """What somebody holds in one environment alone. ``environment`` is what ``{% env %}`` draws."""
 
-    place: Any
+    environment: Any
     words: str
 
 

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
 from core import support
 from core.errors import Forbidden, NotFound
+from core.htmx import is_partial
 
 from .models import Grants, PlatformRole, Tenant, User
 from .permissions import grants_on_tenant, is_platform_admin, require
@@ -108,8 +109,7 @@ def tenant_page(
         def guarded(request: HttpRequest, tenant_slug: str, **kwargs: Any) -> HttpResponse:
             if request.method not in methods:
                 return HttpResponseNotAllowed(methods)
-            partial = bool(getattr(request, "htmx", False)) and not request.htmx.boosted  # type: ignore[attr-defined]
-            visit = open_visit(user=person_of(request), slug=tenant_slug, with_shell=not partial)
+            visit = open_visit(user=person_of(request), slug=tenant_slug, with_shell=not is_partial(request))
             visit.require(grant if request.method in READING else write_grant or grant)
             request.visit = visit  # type: ignore[attr-defined]
             if not scope:

@@ -241,15 +241,15 @@ def revoke_tokens_of(*, user: User) -> int:
         return ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=clock.now())
 
 
-def session_ident(session_key: str) -> str:
+def session_digest(session_key: str) -> str:
     """What a page may show of a sign-in."""
     return hashlib.sha256(session_key.encode()).hexdigest()[:32]
 
 
-def end_sign_in(*, user: User, ident: str, by: User | None = None) -> None:
-    """End one of a person's sign-ins, named by ``session_ident``; raises ``NotFound``."""
+def end_sign_in(*, user: User, digest: str, by: User | None = None) -> None:
+    """End one of a person's sign-ins, named by ``session_digest``; raises ``NotFound``."""
     keys = UserSession.objects.filter(user=user).values_list("session_key", flat=True)
-    key = next((key for key in keys if session_ident(key) == ident), None)
+    key = next((key for key in keys if session_digest(key) == digest), None)
     if key is None or not services.end_sign_in(user=user, session_key=key):
         raise NotFound("That sign-in has ended already.")
     notify(SignInsEnded(user, 1, by, "ended"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Q
 from django.urls import reverse
 
-from core.registry import SearchRow, SearchScope
+from core.declarations import SearchRow, SearchScope
 from core.search import EACH
 
 from .models import Membership, Tenant

@@ -146,8 +146,9 @@ def update_settings(
         row = Tenant.objects.select_for_update().get(pk=tenant.pk)
         moved = git_remote_url.strip() and _host(git_remote_url) != _host(row.git_remote_url)
         if secret is None and row.git_remote_secret and moved:
-            told = "Enter the token or key for the new host: the stored one was for another."
-            raise Invalid("Another host needs its own secret.", details={"git_remote_secret": told}, recovery=told)
+            message = "Enter the token or key for the new host: the stored one was for another."
+            fields = {"git_remote_secret": message}
+            raise Invalid("Another host needs its own secret.", details=fields, recovery=message)
         row.name, row.git_remote_url = name, git_remote_url.strip()
         row.git_remote_username, row.git_remote_known_hosts = username.strip(), known_hosts.strip()
         if secret is not None:

@@ -63,7 +63,7 @@ class SessionStore(DatabaseStore):
 
 
 def _completed(session: Any, data: dict[str, Any], created: str) -> Any:
-    """The row with the person and the place beside the encoded data."""
+    """The row with the person and the address beside the encoded data."""
     acting = context.current()
     session.session_key = stored_key(session.session_key)
     session.user_id = data.get("_auth_user_id") or None

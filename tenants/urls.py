@@ -25,6 +25,6 @@ platform_urlpatterns = [
     path("account/email/", account_views.own_email, name="account_email"),
     path("account/sessions/", account_views.user_sessions, name="user_sessions"),
     path("account/sessions/others/end/", account_views.user_sessions_end_others, name="user_sessions_end_others"),
-    path("account/sessions/<str:ident>/end/", account_views.user_session_end, name="user_session_end"),
+    path("account/sessions/<str:digest>/end/", account_views.user_session_end, name="user_session_end"),
     path("account/tokens/<uuid:pk>/revoke/", account_views.own_token_revoke, name="own-token-revoke"),
 ]

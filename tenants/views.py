@@ -291,8 +291,8 @@ def settings(request: HttpRequest, visit: Visit) -> HttpResponse:
                     known_hosts=given["git_remote_known_hosts"],
                 )
             except Invalid as error:
-                for name, told in error.details.items():
-                    form.add_error(name, told)
+                for name, message in error.details.items():
+                    form.add_error(name, message)
             else:
                 messages.success(request, "The settings are saved.")
                 return redirect("tenant-settings", tenant_slug=tenant.slug)

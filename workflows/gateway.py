@@ -9,6 +9,7 @@ from django.conf import settings
 
 from core import crypto, support
 from core.errors import NotFound
+from core.ids import uuid_or_not_found
 from tenants.scope import assert_no_scope, tenant_scope
 
 from .errors import EnvironmentArchived, NoApiKey
@@ -61,10 +62,7 @@ def quick_client_for(environment: Environment) -> N8nClient:
 
 def environment_by_id(tenant_id: uuid.UUID, environment_id: uuid.UUID | str) -> Environment:
     """One environment of the tenant; ``NotFound`` where it does not exist, is another's, or the id is no UUID."""
-    try:
-        wanted = environment_id if isinstance(environment_id, uuid.UUID) else uuid.UUID(str(environment_id))
-    except ValueError as error:
-        raise NotFound from error
+    wanted = uuid_or_not_found(environment_id)
     with tenant_scope(tenant_id):
         environment = Environment.objects.filter(pk=wanted).first()
     if environment is None:

@@ -13,6 +13,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from core.errors import Invalid, NotFound, OpsError
+from core.htmx import is_partial
+from core.ids import uuid_or_not_found
 from core.support_rules import NEVER, READS_AND_WRITES, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
@@ -24,7 +26,6 @@ from .forms import CredentialForm
 from .models import CredentialMapping, Environment, MapStatus, WorkflowEnvMap
 from .normalization import DATA_TABLE
 from .permissions import may_operate, require_operate
-from .views import is_partial
 
 TABS = (
     (MapStatus.UNMAPPED, "To confirm"),
@@ -76,10 +77,7 @@ _COUNT_OF = {
 
 def _decide(visit: Visit, environment: Environment, data: QueryDict) -> str:
     """Carry out one decision about one workflow of the environment; the sentence to show."""
-    try:
-        map_id = uuid.UUID(data.get("place", ""))
-    except ValueError as error:
-        raise NotFound from error
+    map_id = uuid_or_not_found(data.get("place", ""))
     mapping = WorkflowEnvMap.objects.filter(pk=map_id, environment=environment).first()
     if mapping is None:
         raise NotFound
@@ -185,10 +183,7 @@ def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> s
         count = credential_mapping.accept_suggestions(tenant_id=visit.tenant.pk, by=visit.user, **pair)
         return f"{count} credentials were mapped by type and name."
     if data.get("action") == "remove":
-        try:
-            mapping_id = uuid.UUID(data.get("mapping", ""))
-        except ValueError as error:
-            raise NotFound from error
+        mapping_id = uuid_or_not_found(data.get("mapping", ""))
         credential_mapping.delete_mapping(tenant_id=visit.tenant.pk, mapping_id=mapping_id)
         return "The mapping was removed."
     chosen = data.get("target_credential_id", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Q
 
-from core.registry import SearchRow, SearchScope
+from core.declarations import SearchRow, SearchScope
 from core.search import EACH, record_row, row_by_id
 
 from .models import CanonicalWorkflow, Environment

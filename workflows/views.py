@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 
 from core.errors import Conflict, Invalid
+from core.htmx import is_partial
 from core.registry import registry
 from core.support_rules import NEVER, READS, WRITES, Rule, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
@@ -43,11 +44,6 @@ def url_if(name: str, **kwargs: Any) -> str:
         return reverse(name, kwargs=kwargs)
     except NoReverseMatch:
         return ""
-
-
-def is_partial(request: HttpRequest) -> bool:
-    """Whether HTMX asks for a part of the page."""
-    return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request  # type: ignore[attr-defined]
 
 
 def _limit(request: HttpRequest) -> int:

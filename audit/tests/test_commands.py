@@ -21,7 +21,7 @@ from django.test import Client
 from audit import anchors, sealer
 from audit.keys import seal_key
 from audit.models import AuditLog, LegalHold, Seal
-from audit.sealing import last_place
+from audit.sealing import last_sealed
 from opsconsole.launcher.development import development_tools
 from tenants.scope import platform_scope, tenant_scope
 
@@ -100,13 +100,13 @@ def test_sealing_and_verifying_by_hand(live_cast: Any, settings: Any) -> None:
     settled()
     said = command("seal_trail")
     with platform_scope():
-        place = last_place()
-    assert said.endswith(f"entries sealed; seal {place.number}, {place.chain}.") and not said.startswith("0 ")
+        sealed = last_sealed()
+    assert said.endswith(f"entries sealed; seal {sealed.number}, {sealed.chain}.") and not said.startswith("0 ")
     assert command("seal_trail").startswith("0 entries sealed")
     assert command("seal_trail", "--public-key") == seal_key().public_text
     told = command("verify_trail")
     assert "The trail is whole." in told and "1 anchors compared." in told
-    assert json.loads(command("verify_trail", "--json"))["head"] == f"{place.number} {place.chain}"
+    assert json.loads(command("verify_trail", "--json"))["head"] == f"{sealed.number} {sealed.chain}"
 
 
 def test_verifying_tells_tampering_from_what_could_not_be_checked(

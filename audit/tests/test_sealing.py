@@ -93,7 +93,7 @@ def test_a_bogus_seal_does_not_end_all_sealing(live_cast: Any, claims_our_key: b
     seal_all()
     write(3)
     with platform_scope():
-        last, newest = sealing.last_place(), LogEntry.objects.order_by("-pk")[0]
+        last, newest = sealing.last_sealed(), LogEntry.objects.order_by("-pk")[0]
     private = Ed25519PrivateKey.generate()
     stranger = SealKey(private, seal_key().public if claims_our_key else private.public_key().public_bytes_raw())
     bogus = made_seal(

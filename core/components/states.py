@@ -32,7 +32,7 @@ def state(value: object, label: object = "", compact: bool = False, href: str = 
     word = str(label) if label not in ("", None) else found.word
     name = "a" if href else "span"
     target = format_html(' href="{}"', href) if href else ""
-    said = format_html(' title="{}"', title or (word if compact else "")) if (title or compact) else ""
+    title_attribute = format_html(' title="{}"', title or (word if compact else "")) if (title or compact) else ""
     text = format_html('<span class="sr">{}</span>', word) if compact else word
     return format_html(
         '<{} class="state tone-{} is-{}{}"{}{}>{}{}</{}>',
@@ -41,7 +41,7 @@ def state(value: object, label: object = "", compact: bool = False, href: str = 
         found.shape,
         " compact" if compact else "",
         target,
-        said,
+        title_attribute,
         states.mark(found.shape),
         text,
         name,

@@ -22,14 +22,14 @@ _UNITS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def _span(seconds: float, *, parts: int = 1) -> str:
     left = round(abs(seconds))
-    said: list[str] = []
+    words: list[str] = []
     for size, unit in _UNITS:
-        if left >= size and len(said) < parts:
+        if left >= size and len(words) < parts:
             amount, left = divmod(left, size)
-            said.append(f"{amount} {unit}")
-        elif said:
+            words.append(f"{amount} {unit}")
+        elif words:
             break
-    return " ".join(said) or "0 s"
+    return " ".join(words) or "0 s"
 
 
 @register.simple_tag
@@ -40,9 +40,9 @@ def ago(moment: datetime | None, empty: str = "never") -> SafeString:
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment)
     seconds = (timezone.now() - moment).total_seconds()
-    said = f"{_span(seconds)} ago" if seconds > 0 else f"in {_span(seconds)}"
+    text = f"{_span(seconds)} ago" if seconds > 0 else f"in {_span(seconds)}"
     if abs(seconds) < 5:
-        said = "just now"
+        text = "just now"
     local = timezone.localtime(moment)
     exact = f"{local:%d %b %Y, %H:%M:%S} {local.tzname()}"
     return format_html(
@@ -50,8 +50,8 @@ def ago(moment: datetime | None, empty: str = "never") -> SafeString:
         '<span aria-hidden="true">{}</span><span class="sr">{}, {}</span></time>',
         moment.isoformat(timespec="seconds"),
         exact,
-        said,
-        said,
+        text,
+        text,
         exact,
     )
 

@@ -52,7 +52,7 @@ def workflow(name: str, *, text: str = "hello", active: bool = False, node: JSON
 
 
 @dataclass
-class Place:
+class Site:
     """One environment with its instance, and what a test does with them."""
 
     tenant: Any
@@ -112,10 +112,10 @@ class Place:
 
 
 @pytest.fixture
-def make_place(live_cast: Any, sandbox_server: SandboxServer) -> Iterator[Callable[..., Place]]:
+def make_site(live_cast: Any, sandbox_server: SandboxServer) -> Iterator[Callable[..., Site]]:
     made: list[SandboxInstance] = []
 
-    def make(kind: str = "production", *, tenant: Any = None, position: int = 3, **options: Any) -> Place:
+    def make(kind: str = "production", *, tenant: Any = None, position: int = 3, **options: Any) -> Site:
         tenant = tenant or live_cast.tenant
         instance = sandbox_server.control.create(**options)
         made.append(instance)
@@ -129,7 +129,7 @@ def make_place(live_cast: Any, sandbox_server: SandboxServer) -> Iterator[Callab
                 base_url=instance.base_url,
                 api_key_encrypted=crypto.encrypt(instance.api_key),
             )
-        return Place(tenant, environment, instance)
+        return Site(tenant, environment, instance)
 
     yield make
     for instance in made:
@@ -137,9 +137,9 @@ def make_place(live_cast: Any, sandbox_server: SandboxServer) -> Iterator[Callab
 
 
 @pytest.fixture
-def place(make_place: Callable[..., Place]) -> Place:
+def site(make_site: Callable[..., Site]) -> Site:
     """Production with three workflows, captured: its baseline."""
-    production = make_place()
+    production = make_site()
     production.seed(
         workflow("Orders", active=True),
         workflow("Invoices"),

@@ -39,32 +39,32 @@ def bearer(person: Any, **options: Any) -> dict[str, str]:
 
 
 @pytest.fixture
-def incident(place: Any) -> DriftIncident:
-    place.edit("Orders", text="<script>alert(1)</script>")
-    place.check()
-    return place.incident()
+def incident(site: Any) -> DriftIncident:
+    site.edit("Orders", text="<script>alert(1)</script>")
+    site.check()
+    return site.incident()
 
 
 @pytest.fixture
-def working(place: Any, monkeypatch: Any) -> None:
+def working(site: Any, monkeypatch: Any) -> None:
     """A worker beside the API: what is waited for is carried out."""
 
     def wait(operation: Operation, seconds: float) -> Operation:
-        return place.drive(operation) if operation.status == "PENDING" else operation
+        return site.drive(operation) if operation.status == "PENDING" else operation
 
     monkeypatch.setattr(rest, "wait_for", wait)
 
 
-def url(place: Any, path: str = "") -> str:
-    return f"/t/{place.tenant.slug}/drift/{path}"
+def url(site: Any, path: str = "") -> str:
+    return f"/t/{site.tenant.slug}/drift/{path}"
 
 
-def test_every_page_answers_and_escapes(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+def test_every_page_answers_and_escapes(site: Any, incident: DriftIncident, live_cast: Any) -> None:
     client = signed_in(live_cast.operator)
     for path in (
         "",
         "?state=all&severity=high&kind=modified&expired=1&q=Ord",
-        f"?environment={place.environment.pk}&keys=orders",
+        f"?environment={site.environment.pk}&keys=orders",
         "policy/",
         "schedule/",
         f"{incident.pk}/",
@@ -76,22 +76,22 @@ def test_every_page_answers_and_escapes(place: Any, incident: DriftIncident, liv
         f"settle/?action=reconcile&selected={incident.pk}",
         f"settle/?action=acknowledge&selected={incident.pk}",
     ):
-        answer = client.get(url(place, path))
+        answer = client.get(url(site, path))
         assert answer.status_code == 200, path
         assert b"<script>alert" not in answer.content, path
-    said = client.get(url(place, f"{incident.pk}/")).content.decode()
+    said = client.get(url(site, f"{incident.pk}/")).content.decode()
     assert "Orders" in said and "It is published in production" in said
-    assert "<svg" in client.get(url(place, f"{incident.pk}/?view=graph")).content.decode()
+    assert "<svg" in client.get(url(site, f"{incident.pk}/?view=graph")).content.decode()
 
 
-def test_what_nobody_knows_is_not_called_in_sync(place: Any, live_cast: Any) -> None:
+def test_what_nobody_knows_is_not_called_in_sync(site: Any, live_cast: Any) -> None:
     client, said = signed_in(live_cast.operator), "Every workflow is as it was approved"
-    assert said in client.get(url(place, "")).content.decode()
+    assert said in client.get(url(site, "")).content.decode()
 
     def now(**facts: Any) -> str:
-        with tenant_scope(place.tenant.pk):
-            Environment.objects.filter(pk=place.environment.pk).update(**facts)
-        return client.get(url(place, "")).content.decode()
+        with tenant_scope(site.tenant.pk):
+            Environment.objects.filter(pk=site.environment.pk).update(**facts)
+        return client.get(url(site, "")).content.decode()
 
     failed = now(last_capture_error={"code": "N8N_007", "message": "no JSON"})
     assert said not in failed and "Production: its last capture failed." in failed
@@ -101,37 +101,37 @@ def test_what_nobody_knows_is_not_called_in_sync(place: Any, live_cast: Any) -> 
     assert said not in none and "No drift is known" in none and "Check now" not in none
 
 
-def test_a_partial_answers_htmx(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+def test_a_partial_answers_htmx(site: Any, incident: DriftIncident, live_cast: Any) -> None:
     client = signed_in(live_cast.viewer)
-    partial = client.get(url(place), headers={"HX-Request": "true"})
+    partial = client.get(url(site), headers={"HX-Request": "true"})
     assert partial.content.strip().startswith(b"<form")
     assert b"Stabilize" not in partial.content, "a viewer gets no buttons"
-    live = client.get(url(place, f"{incident.pk}/?part=live"), headers={"HX-Request": "true"})
+    live = client.get(url(site, f"{incident.pk}/?part=live"), headers={"HX-Request": "true"})
     assert live.content.strip().startswith(b'<div id="drift-live"')
 
 
 @pytest.mark.parametrize("action", ["stabilize", "reconcile"])
 def test_once_it_is_settled_the_whole_page_follows(
-    place: Any, incident: DriftIncident, live_cast: Any, action: str
+    site: Any, incident: DriftIncident, live_cast: Any, action: str
 ) -> None:
     client = signed_in(live_cast.operator)
-    path = url(place, f"{incident.pk}/")
+    path = url(site, f"{incident.pk}/")
     client.post(path, {"action": action, "comment": "as it should be", "typed": "Production"})
     asked = {"HX-Request": "true"}
     under_way = client.get(f"{path}?part=live", headers=asked)
     assert "HX-Retarget" not in under_way
-    place.run_all()
+    site.run_all()
     over = client.get(f"{path}?part=live", headers=asked)
     assert over["HX-Retarget"] == over["HX-Reselect"] == "#content"
     told = over.content.decode()
     assert 'id="acknowledge"' not in told and "Settle by" not in told and "Settled" in told
 
 
-def test_an_archiving_says_what_happened(place: Any, live_cast: Any) -> None:
-    place.n8n.archive(place.ids["Orders"])
-    place.check()
-    found = place.incident(kind="archived")
-    told = " ".join(signed_in(live_cast.operator).get(url(place, f"{found.pk}/")).content.decode().split())
+def test_an_archiving_says_what_happened(site: Any, live_cast: Any) -> None:
+    site.n8n.archive(site.ids["Orders"])
+    site.check()
+    found = site.incident(kind="archived")
+    told = " ".join(signed_in(live_cast.operator).get(url(site, f"{found.pk}/")).content.decode().split())
     assert "The workflow was archived." in told and "It was published; now it does not run." in told
     assert "It ran in production, and no longer does." in told and "live traffic" not in told
     assert "It is unarchived and published: it runs again." in told
@@ -139,21 +139,21 @@ def test_an_archiving_says_what_happened(place: Any, live_cast: Any) -> None:
     assert "the same as approved" in told, "equal hashes are one, and explained"
 
 
-def test_a_draft_is_told_apart_from_what_runs(place: Any, live_cast: Any) -> None:
-    place.edit("Orders", text="unfinished", draft=True)
-    place.check()
-    found = place.incident(kind="draft")
+def test_a_draft_is_told_apart_from_what_runs(site: Any, live_cast: Any) -> None:
+    site.edit("Orders", text="unfinished", draft=True)
+    site.check()
+    found = site.incident(kind="draft")
     client = signed_in(live_cast.operator)
-    told = " ".join(client.get(url(place, f"{found.pk}/")).content.decode().split())
+    told = " ".join(client.get(url(site, f"{found.pk}/")).content.decode().split())
     assert "<dt>Draft</dt>" in told and "<dt>What runs</dt>" in told and "the same as approved" in told
-    both = client.get(url(place, f"{found.pk}/?view=graph")).content.decode()
+    both = client.get(url(site, f"{found.pk}/?view=graph")).content.decode()
     assert "Published → Draft in the editor" in both
 
 
-def test_strangers_find_nothing(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+def test_strangers_find_nothing(site: Any, incident: DriftIncident, live_cast: Any) -> None:
     client = signed_in(live_cast.stranger)
     for path in ("", f"{incident.pk}/", "policy/"):
-        assert client.get(url(place, path)).status_code == 404
+        assert client.get(url(site, path)).status_code == 404
     other = f"/t/{live_cast.other_tenant.slug}/drift/"
     assert client.get(f"{other}{incident.pk}/").status_code == 404
     assert client.get(f"{other}settle/?action=stabilize&selected={incident.pk}").status_code == 404
@@ -162,87 +162,87 @@ def test_strangers_find_nothing(place: Any, incident: DriftIncident, live_cast: 
     assert (call.status_code, call.json()) == (404, missing.json())
 
 
-def test_a_viewer_may_not_settle(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+def test_a_viewer_may_not_settle(site: Any, incident: DriftIncident, live_cast: Any) -> None:
     client = signed_in(live_cast.viewer)
     for action in ("acknowledge", "stabilize", "reconcile", "close"):
-        assert client.post(url(place, f"{incident.pk}/"), {"action": action}).status_code == 403
-    assert client.get(url(place, f"settle/?action=stabilize&selected={incident.pk}")).status_code == 403
+        assert client.post(url(site, f"{incident.pk}/"), {"action": action}).status_code == 403
+    assert client.get(url(site, f"settle/?action=stabilize&selected={incident.pk}")).status_code == 403
     answer = Client().post(
         f"/api/v1/incidents/{incident.pk}/stabilize", "{}", content_type="application/json", **bearer(live_cast.viewer)
     )
     assert answer.status_code == 403
-    assert place.incident().incident_state == "OPEN"
+    assert site.incident().incident_state == "OPEN"
 
 
-def test_production_wants_its_name_typed(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+def test_production_wants_its_name_typed(site: Any, incident: DriftIncident, live_cast: Any) -> None:
     client = signed_in(live_cast.operator)
-    refused = client.post(url(place, f"{incident.pk}/"), {"action": "stabilize"})
+    refused = client.post(url(site, f"{incident.pk}/"), {"action": "stabilize"})
     assert refused.status_code == 422
-    started = client.post(url(place, f"{incident.pk}/"), {"action": "stabilize", "typed": "Production"})
+    started = client.post(url(site, f"{incident.pk}/"), {"action": "stabilize", "typed": "Production"})
     assert started.status_code == 302
-    place.run_all()
-    assert place.incident().incident_state == "STABILIZED"
-    said = client.get(url(place, f"{incident.pk}/")).content.decode()
+    site.run_all()
+    assert site.incident().incident_state == "STABILIZED"
+    said = client.get(url(site, f"{incident.pk}/")).content.decode()
     assert "both hashes are equal" in said and "Hashes equal" in said
 
 
-def test_a_selection_is_previewed_then_settled(place: Any, live_cast: Any) -> None:
-    place.edit("Orders", text="one")
-    place.seed(workflow("Stranger"))
-    place.check()
-    ids = [str(i.pk) for i in place.incidents()]
+def test_a_selection_is_previewed_then_settled(site: Any, live_cast: Any) -> None:
+    site.edit("Orders", text="one")
+    site.seed(workflow("Stranger"))
+    site.check()
+    ids = [str(i.pk) for i in site.incidents()]
     client = signed_in(live_cast.operator)
-    preview = client.get(url(place, "settle/"), {"action": "stabilize", "selected": ids}).content.decode()
+    preview = client.get(url(site, "settle/"), {"action": "stabilize", "selected": ids}).content.decode()
     assert "Orders" in preview and "Stranger" in preview and "Delete them" in preview
     form = {"action": "stabilize", "selected": ids, "confirmed": "1", "added": "delete", "comment": "kept"}
-    refused = client.post(url(place, "settle/"), form)
+    refused = client.post(url(site, "settle/"), form)
     assert refused.status_code == 422 and "kept" in refused.content.decode()
     record = 'name="create_promotion_record" checked'
     again = {**form, "action": "reconcile"}
-    assert record in flat(client.get(url(place, "settle/"), {"action": "reconcile", "selected": ids}).content)
-    assert record not in flat(client.post(url(place, "settle/"), again).content), "it was unticked"
-    assert record in flat(client.post(url(place, "settle/"), {**again, "create_promotion_record": "on"}).content)
-    done = client.post(url(place, "settle/"), {**form, "typed": "Production"})
+    assert record in flat(client.get(url(site, "settle/"), {"action": "reconcile", "selected": ids}).content)
+    assert record not in flat(client.post(url(site, "settle/"), again).content), "it was unticked"
+    assert record in flat(client.post(url(site, "settle/"), {**again, "create_promotion_record": "on"}).content)
+    done = client.post(url(site, "settle/"), {**form, "typed": "Production"})
     assert done.status_code == 302 and "/jobs/" in done["Location"]
-    place.run_all()
-    assert {i.incident_state for i in place.incidents()} == {"STABILIZED"}
-    assert place.there("Stranger") is None
+    site.run_all()
+    assert {i.incident_state for i in site.incidents()} == {"STABILIZED"}
+    assert site.there("Stranger") is None
 
 
-def test_acknowledge_and_close_by_form(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+def test_acknowledge_and_close_by_form(site: Any, incident: DriftIncident, live_cast: Any) -> None:
     client = signed_in(live_cast.operator)
-    where = url(place, f"{incident.pk}/")
+    where = url(site, f"{incident.pk}/")
     assert client.post(where, {"action": "acknowledge", "comment": "mine"}).status_code == 302
-    assert place.incident().assigned_to == live_cast.operator
+    assert site.incident().assigned_to == live_cast.operator
     assert client.post(where, {"action": "close", "resolution_type": "accepted", "comment": "fine"}).status_code == 302
-    assert place.incident().incident_state == "CLOSED"
-    history = client.get(url(place, f"{incident.pk}/?view=history")).content.decode()
+    assert site.incident().incident_state == "CLOSED"
+    history = client.get(url(site, f"{incident.pk}/?view=history")).content.decode()
     assert "operator@example.org" in history and "Acknowledged" in history and "Closed" in history
 
 
-def test_the_policy_form(place: Any, live_cast: Any) -> None:
+def test_the_policy_form(site: Any, live_cast: Any) -> None:
     form = {"ttl_hours_critical": 2, "ttl_hours_high": 8, "ttl_hours_medium": 24, "ttl_hours_low": 48}
-    assert signed_in(live_cast.operator).post(url(place, "policy/"), form).status_code == 403
+    assert signed_in(live_cast.operator).post(url(site, "policy/"), form).status_code == 403
     client = signed_in(live_cast.owner)
-    wrong = client.post(url(place, "policy/"), {**form, "ttl_hours_critical": 99})
+    wrong = client.post(url(site, "policy/"), {**form, "ttl_hours_critical": 99})
     assert wrong.status_code == 422 and "Graver drift" in wrong.content.decode()
-    assert client.post(url(place, "policy/"), {**form, "enforce_ttl": "on"}).status_code == 302
-    with tenant_scope(place.tenant.pk):
+    assert client.post(url(site, "policy/"), {**form, "enforce_ttl": "on"}).status_code == 302
+    with tenant_scope(site.tenant.pk):
         policy = DriftPolicy.objects.get()
     assert (policy.ttl_hours_critical, policy.enforce_ttl, policy.block_on_active_drift) == (2, True, False)
 
 
-def _many(place: Any, count: int) -> None:
-    with tenant_scope(place.tenant.pk):
+def _many(site: Any, count: int) -> None:
+    with tenant_scope(site.tenant.pk):
         canonical = [
-            CanonicalWorkflow(tenant=place.tenant, key=f"many-{uuid.uuid4().hex[:8]}", name=f"Many {n}")
+            CanonicalWorkflow(tenant=site.tenant, key=f"many-{uuid.uuid4().hex[:8]}", name=f"Many {n}")
             for n in range(count)
         ]
         CanonicalWorkflow.objects.bulk_create(canonical)
         places = [
             WorkflowEnvMap(
-                tenant=place.tenant,
-                environment=place.environment,
+                tenant=site.tenant,
+                environment=site.environment,
                 canonical_workflow=c,
                 env_workflow_id=c.key,
                 env_name=c.name,
@@ -255,7 +255,7 @@ def _many(place: Any, count: int) -> None:
         DriftIncident.objects.bulk_create(
             [
                 DriftIncident(
-                    tenant=place.tenant,
+                    tenant=site.tenant,
                     workflow_env_map=p,
                     severity="high",
                     ttl_expires_at=clock.now() + timedelta(hours=n),
@@ -267,43 +267,43 @@ def _many(place: Any, count: int) -> None:
 
 
 def test_the_list_is_paged_and_asks_the_same_number_of_queries(
-    place: Any, live_cast: Any, django_assert_max_num_queries: Any
+    site: Any, live_cast: Any, django_assert_max_num_queries: Any
 ) -> None:
     client = signed_in(live_cast.operator)
-    _many(place, 3)
-    client.get(url(place))
+    _many(site, 3)
+    client.get(url(site))
     with django_assert_max_num_queries(34) as few:
-        client.get(url(place))
-    _many(place, 60)
+        client.get(url(site))
+    _many(site, 60)
     with django_assert_max_num_queries(34) as many:
-        answer = client.get(url(place))
+        answer = client.get(url(site))
     assert len(many.captured_queries) == len(few.captured_queries)
     assert len(answer.context["rows"]) == 50
-    second = client.get(url(place), {"cursor": answer.context["page"].next_cursor})
-    first_ids = {row["incident"].pk for row in answer.context["rows"]}
+    second = client.get(url(site), {"cursor": answer.context["page"].next_cursor})
+    first_ids = {row.incident.pk for row in answer.context["rows"]}
     assert len(second.context["rows"]) == 13
-    assert not first_ids & {row["incident"].pk for row in second.context["rows"]}
+    assert not first_ids & {row.incident.pk for row in second.context["rows"]}
 
 
-def test_rest_reads_what_the_runbook_reads(place: Any, incident: DriftIncident, live_cast: Any) -> None:
+def test_rest_reads_what_the_runbook_reads(site: Any, incident: DriftIncident, live_cast: Any) -> None:
     token = bearer(live_cast.viewer)
     body = Client().get(f"/api/v1/incidents/{incident.pk}", **token).json()["incident"]
     for name in ("severity", "incident_state", "workflow_name", "environment_name", "created_at", "ttl_expires_at"):
         assert body[name], name
     assert body["drift_snapshot"]["diff_summary"]["sentences"]
     assert body["drift_snapshot"]["full_diff"]["changes"]
-    listed = Client().get(f"/api/v1/incidents?environment_id={place.environment.pk}&state=active", **token).json()
+    listed = Client().get(f"/api/v1/incidents?environment_id={site.environment.pk}&state=active", **token).json()
     assert [row["id"] for row in listed["incidents"]] == [str(incident.pk)]
     assert "full_diff" not in listed["incidents"][0]["drift_snapshot"]
-    by_slug = Client().get(f"/api/v1/incidents?tenant={place.tenant.slug}&state=closed", **token).json()
+    by_slug = Client().get(f"/api/v1/incidents?tenant={site.tenant.slug}&state=closed", **token).json()
     assert by_slug == {"incidents": [], "next_cursor": None}
     for wrong in ("state=closd", "severity=hgih", "kind=changed"):
-        answer = Client().get(f"/api/v1/incidents?tenant={place.tenant.slug}&{wrong}", **token)
+        answer = Client().get(f"/api/v1/incidents?tenant={site.tenant.slug}&{wrong}", **token)
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "INVALID"), wrong
 
 
 def test_the_runbooks_stabilize_is_done_when_it_answers(
-    place: Any, incident: DriftIncident, live_cast: Any, working: None
+    site: Any, incident: DriftIncident, live_cast: Any, working: None
 ) -> None:
     token = bearer(live_cast.operator)
 
@@ -326,16 +326,16 @@ def test_the_runbooks_stabilize_is_done_when_it_answers(
 
 
 def test_the_runbooks_reconcile_and_its_failure(
-    place: Any, incident: DriftIncident, live_cast: Any, working: None
+    site: Any, incident: DriftIncident, live_cast: Any, working: None
 ) -> None:
     token = bearer(live_cast.operator)
     where = f"/api/v1/incidents/{incident.pk}/reconcile"
     body = {"comment": "Authorized hotfix", "update_git": True, "create_promotion_record": True}
-    place.edit("Orders", text="edited meanwhile")
+    site.edit("Orders", text="edited meanwhile")
     failed = Client().post(where, body, content_type="application/json", **token)
     assert (failed.status_code, failed.json()["error"]["code"]) == (502, "DRIFT_003")
     assert failed.json()["error"]["details"]["cause"]["code"] == "DRIFT_007"
-    place.check()
+    site.check()
     done = Client().post(where, body, content_type="application/json", **token)
     assert done.json()["incident"]["incident_state"] == "RECONCILED"
     assert done.json()["incident"]["git_content_hash"] == done.json()["incident"]["env_content_hash"]
@@ -344,12 +344,12 @@ def test_the_runbooks_reconcile_and_its_failure(
 
 
 def test_schedules_exist_for_every_environment_and_stop_everywhere(
-    make_place: Any, live_cast: Any, django_assert_max_num_queries: Any
+    make_site: Any, live_cast: Any, django_assert_max_num_queries: Any
 ) -> None:
-    place = make_place()
+    site = make_site()
     assert scheduling.keep_schedules() == 1
     assert scheduling.keep_schedules() == 0
-    with tenant_scope(place.tenant.pk):
+    with tenant_scope(site.tenant.pk):
         assert Schedule.objects.get(kind="drift.check").is_enabled
         assert DriftPolicy.objects.count() == 1, "the runbook joins on it"
     post = {"content_type": "application/json"}
@@ -360,38 +360,38 @@ def test_schedules_exist_for_every_environment_and_stop_everywhere(
     with platform_scope():
         assert set(DriftScheduler.objects.values_list("is_running", flat=True)) == {False}
         assert not Schedule.objects.filter(kind="drift.check", is_enabled=True).exists()
-    other = make_place(tenant=live_cast.other_tenant)
+    other = make_site(tenant=live_cast.other_tenant)
     scheduling.keep_schedules()
     with tenant_scope(other.tenant.pk):
         assert not Schedule.objects.get(kind="drift.check").is_enabled, "stopped means stopped for new ones too"
-    started = services.start_check(tenant_id=place.tenant.pk, environment_id=place.environment.pk, requested_by=None)
-    assert "stopped" in place.drive(started).result["skipped"]
+    started = services.start_check(tenant_id=site.tenant.pk, environment_id=site.environment.pk, requested_by=None)
+    assert "stopped" in site.drive(started).result["skipped"]
     client = signed_in(live_cast.operator)
-    assert client.post(url(place, "schedule/"), {"is_running": "on", "every_minutes": 5}).status_code == 302
-    with tenant_scope(place.tenant.pk):
+    assert client.post(url(site, "schedule/"), {"is_running": "on", "every_minutes": 5}).status_code == 302
+    with tenant_scope(site.tenant.pk):
         schedule = Schedule.objects.get(kind="drift.check")
         assert (schedule.is_enabled, schedule.every_seconds) == (True, 300)
 
 
-def test_an_archived_environment_is_no_longer_checked(make_place: Any) -> None:
-    place = make_place()
+def test_an_archived_environment_is_no_longer_checked(make_site: Any) -> None:
+    site = make_site()
     scheduling.keep_schedules()
-    with tenant_scope(place.tenant.pk):
+    with tenant_scope(site.tenant.pk):
         Environment.objects.update(is_archived=True)
     scheduling.keep_schedules()
-    with tenant_scope(place.tenant.pk):
+    with tenant_scope(site.tenant.pk):
         assert not Schedule.objects.get(kind="drift.check").is_enabled
 
 
-def test_check_now_from_the_page(place: Any, live_cast: Any) -> None:
+def test_check_now_from_the_page(site: Any, live_cast: Any) -> None:
     client = signed_in(live_cast.operator)
-    started = client.post(url(place, "check/"), {"environment": str(place.environment.pk)})
+    started = client.post(url(site, "check/"), {"environment": str(site.environment.pk)})
     assert started.status_code == 302 and "/jobs/" in started["Location"]
-    place.run_all()
-    assert "nothing changed" in client.get(url(place, "schedule/")).content.decode()
+    site.run_all()
+    assert "nothing changed" in client.get(url(site, "schedule/")).content.decode()
 
 
-def test_the_guides_queries_run(place: Any, incident: DriftIncident) -> None:
+def test_the_guides_queries_run(site: Any, incident: DriftIncident) -> None:
     """What the guide gives a person to type at psql, as the operator."""
     text = (Path(__file__).parents[2] / "docs/guide/drift.md").read_text()
     (block,) = re.findall(r"```sql\n(.*?)```", text, re.S)

@@ -14,7 +14,7 @@ from drift.models import N8nUpgrade
 from tenants.scope import tenant_scope
 from workflows.models import Environment
 
-from .conftest import Place, workflow
+from .conftest import Site, workflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,53 +38,53 @@ def starter(kind: str, name: str) -> dict[str, Any]:
     return {**node, "parameters": {"path": "hook"} if kind == "webhook" else {}}
 
 
-def migrate(place: Place, name: str) -> None:
+def migrate(site: Site, name: str) -> None:
     """What n8n's own migration to 2.0 does to a workflow that can be called."""
-    nodes = place.there(name)["nodes"]  # type: ignore[index]
+    nodes = site.there(name)["nodes"]  # type: ignore[index]
     for node in nodes:
         if "Trigger" in node["type"] and node["type"] != "n8n-nodes-base.executeWorkflowTrigger":
             node["disabled"] = True
-    place.n8n.edit(place.ids[name], nodes=nodes, active=True)
+    site.n8n.edit(site.ids[name], nodes=nodes, active=True)
 
 
 @pytest.fixture
-def estate(make_place: Callable[..., Place]) -> Place:
+def estate(make_site: Callable[..., Site]) -> Site:
     """Production on 1.123: a caller, what it calls, one with a schedule of its own, one with a webhook."""
-    place = make_place()
-    place.seed(
+    site = make_site()
+    site.seed(
         callee("Callee"),
         callee("Nightly", starter("scheduleTrigger", "Every night")),
         callee("Hooked", starter("webhook", "Hook")),
         workflow("Orders", active=True),
         workflow("Untouched", active=True),
     )
-    calls = {"workflowId": {"__rl": True, "mode": "id", "value": place.ids["Callee"]}}
+    calls = {"workflowId": {"__rl": True, "mode": "id", "value": site.ids["Callee"]}}
     node = {"type": "n8n-nodes-base.executeWorkflow", "typeVersion": 1, "parameters": calls}
-    place.seed(workflow("Caller", active=True, node=node))
-    assert place.capture().status == "COMPLETED"
-    return place
+    site.seed(workflow("Caller", active=True, node=node))
+    assert site.capture().status == "COMPLETED"
+    return site
 
 
-def upgraded(place: Place) -> N8nUpgrade:
+def upgraded(site: Site) -> N8nUpgrade:
     """Upgrade its n8n, look, and return the event."""
-    place.n8n.change(profile="2.20")
+    site.n8n.change(profile="2.20")
     for name in ("Callee", "Nightly", "Hooked"):
-        migrate(place, name)
-    outcome = place.check()
+        migrate(site, name)
+    outcome = site.check()
     assert outcome.status == "COMPLETED", outcome.error_message
-    return event(place)
+    return event(site)
 
 
-def event(place: Place) -> N8nUpgrade:
-    with tenant_scope(place.tenant.pk):
-        return N8nUpgrade.objects.select_related("environment").get(environment=place.environment)
+def event(site: Site) -> N8nUpgrade:
+    with tenant_scope(site.tenant.pk):
+        return N8nUpgrade.objects.select_related("environment").get(environment=site.environment)
 
 
 def changes(found: N8nUpgrade) -> dict[str, Any]:
     return {change.name: change for change in upgrade_selectors.changes_of(found)}
 
 
-def test_an_upgrade_is_one_event_graded_by_what_it_does(estate: Place) -> None:
+def test_an_upgrade_is_one_event_graded_by_what_it_does(estate: Site) -> None:
     estate.edit("Orders", text="somebody's edit")
     found = upgraded(estate)
     assert (found.by_n8n, found.by_people) == (3, 1)
@@ -106,7 +106,7 @@ def test_an_upgrade_is_one_event_graded_by_what_it_does(estate: Place) -> None:
     assert [i.workflow_env_map.env_name for i in estate.incidents(upgrade_id=None)] == ["Orders"]
 
 
-def test_its_changes_are_approved_in_one_job_and_only_those(estate: Place) -> None:
+def test_its_changes_are_approved_in_one_job_and_only_those(estate: Site) -> None:
     estate.edit("Orders", text="somebody's edit")
     found = upgraded(estate)
     operation = services.approve_upgrade(
@@ -124,7 +124,7 @@ def test_its_changes_are_approved_in_one_job_and_only_those(estate: Place) -> No
         services.approve_upgrade(tenant_id=estate.tenant.pk, upgrade_id=found.pk, requested_by=None)
 
 
-def test_it_is_explained_again_at_each_look_and_no_longer_after_an_edit(estate: Place) -> None:
+def test_it_is_explained_again_at_each_look_and_no_longer_after_an_edit(estate: Site) -> None:
     found = upgraded(estate)
     estate.check()
     assert len(estate.incidents(upgrade_id=found.pk)) == 3
@@ -137,7 +137,7 @@ def test_it_is_explained_again_at_each_look_and_no_longer_after_an_edit(estate: 
     assert edited.severity == "critical", "as any edit of what runs in production"
 
 
-def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_breaks(estate: Place) -> None:
+def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_breaks(estate: Site) -> None:
     found = upgraded(estate)
     incident = next(i for i in estate.incidents(upgrade_id=found.pk) if i.workflow_env_map.env_name == "Callee")
     asked: dict[str, Any] = {"tenant_id": estate.tenant.pk, "incident_ids": [incident.pk], "requested_by": None}
@@ -150,7 +150,7 @@ def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_br
     assert estate.there("Callee")["active"] is False  # type: ignore[index]
 
 
-def test_an_upgrade_that_changes_nothing_is_noticed_without_a_capture(estate: Place) -> None:
+def test_an_upgrade_that_changes_nothing_is_noticed_without_a_capture(estate: Site) -> None:
     estate.check()
     estate.n8n.change(profile="2.20")
     estate.check()
@@ -164,7 +164,7 @@ def test_an_upgrade_that_changes_nothing_is_noticed_without_a_capture(estate: Pl
     assert environment.offers("archive"), "what it can do is that of the n8n that was noticed"
 
 
-def test_what_was_edited_before_the_upgrade_stays_an_edit(estate: Place) -> None:
+def test_what_was_edited_before_the_upgrade_stays_an_edit(estate: Site) -> None:
     """The window's changes are n8n's, but the drift began with somebody's edit: it is not approved with the upgrade."""
     estate.n8n.edit(estate.ids["Callee"], settings={"executionTimeout": 12})
     estate.check()
@@ -174,7 +174,7 @@ def test_what_was_edited_before_the_upgrade_stays_an_edit(estate: Place) -> None
     assert incident.upgrade_id is None
 
 
-def test_the_pages_show_one_event_and_approve_it(estate: Place, live_cast: Any) -> None:
+def test_the_pages_show_one_event_and_approve_it(estate: Site, live_cast: Any) -> None:
     found = upgraded(estate)
     client = Client()
     client.force_login(live_cast.owner)
@@ -197,7 +197,7 @@ def test_the_pages_show_one_event_and_approve_it(estate: Place, live_cast: Any) 
 # -- when the console's own way of comparing changes -------------------------------------------------------------------
 
 
-def test_no_drift_comes_of_another_way_of_comparing(estate: Place, newer: Callable[[], None]) -> None:
+def test_no_drift_comes_of_another_way_of_comparing(estate: Site, newer: Callable[[], None]) -> None:
     """What stood stands, what was tolerated is tolerated, what n8n did is still n8n's; nothing else appears."""
     estate.edit("Orders", text="somebody's edit")
     estate.edit("Untouched", text="accepted")
@@ -239,24 +239,24 @@ def test_no_drift_comes_of_another_way_of_comparing(estate: Place, newer: Callab
     assert done.status == "COMPLETED", done.error_details
 
 
-def test_a_draft_that_was_accepted_stays_accepted(make_place: Any, newer: Callable[[], None]) -> None:
-    place = make_place(profile="2.41")
-    place.seed(workflow("Orders", active=True), workflow("Invoices", active=True))
-    place.capture()
+def test_a_draft_that_was_accepted_stays_accepted(make_site: Any, newer: Callable[[], None]) -> None:
+    site = make_site(profile="2.41")
+    site.seed(workflow("Orders", active=True), workflow("Invoices", active=True))
+    site.capture()
     for name in ("Orders", "Invoices"):
-        place.n8n.edit(place.ids[name], draft=True, nodes=workflow(name, text="a draft")["nodes"])
-    place.check()
-    accepted, standing = sorted(place.incidents(kind="draft"), key=lambda i: i.workflow_env_map.env_name == "Invoices")
-    services.close(tenant_id=place.tenant.pk, incident_id=accepted.pk, resolution_type="accepted", by=None)  # type: ignore[arg-type]
+        site.n8n.edit(site.ids[name], draft=True, nodes=workflow(name, text="a draft")["nodes"])
+    site.check()
+    accepted, standing = sorted(site.incidents(kind="draft"), key=lambda i: i.workflow_env_map.env_name == "Invoices")
+    services.close(tenant_id=site.tenant.pk, incident_id=accepted.pk, resolution_type="accepted", by=None)  # type: ignore[arg-type]
     newer()
-    place.check()
-    place.check()
-    now = {i.pk: i for i in place.incidents()}
+    site.check()
+    site.check()
+    now = {i.pk: i for i in site.incidents()}
     assert now.keys() == {accepted.pk, standing.pk}, "what was accepted is not reported again"
     assert (
         now[standing.pk].is_active
-        and now[standing.pk].drift_snapshot["env_draft_hash"] == place.row("Invoices").env_draft_hash
+        and now[standing.pk].drift_snapshot["env_draft_hash"] == site.row("Invoices").env_draft_hash
     )
-    (operation,) = services.reconcile(tenant_id=place.tenant.pk, incident_ids=[standing.pk], requested_by=None)
-    done = place.drive(operation)
+    (operation,) = services.reconcile(tenant_id=site.tenant.pk, incident_ids=[standing.pk], requested_by=None)
+    done = site.drive(operation)
     assert done.status == "COMPLETED", done.error_details

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.urls import reverse
 
+from core.whose import Whose, whose
 from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
@@ -159,7 +160,12 @@ def judge_by_hash(environment_id: uuid.UUID | None, workflows: list[WrittenWorkf
     standing = [workflow for workflow in workflows if not is_reverted(workflow)]
     if not standing:
         return Judged(Verdict.UNDONE, workflows=tuple(workflows))
-    if foreign := [w.name or w.key for w in standing if w.now not in writes.hashes(environment_id, w)]:
+    foreign = [
+        workflow.name or workflow.key
+        for workflow in standing
+        if whose(workflow.now, before=workflow.before, ours=writes.hashes(environment_id, workflow)) == Whose.FOREIGN
+    ]
+    if foreign:
         return Judged(Verdict.CONFLICT, f"Edited in n8n since: {quoted(foreign)}.", tuple(workflows))
     return Judged(Verdict.READY, workflows=tuple(workflows))
 

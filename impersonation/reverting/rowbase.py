@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from audit.presenters import page_of_subject
 from core.errors import OpsError
 from core.registry import registry
+from core.whose import Whose, whose
 from operations.effects import ProbeResult
 from operations.engine import Run
 from tenants.models import User
@@ -103,7 +104,11 @@ class RowReverter:
             return Verdict.UNDONE
         if now is None or before is None or change.after is None:
             return Verdict.READY if same(now, change.after, columns) else Verdict.CONFLICT
-        foreign = [c for c in columns if now.get(c) not in (before.get(c), change.after.get(c))]
+        foreign = [
+            column
+            for column in columns
+            if whose(now.get(column), before=before.get(column), ours=(change.after.get(column),)) == Whose.FOREIGN
+        ]
         return Verdict.CONFLICT if foreign else Verdict.READY
 
     def items(self, changes: list[Change], slug: str) -> list[Item]:

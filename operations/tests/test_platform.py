@@ -18,7 +18,14 @@ from operations import engine, handlers, services, tasks
 from operations.engine import Run
 from operations.errors import Busy
 from operations.models import Operation, OperationStep, Schedule
-from operations.tests.test_engine import Crash, Outside, crash_at, outside  # noqa: F401
+from operations.tests.test_engine import (  # noqa: F401
+    STREAM_BOUNDARIES,
+    Crash,
+    Outside,
+    crash_at,
+    outside,
+    stream,
+)
 from tenants.scope import ScopeError, platform_scope, tenant_scope
 from tenants.tokens import create_token
 
@@ -86,6 +93,36 @@ def test_a_crash_at_any_boundary_does_each_effect_once(
                 if row.action.startswith("EFFECT_")}  # fmt: skip
     assert {row.action for row in last.values()} == {"EFFECT_DONE"} and len(last) == 3
     assert {row.tenant_id for row in last.values()} == {None}
+
+
+@pytest.mark.parametrize("boundary", range(1, STREAM_BOUNDARIES + 1))
+def test_a_crash_anywhere_in_a_stream_does_each_effect_once(
+    live_cast: Any,
+    stream: Any,  # noqa: F811
+    outside: Outside,  # noqa: F811
+    crash_at: Any,  # noqa: F811
+    boundary: int,
+) -> None:
+    """As of a tenant: effects side by side, in several chunks."""
+    operation = begin(kind="test.stream")
+    crash_at(boundary)
+    with pytest.raises(Crash):
+        drive(operation)
+    change(operation, lease_expires_at=clock.now() - timedelta(seconds=1))
+    assert drive(operation) in ("COMPLETED", None), "None: it had ended before the crash"
+    assert sorted(outside.done) == stream.names
+    assert (fresh(operation).status, fresh(operation).lease_owner) == ("COMPLETED", "")
+
+
+def test_a_job_of_the_platform_that_was_stopped_by_hand_holds_its_key(live_cast: Any) -> None:
+    operation = begin(exclusive_key="all")
+    run = engine.claim(operation_id=operation.pk, tenant_id=None, lease_seconds=30)
+    assert run is not None
+    change(operation, status="FAILED")
+    with pytest.raises(Busy, match="still under way"):
+        begin(exclusive_key="all")
+    run.lease.release()
+    assert begin(exclusive_key="all").pk != operation.pk
 
 
 def test_a_worker_that_was_taken_over_writes_nothing(live_cast: Any, outside: Outside) -> None:  # noqa: F811

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from core.documents import Document
+from core.documents import Document, convert
 from drift import services as drift
 from drift.models import ACTIVE, DriftIncident
 from tenants.scope import tenant_scope
@@ -50,7 +50,7 @@ def blocking_incidents(
 ) -> list[BlockingIncident]:
     """Incidents that stop a promotion of these workflows (None: of any) into the environment."""
     found = drift.blocking_incidents(tenant_id=tenant_id, environment_id=environment_id, keys=keys)
-    return [msgspec.convert(msgspec.to_builtins(one), BlockingIncident) for one in found]
+    return [convert(msgspec.to_builtins(one), BlockingIncident) for one in found]
 
 
 def open_incidents(*, tenant_id: uuid.UUID, environment_id: uuid.UUID) -> dict[str, list[OpenIncident]]:

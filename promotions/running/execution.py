@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from core import clock
+from core.documents import convert
 from core.errors import OpsError
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted
@@ -273,7 +274,7 @@ class Execution:
         """What runs by n8n's word alone; it is watched from the end on."""
         with self.run.fenced():
             found = not_proven(self.run.operation.pk)[:LISTED]
-        return msgspec.convert(msgspec.to_builtins(found), tuple[UnprovenWorkflow, ...])
+        return convert(msgspec.to_builtins(found), tuple[UnprovenWorkflow, ...])
 
     def approve_content(self, client: N8nClient, resolver: Resolver, written: Mapping[str, Written]) -> str:
         """Move the approved branch to what was just proven to be there; its commit."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from core.documents import Document
+from core.whose import Whose, whose
 from workflows.content import normalize
 
 Verdict = Literal["old", "ours", "foreign", "gone"]
@@ -38,13 +39,12 @@ def judge(*, found_hash: str | None, old_hash: str | None, wanted_hash: str, tra
     """Judge by hash alone; None where the content must be looked at (``is_mixture``)."""
     if found_hash is None:
         return OLD if old_hash is None else GONE
-    if found_hash == old_hash:
-        return OLD
-    if not trace.begun:
-        return FOREIGN
-    if found_hash in (wanted_hash, trace.read_back):
-        return OURS
-    return FOREIGN if trace.done else None
+    match whose(found_hash, before=old_hash, ours=(wanted_hash, trace.read_back) if trace.begun else ()):
+        case Whose.BEFORE:
+            return OLD
+        case Whose.OURS:
+            return OURS
+    return FOREIGN if trace.done or not trace.begun else None
 
 
 def is_mixture(found: Mapping[str, Any], old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from core import clock
+from core.documents import convert
 from core.errors import OpsError
 from operations.effects import Effect, ProbeResult
 from operations.engine import Run
@@ -38,7 +39,7 @@ class Preparation:
         """``made``: what was created, in order. ``worklist``: those of it whose secret a person must enter."""
         made: list[dict[str, Any]] = []
         with client_for(self.target) as client:
-            for offer in msgspec.convert(self.run.params["offers"], list[ChosenOffer]):
+            for offer in convert(self.run.params["offers"], list[ChosenOffer]):
                 made.append(_MAKERS[offer.do](self, client, offer))
                 if offer.do == TABLE and self.run.params.get("rows"):
                     made.append(self._rows(client, offer, made[-1]["id"]))

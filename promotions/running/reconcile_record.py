@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-import msgspec
-
 from core import clock
+from core.documents import convert
 from drift.notices import Reconciled
 from promotions.models import Promotion, PromotionStatus
 from workflows.models import Environment
@@ -29,7 +28,7 @@ def record_reconciled(news: Reconciled) -> dict[str, str]:
             commit_sha=news.commit_sha,
             drift_incident_ids=tuple(str(incident_id) for incident_id in news.incident_ids),
             target_untouched=True,
-            reconciled_workflows=msgspec.convert([dict(item) for item in news.items], tuple[ReconciledWorkflow, ...]),
+            reconciled_workflows=convert([dict(item) for item in news.items], tuple[ReconciledWorkflow, ...]),
         )
         Promotion.objects.get_or_create(
             pk=promotion_id,

@@ -15,8 +15,9 @@ from core.errors import Invalid
 from operations import services as operations
 from operations.errors import Busy
 from operations.models import Operation
+from operations.selectors import started_before
 from promotions.domain_events import publish_state
-from promotions.errors import ApprovalNeeded, NotConfirmed, NotOffered, TargetLocked, WrongState
+from promotions.errors import ApprovalNeeded, NotOffered, PromotionNotConfirmed, TargetLocked, WrongState
 from promotions.lifecycle import (
     CAN_ROLL_BACK,
     EXECUTE,
@@ -36,7 +37,7 @@ from promotions.planning.offers import ChosenOffer, credentials_in_use, offers_o
 from promotions.rows import get_promotion, locked, real_person, require_state
 from tenants.models import User
 from tenants.scope import tenant_scope
-from workflows.models import Environment
+from workflows.confirmation import require_typed
 
 from .documents import Release, read_result
 from .results import stored
@@ -64,13 +65,13 @@ def execute(
     A draft that needs no approval is submitted on the way; one that failed and left the target as it was may be run
     again, if nothing has changed since. ``typed``: the target's name as a person typed it (None: not asked for). The
     same idempotency key answers the operation that it started. Raises what the gates say, ``WrongState``,
-    ``TargetLocked``, ``NotConfirmed``.
+    ``TargetLocked``, ``PromotionNotConfirmed``.
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     known = _known_operation(promotion, EXECUTE, idempotency_key)
     if known is not None:
         return known
-    require_typed(promotion.target_environment, typed)
+    require_typed([promotion.target_environment], typed, PromotionNotConfirmed)
     _require_ready(_submitted(promotion, by))
     refusal = gates.first_refusal(gates.all_gates(load_gate_facts(tenant_id=tenant_id, promotion_id=promotion_id)))
     if refusal is not None:
@@ -213,13 +214,14 @@ def release(
 ) -> Promotion:
     """Release a target that this promotion left half-way: a person has looked, and settled it by hand.
 
-    Raises ``WrongState`` where it holds nothing, ``TargetLocked`` while something writes there, ``NotConfirmed``.
+    Raises ``WrongState`` where it holds nothing, ``TargetLocked`` while something writes there,
+    ``PromotionNotConfirmed``.
     """
     if not reason.strip():
         raise Invalid("Say what was looked at.", recovery="Write a sentence for those who promote there next.")
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
     target = promotion.target_environment
-    require_typed(target, typed)
+    require_typed([target], typed, PromotionNotConfirmed)
     with tenant_scope(tenant_id):
         busy = gates.lock_gate(target.name, lock_holder(target.write_lock)).error
         if busy is not None:
@@ -242,12 +244,6 @@ def _release(row: Promotion, released: Release) -> None:
     result = msgspec.structs.replace(read_result(row.execution_result), needs_attention=False, released=released)
     row.execution_result, row.attention_since = stored(result, row.execution_result), None
     row.save()
-
-
-def require_typed(target: Environment, typed: str | None) -> None:
-    """Raise ``NotConfirmed`` where a person typed something else than a production environment's name."""
-    if typed is not None and target.is_production and typed.strip() != target.name:
-        raise NotConfirmed(details={"environment": target.name})
 
 
 def _start(row: Promotion, job: _Job) -> Operation:
@@ -275,7 +271,6 @@ def _start(row: Promotion, job: _Job) -> Operation:
 
 def _known_operation(promotion: Promotion, kind: str, key: str | None) -> Operation | None:
     """The promotion's operation that was started with this idempotency key, however long ago."""
-    if not key:
-        return None
     with tenant_scope(promotion.tenant_id):
-        return Operation.objects.filter(kind=kind, idempotency_key=key, subject_id=promotion.pk).first()
+        known = started_before(kind=kind, key=key)
+    return known if known is not None and known.subject_id == promotion.pk else None

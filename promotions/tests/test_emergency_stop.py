@@ -16,8 +16,9 @@ from django.db import connection
 from core.errors import Conflict
 from operations import engine
 from operations.models import Operation, OperationStep
-from promotions import services, status_sync
+from promotions import services
 from promotions.models import Promotion
+from promotions.running import status_sync
 from promotions.tests.world import World, flow, node
 from tenants.scope import tenant_scope
 from workflows.n8n.http import Http

@@ -17,8 +17,8 @@ from promotions.errors import (
     ApprovalNeeded,
     Dangling,
     DriftBlocks,
-    NotConfirmed,
     PlanStale,
+    PromotionNotConfirmed,
     SelfApproval,
     WrongState,
 )
@@ -54,7 +54,7 @@ def test_production_needs_somebody_else(world: World) -> None:
         )
     approved = services.approve(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.approver, comment="Fine")
     assert (approved.status, approved.decided_by_id) == (PromotionStatus.APPROVED, cast.approver.pk)
-    with pytest.raises(NotConfirmed):
+    with pytest.raises(PromotionNotConfirmed):
         services.execute(tenant_id=world.tenant_id, promotion_id=draft.pk, by=cast.operator, typed="production")
 
 

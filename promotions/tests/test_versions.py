@@ -320,7 +320,7 @@ def test_a_rollback_keeps_published_what_others_call_and_says_so(versions: World
     call_it(versions, ids)
     versions.capture(versions.production)
     with tenant_scope(versions.tenant_id):
-        assert selectors.kept_published(done) == [{"name": "Sub", "called_by": ["Later"]}]
+        assert selectors.kept_published(done) == [("Sub", ["Later"])]
     record = roll_back(versions, done)
     sub = versions.by_name()["Sub"]
     assert (sub["active"], text_that_runs(sub)) == (True, "old")

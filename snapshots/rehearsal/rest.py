@@ -6,9 +6,9 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest, StreamingHttpResponse
-from ninja import Body, Router
+from ninja import Router
 
-from core.errors import Conflict, Invalid
+from core.errors import Conflict
 from core.paging import clamp
 from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations.rest import http_status, refuse_failed, wait_for
@@ -21,34 +21,32 @@ from workflows.permissions import require_operate
 
 from . import selectors, services
 from .documents import report_from
+from .schemas import RehearsalAnswer, RehearsalIn, RehearsalList, RehearseAnswer
 
 router = Router()
 
 
 @in_support_session(WRITES)
 @router.post(
-    "/environments/{environment_id}/rehearsals", response={200: Any, 202: Any}, summary="Rehearse an upgrade of n8n"
+    "/environments/{environment_id}/rehearsals",
+    response={200: RehearseAnswer, 202: RehearseAnswer},
+    exclude_unset=True,
+    summary="Rehearse an upgrade of n8n",
 )
 def rehearse(
-    request: HttpRequest,
-    environment_id: uuid.UUID,
-    wait: float = 0,
-    body: Body[dict[str, Any] | None] = None,
-) -> Any:
-    """Body: ``version`` (as 2.41.1), ``fresh`` (capture first; default false). The environment is not touched."""
+    request: HttpRequest, environment_id: uuid.UUID, wait: float = 0, payload: RehearsalIn | None = None
+) -> tuple[int, dict[str, Any]]:
+    """The environment itself is not touched."""
     visit = visit_for_object(request, Environment, environment_id)
     with tenant_scope(visit.tenant.pk):
         environment = Environment.objects.get(pk=environment_id)
     require_operate(visit, environment)
-    told = body or {}
-    fresh = told.get("fresh", False)
-    if not isinstance(fresh, bool):
-        raise Invalid("`fresh` is true or false.", details={"fields": {"fresh": "true or false"}})
+    asked = payload or RehearsalIn()
     rehearsal, operation = services.start_rehearsal(
         tenant_id=visit.tenant.pk,
         environment_id=environment_id,
-        version=str(told.get("version") or ""),
-        fresh=fresh,
+        version=asked.version,
+        fresh=asked.fresh,
         requested_by=caller(request),
         idempotency_key=request.headers.get("Idempotency-Key") or None,
     )
@@ -59,7 +57,12 @@ def rehearse(
 
 
 @in_support_session(READS)
-@router.get("/environments/{environment_id}/rehearsals", summary="Rehearsals of an environment, newest first")
+@router.get(
+    "/environments/{environment_id}/rehearsals",
+    response=RehearsalList,
+    exclude_unset=True,
+    summary="Rehearsals of an environment, newest first",
+)
 def list_rehearsals(
     request: HttpRequest, environment_id: uuid.UUID, limit: int = 50, cursor: str = ""
 ) -> dict[str, Any]:
@@ -71,7 +74,12 @@ def list_rehearsals(
 
 
 @in_support_session(READS)
-@router.get("/rehearsals/{rehearsal_id}", summary="One rehearsal with its report")
+@router.get(
+    "/rehearsals/{rehearsal_id}",
+    response=RehearsalAnswer,
+    exclude_unset=True,
+    summary="One rehearsal with its report",
+)
 def get_rehearsal(request: HttpRequest, rehearsal_id: uuid.UUID) -> dict[str, Any]:
     visit = visit_for_object(request, Rehearsal, rehearsal_id)
     return {"rehearsal": selectors.rehearsal_row(services.rehearsal_by_id(visit.tenant.pk, rehearsal_id), whole=True)}

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 KIND = "snapshots.rehearse"
 CHANGES_KEPT = 12
 PROBES = 200
-#: A fault of n8n's own, told by the client as such or as a write of unknown outcome.
+#: A fault of n8n's own, which the client reports as such or as a write of unknown outcome.
 _FAULTS = (n8n_errors.ServerFailed.code, n8n_errors.AmbiguousWrite.code)
 PUBLISH = "/workflows/{id}/publish"
 _UNRECOGNIZED = re.compile(r"Unrecognized node type: (\S+?)[\"'}\s]*$")
@@ -219,7 +219,7 @@ def probe(
 
     It is asked by publishing a workflow of switched-off nodes behind a monthly schedule: n8n names the first that it
     does not know, which is then left out. Where it fails without a name (2.41.1 answers 500 for one of its own types)
-    the rest is halved until the one is found; nothing is said of that one.
+    the rest is halved until the one is found; that one is not judged.
     """
     asked = [kind for kind in dict.fromkeys(kinds) if kind[0]]
     found: dict[tuple[str, str], str] = {}

@@ -50,7 +50,7 @@ def rehearsal_row(rehearsal: Rehearsal, *, whole: bool = False) -> dict[str, Any
     if whole:
         report = report_from(rehearsal.report)
         row["counts"] = report.counts() if report is not None else None
-        row["report"] = rehearsal.report
+        row["report"] = report.to_dict() if report is not None else None
     return row
 
 

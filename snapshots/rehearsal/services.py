@@ -10,6 +10,7 @@ from django.conf import settings
 from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.models import Operation
+from operations.selectors import started_before
 from snapshots.models import Rehearsal
 from tenants.models import User
 from tenants.scope import tenant_scope
@@ -89,9 +90,7 @@ def start_rehearsal(
 
 
 def _known(idempotency_key: str | None) -> Rehearsal | None:
-    if not idempotency_key:
-        return None
-    operation = Operation.objects.filter(kind=KIND, idempotency_key=idempotency_key).first()
+    operation = started_before(kind=KIND, key=idempotency_key)
     return Rehearsal.objects.filter(operation_id=operation.pk).first() if operation is not None else None
 
 

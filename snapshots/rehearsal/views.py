@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, OpsError
+from core.htmx import is_partial
 from core.support_rules import NEVER, READS, READS_AND_WRITES, in_support_session
 from operations.errors import Busy
 from operations.models import Operation
@@ -88,7 +89,7 @@ def rehearsal(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse
     with tenant_scope(visit.tenant.pk):
         operation = Operation.objects.filter(pk=found.operation_id).first() if found.operation_id else None
         context = _context(request, found, operation)
-        partial = getattr(request, "htmx", None) and request.GET.get("part") == "live"
+        partial = is_partial(request) and request.GET.get("part") == "live"
         return render(request, "snapshots/rehearsal.html#live" if partial else "snapshots/rehearsal.html", context)
 
 

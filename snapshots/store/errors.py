@@ -163,7 +163,7 @@ def tidy(text: str, *, limit: int = 600) -> str:
     return "\n".join(line for line in lines if line.strip())[-limit:]
 
 
-def write_failure(said: str, **details: object) -> WriteFailed:
+def write_failure(stderr: str, **details: object) -> WriteFailed:
     """The typed failure for what a writing command left on its standard error."""
     for pattern, kind in (
         (_FULL, StoreFull),
@@ -171,11 +171,11 @@ def write_failure(said: str, **details: object) -> WriteFailed:
         (_LOCKED, StoreLocked),
         (_CORRUPT, StoreCorrupt),
     ):
-        if pattern.search(said):
-            return kind(details={"git": tidy(said), **details})
-    return WriteFailed(details={"git": tidy(said), **details})
+        if pattern.search(stderr):
+            return kind(details={"git": tidy(stderr), **details})
+    return WriteFailed(details={"git": tidy(stderr), **details})
 
 
-def is_locked(said: str) -> bool:
+def is_locked(stderr: str) -> bool:
     """Whether Git gave up because a lock file is in its way."""
-    return bool(_LOCKED.search(said))
+    return bool(_LOCKED.search(stderr))

@@ -67,11 +67,11 @@ def _read(plumbing: Plumbing, *args: str) -> str:
     answer = plumbing.run(*args, timeout=LONG_READ)
     if answer.ok:
         return answer.out.decode("utf-8", "replace")
-    if "not a git repository" in answer.said:
+    if "not a git repository" in answer.stderr:
         raise StoreMissing
-    if "bad object" in answer.said or "unknown revision" in answer.said or "ambiguous argument" in answer.said:
-        raise ContentMissing(details={"git": tidy(answer.said)})
-    raise ContentDamaged(details={"git": tidy(answer.said)})
+    if "bad object" in answer.stderr or "unknown revision" in answer.stderr or "ambiguous argument" in answer.stderr:
+        raise ContentMissing(details={"git": tidy(answer.stderr)})
+    raise ContentDamaged(details={"git": tidy(answer.stderr)})
 
 
 def log(plumbing: Plumbing, start: str, *, limit: int = 50, skip: int = 0) -> list[CommitInfo]:

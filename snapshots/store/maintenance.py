@@ -79,14 +79,14 @@ def verify(plumbing: Plumbing, *, quick: bool = False) -> Verification:
         return Verification([Finding("unusable", "The repository is missing or lacks its main files.")])
     options = ["--connectivity-only"] if quick else ["--full", "--strict"]
     answer = plumbing.run("fsck", *options, "--no-dangling", "--no-progress", timeout=LONG)
-    findings = _read_fsck(answer.out.decode("utf-8", "replace") + "\n" + answer.said)
+    findings = _read_fsck(answer.out.decode("utf-8", "replace") + "\n" + answer.stderr)
     listing = plumbing.run("for-each-ref", "--format=%(refname)", "refs/heads/")
-    for line in listing.said.splitlines():
+    for line in listing.stderr.splitlines():
         match = _REF.search(line)
         if match and not any(finding.branch == match[1] for finding in findings):
             findings.append(Finding("branch", tidy(line), branch=match[1]))
     if answer.timed_out or (not answer.ok and not findings):
-        findings.append(Finding("unusable", tidy(answer.said) or "Git could not check the repository."))
+        findings.append(Finding("unusable", tidy(answer.stderr) or "Git could not check the repository."))
     for lock in locks.find_locks(plumbing.path):
         if lock.age >= locks.STALE_AFTER:
             findings.append(Finding("lock", f"{lock.name} has been there for {lock.age:.0f} seconds."))
@@ -190,4 +190,4 @@ def _maintain(plumbing: Plumbing, full: bool) -> Care:
 def _must_long(plumbing: Plumbing, *args: str) -> None:
     answer = plumbing.run(*args, timeout=LONG, settings=("pack.compression=6",))
     if not answer.ok:
-        raise write_failure(answer.said, command=args[0])
+        raise write_failure(answer.stderr, command=args[0])

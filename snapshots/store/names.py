@@ -32,7 +32,7 @@ class Person:
     name: str
     email: str = ""
 
-    def ident(self) -> tuple[str, str]:
+    def identity(self) -> tuple[str, str]:
         """Name and address as Git can store them; never empty, since Git refuses that."""
         email = re.sub(r"[<>\s\x00-\x1f\x7f]", "", _storable(self.email))[:200] or "unknown@invalid"
         name = " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", _storable(self.name)).split())[:200].strip(" .,:;\"'\\")

@@ -87,11 +87,11 @@ class Reader:
 
     def _broken(self, name: str) -> ContentDamaged:
         """Git gave up over an object: what it said names the reason."""
-        said = ""
+        stderr = ""
         if self._process is not None:
-            said = self._process.finish(timeout=5).said
+            stderr = self._process.finish(timeout=5).stderr
         self.close()
-        return ContentDamaged(details={"object": name, "git": said[-400:]})
+        return ContentDamaged(details={"object": name, "git": stderr[-400:]})
 
     def _answer(self, process: Process, name: str) -> tuple[str, str, bytes] | None:
         header = process.stdout.readline()

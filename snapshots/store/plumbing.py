@@ -63,11 +63,11 @@ _BASE_ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a command ended: its status and what it wrote."""
+    """How a command ended: its status and what it wrote; ``stderr`` is for people."""
 
     status: int
     out: bytes
-    said: str
+    stderr: str
     timed_out: bool = False
 
     @property
@@ -104,14 +104,14 @@ class Process:
     def communicate(self, data: bytes = b"", *, timeout: float = TIMEOUT) -> Answer:
         """Send, read everything, wait. On a timeout the process (and its group) is killed."""
         try:
-            out, said = self._popen.communicate(data, timeout=timeout)
+            out, stderr = self._popen.communicate(data, timeout=timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.communicate(timeout=5)
             return Answer(-9, b"", f"no answer within {timeout:g} seconds", timed_out=True)
         status = self._popen.returncode
-        return Answer(status, out or b"", (said or b"").decode("utf-8", "replace") or _ending(status))
+        return Answer(status, out or b"", (stderr or b"").decode("utf-8", "replace") or _ending(status))
 
     def finish(self, *, timeout: float = TIMEOUT) -> Answer:
         """Close the input, then read the rest and wait. The second call gives the first one's answer."""
@@ -216,5 +216,5 @@ class Plumbing:
         """Run a writing command that has to succeed, or raise the typed WriteFailed."""
         answer = self.run(*args, data=data, environment=environment)
         if not answer.ok:
-            raise write_failure(answer.said, command=args[0])
+            raise write_failure(answer.stderr, command=args[0])
         return answer.out

@@ -140,7 +140,7 @@ def push(
             timeout=timeout,
             own_group=True,
         )
-    text = _without_secrets(answer.said, remote)
+    text = _without_secrets(answer.stderr, remote)
     if answer.timed_out:
         raise PushUnreachable(details={"git": text})
     return _judge(answer.status, answer.out.decode("utf-8", "replace"), text)

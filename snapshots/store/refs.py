@@ -15,10 +15,10 @@ ABSENT = "0" * 40
 def tips(plumbing: Plumbing, pattern: str = "refs/heads/") -> dict[str, str]:
     """Branch → commit. Raises StoreMissing, and StoreCorrupt where a branch's file is damaged."""
     answer = plumbing.run("for-each-ref", "--format=%(objectname) %(refname)", pattern)
-    if not answer.ok and "not a git repository" in answer.said:
+    if not answer.ok and "not a git repository" in answer.stderr:
         raise StoreMissing
-    if not answer.ok or "broken ref" in answer.said:
-        raise StoreCorrupt("A branch of the Git store is damaged.", details={"git": tidy(answer.said)})
+    if not answer.ok or "broken ref" in answer.stderr:
+        raise StoreCorrupt("A branch of the Git store is damaged.", details={"git": tidy(answer.stderr)})
     found = {}
     for line in answer.out.decode("utf-8", "replace").splitlines():
         sha, _, name = line.partition(" ")
@@ -37,11 +37,11 @@ class Moved:
 
     moved: bool
     at: str | None
-    said: str = ""
+    stderr: str = ""
 
     @property
     def is_locked(self) -> bool:
-        return is_locked(self.said)
+        return is_locked(self.stderr)
 
 
 def move_branch(
@@ -63,7 +63,7 @@ def move_branch(
             asked = True
             if _say(process, "commit\0", b"commit: ok"):
                 return Moved(True, new)
-        said = process.finish(timeout=10).said
+        stderr = process.finish(timeout=10).stderr
     finally:
         # Ended before its 'commit', the transaction is given up and its lock removed.
         if not asked:
@@ -71,7 +71,7 @@ def move_branch(
         process.close()
     at = tip(plumbing, branch)
     # Cut off after 'commit' was sent: only the branch itself knows.
-    return Moved(asked and at == new, at, said)
+    return Moved(asked and at == new, at, stderr)
 
 
 def _say(process: Process, words: str, expected: bytes) -> bool:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from core import support
+from core import outgoing, support
 
 from . import history, locks, maintenance, push
 from .errors import BranchMoved, ContentMissing, StoreMissing, write_failure
@@ -111,7 +111,7 @@ class GitStore:
             return
         if outcome.at != expected:
             raise BranchMoved(details={"branch": branch, "expected": expected, "found": outcome.at})
-        raise write_failure(outcome.said, branch=branch)
+        raise write_failure(outcome.stderr, branch=branch)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -176,14 +176,14 @@ class GitStore:
 
         Asks the tips first, which is quick; with ``removed`` also the whole history, for one taken out since.
         """
-        ident, name = str(environment_id), str(snapshot_id)
-        path = check_path(f"snapshots/{ident}/{name}.json")
+        environment, name = str(environment_id), str(snapshot_id)
+        path = check_path(f"snapshots/{environment}/{name}.json")
         with self.reader() as reader:
             tips_now = set(self.branches().values())
             stands = any(reader.lookup(reader.commit_tree(commit), path) is not None for commit in tips_now)
         if not stands and not removed:
             return None
-        return next(history.manifests(self._plumbing, ident, name), None)
+        return next(history.manifests(self._plumbing, environment, name), None)
 
     def read_manifest(
         self, environment_id: uuid.UUID | str, snapshot_id: uuid.UUID | str, *, removed: bool = False
@@ -229,6 +229,7 @@ class GitStore:
     ) -> push.Pushed:
         """Bring a remote up to date, never by force; safe to repeat. Raises PushFailed's kinds, RemoteNotAllowed."""
         support.refuse_reading_only("A push")
+        outgoing.refuse_stopped()
         self._must_exist()
         return push.push(
             self._plumbing, remote, branches=branches, timeout=timeout, allow_file=allow_file, allow_http=allow_http

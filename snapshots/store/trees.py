@@ -63,7 +63,7 @@ class TreeBuilder:
 
     def _write(self, entries: Mapping[str, Entry]) -> str:
         lines = [_line(name, entry) for name, entry in entries.items()]
-        said = ""
+        stderr = ""
         # Git looks only at the packs it knew when it started: what a cleaning has just moved into a new one is
         # "unavailable" to it, and there for a process that starts now.
         for attempt in range(ATTEMPTS):
@@ -74,9 +74,9 @@ class TreeBuilder:
             sha = _answer(self._process, lines)
             if len(sha) == 40:
                 return sha
-            said = self._process.finish(timeout=10).said
+            stderr = self._process.finish(timeout=10).stderr
             self._end()
-        raise write_failure(said, command="mktree")
+        raise write_failure(stderr, command="mktree")
 
     def _end(self) -> None:
         if self._process is not None:

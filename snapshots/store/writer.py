@@ -209,7 +209,7 @@ class Writer:
     def _unpack(self, pack: bytes) -> None:
         answer = self._plumbing.run("unpack-objects", "-q", data=pack)
         if not answer.ok:
-            raise self._failed(write_failure(answer.said, command="unpack-objects"))
+            raise self._failed(write_failure(answer.stderr, command="unpack-objects"))
 
     def _failed(self, failure: WriteFailed) -> WriteFailed:
         """Half a pack would go on filling the very disk that is full."""
@@ -287,7 +287,7 @@ class Writer:
                 return False
             if not outcome.is_locked or not locks.clear_stale_locks(self._plumbing.path):
                 break
-        failure = write_failure(outcome.said, branch=self.branch)
+        failure = write_failure(outcome.stderr, branch=self.branch)
         if isinstance(failure, StoreLocked):
             failure.details["locks"] = [lock.to_dict() for lock in locks.find_locks(self._plumbing.path)]
         raise failure
@@ -310,7 +310,7 @@ class Writer:
 def _identity(author: Person, when: datetime) -> dict[str, str]:
     if when.tzinfo is None:
         raise ValueError("the time of a commit has to carry its zone")
-    (name, email), (by_name, by_email) = author.ident(), COMMITTER.ident()
+    (name, email), (by_name, by_email) = author.identity(), COMMITTER.identity()
     date = f"{int(when.timestamp())} {when.strftime('%z')[:5] or '+0000'}"
     return {
         "GIT_AUTHOR_NAME": name,

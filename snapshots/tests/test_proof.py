@@ -21,7 +21,7 @@ from .conftest import make_environment, workflow
 JSON = dict[str, Any]
 
 
-class Place:
+class Site:
     """One environment with one workflow, captured; and what a restore of that says."""
 
     def __init__(self, cast: Any, n8n: Any, run_operations: Any, *, before: JSON | None = None) -> None:
@@ -53,11 +53,11 @@ class Place:
 def make(live_cast: Any, sandbox_server: SandboxServer, run_operations: Any) -> Any:
     made = []
 
-    def place(profile: str = "2.41", **options: Any) -> Place:
+    def site(profile: str = "2.41", **options: Any) -> Site:
         made.append(sandbox_server.control.create(profile=profile))
-        return Place(live_cast, made[-1], run_operations, **options)
+        return Site(live_cast, made[-1], run_operations, **options)
 
-    yield place
+    yield site
     boundary_observers.clear()
     for instance in made:
         instance.delete()
@@ -75,82 +75,82 @@ def facts(rows: list[JSON]) -> list[str]:
         ({"archived": True}, {"archived": False}),
     ],
 )
-def test_a_fact_that_comes_back_is_proven(make: Callable[..., Place], before: JSON, meddling: JSON) -> None:
-    place = make(before=before)
-    place.n8n.edit(place.id, **meddling)
-    result = place.restore()
+def test_a_fact_that_comes_back_is_proven(make: Callable[..., Site], before: JSON, meddling: JSON) -> None:
+    site = make(before=before)
+    site.n8n.edit(site.id, **meddling)
+    result = site.restore()
     assert result["status"] == "restored"
     assert result["proof"] == {"equal": True, "compared": 1, "differing": [], "left": []}
 
 
-def test_tags_that_n8n_does_not_take_are_named_in_the_proof(make: Callable[..., Place]) -> None:
-    place = make(before={"tags": ["one"]})
-    place.n8n.edit(place.id, tags=["two"])
-    place.n8n.fault(kind="status", status=400, method="PUT", path="/tags$", times=9)
-    proof = place.restore()["proof"]
+def test_tags_that_n8n_does_not_take_are_named_in_the_proof(make: Callable[..., Site]) -> None:
+    site = make(before={"tags": ["one"]})
+    site.n8n.edit(site.id, tags=["two"])
+    site.n8n.fault(kind="status", status=400, method="PUT", path="/tags$", times=9)
+    proof = site.restore()["proof"]
     assert proof["equal"] is True
     assert [(row["name"], row["fact"]) for row in proof["left"]] == [("Orders", "tags")]
     assert proof["left"][0]["reason"]
 
 
-def test_a_setting_that_was_not_there_then_is_named(make: Callable[..., Place]) -> None:
-    place = make()
-    place.n8n.edit(place.id, settings={"timeSavedMode": "fixed"})
-    proof = place.restore()["proof"]
+def test_a_setting_that_was_not_there_then_is_named(make: Callable[..., Site]) -> None:
+    site = make()
+    site.n8n.edit(site.id, settings={"timeSavedMode": "fixed"})
+    proof = site.restore()["proof"]
     assert facts(proof["left"]) == ["settings.timeSavedMode"]
     assert proof["differing"] == []
 
 
-def test_an_archive_that_the_api_does_not_reach_is_named(make: Callable[..., Place]) -> None:
-    place = make("2.8", before={"archived": True})
-    place.n8n.archive(place.id, False)
-    proof = place.restore()["proof"]
+def test_an_archive_that_the_api_does_not_reach_is_named(make: Callable[..., Site]) -> None:
+    site = make("2.8", before={"archived": True})
+    site.n8n.archive(site.id, False)
+    proof = site.restore()["proof"]
     assert facts(proof["left"]) == ["archived"]
 
 
-def test_what_somebody_changes_before_the_proof_is_not_called_equal(make: Callable[..., Place]) -> None:
-    place = make(before={"tags": ["one"]})
-    place.n8n.edit(place.id, tags=["two"])
+def test_what_somebody_changes_before_the_proof_is_not_called_equal(make: Callable[..., Site]) -> None:
+    site = make(before={"tags": ["one"]})
+    site.n8n.edit(site.id, tags=["two"])
 
     def meddle(name: str) -> None:
         if name == "after:git:before-intent":
-            place.n8n.edit(place.id, tags=["three"])
+            site.n8n.edit(site.id, tags=["three"])
 
     boundary_observers.append(meddle)
-    result = place.restore()
+    result = site.restore()
     assert result["status"] == "restored_and_edited_since"
     (row,) = result["proof"]["differing"]
     assert (row["fact"], row["wanted"], row["found"]) == ("tags", ["one"], ["three"])
 
 
-def in_folders(make: Callable[..., Place], profile: str) -> Place:
+def in_folders(make: Callable[..., Site], profile: str) -> Site:
     """Captured in one folder, moved into another since."""
-    place = make(profile, before={"folder": "one"})
-    place.n8n.change(folders=["one", "two"])
-    place.n8n.edit(place.id, folder="two")
-    return place
+    site = make(profile, before={"folder": "one"})
+    site.n8n.change(folders=["one", "two"])
+    site.n8n.edit(site.id, folder="two")
+    return site
 
 
-def looked_at(place: Place) -> list[str]:
-    found = preview(tenant_id=place.cast.tenant.pk, environment_id=place.environment.pk, snapshot_id=place.snapshot.pk)
+def looked_at(site: Site) -> list[str]:
+    found = preview(tenant_id=site.cast.tenant.pk, environment_id=site.environment.pk, snapshot_id=site.snapshot.pk)
     return [warning.code for warning in found.warnings]
 
 
-def test_a_workflow_goes_back_into_its_folder(make: Callable[..., Place]) -> None:
-    place = in_folders(make, "2.40")
-    assert looked_at(place) == []
-    assert place.restore()["proof"] == {"equal": True, "compared": 1, "differing": [], "left": []}
-    with place.n8n.client() as client:
-        assert client.get(f"/workflows/{place.id}").json()["parentFolder"]["id"] == "one"
+def test_a_workflow_goes_back_into_its_folder(make: Callable[..., Site]) -> None:
+    site = in_folders(make, "2.40")
+    assert looked_at(site) == []
+    assert site.restore()["proof"] == {"equal": True, "compared": 1, "differing": [], "left": []}
+    with site.n8n.client() as client:
+        assert client.get(f"/workflows/{site.id}").json()["parentFolder"]["id"] == "one"
 
 
 @pytest.mark.parametrize(("profile", "folders"), [("2.35", ["one", "two"]), ("2.40", [])])
 def test_a_folder_that_this_n8n_moves_nothing_into_is_named_before_and_after(
-    make: Callable[..., Place], profile: str, folders: list[str]
+    make: Callable[..., Site], profile: str, folders: list[str]
 ) -> None:
     """By its version, or by its licence."""
-    place = in_folders(make, profile)
-    place.n8n.change(folders=folders)
-    assert looked_at(place) == ["folder"]
-    result = place.restore()
+    site = in_folders(make, profile)
+    site.n8n.change(folders=folders)
+    assert looked_at(site) == ["folder"]
+    result = site.restore()
     assert (result["status"], facts(result["proof"]["left"])) == ("restored", ["folder"])

@@ -275,10 +275,10 @@ def test_the_page_offers_the_choices_and_lists_the_secrets_to_enter(
     client.force_login(live_cast.owner)
     page = f"/t/acme/snapshots/{snapshot.pk}/restore/"
     said = client.get(page).content.decode()
-    assert "What speaks against it" in said and "Two nodes are called" in said
+    assert "Problems" in said and "Two nodes are called" in said
     choices = {"overwrite_existing": "on", "stubs": "on", "leave_out": "on", "choice": "all"}
     said = client.post(page, {**choices, "look": "1"}).content.decode()
-    assert "What speaks against it" not in said and writes(empty) == []
+    assert "Problems" not in said and writes(empty) == []
     assert "Left out" in said and "Credentials to be created without their secrets" in said
 
     assert rescue(snapshot, stubs=True, leave_out=True).status == "COMPLETED"

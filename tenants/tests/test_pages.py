@@ -285,7 +285,7 @@ def test_ending_a_sign_in_signs_that_browser_out(cast: Any) -> None:
     page = here.get(address("user_sessions"))
     key = there.session.session_key
     assert key.encode() not in page.content, "the key itself would open the sign-in"
-    end = reverse("user_session_end", kwargs={"ident": people.session_ident(stored_key(key))})
+    end = reverse("user_session_end", kwargs={"digest": people.session_digest(stored_key(key))})
     assert as_role(cast, "stranger").post(end).status_code == 404
     assert here.post(end).status_code == 302
     assert there.get("/t/acme/members/").status_code == 302

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.registry import SearchRow, SearchScope
+from core.declarations import SearchRow, SearchScope
 from core.search import EACH, record_row, row_by_id
 
 from .models import Bottle

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 
 from core import clock
 from core.errors import Invalid, OpsError
+from core.htmx import is_partial
 from core.support_rules import READS, READS_AND_WRITES, WRITES, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
@@ -27,10 +28,6 @@ from .statuses import FILTERS
 PAGE_ROWS = 50
 #: Hours that a person may go back with *retry all that failed*.
 HOURS = ((1, "in the last hour"), (6, "in the last 6 hours"), (24, "in the last 24 hours"), (168, "in the last 7 days"))
-
-
-def _is_partial(request: HttpRequest) -> bool:
-    return bool(request.htmx) and not request.htmx.boosted and not request.htmx.history_restore_request  # type: ignore[attr-defined]
 
 
 @in_support_session(READS)
@@ -61,7 +58,7 @@ def executions(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespons
         "may_retry": operate and reading.can_retry is not False,
         "nav_section": "environments",
     }
-    part = "workflows/executions.html#list" if _is_partial(request) else "workflows/executions.html"
+    part = "workflows/executions.html#list" if is_partial(request) else "workflows/executions.html"
     return render(request, part, context)
 
 

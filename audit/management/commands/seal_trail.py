@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from audit.anchors import anchor
 from audit.keys import seal_key
 from audit.sealer import seal_for_ever
-from audit.sealing import last_place, seal_trail
+from audit.sealing import last_sealed, seal_trail
 from tenants.scope import platform_scope
 
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         count = seal_trail()
         problems = anchor()
         with platform_scope():
-            place = last_place()
+            place = last_sealed()
         self.stdout.write(f"{count} entries sealed; seal {place.number}, {place.chain}.")
         if problems:
             raise CommandError("Not anchored: " + "; ".join(problems))

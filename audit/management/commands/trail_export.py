@@ -53,11 +53,11 @@ class Command(BaseCommand):
                     )
         except OpsError as error:
             raise CommandError(error.message) from error
-        told = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        document = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
         if raw:
-            self.stderr.write(told.decode())
+            self.stderr.write(document.decode())
         else:
-            Path(options["out"] + ".manifest.json").write_bytes(told)
+            Path(options["out"] + ".manifest.json").write_bytes(document)
             self.stdout.write(f"{manifest.rows} entries, sha256 {manifest.sha256}")
 
     def _tenant(self, slug: str) -> Tenant | None:

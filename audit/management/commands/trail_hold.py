@@ -13,7 +13,7 @@ from tenants.scope import platform_scope
 
 
 class Command(BaseCommand):
-    help = "Place a legal hold: while it is in force, no month with entries of the tenant leaves the trail."
+    help = "SealedUpTo a legal hold: while it is in force, no month with entries of the tenant leaves the trail."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("tenant", metavar="SLUG")
