@@ -146,3 +146,34 @@ class SearchScope:
     def tenant_id(self) -> uuid.UUID | None:
         """The tenant whose pages these are, None on the platform's."""
         return next(iter(self.tenants)) if self.tenant_slug else None
+
+
+#: What may be declared once only: the field of ``Console``, the name in it, and words for it.
+UNIQUE = (
+    ("destinations", "url_name", "The page"),
+    ("destinations", "shortcut", "The shortcut g"),
+    ("record_finders", "label", "The group of the command bar"),
+    ("health_components", "name", "The health component"),
+    ("health_services", "name", "The health service"),
+    ("metrics", "name", "The metric"),
+    ("event_streams", "name", "The event stream"),
+    ("periodic_tasks", "name", "The periodic task"),
+    ("rest_routers", "path", "The REST router"),
+    ("subjects", "table", "The subject"),
+    ("subjects", "job_subject", "The subject of jobs"),
+    ("trail_actions", "code", "The action of the trail"),
+    ("events", "name", "The event"),
+    ("events", "payload", "The payload"),
+    ("consumers", "name", "The consumer"),
+    ("in_transaction_handlers", "name", "The in-transaction handler"),
+    ("step_handlers", "name", "The step handler"),
+    ("states", "name", "The state"),
+    ("grants", "name", "The grant"),
+    ("encrypted_columns", "name", "The encrypted column"),
+    ("tile_parts", "name", "The part of the estate's tiles"),
+    ("home_parts", "name", "The part of a tenant's home"),
+    ("demo_chapters", "name", "The chapter of the demo"),
+    ("reports", "name", "The report"),
+    ("job_kinds", "name", "The kind of job"),
+    ("row_reverters", "name", "The reverter of rows of"),
+)

@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import EncryptedColumn, Grant, HomePart, JobKind, Named, SearchRow, SearchScope, State
+from .declarations import UNIQUE, EncryptedColumn, Grant, HomePart, JobKind, Named, SearchRow, SearchScope, State
 from .demo import DemoChapter
 from .events import Consumer, EventType, InTransactionHandler, StepHandler
 from .reports import AccessSource, Report
@@ -215,37 +215,6 @@ class Console:
     encrypted_columns: tuple[EncryptedColumn, ...] = ()
     #: Modules with ``urlpatterns`` of a tenant and, where it has pages of the platform, ``platform_urlpatterns``.
     urls: tuple[str, ...] = ()
-
-
-#: What may be declared once only: the field of ``Console``, the name in it, and words for it.
-UNIQUE = (
-    ("destinations", "url_name", "The page"),
-    ("destinations", "shortcut", "The shortcut g"),
-    ("record_finders", "label", "The group of the command bar"),
-    ("health_components", "name", "The health component"),
-    ("health_services", "name", "The health service"),
-    ("metrics", "name", "The metric"),
-    ("event_streams", "name", "The event stream"),
-    ("periodic_tasks", "name", "The periodic task"),
-    ("rest_routers", "path", "The REST router"),
-    ("subjects", "table", "The subject"),
-    ("subjects", "job_subject", "The subject of jobs"),
-    ("trail_actions", "code", "The action of the trail"),
-    ("events", "name", "The event"),
-    ("events", "payload", "The payload"),
-    ("consumers", "name", "The consumer"),
-    ("in_transaction_handlers", "name", "The in-transaction handler"),
-    ("step_handlers", "name", "The step handler"),
-    ("states", "name", "The state"),
-    ("grants", "name", "The grant"),
-    ("encrypted_columns", "name", "The encrypted column"),
-    ("tile_parts", "name", "The part of the estate's tiles"),
-    ("home_parts", "name", "The part of a tenant's home"),
-    ("demo_chapters", "name", "The chapter of the demo"),
-    ("reports", "name", "The report"),
-    ("job_kinds", "name", "The kind of job"),
-    ("row_reverters", "name", "The reverter of rows of"),
-)
 
 
 @dataclass(slots=True)

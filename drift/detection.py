@@ -57,7 +57,7 @@ class Standing:
 
 
 def captured(notice: Captured) -> dict[str, Any]:
-    """After each capture. A job that writes to the environment is not told that its own work is drift."""
+    """After each capture. What a job that writes to the environment does itself is not drift."""
     run, environment, snapshot = notice.run, notice.environment, notice.snapshot
     scheduling.ensure_schedule(environment)
     upgrades.notice(run, environment, snapshot)

@@ -10,39 +10,39 @@ from workflows.n8n.report import ConnectionReport
 from workflows.services import store_connection_report
 
 
-def test_captures_and_what_they_find(place: Any) -> None:
-    place.edit("Orders", text="something else")
-    place.capture()
-    ((_, found),) = published(place.tenant.pk, "drift.found")
-    incident = place.incident()
-    assert (found.environment_id, found.incident_ids) == (place.environment.pk, [incident.pk])
+def test_captures_and_what_they_find(site: Any) -> None:
+    site.edit("Orders", text="something else")
+    site.capture()
+    ((_, found),) = published(site.tenant.pk, "drift.found")
+    incident = site.incident()
+    assert (found.environment_id, found.incident_ids) == (site.environment.pk, [incident.pk])
     assert found.severities == {incident.severity: 1}
-    place.capture()
-    assert len(published(place.tenant.pk, "drift.found")) == 1, "the same drift is found once"
-    captured = [event for _, event in published(place.tenant.pk, "capture.completed")]
+    site.capture()
+    assert len(published(site.tenant.pk, "drift.found")) == 1, "the same drift is found once"
+    captured = [event for _, event in published(site.tenant.pk, "capture.completed")]
     assert len(captured) == len({event.snapshot_id for event in captured}) == 3
     assert {event.workflow_count for event in captured} == {3}
 
 
-def test_a_capture_that_fails(place: Any) -> None:
-    place.n8n.fault(kind="status", status=401)
-    assert place.capture().status == "FAILED"
-    ((_, failed),) = published(place.tenant.pk, "capture.failed")
-    ((_, job),) = published(place.tenant.pk, "job.failed")
-    assert (failed.environment_id, failed.job_id) == (place.environment.pk, job.job_id)
+def test_a_capture_that_fails(site: Any) -> None:
+    site.n8n.fault(kind="status", status=401)
+    assert site.capture().status == "FAILED"
+    ((_, failed),) = published(site.tenant.pk, "capture.failed")
+    ((_, job),) = published(site.tenant.pk, "job.failed")
+    assert (failed.environment_id, failed.job_id) == (site.environment.pk, job.job_id)
     assert failed.message and failed.code == job.code
 
 
-def test_an_environment_that_goes_and_comes_back_is_news_once_each(place: Any) -> None:
+def test_an_environment_that_goes_and_comes_back_is_news_once_each(site: Any) -> None:
     def test(ok: bool) -> None:
-        with tenant_scope(place.tenant.pk):
+        with tenant_scope(site.tenant.pk):
             store_connection_report(
-                environment_id=place.environment.pk,
+                environment_id=site.environment.pk,
                 report=ConnectionReport(ok=ok),
-                key_token=place.environment.api_key_encrypted,
+                key_token=site.environment.api_key_encrypted,
             )
 
     for ok in (True, False, False, True, True):
         test(ok)
-    names = [name for name, _ in published(place.tenant.pk, "environment.reachable", "environment.unreachable")]
+    names = [name for name, _ in published(site.tenant.pk, "environment.reachable", "environment.unreachable")]
     assert names == ["environment.unreachable", "environment.reachable"]
