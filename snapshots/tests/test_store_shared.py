@@ -23,7 +23,7 @@ from snapshots.store import (
     maintenance,
 )
 from snapshots.store.plumbing import Plumbing
-from snapshots.store.push import _judge, _without
+from snapshots.store.push import _judge, _without_secrets
 
 from .test_store import SEEN, contents, write
 
@@ -303,5 +303,5 @@ def test_passwords_must_be_one_line(store: GitStore) -> None:
 )
 def test_what_the_remote_says_is_understood(said: str, code: str) -> None:
     with pytest.raises(PushFailed) as caught:
-        _judge(128, "", _without(said, Remote("https://host/x.git")))
+        _judge(128, "", _without_secrets(said, Remote("https://host/x.git")))
     assert caught.value.code == code

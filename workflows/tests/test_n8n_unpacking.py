@@ -41,6 +41,7 @@ def packed(body: bytes, encoding: str) -> Callable[[httpx.Request], httpx.Respon
         (gzip.compress(b"{}" * 100)[:-9], "gzip", errors.ConnectionDropped),
         (gzip.compress(b"{}") * 2, "gzip", errors.ConnectionDropped),
     ],
+    ids=["bomb", "bomb within", "deflate", "brotli", "no gzip", "cut off", "two in a row"],
 )
 def test_a_packed_answer_costs_no_more_than_its_limit(body: bytes, encoding: str, error: type[Exception]) -> None:
     asking = http(packed(body, encoding), max_bytes=MIB)
