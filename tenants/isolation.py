@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 #: SECURITY DEFINER functions that may exist. Each has a fixed search path; the trail's take nothing but the caller's
 #: rows, or events that they compare with the caller's scope; the third makes next months' empty partitions. The
-#: support sessions' take ids and say whether a session stands, or carry its end out.
+#: support sessions' take ids and say whether a session stands, or carry its end out. The last two refuse a row that
+#: does not follow the one before.
 DEFINER_FUNCTIONS = frozenset(
     {
         "opsconsole_record_write",
@@ -25,6 +26,8 @@ DEFINER_FUNCTIONS = frozenset(
         "opsconsole_support_session_before",
         "opsconsole_support_session_after",
         "opsconsole_password_is_new",
+        "opsconsole_seal_fits",
+        "opsconsole_epoch_follows",
     }
 )
 #: Columns that say to which tenant a row belongs, besides ``tenant_id``.

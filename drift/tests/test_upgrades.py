@@ -209,7 +209,7 @@ def test_no_drift_comes_of_another_way_of_comparing(estate: Site, newer: Callabl
     with tenant_scope(estate.tenant.pk):
         skipped = detection.is_behind(estate.environment.pk)
     assert skipped
-    assert "anew" in detection.detect(None, environment=estate.environment)["skipped"]
+    assert "computed again" in detection.detect(None, environment=estate.environment)["skipped"]
     with pytest.raises(HashesBehind):
         services.approve_upgrade(tenant_id=estate.tenant.pk, upgrade_id=found.pk, requested_by=None)
     estate.check()

@@ -11,7 +11,7 @@ from django.test import Client
 from impersonation import services
 from impersonation.models import ImpersonationSession, Mode
 from impersonation.tests.conftest import REASON, Begin, trail
-from operations import rest
+from operations import waiting
 from operations.models import Operation
 from operations.services import start
 from tenants.scope import platform_scope
@@ -84,7 +84,7 @@ def test_a_call_that_waits_ends_with_the_session(cast: Any, monkeypatch: pytest.
         if len(naps) == 2:
             services.end_session(session_id=session.pk, by=cast.admin, reason="over")
 
-    monkeypatch.setattr(rest.time, "sleep", nap)
+    monkeypatch.setattr(waiting.time, "sleep", nap)
     answer = call("GET", f"operations/{job.pk}?wait=50")
     assert (answer.status_code, code(answer), len(naps)) == (403, "IMP_007", 2)
 

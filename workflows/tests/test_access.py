@@ -141,7 +141,7 @@ def test_the_list_of_members_shows_who_has_more_in_one_environment(cast: Any, dj
     with tenant_scope(cast.tenant.pk):
         with django_assert_num_queries(2):
             page = list_members()
-        shown = {row.user.email: [(more.place.slug, more.words) for more in row.narrow] for row in page.rows}
+        shown = {row.user.email: [(more.environment.slug, more.words) for more in row.narrow] for row in page.rows}
         found = {row.user_id for row in list_members(narrow=True).rows}
     assert shown.pop(cast.viewer.email) == [("dev", "operator and approver")]
     assert shown.pop(cast.operator.email) == [("prod", "approver")]

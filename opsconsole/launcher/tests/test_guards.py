@@ -14,9 +14,16 @@ from django.db import connection
 from opsconsole.launcher import guards
 from opsconsole.launcher.home import CHECKOUT
 
-#: As the tests found it, with the powers that a process must not have.
-ENVIRONMENT = dict(os.environ)
 GOOD_KEY = "pQ4tV9sWz2x7Kd1mYc8rLh5jNb3gFa6eUo0iTkRvXyE="
+
+
+@pytest.fixture(autouse=True)
+def powers(django_db_setup: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What a process must not have, taken out of its surroundings."""
+    found = {name: os.environ.get(name, "") for name in guards.POWERS}
+    for name in found:
+        monkeypatch.delenv(name, raising=False)
+    return found
 
 
 @pytest.fixture
@@ -24,8 +31,6 @@ def safe(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Settings that production may start with."""
     for name in guards.REQUIRED:
         monkeypatch.setenv(name, os.environ.get(name) or "set")
-    for name in guards.POWERS:
-        monkeypatch.delenv(name, raising=False)
     settings.MODE = "production"
     settings.DEBUG = False
     settings.SECRET_KEY = "k3J9x-Zq81LmV0sTbE7wRn5yHdUc2PfGa6QiXoKtM4_S"
@@ -89,11 +94,11 @@ def test_each_missing_variable_is_named(safe: Any, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def sign_in_as(db: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+def sign_in_as(powers: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the guards ask with another login role."""
 
     def sign_in(variable: str) -> None:
-        other = psycopg.connect(ENVIRONMENT[variable])
+        other = psycopg.connect(powers.get(variable) or os.environ[variable])
         monkeypatch.setattr(guards.connection, "cursor", lambda: other.cursor(), raising=False)
 
     return sign_in
@@ -109,8 +114,8 @@ def test_a_role_that_bypasses_row_security_is_refused(safe: Any, sign_in_as: Any
     assert "E012" in numbers(guards.database_problems())
 
 
-def test_a_right_to_truncate_is_found_also_behind_a_role_to_be_taken_on(safe: Any, db: None) -> None:
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+def test_a_right_to_truncate_is_found_also_behind_a_role_to_be_taken_on(safe: Any, powers: dict[str, str]) -> None:
+    with psycopg.connect(powers["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute("CREATE TABLE loose (i int)")
         owner.execute("GRANT TRUNCATE ON loose TO opsconsole_tenant")
         try:
