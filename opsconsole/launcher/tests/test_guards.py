@@ -114,7 +114,9 @@ def test_a_role_that_bypasses_row_security_is_refused(safe: Any, sign_in_as: Any
     assert "E012" in numbers(guards.database_problems())
 
 
-def test_a_right_to_truncate_is_found_also_behind_a_role_to_be_taken_on(safe: Any, powers: dict[str, str]) -> None:
+def test_a_right_to_truncate_is_found_also_behind_a_role_to_be_taken_on(
+    safe: Any, db: None, powers: dict[str, str]
+) -> None:
     with psycopg.connect(powers["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute("CREATE TABLE loose (i int)")
         owner.execute("GRANT TRUNCATE ON loose TO opsconsole_tenant")
