@@ -30,5 +30,13 @@ def sealed() -> dict[str, Any]:
             [last.epoch, str(last.xid), last.entry, MOST_COUNTED],
         )
         waiting, since = cursor.fetchone()
-    found = {"waiting_entries": waiting, "waiting_since": since}
-    return {"status": "failed" if since is not None and clock.now() - since > LATE else "ok", **found}
+    is_late = since is not None and clock.now() - since > LATE
+    message = f"{waiting} {'entry' if waiting == 1 else 'entries'} not sealed yet." if waiting else "All is sealed."
+    if is_late:
+        message += " The sealer does not run, or cannot: see its log."
+    return {
+        "status": "failed" if is_late else "ok",
+        "message": message,
+        "waiting_entries": waiting,
+        "waiting_since": since,
+    }

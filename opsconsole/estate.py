@@ -182,7 +182,7 @@ def platform_health(request: HttpRequest) -> HttpResponse:
                 "state": {"ok": "in_sync"}.get(found["status"], found["status"]),
                 "word": {"ok": "Works", "failed": "Failing"}.get(found["status"], "Unknown"),
                 "found": found,
-                "counts": [(k.replace("_", " "), v) for k, v in found.items() if k not in known],
+                "counts": [(k.replace("_", " "), v) for k, v in found.items() if k not in known and name == "jobs"],
             }
         )
     context = {
