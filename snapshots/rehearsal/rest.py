@@ -24,6 +24,7 @@ from .documents import report_from
 from .schemas import RehearsalAnswer, RehearsalIn, RehearsalList, RehearseAnswer
 
 router = Router()
+CSV = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
 
 @in_support_session(WRITES)
@@ -86,7 +87,7 @@ def get_rehearsal(request: HttpRequest, rehearsal_id: uuid.UUID) -> dict[str, An
 
 
 @in_support_session(NEVER)
-@router.get("/rehearsals/{rehearsal_id}/csv", summary="The report of a rehearsal as CSV")
+@router.get("/rehearsals/{rehearsal_id}/csv", openapi_extra={"responses": CSV}, summary="A rehearsal's report as CSV")
 def get_csv(request: HttpRequest, rehearsal_id: uuid.UUID) -> StreamingHttpResponse:
     visit = visit_for_object(request, Rehearsal, rehearsal_id)
     report = report_from(services.rehearsal_by_id(visit.tenant.pk, rehearsal_id).report)
