@@ -25,7 +25,7 @@ from .models import AuditLog
 from .sealing import seal_of
 from .selectors import TrailFilter
 
-#: What is searched by id, under "Narrower".
+#: What is searched by id, under "More filters".
 BY_ID = (
     ("resource_id", "Object's id"),
     ("session", "Support session's id"),

@@ -48,7 +48,7 @@ def test_a_search_of_the_trail_goes_out_as_a_file(owner: Visitor) -> None:
 
 def test_times_of_day_stay_in_the_form(owner: Visitor) -> None:
     owner.go("trail/")
-    owner.page.get_by_text("Narrower").click()
+    owner.page.get_by_text("More filters").click()
     owner.page.fill("[name=since]", "2026-01-02")
     owner.page.fill("[name=since_at]", "03:04:05")
     owner.press("Search")

@@ -105,7 +105,7 @@ def test_a_whole_session(visit: Callable[..., Visitor], make_person: Callable[..
 
     # The customer sees who is there, and goes on watching.
     owner.go("support/")
-    owner.sees("of support is here now, as Olive Marsh")
+    owner.sees("from support is here now, as Olive Marsh")
     looks_fine(owner)
     owner.follow("Watch")
     owner.sees(TICKET)

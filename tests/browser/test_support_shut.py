@@ -75,7 +75,7 @@ def test_what_is_refused_is_shut(
 
     support.go("members/")
     assert not support.page.locator("select[name=role]").first.is_enabled()
-    assert "never done in a support session" in str(
+    assert "not possible in a support session" in str(
         support.page.locator(".nav-link[aria-disabled]").first.get_attribute("title")
     )
     support.sees("Read only: what would change something is disabled.")
