@@ -38,7 +38,7 @@ def declared_names() -> set[str]:
 
     app.loader.import_default_modules()
     found = {f"job kind {kind}" for kind in known_kinds() if not kind.startswith("test.")}
-    found |= {f"Celery task {name}" for name in app.tasks if not name.startswith("celery.")}
+    found |= {f"Celery task {name}" for name in app.tasks if not name.startswith(("celery.", "tests."))}
     found |= {f"beat entry {task.name}" for task in registry.periodic_tasks()}
     found |= {f"event {event.name} v{event.version}" for event in registry.event_types().values()}
     found |= {f"consumer {name}" for name in registry.consumers()}
