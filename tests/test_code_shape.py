@@ -16,11 +16,11 @@ from .test_layers import LAYERS, ROOT
 PACKAGES = LAYERS
 #: Radon's grade C begins at a complexity of 11.
 GRADE_C = 11
-MOST_BLOCKS_OF_GRADE_C = 81
+MOST_BLOCKS_OF_GRADE_C = 60
 MOST_PARAMETERS = 7
 #: Django wants its models and handlers imported here, once the apps are loaded.
 IMPORTS_LATE = {"apps.py"}
-MOST_LATE_IMPORTS = 40
+MOST_LATE_IMPORTS = 20
 
 
 def sources() -> Iterator[Path]:
@@ -58,7 +58,7 @@ def test_functions_are_short() -> None:
 
 def test_files_are_short() -> None:
     sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
-    assert quantiles(sizes.values(), n=10)[8] <= 300
+    assert quantiles(sizes.values(), n=10)[8] <= 280
     assert {path: size for path, size in sizes.items() if size > 433} == {}
 
 
