@@ -1,6 +1,6 @@
 """Is every tenant's data still its own? Asks the catalogue, the rows and the login role itself; changes nothing.
 
-Each question gives ``Finding``s. ``scan`` asks them all in one read-only transaction with a time limit for each
+Each question gives ``IsolationFinding``s. ``scan`` asks all in one read-only transaction with a time limit for each
 statement, so it can run on a production database at any hour.
 """
 
@@ -52,7 +52,7 @@ class Cursor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class IsolationFinding:
     """Something that must not be. ``code`` is DB_001 (isolation) or DB_002 (a row whose parent is missing)."""
 
     code: str
@@ -84,7 +84,7 @@ def tenant_tables(cursor: Cursor) -> dict[str, str]:
     return tables | {table: column for table, column in TENANT_COLUMNS.items() if table in present}
 
 
-def roles(cursor: Cursor) -> Iterator[Finding]:
+def roles(cursor: Cursor) -> Iterator[IsolationFinding]:
     """The login role and the roles it can take: no superuser, no bypass, no ownership, no TRUNCATE."""
     recovery = "Run docs/guide/roles.sql again as the database's administrator."
     names = [LOGIN_ROLE, *GROUP_ROLES]
@@ -93,7 +93,7 @@ def roles(cursor: Cursor) -> Iterator[Finding]:
     ):
         if superuser or bypass:
             what = "is a superuser" if superuser else "bypasses row security"
-            yield Finding(ISOLATION, "roles", name, f"The role {name} {what}.", recovery)
+            yield IsolationFinding(ISOLATION, "roles", name, f"The role {name} {what}.", recovery)
     for name, table, what in _rows(
         cursor,
         "SELECT r.rolname, c.relname, CASE WHEN c.relowner = r.oid THEN 'owns' ELSE 'may truncate' END"
@@ -102,7 +102,7 @@ def roles(cursor: Cursor) -> Iterator[Finding]:
         "  AND (c.relowner = r.oid OR (c.relkind IN ('r', 'p') AND has_table_privilege(r.oid, c.oid, 'TRUNCATE')))",
         [names],
     ):
-        yield Finding(ISOLATION, "roles", table, f"The role {name} {what} {table}.", recovery)
+        yield IsolationFinding(ISOLATION, "roles", table, f"The role {name} {what} {table}.", recovery)
 
     for name, reached in _rows(
         cursor,
@@ -112,7 +112,7 @@ def roles(cursor: Cursor) -> Iterator[Finding]:
         "       WHERE c.relowner = r.oid AND c.relnamespace = 'public'::regnamespace))",
         [names],
     ):
-        yield Finding(ISOLATION, "roles", name, f"The role {name} can become {reached}.", recovery)
+        yield IsolationFinding(ISOLATION, "roles", name, f"The role {name} can become {reached}.", recovery)
 
 
 def _plainly(expression: str) -> str:
@@ -124,7 +124,7 @@ def _expected(column: str) -> str:
     return _plainly(f"{column} = NULLIF(SELECT current_setting('opsconsole.tenant_id', true), '')::uuid")
 
 
-def policies(cursor: Cursor) -> Iterator[Finding]:
+def policies(cursor: Cursor) -> Iterator[IsolationFinding]:
     """Row security is on and forced everywhere, and no policy of the console's roles lets every row through."""
     recovery = "Run `manage.py migrate` as the owner; see which release changed the table."
     state = {
@@ -148,7 +148,7 @@ def policies(cursor: Cursor) -> Iterator[Finding]:
         for policy in ours:
             wrong += _wrong_sides(policy, table, column)
         for message in wrong:
-            yield Finding(ISOLATION, "policies", table, message, recovery)
+            yield IsolationFinding(ISOLATION, "policies", table, message, recovery)
 
 
 def _policies_of_tenants(cursor: Cursor) -> dict[str, list[tuple[str, str, str]]]:
@@ -173,7 +173,7 @@ def _wrong_sides(policy: tuple[str, str, str], table: str, column: str) -> list[
     ]
 
 
-def partitions(cursor: Cursor) -> Iterator[Finding]:
+def partitions(cursor: Cursor) -> Iterator[IsolationFinding]:
     """A partition asked by its own name goes around its parent's policies, so no role of the console may."""
     for name, role in _rows(
         cursor,
@@ -183,10 +183,10 @@ def partitions(cursor: Cursor) -> Iterator[Finding]:
         [[LOGIN_ROLE, *GROUP_ROLES]],
     ):
         message = f"The role {role} can reach the partition {name} without its parent's policies."
-        yield Finding(ISOLATION, "partitions", name, message, f"REVOKE ALL ON {name} FROM {role};")
+        yield IsolationFinding(ISOLATION, "partitions", name, message, f"REVOKE ALL ON {name} FROM {role};")
 
 
-def indexes(cursor: Cursor) -> Iterator[Finding]:
+def indexes(cursor: Cursor) -> Iterator[IsolationFinding]:
     """Each table of tenants has an index that begins with the tenant, or every policy check reads the whole table."""
     leading = {
         (table, column)
@@ -199,10 +199,10 @@ def indexes(cursor: Cursor) -> Iterator[Finding]:
     for table, column in tenant_tables(cursor).items():
         if (table, column) not in leading:
             message = f"{table} has no index that begins with {column}."
-            yield Finding(ISOLATION, "indexes", table, message, "Run `manage.py migrate` as the owner.")
+            yield IsolationFinding(ISOLATION, "indexes", table, message, "Run `manage.py migrate` as the owner.")
 
 
-def back_doors(cursor: Cursor) -> Iterator[Finding]:
+def back_doors(cursor: Cursor) -> Iterator[IsolationFinding]:
     """Views that read as their owner, materialized views, and functions that run as theirs."""
     for (name,) in _rows(
         cursor,
@@ -211,12 +211,14 @@ def back_doors(cursor: Cursor) -> Iterator[Finding]:
         " false)",
     ):
         message = f"The view {name} reads with its owner's rights."
-        yield Finding(ISOLATION, "views", name, message, f"ALTER VIEW {name} SET (security_invoker = true);")
+        yield IsolationFinding(ISOLATION, "views", name, message, f"ALTER VIEW {name} SET (security_invoker = true);")
     for (name,) in _rows(
         cursor, "SELECT relname FROM pg_class WHERE relkind = 'm' AND relnamespace = 'public'::regnamespace"
     ):
         message = f"{name} is a materialized view: row security does not reach it."
-        yield Finding(ISOLATION, "views", name, message, f"Drop {name}, or move it where the console cannot read.")
+        yield IsolationFinding(
+            ISOLATION, "views", name, message, f"Drop {name}, or move it where the console cannot read."
+        )
     for name, settings in _rows(
         cursor,
         "SELECT p.proname, coalesce(array_to_string(p.proconfig, ','), '') FROM pg_proc p"
@@ -225,10 +227,10 @@ def back_doors(cursor: Cursor) -> Iterator[Finding]:
     ):
         if name not in DEFINER_FUNCTIONS or "search_path=" not in settings:
             message = f"The function {name}() runs with its owner's rights and is not known to be safe."
-            yield Finding(ISOLATION, "functions", name, message, f"Look at it, then DROP FUNCTION {name};")
+            yield IsolationFinding(ISOLATION, "functions", name, message, f"Look at it, then DROP FUNCTION {name};")
 
 
-def strays(cursor: Cursor) -> Iterator[Finding]:
+def strays(cursor: Cursor) -> Iterator[IsolationFinding]:
     """Rows whose parent belongs to another tenant, or is missing: along every reference between tenants' tables."""
     tables = tenant_tables(cursor)
     for child, column, parent in sorted(_references(cursor, set(tables))):
@@ -245,10 +247,12 @@ def strays(cursor: Cursor) -> Iterator[Finding]:
         if foreign and (child, column) not in LOOSE_KEYS:
             message = f"{foreign} rows of {child} point ({column}) to {parent} of another tenant."
             recovery = "Look at them with the operator's role; see the trail for who wrote them."
-            yield Finding(ISOLATION, "strays", child, message, recovery)
+            yield IsolationFinding(ISOLATION, "strays", child, message, recovery)
         if missing:
             message = f"{missing} rows of {child} point ({column}) to {parent} that do not exist."
-            yield Finding(INTEGRITY, "orphans", child, message, "Restore the missing rows from a backup, or delete.")
+            yield IsolationFinding(
+                INTEGRITY, "orphans", child, message, "Restore the missing rows from a backup, or delete."
+            )
 
 
 def _references(cursor: Cursor, tables: set[str]) -> set[tuple[str, str, str]]:
@@ -266,7 +270,7 @@ def _references(cursor: Cursor, tables: set[str]) -> set[tuple[str, str, str]]:
     return set(found)
 
 
-CHECKS: tuple[Callable[[Cursor], Iterator[Finding]], ...] = (
+CHECKS: tuple[Callable[[Cursor], Iterator[IsolationFinding]], ...] = (
     roles,
     policies,
     partitions,
@@ -276,18 +280,20 @@ CHECKS: tuple[Callable[[Cursor], Iterator[Finding]], ...] = (
 )
 
 
-def scan(cursor: Cursor) -> list[Finding]:
+def scan(cursor: Cursor) -> list[IsolationFinding]:
     """Every finding. The cursor must be in a transaction of its own, of a role that sees all rows."""
     _rows(cursor, "SELECT set_config('statement_timeout', %s, true)", [f"{STATEMENT_TIMEOUT_SECONDS}s"])
     return [finding for check in CHECKS for finding in check(cursor)]
 
 
-def as_the_console(cursor: Cursor, tables: dict[str, str]) -> list[Finding]:
+def as_the_console(cursor: Cursor, tables: dict[str, str]) -> list[IsolationFinding]:
     """What the web's login role itself sees without a scope: must be nothing. In a transaction of that role."""
     found = []
     for table in tables:
         ((seen,),) = _rows(cursor, f'SELECT EXISTS (SELECT 1 FROM "{table}")')  # noqa: S608 - from the catalogue
         if seen:
             message = f"Without a tenant's scope the console's login role sees rows of {table}."
-            found.append(Finding(ISOLATION, "no scope", table, message, "Stop the web and workers; see the policies."))
+            found.append(
+                IsolationFinding(ISOLATION, "no scope", table, message, "Stop the web and workers; see the policies.")
+            )
     return found

@@ -33,7 +33,7 @@ class StopRequestedError(BaseException):
 
 
 @dataclass
-class Plan:
+class StartPlan:
     """What this start will do, decided before anything is touched."""
 
     home: Home
@@ -51,7 +51,7 @@ class Plan:
         return f"http://{shown}:{self.port}/"
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
+def make_plan(options: argparse.Namespace) -> StartPlan:
     """Read options and environment; refuse what cannot work."""
     if os.environ.get("OPSCONSOLE_MODE", "demo") == "production":
         raise LauncherError(
@@ -62,7 +62,9 @@ def make_plan(options: argparse.Namespace) -> Plan:
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise LauncherError(f"{text!r} is not a port.", recovery="script/up --port 8001")
     home, remark = choose_home()
-    return Plan(home=home, remark=remark, host=options.host, port=int(text), demo=not options.no_demo, n8n=options.n8n)
+    return StartPlan(
+        home=home, remark=remark, host=options.host, port=int(text), demo=not options.no_demo, n8n=options.n8n
+    )
 
 
 def up(options: argparse.Namespace) -> int:
@@ -86,7 +88,7 @@ def up(options: argparse.Namespace) -> int:
         return 0
 
 
-def check_port(plan: Plan) -> None:
+def check_port(plan: StartPlan) -> None:
     """Name a port that is taken before anything is started."""
     if plan.port < 1024 and os.geteuid() != 0 and not port_free(plan.port, plan.host):
         raise LauncherError(
@@ -118,7 +120,7 @@ def stop_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run(plan: Plan) -> int:
+def run(plan: StartPlan) -> int:
     """Tool chain, services, database, programs; then watch them until told to stop."""
     tools = ensure_toolchain(plan.home)
     services = Services(plan.home, tools, what="script/up")
@@ -146,7 +148,7 @@ def run(plan: Plan) -> int:
     return 0
 
 
-def start_programs(plan: Plan, tools: Toolchain, services: Services, supervisor: Supervisor) -> dict[str, str]:
+def start_programs(plan: StartPlan, tools: Toolchain, services: Services, supervisor: Supervisor) -> dict[str, str]:
     """Sandbox, migrations and demo, then web, workers and beat; the variables they run with."""
     variables = variables_for(plan, services)
     environment = program_environment(variables, python=tools.python)
@@ -172,7 +174,7 @@ def start_programs(plan: Plan, tools: Toolchain, services: Services, supervisor:
     return variables
 
 
-def variables_for(plan: Plan, services: Services) -> dict[str, str]:
+def variables_for(plan: StartPlan, services: Services) -> dict[str, str]:
     """The environment of a demo; what a person has set themselves wins where that is harmless."""
     port = pick_port(plan.home, "sandbox", 8099)
     open_to_all = plan.host not in LOOPBACK
@@ -212,7 +214,7 @@ def await_http(child: Child, url: str, *, answers_well: bool = False, seconds: f
     raise LauncherError(f"{child.name} {how}.", log=child.last_words(), recovery=f"the whole log is {child.log}")
 
 
-def say_ready(plan: Plan, variables: dict[str, str]) -> None:
+def say_ready(plan: StartPlan, variables: dict[str, str]) -> None:
     """The address, the accounts, and how it ends."""
     say(f"\nOpsConsole is at {plan.address}")
     if plan.host not in LOOPBACK:
@@ -228,7 +230,7 @@ def say_ready(plan: Plan, variables: dict[str, str]) -> None:
     say("Ctrl-C stops it.")
 
 
-def say_where_n8n_is(plan: Plan, variables: dict[str, str]) -> None:
+def say_where_n8n_is(plan: StartPlan, variables: dict[str, str]) -> None:
     """The real instances and how to sign in there; a word where the demo was made for the other kind."""
     instances = json.loads(variables.get("N8N_INSTANCES", "[]"))
     for one in instances:
@@ -242,7 +244,7 @@ def say_where_n8n_is(plan: Plan, variables: dict[str, str]) -> None:
         say("Larkfield Outdoors lives on real n8n instances, which do not run now: start with --n8n to reach them.")
 
 
-def show_plan(plan: Plan) -> int:
+def show_plan(plan: StartPlan) -> int:
     """`--check`: say what a start would do, and do nothing."""
     folder = environment_folder(plan.home)
     holder = lock_holder(plan.home)

@@ -17,7 +17,7 @@ OUTCOMES: dict[str, str] = {
 ORDER = tuple(OUTCOMES)
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class RehearsalFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One reason why a workflow would run differently. ``node`` is empty where the whole workflow is meant."""
 
     rule: str
@@ -34,7 +34,7 @@ class Rehearsed(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
     outcome: Outcome
     said: str = ""
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[RehearsalFinding, ...] = ()
     changes: tuple[str, ...] = ()
 
 

@@ -16,7 +16,7 @@ import orjson
 from workflows.normalization import called_workflow
 from workflows.upgrading import ERROR_TRIGGER, EXECUTE_TRIGGER, MANUAL_TRIGGERS, migrated_to_2
 
-from .documents import Finding
+from .documents import RehearsalFinding
 
 Version = tuple[int, int, int]
 Node = Mapping[str, Any]
@@ -112,9 +112,11 @@ _NODE_RULES: tuple[tuple[str, Rule, str], ...] = (
 )
 
 
-def findings(workflow: SnapshotWorkflow, estate: Estate, unknown: Mapping[tuple[str, str], str]) -> list[Finding]:
+def findings(
+    workflow: SnapshotWorkflow, estate: Estate, unknown: Mapping[tuple[str, str], str]
+) -> list[RehearsalFinding]:
     """Everything that would run differently. ``unknown``: what n8n said of a (type, version) that it does not have."""
-    found: list[Finding] = []
+    found: list[RehearsalFinding] = []
     for node in _nodes(workflow.content):
         found += _node_type(node, unknown)
         if estate.crosses_2:
@@ -130,10 +132,10 @@ def _name(node: Node) -> str:
     return str(node.get("name") or "")
 
 
-def _node_type(node: Node, unknown: Mapping[tuple[str, str], str]) -> Iterable[Finding]:
+def _node_type(node: Node, unknown: Mapping[tuple[str, str], str]) -> Iterable[RehearsalFinding]:
     refusal = unknown.get(type_of(node))
     if refusal:
-        yield Finding(
+        yield RehearsalFinding(
             rule="node_type",
             node=_name(node),
             sentence=f"It cannot be published: {refusal}",
@@ -141,15 +143,15 @@ def _node_type(node: Node, unknown: Mapping[tuple[str, str], str]) -> Iterable[F
         )
 
 
-def _node_rules(node: Node) -> Iterable[Finding]:
+def _node_rules(node: Node) -> Iterable[RehearsalFinding]:
     if node.get("disabled"):
         return
     for rule, check, way_out in _NODE_RULES:
         if sentence := check(node):
-            yield Finding(rule=rule, node=_name(node), sentence=sentence, way_out=way_out)
+            yield RehearsalFinding(rule=rule, node=_name(node), sentence=sentence, way_out=way_out)
 
 
-def _calls(node: Node, estate: Estate) -> Iterable[Finding]:
+def _calls(node: Node, estate: Estate) -> Iterable[RehearsalFinding]:
     called = None if node.get("disabled") else called_workflow(node)
     there = estate.called(called) if called else None
     if there is None:
@@ -157,7 +159,7 @@ def _calls(node: Node, estate: Estate) -> Iterable[Finding]:
     callee, published, waits = there
     name = _name(node)
     if not published:
-        yield Finding(
+        yield RehearsalFinding(
             rule="callee_not_published",
             node=name,
             sentence=f"It calls “{callee}”, which is not published: from 2.0 on the call fails.",
@@ -165,7 +167,7 @@ def _calls(node: Node, estate: Estate) -> Iterable[Finding]:
         )
     options = (node.get("parameters") or {}).get("options") or {}
     if waits and not (isinstance(options, dict) and options.get("waitForSubWorkflow") is False):
-        yield Finding(
+        yield RehearsalFinding(
             rule="waiting_callee",
             node=name,
             sentence=f"“{callee}” waits inside; from 2.0 on the caller gets what it returns after the wait.",
@@ -173,18 +175,18 @@ def _calls(node: Node, estate: Estate) -> Iterable[Finding]:
         )
 
 
-def _error_workflow(workflow: SnapshotWorkflow, estate: Estate) -> Iterable[Finding]:
+def _error_workflow(workflow: SnapshotWorkflow, estate: Estate) -> Iterable[RehearsalFinding]:
     handler = (workflow.content.get("settings") or {}).get("errorWorkflow")
     there = estate.called(str(handler)) if handler else None
     if there is not None and not there[1]:
-        yield Finding(
+        yield RehearsalFinding(
             rule="handler_not_published",
             sentence=f"Its error workflow “{there[0]}” is not published: from 2.0 on nobody hears of its failures.",
             way_out=f"Publish “{there[0]}” after the upgrade.",
         )
 
 
-def _migration(workflow: SnapshotWorkflow) -> Iterable[Finding]:
+def _migration(workflow: SnapshotWorkflow) -> Iterable[RehearsalFinding]:
     """What n8n's own migration to 2.0 does to a workflow that is off."""
     if workflow.active:
         return
@@ -192,7 +194,7 @@ def _migration(workflow: SnapshotWorkflow) -> Iterable[Finding]:
     if migrated is None:
         kinds = {str(n.get("type")) for n in _nodes(workflow.content) if not n.get("disabled")}
         if kinds & {EXECUTE_TRIGGER, ERROR_TRIGGER}:
-            yield Finding(
+            yield RehearsalFinding(
                 rule="not_published_by_n8n",
                 sentence="Others can call it, but n8n's migration does not publish it: its trigger names no input.",
                 way_out="Give its trigger inputs, or let it accept all data; then publish it after the upgrade.",
@@ -200,13 +202,13 @@ def _migration(workflow: SnapshotWorkflow) -> Iterable[Finding]:
         return
     starts = [name for name, kind in migrated.disabled if kind not in MANUAL_TRIGGERS]
     if migrated.awakened:
-        yield Finding(
+        yield RehearsalFinding(
             rule="awakened",
             sentence=f"n8n publishes it at the upgrade; {_names(migrated.awakened)} begins to run.",
             way_out="Switch that node off in the editor before the upgrade, if it is to stay silent.",
         )
     if starts:
-        yield Finding(
+        yield RehearsalFinding(
             rule="triggers_switched_off",
             sentence=f"n8n publishes it at the upgrade and switches {_names(starts)} off.",
             way_out="Whoever wants to start it by that later has to switch the node on again.",

@@ -22,7 +22,7 @@ from .errors import (
     WriteFailed,
 )
 from .history import CommitInfo, LogPage, ManifestRef, TreeDiff
-from .maintenance import Care, Finding, Size, Verification
+from .maintenance import Care, Size, StoreFinding, Verification
 from .names import Person, encode_component
 from .objects import Reader, blob_name
 from .push import Pushed, Remote, check_remote
@@ -36,7 +36,6 @@ __all__ = [
     "CommitInfo",
     "ContentDamaged",
     "ContentMissing",
-    "Finding",
     "GitStore",
     "GitUnusable",
     "LogPage",
@@ -52,6 +51,7 @@ __all__ = [
     "RemoteNotAllowed",
     "Size",
     "StoreCorrupt",
+    "StoreFinding",
     "StoreFull",
     "StoreLocked",
     "StoreMissing",

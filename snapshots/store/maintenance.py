@@ -36,7 +36,7 @@ _NOISE = re.compile(r"^(notice:|dangling |Checking |warning: HEAD points to an u
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StoreFinding:
     """Something wrong: ``kind`` is corrupt, missing, branch, lock, leftover, unusable or other."""
 
     kind: str
@@ -52,7 +52,7 @@ class Finding:
 class Verification:
     """The outcome of a check. Locks and leftovers are worth a word but no damage."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[StoreFinding] = field(default_factory=list)
     branches: int = 0
     seconds: float = 0.0
 
@@ -76,7 +76,7 @@ def verify(plumbing: Plumbing, *, quick: bool = False) -> Verification:
     """Check every object (``quick``: only that all of them are there) and every branch. Never raises for damage."""
     began = time.monotonic()
     if not (plumbing.path / "HEAD").is_file() or not (plumbing.path / "objects").is_dir():
-        return Verification([Finding("unusable", "The repository is missing or lacks its main files.")])
+        return Verification([StoreFinding("unusable", "The repository is missing or lacks its main files.")])
     options = ["--connectivity-only"] if quick else ["--full", "--strict"]
     answer = plumbing.run("fsck", *options, "--no-dangling", "--no-progress", timeout=LONG)
     findings = _read_fsck(answer.out.decode("utf-8", "replace") + "\n" + answer.stderr)
@@ -84,34 +84,36 @@ def verify(plumbing: Plumbing, *, quick: bool = False) -> Verification:
     for line in listing.stderr.splitlines():
         match = _REF.search(line)
         if match and not any(finding.branch == match[1] for finding in findings):
-            findings.append(Finding("branch", tidy(line), branch=match[1]))
+            findings.append(StoreFinding("branch", tidy(line), branch=match[1]))
     if answer.timed_out or (not answer.ok and not findings):
-        findings.append(Finding("unusable", tidy(answer.stderr) or "Git could not check the repository."))
+        findings.append(StoreFinding("unusable", tidy(answer.stderr) or "Git could not check the repository."))
     for lock in locks.find_locks(plumbing.path):
         if lock.age >= locks.STALE_AFTER:
-            findings.append(Finding("lock", f"{lock.name} has been there for {lock.age:.0f} seconds."))
+            findings.append(StoreFinding("lock", f"{lock.name} has been there for {lock.age:.0f} seconds."))
     findings.extend(_leftovers(plumbing.path))
     return Verification(findings, len(listing.out.splitlines()), time.monotonic() - began)
 
 
-def _read_fsck(text: str) -> list[Finding]:
-    findings: dict[tuple[str, str, str], Finding] = {}
+def _read_fsck(text: str) -> list[StoreFinding]:
+    findings: dict[tuple[str, str, str], StoreFinding] = {}
     for line in text.splitlines():
         if not line.strip() or _NOISE.match(line):
             continue
         kind = next((name for name, pattern in _KINDS if pattern.search(line)), "other")
         found, branch = _OBJECT.search(line), _REF.search(line)
-        finding = Finding(kind, tidy(line), found[0] if found else "", branch[1] if branch else "")
+        finding = StoreFinding(kind, tidy(line), found[0] if found else "", branch[1] if branch else "")
         findings.setdefault((kind, finding.object or finding.detail, finding.branch), finding)
     return list(findings.values())
 
 
-def _leftovers(path: Path) -> list[Finding]:
+def _leftovers(path: Path) -> list[StoreFinding]:
     now, found = time.time(), []
     for file in locks.find_leftovers(path):
         with contextlib.suppress(OSError):
             if now - file.stat().st_mtime >= _LEFTOVER_AGE:
-                found.append(Finding("leftover", f"{file.relative_to(path)} was left by a write that did not end."))
+                found.append(
+                    StoreFinding("leftover", f"{file.relative_to(path)} was left by a write that did not end.")
+                )
     return found
 
 
