@@ -5,7 +5,7 @@ What a tile shows beside the tenant's name, the apps declare (``core.tiles``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,6 +165,17 @@ def estate(request: HttpRequest) -> HttpResponse:
     return render(request, name, {**shell, **context, "may_create": admin})
 
 
+#: What the health page counts of jobs, and the filter of the jobs' page that lists them.
+_JOB_FILTERS = {"parked": "parked", "running": "running", "stuck": "running", "failed_last_24_hours": "failed"}
+_NOT_COUNTS = {"status", "latency_ms", "message", "queues", "last_seen_at", "free_bytes", "age_seconds"}
+
+
+def _job_counts(found: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Words, number and filter of each count."""
+    counts = ((name, count) for name, count in found.items() if name not in _NOT_COUNTS)
+    return [(name.replace("_", " "), count, _JOB_FILTERS.get(name, "open")) for name, count in counts]
+
+
 @in_support_session(LEAVES)
 @platform_page(scope=False)
 def platform_health(request: HttpRequest) -> HttpResponse:
@@ -175,14 +186,13 @@ def platform_health(request: HttpRequest) -> HttpResponse:
     parts = []
     for name, part in registry.health_components().items():
         found = health.probe(name)
-        known = {"status", "latency_ms", "message", "queues", "last_seen_at", "free_bytes", "age_seconds"}
         parts.append(
             {
                 "name": part.title,
                 "state": {"ok": "in_sync"}.get(found["status"], found["status"]),
                 "word": {"ok": "Works", "failed": "Failing"}.get(found["status"], "Unknown"),
                 "found": found,
-                "counts": [(k.replace("_", " "), v) for k, v in found.items() if k not in known and name == "jobs"],
+                "counts": _job_counts(found) if name == "jobs" else [],
             }
         )
     context = {
