@@ -10,6 +10,7 @@ from ninja import Schema
 from pydantic import AliasChoices, Field
 
 from operations.schemas import OperationOut
+from workflows.watching.schemas import WatchedStarter
 
 from .models import Promotion
 from .planning.documents import Plan, read_plan
@@ -89,36 +90,10 @@ class PromotionOut(PromotionSummaryOut):
     execution_result: ExecutionResult | None
 
 
-class WatchOut(Schema):
-    """A trigger that could not be proven at once, and what became of it."""
-
-    id: uuid.UUID
-    environment_id: uuid.UUID
-    operation_id: uuid.UUID
-    workflow_key: str
-    workflow_name: str
-    workflow_id: str
-    version_id: str | None
-    node: str
-    kind: str
-    address: str | None
-    why: str
-    state: str
-    note: str | None
-    since: datetime
-    due_at: datetime | None
-    deadline: datetime | None
-    settled_at: datetime | None
-    execution_id: str | None
-    execution_status: str | None
-    told: str | None
-    told_note: str | None
-
-
 class WatchedPromotionOut(PromotionOut):
     """``watched``: triggers that could not be proven at once."""
 
-    watched: list[WatchOut]
+    watched: list[WatchedStarter]
 
 
 class PromotionAnswer(Schema):
