@@ -125,12 +125,17 @@ def capture_into(
             lambda: msgspec.to_builtins(verify_snapshot(snapshot, run=run, raise_if_damaged=True)),
         )
     name_drafts(run, environment, step=step)
-    for handler in step_handlers(Captured):
-        act = partial(_act_upon, handler, Captured(run, environment, snapshot))
-        run.step(f"{step}:told:{handler.name}", "Look at what was captured", act)
+    tell(run, environment, snapshot, step=step)
     with run.fenced():
         snapshot.refresh_from_db(fields=_SMALL)
     return snapshot
+
+
+def tell(run: Run, environment: Environment, snapshot: Snapshot, *, step: str) -> None:
+    """Let the layers above look at what a snapshot holds beside what is approved; again where that has changed."""
+    for handler in step_handlers(Captured):
+        act = partial(_act_upon, handler, Captured(run, environment, snapshot))
+        run.step(f"{step}:told:{handler.name}", "Look at what was captured", act)
 
 
 def _act_upon(handler: StepHandler, notice: Captured) -> Any:

@@ -44,6 +44,17 @@ class RestoreForm(forms.Form):
         label="Overwrite workflows that differ",
         help_text="Without this, only missing workflows are created.",
     )
+    approve = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Take what is restored as approved",
+        help_text="Without this, whatever differs from the approved version is reported as drift.",
+    )
+    reason = forms.CharField(
+        required=False,
+        max_length=500,
+        help_text="Why it is restored; kept in Git with what becomes approved.",
+    )
     delete_extra = forms.BooleanField(
         required=False,
         label="Delete workflows that the snapshot does not hold",

@@ -38,7 +38,8 @@ class RestoreIn(Schema):
     """A restore. ``workflow_keys`` limits it to some workflows; ``delete_extra`` removes what the snapshot lacks.
 
     ``stubs`` makes missing credentials without their secrets, ``repair`` takes away what n8n refuses and nothing needs,
-    ``leave_out`` restores the rest where something cannot be restored, and names it.
+    ``leave_out`` restores the rest where something cannot be restored, and names it. ``approve`` makes what was
+    restored the approved version, for ``reason``; left out, that is done for what a promotion captured before it wrote.
     """
 
     snapshot_id: uuid.UUID
@@ -49,6 +50,8 @@ class RestoreIn(Schema):
     stubs: bool = False
     repair: bool = False
     leave_out: bool = False
+    approve: bool | None = None
+    reason: str = ""
     workflow_keys: list[str] | None = None
 
 
@@ -365,6 +368,14 @@ class StubOut(Answer):
     needs_secret: bool
 
 
+class RestoreApprovalOut(Answer):
+    """Keys of what became the approved version, and of what nobody who may has approved yet."""
+
+    commit: str | None
+    approved: list[str]
+    not_approved: list[str]
+
+
 class RestoreOut(Answer):
     """What a restore did, or would do. Lists appear as far as the job has come.
 
@@ -392,6 +403,7 @@ class RestoreOut(Answer):
     warnings: list[RestoreIssueOut] = []
     counts: dict[str, int] = {}
     proof: ProofOut | None = None
+    approval: RestoreApprovalOut | None = None
     pre_snapshot_id: uuid.UUID | None = None
     post_snapshot_id: uuid.UUID | None = None
 

@@ -30,11 +30,12 @@ from workflows.presenters import DiffSide, diff_context
 from workflows.stubs import secret_entered, waiting_for_secrets
 
 from . import pushing, selectors, services
+from .approving import may_approve_anything, never_approved, what_to_approve
 from .canonical import canonical_blobs, canonical_content, canonical_references
 from .contents import keys_of
 from .errors import PreviewFailed, RestoreNotConfirmed
 from .forms import CaptureForm, RestoreForm
-from .manifest import verification_from
+from .manifest import ManifestEntry, verification_from
 from .models import Snapshot, SnapshotType
 from .planning import RestoreOptions
 from .preview import previews
@@ -351,6 +352,10 @@ class _Choices:
         return self.posted and self.valid and not self.asks_only
 
     @property
+    def approves(self) -> bool:
+        return bool(self.valid and self.form.cleaned_data["approve"])
+
+    @property
     def options(self) -> RestoreOptions:
         """For everything; what is ticked narrows it down."""
         return RestoreOptions.from_params({**(self.form.cleaned_data if self.valid else {}), "keys": None})
@@ -372,13 +377,24 @@ def _begin_restore(request: HttpRequest, visit: Visit, found: Snapshot, choices:
     require_typed([environment], request.POST.get("typed", ""), RestoreNotConfirmed)
     if request.POST.get("choice") == "selected" and not choices.ticked:  # as programs and older pages ask
         raise Invalid("No workflow is ticked.", recovery="Tick what is to be restored.")
+    options = choices.options_for_ticked
+    approves = what_to_approve(
+        visit, environment, found, keys=options.keys, asked=choices.approves, as_far_as_allowed=True
+    )
     return start_restore(
         tenant_id=visit.tenant.pk,
         environment_id=environment.pk,
         snapshot_id=found.pk,
         requested_by=visit.user,
-        options=choices.options_for_ticked,
+        options=replace(options, approves=approves),
     )
+
+
+def _needs_approver(visit: Visit, found: Snapshot, choices: _Choices) -> list[ManifestEntry]:
+    """What would be restored without becoming approved, because somebody who may approve has to say so."""
+    if may_approve_anything(visit, found.environment):
+        return []
+    return never_approved(found.environment, found, choices.options_for_ticked.keys)
 
 
 def _what_would_happen(visit: Visit, found: Snapshot, choices: _Choices) -> dict[str, Any]:
@@ -399,6 +415,7 @@ def _what_would_happen(visit: Visit, found: Snapshot, choices: _Choices) -> dict
         "to_delete": sum(row.effect == "deleted" for row in plan.extra_workflows),
         "extra": plan.extra_workflows[:LISTED],
         "left_out": plan.left_out_workflows[:LISTED],
+        "needs_approver": _needs_approver(visit, found, choices)[:LISTED],
         "problems": plan.problems[:LISTED],
         "warnings": plan.warnings[:LISTED],
     }
