@@ -103,3 +103,8 @@ class ForeignSnapshot(Forbidden):
     title = "That is another environment's snapshot"
     message = "What was never approved for production enters it by a promotion, not by another environment's snapshot."
     recovery = "Promote the workflows, or restore a snapshot of this environment."
+
+
+class BaselineNotConfirmed(NotConfirmed):
+    code = "SNAP_006"
+    message = "Approving what is in production now needs the environment's name, typed exactly."

@@ -20,7 +20,10 @@ class CaptureForm(forms.Form):
 
     environment = forms.ChoiceField(help_text="Read through n8n's API; nothing is changed there.")
     snapshot_type = forms.ChoiceField(
-        label="Type", choices=[(t.value, t.label) for t in BY_HAND], initial=SnapshotType.MANUAL_BACKUP
+        label="Type",
+        choices=[(t.value, t.label) for t in BY_HAND],
+        initial=SnapshotType.MANUAL_BACKUP,
+        help_text="A baseline becomes the approved version: what drifts now is approved, and its incidents end.",
     )
     description = forms.CharField(
         max_length=500,

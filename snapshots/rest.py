@@ -22,7 +22,7 @@ from workflows.models import Environment
 from workflows.permissions import require_operate
 
 from . import selectors, services
-from .approving import refuse_foreign, what_to_approve
+from .approving import refuse_foreign, require_approver, what_to_approve
 from .errors import (
     CaptureFailed,
     PutBackFailed,
@@ -31,7 +31,7 @@ from .errors import (
     SnapshotDamaged,
     SnapshotUnreadable,
 )
-from .models import Snapshot
+from .models import Snapshot, SnapshotType
 from .planning import RestoreOptions
 from .preview import preview
 from .schemas import (
@@ -97,6 +97,8 @@ def create_snapshot(
     visit = visit_for_object(request, Environment, payload.environment_id)
     environment = environment_by_id(visit.tenant.pk, payload.environment_id)
     require_operate(visit, environment)
+    if payload.snapshot_type == SnapshotType.BASELINE:
+        require_approver(visit, environment)
     operation = services.start_capture(
         tenant_id=visit.tenant.pk,
         environment_id=environment.pk,

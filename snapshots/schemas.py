@@ -17,7 +17,10 @@ from .models import SnapshotType
 
 
 class SnapshotIn(Schema):
-    """A capture to be made. ``wait`` (query) is how many seconds the call may take."""
+    """A capture to be made. ``wait`` (query) is how many seconds the call may take.
+
+    A ``baseline`` becomes the approved version, which in production takes somebody who may approve.
+    """
 
     environment_id: uuid.UUID
     snapshot_type: str = str(SnapshotType.MANUAL_BACKUP)

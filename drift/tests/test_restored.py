@@ -27,7 +27,9 @@ GOOD, BAD = "good", "a regression"
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is there at once."""
     monkeypatch.setattr(
-        services, "wake", lambda *, operation_id, tenant_id: engine.drive(operation_id=operation_id, tenant_id=tenant_id)
+        services,
+        "wake",
+        lambda *, operation_id, tenant_id: engine.drive(operation_id=operation_id, tenant_id=tenant_id),
     )
 
 
@@ -86,9 +88,7 @@ def blocking(site: Site) -> list[Any]:
     return blocking_incidents(tenant_id=site.tenant.pk, environment_id=site.environment.pk)
 
 
-def test_the_runbooks_rollback_by_a_snapshot_raises_no_drift(
-    production: Site, live_cast: Any, at_once: None
-) -> None:
+def test_the_runbooks_rollback_by_a_snapshot_raises_no_drift(production: Site, live_cast: Any, at_once: None) -> None:
     before = taken(production, SnapshotType.PRE_PROMOTION)
     good = production.row("Orders").env_content_hash
     release(production)
