@@ -9,6 +9,7 @@ from ninja import Schema
 from pydantic import ConfigDict, JsonValue
 
 from core.answers import Answer, ErrorOut, FreeForm, PageAnswer
+from core.asked import Asked
 from operations.schemas import OperationOut
 
 from .models import SnapshotType
@@ -16,7 +17,7 @@ from .models import SnapshotType
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 
-class SnapshotIn(Schema):
+class SnapshotIn(Asked):
     """A capture to be made. ``wait`` (query) is how many seconds the call may take.
 
     A ``baseline`` becomes the approved version, which in production takes somebody who may approve.
@@ -37,7 +38,7 @@ class RestoreChoices(Schema):
     leave_out: bool = False
 
 
-class RestoreIn(Schema):
+class RestoreIn(Asked):
     """A restore. ``workflow_keys`` limits it to some workflows; ``delete_extra`` removes what the snapshot lacks.
 
     ``stubs`` makes missing credentials without their secrets, ``repair`` takes away what n8n refuses and nothing needs,

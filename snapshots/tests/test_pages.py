@@ -328,6 +328,27 @@ def test_a_capture_that_failed_answers_as_its_error_and_names_no_snapshot(
     assert told["error"]["recovery"] and told["error"]["details"]["operation_id"]
 
 
+def test_a_capture_that_waits_for_a_person_answers_as_an_error(
+    api: Any, monkeypatch: pytest.MonkeyPatch, environment: Environment
+) -> None:
+    def park(*, operation_id: Any, tenant_id: Any) -> None:
+        with tenant_scope(tenant_id):
+            Operation.objects.filter(pk=operation_id).update(status="PARKED", error_message="n8n is away")
+
+    monkeypatch.setattr("operations.services.wake", park)
+    answer = api("POST", "/snapshots", {"environment_id": str(environment.pk)})
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"]) == (409, "OPERATION_PARKED") and "snapshot" not in told
+
+
+def test_a_misspelt_field_of_a_capture_is_refused(api: Any, environment: Environment) -> None:
+    body = {"environment_id": str(environment.pk), "snapshot_typ": "baseline"}
+    answer = api("POST", "/snapshots", body)
+    assert answer.status_code == 422 and "snapshot_typ" in answer.content.decode()
+    with tenant_scope(environment.tenant_id):
+        assert not Operation.objects.exists()
+
+
 def test_a_restore_that_failed_answers_as_its_error_and_says_so_of_each_workflow(
     api: Any, at_once: None, n8n: Any, environment: Environment
 ) -> None:
