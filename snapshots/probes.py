@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from .repository import missing_stores
 
+logger = logging.getLogger(__name__)
+
 LEAST_FREE_BYTES = 200 * 1024 * 1024
 
 
 def git_store() -> dict[str, Any]:
-    root = settings.GIT_ROOT
-    root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
+    free = shutil.disk_usage(_existing(settings.GIT_ROOT)).free
     found: dict[str, Any] = {"status": "ok" if free > LEAST_FREE_BYTES else "failed", "free_bytes": free}
-    if missing := len(missing_stores()):
-        stores = "the store of a tenant is" if missing == 1 else f"the stores of {missing} tenants are"
-        message = f"In the folder {stores} missing: is it mounted? A capture would start an empty history."
-        found |= {"status": "failed", "missing_stores": missing, "message": message}
+    if missing := missing_stores():
+        # Whoever is not signed in reads this: names of tenants are for the log and for snapshots_check.
+        logger.error("Git stores are missing", extra={"tenants": [tenant.slug for tenant in missing]})
+        stores = "the store of a tenant is" if len(missing) == 1 else f"the stores of {len(missing)} tenants are"
+        message = f"In the folder {stores} missing: is it mounted? “manage.py snapshots_check” names them."
+        found |= {"status": "failed", "missing_stores": len(missing), "message": message}
     return found
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it: a folder that is not mounted must not come to be by looking at it."""
+    return next(path for path in (folder, *folder.parents) if path.is_dir())

@@ -8,33 +8,68 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.db.models import Q
 
-from core import context
+from core import clock, context
+from core.errors import Conflict
 from operations.engine import Run
-from tenants.models import User
-from tenants.scope import assert_no_scope, platform_scope
+from tenants.models import Tenant, User
+from tenants.scope import assert_no_scope, platform_scope, tenant_scope
 from workflows.models import Environment
 
 from .errors import CaptureFailed
 from .manifest import DRAFTS, FOLDER, Manifest, manifest_path, parse_manifest
-from .store import GitStore, Person, Writer
+from .models import Snapshot
+from .store import GitStore, Person, StoreMissing, Writer
 
 CONSOLE = Person("OpsConsole", "console@opsconsole.invalid")
 
 
+#: Environments of whose history something is in Git.
+_WITH_HISTORY = Q(last_snapshot_id__isnull=False) | ~Q(baseline_commit_sha="")
+
+
+def opened(tenant_id: uuid.UUID) -> GitStore:
+    """The tenant's store, whether or not it is there."""
+    return GitStore.open(settings.GIT_ROOT, tenant_id)
+
+
 def store_for(tenant_id: uuid.UUID) -> GitStore:
-    """The tenant's store, made if need be. Not inside a database transaction."""
+    """The tenant's store, made for the first capture of a tenant. Not inside a database transaction.
+
+    Raises ``StoreMissing`` where there is a history that is not there: a lost store is never made anew by itself.
+    """
     assert_no_scope("Git")
-    return GitStore.open(settings.GIT_ROOT, tenant_id).create()
+    store = opened(tenant_id)
+    if store.exists():
+        return store
+    with tenant_scope(tenant_id):
+        if Environment.objects.filter(_WITH_HISTORY).exists() or Snapshot.objects.exists():
+            raise StoreMissing(details={"store": store.path.name})
+    return store.create()
 
 
-def missing_stores() -> list[uuid.UUID]:
-    """Tenants that have snapshots and no store: the folder is lost, or not mounted."""
+def begin_anew(tenant_id: uuid.UUID) -> GitStore:
+    """Make an empty store in place of one that is lost for good; the next captures become the approved versions.
+
+    Rows of snapshots stay, and say that their content is missing. Raises ``Conflict`` where the store is there.
+    """
+    assert_no_scope("Git")
+    store = opened(tenant_id)
+    if store.exists():
+        raise Conflict("The Git store is there.", recovery="Move it away first, if it is to be given up.")
+    store.create()
+    with tenant_scope(tenant_id):
+        Environment.objects.update(baseline_commit_sha="", updated_at=clock.now())
+    return store
+
+
+def missing_stores() -> list[Tenant]:
+    """Tenants that have a history and no store: the folder is lost, or not mounted."""
     with platform_scope():
-        captured = list(
-            Environment.objects.filter(last_snapshot_id__isnull=False).values_list("tenant_id", flat=True).distinct()
-        )
-    return [tenant_id for tenant_id in captured if not GitStore.open(settings.GIT_ROOT, tenant_id).exists()]
+        captured = set(Environment.objects.filter(_WITH_HISTORY).values_list("tenant_id", flat=True))
+        tenants = list(Tenant.objects.filter(pk__in=captured).order_by("slug"))
+    return [tenant for tenant in tenants if not opened(tenant.pk).exists()]
 
 
 @contextlib.contextmanager

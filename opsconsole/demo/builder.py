@@ -67,7 +67,7 @@ def _fresh(name: str, slug: str, people: dict) -> Tenant:  # type: ignore[type-a
             ImpersonationSession.objects.filter(impersonated_tenant=left).delete()
             left.delete()
     if left is not None:
-        shutil.rmtree(repository.store_for(left.pk).path, ignore_errors=True)
+        shutil.rmtree(repository.opened(left.pk).path, ignore_errors=True)
     return make_tenant(name, slug, people)
 
 

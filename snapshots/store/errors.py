@@ -66,7 +66,10 @@ class BranchMoved(WriteFailed):
 class StoreMissing(SnapshotUnreadable):
     title = "The Git store is missing"
     message = "This tenant's Git repository is not where it should be."
-    recovery = "Fetch the repository again from its remote, restore its backup, or make a new capture."
+    recovery = (
+        "Mount its folder, fetch it again from its remote, or restore its backup. Where it is lost for good,"
+        " 'manage.py snapshots_recover --tenant SLUG --new-store' begins an empty one."
+    )
 
 
 class ContentMissing(SnapshotUnreadable):

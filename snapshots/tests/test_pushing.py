@@ -358,7 +358,7 @@ def test_a_store_that_is_damaged_is_named_and_comes_back_from_its_remote(
     store = store_for(live_cast.tenant.pk)
     (store.path / f"refs/heads/{SEEN}").write_text("not a commit\n")
     said = StringIO()
-    with pytest.raises(CommandError, match="Damaged: acme"):
+    with pytest.raises(CommandError, match="Damaged or missing: acme"):
         call_command("snapshots_check", "--quick", stdout=said)
     assert "acme: DAMAGED" in said.getvalue() and f"branch: {SEEN}" in said.getvalue()
     assert "umbrella: nothing captured yet" in said.getvalue()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from snapshots.store import GitStore
+from snapshots.repository import missing_stores, opened
 from tenants.models import Tenant
 from tenants.scope import platform_scope
 
@@ -25,15 +24,19 @@ class Command(BaseCommand):
             tenants = list(rows.order_by("slug"))
         if options["tenant"] and not tenants:
             raise CommandError(f"There is no tenant “{options['tenant']}”.")
+        self._missing = {tenant.pk for tenant in missing_stores()}
         damaged = [tenant.slug for tenant in tenants if not self._check(tenant, quick=options["quick"])]
         if damaged:
             raise CommandError(
-                f"Damaged: {', '.join(damaged)}. docs/guide/production.md says how a store is brought back.",
+                f"Damaged or missing: {', '.join(damaged)}. docs/guide/production.md says how a store is brought back.",
                 returncode=1,
             )
 
     def _check(self, tenant: Tenant, *, quick: bool) -> bool:
-        store = GitStore.open(settings.GIT_ROOT, tenant.pk)
+        store = opened(tenant.pk)
+        if tenant.pk in self._missing:
+            self.stdout.write(f"{tenant.slug}: MISSING, {store.path}")
+            return False
         if not store.path.exists():
             self.stdout.write(f"{tenant.slug}: nothing captured yet")
             return True
