@@ -30,11 +30,11 @@ from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n.errors import N8nError
 from workflows.recording import record_seen
 
-from . import domain_events, rehashing, repository
+from . import domain_events, rehashing, repository, sql_contents
 from .authors import name_drafts
 from .canonical import in_git, set_baseline
 from .concurrent import Beside
-from .contents import entries
+from .contents import entries, stored_entries
 from .errors import CaptureFailed
 from .gathered_entries import called_elsewhere, entry_of, paths_of
 from .gathering import Gathered, gather
@@ -118,6 +118,7 @@ def capture_into(
     with run.fenced():
         snapshot = capture.row or Snapshot.objects.get(pk=snapshot_id)
         environment.refresh_from_db()
+    run.step(f"{step}:contents", "Keep the contents for SQL", lambda: sql_contents.keep(run, stored_entries(snapshot)))
     capture.approve(snapshot, step=step, complete=facts["complete"])
     if snapshot_type in VERIFIED_TYPES:
         run.step(

@@ -76,7 +76,7 @@ console = Console(
         JobKind(name="impersonation.put_back", handler="snapshots.session_restore.SessionRestore"),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
-    bookkeeping_tables=("n8n_rehearsals",),
+    bookkeeping_tables=("n8n_rehearsals", "workflow_contents"),
     in_transaction_handlers=(InTransactionHandler(name="snapshots.move-relinked", of=Relinked, handle=move_in_git),),
     events=EVENTS,
     urls=("snapshots.urls",),

@@ -14,11 +14,11 @@ from core.ids import uuid_or_not_found
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows.content import NORMALIZATION_VERSION, ContentError, Fingerprint, fingerprint, parse
 
-from . import repository
+from . import repository, sql_contents
 from .errors import SnapshotUnreadable
 from .manifest import Manifest, ManifestEntry, entry_from, key_map, manifest_path, parse_manifest
 from .models import Snapshot
-from .store import Reader
+from .store import Reader, StoreMissing
 
 Content = dict[str, Any]
 
@@ -163,10 +163,18 @@ def fingerprint_of_blob(reader: Reader, blob: str) -> Fingerprint | None:
 
 
 def load_bytes(snapshot: Snapshot, keys: Collection[str] | None = None) -> Iterator[tuple[ManifestEntry, bytes]]:
-    """Entries with their bytes, by one Git process. Outside any scope; ``SnapshotUnreadable`` names what is missing."""
+    """Entries with their bytes, by one Git process; from the database where Git, or all of its store, is lost.
+
+    Outside any scope; ``SnapshotUnreadable`` names what is missing.
+    """
     assert_no_scope("Git")
     wanted = _chosen(entries(snapshot), keys)
-    with repository.store_for(snapshot.tenant_id).reader() as reader:
+    try:
+        store = repository.store_for(snapshot.tenant_id)
+    except StoreMissing:
+        yield from [(entry, _read_kept(snapshot, entry)) for entry in wanted]
+        return
+    with store.reader() as reader:
         for entry in wanted:
             yield entry, _read_entry(reader, snapshot, entry)
 
@@ -179,12 +187,18 @@ def _read_entry(reader: Reader, snapshot: Snapshot, entry: ManifestEntry) -> byt
     found = reader.find(entry.blob) if entry.blob else None
     if found is None and snapshot.git_commit_sha:
         found = reader.find(f"{snapshot.git_commit_sha}:{entry.path}")
-    if found is None:
+    return found[2] if found is not None else _read_kept(snapshot, entry)
+
+
+def _read_kept(snapshot: Snapshot, entry: ManifestEntry) -> bytes:
+    """What Git has lost, from the database."""
+    kept = sql_contents.read(snapshot.tenant_id, entry.blob) if entry.blob else None
+    if kept is None:
         raise SnapshotUnreadable(
             f"The content of “{entry.label}” is not in the Git store.",
             details={"snapshot_id": str(snapshot.pk), "key": entry.key, "blob": entry.blob},
         )
-    return found[2]
+    return kept
 
 
 def load_drafts(snapshot: Snapshot, keys: Collection[str] | None = None) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from tenants.models import Tenant
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import Environment
 
-from . import repository
+from . import repository, sql_contents
 from .models import Snapshot
 
 KIND = "snapshots.maintain"
@@ -67,7 +67,8 @@ def look_after(tenant_id: uuid.UUID, *, full: bool) -> dict[str, Any]:
     store = repository.store_for(tenant_id)
     with repository.failures_named():
         kept = store.keep(commits) if full else 0
-        return {**asdict(store.gc(full=full)), "kept": kept}
+        packed = asdict(store.gc(full=full))
+    return {**packed, "kept": kept, **sql_contents.look_after(tenant_id)}
 
 
 def _commits_of_rows(tenant_id: uuid.UUID) -> list[str]:

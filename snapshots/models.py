@@ -71,6 +71,23 @@ class Snapshot(TenantModel):
         return f"{self.get_snapshot_type_display()} of {self.created_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
+class WorkflowContent(TenantModel):
+    """A content that snapshots hold, once per tenant, as Git has it: for SQL, and where Git has lost it.
+
+    ``blob`` is its name in Git. The view ``runbook.snapshots`` puts contents into the manifests.
+    """
+
+    blob = models.CharField(max_length=64)
+    content = models.TextField()
+
+    class Meta:
+        db_table = "workflow_contents"
+        constraints = [models.UniqueConstraint(fields=["tenant", "blob"], name="workflow_contents_once")]
+
+    def __str__(self) -> str:
+        return self.blob
+
+
 class Rehearsal(TenantModel):
     """What another version of n8n would make of an environment. ``report`` is a ``rehearsal.documents.Report``."""
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 
+from core.errors import OpsError
 from tenants.models import User
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import Environment
 
 from . import repository
-from .contents import commit_of
+from .contents import commit_of, manifest_of
 from .manifest import Manifest, VerificationReport, parse_manifest
 from .models import Snapshot
 
@@ -21,17 +22,29 @@ NAMED_AT_ONCE = 50
 
 
 def name_commits() -> int:
-    """Enter the commit into rows that were made by hand and name none; how many. For the beat."""
+    """Complete rows that were made by hand and name no commit, from their manifests in Git; how many. For the beat."""
     with platform_scope():
-        unnamed = Snapshot.objects.filter(git_commit_sha=None).defer("workflows")
+        unnamed = Snapshot.objects.filter(git_commit_sha=None).select_related("environment").defer("workflows")
         bare = list(unnamed.order_by("-created_at")[:NAMED_AT_ONCE])
     named = 0
     for row in bare:
         commit = commit_of(row)
         if commit is not None:
+            values = {"git_commit_sha": commit, **_not_said_by_hand(row)}
             with tenant_scope(row.tenant_id):
-                named += Snapshot.objects.filter(pk=row.pk, git_commit_sha=None).update(git_commit_sha=commit)
+                named += Snapshot.objects.filter(pk=row.pk, git_commit_sha=None).update(**values)
     return named
+
+
+def _not_said_by_hand(row: Snapshot) -> dict[str, Any]:
+    """The columns that the runbook's INSERT leaves out, as the manifest in Git has them."""
+    try:
+        manifest = manifest_of(row)
+    except OpsError:
+        return {}
+    values = row_values(row.environment, manifest, "")
+    left_out = ("description", "total_bytes", "operation_id", "hash_version", "verification")
+    return {name: values[name] for name in left_out if getattr(row, name) in (None, "", 0, 1)}
 
 
 def recover(*, tenant_id: uuid.UUID, environment_id: uuid.UUID | None = None) -> list[uuid.UUID]:

@@ -53,7 +53,7 @@ from .ownership import FOREIGN, GONE, OLD, OURS
 from .restoring import RowsToRestore, restore_rows
 from .results import error_of, error_record
 from .steps import LISTED
-from .target import Reading, differences, read_target
+from .target import Reading, differences, read_back, read_target
 
 Rows = tuple[RollbackRow, ...]
 
@@ -237,10 +237,11 @@ class AutomaticRollback:
 
     def _prove(self, client: N8nClient, resolver: Resolver, pre: Snapshot, rows: Rows) -> RollbackProof:
         """Every workflow of the target against the snapshot before, by hash and by being published."""
-        reading, kept = read_target(self.run, client), callers_by_key(rows)
+        touched, kept = self._ids_touched(rows), callers_by_key(rows)
+        recreated = {there for there, key in resolver.key_map().items() if key in self.job.items}
+        reading = read_back(self.run, client, self.job.target, touched | recreated)
         wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in snapshots.entries_of(pre)]
         equal, found = differences(reading, wanted, resolver)
-        touched = self._ids_touched(rows)
         is_ours = [one.env_workflow_id in touched or one.key in self.job.items for one in found]
         return RollbackProof(
             snapshot_id=str(pre.pk),

@@ -58,7 +58,7 @@ from .restoring import RowsToRestore, restore_rows
 from .results import attention_since, broken_off, stored, with_rollback
 from .rollback_look import PromotionToRollBack, look_at
 from .steps import LISTED, snapshot_id_for, wrote_back
-from .target import Reading, differences, read_target
+from .target import Reading, differences, read_back, read_target
 
 Rows = tuple[RollbackRow, ...]
 
@@ -191,7 +191,7 @@ class ManualRollback:
     def _prove(self, client: N8nClient, rows: Rows) -> RollbackProof:
         """The touched workflows against the snapshot, by hash and by being published. The others do not count."""
         resolver = self._resolver()
-        reading = read_target(self.run, client)
+        reading = read_back(self.run, client, self.target, self._ids_touched(rows, resolver))
         entries = self._entries_to_prove(rows, resolver, reading)
         touched = {str(e["env_workflow_id"]) for e in entries} | {row.env_workflow_id for row in rows}
         equal, wrong = differences(reading, entries, resolver, leave_out=set(reading.workflows) - touched)
@@ -205,6 +205,12 @@ class ManualRollback:
             kept_published=kept_published(rows),
             proven_at=clock.now().isoformat(),
         )
+
+    def _ids_touched(self, rows: Rows, resolver: Resolver) -> set[str]:
+        keys = {row.key for row in rows}
+        return {there for there, key in resolver.key_map().items() if key in keys} | {
+            row.env_workflow_id for row in rows if row.env_workflow_id
+        }
 
     def _entries_to_prove(self, rows: Rows, resolver: Resolver, reading: Reading) -> list[dict[str, Any]]:
         """The snapshot's entries of the touched workflows, with the ids that these have now."""

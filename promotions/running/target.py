@@ -6,11 +6,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core import clock
 from operations.engine import Run
 from snapshots.capture import Gathered
 from snapshots.manifest import draft_in
 from workflows.content import ContentError, Fingerprint, draft_of, fingerprint, is_archived, portable
+from workflows.identity import SeenWorkflow, seen_workflow
+from workflows.models import Environment, MapStatus, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
+from workflows.recording import record_seen
 from workflows.references import called_workflows
 from workflows.writes import Resolver
 
@@ -34,9 +38,14 @@ class Live:
 
 @dataclass(slots=True)
 class Reading:
-    """All workflows of an environment at one moment, by n8n id."""
+    """All workflows of an environment at one moment, by n8n id. ``seen``: those that were to be looked at closely.
+
+    ``unreadable`` are n8n ids of what is there and is no workflow.
+    """
 
     workflows: dict[str, Live] = field(default_factory=dict)
+    seen: list[SeenWorkflow] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
 
     def hash_of(self, env_workflow_id: str, resolver: Resolver) -> str | None:
         """The content hash, or None where there is no such workflow."""
@@ -62,10 +71,32 @@ def reading_of(gathered: Gathered) -> Reading:
     )
 
 
+def read_back(run: Run, client: N8nClient, target: Environment, touched: Collection[str]) -> Reading:
+    """Read the whole list, and let the mapping of what was touched (n8n ids) say what stands there now."""
+    reading = read_target(run, client, look_at=touched)
+    gone = set(touched) - reading.workflows.keys() - reading.unreadable
+    with run.fenced():
+        now = clock.now()
+        record_seen(
+            tenant_id=target.tenant_id, environment_id=target.pk, seen=reading.seen, captured_at=now, complete=False
+        )
+        missing = WorkflowEnvMap.objects.filter(environment_id=target.pk, env_workflow_id__in=gone)
+        missing.filter(status__in=[MapStatus.LINKED, MapStatus.UNMAPPED]).update(
+            status=MapStatus.MISSING, updated_at=now
+        )
+    return reading
+
+
 def read_target(
-    run: Run, client: N8nClient, *, keep: Collection[str] = (), keep_new: Collection[str] | None = None
+    run: Run,
+    client: N8nClient,
+    *,
+    keep: Collection[str] = (),
+    keep_new: Collection[str] | None = None,
+    look_at: Collection[str] = (),
 ) -> Reading:
-    """Read the whole list. Contents are kept of the ids in ``keep``, and of all that are not in ``keep_new``.
+    """Read the whole list. Contents are kept of the ids in ``keep``, and of all that are not in ``keep_new``; those of
+    ``look_at`` are seen as a capture would see them.
 
     What cannot be read is left out, as captures leave it out: one broken workflow must not keep others from being
     restored.
@@ -79,6 +110,7 @@ def read_target(
             of_content = fingerprint(content)
             of_draft = fingerprint(draft) if draft is not None else None
         except ContentError:
+            reading.unreadable.add(there)
             continue
         wanted = there in keep or (keep_new is not None and there not in keep_new)
         reading.workflows[there] = Live(
@@ -92,6 +124,8 @@ def read_target(
             is_archived(raw),
             tuple(called_workflows(content)) if of_content.workflow_refs else (),
         )
+        if there in look_at:
+            reading.seen.append(seen_workflow(raw, content))
     return reading
 
 

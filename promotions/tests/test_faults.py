@@ -115,6 +115,8 @@ def test_an_edit_by_somebody_else_is_not_overwritten(world: World) -> None:
     result = done.execution_result or {}
     assert result["rollback_result"]["status"] == "partial"
     assert [row["name"] for row in result["rollback_result"]["edited_by_others"]] == ["Billing"]
+    approved, seen = world.mapped("billing")
+    assert seen == world.hash_there("Billing") != approved, "the map says what is there, before anybody captures again"
     assert result["error"]["code"] == "PROMO_005"
 
 

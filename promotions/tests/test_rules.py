@@ -259,6 +259,8 @@ def test_a_rollback_that_did_not_come_whole_is_said_of_the_promotion(world: Worl
     back = result["rollback_result"]
     assert (back["status"], back["not_restored"]) == ("partial", ["Billing"])
     assert back["workflows_rolled_back"] == 2, "what the promotion had created is gone"
+    approved, seen = world.mapped("billing")
+    assert approved == seen == world.hash_there("Billing"), "what is there is what the promotion wrote and approved"
     world.target.clear_faults()
     again = services.rollback(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator, force=True)
     assert world.drive(again) == "COMPLETED", world.failure(again.pk)

@@ -15,7 +15,7 @@ from sandbox.testing import SandboxInstance
 from snapshots.services import start_capture
 from tenants.scope import tenant_scope
 from workflows.content import content_hash, portable
-from workflows.models import Environment
+from workflows.models import Environment, WorkflowEnvMap
 
 
 def node(name: str, kind: str = "n8n-nodes-base.set", **extra: Any) -> dict[str, Any]:
@@ -134,6 +134,16 @@ class World:
             for raw in self.target.state()["workflows"]
             if raw["id"] != leave_out
         }
+
+    def hash_there(self, name: str) -> str:
+        """The content hash of a workflow of the target as it stands in n8n; one that calls no other."""
+        return next(value for found, value, _ in self.hashes().values() if found == name)
+
+    def mapped(self, key: str) -> tuple[str | None, str | None]:
+        """What the target's mapping of a workflow says: the approved hash, and that of what is there."""
+        with tenant_scope(self.tenant_id):
+            mapping = WorkflowEnvMap.objects.get(environment=self.production, canonical_workflow__key=key)
+        return mapping.git_content_hash, mapping.env_content_hash
 
     def by_name(self) -> dict[str, dict[str, Any]]:
         return {raw["name"]: raw for raw in self.target.state()["workflows"]}

@@ -43,7 +43,6 @@ def health() -> dict[str, Any]:
 
 #: Every service that opens a store, with the snapshot that was lost.
 OPENING: dict[str, Callable[[Snapshot], Any]] = {
-    "reading contents": lambda lost: list(contents.contents(lost)),
     "reading the manifest": contents.manifest_of,
     "verifying": verification.verify_snapshot,
     "approved contents": lambda lost: canonical.canonical_content(lost.environment),
