@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 
 from core.errors import NotFound
 from core.support_rules import LEAVES, READS, WRITES, in_support_session
+from core.swaps import live_page
 from tenants.base import belongs_to
 from tenants.models import Grants
 from tenants.pages import Visit, may_open, platform_page, tenant_page
@@ -94,19 +95,19 @@ def _operation(pk: uuid.UUID, tenant_id: uuid.UUID | None) -> Operation:
 def job(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One job: progress, steps, result; the record once it has ended."""
     operation = _operation(pk, visit.tenant.pk)
-    return render(request, _page_or_part(request), {**job_context(operation, visit), "nav_section": "jobs"})
+    return _job_page(request, operation, {**job_context(operation, visit), "nav_section": "jobs"})
 
 
-def _page_or_part(request: HttpRequest) -> str:
-    return "operations/job.html#live" if request.GET.get("part") == "live" else "operations/job.html"
+def _job_page(request: HttpRequest, operation: Operation, context: dict[str, Any]) -> HttpResponse:
+    return live_page(request, "operations/job.html", context, goes_on=operation.is_open)
 
 
 @in_support_session(LEAVES)
 @platform_page(admins_only=True)
 def platform_job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One job of the platform itself, for its admins. A tenant's job is on the tenant's pages."""
-    context = job_context(_operation(pk, None), None)
-    return render(request, _page_or_part(request), {**context, "nav_section": "platform-jobs"})
+    operation = _operation(pk, None)
+    return _job_page(request, operation, {**job_context(operation, None), "nav_section": "platform-jobs"})
 
 
 @in_support_session(LEAVES)
