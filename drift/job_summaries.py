@@ -40,10 +40,10 @@ def _settled(result: JSON, name: str, what: str) -> JobSummary:
     sentence = f"{named(_names(rows), 'workflow')} {what}" if rows else "Nothing was settled"
     if failed:
         sentence += f"; {named(_names(failed), 'workflow')} failed"
-    links = (JobLink("Open incident", "drift-incident", rows[0]["incident_id"]),) if len(rows) == 1 else (DRIFT,)
+    links = [JobLink("Open incident", "drift-incident", rows[0]["incident_id"]) if len(rows) == 1 else DRIFT]
     if safety := result.get("safety_snapshot_id"):
-        links = (*links, JobLink("Snapshot before", "snapshot", safety))
-    return JobSummary(f"{sentence}.", links)
+        links.append(JobLink("Snapshot before", "snapshot", safety))
+    return JobSummary(f"{sentence}.", tuple(links))
 
 
 def _names(rows: list[JSON]) -> list[str]:
