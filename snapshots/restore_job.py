@@ -20,7 +20,7 @@ from workflows.references import CredentialRef
 from workflows.stubs import Stub, make_stub
 from workflows.writes import Release, failures
 
-from . import contents, preview
+from . import contents, job_summaries, preview
 from .approving import ToApprove, approve_restored, foreseen
 from .capture import capture_into, tell
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
@@ -44,6 +44,7 @@ class Restore:
 
     kind: ClassVar[str] = "snapshots.restore"
     result_template: ClassVar[str] = "snapshots/_restore_result.html"
+    summary = staticmethod(job_summaries.restored)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])

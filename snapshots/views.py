@@ -238,6 +238,7 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "environment": left.environment,
         "with_": wanted,
         "right_label": label,
+        "may_capture": may_operate(visit, left.environment),
         "left_label": f"Snapshot of {left.created_at:%d %b %Y %H:%M} UTC",
         "nav_section": "snapshots",
     }
