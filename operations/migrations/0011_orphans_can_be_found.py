@@ -77,5 +77,5 @@ BACKWARD = [
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("operations", "0009_lock_until_settled"), ("tenants", "0007_sign_in_keys_hashed")]
+    dependencies: ClassVar = [("operations", "0010_progress_of_a_phase"), ("tenants", "0007_sign_in_keys_hashed")]
     operations: ClassVar = [migrations.RunSQL(FORWARD, BACKWARD)]
