@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import Conflict, NotConfirmed, OpsError
+from core.errors import Conflict, Forbidden, NotConfirmed, OpsError
 
 
 class CaptureFailed(OpsError):
@@ -84,6 +84,15 @@ class EnvironmentLocked(Conflict):
     title = "The environment is being written to"
     message = "Another job writes to this environment."
     recovery = "Wait for it to end, or cancel it on its page."
+
+
+class ContentOfAnother(Forbidden):
+    """A guarded environment takes another's content as a promotion, which a second person approves."""
+
+    code = "REST_007"
+    title = "That is another environment's content"
+    message = "A snapshot of another environment is not restored into this one: that would go past its approval."
+    recovery = "Promote the workflows instead, or restore a snapshot of this environment."
 
 
 class RestoreNotConfirmed(NotConfirmed):

@@ -24,6 +24,7 @@ from workflows.permissions import require_operate
 from . import selectors, services
 from .errors import (
     CaptureFailed,
+    ContentOfAnother,
     PutBackFailed,
     RestoreFailed,
     RestoreRefused,
@@ -53,7 +54,7 @@ CAPTURE_WAIT = 20.0
 RESTORE_WAIT = 25.0
 
 #: What a restore may fail with, besides that it failed.
-RESTORE_FAILURES = (RestoreRefused, PutBackFailed, SnapshotUnreadable, SnapshotDamaged)
+RESTORE_FAILURES = (RestoreRefused, ContentOfAnother, PutBackFailed, SnapshotUnreadable, SnapshotDamaged)
 
 #: 200 once the job has ended, 202 while there is more to come.
 CAPTURE = {200: CaptureAnswer, 202: CaptureAnswer}

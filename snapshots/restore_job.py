@@ -30,6 +30,7 @@ from .proving import Proof, prove, residues
 from .restore import RestoreReport, RestoreRequest, restore_into
 from .restore_documents import RESULT_FORMAT, KeptPublished
 from .rollback import RollBack, roll_back
+from .starting import require_own_content
 
 ROLLS_BACK = "restore:turned-back"
 """The step that says that a restore goes back: whoever continues it after a crash must not go forward again."""
@@ -50,6 +51,8 @@ class Restore:
         options = RestoreOptions.from_params(run.params)
         if run.params.get("dry_run"):
             return _dry_run(run, environment, target, options)
+        if not run.done_steps():  # what has begun is finished or undone, whatever the environment has become
+            require_own_content(environment, target)
         before = _capture(run, environment, SnapshotType.PRE_RESTORE, "before", f"Before restoring {target}")
         plan = _decide(run, environment, target, before, options)
         restore = _Restore(run, environment, target, before, plan)

@@ -10,12 +10,23 @@ from operations.models import Operation
 from tenants.models import User
 from tenants.scope import tenant_scope
 from workflows.gateway import environment_by_id
+from workflows.models import Environment
 
 from .contents import snapshot_by_id
-from .errors import EnvironmentLocked
+from .errors import ContentOfAnother, EnvironmentLocked
+from .models import Snapshot
 from .planning import RestoreOptions
 
 KIND = "snapshots.restore"
+
+
+def require_own_content(environment: Environment, snapshot: Snapshot) -> None:
+    """Raise ``ContentOfAnother`` where the snapshot would bring another's content into a guarded environment."""
+    if environment.is_guarded and snapshot.environment_id != environment.pk:
+        raise ContentOfAnother(
+            f"{environment.name} takes the content of {snapshot.environment.name} as a promotion only.",
+            details={"environment_id": str(environment.pk), "snapshot_of": str(snapshot.environment_id)},
+        )
 
 
 def start_restore(
@@ -30,10 +41,12 @@ def start_restore(
 ) -> Operation:
     """Start a restore of a snapshot into an environment (by default: all of it, as it was).
 
-    A dry run holds no lock. Raises ``NotFound`` and ``EnvironmentLocked`` (with the job that holds the environment).
+    A dry run holds no lock. Raises ``NotFound``, ``ContentOfAnother``, and ``EnvironmentLocked`` (with the job that
+    holds the environment).
     """
     environment = environment_by_id(tenant_id, environment_id)
     snapshot = snapshot_by_id(tenant_id, snapshot_id)
+    require_own_content(environment, snapshot)
     options = options or RestoreOptions()
     what = f"{'Try out the restore of' if dry_run else 'Restore'} {_amount(options)}"
     try:
