@@ -36,7 +36,7 @@ if MODE not in MODES:
     # None is the default: a production start that lost its environment must not come up with the demo's secrets.
     raise ImproperlyConfigured(
         f"OPSCONSOLE_MODE is {repr(MODE) if MODE else 'not set'}; it must be one of {', '.join(MODES)}."
-        " Way out: script/up and script/test set it; elsewhere export OPSCONSOLE_MODE, as docs/guide/production.md says."
+        " Way out: script/up and script/test set it; elsewhere export it, as docs/guide/production.md says."
     )
 PRODUCTION = MODE == "production"
 DEBUG = env("OPSCONSOLE_DEBUG") == "1"

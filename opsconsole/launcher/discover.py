@@ -13,7 +13,7 @@ from .home import choose_home, lock_holder
 def use_running_console() -> bool:
     """Take over the variables of the running `script/up`, unless a database is named already. Whether it did.
 
-    Where none runs and nothing is named, a checkout is for developing: that is said, so that the settings need not guess.
+    Where none runs and nothing is named, a checkout is for developing: the settings are told so and need not guess.
     """
     if os.environ.get("DATABASE_URL") or os.environ.get("OPSCONSOLE_MODE") == "production":
         return False
