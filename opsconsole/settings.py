@@ -214,6 +214,7 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
 MFA_TOTP_ISSUER = "OpsConsole"
+MFA_FORMS = {"activate_totp": "tenants.forms.ActivateApp"}
 MFA_ADAPTER = "tenants.adapters.MFAAdapter"
 # The trail is written by the database; auditlog gives it its shape and its admin, and writes nothing itself.
 AUDITLOG_LOGENTRY_MODEL = "audit.LogEntry"
@@ -308,6 +309,8 @@ REPORT_FILES_DAYS = env_int("OPSCONSOLE_REPORT_FILES_DAYS", 30)
 
 # Support sessions: see docs/adr/0008. The demo prints its passwords, so a second factor would protect nothing there.
 SUPPORT_SECOND_FACTOR = MODE != "demo"
+# How long after it was set up a second factor counts for support sessions.
+SUPPORT_FACTOR_WAIT_HOURS = env_int("OPSCONSOLE_SUPPORT_FACTOR_WAIT_HOURS", 24)
 # A ticket must match this whole; empty: a ticket is not asked for.
 SUPPORT_TICKET_PATTERN = env("OPSCONSOLE_SUPPORT_TICKET_PATTERN")
 

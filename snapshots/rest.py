@@ -21,7 +21,7 @@ from workflows.gateway import environment_by_id
 from workflows.models import Environment
 from workflows.permissions import require_operate
 
-from . import selectors, services
+from . import selectors, services, taking
 from .errors import (
     CaptureFailed,
     ContentOfAnother,
@@ -120,7 +120,7 @@ def create_snapshot(
     return http_status(operation), {"snapshot": row, "operation": operation_selectors.operation_row(operation)}
 
 
-@in_support_session(READS)
+@in_support_session(taking.API_RULES)
 @router.get(
     "/snapshots/{snapshot_id}",
     response=SnapshotDetailAnswer,
@@ -131,7 +131,8 @@ def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = 
     visit = visit_for_object(request, Snapshot, snapshot_id)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     if contents:
-        entries = [{**entry.to_json(), "content": content} for entry, content in services.contents(snapshot)]
+        visit.require(taking.GRANT)
+        entries = taking.whole_entries(snapshot)
     else:
         entries = [entry.to_json() for entry in services.entries(snapshot)]
     return {"snapshot": {**_row(snapshot), "workflows": entries}}
