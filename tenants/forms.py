@@ -42,7 +42,7 @@ class TenantForm(forms.Form):
 
 class MemberForm(forms.Form):
     email = forms.EmailField(
-        label="E-mail address", help_text="Somebody new gets a link by which to choose a password."
+        label="E-mail address", help_text="It gets a link by which to accept or decline, good for a week."
     )
     name = forms.CharField(max_length=120, required=False)
     role = forms.ChoiceField(choices=TenantRole.choices, initial=TenantRole.VIEWER)

@@ -108,11 +108,11 @@ def add_member(*, tenant: Tenant, email: str, role: str, by: User, name: str = "
                 details={"email": user.email},
                 recovery="Change the role in the list.",
             )
-        _tell_owners(tenant=tenant, user=user, role=role, by=by)
+        tell_owners(tenant=tenant, user=user, role=role, by=by)
         return services.set_membership(tenant=tenant, user=user, role=role, by=by), created
 
 
-def _tell_owners(*, tenant: Tenant, user: User, role: str, by: User) -> None:
+def tell_owners(*, tenant: Tenant, user: User, role: str, by: User) -> None:
     """A platform admin from outside gives a role here, perhaps to themselves: the owners learn it at once."""
     owners = Membership.objects.filter(tenant=tenant, role=TenantRole.OWNER, user__is_active=True)
     if not is_platform_admin(by) or owners.filter(user=by).exists():
@@ -147,7 +147,7 @@ def change_role(*, tenant: Tenant, user_id: uuid.UUID, role: str, by: User) -> M
     if member.is_service and role == TenantRole.OWNER:
         raise Invalid("A service account cannot be an owner.", details={"role": role})
     with platform_scope():
-        _tell_owners(tenant=tenant, user=member, role=role, by=by)
+        tell_owners(tenant=tenant, user=member, role=role, by=by)
         before = Membership.objects.get(tenant=tenant, user=member).role
         if not role_grants(before) <= role_grants(role):
             end_tokens_made_by(user=member, tenant=tenant)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import Any
 
@@ -221,8 +220,8 @@ def test_the_code_that_set_an_app_up_opens_nothing(cast: Any, settings: Any) -> 
     """Not over REST either, where it would start a session at once."""
     secret = "JBSWY3DPEHPK3PXP"
     client = at_browser(cast.support, factor=False)
+    assert client.post("/account/reauthenticate/", {"password": cast.password}).status_code == 302
     session = client.session
-    session["account_authentication_methods"] = [{"method": "password", "at": time.time()}]
     session["mfa.totp.secret"] = secret
     session.save()
     code = format_hotp_value(hotp_value(secret, next(yield_hotp_counters_from_time())))
