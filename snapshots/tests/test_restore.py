@@ -479,7 +479,7 @@ def test_anothers_snapshot_enters_production_only_as_a_promotion(
         content_type="application/json",
         headers={"Authorization": f"Bearer {secret}"},
     )
-    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "REST_007"), answer.content
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "REST_008"), answer.content
     assert "Promote" in answer.json()["error"]["recovery"]
     assert n8n.state()["workflows"] == before
 
