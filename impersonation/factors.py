@@ -55,7 +55,7 @@ def _has_settled(user: Any, kinds: Collection[str]) -> bool:
 
 
 def _is_settled(factor: Authenticator) -> bool:
-    return factor.created_at <= clock.now() - timedelta(hours=settings.SUPPORT_FACTOR_WAIT_HOURS)
+    return bool(factor.created_at <= clock.now() - timedelta(hours=settings.SUPPORT_FACTOR_WAIT_HOURS))
 
 
 def confirm_url(user: User, back_to: str) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 from core.support_rules import NEVER, Rule, Sent, SupportRules
 from tenants.models import Grants
+from workflows.content import parse
 
 from . import services
-from .contents import parse
 from .models import Snapshot
 
 GRANT = Grants.VIEW

@@ -153,7 +153,7 @@ class SettingsForm(forms.Form):
         return given
 
 
-class ActivateApp(ActivateTOTPForm):  # type: ignore[misc] -- allauth tells no types
+class ActivateApp(ActivateTOTPForm):  # type: ignore[misc]
     """Setting an authenticator app up uses its code like every other: it opens nothing a second time."""
 
     def clean_code(self) -> str:
