@@ -44,5 +44,5 @@ BACKWARD = [
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("tenants", "0007_sign_in_keys_hashed")]
+    dependencies: ClassVar = [("tenants", "0008_invitations")]
     operations: ClassVar = [migrations.RunSQL(FORWARD, BACKWARD)]
