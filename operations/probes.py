@@ -38,4 +38,7 @@ def jobs() -> dict[str, Any]:
     with platform_scope():
         counts = selectors.status_counts()
         failed = selectors.failed_of_late()
-    return {"status": "failed" if counts["stuck"] else "ok", **counts, "failed_last_24_hours": failed}
+    found = {"status": "failed" if counts["stuck"] or counts["standing_still"] else "ok", **counts}
+    if still := counts["standing_still"]:
+        found["message"] = f"{still} running job{'' if still == 1 else 's'} of live workers stood still for 30 minutes."
+    return {**found, "failed_last_24_hours": failed}

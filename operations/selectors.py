@@ -6,12 +6,12 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from core import clock
 from core.paging import Page, by_time
 
-from .models import OPEN, Operation, OperationStatus
+from .models import OPEN, Operation, OperationStatus, OperationStep
 
 STEPS_SHOWN = 400
 OPEN_SHOWN = 20
@@ -61,14 +61,34 @@ def open_operations_on(subject_type: str, subject_id: uuid.UUID) -> list[Operati
     return list(rows.defer("params", "result").order_by("-created_at")[:OPEN_SHOWN])
 
 
+#: A worker that is alive and whose job neither ends a step nor gets on for so long is caught in something.
+STANDSTILL = timedelta(minutes=30)
+
+
+def standing_still() -> Q:
+    """Running operations whose worker beats, and that have not moved for long: no step began or ended, no progress."""
+    long_ago = clock.now() - STANDSTILL
+    moving = OperationStep.objects.filter(
+        Q(started_at__gte=long_ago) | Q(ended_at__gte=long_ago), operation_id=OuterRef("pk")
+    )
+    return Q(
+        ~Exists(moving),
+        status=OperationStatus.RUNNING,
+        lease_expires_at__gte=clock.now(),
+        started_at__lt=long_ago,
+        updated_at__lt=long_ago,
+    )
+
+
 def status_counts() -> dict[str, int]:
-    """How many operations stand in each open state, and how many are stuck (lease run out)."""
+    """How many operations stand in each open state, how many are stuck (lease run out), and how many stand still."""
     counts = Operation.objects.filter(status__in=OPEN).aggregate(
         pending=Count("pk", filter=Q(status=OperationStatus.PENDING)),
         running=Count("pk", filter=Q(status=OperationStatus.RUNNING)),
         retry_pending=Count("pk", filter=Q(status=OperationStatus.RETRY_PENDING)),
         parked=Count("pk", filter=Q(status=OperationStatus.PARKED)),
         stuck=Count("pk", filter=Q(status=OperationStatus.RUNNING, lease_expires_at__lt=clock.now())),
+        standing_still=Count("pk", filter=standing_still()),
     )
     return {name: int(count) for name, count in counts.items()}
 

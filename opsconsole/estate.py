@@ -166,7 +166,9 @@ def estate(request: HttpRequest) -> HttpResponse:
 
 
 #: What the health page counts of jobs, and the filter of the jobs' page that lists them.
-_JOB_FILTERS = {"parked": "parked", "running": "running", "stuck": "running", "failed_last_24_hours": "failed"}
+_JOB_FILTERS = {"parked": "parked", "running": "running", "stuck": "running", "standing_still": "running"} | {
+    "failed_last_24_hours": "failed"
+}
 _NOT_COUNTS = {"status", "latency_ms", "message", "queues", "last_seen_at", "free_bytes", "age_seconds"}
 
 

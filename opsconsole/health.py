@@ -69,7 +69,7 @@ def component_health(request: HttpRequest, name: str) -> JsonResponse:
     return JsonResponse(body, status=503 if broken else 200)
 
 
-COUNTS = ("pending", "running", "retry_pending", "parked", "stuck", "failed_last_24_hours")
+COUNTS = ("pending", "running", "retry_pending", "parked", "stuck", "standing_still", "failed_last_24_hours")
 
 
 @in_support_session(OUTSIDE)

@@ -46,6 +46,7 @@ console = Console(
         ),
         PeriodicTask(name="git-remotes", task="snapshots.tasks.keep_copied", every_seconds=30.0, expires_seconds=30.0),
         PeriodicTask(name="commits", task="snapshots.tasks.name_commits", every_seconds=15.0, expires_seconds=15.0),
+        PeriodicTask(name="contents", task="snapshots.tasks.keep_contents", every_seconds=10.0, expires_seconds=10.0),
         PeriodicTask(name="hashes", task="snapshots.tasks.keep_hashes", every_seconds=60.0, expires_seconds=60.0),
     ),
     rest_routers=(

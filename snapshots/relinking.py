@@ -11,12 +11,13 @@ from core import clock
 from operations import services as operations
 from operations.engine import Run
 from operations.handlers import register
+from operations.models import OPEN, Operation
 from workflows.content import fingerprint
 from workflows.gateway import environment_by_id
 from workflows.linking import Relinked
 from workflows.models import Environment, WorkflowEnvMap
 
-from . import job_summaries
+from . import job_summaries, repository
 from .canonical import WithDraft, canonical_content, canonical_references, commit_canonical, in_git
 
 RELINK_KIND = "snapshots.relink"
@@ -52,17 +53,11 @@ class Relink:
         old, new = run.params["old_key"], run.params["new_key"]
 
         def move() -> dict[str, Any]:
-            content = canonical_content(environment, [old]).get(old)
-            if content is None:
-                return {"moved": False}
-            draft = canonical_content(environment, [old], drafts=True).get(old)
-            commit = commit_canonical(
-                run,
-                environment=environment,
-                changes={old: None, new: WithDraft(content, draft)},
-                message=f"Link {old} to {new}",
-            )
-            return {"moved": True, "commit": commit}
+            # Two moves in a row: the later one must not find the file where the earlier one has not put it yet.
+            with repository.store_for(run.tenant_id).in_turn(f"links-{environment.pk}"):
+                for earlier_old, earlier_new in _waiting_before(run, environment):
+                    _move(run, environment, earlier_old, earlier_new)
+                return _move(run, environment, old, new)
 
         moved = dict(run.step("move", f"Move {old}.json to {new}.json", move, external_call=in_git(environment)))
         drafts = run.step(
@@ -70,6 +65,32 @@ class Relink:
         )
         found: dict[str, Any] = moved | drafts
         return found
+
+
+def _waiting_before(run: Run, environment: Environment) -> list[tuple[str, str]]:
+    """Moves of the environment that were asked for before this one and are not done, in that order."""
+    with run.fenced():
+        rows = Operation.objects.filter(
+            kind=RELINK_KIND, environment_id=environment.pk, status__in=OPEN, created_at__lt=run.operation.created_at
+        )
+        return [
+            (params["old_key"], params["new_key"])
+            for params in rows.order_by("created_at").values_list("params", flat=True)
+        ]
+
+
+def _move(run: Run, environment: Environment, old: str, new: str) -> dict[str, Any]:
+    content = canonical_content(environment, [old]).get(old)
+    if content is None:
+        return {"moved": False}
+    draft = canonical_content(environment, [old], drafts=True).get(old)
+    commit = commit_canonical(
+        run,
+        environment=environment,
+        changes={old: None, new: WithDraft(content, draft)},
+        message=f"Link {old} to {new}",
+    )
+    return {"moved": True, "commit": commit}
 
 
 def _rehash_drafts(run: Run, environment: Environment, moved: Mapping[str, str]) -> dict[str, int]:

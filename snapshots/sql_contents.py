@@ -6,24 +6,30 @@ Each content once per tenant, under its name in Git. Git is the original: nothin
 from __future__ import annotations
 
 import contextlib
-import logging
 import uuid
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 
+from core import clock
 from core.errors import OpsError
 from operations.engine import Run
-from tenants.scope import tenant_scope
+from tenants.scope import platform_scope, tenant_scope
 
 from . import repository
-from .manifest import ManifestEntry
-from .models import WorkflowContent
-
-logger = logging.getLogger(__name__)
+from .manifest import ManifestEntry, entry_from
+from .models import Snapshot, WorkflowContent
 
 BATCH_BYTES = 4_000_000
+#: More than this is left to ``keep_recent``.
+AT_ONCE_BYTES = 2_000_000
+RECENT, RECENT_AT_ONCE = timedelta(hours=1), 20
+#: Snapshots of the last hour that this process knows to be kept; another process looks once more.
+_kept: OrderedDict[uuid.UUID, None] = OrderedDict()
+KEPT_IN_MIND = 2000
 _LACKING = """
 SELECT DISTINCT named.blob
   FROM snapshots s
@@ -42,7 +48,7 @@ DELETE FROM workflow_contents c USING (
 """
 _INSERT = """
 INSERT INTO workflow_contents (id, tenant_id, blob, content)
-SELECT gen_random_uuid(), %s, given.blob, given.content FROM unnest(%s::text[], %s::text[]) AS given (blob, content)
+SELECT gen_random_uuid(), %s, given.blob, given.content FROM unnest(%b::text[], %b::text[]) AS given (blob, content)
     ON CONFLICT (tenant_id, blob) DO NOTHING
 """
 
@@ -50,15 +56,45 @@ SELECT gen_random_uuid(), %s, given.blob, given.content FROM unnest(%s::text[], 
 def keep(run: Run, entries: Collection[ManifestEntry]) -> dict[str, Any]:
     """Keep the contents of a snapshot that are not kept yet; the record of a step. Call outside any scope.
 
-    A capture does not fail for it: Git has them, and the next round of the store's care tries again.
+    Where they are many, a capture does not wait for it: ``keep_recent`` does it within seconds. Nor does it fail for
+    it: Git has them.
     """
-    blobs = {entry.blob for entry in entries} | {entry.draft.blob for entry in entries if entry.draft is not None}
     with run.fenced():
-        known = set(WorkflowContent.objects.filter(blob__in=list(blobs)).values_list("blob", flat=True))
+        lacking = _lacking(entries)
+    if sum(lacking.values()) > AT_ONCE_BYTES:
+        return {"later": len(lacking)}
     try:
-        return {"kept": _copy(run.tenant_id, sorted(blobs - known - {""}), run=run)}
+        return {"kept": _copy(run.tenant_id, sorted(lacking), run=run)}
     except OpsError as error:
         return {"error": error.to_dict()}
+
+
+def keep_recent() -> int:
+    """Keep the contents that captures of the last hour have left for later; how many. For the beat."""
+    with platform_scope():
+        recent = Snapshot.objects.filter(created_at__gt=clock.now() - RECENT).exclude(pk__in=list(_kept))
+        rows = list(recent.order_by("-created_at").values_list("pk", "tenant_id")[:RECENT_AT_ONCE])
+    kept = 0
+    for snapshot_id, tenant_id in rows:
+        with tenant_scope(tenant_id):
+            snapshot = Snapshot.objects.filter(pk=snapshot_id).first()
+            entries = [entry_from(row) for row in snapshot.workflows or ()] if snapshot is not None else []
+            lacking = _lacking(entries)
+        with contextlib.suppress(OpsError):
+            kept += _copy(tenant_id, sorted(lacking))
+            _kept[snapshot_id] = None
+    while len(_kept) > KEPT_IN_MIND:
+        _kept.popitem(last=False)
+    return kept
+
+
+def _lacking(entries: Collection[ManifestEntry]) -> dict[str, int]:
+    """Blob to size, in bytes, of what is not kept yet. Needs the tenant's scope."""
+    blobs = {entry.blob: entry.bytes for entry in entries if entry.blob}
+    blobs |= {entry.draft.blob: entry.draft.bytes for entry in entries if entry.draft is not None}
+    for blob in WorkflowContent.objects.filter(blob__in=list(blobs)).values_list("blob", flat=True):
+        del blobs[blob]
+    return blobs
 
 
 def look_after(tenant_id: uuid.UUID) -> dict[str, int]:

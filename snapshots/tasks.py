@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from . import maintenance, pushing, recovery, rehashing
+from . import maintenance, pushing, recovery, rehashing, sql_contents
 
 
 @shared_task(name="snapshots.tasks.keep_schedules")
@@ -29,3 +29,9 @@ def keep_hashes() -> None:
 def name_commits() -> None:
     """Every few seconds: snapshots that a runbook has put back by hand get the commit that holds them."""
     recovery.name_commits()
+
+
+@shared_task(name="snapshots.tasks.keep_contents")
+def keep_contents() -> None:
+    """Every few seconds: the contents of large captures become readable in SQL."""
+    sql_contents.keep_recent()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -234,6 +235,24 @@ def test_health_says_yes_without_detail(client: Any, db: None) -> None:
     promotions = client.get("/api/v1/promotions/healthz")
     assert (promotions.status_code, promotions.json()["status"]) == (503, "failed"), "nobody would carry one out"
     assert "stuck" in client.get("/api/v1/background-jobs/status").json()
+
+
+def test_a_job_that_beats_without_moving_is_noticed(client: Any, cast: Any) -> None:
+    operation, moving = an_operation(cast), an_operation(cast)
+    long_ago, now = clock.now() - timedelta(hours=1), clock.now()
+    alive = {"status": "RUNNING", "started_at": long_ago, "lease_expires_at": now + timedelta(minutes=1)}
+    with tenant_scope(cast.tenant.pk):
+        Operation.objects.update(**alive, heartbeat_at=now, updated_at=long_ago)
+        OperationStep.objects.create(
+            tenant=cast.tenant, operation=moving, position=1, name="one", title="One", state="INTENT", fence=1,
+            started_at=now,
+        )  # fmt: skip
+    jobs = client.get("/health/detailed").json()["components"]["jobs"]
+    assert (jobs["status"], jobs["stuck"], jobs["standing_still"]) == ("failed", 0, 1)
+    assert client.get("/api/v1/background-jobs/status").json()["standing_still"] == 1
+    with tenant_scope(cast.tenant.pk):
+        Operation.objects.filter(pk=operation.pk).update(updated_at=now)
+    assert client.get("/health/detailed").json()["components"]["jobs"]["status"] == "ok"
 
 
 def test_what_waits_for_its_retry_is_an_active_saga(client: Any, cast: Any) -> None:

@@ -22,6 +22,8 @@ WAIT = 60.0
 #: Commands of ours that run for long and take no lock.
 _LOCKLESS = frozenset((b"cat-file", b"mktree"))
 _USE, _CARE = "opsconsole-use", "opsconsole-care"
+#: What ``page_memory`` writes beside its file before it takes that one's name.
+_HALF_REMEMBERED = "opsconsole-pages-*.json.*"
 _LEFTOVERS = ("pack/tmp_*", "pack/.tmp-*", "??/tmp_obj_*", "tmp_objdir-*")
 
 
@@ -73,6 +75,15 @@ def alone(path: Path) -> Iterator[bool]:
     """Sole use if it is to be had at once; yields whether it was."""
     with _use(path, fcntl.LOCK_EX, 0) as got:
         yield got
+
+
+@contextlib.contextmanager
+def in_turn(path: Path, name: str, *, wait: float = WAIT) -> Iterator[None]:
+    """One at a time of those who name the same: what reads the store and then writes by what it has read."""
+    with _use(path, fcntl.LOCK_EX, wait, of=f"opsconsole-{name}") as got:
+        if not got:
+            raise StoreLocked("Another job works at the same in the Git store; nothing was changed.")
+        yield
 
 
 @contextlib.contextmanager
@@ -135,9 +146,10 @@ def clear_stale_locks(path: Path, *, older_than: float = STALE_AFTER) -> list[Lo
 
 
 def find_leftovers(path: Path) -> list[Path]:
-    """Half-written packs and objects: never read by anybody, but they take room."""
+    """Half-written packs and objects, and memories of pages: never read by anybody, but they take room."""
     objects = path / "objects"
     found = [file for pattern in _LEFTOVERS for file in objects.glob(pattern)]
+    found += path.glob(_HALF_REMEMBERED)
     return sorted([*found, *filter(_lost_its_index, objects.glob("pack/pack-*.pack"))])
 
 

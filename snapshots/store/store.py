@@ -213,6 +213,11 @@ class GitStore:
         self._must_exist()
         return maintenance.maintain(self._plumbing, full=full)
 
+    def in_turn(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """One at a time of those who name the same. Raises StoreLocked after a minute."""
+        self._must_exist()
+        return locks.in_turn(self.path, name)
+
     def keep(self, commits: Iterable[str]) -> int:
         """Keep commits from being cleaned away although no branch leads to them; how many were in danger."""
         self._must_exist()

@@ -93,3 +93,14 @@ def test_another_address_remembers_nothing(capture: Any, n8n: Any, environment: 
     capture()
     assert PageMemory.load(_memory(environment), base_url=environment.base_url).pages
     assert not PageMemory.load(_memory(environment), base_url="https://elsewhere.example.org").pages
+
+
+def test_what_a_kill_left_of_a_memory_is_swept(capture: Any, n8n: Any, environment: Environment) -> None:
+    n8n.seed([workflow()])
+    capture()
+    store, kept = repository.store_for(environment.tenant_id), _memory(environment)
+    stray = kept.with_name(f"{kept.name}.0123456789abcdef")
+    stray.write_bytes(b"half a mem")
+    assert [finding.kind for finding in store.verify().findings] == ["leftover"]
+    store.gc(full=True)
+    assert kept.exists() and not stray.exists()

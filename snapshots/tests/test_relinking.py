@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from operations import engine
+from operations.models import Operation
 from sandbox.testing import SandboxServer
 from snapshots import canonical
+from snapshots.relinking import RELINK_KIND
 from snapshots.services import start_capture
 from tenants.scope import tenant_scope
 from workflows import identity
@@ -31,6 +34,25 @@ def test_the_approved_file_follows_the_key(
         rows = {p.env_name: p for p in WorkflowEnvMap.objects.all()}
     assert not rows["Orders"].is_drifted and rows["Orders"].git_content_hash
     assert not rows["Caller"].is_drifted, "what calls it has not changed either"
+
+
+def test_two_moves_in_a_row_end_at_the_last_key_in_whichever_order_they_are_carried_out(
+    capture: Any, n8n: Any, environment: Environment
+) -> None:
+    orders = n8n.seed([workflow("Orders")])[0]
+    capture()
+    with tenant_scope(environment.tenant_id):
+        for key in ("second", "third"):
+            CanonicalWorkflow.objects.create(tenant_id=environment.tenant_id, key=key, name=key)
+        place = WorkflowEnvMap.objects.get(env_workflow_id=orders["id"])
+    for key in ("second", "third"):
+        identity.link(tenant_id=environment.tenant_id, map_id=place.pk, key=key)
+    with tenant_scope(environment.tenant_id):
+        moves = list(Operation.objects.filter(kind=RELINK_KIND).order_by("-created_at"))
+    assert len(moves) == 2
+    for move in moves:
+        assert engine.drive(operation_id=move.pk, tenant_id=environment.tenant_id) == "COMPLETED"
+    assert set(canonical.canonical_blobs(environment)) == {"third"}
 
 
 def test_an_approved_draft_that_calls_it_follows_the_key(

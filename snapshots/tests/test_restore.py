@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from core.errors import OpsError
 from operations import engine
 from operations import services as operations
 from operations.handlers import boundary_observers
@@ -20,7 +22,10 @@ from snapshots.preview import preview
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
+from workflows.content import content_hash, portable
+from workflows.gateway import client_for
 from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
+from workflows.writes import Resolver, WriteItem, WriteTarget, perform
 
 from .conftest import caller, make_environment, workflow
 from .test_capture import Crash, _release, _status
@@ -507,3 +512,31 @@ def _own(cast: Any, environment: Environment, run_operations: Any) -> Any:
     )
     run_operations(cast.tenant)
     return operation.subject_id
+
+
+def test_the_last_pass_of_putting_back_creates_nothing_twice(
+    n8n: Any, environment: Environment, live_cast: Any, fast_retries: None
+) -> None:
+    """The first pass created it, its answer was lost, and nobody could look: so the second pass looks first."""
+    operation = services.start_capture(
+        tenant_id=environment.tenant_id, environment_id=environment.pk, requested_by=live_cast.operator
+    )
+    run = engine.claim(operation_id=operation.pk, tenant_id=environment.tenant_id)
+    assert run is not None
+    content = {**workflow("Orders"), "active": False}
+    item = WriteItem(
+        key="orders", name="Orders", title="Create Orders", action="create", content=content,
+        wanted_hash=content_hash(portable(content)),
+    )  # fmt: skip
+    with client_for(environment) as client:
+        target = WriteTarget(client=client, environment=environment, resolver=Resolver({}), prefix="back")
+        n8n.fault(kind="drop_after", method="POST", path="^/api/v1/workflows$", times=1)
+        n8n.fault(kind="status", status=503, method="GET", path="/workflows")
+        with pytest.raises(OpsError):
+            perform(run, [item], target)
+        assert len(n8n.state()["workflows"]) == 1, "it was created"
+        n8n.clear_faults()
+        done = perform(run, [item], replace(target, prefix="back:rest", tolerant=True))
+    run.lease.release()
+    (there,) = n8n.state()["workflows"]
+    assert (done["orders"].outcome, done["orders"].env_workflow_id) == ("created", there["id"])

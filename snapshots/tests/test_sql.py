@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from snapshots import maintenance, repository, services
+from snapshots import maintenance, repository, services, sql_contents
 from snapshots.models import Snapshot, WorkflowContent
 from tenants.scope import platform_scope, tenant_scope
 from workflows.models import Environment
@@ -99,6 +99,17 @@ def test_snapshots_of_before_get_theirs_by_the_stores_care(
     with tenant_scope(environment.tenant_id):
         WorkflowContent.objects.all().delete()
     assert maintenance.look_after(environment.tenant_id, full=False)["contents_kept"] == 2
+    assert contents_kept(environment.tenant_id) == {entry["blob"] for entry in snapshot.workflows}
+
+
+def test_a_large_capture_does_not_wait_for_it(
+    capture: Callable[..., Any], n8n: Any, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_contents, "AT_ONCE_BYTES", 0)
+    n8n.seed([workflow("Orders"), workflow("Invoices")])
+    snapshot = capture()
+    assert contents_kept(environment.tenant_id) == set()
+    assert (sql_contents.keep_recent(), sql_contents.keep_recent()) == (2, 0)
     assert contents_kept(environment.tenant_id) == {entry["blob"] for entry in snapshot.workflows}
 
 

@@ -83,16 +83,27 @@ _Actor = Publisher | Writer | DraftKeeper | Archiver
 
 def _act(target: WriteTarget, item: WriteItem, actor: _Actor, intent: dict[str, Any]) -> Callable[[], Any]:
     """What carries the effect out; in a tolerant target a failure becomes a result."""
+    act = _looking_first(actor, intent) if item.may_be_there else actor.act
 
     def tolerant() -> Any:
         try:
-            return actor.act()
+            return act()
         except UnknownOutcome:
             raise
         except OpsError as error:
             return _result_of_ambiguous(actor, intent, error) or _failed(item, error)
 
-    return tolerant if target.tolerant else actor.act
+    return tolerant if target.tolerant else act
+
+
+def _looking_first(actor: _Actor, intent: dict[str, Any]) -> Callable[[], Any]:
+    def act() -> Any:
+        found: ProbeResult = actor.look(intent)
+        if found.state == "unknown":
+            raise UnknownOutcome("What an earlier pass began cannot be told from what is there.", details=found.details)
+        return found.result if found.state == "done" else actor.act()
+
+    return act
 
 
 def _result_of_ambiguous(actor: _Actor, intent: dict[str, Any], error: OpsError) -> Any:

@@ -47,6 +47,7 @@ class WriteItem:
 
     ``action`` is ``create``, ``update`` or ``delete``; an update of a workflow that is gone creates it anew
     unless ``create_if_missing`` is off. ``may_rest``: it stays unpublished where n8n refuses to publish it.
+    ``may_be_there``: an earlier pass of the same job may have created it, so that is looked for first.
     """
 
     key: str
@@ -71,6 +72,7 @@ class WriteItem:
     needs: frozenset[str] | None = None
     create_if_missing: bool = True
     may_rest: bool = False
+    may_be_there: bool = False
 
     def load(self) -> Mapping[str, Any]:
         """The content, read if need be."""

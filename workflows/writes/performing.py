@@ -116,7 +116,7 @@ class _Performing:
         if self.run.is_cancelled:
             _look_back(self.run, write_effects(self.target, list(self.items.values())))
             self.run.check()
-        levels, again = creation_levels(self._of("create"))
+        levels, again = creation_levels(self._with_doubts(self._of("create")))
         for level in levels:
             self._write(level, "Creating workflows")
         self._write(self._of("update"), "Writing workflows")
@@ -134,6 +134,16 @@ class _Performing:
 
     def _of(self, action: str) -> list[WriteItem]:
         return [item for item in self.items.values() if item.action == action]
+
+    def _with_doubts(self, items: Sequence[WriteItem]) -> list[WriteItem]:
+        """Creations that another pass of this job has begun and nobody has heard the end of are looked for first."""
+        if not items:
+            return []
+        with self.run.fenced():
+            begun = OperationStep.objects.filter(operation_id=self.run.operation.pk, intent__action="create")
+            steps = begun.exclude(state=StepState.DONE).exclude(name__startswith=f"{self.target.prefix}:write:")
+            doubtful = {str(intent["key"]) for intent in steps.values_list("intent", flat=True)}
+        return [replace(item, may_be_there=item.key in doubtful) for item in items]
 
     def _in_place(self) -> Iterator[tuple[WriteItem, Written]]:
         """The items whose content was written or was there already, with the outcome of each so far."""
