@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -101,6 +102,7 @@ def test_what_a_kill_left_of_a_memory_is_swept(capture: Any, n8n: Any, environme
     store, kept = repository.store_for(environment.tenant_id), _memory(environment)
     stray = kept.with_name(f"{kept.name}.0123456789abcdef")
     stray.write_bytes(b"half a mem")
+    os.utime(stray, (1, 1))
     assert [finding.kind for finding in store.verify().findings] == ["leftover"]
     store.gc(full=True)
     assert kept.exists() and not stray.exists()

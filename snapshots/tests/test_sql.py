@@ -16,7 +16,7 @@ import pytest
 from snapshots import maintenance, repository, services, sql_contents
 from snapshots.models import Snapshot, WorkflowContent
 from tenants.scope import platform_scope, tenant_scope
-from workflows.models import Environment
+from workflows.models import Environment, WorkflowEnvMap
 
 from .conftest import make_environment, workflow
 
@@ -188,3 +188,21 @@ def test_what_git_has_lost_is_read_from_the_database(
     assert services.verify_snapshot(snapshot).status == "damaged", "that Git lost it is said all the same"
     shutil.rmtree(store.path)
     assert list(services.load_bytes(snapshot)) == [before]
+
+
+def test_the_runbook_counts_the_workflows_that_are_there(
+    capture: Callable[..., Any], n8n: Any, environment: Environment, operator: Any
+) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices"), workflow("Stock")])
+    capture()
+    n8n.delete_workflow(made[0]["id"])
+    snapshot = capture()
+    with tenant_scope(environment.tenant_id):
+        gone = WorkflowEnvMap.objects.get(env_name="Orders")
+        assert gone.status == "missing"
+        WorkflowEnvMap.objects.filter(env_name="Stock").update(status="deleted")
+    count = "SELECT COUNT(*) FROM workflow_env_map WHERE environment_id = %s AND status != 'deleted'"
+    assert operator.execute(count, [environment.pk]).fetchone() == (snapshot.workflow_count - 1,)
+    joined = "SELECT cw.name FROM workflow_env_map wem JOIN canonical_workflows cw ON wem.canonical_workflow_id = cw.id"
+    found = {name for (name,) in operator.execute(f"{joined} WHERE wem.id = %s", [gone.pk]).fetchall()}
+    assert found == {"Orders"}, "its drift still finds the row"
