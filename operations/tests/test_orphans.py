@@ -71,8 +71,6 @@ def test_a_job_without_a_key_gets_none_by_the_runbooks_update(live_cast: Any) ->
     made = job(live_cast, "RUNNING", "DONE")
     with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"], autocommit=True) as operator:
         operator.execute("UPDATE saga_executions SET status = 'RETRY_PENDING' WHERE saga_id = %s", [made.pk])
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            operator.execute("SELECT body FROM api_idempotency_keys")
     with tenant_scope(live_cast.tenant.pk):
         made.refresh_from_db()
     assert (made.status, made.idempotency_key) == ("RETRY_PENDING", None)

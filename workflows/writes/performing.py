@@ -142,7 +142,7 @@ class _Performing:
         with self.run.fenced():
             begun = OperationStep.objects.filter(operation_id=self.run.operation.pk, intent__action="create")
             steps = begun.exclude(state=StepState.DONE).exclude(name__startswith=f"{self.target.prefix}:write:")
-            doubtful = {str(intent["key"]) for intent in steps.values_list("intent", flat=True)}
+            doubtful = {str(intent["key"]) for intent in steps.values_list("intent", flat=True) if intent}
         return [replace(item, may_be_there=item.key in doubtful) for item in items]
 
     def _in_place(self) -> Iterator[tuple[WriteItem, Written]]:
