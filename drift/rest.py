@@ -29,7 +29,7 @@ from workflows.permissions import require_operate
 
 from . import scheduling, selectors, services
 from .errors import Overdue, ReconcileFailed, StabilizeFailed
-from .models import DriftIncident
+from .models import DriftIncident, IncidentState
 from .schemas import (
     AcknowledgeIn,
     CloseIn,
@@ -121,8 +121,13 @@ def stabilize(
     wait: float = DEFAULT_WAIT_SECONDS,
     payload: StabilizeIn | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``."""
+    """What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``.
+
+    An incident that is stabilized already is the answer as it is, without a job: the call may be repeated.
+    """
     visit = _operate(request, incident_id)
+    if settled := _settled(visit, incident_id, IncidentState.STABILIZED):
+        return settled
     asked = payload or StabilizeIn()
     options = services.StabilizeOptions(
         force=asked.force, added=asked.added or "deactivate", despite_upgrade=asked.despite_upgrade
@@ -151,7 +156,10 @@ def reconcile(
     wait: float = DEFAULT_WAIT_SECONDS,
     payload: ReconcileIn | None = None,
 ) -> tuple[int, dict[str, Any]]:
+    """An incident that is reconciled already is the answer as it is, without a job: the call may be repeated."""
     visit = _operate(request, incident_id)
+    if settled := _settled(visit, incident_id, IncidentState.RECONCILED):
+        return settled
     asked = payload or ReconcileIn()
 
     def start() -> list[Operation]:
@@ -226,6 +234,12 @@ def _operate(request: HttpRequest, incident_id: uuid.UUID) -> Visit:
 
 def _row(visit: Visit, incident_id: uuid.UUID) -> dict[str, Any]:
     return selectors.incident_row(services.incident_by_id(visit.tenant.pk, incident_id), whole=True)
+
+
+def _settled(visit: Visit, incident_id: uuid.UUID, state: str) -> tuple[int, dict[str, Any]] | None:
+    """The answer where what is asked for has been done."""
+    incident = _row(visit, incident_id)
+    return (200, {"incident": incident}) if incident["incident_state"] == state else None
 
 
 def _answer(

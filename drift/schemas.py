@@ -252,10 +252,10 @@ class IncidentAnswer(Answer):
 
 
 class SettlingAnswer(Answer):
-    """The incident as it is now, and the job that settles it."""
+    """The incident as it is now, and the job that settles it; no job where that had been done before."""
 
     incident: IncidentOut
-    operation: OperationOut
+    operation: OperationOut | None = None
 
 
 class JobAnswer(Answer):
