@@ -19,7 +19,7 @@ from operations.models import Operation
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
-from tenants.models import Grants
+from tenants.models import Grants, User
 from tenants.pages import Visit
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
@@ -40,6 +40,7 @@ from .schemas import (
     ReconcileIn,
     SettlingAnswer,
     StabilizeIn,
+    StartedSchedulers,
     StoppedSchedulers,
 )
 
@@ -217,12 +218,24 @@ def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> t
 @router.post("/drift/schedulers/stop-all", response=StoppedSchedulers, summary="Stop looking for drift, everywhere")
 def stop_all(request: HttpRequest) -> dict[str, int]:
     """Platform admins only, with a token that is not bound to a tenant."""
+    return scheduling.stop_all(by=_switching_every_tenant(request))
+
+
+@in_support_session(NEVER)
+@router.post("/drift/schedulers/start-all", response=StartedSchedulers, summary="Look for drift again, everywhere")
+def start_all(request: HttpRequest) -> dict[str, int]:
+    """Takes back ``stop-all``; checks that a tenant's own people had stopped stay stopped."""
+    _switching_every_tenant(request)
+    return scheduling.start_all()
+
+
+def _switching_every_tenant(request: HttpRequest) -> User:
     user = caller(request)
     with platform_scope():
         allowed = is_platform_admin(user)
     if not allowed or only_tenant(request) is not None or token_of(request).permissions:
-        raise Forbidden("Only a platform admin may stop every tenant's checks.")
-    return scheduling.stop_all(by=user)
+        raise Forbidden("Only a platform admin may start and stop every tenant's checks.")
+    return user
 
 
 def _operate(request: HttpRequest, incident_id: uuid.UUID) -> Visit:

@@ -264,6 +264,14 @@ class JobAnswer(Answer):
     operation: OperationOut
 
 
+class StartedSchedulers(Answer):
+    """How many tenants' checks were started, how many stay stopped by their own people, and how many schedules."""
+
+    started: int
+    left_stopped: int
+    schedules: int
+
+
 class StoppedSchedulers(Answer):
     """How many tenants' checks were stopped now, how many had been stopped before, and how many schedules that is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ def _before_table(found: re.Match[str]) -> str:
 def _table(found: re.Match[str]) -> Table:
     """Columns end where the rule under the head has its crosses."""
     edges = [-1, *(at for at, mark in enumerate(found["rule"]) if mark == "+"), None]
-    spans = [slice(left + 1, right) for left, right in zip(edges[:-1], edges[1:], strict=True) if left is not None]
+    spans = [slice(left + 1, right) for left, right in itertools.pairwise(edges) if left is not None]
     head = found["head"][-len(found["rule"]) :]
     columns = [head[span].strip() for span in spans]
     rows = [
