@@ -19,7 +19,7 @@ from snapshots.rehashing import ensure_current
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import ConnectionStatus, Environment
 
-from . import detection, scheduling, upgrades
+from . import detection, job_summaries, scheduling, upgrades
 from .errors import DetectionFailed
 from .models import DriftMemory
 from .quick_check import Memory, known_workflows, look
@@ -35,6 +35,7 @@ class Check:
     """Look whether an environment is as it was captured last; capture it if not; bring the incidents in line."""
 
     kind: ClassVar[str] = "drift.check"
+    summary = staticmethod(job_summaries.checked)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
@@ -132,6 +133,7 @@ class Stabilize:
 
     kind: ClassVar[str] = "drift.stabilize"
     result_template: ClassVar[str] = "drift/_stabilized.html"
+    summary = staticmethod(job_summaries.stabilized)
 
     def run(self, run: Run) -> dict[str, Any]:
         return stabilize(run, environment_by_id(run.tenant_id, run.params["environment_id"]))
@@ -142,6 +144,7 @@ class Reconcile:
     """Take drifted workflows as approved."""
 
     kind: ClassVar[str] = "drift.reconcile"
+    summary = staticmethod(job_summaries.reconciled)
 
     def run(self, run: Run) -> dict[str, Any]:
         return reconcile(run, environment_by_id(run.tenant_id, run.params["environment_id"]))
@@ -152,6 +155,7 @@ class TakeBack:
     """Undo a reconcile: what was approved before it is approved again."""
 
     kind: ClassVar[str] = TAKE_BACK
+    summary = staticmethod(job_summaries.taken_back)
 
     def run(self, run: Run) -> dict[str, Any]:
         return carry_out(run, environment_by_id(run.tenant_id, run.params["environment_id"]))

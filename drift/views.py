@@ -52,7 +52,7 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
     context = {
         "page": page,
         "rows": [listed(row) for row in page.rows],
-        "counts": selectors.counts(),
+        "counts": selectors.counts(environment_id=asked.environment_id),
         "environments_here": environments,
         "environment": environment,
         "filters": asked,

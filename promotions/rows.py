@@ -41,7 +41,7 @@ def locked(promotion_id: uuid.UUID) -> Promotion:
 def require_state(promotion: Promotion, states: Sequence[str], verb: str) -> None:
     """Raise ``WrongState`` unless the promotion is in one of ``states``."""
     if promotion.status not in states:
-        word = promotion.get_status_display().lower()
+        word = promotion.status_word.lower()
         raise WrongState(f"A promotion that is “{word}” cannot be {verb}.", details={"status": promotion.status})
 
 

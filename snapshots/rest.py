@@ -22,6 +22,7 @@ from workflows.models import Environment
 from workflows.permissions import require_operate
 
 from . import selectors, services
+from .approving import refuse_foreign, require_approver, what_to_approve
 from .errors import (
     CaptureFailed,
     PutBackFailed,
@@ -30,7 +31,7 @@ from .errors import (
     SnapshotDamaged,
     SnapshotUnreadable,
 )
-from .models import Snapshot
+from .models import Snapshot, SnapshotType
 from .planning import RestoreOptions
 from .preview import preview
 from .schemas import (
@@ -96,6 +97,8 @@ def create_snapshot(
     visit = visit_for_object(request, Environment, payload.environment_id)
     environment = environment_by_id(visit.tenant.pk, payload.environment_id)
     require_operate(visit, environment)
+    if payload.snapshot_type == SnapshotType.BASELINE:
+        require_approver(visit, environment)
     operation = services.start_capture(
         tenant_id=visit.tenant.pk,
         environment_id=environment.pk,
@@ -187,12 +190,17 @@ def execute_restore(
     request: HttpRequest, environment_id: uuid.UUID, payload: RestoreIn, wait: float = RESTORE_WAIT
 ) -> tuple[int, dict[str, Any]]:
     visit = visit_for_object(request, Environment, environment_id)
-    require_operate(visit, environment_by_id(visit.tenant.pk, environment_id))
+    environment = environment_by_id(visit.tenant.pk, environment_id)
+    require_operate(visit, environment)
+    snapshot = services.snapshot_by_id(visit.tenant.pk, payload.snapshot_id)
+    keys = payload.workflow_keys
+    refuse_foreign(environment, snapshot, keys)
+    approves = what_to_approve(visit, environment, snapshot, keys=keys, asked=payload.approve)
     operation = start_restore(
         tenant_id=visit.tenant.pk,
         environment_id=environment_id,
         snapshot_id=payload.snapshot_id,
-        options=RestoreOptions.from_params({**payload.dict(), "keys": payload.workflow_keys}),
+        options=RestoreOptions.from_params({**payload.dict(), "keys": keys, "approves": approves}),
         dry_run=payload.dry_run,
         requested_by=caller(request),
     )

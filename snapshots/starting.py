@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 
 from operations import services as operations
 from operations.errors import Busy
@@ -36,25 +38,31 @@ def start_restore(
     snapshot = snapshot_by_id(tenant_id, snapshot_id)
     options = options or RestoreOptions()
     what = f"{'Try out the restore of' if dry_run else 'Restore'} {_amount(options)}"
+    with named_lock(), tenant_scope(tenant_id):
+        return operations.start(
+            tenant_id=tenant_id,
+            kind=KIND,
+            title=f"{what} into {environment.name} from {snapshot.created_at:%Y-%m-%d %H:%M} UTC",
+            params={
+                "environment_id": str(environment.pk),
+                "snapshot_id": str(snapshot.pk),
+                "dry_run": dry_run,
+                **options.to_params(),
+            },
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
+            exclusive_key=None if dry_run else environment.write_lock,
+            environment_id=environment.pk,
+            subject_type="snapshot",
+            subject_id=snapshot.pk,
+        )
+
+
+@contextlib.contextmanager
+def named_lock() -> Iterator[None]:
+    """Let a job that finds the environment taken say so in this app's words."""
     try:
-        with tenant_scope(tenant_id):
-            return operations.start(
-                tenant_id=tenant_id,
-                kind=KIND,
-                title=f"{what} into {environment.name} from {snapshot.created_at:%Y-%m-%d %H:%M} UTC",
-                params={
-                    "environment_id": str(environment.pk),
-                    "snapshot_id": str(snapshot.pk),
-                    "dry_run": dry_run,
-                    **options.to_params(),
-                },
-                requested_by=requested_by,
-                idempotency_key=idempotency_key,
-                exclusive_key=None if dry_run else environment.write_lock,
-                environment_id=environment.pk,
-                subject_type="snapshot",
-                subject_id=snapshot.pk,
-            )
+        yield
     except Busy as error:
         raise EnvironmentLocked(error.message, details=error.details) from error
 

@@ -60,6 +60,7 @@ console = Console(
             access_columns=("api_key_encrypted", "base_url", "kind", "is_archived"),
         ),
         Subject(table="canonical_workflows", noun="workflow", title="Workflows", position=60),
+        Subject(table="workflows", noun="workflow in n8n", title="Workflows in n8n", position=65),
         Subject(
             table="workflow_env_map", noun="workflow in an environment", title="Workflows in environments", position=70
         ),

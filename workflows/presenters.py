@@ -98,7 +98,7 @@ def report_steps(report: ConnectionReport | None) -> list[dict[str, str]]:
         {
             "name": check.title or check.name,
             "state": check.state,
-            "result": "" if check.state == "failed" else check.sentence,
+            "sentence": "" if check.state == "failed" else check.sentence,
             "error": check.sentence if check.state == "failed" else "",
             "recovery": check.recovery,
         }

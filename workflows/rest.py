@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 from django.http import HttpRequest
-from ninja import Router, Schema, Status
+from ninja import Router, Status
 from pydantic import SecretStr
 
+from core.asked import Asked
 from core.paging import by_name, clamp
 from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations import selectors as operation_selectors
@@ -37,7 +38,7 @@ from .watching.schemas import WatchedAnswer
 router = Router()
 
 
-class EnvironmentIn(Schema):
+class EnvironmentIn(Asked):
     """A new environment. ``tenant`` (slug or id) may be left out where the token belongs to one."""
 
     tenant: str = ""
@@ -49,7 +50,7 @@ class EnvironmentIn(Schema):
     position: int | None = None
 
 
-class EnvironmentPatch(Schema):
+class EnvironmentPatch(Asked):
     """What to change of an environment; the rest stays."""
 
     name: str | None = None

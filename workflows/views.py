@@ -29,7 +29,7 @@ from .executions.presenting import of_environment, with_runs
 from .forms import EnvironmentForm
 from .models import Environment, EnvironmentKind
 from .n8n.report import read_report
-from .permissions import may_operate, require_operate
+from .permissions import may_approve, may_operate, require_operate
 from .presenters import abilities, key_scopes, report_steps
 from .watching import selectors as watching
 
@@ -171,6 +171,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "may_operate": operate,
         "only_here": [(user, [WORDS[grant][0].lower() for grant in held]) for user, held in only_in(found)],
         "why_not": "" if operate else "Your role does not allow work in this environment.",
+        "why_no_baseline": _why_no_baseline(visit, found, operate),
         "nav_section": "environments",
     }
     whole = "workflows/environment.html"
@@ -200,6 +201,15 @@ def _connection(visit: Visit, environment: Environment) -> dict[str, Any]:
         "test": latest,
         "testing": bool(latest and latest.is_open),
     }
+
+
+def _why_no_baseline(visit: Visit, found: Environment, operate: bool) -> str:
+    """Why the visitor cannot approve what the environment holds; empty where that is possible."""
+    if not operate:
+        return "Your role does not allow work in this environment."
+    if found.is_production and found.baseline_commit_sha and not may_approve(visit, found):
+        return "What is in production now becomes approved only by somebody who may approve."
+    return ""
 
 
 @in_support_session(WRITES)
