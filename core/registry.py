@@ -82,8 +82,8 @@ class RecordFinder:
 class HealthComponent:
     """One part of the platform. ``probe`` returns ``{"status": "ok" | "failed" | "unknown", …}``, or raises.
 
-    Without an ``is_essential`` one nothing works at all. What ``asks_database`` waits with the others that do: a database
-    that hangs does not keep the rest from being heard.
+    Without an ``is_essential`` one nothing works at all. What ``asks_database`` waits with the others that do: a
+    database that hangs does not keep the rest from being heard.
     """
 
     name: str

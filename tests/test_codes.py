@@ -131,8 +131,7 @@ def _cell(words: str) -> str:
 
 
 def _list(names: list[str]) -> str:
-    shown = ", ".join(f"`{name.removesuffix('.py')}`" for name in names[:SHOWN_EACH])
-    return shown
+    return ", ".join(f"`{name.removesuffix('.py')}`" for name in names[:SHOWN_EACH])
 
 
 def test_every_code_is_raised_and_has_a_way_out() -> None:

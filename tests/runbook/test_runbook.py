@@ -6,6 +6,8 @@ import csv
 import gzip
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,6 +219,14 @@ def test_emergency_commands(estate: Estate, shell: Shell) -> None:
     assert set(said.tables[0].values("is_running")) == {"f"} and len(said.tables[0].rows) == 2
     shell.run(58, loop=True)
     assert len(shell.run(59).documents) == 1
+
+
+def test_the_environment_of_the_guide_brings_the_client_that_fits(estate: Estate, tmp_path: Path) -> None:
+    manage = f"{sys.executable} {Path(__file__).parents[2] / 'manage.py'}"
+    script = f'eval "$({manage} dburl --env)" && pg_dump --version && psql "$DATABASE_URL" -Atc "SHOW server_version"'
+    said = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    client, server = said.splitlines()
+    assert re.findall(r"\d+", client)[0] == re.findall(r"\d+", server)[0]
 
 
 def test_the_database_is_dumped_whole(estate: Estate, shell: Shell) -> None:
