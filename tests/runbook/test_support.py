@@ -33,7 +33,7 @@ def test_support_sessions_are_watched_and_ended(estate: Estate, shell: Shell) ->
     }
     assert first.ident in shell.run(47)
     said = shell.run(48, **ids)
-    assert "READ" in said and '"why": "runbook"' in said
+    assert "READ" in said and '"description": "runbook"' in said
     assert first.get().status_code == 200
     said = shell.run(49, **ids)
     assert '"ended_at"' in said and "(1 row)" in said

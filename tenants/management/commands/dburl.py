@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--env",
             action="store_true",
-            help='Print lines for eval "$(…)": DATABASE_URL, and a PATH with psql and pg_dump of the bundled PostgreSQL.',
+            help='Print lines for eval "$(…)": DATABASE_URL, and a PATH with the bundled psql and pg_dump.',
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("workflows", "0009_draft_authors")]
+    dependencies = [("workflows", "0010_guards")]
 
     operations = [
         migrations.AddField(
