@@ -77,12 +77,17 @@ def what_to_approve(
 
 
 def refuse_foreign(environment: Environment, snapshot: Snapshot, keys: Collection[str] | None) -> None:
-    """Raise ``ForeignSnapshot`` where a restore would carry what production never approved past a promotion."""
-    is_guarded = environment.is_production and bool(environment.baseline_commit_sha)
-    if not is_guarded or snapshot.environment_id == environment.pk:
+    """Raise ``ForeignSnapshot`` where a restore would carry what production never approved past a promotion.
+
+    Outside any scope.
+    """
+    if not environment.is_guarded or snapshot.environment_id == environment.pk:
         return
     if new := never_approved(environment, snapshot, keys):
-        raise ForeignSnapshot(details={"workflows": [entry.key for entry in new]})
+        raise ForeignSnapshot(
+            f"{environment.name} takes the content of {snapshot.environment.name} as a promotion only.",
+            details={"workflows": [entry.key for entry in new], "snapshot_of": str(snapshot.environment_id)},
+        )
 
 
 def _is_of_before_a_promotion(environment: Environment, snapshot: Snapshot) -> bool:

@@ -21,7 +21,7 @@ from workflows.stubs import Stub, make_stub
 from workflows.writes import Release, failures
 
 from . import contents, job_summaries, preview
-from .approving import ToApprove, approve_restored, foreseen
+from .approving import ToApprove, approve_restored, foreseen, refuse_foreign
 from .capture import capture_into, tell
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .keeping import called_meanwhile
@@ -52,6 +52,8 @@ class Restore:
         options = RestoreOptions.from_params(run.params)
         if run.params.get("dry_run"):
             return _dry_run(run, environment, target, options)
+        if not run.done_steps():  # what has begun is finished or undone, whatever the environment has become
+            refuse_foreign(environment, target, options.keys)
         before = _capture(run, environment, SnapshotType.PRE_RESTORE, "before", f"Before restoring {target}")
         plan = _decide(run, environment, target, before, options)
         restore = _Restore(run, environment, target, before, plan)

@@ -13,6 +13,7 @@ from tenants.models import User
 from tenants.scope import tenant_scope
 from workflows.gateway import environment_by_id
 
+from .approving import refuse_foreign
 from .contents import snapshot_by_id
 from .errors import EnvironmentLocked
 from .planning import RestoreOptions
@@ -32,11 +33,13 @@ def start_restore(
 ) -> Operation:
     """Start a restore of a snapshot into an environment (by default: all of it, as it was).
 
-    A dry run holds no lock. Raises ``NotFound`` and ``EnvironmentLocked`` (with the job that holds the environment).
+    A dry run holds no lock. Raises ``NotFound``, ``ForeignSnapshot``, and ``EnvironmentLocked`` (with the job that
+    holds the environment).
     """
     environment = environment_by_id(tenant_id, environment_id)
     snapshot = snapshot_by_id(tenant_id, snapshot_id)
     options = options or RestoreOptions()
+    refuse_foreign(environment, snapshot, options.keys)
     what = f"{'Try out the restore of' if dry_run else 'Restore'} {_amount(options)}"
     with named_lock(), tenant_scope(tenant_id):
         return operations.start(

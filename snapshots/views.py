@@ -17,7 +17,7 @@ from core.downloads import Download
 from core.errors import NotFound, OpsError
 from core.ids import uuid_or_none
 from core.paging import clamp
-from core.support_rules import NEVER, READS, READS_AND_WRITES, WRITES, in_support_session
+from core.support_rules import READS, READS_AND_WRITES, WRITES, in_support_session
 from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
@@ -27,7 +27,7 @@ from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
 from workflows.presenters import DiffSide, TextOptions, diff_context
 
-from . import pushing, selectors, services
+from . import pushing, selectors, services, taking
 from .approving import require_approver
 from .canonical import canonical_blobs, canonical_content, canonical_references
 from .contents import keys_of
@@ -193,8 +193,8 @@ def snapshot_verify(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRe
     return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
 
 
-@in_support_session(NEVER)
-@tenant_page(Grants.VIEW, scope=False)
+@in_support_session(taking.PAGE_RULES)
+@tenant_page(taking.GRANT, scope=False)
 def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """The whole snapshot as one JSON file: the manifest with every content in it."""
     found = services.snapshot_by_id(visit.tenant.pk, pk)

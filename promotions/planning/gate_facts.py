@@ -174,8 +174,9 @@ def _drifted(row: Promotion, plan: Plan) -> tuple[DriftedInSource, ...]:
 
 
 def needs_approval(promotion: Promotion) -> bool:
-    """Production always; elsewhere when the promotion asks for it."""
-    return promotion.target_environment.is_production or bool(promotion.options.get("require_approval"))
+    """A guarded target always, also one that was when the promotion was made; else when the promotion asks for it."""
+    asked = promotion.options.get("require_approval") or promotion.options.get("guarded")
+    return promotion.target_environment.is_guarded or bool(asked)
 
 
 def lock_holder(write_lock: str, *, own: uuid.UUID | None = None) -> LockHolder | None:
