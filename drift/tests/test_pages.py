@@ -70,7 +70,7 @@ def test_every_page_answers_and_escapes(site: Any, incident: DriftIncident, live
         f"{incident.pk}/",
         f"{incident.pk}/?view=graph",
         f"{incident.pk}/?view=raw",
-        f"{incident.pk}/?view=behaviour",
+        f"{incident.pk}/?view=text",
         f"{incident.pk}/?view=history",
         f"settle/?action=stabilize&selected={incident.pk}",
         f"settle/?action=reconcile&selected={incident.pk}",
@@ -354,6 +354,23 @@ def test_the_runbooks_reconcile_and_its_failure(
     assert done.json()["incident"]["git_content_hash"] == done.json()["incident"]["env_content_hash"]
     wrong = Client().post(where, {"update_git": "yes"}, content_type="application/json", **token)
     assert wrong.status_code == 422
+
+
+def test_what_was_stopped_everywhere_starts_again_but_not_what_people_stopped(make_site: Any, live_cast: Any) -> None:
+    site, other = make_site(), make_site(tenant=live_cast.other_tenant)
+    scheduling.keep_schedules()
+    scheduling.set_scheduler(tenant_id=other.tenant.pk, is_running=False, by=live_cast.stranger)
+    post = {"content_type": "application/json"}
+    switch = "/api/v1/drift/schedulers/"
+    assert Client().post(f"{switch}start-all", **post, **bearer(live_cast.owner)).status_code == 403
+    assert Client().post(f"{switch}stop-all", **post, **bearer(live_cast.admin)).json()["stopped"] == 1
+    answer = Client().post(f"{switch}start-all", **post, **bearer(live_cast.admin))
+    assert answer.json() == {"started": 1, "left_stopped": 1, "schedules": 1}
+    assert (scheduling.is_running(site.tenant.pk), scheduling.is_running(other.tenant.pk)) == (True, False)
+    with tenant_scope(site.tenant.pk):
+        assert Schedule.objects.get(kind="drift.check").is_enabled
+    again = Client().post(f"{switch}start-all", **post, **bearer(live_cast.admin))
+    assert again.json() == {"started": 0, "left_stopped": 1, "schedules": 0}
 
 
 def test_schedules_exist_for_every_environment_and_stop_everywhere(

@@ -31,7 +31,7 @@ def drop(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies: ClassVar = [
-        ("workflows", "0010_guards"),
+        ("workflows", "0011_answer_time"),
         ("operations", "0004_runbook_schema"),
     ]
     operations: ClassVar = [migrations.RunPython(make, drop)]
