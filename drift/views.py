@@ -17,6 +17,7 @@ from core.htmx import is_partial
 from core.support_rules import READS, READS_AND_WRITES, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation
+from snapshots.selectors import set_aside_by_environment
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
@@ -35,6 +36,7 @@ from .selectors import IncidentFilter
 from .settling_views import start
 
 PER_PAGE = 50
+SET_ASIDE_NAMED = 3
 COMPARING = ("graph", "raw", "behaviour")
 
 
@@ -64,11 +66,25 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "upgrades": upgrade_selectors.standing(environment_id=asked.environment_id),
         "may_settle": visit.may(Grants.OPERATE) or any(may_operate(visit, e) for e in environments),
         "policy": policies.read_policy(visit.tenant.pk),
-        "unknown": [(e, why) for e in environments if (why := why_unknown(e))],
+        "unknown": _not_known(environments),
         "running": scheduling.is_running(visit.tenant.pk),
         "nav_section": "drift",
     }
     return render(request, "drift/list.html#list" if is_partial(request) else "drift/list.html", context)
+
+
+def _not_known(environments: Sequence[Environment]) -> list[tuple[Environment, str]]:
+    """Environments of which not all is known, and why, as a clause."""
+    aside = set_aside_by_environment(environments)
+    found = []
+    for environment in environments:
+        why = why_unknown(environment)
+        if not why and environment.pk in aside:
+            names = ", ".join(f"“{finding.label}”" for finding in aside[environment.pk][:SET_ASIDE_NAMED])
+            why = f"{names} could not be captured"
+        if why:
+            found.append((environment, why))
+    return found
 
 
 def _environment(environments: Sequence[Environment], named: str) -> Environment | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from workflows.content import ContentError, loads
+from workflows.content import ContentError, UnreadWorkflow, loads_workflow
+from workflows.exact_json import TooMuch, loads
 from workflows.names import storable
 
 from . import errors
@@ -29,12 +31,19 @@ from .http import Answer
 PAGE_LIMIT = 250
 PAGE_SIZES = (PAGE_LIMIT, 25, 1)
 """Tried in turn where an answer is too large to be taken."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""Bytes of a page that holds more than one workflow. A page is held while others are on their way."""
 PAGES_AHEAD = 2
-LARGE_PAGE = 8 * 1024 * 1024
+LARGE_PAGE = 4 * 1024 * 1024
 """Bytes of a page from which on only one is on its way: memory counts for more than time then."""
 
 _PASSES = 4
 _MOST_PAGES = 10_000
+_MOST_ROWS = 4 * PAGE_LIMIT
+"""Rows of one page. n8n gives no more than it is asked for, a proxy may."""
+_MOST_UNNAMED = 20
+"""Workflows of which not even the name can be taken, before the whole list is given up."""
+_TOO_LARGE = "Its content is larger than one answer of n8n may be here."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +59,7 @@ class Rows:
     """Raw workflows, each parsed when it comes to it and then forgotten; each with an `id` that is text.
 
     The objects of a whole page are more than a processor keeps at hand: one workflow at a time takes half as long.
-    Iterating raises `NotAnApi` at one that cannot be read.
+    One that cannot be read is an `UnreadWorkflow`.
     """
 
     __slots__ = ("_parts",)
@@ -76,13 +85,11 @@ def _workflow(part: msgspec.Raw | dict[str, Any]) -> dict[str, Any]:
     if isinstance(part, dict):
         return part
     try:
-        found = orjson.loads(memoryview(part))
-    except orjson.JSONDecodeError:
-        try:
-            found = loads(bytes(part))
-        except ContentError as exc:
-            raise errors.NotAnApi("A workflow in the list is not JSON.") from exc
-    return identified(found)
+        return identified(loads_workflow(memoryview(part)))
+    except ContentError as exc:
+        titled = msgspec.json.decode(bytes(part).decode("utf-8", "replace"), type=_Titled)
+        name = titled.name if isinstance(titled.name, str) else ""
+        return UnreadWorkflow(storable(str(titled.id)), storable(name), exc.message)
 
 
 def identified(raw: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +107,7 @@ class Page:
 
     `items` are raw workflows, each id once over the whole iteration. With `unchanged` n8n sent no body: `items` is
     empty and `ids` are the remembered ones. `again` marks pages of another pass, made because the list changed:
-    their `items` are those that were not seen before.
+    their `items` are those that were not seen before. `unnamed`: here stands a workflow of which nothing can be taken.
     """
 
     number: int
@@ -109,6 +116,7 @@ class Page:
     etag: str
     unchanged: bool = False
     again: bool = False
+    unnamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ class _Read:
     unchanged: bool
     bytes: int
     joined: bool = False
+    unnamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +146,22 @@ Ask = Callable[[str, str], Answer]
 
 
 class Listing:
-    """One iteration over the list; see `N8nClient.iter_workflow_pages`."""
+    """One iteration over the list; see `N8nClient.iter_workflow_pages`.
 
-    def __init__(self, ask: Ask, *, size: int, memory: MutableMapping[str, CachedPage], address: str) -> None:
-        self._ask = ask
+    ``ask_briefly`` leaves out what a workflow can do without, to learn the name of one that is too large.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        size: int,
+        memory: MutableMapping[str, CachedPage],
+        address: str,
+        ask_briefly: Ask | None = None,
+    ) -> None:
+        self._ask, self._ask_briefly = ask, ask_briefly or ask
+        self._unnamed = 0
         self._size = size
         self._memory = memory
         self._address = address
@@ -180,7 +201,12 @@ class Listing:
         start = 0
         for _ in range(_MOST_PAGES):
             cursor, future = coming.popleft()
-            read = self._understood(cursor, future.result(), start)
+            try:
+                read = self._understood(cursor, future.result(), start)
+            except errors.TooLarge:
+                if self._size > 1:
+                    raise
+                read = self._set_aside(cursor)
             if read.joined:
                 step = len(read.ids) - 1
                 start += step
@@ -196,6 +222,19 @@ class Listing:
             if not coming:
                 return
         raise errors.NotAnApi("The list of workflows does not end.")
+
+    def _set_aside(self, cursor: str) -> _Read:
+        """The place of a workflow that is too large to be taken: its id and name, where n8n tells them without it."""
+        try:
+            items, ids, following = _parsed(self._ask_briefly(cursor, ""))
+        except errors.TooLarge:
+            place = (1, 0) if not cursor else _position(cursor)
+            self._unnamed += 1
+            if place is None or self._unnamed > _MOST_UNNAMED:
+                raise
+            return _Read(Rows(), (), "", _cursor(1, place[1] + 1), False, 0, unnamed=True)
+        unread = [UnreadWorkflow(raw["id"], str(raw.get("name") or ""), _TOO_LARGE) for raw in items]
+        return _Read(Rows(unread), ids, "", following, False, 0)
 
     def _understood(self, cursor: str, answer: Answer, start: int) -> _Read:
         known = self._memory.get(self._address + cursor)
@@ -245,7 +284,8 @@ class _Pass:
         is_new = [workflow_id not in self._seen for workflow_id in ids]
         self.ids.append(ids)
         if any(is_new) or not self._again:
-            yield Page(len(self.ids), read.items.chosen(is_new), ids, read.etag, read.unchanged, self._again)
+            items = read.items.chosen(is_new)
+            yield Page(len(self.ids), items, ids, read.etag, read.unchanged, self._again, read.unnamed)
         self._seen.update(ids)
         self.is_proven = self.is_proven and (read.joined or self._is_last(read, ids))
         self._held = _Held(read.ids[-1:], read.items.last()) if read.joined else _Held()
@@ -268,26 +308,46 @@ class _List(msgspec.Struct):
 class _Named(msgspec.Struct):
     id: str | int
 
+    def __post_init__(self) -> None:
+        _counted.rows = getattr(_counted, "rows", 0) + 1
+        if _counted.rows > _MOST_ROWS:
+            raise ValueError("too many rows")
+
+
+class _Titled(msgspec.Struct):
+    id: str | int
+    name: Any = ""
+
 
 class _Names(msgspec.Struct):
     data: list[_Named]
 
 
+_counted = threading.local()
 _LIST, _NAMES = msgspec.json.Decoder(_List), msgspec.json.Decoder(_Names)
 
 
 def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     """The workflows of a page, their ids and n8n's cursor. Looks at no more of each workflow than where it ends."""
+    _counted.rows = 0
     try:
-        found, names = _LIST.decode(answer.body), _NAMES.decode(answer.body)
+        names = _NAMES.decode(answer.body)
+        found = _LIST.decode(answer.body)
     except (msgspec.MsgspecError, RecursionError):
+        if _counted.rows > _MOST_ROWS:
+            raise errors.NotAnApi("A page of the list of workflows holds more than was asked for.") from None
         return _parsed_at_once(answer)
     return Rows(found.data), tuple(storable(str(row.id)) for row in names.data), found.nextCursor or None
 
 
 def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     """The same of a page with half an emoji in it, or what else only the patient parser takes."""
-    body = answer.json(exact=True)
+    try:
+        body = loads(answer.body)
+    except TooMuch as exc:
+        raise errors.TooLarge(exc.message) from exc
+    except ContentError as exc:
+        raise errors.NotAnApi("The list of workflows is not JSON.") from exc
     items = body.get("data") if isinstance(body, dict) else None
     if not isinstance(items, list) or any(not isinstance(w, dict) or not w.get("id") for w in items):
         raise errors.NotAnApi("The list of workflows does not look like n8n's.")
