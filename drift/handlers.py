@@ -40,6 +40,7 @@ class Check:
     """Look whether an environment is as it was captured last; capture it if not; bring the incidents in line."""
 
     kind: ClassVar[str] = "drift.check"
+    one_at_a_time: ClassVar[bool] = True
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])

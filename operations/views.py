@@ -20,7 +20,7 @@ from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 from tenants.scope import tenant_scope
 
-from . import events, presenters, selectors, services
+from . import admission, events, presenters, selectors, services
 from .handlers import result_template
 from .models import Operation
 
@@ -44,6 +44,7 @@ def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
     page = selectors.list_operations(**_filters(request), mine=visit.user.pk if mine else None)
     counts = selectors.status_counts()
     context = {"page": page, "tabs": TABS, "state": request.GET.get("state", ""), "mine": mine, "counts": counts}
+    admission.tell_why_waiting(page.rows)
     return render(request, "operations/jobs.html", {**context, "nav_section": "jobs"})
 
 
@@ -59,11 +60,13 @@ def platform_jobs(request: HttpRequest) -> HttpResponse:
     page = selectors.list_operations(**_filters(request), **own)
     counts = selectors.status_counts() if admin else {}
     context = {"page": page, "tabs": TABS, "state": request.GET.get("state", ""), "counts": counts}
+    admission.tell_why_waiting(page.rows)
     return render(request, "operations/jobs.html", {**context, "nav_section": "platform-jobs", "everywhere": True})
 
 
 def job_context(operation: Operation, tenant_slug: str, *, may_operate: bool) -> dict[str, Any]:
     """What the page and its live part show; needs the operation's scope (no slug: the platform)."""
+    admission.tell_why_waiting([operation])
     steps, hidden = presenters.open_steps_first(list(operation.steps.all()), selectors.STEPS_SHOWN)
     return {
         "operation": operation,

@@ -304,8 +304,16 @@ SUPPORT_SECOND_FACTOR = MODE != "demo"
 SUPPORT_TICKET_PATTERN = env("OPSCONSOLE_SUPPORT_TICKET_PATTERN")
 
 # Long work (operations): see docs/adr/0003.
+WORKERS = env_int("OPSCONSOLE_WORKERS", 3)
 LEASE_SECONDS = env_float("OPSCONSOLE_LEASE_SECONDS", 15.0)
 REAPER_INTERVAL_SECONDS = env_float("OPSCONSOLE_REAPER_INTERVAL_SECONDS", 3.0)
+#: How many jobs of one tenant, and on one n8n, run at a time: all but one of the workers, which is left for the others.
+JOBS_PER_TENANT = env_int("OPSCONSOLE_JOBS_PER_TENANT", max(1, WORKERS - 1))
+JOBS_PER_N8N = env_int("OPSCONSOLE_JOBS_PER_N8N", max(1, WORKERS - 1))
+#: Where the n8n of an environment is, for the jobs that work on it.
+JOB_PLACES = (
+    "SELECT id AS environment_id, lower(substring(base_url from '^[A-Za-z]+://([^/?#]+)')) AS host FROM environments"
+)
 OPERATION_MAX_ATTEMPTS = env_int("OPSCONSOLE_OPERATION_MAX_ATTEMPTS", 5)
 
 # Events between apps (the outbox): see docs/adr/0015. How often beat looks, and how long handled events are kept.
@@ -331,7 +339,7 @@ N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECOND
 EXECUTION_DAYS = env_int("OPSCONSOLE_EXECUTION_DAYS", 7)
 EXECUTIONS_EVERY_SECONDS = env_int("OPSCONSOLE_EXECUTIONS_EVERY_SECONDS", 0 if MODE == "test" else 300)
 #: Environments whose executions are read at the same time: half of the workers, so that the others are people's.
-EXECUTION_READERS = env_int("OPSCONSOLE_EXECUTION_READERS", max(1, env_int("OPSCONSOLE_WORKERS", 2) // 2))
+EXECUTION_READERS = env_int("OPSCONSOLE_EXECUTION_READERS", max(1, WORKERS // 2))
 #: In one environment; about 500 bytes each.
 EXECUTIONS_KEPT_AT_MOST = env_int("OPSCONSOLE_EXECUTIONS_KEPT_AT_MOST", 500_000)
 

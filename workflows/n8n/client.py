@@ -17,7 +17,7 @@ from . import answers, contracts, errors
 from .address import AddressPolicy
 from .bodies import WriteResult, write_body
 from .contracts import Contract
-from .http import API, WORKFLOW_BYTES, Answer, Http, Limits, known_as
+from .http import API, WHOLE, Answer, Http, Limits, known_as
 from .listing import PAGE_BYTES, PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page
 from .spec import Capabilities
 
@@ -129,15 +129,14 @@ class N8nClient:
     ) -> Iterator[Page]:
         """Yield the list page by page, each workflow once, also where rows come and go meanwhile: see `listing`.
 
-        With `verify` off a list that changed is not read again. `cache` is the caller's memory between calls; see
-        `CachedPage`. The next pages are on their way while one is worked on. Raises `ListMoved` if the list does not
-        come to rest in four passes.
+        With `verify` off a list that changed is not read again. `cache` is the caller's memory between calls (see
+        `CachedPage`). Raises `ListMoved` if the list does not come to rest in four passes.
         """
         size = max(1, min(page_size, PAGE_LIMIT))
 
         def ask(cursor: str, etag: str, *, pins: bool = not exclude_pinned_data) -> Answer:
             params = {"limit": size, "cursor": cursor, "excludePinnedData": None if pins else "true"}
-            most = PAGE_BYTES if size > 1 else WORKFLOW_BYTES
+            most = PAGE_BYTES if size > 1 else WHOLE
             return self.call("GET", "/workflows", params=params, headers=known_as(etag), most_bytes=most)
 
         return Listing(
@@ -173,9 +172,7 @@ class N8nClient:
 
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
-        found = answers.single(
-            self.call("GET", f"/workflows/{_id(workflow_id)}", most_bytes=WORKFLOW_BYTES), exact=True
-        )
+        found = answers.single(self.call("GET", f"/workflows/{_id(workflow_id)}", most_bytes=WHOLE), exact=True)
         if not found.get("id"):
             raise errors.NotAnApi("The answer does not look like a workflow of n8n's.")
         return found

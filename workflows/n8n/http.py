@@ -27,9 +27,8 @@ from .unpacking import unpacking_of
 API = "/api/v1"
 ORDINARY_BYTES = 8 * 1024 * 1024
 """Bytes of an answer that is no workflow, unpacked. It is held while it is read into objects."""
-WORKFLOW_BYTES = 40 * 1024 * 1024
-"""Bytes of one workflow. n8n takes 16 MiB unless told otherwise, and from 2.0 on answers with a second content, the
-published one."""
+WHOLE = 2**62
+"""Bytes of a workflow's answer: what the limits allow."""
 _WORDS = 600
 _MOST_VALUES = 400_000
 """Objects, lists and commas of an answer that is no workflow: 6 MB of `[[],[],…]` become 250 MB of Python's objects."""
@@ -41,6 +40,9 @@ _UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 class Limits:
     """Bounds of one call. Times in seconds, `total_time` over all tries together; sizes in bytes, unpacked.
 
+    n8n takes workflows of up to 16 MiB unless told otherwise, and from 2.0 on answers with a second content, the
+    published one: `max_bytes` has room for both.
+
     `writes_at_once`: an n8n before 2.0 on SQLite shares one connection between requests, so that transactions of
     writes that overlap run into each other (measured on 1.123.0: of 200 creations, eight at a time, 146 refused and 11
     answered with 200 and not there; 2.41.1: none). 0: one, until `Http.widen` says that the instance takes more.
@@ -49,7 +51,7 @@ class Limits:
     connect: float = 5.0
     read: float = 30.0
     total_time: float = 90.0
-    max_bytes: int = WORKFLOW_BYTES
+    max_bytes: int = 40 * 1024 * 1024
     attempts: int = 4
     max_wait: float = 20.0
     connections: int = 10
