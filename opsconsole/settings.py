@@ -329,8 +329,9 @@ N8N_ALLOWED_NETWORKS = env_list("OPSCONSOLE_N8N_ALLOWED_NETWORKS", "" if PRODUCT
 N8N_ALLOW_HTTP = env("OPSCONSOLE_N8N_ALLOW_HTTP", "0" if PRODUCTION else "1") == "1"
 # 0: one at a time where n8n may lose writes that overlap (before 2.0, on SQLite), and four elsewhere.
 N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 0)
-# MiB of one answer, unpacked. Twice n8n's own limit for a workflow, and some room.
-N8N_LARGEST_ANSWER_MIB = env_int("OPSCONSOLE_N8N_LARGEST_ANSWER_MIB", 40)
+# MiB of one answer, unpacked: n8n's own limit for a workflow (16), and half as much for the version that runs beside
+# it. A worker holds it and what is made of it, 64 MiB in all.
+N8N_LARGEST_ANSWER_MIB = env_int("OPSCONSOLE_N8N_LARGEST_ANSWER_MIB", 24)
 
 # How long an n8n that was killed while it published may run another version than it says (its own lease: 2 minutes).
 N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECONDS", 0.0 if MODE == "test" else 130.0)

@@ -179,8 +179,8 @@ class _Read:
 def _read(raw: Mapping[str, Any]) -> _Read:
     """Raises what a workflow of the wrong shape makes the readers raise."""
     content = portable(raw)
-    data = dump(content)
     seen = identity.seen_workflow(raw, content)
+    data = dump(content)
     draft = draft_of(raw) if seen.draft is not None else None
     refs = list(dict.fromkeys(seen.fingerprint.workflow_refs))
     return _Read(

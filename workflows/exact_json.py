@@ -11,7 +11,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -28,6 +28,8 @@ LARGE_BYTES = 64 * 1024
 MOST_COST_BYTES = 40 * 1024 * 1024
 """Memory that the objects of one document may take, as estimated."""
 _PER_VALUE_BYTES = 100
+PATIENCE_BYTES = 8 * 1024 * 1024
+"""What is larger is read by the quick reader alone; the patient one holds all of it three times."""
 _STAYS_TEXT = frozenset({"pinData", "staticData"})
 _CHUNK_BYTES = 1024 * 1024
 
@@ -37,6 +39,8 @@ _PRETTY_BYTES, _PRETTY_VALUES = 2 * 1024 * 1024, 100_000
 
 _PARTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT_OR_OPENING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{\[,]', re.DOTALL)
+_HUGE_NUMBER = re.compile(rb"[0-9]{309}|[0-9.][eE]\+?[0-9]{3}")
+_TEXT_OR_HUGE_NUMBER = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[0-9]{309}|[0-9.][eE]\+?[0-9]{3}', re.DOTALL)
 _BEYOND_16_BIT = re.compile(rb"[\xf0-\xff]|\\u[dD]")
 _BEYOND_LATIN = re.compile(rb"[\xc4-\xff]|\\u")
 
@@ -128,10 +132,14 @@ def loads(data: bytes | memoryview) -> Any:
     `TooMuch` where the objects would take more memory than is given to one document.
     """
     _refuse_costly(data)
+    if len(data) > PATIENCE_BYTES and _HUGE_NUMBER.search(data) and _is_beyond_numbers(data):
+        raise ContentError("It holds a number that no reader of JSON takes.")
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as exc:
         data = bytes(data)
+        if len(data) > PATIENCE_BYTES:
+            raise TooMuch("It is too large to be read with half an emoji in it.") from None
         if b"\\ud" not in data and b"\\uD" not in data:
             raise ContentError(f"Not JSON: {exc}.") from exc
     try:
@@ -152,21 +160,19 @@ def loads_workflow(data: bytes | memoryview) -> Any:
     left = MOST_COST_BYTES
     for name, raw in parts.items():
         part = memoryview(raw)
-        if name in _STAYS_TEXT and len(part) > LARGE_BYTES and bytes(part[:1]) == b"{":
-            found[name] = Verbatim(_utf8(part))
-            continue
-        left -= _cost(part)
+        stays_text = name in _STAYS_TEXT and len(part) > LARGE_BYTES and bytes(part[:1]) == b"{"
+        left -= 2 * len(part) if stays_text else _cost(part)
         if left < 0:
             raise _too_much()
-        found[name] = loads(part)
+        found[name] = Verbatim(_utf8(part)) if stays_text else loads(part)
     return found
 
 
 def _utf8(part: memoryview) -> bytes:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        for start in range(0, len(part), _CHUNK_BYTES):
-            decoder.decode(part[start : start + _CHUNK_BYTES])
+        for chunk in _chunks(part):
+            decoder.decode(chunk)
         decoder.decode(b"", True)
     except UnicodeDecodeError as exc:
         raise ContentError("Not JSON: it is not UTF-8.") from exc
@@ -183,16 +189,21 @@ def _too_much() -> TooMuch:
 
 
 def _cost(data: bytes | memoryview) -> int:
-    """Bytes that its objects take at the most, roughly; 0 for what is small."""
+    """Bytes that its objects, and one writing of them, take at the most; 0 for what is small. Copies none of it."""
     if len(data) <= LARGE_BYTES:
         return 0
-    held = bytes(data)
-    wide = 4 if _BEYOND_16_BIT.search(held) else 2 if _BEYOND_LATIN.search(held) else 1
-    room = MOST_COST_BYTES - len(held) * wide
-    values = _values(held)
+    wide = 4 if _BEYOND_16_BIT.search(data) else 2 if _BEYOND_LATIN.search(data) else 1
+    texts = len(data) * (wide + 1)
+    room = max(0, MOST_COST_BYTES - texts)
+    values = sum(map(_values, _chunks(data)))
     if values * _PER_VALUE_BYTES > room > 0:
-        values = _values_outside_texts(held, room // _PER_VALUE_BYTES)
-    return len(held) * wide + values * _PER_VALUE_BYTES
+        values = _values_outside_texts(data, room // _PER_VALUE_BYTES)
+    return texts + values * _PER_VALUE_BYTES
+
+
+def _chunks(data: bytes | memoryview) -> Iterator[bytes]:
+    view = memoryview(data)
+    return (bytes(view[start : start + _CHUNK_BYTES]) for start in range(0, len(view), _CHUNK_BYTES))
 
 
 def _values(data: bytes) -> int:
@@ -200,7 +211,7 @@ def _values(data: bytes) -> int:
     return sum(map(data.count, (b"{", b"[", b",")))
 
 
-def _values_outside_texts(data: bytes, most: int) -> int:
+def _values_outside_texts(data: bytes | memoryview, most: int) -> int:
     """How many values there are; not counted on once there are more than ``most``."""
     found = 0
     for match in _TEXT_OR_OPENING.finditer(data):
@@ -209,6 +220,11 @@ def _values_outside_texts(data: bytes, most: int) -> int:
             if found > most:
                 break
     return found
+
+
+def _is_beyond_numbers(data: bytes | memoryview) -> bool:
+    """Whether a number is larger than any that JSON's readers take: they would copy all of it to say so."""
+    return any(match[0][:1] != b'"' for match in _TEXT_OR_HUGE_NUMBER.finditer(data))
 
 
 def _refuse(word: str) -> Any:

@@ -41,7 +41,7 @@ class Limits:
     """Bounds of one call. Times in seconds, `total_time` over all tries together; sizes in bytes, unpacked.
 
     n8n takes workflows of up to 16 MiB unless told otherwise, and from 2.0 on answers with a second content, the
-    published one: `max_bytes` has room for both.
+    published one; pinned data, most of a large workflow, come once. `max_bytes` has room for that.
 
     `writes_at_once`: an n8n before 2.0 on SQLite shares one connection between requests, so that transactions of
     writes that overlap run into each other (measured on 1.123.0: of 200 creations, eight at a time, 146 refused and 11
@@ -51,7 +51,7 @@ class Limits:
     connect: float = 5.0
     read: float = 30.0
     total_time: float = 90.0
-    max_bytes: int = 40 * 1024 * 1024
+    max_bytes: int = 24 * 1024 * 1024
     attempts: int = 4
     max_wait: float = 20.0
     connections: int = 10
@@ -267,18 +267,21 @@ class Http:
 
     def _exchange(self, request: httpx.Request, until: float) -> Answer:
         response = self._client.send(request, stream=True)
+        body = io.BytesIO()  # it hands its bytes over without a second copy of them
         try:
             packed = response.headers.get("content-encoding", "")
             asked = request.headers.get("accept-encoding", "")
             most_bytes = request.extensions.get("most_bytes", self.limits.max_bytes)
             unpacking = unpacking_of(packed, asked=asked, limit_bytes=most_bytes)
-            body = io.BytesIO()  # it hands its bytes over without a second copy of them
             # Not `iter_bytes`, which inflates whatever a chunk holds before its size is known.
             for chunk in cast(Iterable[bytes], response.stream):
                 body.write(unpacking.feed(chunk))
                 if time.monotonic() > until:
                     raise errors.TimedOut()
             unpacking.end()
+        except BaseException:
+            body.close()  # what went wrong may be kept for a while, and with it all that is named here
+            raise
         finally:
             response.close()
         return Answer(response.status_code, response.headers, body.getvalue())

@@ -41,8 +41,10 @@ _PASSES = 4
 _MOST_PAGES = 10_000
 _MOST_ROWS = 4 * PAGE_LIMIT
 """Rows of one page. n8n gives no more than it is asked for, a proxy may."""
-_MOST_UNNAMED = 20
+_MOST_UNNAMED = 5
 """Workflows of which not even the name can be taken, before the whole list is given up."""
+_LONGEST_TEXT = 2000
+"""Bytes of an id or a name, as JSON. n8n's have at most 64 and 128 characters."""
 _TOO_LARGE = "Its content is larger than one answer of n8n may be here."
 
 
@@ -87,9 +89,18 @@ def _workflow(part: msgspec.Raw | dict[str, Any]) -> dict[str, Any]:
     try:
         return identified(loads_workflow(memoryview(part)))
     except ContentError as exc:
-        titled = msgspec.json.decode(bytes(part).decode("utf-8", "replace"), type=_Titled)
-        name = titled.name if isinstance(titled.name, str) else ""
-        return UnreadWorkflow(storable(str(titled.id)), storable(name), exc.message)
+        titled = _TITLED.decode(part)
+        return UnreadWorkflow(_text(titled.id), _text(titled.name), exc.message)
+
+
+def _text(part: msgspec.Raw) -> str:
+    """A short value as text that can be stored; '' for anything else."""
+    data = bytes(part) if len(memoryview(part)) <= _LONGEST_TEXT else b""
+    try:
+        found = loads(data)
+    except ContentError:
+        return ""
+    return storable(str(found)) if isinstance(found, str | int) else ""
 
 
 def identified(raw: dict[str, Any]) -> dict[str, Any]:
@@ -200,13 +211,7 @@ class Listing:
 
         start = 0
         for _ in range(_MOST_PAGES):
-            cursor, future = coming.popleft()
-            try:
-                read = self._understood(cursor, future.result(), start)
-            except errors.TooLarge:
-                if self._size > 1:
-                    raise
-                read = self._set_aside(cursor)
+            read = self._read(*coming.popleft(), start)
             if read.joined:
                 step = len(read.ids) - 1
                 start += step
@@ -222,6 +227,16 @@ class Listing:
             if not coming:
                 return
         raise errors.NotAnApi("The list of workflows does not end.")
+
+    def _read(self, cursor: str, future: Future[Answer], start: int) -> _Read:
+        try:
+            return self._understood(cursor, future.result(), start)
+        except errors.TooLarge as error:
+            if self._size > 1:
+                raise
+            error.__traceback__ = None  # both would keep the answer while the next one is read
+            del future
+        return self._set_aside(cursor)
 
     def _set_aside(self, cursor: str) -> _Read:
         """The place of a workflow that is too large to be taken: its id and name, where n8n tells them without it."""
@@ -306,17 +321,17 @@ class _List(msgspec.Struct):
 
 
 class _Named(msgspec.Struct):
-    id: str | int
+    id: msgspec.Raw
 
     def __post_init__(self) -> None:
         _counted.rows = getattr(_counted, "rows", 0) + 1
-        if _counted.rows > _MOST_ROWS:
-            raise ValueError("too many rows")
+        if _counted.rows > _MOST_ROWS or len(memoryview(self.id)) > _LONGEST_TEXT:
+            raise ValueError("too much")
 
 
 class _Titled(msgspec.Struct):
-    id: str | int
-    name: Any = ""
+    id: msgspec.Raw
+    name: msgspec.Raw = msgspec.Raw(b'""')
 
 
 class _Names(msgspec.Struct):
@@ -325,6 +340,7 @@ class _Names(msgspec.Struct):
 
 _counted = threading.local()
 _LIST, _NAMES = msgspec.json.Decoder(_List), msgspec.json.Decoder(_Names)
+_TITLED = msgspec.json.Decoder(_Titled)
 
 
 def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
@@ -336,8 +352,13 @@ def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     except (msgspec.MsgspecError, RecursionError):
         if _counted.rows > _MOST_ROWS:
             raise errors.NotAnApi("A page of the list of workflows holds more than was asked for.") from None
+        if len(answer.body) > PAGE_BYTES:
+            raise errors.TooLarge from None
         return _parsed_at_once(answer)
-    return Rows(found.data), tuple(storable(str(row.id)) for row in names.data), found.nextCursor or None
+    ids = tuple(_text(row.id) for row in names.data)
+    if not all(ids):
+        return _parsed_at_once(answer)
+    return Rows(found.data), ids, found.nextCursor or None
 
 
 def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
