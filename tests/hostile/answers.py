@@ -76,7 +76,9 @@ LARGE = {
     "pinned data that n8n takes": inside(
         b'"nodes":[],"pinData":{"a":[0', b"]}", part=b',{"json":{"a":1,"b":[1,2]}}', mib=15.5
     ),
-    "pinned data of half as much again": inside(b'"nodes":[],"pinData":{"a":[0', b"]}", part=b',{"json":{"a":1}}', mib=22),
+    "pinned data of half as much again": inside(
+        b'"nodes":[],"pinData":{"a":[0', b"]}", part=b',{"json":{"a":1}}', mib=22
+    ),
     "a name": Body(b'{"data":[{"id":"1","nodes":[],"name":"', b"n" * 1024, b'"}]}'),
     "an id": Body(b'{"data":[{"nodes":[],"name":"Odd","id":"', b"1" * 1024, b'"}]}'),
     "a cursor": Body(b'{"data":[{"id":"1","nodes":[]}],"nextCursor":"', b"c" * 1024, b'"}', mib=7.9),

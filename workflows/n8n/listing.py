@@ -38,6 +38,7 @@ LARGE_PAGE = 4 * 1024 * 1024
 """Bytes of a page from which on only one is on its way: memory counts for more than time then."""
 
 _PASSES = 4
+_MOST_WORKFLOWS = 100_000
 _MOST_PAGES = 10_000
 _MOST_ROWS = 4 * PAGE_LIMIT
 """Rows of one page. n8n gives no more than it is asked for, a proxy may."""
@@ -210,7 +211,9 @@ class Listing:
             coming.append((cursor, self._send_for(pool, cursor)))
 
         start = 0
-        for _ in range(_MOST_PAGES):
+        asked: set[str] = set()
+        for _ in range(min(_MOST_PAGES, _MOST_WORKFLOWS // self._size)):
+            asked.add(coming[0][0])
             read = self._read(*coming.popleft(), start)
             if read.joined:
                 step = len(read.ids) - 1
@@ -220,6 +223,8 @@ class Listing:
             else:
                 while coming:
                     coming.popleft()[1].cancel()
+                if read.following in asked:
+                    raise errors.NotAnApi("The list of workflows leads back to where it was.")
                 if read.following is not None:
                     start = -1  # n8n's cursor names no position: from here on it is followed as it is
                     send_for(read.following)
