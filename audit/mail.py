@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import smtplib
 import socket
 import uuid
@@ -12,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
+from django.core.mail.backends.filebased import EmailBackend as FileBackend
 
 from core import context, support
 from tenants.scope import assert_no_scope, platform_scope
@@ -32,6 +34,14 @@ def cause_of(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPException):
         return (str(error) or type(error).__name__)[:200]
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+
+
+class PrivateFiles(FileBackend):
+    """Mail as files that only the console's user reads: links in them open accounts."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        os.chmod(self.file_path, 0o700)  # noqa: PTH101 -- Django keeps it as a text
 
 
 class TrailedBackend(BaseEmailBackend):

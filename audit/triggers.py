@@ -25,6 +25,8 @@ SILENT_COLUMNS = (
     "progress_done",
     "progress_total",
     "progress_note",
+    "progress_since",
+    "progress_from",
     "claimed_at",
     "next_run_at",
     "last_run_at",

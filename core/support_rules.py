@@ -31,7 +31,7 @@ class Rule(StrEnum):
 
 
 View = TypeVar("View", bound=Callable[..., Any])
-#: The fields of the form that is sent.
+#: The fields of the form that is sent; of GET those of the query.
 Sent = Mapping[str, str]
 #: A rule, or what decides by what is sent.
 Choice = Rule | Callable[[Sent], Rule]

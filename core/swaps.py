@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 
 
 def in_place_of_the_page(answer: HttpResponse) -> HttpResponse:
@@ -14,3 +17,15 @@ def in_place_of_the_page(answer: HttpResponse) -> HttpResponse:
     answer["HX-Retarget"] = answer["HX-Reselect"] = "#content"
     answer["HX-Reswap"] = "outerHTML"
     return answer
+
+
+def live_page(request: HttpRequest, template: str, context: dict[str, Any], *, goes_on: bool) -> HttpResponse:
+    """Answer a page whose partial ``live`` asks for itself by ``?part=live`` while something goes on.
+
+    It gets the partial as long as that is so, and once the whole page.
+    """
+    if request.GET.get("part") != "live":
+        return render(request, template, context)
+    if goes_on:
+        return render(request, f"{template}#live", context)
+    return in_place_of_the_page(render(request, template, context))

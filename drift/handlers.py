@@ -24,7 +24,7 @@ from workflows.models import ConnectionStatus, Environment
 from workflows.n8n import PAGE_SIZES, N8nClient
 from workflows.n8n.errors import TooLarge
 
-from . import detection, scheduling, upgrades
+from . import detection, job_summaries, scheduling, upgrades
 from .errors import DetectionFailed
 from .models import DriftMemory
 from .quick_check import Known, Memory, QuickCheck, known_workflows, look
@@ -41,6 +41,7 @@ class Check:
 
     kind: ClassVar[str] = "drift.check"
     one_at_a_time: ClassVar[bool] = True
+    summary = staticmethod(job_summaries.checked)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
@@ -150,6 +151,7 @@ class Stabilize:
 
     kind: ClassVar[str] = "drift.stabilize"
     result_template: ClassVar[str] = "drift/_stabilized.html"
+    summary = staticmethod(job_summaries.stabilized)
 
     def run(self, run: Run) -> dict[str, Any]:
         return stabilize(run, environment_by_id(run.tenant_id, run.params["environment_id"]))
@@ -160,6 +162,7 @@ class Reconcile:
     """Take drifted workflows as approved."""
 
     kind: ClassVar[str] = "drift.reconcile"
+    summary = staticmethod(job_summaries.reconciled)
 
     def run(self, run: Run) -> dict[str, Any]:
         return reconcile(run, environment_by_id(run.tenant_id, run.params["environment_id"]))
@@ -170,6 +173,7 @@ class TakeBack:
     """Undo a reconcile: what was approved before it is approved again."""
 
     kind: ClassVar[str] = TAKE_BACK
+    summary = staticmethod(job_summaries.taken_back)
 
     def run(self, run: Run) -> dict[str, Any]:
         return carry_out(run, environment_by_id(run.tenant_id, run.params["environment_id"]))

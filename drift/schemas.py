@@ -9,6 +9,7 @@ from ninja import Schema
 from pydantic import ConfigDict, JsonValue, StrictBool
 
 from core.answers import Answer, FreeForm, PageAnswer
+from core.asked import Asked
 from core.paging import one_of
 from operations.schemas import OperationOut
 
@@ -42,14 +43,14 @@ class IncidentQuery(Schema):
         )
 
 
-class AcknowledgeIn(Schema):
+class AcknowledgeIn(Asked):
     """``assigned_to``: a member's id or e-mail address; empty: whoever acknowledges."""
 
     comment: str | None = None
     assigned_to: str | None = None
 
 
-class StabilizeIn(Schema):
+class StabilizeIn(Asked):
     """``added``: deactivate or delete, for workflows that nobody approved; see ``settling.StabilizeOptions``."""
 
     comment: str | None = None
@@ -58,7 +59,7 @@ class StabilizeIn(Schema):
     despite_upgrade: StrictBool = False
 
 
-class ReconcileIn(Schema):
+class ReconcileIn(Asked):
     """Without ``update_git`` the drift is accepted as it is until it changes again."""
 
     comment: str | None = None
@@ -66,14 +67,14 @@ class ReconcileIn(Schema):
     create_promotion_record: StrictBool = False
 
 
-class CloseIn(Schema):
+class CloseIn(Asked):
     """``resolution_type``: reconciled, stabilized, accepted, false_positive or other."""
 
     comment: str | None = None
     resolution_type: str | None = None
 
 
-class ApproveUpgradeIn(Schema):
+class ApproveUpgradeIn(Asked):
     comment: str | None = None
 
 

@@ -85,9 +85,11 @@ def page(asked: IncidentFilter, *, cursor: str = "", limit: int = 50) -> Page:
     return by_time(_rows().filter(asked.conditions()), cursor=cursor, limit=limit)
 
 
-def counts() -> dict[str, int]:
+def counts(*, environment_id: uuid.UUID | None = None) -> dict[str, int]:
     """Standing incidents by severity, how many are past their time, and all of them. One query."""
     rows = DriftIncident.objects.filter(incident_state__in=ACTIVE)
+    if environment_id is not None:
+        rows = rows.filter(workflow_env_map__environment_id=environment_id)
     found = rows.aggregate(
         active=Count("pk"),
         expired=Count("pk", filter=Q(ttl_expires_at__lt=clock.now())),

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 from core import clock
 from core.errors import Forbidden, NotFound
 from core.support_rules import LEAVES, NEVER, in_support_session
+from core.swaps import live_page
 from tenants.models import Grants, User
 from tenants.pages import Visit, open_visit, tenant_page
 from tenants.requests import person_of
@@ -111,8 +112,7 @@ def session(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
         "customer": True,
         "nav_section": "support-access",
     }
-    part = "#live" if request.GET.get("part") == "live" else ""
-    return render(request, f"impersonation/session.html{part}", context)
+    return live_page(request, "impersonation/session.html", context, goes_on=context["over"] is None)
 
 
 @in_support_session(NEVER)

@@ -9,6 +9,7 @@ __all__ = [
     "AlreadyInSession",
     "ConsentNeeded",
     "ConsentUnusable",
+    "FactorTooNew",
     "FreshFactorNeeded",
     "ImpersonationBlocked",
     "LeaveFirst",
@@ -50,6 +51,14 @@ class FreshFactorNeeded(OpsError):
     title = "Confirm it is you"
     message = "This needs a second factor confirmed within the last 5 minutes."
     recovery = "Confirm your second factor and try again; over REST send the code as `mfa_code`."
+    status = 403
+
+
+class FactorTooNew(OpsError):
+    code = "IMP_012"
+    title = "This second factor is too new"
+    message = "A second factor counts for support sessions a day after it was set up, so that its person would notice."
+    recovery = "Use one that you set up earlier, or wait until a day has passed; a colleague can start the session now."
     status = 403
 
 

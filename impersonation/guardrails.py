@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tenants.models import Membership, PlatformAdmin, PlatformRole, Tenant, TenantStatus, User
 from tenants.permissions import is_platform_admin
+from tenants.persons import mailbox
 
 from .models import Access, SupportOptOut, SupportPolicy
 
@@ -65,15 +66,6 @@ def _blocked_by_tenant(target: User, tenant: Tenant) -> str:
 def same_person(one: User, other: User) -> bool:
     """Whether two accounts belong to one person, judged by their mailboxes (``name+tag@host`` is ``name@host``)."""
     return one.pk == other.pk or mailbox(one.email) == mailbox(other.email)
-
-
-def mailbox(email: str) -> str:
-    """The mailbox behind an address: in lower case and without a tag; Gmail ignores dots."""
-    name, _, host = email.strip().lower().rpartition("@")
-    name = name.partition("+")[0]
-    if host in ("gmail.com", "googlemail.com"):
-        name, host = name.replace(".", ""), "gmail.com"
-    return f"{name}@{host}"
 
 
 def outside_usual_hours(hour: int) -> bool:

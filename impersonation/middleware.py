@@ -116,7 +116,8 @@ def _over(request: HttpRequest, live: Live) -> HttpResponseBase | None:
 
 def admit(request: HttpRequest, live: Live) -> Rule:
     """Let a request into the session, or raise why not. Activates the session where it runs as the customer's user."""
-    rule = live.rule_of(request.path_info, request.method or "", request.POST if request.method == "POST" else {})
+    sent = request.POST if request.method == "POST" else request.GET
+    rule = live.rule_of(request.path_info, request.method or "", sent)
     if rule is not Rule.OUTSIDE:
         enter(request, live, rule)
     return rule

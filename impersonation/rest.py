@@ -6,9 +6,10 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Field, Router, Schema, Status
+from ninja import Field, Router, Status
 
 from core import clock
+from core.asked import Asked
 from core.errors import Forbidden, NotFound
 from core.ids import uuid_or_none, uuid_or_not_found
 from core.paging import clamp, one_of
@@ -30,7 +31,7 @@ from .views import may_look
 router = Router()
 
 
-class StartBody(Schema):
+class StartBody(Asked):
     """``tenant`` is an id or a short name; ``target`` may be an address instead of an id."""
 
     target_user_id: str = ""
@@ -43,31 +44,31 @@ class StartBody(Schema):
     mfa_code: str = Field("", description="A code of the caller's authenticator app, or a recovery code.")
 
 
-class StopBody(Schema):
+class StopBody(Asked):
     session_id: uuid.UUID | None = None
     force: bool = False
     reason: str = ""
 
 
-class WriteBody(Schema):
+class WriteBody(Asked):
     reason: str = Field("", description="Given to request write mode; left out to use an approval.")
     mfa_code: str = ""
 
 
-class PolicyBody(Schema):
+class PolicyBody(Asked):
     access: str
     write_consent: str
     longest_minutes: int = 60
     idle_minutes: int = 15
 
 
-class RevertBody(Schema):
+class RevertBody(Asked):
     items: list[str] = Field([], description="Ids of items, as GET gives them.")
     all: bool = Field(False, description="Everything that can be reverted; conflicts are skipped.")
     force: list[str] = Field([], description="Ids of conflicts to overwrite.")
 
 
-class ReasonBody(Schema):
+class ReasonBody(Asked):
     reason: str = ""
 
 

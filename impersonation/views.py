@@ -18,6 +18,7 @@ from core import clock
 from core.errors import Forbidden, Invalid, NotFound, OpsError
 from core.middleware import error_response
 from core.support_rules import LEAVES, OUTSIDE, in_support_session
+from core.swaps import live_page
 from operations import events
 from operations.models import OPEN, Operation
 from tenants.models import PlatformRole, Tenant, User
@@ -306,8 +307,7 @@ def session(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "trail_url": f"{reverse('platform-trail')}?session={pk}",
         "nav_section": "support-sessions",
     }
-    part = "#live" if request.GET.get("part") == "live" else ""
-    return render(request, f"impersonation/session.html{part}", context)
+    return live_page(request, "impersonation/session.html", context, goes_on=context["over"] is None)
 
 
 @in_support_session(LEAVES)

@@ -30,10 +30,25 @@ class ProbeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectWrite:
+    """What an effect does to an object elsewhere, which the trail tells as it tells a write of a row.
+
+    ``action`` (CREATE, UPDATE or DELETE) counts where the result names no other outcome. ``sent`` (JSON) is what was
+    asked for: hashes and switches, never contents, never secrets.
+    """
+
+    action: str
+    resource_type: str
+    resource_id: uuid.UUID | None
+    sent: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalCall:
     """An effect on another system as the trail records it: on which object of ours, and by which call.
 
-    ``system`` is n8n or git. ``facts`` (JSON) are the call, keys and hashes: never contents, never secrets.
+    ``system`` is n8n or git. ``facts`` (JSON) are the call, keys and hashes: never contents, never secrets. With
+    ``write`` what was done is told once more, as a write of that object.
     """
 
     system: str
@@ -41,6 +56,7 @@ class ExternalCall:
     resource_id: uuid.UUID | None = None
     name: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    write: ObjectWrite | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,13 @@ class JobCancelled(Conflict):
     recovery = "Look at its steps, and ask again when it is wanted."
 
 
+class JobParked(Conflict):
+    code = "OPERATION_PARKED"
+    title = "The job waits for a person"
+    message = "The job has not done what was asked, and goes on only when a person retries it."
+    recovery = "Look at its steps, remove the cause, and retry it or give it up."
+
+
 class TryAgain(Exception):
     """What stands in the way may pass by itself: the operation is taken up again after a pause, or parked after its
     last attempt. People read its text. Not an ``OpsError``, which would end the operation.

@@ -1,4 +1,4 @@
-"""Effects on other systems as events of the trail: EFFECT_INTENDED, then how it ended.
+"""Effects on other systems as events of the trail: EFFECT_INTENDED, then how it ended, and what it wrote there.
 
 They are appended by the transaction that writes the step's row, so that the trail and the steps cannot disagree. An
 intent without an outcome means here what it means there: nobody knows yet.
@@ -56,6 +56,33 @@ def ended(external_call: ExternalCall | None, conclusion: Conclusion, *, tenant_
         # A failure after which the work goes on is a step that ended well.
         action = FAILED if conclusion.error is None else action
     return _event(action, external_call, tenant_id, details)
+
+
+#: What a result's outcome was for the object; one that is not here has written nothing.
+_WRITES = {"created": "CREATE", "updated": "UPDATE", "deleted": "DELETE"}
+#: What a system has answered where an effect is done: neither n8n's results nor a probe's keep anything else.
+ANSWERED = 200
+
+
+def written(external_call: ExternalCall | None, conclusion: Conclusion, *, tenant_id: uuid.UUID | None) -> Event | None:
+    """The event of the object that an effect wrote elsewhere; None where it is not done, or wrote none."""
+    write = external_call.write if external_call is not None else None
+    if external_call is None or write is None or conclusion.state != StepState.DONE:
+        return None
+    result = conclusion.result if isinstance(conclusion.result, Mapping) else {}
+    action = _WRITES.get(result["outcome"]) if result.get("outcome") else write.action
+    if action is None:
+        return None
+    kept = {name: result[key] for key, name in _FACTS.items() if result.get(key) not in (None, "")}
+    details = {
+        "system": external_call.system,
+        **external_call.facts,
+        "step": conclusion.name,
+        "request_body": write.sent,
+        "response_status": ANSWERED,
+        **kept,
+    }
+    return Event(action, write.resource_type, write.resource_id, tenant_id, external_call.name, details)
 
 
 def _error_facts(error: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class Handler(Protocol):
     returns the operation's result, or raises ``OpsError`` (failed), ``UnknownOutcome`` (parked) or lets
     ``Cancelled`` through after it has put things back.
 
-    A handler may name a ``result_template``, which shows its ``result`` to people; the job's page includes it. With a
+    A handler may name a ``result_template``, which shows its ``result`` to people; the job's page includes it. A method
+    ``summary(result)`` says in a sentence and with links what a completed job has come to (``summaries``). With a
     method ``ended(operation)`` it hears of the end of each of its jobs, however it ends: completed, failed, cancelled
     before it began or on the way, given up by a person. It is called in the transaction that writes the end, in the
     job's scope, with the row as it will be; it writes its own rows and does nothing slow. An end written by SQL is

@@ -68,8 +68,11 @@ class Journal:
         self, conclusions: Sequence[Conclusion], rows: Sequence[OperationStep], effects: Sequence[Effect]
     ) -> Iterator[Event]:
         tenant_id = self._operation.tenant_id
-        ended = (external_calls.ended(self._external_calls.get(c.name), c, tenant_id=tenant_id) for c in conclusions)
-        yield from filter(None, ended)
+        for conclusion in conclusions:
+            call = self._external_calls.get(conclusion.name)
+            for tell in (external_calls.ended, external_calls.written):
+                if (event := tell(call, conclusion, tenant_id=tenant_id)) is not None:
+                    yield event
         begun = (
             external_calls.intended(effect, attempt=row.attempt, tenant_id=tenant_id)
             for effect, row in zip(effects, rows, strict=True)

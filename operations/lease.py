@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 
-from core import support
+from core import clock, support
 from tenants.scope import tenant_or_platform_scope
 
 from .errors import LeaseLost
@@ -46,24 +46,35 @@ class Lease:
         self.fence = operation.fence
         self._operation_id, self._tenant_id = operation.pk, operation.tenant_id
         self._progress: tuple[int, int, str] | None = None
+        self._phase = (clock.now(), 0)
         self._lock, self._asking = threading.Lock(), threading.Lock()
         self._confirmed_at = time.monotonic()
         self._thread = threading.get_ident()
 
     def report(self, done: int, total: int, note: str) -> None:
-        """How far the work is; written with the next renewal."""
+        """How far the work is; written with the next renewal.
+
+        A phase is over where less is done than before, or where both the total and the words change: the rate is that
+        of one phase, as reading says nothing of how long writing takes.
+        """
         with self._lock:
-            self._progress = (done, total, note[:200])
+            before, self._progress = self._progress, (done, total, note[:200])
+            if before is None or done < before[0] or (total != before[1] and note[:200] != before[2]):
+                self._phase = (clock.now(), done)
 
     def renew(self) -> None:
         """Renew in the caller's transaction, which commits only while the operation is held. Raises ``LeaseLost``."""
         asked_at = time.monotonic()
         with self._lock:
-            progress = self._progress
-        sets, values = f"heartbeat_at = clock_timestamp(), lease_expires_at = {_UNTIL}", [self.seconds]
+            progress, phase = self._progress, self._phase
+        values: list[Any] = [self.seconds]
+        sets = f"heartbeat_at = clock_timestamp(), lease_expires_at = {_UNTIL}"
         if progress is not None:
-            sets += ", progress_done = %s, progress_total = %s, progress_note = %s, updated_at = clock_timestamp()"
-            values += progress  # type: ignore[arg-type]
+            sets += (
+                ", progress_done = %s, progress_total = %s, progress_note = %s, progress_since = %s,"
+                " progress_from = %s, updated_at = clock_timestamp()"
+            )
+            values = [*values, *progress, *phase]
         else:
             sets += f", updated_at = {_SIGN_OF_LIFE}"
         self._learn(

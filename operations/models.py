@@ -59,6 +59,8 @@ class Operation(TenantOrPlatformModel):
     progress_done = models.IntegerField(default=0)
     progress_total = models.IntegerField(default=0, help_text="0: not known.")
     progress_note = models.CharField(max_length=200, blank=True)
+    progress_since = models.DateTimeField(null=True, blank=True, help_text="When the phase that is under way began.")
+    progress_from = models.IntegerField(default=0, help_text="What was done already when that phase began.")
 
     idempotency_key = models.CharField(max_length=120, null=True, blank=True)
     request_hash = models.CharField(max_length=64, blank=True)

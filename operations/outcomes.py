@@ -36,6 +36,7 @@ def carry_out(effect: Effect, intent: dict[str, Any], *, look_first: bool) -> Ou
     except SupportEnded:
         return Outcome(Conclusion(effect.name, StepState.INTENT), Cancelled())
     except OpsError as error:
+        error.details.setdefault("step", effect.title)
         state = StepState.UNKNOWN if isinstance(error, UnknownOutcome) else StepState.FAILED
         return Outcome(Conclusion(effect.name, state, error=error.to_dict()), error)
     except Exception as error:  # noqa: BLE001 -- logged there

@@ -10,6 +10,7 @@ from core import clock
 from core.registry import registry
 
 from .models import Operation, OperationStatus, OperationStep, StepState
+from .summaries import JobLink, summary_of
 
 WORTH_SHOWING = 6
 
@@ -61,6 +62,33 @@ def subject_url(operation: Operation, tenant_slug: str) -> str:
         return ""
 
 
+def made_links(operation: Operation, tenant_slug: str) -> list[tuple[str, str]]:
+    """What a job worked on and made, as (words, address), without doubles; '' as slug: of the platform."""
+    found = summary_of(operation)
+    subject = subject_url(operation, tenant_slug)
+    links = [(link.label, _address(link, tenant_slug)) for link in found.links] if found else []
+    known = {url for _, url in links}
+    if subject and subject not in known:
+        links.insert(0, (f"Open {subject_noun(operation)}", subject))
+    return [(words, url) for words, url in links if url]
+
+
+def subject_noun(operation: Operation) -> str:
+    """What the thing is called that a job works on."""
+    nouns = (s.noun for s in registry.subjects().values() if s.job_subject == operation.subject_type)
+    return next(nouns, "object")
+
+
+def _address(link: JobLink, tenant_slug: str) -> str:
+    key: dict[str, Any] = {"pk": link.key} if link.key else {}
+    try:
+        if not tenant_slug:
+            return reverse(f"platform-{link.page}", kwargs=key)
+        return reverse(link.page, kwargs={"tenant_slug": tenant_slug, **key})
+    except NoReverseMatch:
+        return ""
+
+
 def step_rows(steps: list[OperationStep]) -> list[dict[str, Any]]:
     """Steps for ``components/steps.html``."""
     return [
@@ -98,11 +126,11 @@ def _fact(name: str, fact: Any) -> str:
 
 
 def pace(operation: Operation) -> dict[str, Any]:
-    """Rate and time left, from what is done since the start."""
-    if operation.status != OperationStatus.RUNNING or not operation.started_at or operation.progress_done <= 0:
+    """Rate and time left of the phase that is under way, from what it has done since it began."""
+    done = operation.progress_done - operation.progress_from
+    if operation.status != OperationStatus.RUNNING or operation.progress_since is None or done <= 0:
         return {"rate": "", "seconds_left": None}
-    elapsed = max((clock.now() - operation.started_at).total_seconds(), 0.001)
-    rate = operation.progress_done / elapsed
+    rate = done / max((clock.now() - operation.progress_since).total_seconds(), 0.001)
     left = (operation.progress_total - operation.progress_done) / rate if operation.progress_total else None
     return {"rate": f"{rate:.1f} a second" if rate < 100 else f"{rate:.0f} a second", "seconds_left": left}
 

@@ -20,7 +20,7 @@ from tenants.requests import token_of
 from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
 
 from . import admission, selectors, services
-from .errors import JobCancelled, JobFailed
+from .errors import JobCancelled, JobFailed, JobParked
 from .models import Operation, OperationStatus
 from .schemas import JobList, OperationAnswer, OperationDetailAnswer, OperationList
 from .waiting import wait_for
@@ -28,6 +28,13 @@ from .waiting import wait_for
 __all__ = ["http_status", "refuse_failed", "router", "wait_for"]
 
 router = Router()
+
+
+_BY_STATUS: Mapping[str, type[OpsError]] = {
+    OperationStatus.CANCELLED: JobCancelled,
+    OperationStatus.PARKED: JobParked,
+}
+_NOT_DONE = (OperationStatus.FAILED, *_BY_STATUS)
 
 
 def http_status(operation: Operation) -> int:
@@ -41,13 +48,13 @@ def refuse_failed(
     fallback: Mapping[str, Any] | None = None,
     beside: dict[str, Any] | None = None,
 ) -> None:
-    """Answer a job that failed or was cancelled as an error: what pipes the answer on must not take it for done.
+    """Answer a job that failed, was cancelled or is parked as an error: it must not be taken for done.
 
     ``answers`` are the failures that this call may end with, first the one for all that has a code of none of them;
     without them the job's own failure is named. ``fallback`` is the error (code, message, recovery, details) where the
     job names none. ``beside`` is the call's usual body, which a runbook reads in the same place; the job is added.
     """
-    if operation.status not in (OperationStatus.FAILED, OperationStatus.CANCELLED):
+    if operation.status not in _NOT_DONE:
         return
     error: Mapping[str, Any] = operation.error_details or fallback or {"message": operation.error_message}
     code = str(error.get("code") or "")
@@ -65,8 +72,8 @@ def refuse_failed(
 
 def _failure(operation: Operation, code: str, answers: Sequence[type[OpsError]]) -> type[OpsError]:
     """The class whose status and words tell how the job ended."""
-    if operation.status == OperationStatus.CANCELLED:
-        return JobCancelled
+    if operation.status in _BY_STATUS:
+        return _BY_STATUS[operation.status]
     known = answers or (JobFailed, *_every_failure())
     return next((kind for kind in known if kind.code == code), known[0])
 

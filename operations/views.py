@@ -13,9 +13,10 @@ from django.shortcuts import redirect, render
 
 from core.errors import NotFound
 from core.support_rules import LEAVES, READS, WRITES, in_support_session
+from core.swaps import live_page
 from tenants.base import belongs_to
 from tenants.models import Grants
-from tenants.pages import Visit, platform_page, tenant_page
+from tenants.pages import Visit, may_open, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 from tenants.scope import tenant_scope
@@ -23,6 +24,7 @@ from tenants.scope import tenant_scope
 from . import admission, events, presenters, selectors, services
 from .handlers import result_template
 from .models import Operation
+from .summaries import summary_of
 
 TABS = (("", "All"), ("open", "Open"), ("parked", "Parked"), ("failed", "Failed"), ("completed", "Completed"))
 DONE = {
@@ -64,9 +66,11 @@ def platform_jobs(request: HttpRequest) -> HttpResponse:
     return render(request, "operations/jobs.html", {**context, "nav_section": "platform-jobs", "everywhere": True})
 
 
-def job_context(operation: Operation, tenant_slug: str, *, may_operate: bool) -> dict[str, Any]:
-    """What the page and its live part show; needs the operation's scope (no slug: the platform)."""
+def job_context(operation: Operation, visit: Visit | None) -> dict[str, Any]:
+    """What the page and its live part show; needs the operation's scope. Without a visit it is one of the platform."""
     admission.tell_why_waiting([operation])
+    tenant_slug = visit.tenant.slug if visit else ""
+    links = presenters.made_links(operation, tenant_slug)
     steps, hidden = presenters.open_steps_first(list(operation.steps.all()), selectors.STEPS_SHOWN)
     return {
         "operation": operation,
@@ -74,9 +78,10 @@ def job_context(operation: Operation, tenant_slug: str, *, may_operate: bool) ->
         "hidden_steps": hidden,
         "pace": presenters.pace(operation),
         "result_template": result_template(operation.kind) if operation.result else "",
-        "subject_url": presenters.subject_url(operation, tenant_slug),
+        "summary": summary_of(operation),
+        "links": [(words, url) for words, url in links if visit is None or may_open(visit, url)],
         "urls": presenters.job_urls(operation, tenant_slug),
-        "may_operate": may_operate,
+        "may_operate": visit is None or visit.may(Grants.OPERATE),
     }
 
 
@@ -93,20 +98,19 @@ def _operation(pk: uuid.UUID, tenant_id: uuid.UUID | None) -> Operation:
 def job(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """One job: progress, steps, result; the record once it has ended."""
     operation = _operation(pk, visit.tenant.pk)
-    context = job_context(operation, visit.tenant.slug, may_operate=visit.may(Grants.OPERATE))
-    return render(request, _page_or_part(request), {**context, "nav_section": "jobs"})
+    return _job_page(request, operation, {**job_context(operation, visit), "nav_section": "jobs"})
 
 
-def _page_or_part(request: HttpRequest) -> str:
-    return "operations/job.html#live" if request.GET.get("part") == "live" else "operations/job.html"
+def _job_page(request: HttpRequest, operation: Operation, context: dict[str, Any]) -> HttpResponse:
+    return live_page(request, "operations/job.html", context, goes_on=operation.is_open)
 
 
 @in_support_session(LEAVES)
 @platform_page(admins_only=True)
 def platform_job(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One job of the platform itself, for its admins. A tenant's job is on the tenant's pages."""
-    context = job_context(_operation(pk, None), "", may_operate=True)
-    return render(request, _page_or_part(request), {**context, "nav_section": "platform-jobs"})
+    operation = _operation(pk, None)
+    return _job_page(request, operation, {**job_context(operation, None), "nav_section": "platform-jobs"})
 
 
 @in_support_session(LEAVES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -29,7 +30,14 @@ def env_float(name: str, default: float) -> float:
     return float(env(name) or default)
 
 
-MODE = env("OPSCONSOLE_MODE", "dev")  # demo | dev | test | production
+MODES = ("demo", "dev", "test", "production")
+MODE = env("OPSCONSOLE_MODE")
+if MODE not in MODES:
+    # None is the default: a production start that lost its environment must not come up with the demo's secrets.
+    raise ImproperlyConfigured(
+        f"OPSCONSOLE_MODE is {repr(MODE) if MODE else 'not set'}; it must be one of {', '.join(MODES)}."
+        " Way out: script/up and script/test set it; elsewhere export it, as docs/guide/production.md says."
+    )
 PRODUCTION = MODE == "production"
 DEBUG = env("OPSCONSOLE_DEBUG") == "1"
 HOME = Path(env("OPSCONSOLE_HOME") or BASE_DIR / ".data")
@@ -206,6 +214,7 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
 MFA_TOTP_ISSUER = "OpsConsole"
+MFA_FORMS = {"activate_totp": "tenants.forms.ActivateApp"}
 MFA_ADAPTER = "tenants.adapters.MFAAdapter"
 # The trail is written by the database; auditlog gives it its shape and its admin, and writes nothing itself.
 AUDITLOG_LOGENTRY_MODEL = "audit.LogEntry"
@@ -278,7 +287,7 @@ if MODE != "test" and BROKER_URL.startswith(("redis://", "rediss://")):
 MAIL_SERVER = urlsplit(env("OPSCONSOLE_MAIL_URL"))
 SENDS_MAIL = bool(MAIL_SERVER.hostname)
 EMAIL_BACKEND = "audit.mail.TrailedBackend"
-EMAIL_DELIVERY = f"django.core.mail.backends.{'smtp' if SENDS_MAIL else 'filebased'}.EmailBackend"
+EMAIL_DELIVERY = "django.core.mail.backends.smtp.EmailBackend" if SENDS_MAIL else "audit.mail.PrivateFiles"
 EMAIL_FILE_PATH = HOME / "mail"
 EMAIL_HOST, EMAIL_PORT = MAIL_SERVER.hostname or "", MAIL_SERVER.port or 25
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(MAIL_SERVER.username or ""), unquote(MAIL_SERVER.password or "")
@@ -300,6 +309,8 @@ REPORT_FILES_DAYS = env_int("OPSCONSOLE_REPORT_FILES_DAYS", 30)
 
 # Support sessions: see docs/adr/0008. The demo prints its passwords, so a second factor would protect nothing there.
 SUPPORT_SECOND_FACTOR = MODE != "demo"
+# How long after it was set up a second factor counts for support sessions.
+SUPPORT_FACTOR_WAIT_HOURS = env_int("OPSCONSOLE_SUPPORT_FACTOR_WAIT_HOURS", 24)
 # A ticket must match this whole; empty: a ticket is not asked for.
 SUPPORT_TICKET_PATTERN = env("OPSCONSOLE_SUPPORT_TICKET_PATTERN")
 

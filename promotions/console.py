@@ -65,8 +65,8 @@ console = Console(
     tile_parts=(TILE_PART,),
     states=(
         State(name="planned", shape=Shape.PENDING, tone=Tone.GREY, word="Planned"),
-        State(name="awaiting-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
-        State(name="pending-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Awaiting approval"),
+        State(name="awaiting-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Waiting for approval"),
+        State(name="pending-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Waiting for approval"),
         State(name="executing", shape=Shape.RUNNING, tone=Tone.BLUE, word="Running"),
         State(name="rolling-back", shape=Shape.RUNNING, tone=Tone.WARN, word="Rolling back"),
         State(name="rolled-back", shape=Shape.MOVED, tone=Tone.WARN, word="Rolled back"),

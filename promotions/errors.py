@@ -81,6 +81,20 @@ class SelfApproval(Forbidden):
     recovery = "Ask another approver."
 
 
+class MachineApproval(Forbidden):
+    code = "PROMO_020"
+    title = "A service account does not approve"
+    message = "A promotion is approved by a person; this service account is not allowed to."
+    recovery = "Ask a person who may approve; or have two owners allow this account under Approval rules."
+
+
+class PathRefused(Forbidden):
+    code = "PROMO_021"
+    title = "Not the way of this tenant"
+    message = "Promotions follow the order of the environments, one step at a time."
+    recovery = "Promote to the next environment first; or have two owners allow jumps under Approval rules."
+
+
 class WrongState(Conflict):
     code = "PROMO_011"
     title = "That is not possible now"

@@ -11,6 +11,7 @@ from operations.errors import Interrupted
 from operations.handlers import register
 from operations.models import Operation
 
+from . import job_summaries
 from .lifecycle import EXECUTE, PREPARE, ROLLBACK, TEST_CREDENTIALS
 from .models import Promotion
 from .planning.drafting import replan_draft
@@ -26,6 +27,7 @@ class ExecutePromotion:
     """All chosen workflows into the target, or the target as it was. Parameters: ``promotion_id``."""
 
     kind: ClassVar[str] = EXECUTE
+    summary = staticmethod(job_summaries.promoted)
 
     def run(self, run: Run) -> dict[str, Any]:
         return Execution(run).carry_out()
@@ -39,6 +41,7 @@ class RollBackPromotion:
     """What a promotion touched, back as it was. Parameters: ``promotion_id, force, snapshot_id, reason``."""
 
     kind: ClassVar[str] = ROLLBACK
+    summary = staticmethod(job_summaries.rolled_back)
 
     def run(self, run: Run) -> dict[str, Any]:
         return ManualRollback(run).carry_out()
@@ -52,6 +55,7 @@ class PreparePromotion:
     """What the target lacks and a plan offers to create. Parameters: ``promotion_id, offers, rows``."""
 
     kind: ClassVar[str] = PREPARE
+    summary = staticmethod(job_summaries.prepared)
 
     def run(self, run: Run) -> dict[str, Any]:
         promotion = _promotion(run)
@@ -65,6 +69,7 @@ class TestCredentials:
     """n8n's own test of the credentials that a plan points to. Parameters: ``promotion_id, credentials``."""
 
     kind: ClassVar[str] = TEST_CREDENTIALS
+    summary = staticmethod(job_summaries.credentials_tested)
 
     def run(self, run: Run) -> dict[str, Any]:
         target = _promotion(run).target_environment

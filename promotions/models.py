@@ -67,3 +67,10 @@ class Promotion(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def status_word(self) -> str:
+        """What people call its status. *Approved* only where somebody approved it; else it is ready to run."""
+        if self.status == PromotionStatus.APPROVED and self.decided_at is None:
+            return "Ready"
+        return str(self.get_status_display())

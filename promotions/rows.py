@@ -9,7 +9,9 @@ from core import context
 from core.errors import NotFound
 from core.ids import uuid_or_not_found
 from tenants.models import User
+from tenants.persons import are_one_person, people_behind
 from tenants.scope import tenant_scope
+from workflows.models import Environment
 
 from .errors import WrongState
 from .lifecycle import PLANNABLE, can_try_again
@@ -41,7 +43,7 @@ def locked(promotion_id: uuid.UUID) -> Promotion:
 def require_state(promotion: Promotion, states: Sequence[str], verb: str) -> None:
     """Raise ``WrongState`` unless the promotion is in one of ``states``."""
     if promotion.status not in states:
-        word = promotion.get_status_display().lower()
+        word = promotion.status_word.lower()
         raise WrongState(f"A promotion that is “{word}” cannot be {verb}.", details={"status": promotion.status})
 
 
@@ -63,4 +65,20 @@ def requesters(row: Promotion) -> set[str]:
 
 
 def add_requester(row: Promotion, by: User) -> None:
-    row.options = row.options | {"requesters": sorted(requesters(row) | {str(real_person(by))})}
+    """Put everybody behind ``by`` among those who asked, as they are now: a token may be revoked later."""
+    row.options = row.options | {"requesters": sorted(requesters(row) | behind(by))}
+
+
+def behind(by: User) -> set[str]:
+    """The people who ask where ``by`` does: also who made a machine's account, or a token for it."""
+    return {str(found) for found in people_behind([real_person(by)])}
+
+
+def is_requester(row: Promotion, account: uuid.UUID) -> bool:
+    """Whether the account is one of those who asked for the plan, or of the same person."""
+    return are_one_person([account], [uuid.UUID(found) for found in requesters(row)])
+
+
+def guard_of(target_id: uuid.UUID) -> dict[str, bool]:
+    """For a promotion's options: that its target is guarded, which it stays for this promotion. In a tenant's scope."""
+    return {"guarded": True} if Environment.objects.get(pk=target_id).is_guarded else {}

@@ -9,6 +9,7 @@ from typing import Any
 from ninja import Schema
 from pydantic import AliasChoices, Field
 
+from core.asked import Asked
 from operations.schemas import OperationOut
 from workflows.watching.schemas import WatchedStarter
 
@@ -17,7 +18,7 @@ from .planning.documents import Plan, read_plan
 from .running.documents import ExecutionResult, read_result
 
 
-class PromotionIn(Schema):
+class PromotionIn(Asked):
     """A promotion to be planned. ``options``: ``active`` (keep, copy, inactive), ``include_required``,
     ``require_approval``. With ``submit`` the plan is locked at once."""
 
@@ -30,20 +31,20 @@ class PromotionIn(Schema):
     submit: bool = False
 
 
-class DecisionIn(Schema):
+class DecisionIn(Asked):
     """``plan_hash``: the plan that was looked at, so that no other one is approved by accident."""
 
     comment: str = ""
     plan_hash: str = ""
 
 
-class ReleaseIn(Schema):
+class ReleaseIn(Asked):
     """``reason``: what was looked at, and settled by hand."""
 
     reason: str
 
 
-class RollbackIn(Schema):
+class RollbackIn(Asked):
     """``snapshot_id``: instead of the one taken before the promotion. ``force``: also over changes made since."""
 
     force: bool = False
@@ -51,7 +52,7 @@ class RollbackIn(Schema):
     reason: str = ""
 
 
-class PrepareIn(Schema):
+class PrepareIn(Asked):
     """``offers``: ids of what the plan offers (``dangling[].offer.id``); left out, all. ``rows``: copy rows as well."""
 
     offers: list[str] | None = None

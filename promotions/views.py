@@ -123,7 +123,8 @@ def credential_map(request: HttpRequest, visit: Visit) -> HttpResponse:
         offered = promotion_page.choices(promotion, {kind}).get(kind, [])
     known = next((choice for choice in offered if choice.credential_id == (entered or chosen)), None)
     if known is None and not entered:
-        raise Invalid("Choose a credential of the target, or enter its id.")
+        messages.error(request, "Nothing was mapped: choose a credential of the target, or enter its id.")
+        return redirect("promotion", tenant_slug=visit.tenant.slug, pk=promotion.pk)
     save_mapping(
         tenant_id=visit.tenant.pk,
         source_environment_id=promotion.source_environment_id,

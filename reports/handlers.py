@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from core.components.values import size
+from core.wording import counted
 from operations.errors import TryAgain, UnknownOutcome
 from operations.handlers import register
 from operations.models import Operation
 from operations.run import Run
+from operations.summaries import JobLink, JobSummary
 
 from . import mailing, making, scheduling
 from .errors import RunGone
@@ -19,6 +22,11 @@ class MakeReport:
     """Makes the file of a run once and, where it has recipients, sends it once."""
 
     kind: ClassVar[str] = making.KIND
+
+    def summary(self, result: dict[str, Any]) -> JobSummary:
+        made = result.get("report_run_id")
+        sentence = f"{counted(result.get('rows', 0), 'row')} in {size(result.get('bytes', 0))}."
+        return JobSummary(sentence, (JobLink("Open report", "report-run", str(made)),) if made else ())
 
     def run(self, run: Run) -> dict[str, Any]:
         record = _record_of(run)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import uuid
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Schema, Status
+from ninja import Router, Status
 
 from audit.views import may_read_platform_trail
 from core import clock
+from core.asked import Asked
 from core.errors import NotFound
 from core.paging import clamp, one_of
 from core.support_rules import NEVER, in_support_session
@@ -30,7 +31,7 @@ router = Router()
 FILE = {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in formats.MEDIA_TYPES}}}
 
 
-class ReportIn(Schema):
+class ReportIn(Asked):
     """``tenant``: the tenant whose report it is; left out, the platform's, which ``about`` narrows to one tenant.
 
     ``since`` and ``until`` are ISO dates or moments; ``period`` is day, week, month or 90-days.

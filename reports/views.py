@@ -19,6 +19,7 @@ from core.downloads import Download
 from core.errors import NotFound, OpsError
 from core.reports import Report
 from core.support_rules import LEAVES, NEVER, in_support_session
+from core.swaps import live_page
 from tenants.models import Grants, Tenant, User
 from tenants.pages import Visit, platform_page, tenant_page
 from tenants.requests import person_of
@@ -240,8 +241,7 @@ def _run(request: HttpRequest, owner: ReportOwner, pk: uuid.UUID) -> HttpRespons
         "send_url": owner.url("report-act", pk=pk, what="send"),
         "retry_url": owner.url("report-act", pk=pk, what="retry"),
     }
-    name = "reports/run.html#live" if request.GET.get("part") == "live" else "reports/run.html"
-    return render(request, name, context | owner.context())
+    return live_page(request, "reports/run.html", context | owner.context(), goes_on=found.is_open)
 
 
 def file_response(run: ReportRun) -> HttpResponse:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from . import domain_events, rehashing, repository
 from .authors import name_drafts
 from .canonical import in_git, set_baseline
 from .concurrent import Beside
+from .contents import entries
 from .errors import CaptureFailed
 from .gathered_entries import called_elsewhere, entry_of, paths_of
 from .gathering import Gathered, gather
@@ -125,12 +126,17 @@ def capture_into(
             lambda: msgspec.to_builtins(verify_snapshot(snapshot, run=run, raise_if_damaged=True)),
         )
     name_drafts(run, environment, step=step)
-    for handler in step_handlers(Captured):
-        act = partial(_act_upon, handler, Captured(run, environment, snapshot))
-        run.step(f"{step}:told:{handler.name}", "Look at what was captured", act)
+    tell(run, environment, snapshot, step=step)
     with run.fenced():
         snapshot.refresh_from_db(fields=_SMALL)
     return snapshot
+
+
+def tell(run: Run, environment: Environment, snapshot: Snapshot, *, step: str) -> None:
+    """Let the layers above look at what a snapshot holds beside what is approved; again where that has changed."""
+    for handler in step_handlers(Captured):
+        act = partial(_act_upon, handler, Captured(run, environment, snapshot))
+        run.step(f"{step}:told:{handler.name}", "Look at what was captured", act)
 
 
 def _act_upon(handler: StepHandler, notice: Captured) -> Any:
@@ -331,13 +337,18 @@ class _Capture:
         return {"snapshot_id": str(self.snapshot_id)}
 
     def approve(self, snapshot: Snapshot, *, step: str, complete: bool) -> None:
-        """Take the first whole capture of an environment as what is approved, and what runs beside approved drafts."""
+        """Take as approved: the first whole capture of an environment, each baseline, what runs beside approved drafts.
+
+        Of a baseline that could not see everything, what it saw; the rest stays approved as it was.
+        """
         run, environment = self.run, self.environment
-        if not environment.baseline_commit_sha and complete:
+        is_first = not environment.baseline_commit_sha and complete
+        if is_first or self.snapshot_type == SnapshotType.BASELINE:
+            keys = None if complete else [entry.key for entry in entries(snapshot)]
             run.step(
                 f"{step}:baseline",
                 f"Take this as what is approved in {environment.name}",
-                lambda: {"commit": set_baseline(run, environment=environment, snapshot=snapshot)},
+                lambda: {"commit": self._set_baseline(snapshot, keys)},
                 external_call=in_git(environment),
             )
         if self.approved_as_drafts:
@@ -349,6 +360,12 @@ class _Capture:
                 lambda: {"commit": set_baseline(run, environment=environment, snapshot=snapshot, keys=keys)},
                 external_call=in_git(environment),
             )
+
+    def _set_baseline(self, snapshot: Snapshot, keys: Collection[str] | None) -> str:
+        message = ""
+        if self.description:
+            message = f"Approve {self.environment.name} as it was captured\n\n{self.description}"
+        return set_baseline(self.run, environment=self.environment, snapshot=snapshot, keys=keys, message=message)
 
 
 def _credentials_listed(client: N8nClient) -> list[dict[str, Any]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import Conflict, NotConfirmed, OpsError
+from core.errors import Conflict, Forbidden, NotConfirmed, OpsError
 
 
 class CaptureFailed(OpsError):
@@ -89,3 +89,22 @@ class EnvironmentLocked(Conflict):
 class RestoreNotConfirmed(NotConfirmed):
     code = "REST_006"
     message = "Restoring into production needs the environment's name, typed exactly."
+
+
+class ApproverNeeded(Forbidden):
+    code = "REST_007"
+    title = "Somebody who may approve is needed"
+    message = "What was never approved for this environment becomes approved only by somebody who may approve."
+    recovery = "Restore without approving it, or ask somebody who may approve in this environment to do it."
+
+
+class ForeignSnapshot(Forbidden):
+    code = "REST_008"
+    title = "That is another environment's snapshot"
+    message = "What was never approved for production enters it by a promotion, not by another environment's snapshot."
+    recovery = "Promote the workflows, or restore a snapshot of this environment."
+
+
+class BaselineNotConfirmed(NotConfirmed):
+    code = "SNAP_006"
+    message = "Approving what is in production now needs the environment's name, typed exactly."

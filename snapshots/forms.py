@@ -20,7 +20,10 @@ class CaptureForm(forms.Form):
 
     environment = forms.ChoiceField(help_text="Read through n8n's API; nothing is changed there.")
     snapshot_type = forms.ChoiceField(
-        label="Type", choices=[(t.value, t.label) for t in BY_HAND], initial=SnapshotType.MANUAL_BACKUP
+        label="Type",
+        choices=[(t.value, t.label) for t in BY_HAND],
+        initial=SnapshotType.MANUAL_BACKUP,
+        help_text="A baseline becomes the approved version: what drifts now is approved, and its incidents end.",
     )
     description = forms.CharField(
         max_length=500,
@@ -43,6 +46,17 @@ class RestoreForm(forms.Form):
         initial=True,
         label="Overwrite workflows that differ",
         help_text="Without this, only missing workflows are created.",
+    )
+    approve = forms.BooleanField(
+        required=False,
+        initial=True,
+        label="Take what is restored as approved",
+        help_text="Without this, whatever differs from the approved version is reported as drift.",
+    )
+    reason = forms.CharField(
+        required=False,
+        max_length=500,
+        help_text="Why it is restored; kept in Git with what becomes approved.",
     )
     delete_extra = forms.BooleanField(
         required=False,

@@ -11,7 +11,7 @@ from operations.engine import Run
 from operations.handlers import register
 from workflows.gateway import environment_by_id
 
-from . import maintenance, pushing
+from . import job_summaries, maintenance, pushing
 from .capture import capture_into
 from .contents import snapshot_by_id
 from .manifest import verification_from
@@ -27,6 +27,7 @@ class Capture:
 
     kind: ClassVar[str] = "snapshots.capture"
     one_at_a_time: ClassVar[bool] = True
+    summary = staticmethod(job_summaries.captured)
 
     def run(self, run: Run) -> dict[str, Any]:
         params = run.params
@@ -53,6 +54,7 @@ class Verify:
     """Read a snapshot back from Git and compare every hash."""
 
     kind: ClassVar[str] = "snapshots.verify"
+    summary = staticmethod(job_summaries.verified)
 
     def run(self, run: Run) -> dict[str, Any]:
         snapshot = snapshot_by_id(run.tenant_id, run.params["snapshot_id"])
@@ -69,6 +71,7 @@ class Maintain:
     """Pack the tenant's Git store; with ``full`` from scratch, and without what no branch leads to."""
 
     kind: ClassVar[str] = maintenance.KIND
+    summary = staticmethod(job_summaries.packed)
 
     def run(self, run: Run) -> dict[str, Any]:
         full = bool(run.params.get("full"))
@@ -81,6 +84,7 @@ class Push:
     """Copy the tenant's Git store to its remote."""
 
     kind: ClassVar[str] = pushing.KIND
+    summary = staticmethod(job_summaries.pushed)
 
     def run(self, run: Run) -> dict[str, Any]:
         return pushing.push(run)

@@ -214,12 +214,16 @@ def current_manifest(
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
-    """Its bytes in Git: one workflow a line, so that ``git diff`` reads well and ``jq`` reads at all."""
+    """Its bytes in Git: one workflow a line, so that ``git diff`` reads well and ``jq`` reads at all.
+
+    No apostrophe is among them: runbooks put the file between two of them in an SQL statement, and names are anybody's.
+    """
     stored = msgspec.to_builtins(msgspec.structs.replace(manifest, workflows=[]))
     del stored["workflows"]
     lines = b",\n    ".join(orjson.dumps(e.to_json(), option=orjson.OPT_SORT_KEYS) for e in manifest.workflows)
     start = orjson.dumps(stored, option=orjson.OPT_INDENT_2).rstrip(b"}").rstrip()
-    return start + b',\n  "workflows": [' + (b"\n    " + lines + b"\n  " if lines else b"") + b"]\n}\n"
+    written = start + b',\n  "workflows": [' + (b"\n    " + lines + b"\n  " if lines else b"") + b"]\n}\n"
+    return written.replace(b"'", b"\\u0027")
 
 
 def parse_manifest(data: bytes) -> Manifest:

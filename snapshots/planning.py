@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -71,6 +72,14 @@ class CurrentWorkflow:
         return self.facts.folder if self.facts is not None else None
 
 
+class Approves(StrEnum):
+    """What of the restored content becomes the approved version."""
+
+    NOTHING = ""
+    APPROVED_BEFORE = "approved_before"
+    EVERYTHING = "everything"
+
+
 SWITCHES = ("skip_validation", "stubs", "repair", "leave_out")
 """Options that are off unless chosen."""
 
@@ -81,6 +90,7 @@ class RestoreOptions:
 
     ``stubs``: credentials that are missing are made without their secrets. ``repair``: what n8n refuses and nothing
     needs is taken away. ``leave_out``: what cannot be restored is left out by name, and the rest is restored.
+    ``approves`` is what becomes the approved version, ``reason`` why; a service decides the first, never a request.
     """
 
     keys: frozenset[str] | None = None
@@ -90,6 +100,8 @@ class RestoreOptions:
     stubs: bool = False
     repair: bool = False
     leave_out: bool = False
+    approves: Approves = Approves.NOTHING
+    reason: str = ""
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RestoreOptions:
@@ -99,6 +111,8 @@ class RestoreOptions:
             keys=frozenset(keys) if keys is not None else None,
             overwrite_existing=bool(params.get("overwrite_existing", True)),
             delete_extra=bool(params.get("delete_extra", False)),
+            approves=Approves(params.get("approves") or ""),
+            reason=str(params.get("reason") or "").strip()[:500],
             **{name: bool(params.get(name, False)) for name in SWITCHES},
         )
 
@@ -108,6 +122,8 @@ class RestoreOptions:
             "keys": sorted(self.keys) if self.keys is not None else None,
             "overwrite_existing": self.overwrite_existing,
             "delete_extra": self.delete_extra,
+            "approves": str(self.approves),
+            "reason": self.reason,
             **{name: getattr(self, name) for name in SWITCHES},
         }
 

@@ -30,7 +30,7 @@ from workflows.content import NORMALIZATION_VERSION, Fingerprint
 from workflows.gateway import environment_by_id
 from workflows.models import Environment, WorkflowEnvMap
 
-from . import repository
+from . import job_summaries, repository
 from .canonical import canonical_blobs, canonical_references
 from .contents import fingerprint_of_blob
 from .manifest import DRAFTS, entry_from
@@ -100,6 +100,7 @@ class Rehash:
     """Compute the hashes of an environment again after the console's way of comparing has changed."""
 
     kind: ClassVar[str] = KIND
+    summary = staticmethod(job_summaries.rehashed)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])

@@ -16,6 +16,7 @@ from workflows.gateway import environment_by_id
 from workflows.linking import Relinked
 from workflows.models import Environment, WorkflowEnvMap
 
+from . import job_summaries
 from .canonical import WithDraft, canonical_content, canonical_references, commit_canonical, in_git
 
 RELINK_KIND = "snapshots.relink"
@@ -44,6 +45,7 @@ class Relink:
     """
 
     kind: ClassVar[str] = RELINK_KIND
+    summary = staticmethod(job_summaries.relinked)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])

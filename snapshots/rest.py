@@ -21,16 +21,18 @@ from workflows.gateway import environment_by_id
 from workflows.models import Environment
 from workflows.permissions import require_operate
 
-from . import selectors, services
+from . import selectors, services, taking
+from .approving import require_approver, what_to_approve
 from .errors import (
     CaptureFailed,
+    ForeignSnapshot,
     PutBackFailed,
     RestoreFailed,
     RestoreRefused,
     SnapshotDamaged,
     SnapshotUnreadable,
 )
-from .models import Snapshot
+from .models import Snapshot, SnapshotType
 from .planning import RestoreOptions
 from .preview import preview
 from .schemas import (
@@ -53,7 +55,7 @@ CAPTURE_WAIT = 20.0
 RESTORE_WAIT = 25.0
 
 #: What a restore may fail with, besides that it failed.
-RESTORE_FAILURES = (RestoreRefused, PutBackFailed, SnapshotUnreadable, SnapshotDamaged)
+RESTORE_FAILURES = (RestoreRefused, ForeignSnapshot, PutBackFailed, SnapshotUnreadable, SnapshotDamaged)
 
 #: 200 once the job has ended, 202 while there is more to come.
 CAPTURE = {200: CaptureAnswer, 202: CaptureAnswer}
@@ -96,6 +98,8 @@ def create_snapshot(
     visit = visit_for_object(request, Environment, payload.environment_id)
     environment = environment_by_id(visit.tenant.pk, payload.environment_id)
     require_operate(visit, environment)
+    if payload.snapshot_type == SnapshotType.BASELINE:
+        require_approver(visit, environment)
     operation = services.start_capture(
         tenant_id=visit.tenant.pk,
         environment_id=environment.pk,
@@ -119,7 +123,7 @@ def create_snapshot(
     return http_status(operation), {"snapshot": row, "operation": operation_selectors.operation_row(operation)}
 
 
-@in_support_session(READS)
+@in_support_session(taking.API_RULES)
 @router.get(
     "/snapshots/{snapshot_id}",
     response=SnapshotDetailAnswer,
@@ -130,7 +134,8 @@ def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = 
     visit = visit_for_object(request, Snapshot, snapshot_id)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     if contents:
-        entries = [{**entry.to_json(), "content": content} for entry, content in services.contents(snapshot)]
+        visit.require(taking.GRANT)
+        entries = taking.whole_entries(snapshot)
     else:
         entries = [entry.to_json() for entry in services.entries(snapshot)]
     return {"snapshot": {**_row(snapshot), "workflows": entries}}
@@ -187,12 +192,16 @@ def execute_restore(
     request: HttpRequest, environment_id: uuid.UUID, payload: RestoreIn, wait: float = RESTORE_WAIT
 ) -> tuple[int, dict[str, Any]]:
     visit = visit_for_object(request, Environment, environment_id)
-    require_operate(visit, environment_by_id(visit.tenant.pk, environment_id))
+    environment = environment_by_id(visit.tenant.pk, environment_id)
+    require_operate(visit, environment)
+    snapshot = services.snapshot_by_id(visit.tenant.pk, payload.snapshot_id)
+    keys = payload.workflow_keys
+    approves = what_to_approve(visit, environment, snapshot, keys=keys, asked=payload.approve)
     operation = start_restore(
         tenant_id=visit.tenant.pk,
         environment_id=environment_id,
         snapshot_id=payload.snapshot_id,
-        options=RestoreOptions.from_params({**payload.dict(), "keys": payload.workflow_keys}),
+        options=RestoreOptions.from_params({**payload.dict(), "keys": keys, "approves": approves}),
         dry_run=payload.dry_run,
         requested_by=caller(request),
     )

@@ -146,3 +146,14 @@ class ProofReport(msgspec.Struct, frozen=True, kw_only=True):
         """Plain dictionaries and lists."""
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
+
+
+class RestoreApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """What a restore made the approved version: keys of workflows, and of those that nobody has approved yet.
+
+    ``commit`` is None where nothing was approved.
+    """
+
+    commit: str | None = None
+    approved: list[str] = []
+    not_approved: list[str] = []

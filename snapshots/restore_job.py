@@ -20,8 +20,9 @@ from workflows.references import CredentialRef
 from workflows.stubs import Stub, make_stub
 from workflows.writes import Release, failures
 
-from . import contents, preview
-from .capture import capture_into
+from . import contents, job_summaries, preview
+from .approving import ToApprove, approve_restored, foreseen, refuse_foreign
+from .capture import capture_into, tell
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .keeping import called_meanwhile
 from .manifest import set_aside, verification_from
@@ -44,6 +45,7 @@ class Restore:
 
     kind: ClassVar[str] = "snapshots.restore"
     result_template: ClassVar[str] = "snapshots/_restore_result.html"
+    summary = staticmethod(job_summaries.restored)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])
@@ -51,6 +53,8 @@ class Restore:
         options = RestoreOptions.from_params(run.params)
         if run.params.get("dry_run"):
             return _dry_run(run, environment, target, options)
+        if not run.done_steps():  # what has begun is finished or undone, whatever the environment has become
+            refuse_foreign(environment, target, options.keys)
         before = _capture(run, environment, SnapshotType.PRE_RESTORE, "before", f"Before restoring {target}")
         plan = _decide(run, environment, target, before, options)
         restore = _Restore(run, environment, target, before, plan)
@@ -71,7 +75,9 @@ class Restore:
 def _dry_run(run: Run, environment: Environment, target: Snapshot, options: RestoreOptions) -> dict[str, Any]:
     def look() -> dict[str, Any]:
         place = {"tenant_id": run.tenant_id, "environment_id": environment.pk, "snapshot_id": target.pk}
-        return preview.preview(**place, options=options).preview().to_json()
+        plan = preview.preview(**place, options=options)
+        keys = {item.key for item in plan.of("new", "updated", "unchanged")}
+        return {**plan.preview().to_json(), "approval": foreseen(environment, target, keys, options.approves)}
 
     found = run.step("preview", f"Compare the snapshot with {environment.name}", look)
     return {
@@ -89,6 +95,7 @@ def _dry_run(run: Run, environment: Environment, target: Snapshot, options: Rest
         "problems": found["problems"],
         "warnings": found["warnings"],
         "counts": found["counts"],
+        "approval": found["approval"],
         "snapshot_id": str(target.pk),
     }
 
@@ -216,6 +223,7 @@ class _Restore:
         entries = [item.wanted for item in plan.to_write]
         proof = prove(after, wanted, entries, report.results, learnt=self.environment.learnt_settings)
         proof.left += residues(plan.kept)
+        approval = self._approve(after, proof)
         return {
             "format": RESULT_FORMAT,
             "dry_run": False,
@@ -227,10 +235,31 @@ class _Restore:
             "worklist": [{"needs_secret": True, **msgspec.to_builtins(stub)} for stub in dict.fromkeys(stubs)],
             "warnings": msgspec.to_builtins(plan.warnings[:LISTED]),
             "proof": proof.report().to_json(),
+            "approval": approval,
             "snapshot_id": str(self.target.pk),
             "pre_snapshot_id": str(self.before.pk),
             "post_snapshot_id": str(after.pk),
         }
+
+    def _approve(self, after: Snapshot, proof: Proof) -> dict[str, Any] | None:
+        """Make what was restored the approved version, where that was asked for, before anybody looks for drift."""
+        keys = {item.key for item in self.plan.of("new", "updated", "unchanged")} | self.plan.touched
+        edited = keys & {difference.key for difference in proof.differing}
+        restored = ToApprove(
+            environment=self.environment,
+            snapshot=self.target,
+            after=after,
+            proven=keys - edited,
+            edited=edited,
+            reason=self.plan.options.reason,
+        )
+        with self.run.shielded(finishing=True):
+            approval = approve_restored(self.run, restored, self.plan.options.approves)
+            if approval is None:
+                return None
+            tell(self.run, self.environment, after, step="approved")
+        told: dict[str, Any] = msgspec.to_builtins(approval)
+        return told
 
     def _capture_after(self, description: str) -> Snapshot:
         return _capture(self.run, self.environment, SnapshotType.POST_RESTORE, "after", description)

@@ -9,6 +9,7 @@ from ninja import Schema
 from pydantic import ConfigDict, JsonValue
 
 from core.answers import Answer, ErrorOut, FreeForm, PageAnswer
+from core.asked import Asked
 from operations.schemas import OperationOut
 
 from .models import SnapshotType
@@ -16,8 +17,11 @@ from .models import SnapshotType
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 
-class SnapshotIn(Schema):
-    """A capture to be made. ``wait`` (query) is how many seconds the call may take."""
+class SnapshotIn(Asked):
+    """A capture to be made. ``wait`` (query) is how many seconds the call may take.
+
+    A ``baseline`` becomes the approved version, which in production takes somebody who may approve.
+    """
 
     environment_id: uuid.UUID
     snapshot_type: str = str(SnapshotType.MANUAL_BACKUP)
@@ -34,11 +38,12 @@ class RestoreChoices(Schema):
     leave_out: bool = False
 
 
-class RestoreIn(Schema):
+class RestoreIn(Asked):
     """A restore. ``workflow_keys`` limits it to some workflows; ``delete_extra`` removes what the snapshot lacks.
 
     ``stubs`` makes missing credentials without their secrets, ``repair`` takes away what n8n refuses and nothing needs,
-    ``leave_out`` restores the rest where something cannot be restored, and names it.
+    ``leave_out`` restores the rest where something cannot be restored, and names it. ``approve`` makes what was
+    restored the approved version, for ``reason``; left out, that is done for what a promotion captured before it wrote.
     """
 
     snapshot_id: uuid.UUID
@@ -49,6 +54,8 @@ class RestoreIn(Schema):
     stubs: bool = False
     repair: bool = False
     leave_out: bool = False
+    approve: bool | None = None
+    reason: str = ""
     workflow_keys: list[str] | None = None
 
 
@@ -365,6 +372,14 @@ class StubOut(Answer):
     needs_secret: bool
 
 
+class RestoreApprovalOut(Answer):
+    """Keys of what became the approved version, and of what nobody who may has approved yet."""
+
+    commit: str | None
+    approved: list[str]
+    not_approved: list[str]
+
+
 class RestoreOut(Answer):
     """What a restore did, or would do. Lists appear as far as the job has come.
 
@@ -392,6 +407,7 @@ class RestoreOut(Answer):
     warnings: list[RestoreIssueOut] = []
     counts: dict[str, int] = {}
     proof: ProofOut | None = None
+    approval: RestoreApprovalOut | None = None
     pre_snapshot_id: uuid.UUID | None = None
     post_snapshot_id: uuid.UUID | None = None
 

@@ -30,6 +30,7 @@ from .contents import (
 )
 from .models import Snapshot, SnapshotType
 from .recovery import name_commits, recover
+from .starting import named_lock
 from .verification import verify_snapshot
 
 __all__ = [
@@ -69,7 +70,8 @@ def start_capture(
 ) -> Operation:
     """Start a capture; the operation's ``subject_id`` is the id that the snapshot will have.
 
-    Raises ``NotFound`` for an environment of nobody or somebody else, ``Invalid`` for an unknown type.
+    A baseline becomes the approved version, so nobody else may write to the environment meanwhile. Raises ``NotFound``
+    for an environment of nobody or somebody else, ``Invalid`` for an unknown type, ``EnvironmentLocked``.
     """
     if snapshot_type not in SnapshotType.values:
         raise Invalid(
@@ -89,17 +91,20 @@ def start_capture(
         if not idempotency_key and (same := _open_capture(environment, request)) is not None:
             return same
         snapshot_id = uuid.uuid4()
-        return operations.start(
-            tenant_id=tenant_id,
-            kind=CAPTURE,
-            title=f"Capture {environment.name}",
-            params={**request, "snapshot_id": str(snapshot_id)},
-            requested_by=requested_by,
-            idempotency_key=idempotency_key,
-            environment_id=environment.pk,
-            subject_type="snapshot",
-            subject_id=snapshot_id,
-        )
+        approves = snapshot_type == SnapshotType.BASELINE
+        with named_lock():
+            return operations.start(
+                tenant_id=tenant_id,
+                kind=CAPTURE,
+                title=f"Capture {environment.name}{' and approve it' if approves else ''}",
+                params={**request, "snapshot_id": str(snapshot_id)},
+                requested_by=requested_by,
+                idempotency_key=idempotency_key,
+                exclusive_key=environment.write_lock if approves else None,
+                environment_id=environment.pk,
+                subject_type="snapshot",
+                subject_id=snapshot_id,
+            )
 
 
 def _known_capture(idempotency_key: str | None, request: dict[str, str]) -> Operation | None:

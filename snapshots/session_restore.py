@@ -23,6 +23,7 @@ from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
 from workflows.session_revert import written_by
 
+from . import job_summaries
 from . import services as snapshots
 from .capture import capture_into
 from .keeping import kept_on_the_way_back
@@ -43,6 +44,7 @@ class SessionRestore:
     """
 
     kind: ClassVar[str] = SESSION_RESTORE
+    summary = staticmethod(job_summaries.put_back)
 
     def run(self, run: Run) -> dict[str, Any]:
         return Restoring(run).carry_out()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import diff_views, views
+from . import diff_views, restore_views, views
 from .rehearsal import views as rehearsal_views
 
 urlpatterns = [
@@ -16,7 +16,7 @@ urlpatterns = [
     path("snapshots/<uuid:pk>/verify/", views.snapshot_verify, name="snapshot-verify"),
     path("snapshots/<uuid:pk>/download/", views.snapshot_download, name="snapshot-download"),
     path("snapshots/<uuid:pk>/compare/", views.snapshot_compare, name="snapshot-compare"),
-    path("snapshots/<uuid:pk>/restore/", views.snapshot_restore, name="snapshot-restore"),
+    path("snapshots/<uuid:pk>/restore/", restore_views.snapshot_restore, name="snapshot-restore"),
     path("workflows/<slug:key>/", diff_views.workflow, name="workflow"),
     path("workflows/<slug:key>/diff/", diff_views.workflow_diff, name="workflow-diff"),
 ]

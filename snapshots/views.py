@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -15,32 +14,28 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from core.downloads import Download
-from core.errors import Invalid, NotFound, OpsError
+from core.errors import NotFound, OpsError
 from core.ids import uuid_or_none
 from core.paging import clamp
-from core.support_rules import NEVER, READS, READS_AND_WRITES, WRITES, in_support_session
+from core.support_rules import READS, READS_AND_WRITES, WRITES, in_support_session
 from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
-from workflows.confirmation import require_typed
+from workflows.confirmation import require_typed, word_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import DiffSide, diff_context
-from workflows.stubs import secret_entered, waiting_for_secrets
+from workflows.presenters import DiffSide, TextOptions, diff_context
 
-from . import pushing, selectors, services
+from . import pushing, selectors, services, taking
+from .approving import require_approver
 from .canonical import canonical_blobs, canonical_content, canonical_references
 from .contents import keys_of
-from .errors import PreviewFailed, RestoreNotConfirmed
-from .forms import CaptureForm, RestoreForm
+from .errors import BaselineNotConfirmed
+from .forms import BY_HAND, CaptureForm
 from .manifest import CaptureFinding, set_aside, verification_from
 from .models import Snapshot, SnapshotType
-from .planning import RestoreOptions
-from .preview import previews
-from .restore_documents import PlannedWorkflow, RestorePreview
 from .selectors import ComparedSide
-from .starting import start_restore
 
 ROWS = 50
 COMPARED_ROWS = 200
@@ -106,20 +101,47 @@ def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
         visit.require(Grants.OPERATE)
     asked = _named(environments, request.GET.get("environment"))
     initial = {"environment": str(asked.pk)} if asked else {}
+    if request.GET.get("snapshot_type") in BY_HAND:
+        initial["snapshot_type"] = request.GET["snapshot_type"]
     form = CaptureForm(request.POST or None, environments=environments, initial=initial)
+    refused: OpsError | None = None
     if request.method == "POST" and form.is_valid():
-        operation = services.start_capture(
-            tenant_id=visit.tenant.pk,
-            environment_id=uuid.UUID(form.cleaned_data["environment"]),
-            snapshot_type=form.cleaned_data["snapshot_type"],
-            description=form.cleaned_data["description"],
-            requested_by=visit.user,
-        )
-        messages.info(request, "The capture has begun.")
-        return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
+        try:
+            operation = _begin_capture(request, visit, form, environments)
+        except OpsError as error:
+            refused = error
+        else:
+            messages.info(request, "The capture has begun.")
+            return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
     status = 422 if request.method == "POST" else 200
-    context = {"form": form, "nav_section": "snapshots", "none": not environments}
-    return render(request, "snapshots/new.html", context, status=status)
+    chosen = _named(environments, form["environment"].value())
+    context = {
+        "form": form,
+        "nav_section": "snapshots",
+        "none": not environments,
+        "refused": refused,
+        "approves": form["snapshot_type"].value() == SnapshotType.BASELINE,
+        "to_type": word_for([chosen]) if chosen is not None and chosen.baseline_commit_sha else "",
+    }
+    return render(request, "snapshots/new.html", context, status=refused.status if refused else status)
+
+
+def _begin_capture(
+    request: HttpRequest, visit: Visit, form: CaptureForm, environments: Sequence[Environment]
+) -> Operation:
+    given = form.cleaned_data
+    environment = next(e for e in environments if str(e.pk) == given["environment"])
+    if given["snapshot_type"] == SnapshotType.BASELINE:
+        require_approver(visit, environment)
+        if environment.baseline_commit_sha:
+            require_typed([environment], request.POST.get("typed", ""), BaselineNotConfirmed)
+    return services.start_capture(
+        tenant_id=visit.tenant.pk,
+        environment_id=environment.pk,
+        snapshot_type=given["snapshot_type"],
+        description=given["description"],
+        requested_by=visit.user,
+    )
 
 
 @in_support_session(READS)
@@ -176,8 +198,8 @@ def snapshot_verify(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRe
     return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
 
 
-@in_support_session(NEVER)
-@tenant_page(Grants.VIEW, scope=False)
+@in_support_session(taking.PAGE_RULES)
+@tenant_page(taking.GRANT, scope=False)
 def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     """The whole snapshot as one JSON file: the manifest with every content in it."""
     found = services.snapshot_by_id(visit.tenant.pk, pk)
@@ -221,6 +243,7 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "environment": left.environment,
         "with_": wanted,
         "right_label": label,
+        "may_capture": may_operate(visit, left.environment),
         "left_label": f"Snapshot of {left.created_at:%d %b %Y %H:%M} UTC",
         "nav_section": "snapshots",
     }
@@ -284,139 +307,9 @@ def _one(
             DiffSide(after, labels["right_label"], after_keys),
             view=view,
             across=right is not None and right.environment_id != left.environment_id,
+            text=TextOptions.read(request.GET),
         ),
         "key": key,
         "name": name,
         "diff_query": f"?with={labels['with_']}&key={key}&",
     }
-
-
-# -- restoring --------------------------------------------------------------------------------------------------------
-
-
-@in_support_session(READS_AND_WRITES)
-@tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
-def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
-    """See what a restore would do, choose, confirm. Ticked rows are restored alone; none ticked is everything."""
-    found = services.snapshot_by_id(visit.tenant.pk, pk)
-    require_operate(visit, found.environment)
-    if request.POST.get("entered"):
-        return _secret_entered(request, visit, found)
-    choices = _Choices.of(request)
-    refused: OpsError | None = None
-    if choices.confirms:
-        try:
-            operation = _begin_restore(request, visit, found, choices)
-        except Invalid as error:
-            refused = error
-        else:
-            return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
-    shown = _what_would_happen(visit, found, choices)
-    with tenant_scope(visit.tenant.pk):
-        waiting = waiting_for_secrets(found.environment)
-    context = {
-        "snapshot": found,
-        "environment": found.environment,
-        "form": choices.form_for(shown["plan"]),
-        "refused": refused,
-        "answered": bool(choices.asks_only and shown["plan"]),
-        "waiting": waiting,
-        "chosen": set(choices.ticked),
-        "nav_section": "snapshots",
-        **shown,
-    }
-    return render(request, "snapshots/restore.html", context, status=refused.status if refused else 200)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choices:
-    """What was chosen on the page: the form, and the keys that are ticked. ``asks_only``: nothing is to be done."""
-
-    form: RestoreForm
-    valid: bool
-    ticked: list[str]
-    posted: bool
-    asks_only: bool
-
-    @classmethod
-    def of(cls, request: HttpRequest) -> _Choices:
-        posted = request.method == "POST"
-        asked = request.GET if request.GET.get("asked") else None
-        form = RestoreForm(request.POST if posted else asked)
-        return cls(
-            form=form,
-            valid=form.is_bound and form.is_valid(),
-            ticked=request.POST.getlist("selected") if posted else [],
-            posted=posted,
-            asks_only=bool({"look", "dry_run"} & request.POST.keys()),  # the second from a page opened earlier
-        )
-
-    @property
-    def confirms(self) -> bool:
-        return self.posted and self.valid and not self.asks_only
-
-    @property
-    def options(self) -> RestoreOptions:
-        """For everything; what is ticked narrows it down."""
-        return RestoreOptions.from_params({**(self.form.cleaned_data if self.valid else {}), "keys": None})
-
-    @property
-    def options_for_ticked(self) -> RestoreOptions:
-        return replace(self.options, keys=frozenset(self.ticked) if self.ticked else None)
-
-    def form_for(self, plan: RestorePreview | None) -> RestoreForm:
-        """The form to show. Without problems there is nothing to restore in spite of."""
-        form = self.form if self.form.is_bound else RestoreForm()
-        if plan is not None and not plan.problems:
-            del form.fields["skip_validation"]
-        return form
-
-
-def _begin_restore(request: HttpRequest, visit: Visit, found: Snapshot, choices: _Choices) -> Operation:
-    environment = found.environment
-    require_typed([environment], request.POST.get("typed", ""), RestoreNotConfirmed)
-    if request.POST.get("choice") == "selected" and not choices.ticked:  # as programs and older pages ask
-        raise Invalid("No workflow is ticked.", recovery="Tick what is to be restored.")
-    return start_restore(
-        tenant_id=visit.tenant.pk,
-        environment_id=environment.pk,
-        snapshot_id=found.pk,
-        requested_by=visit.user,
-        options=choices.options_for_ticked,
-    )
-
-
-def _what_would_happen(visit: Visit, found: Snapshot, choices: _Choices) -> dict[str, Any]:
-    """What a restore would do to the ticked (or to all), and every row that can be ticked; or why nobody knows."""
-    several = [choices.options_for_ticked, choices.options] if choices.ticked else [choices.options]
-    try:
-        plans = previews(
-            tenant_id=visit.tenant.pk, environment_id=found.environment_id, snapshot_id=found.pk, several=several
-        )
-    except PreviewFailed as error:
-        return {"plan": None, "failure": error}
-    plan, rows = plans[0].preview(), _rows(plans[-1].preview())
-    would = {row.key: row for row in _rows(plan)}
-    return {
-        "plan": plan,
-        "changes": [would.get(row.key, row) for row in rows],
-        "left_alone": plan.counts["unchanged"] + plan.counts["skipped"],
-        "to_delete": sum(row.effect == "deleted" for row in plan.extra_workflows),
-        "extra": plan.extra_workflows[:LISTED],
-        "left_out": plan.left_out_workflows[:LISTED],
-        "problems": plan.problems[:LISTED],
-        "warnings": plan.warnings[:LISTED],
-    }
-
-
-def _rows(plan: RestorePreview) -> list[PlannedWorkflow]:
-    return [*plan.new_workflows, *plan.updated_workflows]
-
-
-def _secret_entered(request: HttpRequest, visit: Visit, found: Snapshot) -> HttpResponse:
-    """A person has given a stub its secret in n8n: what waits for it is published by the next restore."""
-    with tenant_scope(visit.tenant.pk):
-        count = secret_entered(environment=found.environment, credential_id=request.POST["entered"][:64])
-    if count:
-        messages.success(request, "Noted. Restore once more: what waited for it is published then.")
-    return redirect("snapshot-restore", tenant_slug=visit.tenant.slug, pk=found.pk)

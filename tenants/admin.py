@@ -10,7 +10,16 @@ from django.contrib.auth.models import Group
 
 from core.admin import ConsoleAdmin
 
-from .models import ApiToken, Membership, PlatformAdmin, Tenant, TenantUserObjectPermission, User, UserSession
+from .models import (
+    ApiToken,
+    Invitation,
+    Membership,
+    PlatformAdmin,
+    Tenant,
+    TenantUserObjectPermission,
+    User,
+    UserSession,
+)
 
 # Their own pages would write, and a second factor is nobody else's to read.
 admin.site.unregister([EmailAddress, Authenticator, Group])
@@ -47,6 +56,15 @@ class MembershipAdmin(ConsoleAdmin):
     list_filter = ("role",)
     search_fields = ("user__email", "tenant__name")
     list_select_related = ("user", "tenant")
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ConsoleAdmin):
+    list_display = ("email", "tenant", "role", "invited_by", "created_at", "expires_at", "accepted_at")
+    list_filter = ("role",)
+    search_fields = ("email", "tenant__name")
+    list_select_related = ("tenant", "invited_by")
+    exclude = ("secret_digest",)
 
 
 @admin.register(TenantUserObjectPermission)

@@ -87,6 +87,15 @@ console = Console(
             changes_access=True,
         ),
         Subject(
+            table="invitations",
+            noun="invitation",
+            title="Invitations",
+            position=105,
+            url_name="members",
+            url_takes_id=False,
+            changes_access=True,
+        ),
+        Subject(
             table="tenant_grants",
             noun="grant",
             title="Grants",

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.forms import ActivateTOTPForm
+from allauth.mfa.totp.internal.auth import TOTP
 from django import forms
 from django.core.validators import RegexValidator
 
@@ -38,7 +42,7 @@ class TenantForm(forms.Form):
 
 class MemberForm(forms.Form):
     email = forms.EmailField(
-        label="E-mail address", help_text="Somebody new gets a link by which to choose a password."
+        label="E-mail address", help_text="It gets a link by which to accept or decline, good for a week."
     )
     name = forms.CharField(max_length=120, required=False)
     role = forms.ChoiceField(choices=TenantRole.choices, initial=TenantRole.VIEWER)
@@ -147,3 +151,13 @@ class SettingsForm(forms.Form):
             wanted = "a private key, from -----BEGIN to the end of its last line" if ssh else "a token, not a key"
             self.add_error("git_remote_secret", f"This address takes {wanted}.")
         return given
+
+
+class ActivateApp(ActivateTOTPForm):  # type: ignore[misc]
+    """Setting an authenticator app up uses its code like every other: it opens nothing a second time."""
+
+    def clean_code(self) -> str:
+        code = str(super().clean_code())
+        if not TOTP(Authenticator(user=self.user))._mark_code_used(code):
+            raise get_adapter().validation_error("incorrect_code")
+        return code

@@ -165,6 +165,30 @@ class Membership(TenantModel):
         return f"{self.user} as {self.role}"
 
 
+class Invitation(TenantModel):
+    """An offer of a role to whoever has a mailbox, until it is answered. Its link is kept as a digest."""
+
+    email = models.EmailField(max_length=254)
+    name = models.CharField(max_length=120, blank=True)
+    role = models.CharField(max_length=16, choices=TenantRole.choices)
+    secret_digest = models.CharField(max_length=64, unique=True)
+    invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    sent_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    declined_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "invitations"
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["tenant", "-created_at"], name="invitations_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.email} as {self.role}"
+
+
 class ApiToken(models.Model):
     """A bearer token: shown once, kept as a hash. ``tenant`` empty means every tenant its person may see."""
 

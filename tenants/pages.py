@@ -10,6 +10,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import resolve
 
 from core import support
 from core.errors import Forbidden, NotFound
@@ -88,6 +89,12 @@ def open_visit(
         memberships=memberships,
         shell=shell,
     )
+
+
+def may_open(visit: Visit, url: str) -> bool:
+    """Whether a page of the tenant is open to the visitor: a link to any other would only end in a refusal."""
+    grant = getattr(resolve(url).func, "tenant_grant", None)
+    return grant is None or visit.may(grant)
 
 
 def tenant_page(

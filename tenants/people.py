@@ -24,6 +24,7 @@ from .models import ApiToken, Membership, PlatformAdmin, PlatformRole, Tenant, T
 from .notices import AccessLost, SignInLinkShown, SignInsEnded
 from .permissions import is_platform_admin, role_grants
 from .scope import platform_scope
+from .tokens import end_tokens_made_by
 
 logger = logging.getLogger(__name__)
 OWNERS_TOLD = 20
@@ -107,11 +108,11 @@ def add_member(*, tenant: Tenant, email: str, role: str, by: User, name: str = "
                 details={"email": user.email},
                 recovery="Change the role in the list.",
             )
-        _tell_owners(tenant=tenant, user=user, role=role, by=by)
+        tell_owners(tenant=tenant, user=user, role=role, by=by)
         return services.set_membership(tenant=tenant, user=user, role=role, by=by), created
 
 
-def _tell_owners(*, tenant: Tenant, user: User, role: str, by: User) -> None:
+def tell_owners(*, tenant: Tenant, user: User, role: str, by: User) -> None:
     """A platform admin from outside gives a role here, perhaps to themselves: the owners learn it at once."""
     owners = Membership.objects.filter(tenant=tenant, role=TenantRole.OWNER, user__is_active=True)
     if not is_platform_admin(by) or owners.filter(user=by).exists():
@@ -136,23 +137,33 @@ def _tell_owners(*, tenant: Tenant, user: User, role: str, by: User) -> None:
 
 
 def change_role(*, tenant: Tenant, user_id: uuid.UUID, role: str, by: User) -> Membership:
-    """Give a member another role; a service account never becomes an owner."""
+    """Give a member another role; a service account never becomes an owner.
+
+    With a role that holds less, the tokens that the member made for machines end.
+    """
     if role not in TenantRole.values:
         raise Invalid(details={"role": f"one of {', '.join(TenantRole.values)}"})
     member = _member(tenant, user_id)
     if member.is_service and role == TenantRole.OWNER:
         raise Invalid("A service account cannot be an owner.", details={"role": role})
     with platform_scope():
-        _tell_owners(tenant=tenant, user=member, role=role, by=by)
+        tell_owners(tenant=tenant, user=member, role=role, by=by)
+        before = Membership.objects.get(tenant=tenant, user=member).role
+        if not role_grants(before) <= role_grants(role):
+            end_tokens_made_by(user=member, tenant=tenant)
         return services.set_membership(tenant=tenant, user=member, role=role, by=by)
 
 
 def remove_member(*, tenant: Tenant, user_id: uuid.UUID) -> User:
-    """Take somebody out of a tenant: grants and tokens there end. A service account ends altogether."""
+    """Take somebody out of a tenant: grants and tokens there end, also those made for machines.
+
+    A service account ends altogether.
+    """
     member = _member(tenant, user_id)
     with platform_scope():
         services.remove_member(tenant=tenant, user=member)
         ApiToken.objects.filter(tenant=tenant, user=member, revoked_at=None).update(revoked_at=clock.now())
+        end_tokens_made_by(user=member, tenant=tenant)
         if member.is_service:
             revoke_tokens_of(user=member)
             User.objects.filter(pk=member.pk).update(is_active=False, updated_at=clock.now())
@@ -226,6 +237,7 @@ def set_active(*, user: User, active: bool, by: User | None) -> None:
         User.objects.filter(pk=user.pk).update(is_active=active, updated_at=clock.now())
         if not active:
             revoke_tokens_of(user=user)
+            end_tokens_made_by(user=user)
             end_sign_ins(user=user, by=by, why="shut out")
             notify(AccessLost(user, by, "shut out"))
 

@@ -78,7 +78,9 @@ def _show_people(
         "q": q,
         "kind": kind,
         "kinds": KINDS,
-        "platform_roles": PlatformRole.choices,
+        "platform_roles": [
+            (role.value, "None" if role == PlatformRole.MEMBER else role.label) for role in PlatformRole
+        ],
         "link_for": link_for,
         "link": _link(request, link_for) if link_for else "",
         "nav_section": "people",

@@ -15,5 +15,9 @@ from .sessions import stored_key
 
 @receiver([password_changed, password_reset], dispatch_uid="sign-ins-elsewhere")
 def sign_out_elsewhere(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    """Django refuses other browsers at their next request; their streams would go on until then."""
+    """Django refuses other browsers at their next request; their streams would go on until then.
+
+    Tokens end with the old password: whoever had it may have made one.
+    """
+    people.revoke_tokens_of(user=user)
     people.end_sign_ins(user=user, by=user, keep=stored_key(request.session.session_key), why="password changed")

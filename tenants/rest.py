@@ -6,8 +6,9 @@ import uuid
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Schema, Status
+from ninja import Router, Status
 
+from core.asked import Asked
 from core.errors import Forbidden
 from core.paging import by_name, clamp
 from core.support_rules import NEVER, READS, in_support_session
@@ -59,7 +60,7 @@ def _token(token: ApiToken) -> dict[str, Any]:
     }
 
 
-class Rotation(Schema):
+class Rotation(Asked):
     keep_old_hours: int = 0
 
 

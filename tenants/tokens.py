@@ -99,22 +99,27 @@ def authenticate_slowly(secret: str) -> ApiToken:
 
 
 def rotate_token(*, token: ApiToken, by: User, keep_old_hours: int = 0) -> tuple[ApiToken, str]:
-    """A new secret for the same use: same person, tenant, permissions and length of life.
+    """A new secret for the same use: same person, tenant, permissions and end.
 
-    The old one is refused at once, or after ``keep_old_hours`` (at most 72) where programs are still to be changed.
+    A machine that rotates its own token stays on the account of whoever made it. The old one is refused at once, or
+    after ``keep_old_hours`` (at most 72) where programs are still to be changed.
     """
     if not 0 <= keep_old_hours <= LONGEST_OVERLAP_HOURS:
         raise Invalid(f"`keep_old_hours` is between 0 and {LONGEST_OVERLAP_HOURS}.")
     with platform_scope():
         # Locked: of two who press at once, the second finds it ended and gets no token beside the first's.
-        token = ApiToken.objects.select_for_update(of=("self",)).select_related("user", "tenant").get(pk=token.pk)
+        token = (
+            ApiToken.objects.select_for_update(of=("self",))
+            .select_related("user", "tenant", "created_by")
+            .get(pk=token.pk)
+        )
         now = clock.now()
         if token.revoked_at or (token.expires_at and token.expires_at <= now):
             raise Conflict("This token has ended already.", recovery="Make a new one.")
-        lifetime = (token.expires_at - token.created_at) if token.expires_at else None
+        ends = token.expires_at
         if keep_old_hours:
-            ends = now + timedelta(hours=keep_old_hours)
-            token.expires_at = min(ends, token.expires_at) if token.expires_at else ends
+            overlap = now + timedelta(hours=keep_old_hours)
+            token.expires_at = min(overlap, ends) if ends else overlap
         else:
             token.revoked_at = now
         token.save(update_fields=["expires_at", "revoked_at"])
@@ -122,11 +127,20 @@ def rotate_token(*, token: ApiToken, by: User, keep_old_hours: int = 0) -> tuple
             user=token.user,
             name=token.name,
             tenant=token.tenant,
-            created_by=by,
-            expires_in_days=max(1, lifetime.days) if lifetime else None,
+            created_by=token.created_by if by.pk == token.user_id else by,
+            expires_in_days=None,
             permissions=list(token.permissions),
         )
+        made.expires_at = ends
+        made.save(update_fields=["expires_at"])
     return made, secret
+
+
+def end_tokens_made_by(*, user: User, tenant: Tenant | None = None) -> int:
+    """End the live tokens of machines that a person made, in one tenant or everywhere; how many. They know them."""
+    with platform_scope():
+        rows = ApiToken.objects.filter(created_by=user, user__is_service=True, revoked_at=None)
+        return (rows.filter(tenant=tenant) if tenant else rows).update(revoked_at=clock.now())
 
 
 def revoke_token(*, token_id: str, tenant: Tenant | None) -> None:

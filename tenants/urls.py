@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from . import account_views, platform_views, views
+from . import account_views, invitation_views, platform_views, views
 
 ACTS = "link|role|shut-out|return|make-admin|remove-admin|sign-out"
 
@@ -10,6 +10,8 @@ urlpatterns = [
     path("members/", views.members, name="members"),
     path("members/<uuid:user_id>/role/", views.member_role, name="member-role"),
     path("members/<uuid:user_id>/remove/", views.member_remove, name="member-remove"),
+    path("members/invitations/<uuid:pk>/send/", invitation_views.invitation_send, name="invitation-send"),
+    path("members/invitations/<uuid:pk>/revoke/", invitation_views.invitation_revoke, name="invitation-revoke"),
     path("tokens/", views.tokens, name="tokens"),
     path("tokens/<uuid:pk>/revoke/", views.token_revoke, name="token-revoke"),
     path("tokens/<uuid:pk>/rotate/", views.token_rotate, name="token-rotate"),
@@ -22,6 +24,7 @@ platform_urlpatterns = [
     re_path(
         rf"^platform/people/(?P<pk>[0-9a-f-]{{36}})/(?P<what>{ACTS})/$", platform_views.person_act, name="person-act"
     ),
+    path("account/invitations/<str:secret>/", invitation_views.invitation, name="invitation"),
     path("account/email/", account_views.own_email, name="account_email"),
     path("account/sessions/", account_views.user_sessions, name="user_sessions"),
     path("account/sessions/others/end/", account_views.user_sessions_end_others, name="user_sessions_end_others"),

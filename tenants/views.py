@@ -16,8 +16,9 @@ from core import clock
 from core.errors import Conflict, Forbidden, Invalid, NotFound, OpsError
 from core.support_rules import NEVER, READS, in_support_session
 
-from . import people, selectors, services
+from . import invitations, people, selectors, services
 from .forms import MemberForm, ServiceAccountForm, SettingsForm, TokenForm
+from .invitation_views import say_sent, within_own_grants
 from .models import ApiToken, Grants, TenantRole, User
 from .pages import Visit, tenant_page
 from .permissions import in_words
@@ -34,16 +35,12 @@ ROLE_WORDS = {
 }
 
 
-def _within_own_grants(visit: Visit, role: str) -> None:
-    if not visit.is_platform_admin and not people.role_is_within(role, visit.grants):
-        raise Forbidden("You cannot give a role that holds more than your own.", details={"role": role})
-
-
 def _show_members(request: HttpRequest, visit: Visit, form: MemberForm, status: int = 200) -> HttpResponse:
     q, narrow = request.GET.get("q", "").strip(), request.GET.get("narrow") == "1"
     with tenant_scope(visit.tenant.pk):
         page = selectors.list_members(q=q, narrow=narrow, cursor=request.GET.get("cursor", ""))
         counts = selectors.role_counts()
+        invited = invitations.unanswered() if visit.may(Grants.MANAGE_MEMBERS) else []
     context: dict[str, Any] = {
         "page": page,
         "q": q,
@@ -53,6 +50,8 @@ def _show_members(request: HttpRequest, visit: Visit, form: MemberForm, status: 
             (value, label, ROLE_WORDS[TenantRole(value)], counts.get(value, 0)) for value, label in TenantRole.choices
         ],
         "role_choices": TenantRole.choices,
+        "invited": invited,
+        "now": clock.now(),
         "may_manage": visit.may(Grants.MANAGE_MEMBERS),
         "nav_section": "members",
     }
@@ -62,42 +61,30 @@ def _show_members(request: HttpRequest, visit: Visit, form: MemberForm, status: 
 @in_support_session(READS)
 @tenant_page(Grants.VIEW, write_grant=Grants.MANAGE_MEMBERS, methods=("GET", "HEAD", "POST"), scope=False)
 def members(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Who is in the tenant; a POST adds somebody by e-mail address."""
+    """Who is in the tenant; a POST invites somebody by e-mail address."""
     if request.method != "POST":
         return _show_members(request, visit, MemberForm())
     form = MemberForm(request.POST)
     if not form.is_valid():
         return _show_members(request, visit, form, 422)
     given = form.cleaned_data
-    _within_own_grants(visit, given["role"])
+    within_own_grants(visit, given["role"])
     try:
-        membership, created = people.add_member(
+        row, path = invitations.invite(
             tenant=visit.tenant, email=given["email"], name=given["name"], role=given["role"], by=visit.user
         )
     except (Invalid, Conflict) as error:
         form.add_error("email", error.message)
         return _show_members(request, visit, form, 422)
-    _say_added(request, visit, membership.user, created)
+    say_sent(request, visit, row, path)
     return redirect("members", tenant_slug=visit.tenant.slug)
-
-
-def _say_added(request: HttpRequest, visit: Visit, user: User, created: bool) -> None:
-    if not created:
-        messages.success(request, f"{user.email} is a member now.")
-    elif people.mail_sign_in_link(user=user, base_url=request.build_absolute_uri("/"), tenant=visit.tenant):
-        messages.success(request, f"{user.email} was invited by e-mail.")
-    else:
-        messages.warning(
-            request,
-            f"{user.email} is a member now. This console sends no e-mail: ask a platform admin for the sign-in link.",
-        )
 
 
 @in_support_session(NEVER)
 @tenant_page(Grants.VIEW, **MANAGE)
 def member_role(request: HttpRequest, visit: Visit, user_id: uuid.UUID) -> HttpResponse:
     role = request.POST.get("role", "")
-    _within_own_grants(visit, role)
+    within_own_grants(visit, role)
     try:
         membership = people.change_role(tenant=visit.tenant, user_id=user_id, role=role, by=visit.user)
         messages.success(request, f"{membership.user} is {membership.get_role_display().lower()} now.")
@@ -250,7 +237,7 @@ def token_revoke(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespo
 def service_account_create(request: HttpRequest, visit: Visit) -> HttpResponse:
     form = ServiceAccountForm(request.POST)
     if form.is_valid():
-        _within_own_grants(visit, form.cleaned_data["role"])
+        within_own_grants(visit, form.cleaned_data["role"])
         try:
             user = people.create_service_account(
                 tenant=visit.tenant,

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = re.compile(r"[A-Z]+(_[A-Z]+)*|[a-z]+\.[a-z_]+")
 #: What appends to the trail. Functions of a module that hand their own ``action`` on to these are found by themselves.
-RECORDERS = {"record_event", "Event", "record_session_event"}
+RECORDERS = {"record_event", "Event", "record_session_event", "record_own_event"}
 
 
 def recorded_actions() -> dict[str, str]:

@@ -54,6 +54,7 @@ def running_console(folder: Path, **overrides: str) -> Iterator[Running]:
         "OPSCONSOLE_HOME": str(folder),
         "OPSCONSOLE_GIT_ROOT": str(folder / "git"),
         "OPSCONSOLE_REAPER_INTERVAL_SECONDS": "1",
+        "OPSCONSOLE_SUPPORT_FACTOR_WAIT_HOURS": "0",  # people of these tests have just set theirs up
         "BROKER_URL": own_broker(),
         **overrides,
     }

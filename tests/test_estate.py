@@ -74,6 +74,14 @@ def test_trouble_comes_first_and_each_sees_their_own(cast: Any) -> None:
     assert names(signed_in(cast.admin).get("/?q=umbr").content) == ["Umbrella Trading"]
 
 
+def test_a_production_out_of_reach_stands_before_any_drift(cast: Any) -> None:
+    set_up(cast.other_tenant, drift=6, severity="critical")
+    set_up(cast.tenant)
+    with platform_scope():
+        Environment.objects.filter(tenant=cast.tenant).update(connection_status="failed")
+    assert names(signed_in(cast.admin).get("/").content)[0] == "Acme Robotics"
+
+
 def test_what_is_not_known_is_never_good(cast: Any) -> None:
     def health(tenant: Tenant) -> tuple[str, str]:
         with platform_scope():

@@ -7,6 +7,7 @@ from django.contrib import admin
 from core.admin import ConsoleAdmin
 
 from .models import (
+    ApprovalPolicy,
     CanonicalWorkflow,
     CredentialMapping,
     Environment,
@@ -14,6 +15,7 @@ from .models import (
     EnvironmentUserObjectPermission,
     Execution,
     ExecutionFeed,
+    GuardChange,
     KnownCredential,
     LiveSpan,
     StarterWatch,
@@ -94,3 +96,16 @@ class StarterWatchAdmin(ConsoleAdmin):
     list_filter = ("state", "kind", "telling")
     search_fields = ("workflow_key", "workflow_name", "env_workflow_id")
     list_select_related = ("environment",)
+
+
+@admin.register(ApprovalPolicy)
+class ApprovalPolicyAdmin(ConsoleAdmin):
+    list_display = ("tenant", "allows_jumps", "updated_at")
+    list_select_related = ("tenant",)
+
+
+@admin.register(GuardChange)
+class GuardChangeAdmin(ConsoleAdmin):
+    list_display = ("__str__", "tenant", "requested_by", "created_at", "approved", "decided_by")
+    list_filter = ("kind", "approved")
+    list_select_related = ("tenant", "environment", "account", "requested_by", "decided_by")

@@ -27,6 +27,12 @@ console = Console(
             icon="plus",
             grant=Grants.MANAGE_ENVIRONMENTS,
         ),
+        Destination(
+            url_name="approval-rules",
+            title="Approval rules",
+            search_words="guards jumps second person",
+            icon="shield-check",
+        ),
         Destination(url_name="credentials", title="Credentials", search_words="stand-ins", icon="key"),
     ),
     record_finders=(
@@ -56,6 +62,7 @@ console = Console(
             access_columns=("api_key_encrypted", "base_url", "kind", "is_archived"),
         ),
         Subject(table="canonical_workflows", noun="workflow", title="Workflows", position=60),
+        Subject(table="workflows", noun="workflow in n8n", title="Workflows in n8n", position=65),
         Subject(
             table="workflow_env_map", noun="workflow in an environment", title="Workflows in environments", position=70
         ),
@@ -66,6 +73,24 @@ console = Console(
             position=80,
             url_name="credentials",
             url_takes_id=False,
+        ),
+        Subject(
+            table="approval_policies",
+            noun="approval rules",
+            title="Approval rules",
+            position=85,
+            url_name="approval-rules",
+            url_takes_id=False,
+            changes_access=True,
+        ),
+        Subject(
+            table="guard_changes",
+            noun="change of a guard",
+            title="Changes of guards",
+            position=86,
+            url_name="approval-rules",
+            url_takes_id=False,
+            changes_access=True,
         ),
         Subject(table="starter_watches", noun="watched starter", title="Watched starters", position=90),
         Subject(

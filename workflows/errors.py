@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import Conflict, Invalid, OpsError
+from core.errors import Conflict, Forbidden, Invalid, OpsError
 
 
 class EnvironmentInvalid(Invalid):
@@ -45,6 +45,20 @@ class AlreadyAsked(Conflict):
     title = "n8n is already being read"
     message = "The workflows of this environment are being read right now."
     recovery = "Try again in a few seconds, or ask for what the last capture saw (stored=true)."
+
+
+class OwnGuardChange(Forbidden):
+    code = "GUARD_001"
+    title = "Not your own change"
+    message = "A change that lowers a guard is agreed to by somebody other than the person who asked for it."
+    recovery = "Ask another owner; where there is none, invite one."
+
+
+class GuardChangeOver(Conflict):
+    code = "GUARD_002"
+    title = "Nothing waits for an answer"
+    message = "This change was answered, replaced by another, or nobody answered in time."
+    recovery = "Reload the page; ask for the change again if it is still wanted."
 
 
 class MappingTaken(Conflict):

@@ -12,11 +12,13 @@ from django.db.models import Count, Min, Q
 from core import clock
 from core.tiles import TenantIds, TileArea, TileFacts, TilePart, TileTrouble
 
-from .models import ConnectionStatus, Environment
+from .models import ConnectionStatus, Environment, EnvironmentKind
 
 OLD_CAPTURE = timedelta(hours=26)
-#: How much an environment that does not answer weighs when tiles are put in order.
-UNREACHABLE_WEIGHT = 400
+#: How much an environment that does not answer weighs when tiles are put in order: a production of which nothing is
+#: known stands before any drift that is known.
+UNREACHABLE_WEIGHT, UNREACHABLE_PRODUCTION_WEIGHT = 400, 1_000_000
+FAILING = Q(connection_status=ConnectionStatus.FAILED)
 NOT_REACHABLE = TileTrouble(rank=10, state="failed", word="Not reachable", is_blinding=True)
 NOT_SET_UP = TileTrouble(rank=60, state="unknown", word="Not set up")
 NOT_CAPTURED = TileTrouble(rank=70, state="unknown", word="Not captured")
@@ -33,17 +35,19 @@ def facts(tenant_ids: TenantIds | None) -> dict[uuid.UUID, TileFacts]:
         .values_list("tenant_id")
         .annotate(
             n=Count("pk"),
-            failing=Count("pk", filter=Q(connection_status=ConnectionStatus.FAILED)),
+            failing=Count("pk", filter=FAILING),
+            blind=Count("pk", filter=FAILING & Q(kind=EnvironmentKind.PRODUCTION)),
             seen=Count("last_captured_at"),
             oldest=Min("last_captured_at"),
         )
     )
     return {
-        tenant_id: _facts(n, failing, oldest if seen == n else None) for tenant_id, n, failing, seen, oldest in counts
+        tenant_id: _facts(n, failing, blind, oldest if seen == n else None)
+        for tenant_id, n, failing, blind, seen, oldest in counts
     }
 
 
-def _facts(count: int, unreachable: int, last_capture: datetime | None) -> TileFacts:
+def _facts(count: int, unreachable: int, unreachable_productions: int, last_capture: datetime | None) -> TileFacts:
     """``last_capture`` is None while an environment was never captured: a tile is as fresh as its stalest part."""
     troubles = [NOT_REACHABLE] if unreachable else []
     if last_capture is None:
@@ -51,7 +55,7 @@ def _facts(count: int, unreachable: int, last_capture: datetime | None) -> TileF
     elif clock.now() - last_capture > OLD_CAPTURE:
         troubles.append(NOT_SEEN_LATELY)
     return TileFacts(
-        score=unreachable * UNREACHABLE_WEIGHT,
+        score=unreachable * UNREACHABLE_WEIGHT + unreachable_productions * UNREACHABLE_PRODUCTION_WEIGHT,
         troubles=tuple(troubles),
         values={"count": count, "last_capture": last_capture},
     )

@@ -10,7 +10,7 @@ from core import crypto
 from operations.engine import Run
 from operations.handlers import register
 
-from . import gateway, services
+from . import gateway, job_summaries, services
 from .n8n import check_connection
 from .n8n.report import ConnectionReport, read_report
 from .surroundings import refresh
@@ -21,6 +21,7 @@ class TestConnection:
     """Test an instance's connection and keep the report. A fault of the instance is in the report, not an error."""
 
     kind: ClassVar[str] = services.TEST_KIND
+    summary = staticmethod(job_summaries.connection_tested)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = gateway.environment_by_id(run.tenant_id, run.params["environment_id"])

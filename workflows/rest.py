@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 from django.http import HttpRequest
-from ninja import Router, Schema, Status
+from ninja import Router, Status
 from pydantic import SecretStr
 
+from core.asked import Asked
 from core.paging import by_name, clamp
 from core.support_rules import NEVER, READS, WRITES, in_support_session
 from operations import selectors as operation_selectors
@@ -20,10 +21,13 @@ from tenants.scope import tenant_scope
 
 from . import live, selectors, services, surroundings
 from .credentials import SHOWN
+from .guard_changes import change_environment
+from .guards import waiting
 from .models import Environment, KnownCredential
 from .n8n.report import read_report
 from .permissions import require_operate
 from .schemas import (
+    ChangedEnvironmentAnswer,
     ConnectionTestAnswer,
     EnvironmentAnswer,
     EnvironmentDetailAnswer,
@@ -37,7 +41,7 @@ from .watching.schemas import WatchedAnswer
 router = Router()
 
 
-class EnvironmentIn(Schema):
+class EnvironmentIn(Asked):
     """A new environment. ``tenant`` (slug or id) may be left out where the token belongs to one."""
 
     tenant: str = ""
@@ -49,7 +53,7 @@ class EnvironmentIn(Schema):
     position: int | None = None
 
 
-class EnvironmentPatch(Schema):
+class EnvironmentPatch(Asked):
     """What to change of an environment; the rest stays."""
 
     name: str | None = None
@@ -157,19 +161,23 @@ def list_watched(request: HttpRequest, environment_id: uuid.UUID) -> dict[str, A
 
 
 @in_support_session(NEVER)
-@router.patch("/environments/{environment_id}", response=EnvironmentAnswer, summary="Change an environment")
+@router.patch("/environments/{environment_id}", response=ChangedEnvironmentAnswer, summary="Change an environment")
 def update_environment(request: HttpRequest, environment_id: uuid.UUID, payload: EnvironmentPatch) -> dict[str, Any]:
+    """What would lower a guard of production waits for another owner, and is named in `waiting`."""
     visit = visit_for_object(request, Environment, environment_id, grant=Grants.MANAGE_ENVIRONMENTS)
-    environment = services.update_environment(
+    environment = change_environment(
         tenant_id=visit.tenant.pk,
         environment_id=environment_id,
+        by=caller(request),
         name=payload.name,
         kind=payload.kind,
         base_url=payload.base_url,
         api_key=payload.api_key.get_secret_value() if payload.api_key else None,
         position=payload.position,
     )
-    return {"environment": _row(environment)}
+    with tenant_scope(visit.tenant.pk):
+        waits = [change.sentence for change in waiting(environment_id=environment_id)]
+    return {"environment": _row(environment) | {"waiting": waits}}
 
 
 @in_support_session(WRITES)

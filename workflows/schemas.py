@@ -29,6 +29,16 @@ class EnvironmentOut(Answer):
     created_at: datetime
 
 
+class ChangedEnvironment(EnvironmentOut):
+    """``waiting``: changes that another owner has to agree to first, in words."""
+
+    waiting: list[str]
+
+
+class ChangedEnvironmentAnswer(Answer):
+    environment: ChangedEnvironment
+
+
 class EnvironmentCounts(Answer):
     """Workflows of an environment by their state; one may be in several."""
 

@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from . import access_views, mapping_views, views
+from . import access_views, approval_views, mapping_views, views
 
 urlpatterns = [
     path("", views.matrix, name="tenant-home"),
@@ -16,6 +16,8 @@ urlpatterns = [
     path("environments/<uuid:pk>/test/", views.environment_test, name="environment-test"),
     path("environments/<uuid:pk>/executions/", include("workflows.executions.urls")),
     path("environments/<uuid:pk>/mapping/", mapping_views.mapping, name="environment-mapping"),
+    path("approval-rules/", approval_views.approval_rules, name="approval-rules"),
+    path("approval-rules/<uuid:pk>/", approval_views.guard_answer, name="guard-answer"),
     path("members/<uuid:user_id>/", access_views.member_access, name="member-access"),
     path("credentials/", mapping_views.credentials, name="credentials"),
     path("credentials/enter/", mapping_views.credential_enter, name="credential-enter"),

@@ -22,14 +22,15 @@ from operations.models import Operation, Schedule
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
-from . import selectors, services, surroundings
+from . import guard_changes, selectors, services, surroundings
 from .access import only_in
 from .access_views import WORDS
 from .executions.presenting import of_environment, with_runs
 from .forms import EnvironmentForm
+from .guards import waiting
 from .models import Environment, EnvironmentKind
 from .n8n.report import read_report
-from .permissions import may_operate, require_operate
+from .permissions import may_approve, may_operate, require_operate
 from .presenters import abilities, key_scopes, report_steps
 from .watching import selectors as watching
 
@@ -171,6 +172,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "may_operate": operate,
         "only_here": [(user, [WORDS[grant][0].lower() for grant in held]) for user, held in only_in(found)],
         "why_not": "" if operate else "Your role does not allow work in this environment.",
+        "why_no_baseline": _why_no_baseline(visit, found, operate),
         "nav_section": "environments",
     }
     whole = "workflows/environment.html"
@@ -200,6 +202,15 @@ def _connection(visit: Visit, environment: Environment) -> dict[str, Any]:
         "test": latest,
         "testing": bool(latest and latest.is_open),
     }
+
+
+def _why_no_baseline(visit: Visit, found: Environment, operate: bool) -> str:
+    """Why the visitor cannot approve what the environment holds; empty where that is possible."""
+    if not operate:
+        return "Your role does not allow work in this environment."
+    if found.is_production and found.baseline_commit_sha and not may_approve(visit, found):
+        return "What is in production now becomes approved only by somebody who may approve."
+    return ""
 
 
 @in_support_session(WRITES)
@@ -257,9 +268,10 @@ def environment_edit(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
-            saved = services.update_environment(
+            saved = guard_changes.change_environment(
                 tenant_id=visit.tenant.pk,
                 environment_id=pk,
+                by=visit.user,
                 name=data["name"],
                 kind=data["kind"],
                 base_url=data["base_url"],
@@ -280,6 +292,8 @@ def _after_saving(request: HttpRequest, visit: Visit, saved: Environment, every_
         services.start_test_connection(tenant_id=visit.tenant.pk, environment_id=saved.pk, requested_by=visit.user)
         message = f"{message} Its connection is being tested."
     messages.success(request, message)
+    if waits := waiting(environment_id=saved.pk):
+        messages.warning(request, f"{waits[0].sentence}: that lowers a guard, so another owner has to agree.")
 
 
 def _form_page(request: HttpRequest, form: EnvironmentForm, found: Environment | None = None) -> HttpResponse:
@@ -303,6 +317,9 @@ def environment_archive(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> Ht
         return redirect("environment-edit", tenant_slug=visit.tenant.slug, pk=pk)
     if request.POST.get("typed", "").strip() != found.name:
         raise Invalid("The name that was typed is not the environment's.", recovery="Type the name as it is shown.")
-    services.archive_environment(tenant_id=visit.tenant.pk, environment_id=pk)
+    saved = guard_changes.archive_environment(tenant_id=visit.tenant.pk, environment_id=pk, by=visit.user)
+    if not saved.is_archived:
+        messages.warning(request, f"Without {found.name}, a way into production opens: another owner has to agree.")
+        return redirect("approval-rules", tenant_slug=visit.tenant.slug)
     messages.success(request, f"{found.name} was archived; its history stays.")
     return redirect("environments", tenant_slug=visit.tenant.slug)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import smtplib
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +89,12 @@ def test_an_invitation_leaves_once_the_person_is_on_record(live_cast: Any) -> No
     owner.force_login(live_cast.owner)
     owner.post("/t/acme/members/", {"email": "other@example.org", "name": "Other", "role": "viewer"})
     assert [row.tenant_id for row in entries()][-2:] == [live_cast.tenant.pk] * 2
+
+
+def test_mail_kept_as_files_is_the_consoles_alone(settings: Any, tmp_path: Path) -> None:
+    """Links in it open accounts; a folder that an older console left open is closed as well."""
+    folder = tmp_path / "mail"
+    folder.mkdir(mode=0o755)
+    settings.EMAIL_DELIVERY, settings.EMAIL_FILE_PATH = "audit.mail.PrivateFiles", folder
+    EmailMessage("A new password", "https://…", to=["ann@example.org"]).send()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and len(list(folder.iterdir())) == 1

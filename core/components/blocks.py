@@ -118,6 +118,12 @@ def dialog(content: str, ident: str, title: str, wide: bool = False, open: bool 
     return _render("dialog", content=mark_safe(content), ident=ident, title=title, wide=wide, open=open)  # noqa: S308
 
 
+@register.simple_tag
+def cancel(ident: str, label: str = "Cancel") -> SafeString:
+    """Return the button that leaves a dialog with nothing done; it stands before the one that acts."""
+    return format_html('<button type="button" class="button" commandfor="{}" command="close">{}</button>', ident, label)
+
+
 @register.simple_block_tag(takes_context=True)
 def form(
     context: Context,

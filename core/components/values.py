@@ -40,7 +40,7 @@ def ago(moment: datetime | None, empty: str = "never") -> SafeString:
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment)
     seconds = (timezone.now() - moment).total_seconds()
-    text = f"{_span(seconds)} ago" if seconds > 0 else f"in {_span(seconds)}"
+    text = f"{_span(seconds)} ago" if seconds > 0 else f"in {_span(seconds, parts=2)}"
     if abs(seconds) < 5:
         text = "just now"
     local = timezone.localtime(moment)

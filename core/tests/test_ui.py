@@ -84,6 +84,7 @@ def test_no_component_lets_markup_through(made: object) -> None:
         (timedelta(minutes=12), "12 min ago"),
         (timedelta(days=4), "4 d ago"),
         (-timedelta(hours=2), "in 2 h"),
+        (-timedelta(hours=3, minutes=50), "in 3 h 50 min"),
     ],
 )
 def test_a_time_is_relative_and_exact_at_once(away: timedelta, said: str) -> None:

@@ -70,7 +70,7 @@ def test_every_page_answers_and_escapes(site: Any, incident: DriftIncident, live
         f"{incident.pk}/",
         f"{incident.pk}/?view=graph",
         f"{incident.pk}/?view=raw",
-        f"{incident.pk}/?view=behaviour",
+        f"{incident.pk}/?view=text",
         f"{incident.pk}/?view=history",
         f"settle/?action=stabilize&selected={incident.pk}",
         f"settle/?action=reconcile&selected={incident.pk}",
@@ -283,6 +283,19 @@ def test_the_list_is_paged_and_asks_the_same_number_of_queries(
     first_ids = {row.incident.pk for row in answer.context["rows"]}
     assert len(second.context["rows"]) == 13
     assert not first_ids & {row.incident.pk for row in second.context["rows"]}
+
+
+def test_the_tiles_count_what_the_list_shows(site: Any, incident: DriftIncident, live_cast: Any) -> None:
+    with tenant_scope(site.tenant.pk):
+        other = Environment.objects.create(
+            tenant=site.tenant, name="Other", slug="other", kind="dev", base_url="http://127.0.0.1:1"
+        )
+    client = signed_in(live_cast.viewer)
+    everywhere = client.get(url(site))
+    assert everywhere.context["counts"]["active"] == 1 and b"environment=other" not in everywhere.content
+    there = client.get(url(site), {"environment": other.slug})
+    assert there.context["counts"]["active"] == len(there.context["rows"]) == 0
+    assert re.search(rb"severity=high&(amp;)?environment=other", there.content)
 
 
 def test_rest_reads_what_the_runbook_reads(site: Any, incident: DriftIncident, live_cast: Any) -> None:

@@ -12,16 +12,26 @@ from collections import Counter
 from typing import Any, ClassVar
 
 from core.errors import OpsError
+from core.wording import counted
 from impersonation import selectors
 from operations.effects import Effect, ProbeResult
 from operations.engine import Run
 from operations.errors import Interrupted, UnknownOutcome
 from operations.handlers import register
+from operations.summaries import JobSummary
 from tenants.scope import platform_scope
 
 from .items import Item, outcome
 from .planning import plan_of, reverter_of
 from .services import REVERT
+
+#: What else becomes of a change, in words.
+LEFT = (
+    ("already", "undone before"),
+    ("nothing", "with nothing to undo"),
+    ("conflict", "left alone, as somebody changed it since"),
+    ("failed", "failed"),
+)
 
 
 @register
@@ -29,6 +39,12 @@ class Revert:
     """Parameters: ``session_id, items, force`` (ids of items)."""
 
     kind: ClassVar[str] = REVERT
+
+    def summary(self, result: dict[str, Any]) -> JobSummary:
+        counts = result.get("counts") or {}
+        sentence = f"{counted(counts.get('undone', 0), 'change')} of the session undone"
+        left = [f"{counts[name]:,} {word}" for name, word in LEFT if counts.get(name)]
+        return JobSummary(f"{', '.join([sentence, *left])}.")
 
     def run(self, run: Run) -> dict[str, Any]:
         planned = run.step("plan", "See what is there now", lambda: self._plan(run))

@@ -16,7 +16,7 @@ from tenants.scope import platform_scope
 from .consent import request_consent, use
 from .ending import why_over
 from .origins import RequestOrigin, SessionTerms
-from .records import checked_reason, record_session_event, within_session
+from .records import acting_as, checked_reason, record_own_event
 
 #: How long a session may last in all, extensions included, as a multiple of its own limit.
 MOST_EXTENSIONS = 3
@@ -29,7 +29,7 @@ def extend_session(*, session: ImpersonationSession, by: User) -> ImpersonationS
 
     Raises ``Invalid`` where that is reached, ``SupportEnded`` and ``NotFound``.
     """
-    with support.suspended(), within_session(session), platform_scope():
+    with support.suspended(), acting_as(by), platform_scope():
         row = _live(session.pk, by)
         policy = guardrails.policy_of(row.impersonated_tenant)
         limit = timedelta(minutes=min(policy.longest_minutes, LONGEST_MINUTES))
@@ -38,7 +38,7 @@ def extend_session(*, session: ImpersonationSession, by: User) -> ImpersonationS
             raise Invalid("This session cannot be extended further.", recovery="End it and start a new one.")
         before, row.expires_at, row.last_seen_at = row.expires_at, until, clock.now()
         row.save(update_fields=["expires_at", "last_seen_at"])
-        record_session_event("IMPERSONATION_EXTENDED", row, {"from": before, "until": until})
+        record_own_event("IMPERSONATION_EXTENDED", row, {"from": before, "until": until})
         return row
 
 
@@ -50,7 +50,7 @@ def request_write(*, session: ImpersonationSession, by: User, reason: str, origi
     reason, ticket = checked_reason(reason, session.ticket)
     if limits.count("support-ask", str(by.pk), seconds=REQUESTS_SECONDS) > MOST_REQUESTS:
         raise limits.TooMany("You requested write mode too often.", recovery="Wait five minutes for an answer.")
-    with support.suspended(), within_session(session), platform_scope():
+    with support.suspended(), acting_as(by), platform_scope():
         row = _live(session.pk, by)
         SupportRequest.objects.filter(session_id=row.pk, approved=None).update(expires_at=clock.now())
         terms = SessionTerms(
@@ -66,22 +66,22 @@ def request_write(*, session: ImpersonationSession, by: User, reason: str, origi
 
 def take_write(*, session: ImpersonationSession, by: User) -> ImpersonationSession:
     """Use the second person's approval, once. The caller has checked the second factor. Raises ``ConsentNeeded``."""
-    with support.suspended(), within_session(session), platform_scope():
+    with support.suspended(), acting_as(by), platform_scope():
         row = _live(session.pk, by)
         use(kind=RequestKind.WRITE, actor=by, tenant=row.impersonated_tenant, session_id=row.pk)
         row.mode = Mode.WRITE
         row.save(update_fields=["mode"])
-        record_session_event("IMPERSONATION_MODE", row, {"mode": row.mode})
+        record_own_event("IMPERSONATION_MODE", row, {"mode": row.mode})
         return row
 
 
 def leave_write(*, session: ImpersonationSession, by: User) -> ImpersonationSession:
     """Go back to reading."""
-    with support.suspended(), within_session(session), platform_scope():
+    with support.suspended(), acting_as(by), platform_scope():
         row = _live(session.pk, by)
         row.mode = Mode.READ_ONLY
         row.save(update_fields=["mode"])
-        record_session_event("IMPERSONATION_MODE", row, {"mode": row.mode})
+        record_own_event("IMPERSONATION_MODE", row, {"mode": row.mode})
         return row
 
 

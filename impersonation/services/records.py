@@ -13,6 +13,7 @@ from core import context
 from core.errors import Invalid
 from impersonation.models import ImpersonationSession
 from tenants.models import User
+from tenants.scope import platform_scope
 
 TABLE = "platform_impersonation_sessions"
 SHORTEST_REASON, LONGEST_TICKET = 10, 80  # characters
@@ -49,8 +50,14 @@ def acting_as(by: User | None) -> AbstractContextManager[Any]:
     return context.acting(actor_id=by.pk) if by else context.acting(actor_id=None, source="system")
 
 
-def within_session(session: ImpersonationSession) -> AbstractContextManager[Any]:
-    """Writes belong to the session: its person makes them as the customer's user."""
-    return context.acting(
+def record_own_event(action: str, session: ImpersonationSession, details: dict[str, Any]) -> None:
+    """An event of the session itself, by its person as the customer's user.
+
+    The rows of a session are written as ``acting_as`` its person alone: they are no work in the customer's place, and
+    counting the trail must not take them for it.
+    """
+    within = context.acting(
         actor_id=session.actor_user_id, acting_as_id=session.impersonated_user_id, session_id=session.pk
     )
+    with within, platform_scope():
+        record_session_event(action, session, details)

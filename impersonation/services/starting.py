@@ -27,7 +27,7 @@ from tenants.scope import platform_scope
 from .consent import use_or_request
 from .ending import end_invalid
 from .origins import RequestOrigin, SessionTerms
-from .records import checked_reason, record_session_event
+from .records import checked_reason, record_own_event
 
 #: Attempts of one person within five minutes, refused or not: each may send mail to owners and platform admins.
 MOST_ATTEMPTS, ATTEMPTS_SECONDS = 12, 300
@@ -123,8 +123,7 @@ def _begin(
 ) -> ImpersonationSession:
     """Write the session and its events in one transaction. Raises ``AlreadyInSession`` where another was faster."""
     session = _new_session(terms, policy, break_glass=break_glass)
-    within = context.acting(actor_id=terms.actor.pk, acting_as_id=terms.target.pk, session_id=session.pk)
-    with within, platform_scope():
+    with context.acting(actor_id=terms.actor.pk), platform_scope():
         try:
             with transaction.atomic():
                 session.save(force_insert=True)
@@ -161,8 +160,8 @@ def _record_start(session: ImpersonationSession, approval: SupportRequest | None
     if approval is not None:
         SupportRequest.objects.filter(pk=approval.pk).update(session_id=session.pk)
         details["request_id"] = approval.pk
-    record_session_event("IMPERSONATION_START", session, {**details, "break_glass": session.break_glass})
+    record_own_event("IMPERSONATION_START", session, {**details, "break_glass": session.break_glass})
     publish_started(session)
     if session.break_glass:
-        record_session_event("IMPERSONATION_BREAK_GLASS", session, {"reason": session.reason})
+        record_own_event("IMPERSONATION_BREAK_GLASS", session, {"reason": session.reason})
         alerts.break_glass(session)

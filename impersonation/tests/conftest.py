@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from allauth.account.internal.flows.login import _AUTHENTICATION_METHODS_USER_SESSION_KEY
+from allauth.mfa.models import Authenticator
 from django.db.models import F
 from django.test import Client
+from django.utils import timezone
 
 from impersonation.models import ImpersonationSession
 from tenants.scope import platform_scope
@@ -22,8 +24,13 @@ ALLOWED = {"access": "ALLOWED", "write_consent": "EITHER", "longest_minutes": 60
 
 
 def fresh(client: Client) -> Client:
-    """As if the second factor had been shown just now."""
+    """As if the second factor, set up long ago, had been shown just now."""
     session = client.session
+    Authenticator.objects.get_or_create(
+        user_id=session["_auth_user_id"],
+        type=Authenticator.Type.TOTP,
+        defaults={"data": {"secret": "x"}, "created_at": timezone.now() - timedelta(days=30)},
+    )
     session[_AUTHENTICATION_METHODS_USER_SESSION_KEY] = session["_auth_user_id"]
     session["account_authentication_methods"] = [{"method": "mfa", "type": "totp", "at": time.time()}]
     session.save()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import psycopg
 import pytest
 from django.test import Client
 
@@ -24,7 +26,7 @@ from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 from workflows import credentials
 from workflows import services as environments
-from workflows.models import CredentialMapping, Environment, MapStatus, WorkflowEnvMap
+from workflows.models import CanonicalWorkflow, CredentialMapping, Environment, MapStatus, WorkflowEnvMap
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -175,6 +177,39 @@ def test_all_that_a_session_did_is_undone(visit: Visit) -> None:
     assert event.details["session_id"] == str(visit.session.pk) and event.actor_user_id == visit.cast.admin.pk
     page = at_browser(visit.cast.owner).get(f"/t/acme/support/sessions/{visit.session.pk}/revert/").content.decode()
     assert page.count("Reverted") > 6
+
+
+def test_the_runbooks_queries_find_what_a_session_wrote_into_n8n(visit: Visit) -> None:
+    visit.execute("billing", "intake")
+    visit.end()
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        written = operator.execute(WRITTEN_IN_SESSION, [visit.cast.support.pk]).fetchall()
+        touched = operator.execute(TOUCHED_IN_SESSION, [visit.cast.support.pk, visit.cast.owner.pk]).fetchall()
+    found = {name: (action, sent["content_hash"], status) for action, name, sent, status in written}
+    hashes = {name: value for name, value, _ in visit.world.hashes().values()}
+    assert set(found) == {"Billing", "Helper", "Intake"}
+    assert {name: action for name, (action, _, _) in found.items()} == {
+        "Billing": "UPDATE", "Helper": "CREATE", "Intake": "CREATE",
+    }  # fmt: skip
+    assert {status for _, _, status in found.values()} == {200} and found["Billing"][1] and hashes["Billing"]
+    with tenant_scope(visit.cast.tenant.pk):
+        ids = dict(CanonicalWorkflow.objects.values_list("key", "pk"))
+    assert {action: set(affected) for action, _, affected in touched} == {
+        "UPDATE": {ids["billing"]}, "CREATE": {ids["helper"], ids["intake"]},
+    }  # fmt: skip
+
+
+WRITTEN_IN_SESSION = """
+SELECT al.action, al.details->'request_body'->>'name', al.details->'request_body', al.details->'response_status'
+  FROM audit_logs al WHERE al.actor_user_id = %s AND al.impersonated_user_id IS NOT NULL
+   AND al.action IN ('CREATE', 'UPDATE', 'DELETE') AND al.resource_type = 'workflows' ORDER BY al.created_at DESC
+"""
+TOUCHED_IN_SESSION = """
+SELECT al.action, COUNT(*) AS modification_count, array_agg(DISTINCT al.resource_id) AS affected_resources
+  FROM audit_logs al WHERE al.actor_user_id = %s AND al.impersonated_user_id = %s
+   AND al.action IN ('CREATE', 'UPDATE', 'DELETE') AND al.resource_type = 'workflows'
+ GROUP BY al.resource_type, al.action
+"""
 
 
 def test_what_went_outside_is_in_the_timeline_and_so_is_its_revert(visit: Visit) -> None:

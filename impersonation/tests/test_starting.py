@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from django.test import Client
+from django.utils import timezone
 
 from impersonation import services
+from impersonation.errors import FactorTooNew, FreshFactorNeeded
+from impersonation.factors import check_code
 from impersonation.models import ImpersonationSession
 from impersonation.services import starting
 from impersonation.tests.conftest import REASON, START, Begin, at_browser, trail, typed
@@ -184,3 +191,45 @@ def test_without_a_trail_there_is_no_session(cast: Any, monkeypatch: pytest.Monk
         )
     with platform_scope():
         assert not ImpersonationSession.objects.exists()
+
+
+@pytest.mark.parametrize("hours", [0, 23])
+def test_a_factor_set_up_just_now_does_not_count(cast: Any, hours: int) -> None:
+    """Whoever has only the password sets one up: its person gets a day to notice."""
+    client = at_browser(cast.support)
+    Authenticator.objects.update(created_at=timezone.now() - timedelta(hours=hours))
+    answer = client.post(START, typed(cast.viewer))
+    assert answer.status_code == 403 and "IMP_012" in answer.content.decode()
+    Authenticator.objects.all().delete()
+    assert client.post(START, typed(cast.viewer)).status_code == 403, "nor does one that is gone again"
+    with platform_scope():
+        assert not ImpersonationSession.objects.exists()
+
+
+def test_a_new_factor_does_not_escalate_beside_an_old_one(cast: Any, begin: Begin) -> None:
+    client, _ = begin()
+    Authenticator.objects.create(user=cast.support, type="webauthn", data={})
+    session = client.session
+    session["account_authentication_methods"][0]["type"] = "webauthn"
+    session.save()
+    answer = client.post("/platform/support/mine/ask/", {"reason": "The label's URL must change"})
+    assert answer.status_code == 403 and "IMP_012" in answer.content.decode()
+
+
+def test_the_code_that_set_an_app_up_opens_nothing(cast: Any, settings: Any) -> None:
+    """Not over REST either, where it would start a session at once."""
+    secret = "JBSWY3DPEHPK3PXP"
+    client = at_browser(cast.support, factor=False)
+    assert client.post("/account/reauthenticate/", {"password": cast.password}).status_code == 302
+    session = client.session
+    session["mfa.totp.secret"] = secret
+    session.save()
+    code = format_hotp_value(hotp_value(secret, next(yield_hotp_counters_from_time())))
+    assert client.post("/account/2fa/totp/activate/", {"code": code}).status_code == 302
+    settings.SUPPORT_FACTOR_WAIT_HOURS = 0
+    with pytest.raises(FreshFactorNeeded):
+        check_code(cast.support, code)
+    settings.SUPPORT_FACTOR_WAIT_HOURS = 24
+    spare = RecoveryCodes(Authenticator.objects.get(user=cast.support, type="recovery_codes"))
+    with pytest.raises(FactorTooNew):
+        check_code(cast.support, spare.get_unused_codes()[0])

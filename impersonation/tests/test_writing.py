@@ -192,3 +192,25 @@ def test_the_policy_says_who_agrees(cast: Any, begin: Begin, consent: str, owner
     assert answer_as(at_browser(second_staff()), wish) == staff
     wish_of(client)
     assert agree(cast.owner) == owner
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("write", [False, True])
+def test_a_session_that_wrote_nothing_counts_no_writes(live_cast: Any, begin_live: Begin, write: bool) -> None:
+    """Its own row, its extension, its requests for write mode and its end are no work in the customer's place."""
+    from reports.tests.helpers import lines, made
+
+    client, session = begin_live(write=write)
+    client.get("/t/acme/")
+    set_back(session, expires_at=5)
+    assert client.post("/platform/support/mine/extend/").status_code == 302
+    assert client.post("/platform/support/mine/end/").status_code == 302
+    session = session_of(live_cast.support)
+    assert session.ended_at is not None
+    with psycopg.connect(os.environ["DATABASE_OPERATOR_URL"]) as operator:
+        assert operator.execute(WRITE_OPERATIONS, [session.pk]).fetchone() == (0,)
+    with platform_scope():
+        assert activity.counts_of(session).writes == 0
+        assert activity.timeline(session, slug="acme", kind="writes") == []
+    (row,) = lines(made("impersonation-sessions", None))
+    assert (row["write_operations_count"], row["writes"], row["rows_written"]) == ("0", "0", "0")

@@ -64,7 +64,38 @@ def test_a_failed_capture_does_not_lead_to_the_snapshot_it_did_not_make(cast: An
         with tenant_scope(cast.tenant.pk):
             Operation.objects.filter(pk=made.pk).update(status=status)
         page = client.get(reverse("job", kwargs={"tenant_slug": "acme", "pk": made.pk})).content
-        assert (b"Open object" in page) is there, status
+        assert (b"Open snapshot" in page) is there, status
+
+
+def ended(cast: Any, result: dict[str, Any], **fields: Any) -> Operation:
+    made = an_operation(cast, **fields)
+    with tenant_scope(cast.tenant.pk):
+        Operation.objects.filter(pk=made.pk).update(
+            status="COMPLETED", result=result, progress_note="Recognising workflows", ended_at=clock.now()
+        )
+    return made
+
+
+def page_of(client: Client, operation: Operation) -> str:
+    return client.get(reverse("job", kwargs={"tenant_slug": "acme", "pk": operation.pk})).content.decode()
+
+
+def test_a_finished_job_says_what_it_came_to_and_leads_there(cast: Any, client: Client) -> None:
+    snapshot = str(cast.tenant.pk)
+    done = ended(cast, {"workflow_count": 1, "findings": 0, "snapshot_id": snapshot}, kind="snapshots.capture")
+    client.force_login(cast.viewer)
+    page = page_of(client, done)
+    assert "Captured 1 workflow." in page and "Open snapshot" in page and snapshot in page
+    assert "Recognising workflows" not in page, "its last phase is over"
+
+
+def test_a_link_that_would_be_refused_is_not_offered(cast: Any, client: Client) -> None:
+    report = {"rows": 3, "bytes": 10, "report_run_id": str(cast.tenant.pk)}
+    done = ended(cast, report, kind="reports.make")
+    for person, there in ((cast.owner, True), (cast.operator, False)):
+        client.force_login(person)
+        page = page_of(client, done)
+        assert "3 rows in 10 B." in page and ("Open report" in page) is there, person
 
 
 def test_a_stranger_finds_nothing(cast: Any, client: Any) -> None:

@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from operations.models import OperationStep
-from operations.presenters import step_rows
+from core import clock
+from operations.handlers import known_kinds
+from operations.lease import Lease
+from operations.models import Operation, OperationStep
+from operations.presenters import pace, step_rows
+from operations.summaries import summary_of
+
+
+def test_every_kind_says_what_it_came_to_whatever_an_older_result_lacks() -> None:
+    for kind in known_kinds():
+        if kind.startswith("test."):
+            continue
+        found = summary_of(Operation(kind=kind, status="COMPLETED", result={}))
+        assert found is not None and found.sentence.endswith("."), kind
+
+
+def test_the_rate_is_that_of_the_phase_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    monkeypatch.setattr(clock, "now", lambda: moment)
+    lease = Lease(Operation(), seconds=30)
+
+    def at(second: int, done: int, total: int, note: str) -> dict[str, Any]:
+        nonlocal moment
+        moment = datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=second)
+        lease.report(done, total, note)
+        since, already = lease._phase
+        return pace(
+            Operation(
+                status="RUNNING", progress_done=done, progress_total=total, progress_since=since, progress_from=already
+            )
+        )
+
+    at(0, 0, 100, "Reading")
+    at(2, 100, 100, "Reading")
+    assert at(2, 0, 10, "Writing") == {"rate": "", "seconds_left": None}
+    assert at(12, 5, 10, "Writing") == {"rate": "0.5 a second", "seconds_left": 10.0}
+    assert at(14, 6, 10, "Execution 6")["seconds_left"] == pytest.approx(8.0), "words alone begin no phase"
+    # A job that begins again has done much of it already.
+    again = Lease(Operation(), seconds=30)
+    again.report(900, 1000, "Writing")
+    assert again._phase[1] == 900
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def tool(options: argparse.Namespace) -> int:
     check_prerequisites()
     home, _ = choose_home()
     tools = ensure_toolchain(home, kind=options.kind)
-    return run_command(command, {}, tools)
+    return run_command(command, {"OPSCONSOLE_MODE": os.environ.get("OPSCONSOLE_MODE") or "dev"}, tools)
 
 
 def execute(options: argparse.Namespace) -> int:

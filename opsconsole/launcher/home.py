@@ -89,7 +89,7 @@ class Home:
             )
         for folder in (self.run, self.logs):
             make_folder(folder, mode=passing)
-        for folder in (self.pids, self.git, self.sandbox, self.root / "static"):
+        for folder in (self.pids, self.git, self.sandbox, self.root / "static", self.root / "mail"):
             make_folder(folder)
         make_folder(self.sockets, owner=self.user.uid, group=self.user.gid)
         expected = os.geteuid() if self.user.uid is None else self.user.uid

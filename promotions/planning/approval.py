@@ -8,12 +8,13 @@ from audit.services import record_event
 from core import clock
 from core.errors import Conflict, Forbidden, Invalid
 from promotions.domain_events import publish_state
-from promotions.errors import PlanStale, SelfApproval
+from promotions.errors import MachineApproval, PlanStale, SelfApproval
 from promotions.models import Promotion, PromotionStatus
-from promotions.rows import add_requester, get_promotion, locked, real_person, requesters, require_state
+from promotions.rows import add_requester, get_promotion, guard_of, is_requester, locked, real_person, require_state
 from tenants.models import Grants, User
 from tenants.permissions import grants_on_tenant
 from tenants.scope import tenant_scope
+from workflows.guards import policy_of
 from workflows.models import Environment
 from workflows.permissions import APPROVE_ENVIRONMENT, grants_on_environment
 
@@ -42,6 +43,7 @@ def submit(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User) -> Promot
         row = locked(promotion_id)
         require_state(row, (PromotionStatus.DRAFT,), "submitted")
         add_requester(row, by)
+        row.options = row.options | guard_of(row.target_environment_id)
         row.plan = fresh.to_json()
         row.plan_hash = plan_hash(row.plan)
         row.status = PromotionStatus.PENDING_APPROVAL if needs_approval(row) else PromotionStatus.APPROVED
@@ -64,20 +66,26 @@ def _require_the_plan_that_was_shown(promotion: Promotion, fresh: Plan) -> None:
 def approve(
     *, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User, comment: str = "", seen_plan_hash: str = ""
 ) -> Promotion:
-    """Approve the locked plan. Decided on the real person: never one of those who asked for it.
+    """Approve the locked plan. Decided on the real person: never one of those who asked for it, under any account.
 
-    ``seen_plan_hash``: the plan that was looked at, if the caller knows. Raises ``SelfApproval``, ``Forbidden``,
-    ``WrongState``, ``Conflict``.
+    ``seen_plan_hash``: the plan that was looked at, if the caller knows. Raises ``SelfApproval``, ``MachineApproval``,
+    ``Forbidden``, ``WrongState``, ``Conflict``.
     """
     person = real_person(by)
     with tenant_scope(tenant_id):
         row = _row_to_decide(tenant_id, promotion_id, person)
-        if str(person) in requesters(row):
-            raise SelfApproval
+        _require_another_person(row, person)
         if seen_plan_hash and seen_plan_hash != row.plan_hash:
             raise Conflict("The plan is another one than you looked at.")
         _decide(row, PromotionStatus.APPROVED, person, comment)
     return get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+
+
+def _require_another_person(row: Promotion, person: uuid.UUID) -> None:
+    if is_requester(row, person):
+        raise SelfApproval
+    if User.objects.get(pk=person).is_service and person not in policy_of(row.tenant_id).approving_accounts:
+        raise MachineApproval
 
 
 def reject(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID, by: User, comment: str) -> Promotion:

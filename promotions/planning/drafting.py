@@ -13,7 +13,7 @@ from core.errors import Invalid, NotFound
 from promotions.domain_events import publish_state
 from promotions.errors import NothingToPromote
 from promotions.models import Promotion, PromotionStatus
-from promotions.rows import add_requester, get_promotion, locked, real_person, require_plannable
+from promotions.rows import add_requester, behind, get_promotion, guard_of, locked, real_person, require_plannable
 from tenants.models import User
 from tenants.scope import assert_no_scope, tenant_scope
 
@@ -23,6 +23,7 @@ from .building import Readers, build_plan
 from .documents import Plan
 from .inputs import load_inputs, node_types_in_use, refresh_surroundings
 from .options import Options
+from .paths import require_path
 
 KEYS_AT_ONCE = 5000
 
@@ -49,9 +50,10 @@ def preview_plan(
 ) -> Plan:
     """The plan for a choice, not stored. Reads Git: outside any scope.
 
-    Raises ``Invalid`` (too many keys, one environment twice), ``NotFound``, ``NeverCaptured``.
+    Raises ``Invalid`` (too many keys, one environment twice), ``NotFound``, ``PathRefused``, ``NeverCaptured``.
     """
     assert_no_scope("Planning a promotion")
+    require_path(tenant_id=tenant_id, source_id=source_id, target_id=target_id)
     if len(keys) > KEYS_AT_ONCE:
         raise Invalid(f"At most {KEYS_AT_ONCE} workflows can be promoted at once.", details={"given": len(keys)})
     sides = {"tenant_id": tenant_id, "source_id": source_id, "target_id": target_id}
@@ -97,7 +99,7 @@ def create(*, tenant_id: uuid.UUID, request: PromotionRequest, by: User) -> Prom
             target_environment_id=request.target_id,
             workflow_keys=list(dict.fromkeys(request.keys)),
             plan=plan.to_json(),
-            options=chosen.to_json() | {"requesters": [str(real_person(by))]},
+            options=chosen.to_json() | {"requesters": sorted(behind(by)), **guard_of(request.target_id)},
             created_by_id=real_person(by),
         )
         publish_state(row)

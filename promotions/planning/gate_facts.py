@@ -61,6 +61,17 @@ class LockHolder(Document, frozen=True, kw_only=True):
     status: str
 
 
+class DriftedInSource(Document, frozen=True, kw_only=True):
+    """A chosen workflow whose drift in the source nobody has settled: what moves is what runs there, not what is
+    approved there."""
+
+    incident_id: str
+    key: str
+    name: str
+    word: str
+    severity: str
+
+
 class HoldingPromotion(Document, frozen=True, kw_only=True):
     """The promotion that left the target neither wholly new nor proven to be as before."""
 
@@ -108,6 +119,7 @@ class GateFacts:
     mappings: EnteredMappings = EnteredMappings()
     credentials: tuple[CredentialSeen, ...] = ()
     blocking_incidents: tuple[BlockingIncident, ...] = ()
+    drifted_in_source: tuple[DriftedInSource, ...] = ()
     lock_holder: LockHolder | None = None
     holding_promotion: HoldingPromotion | None = None
 
@@ -158,14 +170,25 @@ def _facts(row: Promotion, given: Plan | None) -> GateFacts:
         blocking_incidents=tuple(
             drift_incidents.blocking_incidents(tenant_id=row.tenant_id, environment_id=target.pk, keys=plan.keys)
         ),
+        drifted_in_source=_drifted(row, plan),
         lock_holder=lock_holder(target.write_lock, own=row.operation_id),
         holding_promotion=holding_promotion(target.pk, own=row.pk),
     )
 
 
+def _drifted(row: Promotion, plan: Plan) -> tuple[DriftedInSource, ...]:
+    incidents = drift_incidents.open_incidents(tenant_id=row.tenant_id, environment_id=row.source_environment_id)
+    return tuple(
+        DriftedInSource(incident_id=one.id, key=item.key, name=item.name, word=one.word, severity=one.severity)
+        for item in plan.items
+        for one in incidents.get(item.key, ())
+    )
+
+
 def needs_approval(promotion: Promotion) -> bool:
-    """Production always; elsewhere when the promotion asks for it."""
-    return promotion.target_environment.is_production or bool(promotion.options.get("require_approval"))
+    """A guarded target always, also one that was when the promotion was made; else when the promotion asks for it."""
+    asked = promotion.options.get("require_approval") or promotion.options.get("guarded")
+    return promotion.target_environment.is_guarded or bool(asked)
 
 
 def lock_holder(write_lock: str, *, own: uuid.UUID | None = None) -> LockHolder | None:

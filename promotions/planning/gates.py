@@ -97,6 +97,7 @@ def all_gates(facts: GateFacts) -> list[Gate]:
         scopes_gate(facts.plan),
         credentials_gate(facts),
         freshness_gate(facts),
+        source_gate(facts),
         drift_gate(facts),
         lock_gate(facts.target_name, facts.lock_holder),
         approval_gate(facts),
@@ -274,6 +275,16 @@ def _stale(facts: GateFacts) -> Gate | None:
         )
         return _blocked(name, title, error, remapped)
     return None
+
+
+def source_gate(facts: GateFacts) -> Gate:
+    """Whether what moves is what is approved in the source. It may well not be: a person should know."""
+    name, title, drifted = "source", "Source", facts.drifted_in_source
+    if not drifted:
+        return Gate(name, title, "open", f"No chosen workflow has drifted in {facts.source_name}.")
+    names = _named(list(dict.fromkeys(f"“{one.name}”" for one in drifted)))
+    why = f"Drifted in {facts.source_name}, and nobody has settled it: {names}. What is there now is what moves."
+    return Gate(name, title, "warn", why, drifted)
 
 
 def changed_workflows(facts: GateFacts) -> list[ChangedWorkflow]:

@@ -12,9 +12,9 @@ def promotions(q: str, scope: SearchScope) -> list[SearchRow]:
     return [
         record_row(
             scope, found.tenant_id, "promotion",
-            title=found.name, hint=found.get_status_display().lower(), state=found.status, pk=found.pk,
+            title=found.name, hint=found.status_word.lower(), state=found.status, pk=found.pk,
         )
-        for found in rows.only("id", "tenant_id", "name", "status")[:EACH]
+        for found in rows.only("id", "tenant_id", "name", "status", "decided_at")[:EACH]
     ]  # fmt: skip
 
 

@@ -38,9 +38,10 @@ def error_record(error: Exception) -> ErrorRecord:
     cause = ErrorRecord.of(error)
     if _has_own_code(error):
         return cause
+    step = (cause.details or {}).get("step")
     return ErrorRecord(
         code=WriteFailed.code,
-        message=cause.message,
+        message=f"{step}: {cause.message}" if step else cause.message,
         recovery=WriteFailed.recovery,
         details={"cause": cause.to_json()},
     )

@@ -18,6 +18,7 @@ from promotions.planning.documents import MissingScope, Plan, Reached, ScopeChec
 from promotions.planning.drift_incidents import BlockingIncident
 from promotions.planning.gate_facts import (
     CredentialSeen,
+    DriftedInSource,
     EnteredMappings,
     GateFacts,
     HoldingPromotion,
@@ -79,6 +80,13 @@ def test_one_fact_closes_one_gate(name: str, changes: dict[str, Any], code: str)
     assert [(gate.name, gate.state, gate.error and gate.error.code) for gate in found] == [(name, "blocked", code)]
     # A lock goes by itself, and approval is what is asked for.
     assert [gate.name for gate in gates.closed_gates(found)] == ([name] if name not in ("lock", "approval") else [])
+
+
+def test_drift_in_the_source_is_said_and_stops_nobody() -> None:
+    drifted = DriftedInSource(incident_id="i", key="a", name="Billing", word="Content changed", severity="high")
+    found = gates.source_gate(facts(drifted_in_source=(drifted, drifted)))
+    assert (found.state, found.error, found.why.count("“Billing”")) == ("warn", None, 1)
+    assert state("source", facts()) == "open"
 
 
 def test_approval_is_waited_for_and_given() -> None:

@@ -67,6 +67,24 @@ def test_who_sees_the_pages(cast: Any, client: Any, who: str, own: int, platform
         assert client.get(reverse(f"platform-{name}", kwargs=there)).status_code == platform, name
 
 
+def test_a_page_that_watched_the_making_offers_the_file_at_once(cast: Any, client: Any) -> None:
+    """Its head, where *Download* stands, is outside what asks for itself: the end brings the whole page."""
+    run = services.request_report(
+        report=report_named("access-review"),
+        tenant=cast.tenant,
+        asked=settle(as_of=clock.now()),
+        kind="csv",
+        requested_by=None,
+    )
+    client.force_login(cast.owner)
+    live = f"{reverse('report-run', kwargs={'tenant_slug': 'acme', 'pk': run.pk})}?part=live"
+    waiting = client.get(live)
+    assert "HX-Retarget" not in waiting and b"Download" not in waiting.content
+    carry(run)
+    done = client.get(live)
+    assert done["HX-Retarget"] == "#content" and b"Download" in done.content
+
+
 def test_a_run_is_reached_in_its_own_place_only(cast: Any, client: Any) -> None:
     mine, theirs, everywhere = (made("access-review", t) for t in (cast.tenant, cast.other_tenant, None))
     client.force_login(cast.owner)

@@ -15,6 +15,7 @@ from django.conf import settings
 from core import clock
 from operations.engine import Run
 from operations.handlers import register
+from snapshots import job_summaries
 from snapshots.capture import capture_into
 from snapshots.contents import contents, keys_of, snapshot_by_id
 from snapshots.manifest import ManifestEntry
@@ -48,6 +49,7 @@ class Rehearse:
     """Find out what another version of n8n would make of an environment."""
 
     kind: ClassVar[str] = KIND
+    summary = staticmethod(job_summaries.rehearsed)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from ninja import Schema
 from pydantic import StrictBool
 
 from core.answers import Answer, PageAnswer
+from core.asked import Asked
 from operations.schemas import OperationOut
 
 
-class RehearsalIn(Schema):
+class RehearsalIn(Asked):
     """``version`` as 2.41.1; ``fresh``: capture the environment first."""
 
     version: str = ""

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 
 from core.errors import Invalid, OpsError
-from core.htmx import is_partial
 from core.support_rules import NEVER, READS, READS_AND_WRITES, in_support_session
+from core.swaps import live_page
 from operations.errors import Busy
 from operations.models import Operation
 from snapshots.models import Rehearsal
@@ -89,8 +89,7 @@ def rehearsal(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse
     with tenant_scope(visit.tenant.pk):
         operation = Operation.objects.filter(pk=found.operation_id).first() if found.operation_id else None
         context = _context(request, found, operation)
-        partial = is_partial(request) and request.GET.get("part") == "live"
-        return render(request, "snapshots/rehearsal.html#live" if partial else "snapshots/rehearsal.html", context)
+        return live_page(request, "snapshots/rehearsal.html", context, goes_on=context["watching"])
 
 
 def _context(request: HttpRequest, found: Rehearsal, operation: Operation | None) -> dict[str, Any]:

@@ -133,3 +133,14 @@ def manifests(plumbing: Plumbing, environment_id: str = "", snapshot_id: str = "
                 yield ManifestRef(parts[1], parts[2].removesuffix(".json"), cell, commit, blob)
         elif cell:
             commit = cell
+
+
+def versions(plumbing: Plumbing, tip: str, folder: str) -> dict[str, list[str]]:
+    """By path below ``folder``, every blob that a branch ever held there, newest first; ``tip`` is its commit."""
+    options = ["--first-parent", "--diff-filter=AM", "--raw", "-z", "--no-renames", "--no-abbrev", "--format="]
+    text = _read(plumbing, "log", *options, check_sha(tip), "--", check_path(folder))
+    cells = [cell for cell in (cell.strip("\n") for cell in text.split("\0")) if cell]
+    found: dict[str, list[str]] = {}
+    for header, path in zip(cells[::2], cells[1::2], strict=True):
+        found.setdefault(path, []).append(header.split(" ")[3])
+    return found

@@ -169,6 +169,11 @@ class GitStore:
         self._must_exist()
         return history.diff_trees(self._plumbing, old, new, prefix)
 
+    def versions(self, branch: str, folder: str) -> dict[str, list[str]]:
+        """By path, every blob that a branch ever held below ``folder``, newest first."""
+        start = self.tip(branch)
+        return history.versions(self._plumbing, start, folder) if start is not None else {}
+
     def find_manifest(
         self, environment_id: uuid.UUID | str, snapshot_id: uuid.UUID | str, *, removed: bool = False
     ) -> ManifestRef | None:

@@ -22,7 +22,7 @@ from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
-from workflows.models import Environment
+from workflows.models import Environment, WorkflowEnvMap
 
 from .conftest import caller, make_environment, workflow
 
@@ -328,6 +328,27 @@ def test_a_capture_that_failed_answers_as_its_error_and_names_no_snapshot(
     assert told["error"]["recovery"] and told["error"]["details"]["operation_id"]
 
 
+def test_a_capture_that_waits_for_a_person_answers_as_an_error(
+    api: Any, monkeypatch: pytest.MonkeyPatch, environment: Environment
+) -> None:
+    def park(*, operation_id: Any, tenant_id: Any) -> None:
+        with tenant_scope(tenant_id):
+            Operation.objects.filter(pk=operation_id).update(status="PARKED", error_message="n8n is away")
+
+    monkeypatch.setattr("operations.services.wake", park)
+    answer = api("POST", "/snapshots", {"environment_id": str(environment.pk)})
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"]) == (409, "OPERATION_PARKED") and "snapshot" not in told
+
+
+def test_a_misspelt_field_of_a_capture_is_refused(api: Any, environment: Environment) -> None:
+    body = {"environment_id": str(environment.pk), "snapshot_typ": "baseline"}
+    answer = api("POST", "/snapshots", body)
+    assert answer.status_code == 422 and "snapshot_typ" in answer.content.decode()
+    with tenant_scope(environment.tenant_id):
+        assert not Operation.objects.exists()
+
+
 def test_a_restore_that_failed_answers_as_its_error_and_says_so_of_each_workflow(
     api: Any, at_once: None, n8n: Any, environment: Environment
 ) -> None:
@@ -396,3 +417,34 @@ def test_what_git_cannot_give_is_an_error_and_not_half_a_file(
     (store.path / "objects" / blob[:2] / blob[2:]).unlink()
     answer = page.get(f"{base(live_cast)}/{snapshot.pk}/download/")
     assert answer.status_code >= 400 and "SNAP_00" in answer.content.decode()
+
+
+def test_the_page_asks_whether_what_is_restored_becomes_the_approved_version(
+    page: Client, live_cast: Any, n8n: Any, environment: Environment, capture: Any, run_operations: Any
+) -> None:
+    made = n8n.seed([workflow("Orders"), workflow("Invoices")])
+    good = capture()
+    n8n.edit(made[1]["id"], nodes=workflow(url="https://changed.example")["nodes"])
+    mixed = capture()
+    where = f"{base(live_cast)}/{mixed.pk}/restore/"
+    shown = page.get(where).content.decode()
+    assert re.search(r'name="approve"[^>]* checked', shown)
+    assert "Restored, but not approved" in shown and "so: Invoices." in " ".join(shown.split())
+    n8n.edit(made[1]["id"], nodes=workflow(url="https://other.example")["nodes"])
+    asked = {"overwrite_existing": "on", "approve": "on", "reason": "Back to what ran", "typed": "Production"}
+    job = page.post(where, asked)
+    assert run_operations(live_cast.tenant) == ["COMPLETED"]
+    done = page.get(job["Location"]).content.decode()
+    assert "1 workflow became the approved version" in " ".join(done.split())
+    assert "Somebody who may approve has to say so: invoices" in done
+    assert page.post(f"{base(live_cast)}/{good.pk}/restore/", asked).status_code == 302
+    assert run_operations(live_cast.tenant) == ["COMPLETED"]
+    rows = approved_and_seen(environment)
+    assert rows["orders"][0] == rows["orders"][1] and rows["invoices"][0] == rows["invoices"][1]
+
+
+def approved_and_seen(environment: Environment) -> dict[str, tuple[str | None, str | None]]:
+    with tenant_scope(environment.tenant_id):
+        rows = WorkflowEnvMap.objects.filter(environment=environment)
+        found = rows.values_list("canonical_workflow__key", "git_content_hash", "env_content_hash")
+        return {key: (approved, seen) for key, approved, seen in found}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from operations import engine
 from operations import services as operations
@@ -17,9 +19,10 @@ from snapshots.planning import RestoreOptions
 from snapshots.preview import preview
 from snapshots.starting import start_restore
 from tenants.scope import tenant_scope
+from tenants.tokens import create_token
 from workflows.models import CanonicalWorkflow, Environment, WorkflowEnvMap
 
-from .conftest import caller, workflow
+from .conftest import caller, make_environment, workflow
 from .test_capture import Crash, _release, _status
 
 
@@ -445,3 +448,62 @@ def test_another_tenants_snapshot_is_not_there(capture: Any, n8n: Any, live_cast
     snapshot = capture()
     with pytest.raises(NotFound):
         services.snapshot_by_id(live_cast.other_tenant.pk, snapshot.pk)
+
+
+@pytest.fixture
+def of_staging(live_cast: Any, environment: Environment, run_operations: Any, sandbox_server: Any) -> Iterator[Any]:
+    """A snapshot of staging, an environment of the same tenant with an n8n of its own."""
+    instance = sandbox_server.control.create()
+    instance.seed([workflow("Orders", url="https://staging.example")])
+    staging = make_environment(live_cast.tenant, instance, name="Staging", slug="staging", kind="staging", position=1)
+    operation = services.start_capture(
+        tenant_id=live_cast.tenant.pk, environment_id=staging.pk, requested_by=live_cast.operator
+    )
+    run_operations(live_cast.tenant)
+    yield services.snapshot_by_id(live_cast.tenant.pk, operation.subject_id)
+    instance.delete()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("who", ["operator", "owner"])
+def test_anothers_snapshot_enters_production_only_as_a_promotion(
+    of_staging: Snapshot, n8n: Any, environment: Environment, live_cast: Any, who: str, dry_run: bool
+) -> None:
+    """Over REST, as the runbook restores: whoever asks, with whichever switches."""
+    n8n.seed([workflow("Orders")])
+    before = n8n.state()["workflows"]
+    _, secret = create_token(user=getattr(live_cast, who), name="x", tenant=live_cast.tenant)
+    answer = Client().post(
+        f"/api/v1/restore/{environment.pk}/execute",
+        {"snapshot_id": str(of_staging.pk), "skip_validation": True, "overwrite_existing": True, "dry_run": dry_run},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "REST_008"), answer.content
+    assert "Promote" in answer.json()["error"]["recovery"]
+    assert n8n.state()["workflows"] == before
+
+
+def test_a_restore_that_waits_is_refused_once_its_environment_is_guarded(
+    of_staging: Snapshot, n8n: Any, environment: Environment, live_cast: Any, run_operations: Any
+) -> None:
+    place = {"tenant_id": live_cast.tenant.pk, "environment_id": environment.pk}
+    with tenant_scope(live_cast.tenant.pk):
+        Environment.objects.filter(pk=environment.pk).update(kind="staging")
+    operation = start_restore(**place, snapshot_id=of_staging.pk, requested_by=live_cast.operator)
+    with tenant_scope(live_cast.tenant.pk):
+        Environment.objects.filter(pk=environment.pk).update(kind="production")
+    run_operations(live_cast.tenant)
+    assert _status(live_cast.tenant, operation) == "FAILED"
+    assert n8n.state()["workflows"] == []
+    again = start_restore(**place, snapshot_id=_own(live_cast, environment, run_operations), requested_by=None)
+    run_operations(live_cast.tenant)
+    assert _status(live_cast.tenant, again) == "COMPLETED", "its own snapshot is restored as ever"
+
+
+def _own(cast: Any, environment: Environment, run_operations: Any) -> Any:
+    operation = services.start_capture(
+        tenant_id=cast.tenant.pk, environment_id=environment.pk, requested_by=cast.operator
+    )
+    run_operations(cast.tenant)
+    return operation.subject_id

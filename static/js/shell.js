@@ -177,14 +177,17 @@ addEventListener("submit", (event) => { // a second press sends nothing twice
 // ---- times that stay true, countdowns, and what arrives by a swap
 
 const units = [[31536000, "y"], [86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-const span = (seconds) => {
-  const [size, unit] = units.find(([size]) => seconds >= size) ?? [1, "s"];
-  return `${Math.floor(seconds / size)} ${unit}`;
+const span = (seconds, parts = 1) => {
+  const at = units.findIndex(([size]) => seconds >= size);
+  const [size, unit] = units[at] ?? [1, "s"];
+  const rest = seconds % size;
+  const more = parts > 1 && at >= 0 && units[at + 1] && rest >= units[at + 1][0] ? ` ${Math.floor(rest / units[at + 1][0])} ${units[at + 1][1]}` : "";
+  return `${Math.floor(seconds / size)} ${unit}${more}`;
 };
 const tick = () => {
   for (const time of all("time[data-ago]")) {
     const away = (Date.now() - Date.parse(time.dateTime)) / 1000;
-    const said = Math.abs(away) < 5 ? "just now" : away > 0 ? `${span(away)} ago` : `in ${span(Math.round(-away / 60) * 60 || -away)}`;
+    const said = Math.abs(away) < 5 ? "just now" : away > 0 ? `${span(away)} ago` : `in ${span(Math.round(-away / 60) * 60 || -away, 2)}`;
     if (time.firstElementChild && time.firstElementChild.textContent !== said) time.firstElementChild.textContent = said;
   }
 };

@@ -96,7 +96,22 @@ def test_each_page_is_accessible_and_fits(pages: dict[str, list[str]], visit: Ca
         if answer.status >= 400:
             wrong.append(f"{path}: answered {answer.status}")
         wrong += [f"{path} {what}" for what in look_at(visitor.page)]
+        wrong += [f"{path} {what}" for what in visitor.page.evaluate(DIALOGS)]
     assert not wrong, "\n".join(wrong)
+
+
+#: Every dialog with a form can be left by a button that says so, and begins at a field or at that button.
+DIALOGS = """() =>
+ [...document.querySelectorAll("dialog:has(form)[id]:not(#command):not(#confirm)")].flatMap(dialog => {
+  dialog.showModal();
+  const said = [], focused = document.activeElement;
+  const leaves = [...dialog.querySelectorAll("button[command=close]")].some(button => button.innerText.trim());
+  if (!leaves) said.push(`dialog ${dialog.id}: no button leaves it`);
+  if (focused.matches(".dialog-close") || focused === document.body)
+    said.push(`dialog ${dialog.id}: focus on ${focused.outerHTML.slice(0, 80)}`);
+  dialog.close();
+  return said;
+})"""
 
 
 def look_at(page: Any) -> list[str]:

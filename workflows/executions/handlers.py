@@ -9,6 +9,7 @@ import msgspec
 from core import clock
 from operations.engine import Run
 from operations.handlers import register
+from workflows import job_summaries
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import Environment
 from workflows.n8n import errors as n8n_errors
@@ -31,6 +32,7 @@ class Retry:
     """
 
     kind: ClassVar[str] = RETRY_KIND
+    summary = staticmethod(job_summaries.retried)
 
     def run(self, run: Run) -> dict[str, Any]:
         environment = environment_by_id(run.tenant_id, run.params["environment_id"])

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Router, Schema, Status
+from ninja import Router, Status
 
+from core.asked import Asked
 from core.paging import clamp, one_of
 from core.support_rules import READS, WRITES, in_support_session
 from operations.rest import http_status, refuse_failed, wait_for
@@ -27,7 +28,7 @@ from .statuses import FILTERS
 router = Router()
 
 
-class RetryIn(Schema):
+class RetryIn(Asked):
     """What to retry in an environment: chosen executions (``id`` or n8n's ``execution_id``), or all that began
     ``since`` and have no retry that succeeded or is under way; ``workflow_id`` (n8n's id, key or name) narrows down."""
 

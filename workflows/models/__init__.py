@@ -9,11 +9,13 @@ from .environments import (
     EnvironmentUserObjectPermission,
 )
 from .executions import Execution, ExecutionFeed, LiveSpan
+from .guards import ApprovalPolicy, GuardChange, GuardKind
 from .mapping import CanonicalWorkflow, MapStatus, WorkflowEnvMap
 from .starters import UNSETTLED, StarterKind, StarterWatch, Telling, WatchState
 
 __all__ = [
     "UNSETTLED",
+    "ApprovalPolicy",
     "CanonicalWorkflow",
     "ConnectionStatus",
     "CredentialMapping",
@@ -23,6 +25,8 @@ __all__ = [
     "EnvironmentUserObjectPermission",
     "Execution",
     "ExecutionFeed",
+    "GuardChange",
+    "GuardKind",
     "KnownCredential",
     "LiveSpan",
     "MapStatus",

@@ -72,6 +72,11 @@ class Environment(TenantModel):
     def is_production(self) -> bool:
         return self.kind == EnvironmentKind.PRODUCTION
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether content from elsewhere enters it only after a second person's approval."""
+        return self.is_production
+
     def offers(self, capability: Capability) -> bool:
         """Whether its n8n offered something when it was last asked; False where it never was."""
         return bool((self.capabilities or {}).get(capability))

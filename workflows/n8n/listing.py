@@ -239,7 +239,7 @@ class Listing:
         except errors.TooLarge as error:
             if self._size > 1:
                 raise
-            error.__traceback__ = None  # both would keep the answer while the next one is read
+            _let_go(error)
             del future
         return self._set_aside(cursor)
 
@@ -247,11 +247,12 @@ class Listing:
         """The place of a workflow that is too large to be taken: its id and name, where n8n tells them without it."""
         try:
             items, ids, following = _parsed(self._ask_briefly(cursor, ""))
-        except errors.TooLarge:
+        except errors.TooLarge as error:
+            _let_go(error)
             place = (1, 0) if not cursor else _position(cursor)
             self._unnamed += 1
             if place is None or self._unnamed > _MOST_UNNAMED:
-                raise
+                raise errors.TooLarge from None
             return _Read(Rows(), (), "", _cursor(1, place[1] + 1), False, 0, unnamed=True)
         unread = [UnreadWorkflow(raw["id"], str(raw.get("name") or ""), _TOO_LARGE) for raw in items]
         return _Read(Rows(unread), ids, "", following, False, 0)
@@ -275,6 +276,11 @@ class Listing:
                 start >= 0 and len(ids) == self._size > 1 and _position(following) == (self._size, start + len(ids))
             )
         return _Read(items, ids, etag, following, answer.status == 304, len(answer.body), joined)
+
+
+def _let_go(error: BaseException) -> None:
+    """Forget where an error was raised: it would keep the answer that was read there while the next one is."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 class _Pass:

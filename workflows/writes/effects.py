@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import OpsError
-from operations.effects import Effect, ExternalCall, ProbeResult
+from operations.effects import Effect, ExternalCall, ObjectWrite, ProbeResult
 from operations.errors import UnknownOutcome
 
 from .items import WriteItem, Written
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workflows.models import Environment
 
 _METHODS = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+_WRITES = {"create": "CREATE", "update": "UPDATE", "delete": "DELETE"}
 
 
 def write_effects(
@@ -55,6 +56,8 @@ def write_effect(target: WriteTarget, item: WriteItem, *, listed: Mapping[str, A
         hash_before=item.expected_hash,
         hash_wanted=item.wanted_hash,
     )
+    sent = {"name": item.name, "content_hash": item.wanted_hash, "active": item.active, "archived": item.archived}
+    call = _of_workflow(call, target, item, _WRITES[item.action], sent)
     act = _act(target, item, writer, intent)
     return Effect(f"{target.prefix}:write:{item.key}", item.title, intent, act, writer.look, call)
 
@@ -65,6 +68,14 @@ def to_n8n(
     """What the trail says of a write to an environment's n8n: the call and the hashes, no content."""
     facts = {"method": method, "path": path, "key": key, **{k: v for k, v in hashes.items() if v}}
     return ExternalCall("n8n", "environments", environment.pk, f"{environment.name}: {name or key}", facts)
+
+
+def _of_workflow(
+    call: ExternalCall, target: WriteTarget, item: WriteItem, action: str, sent: Mapping[str, Any]
+) -> ExternalCall:
+    """The call, told as a write of the workflow as well: that is where a runbook looks for what was changed."""
+    asked = {name: value for name, value in sent.items() if value is not None} if action != "DELETE" else {}
+    return replace(call, write=ObjectWrite(action, "workflows", target.workflow_ids.get(item.key), asked))
 
 
 _Actor = Publisher | Writer | DraftKeeper | Archiver
@@ -147,5 +158,6 @@ def _effect(target: WriteTarget, item: WriteItem, step: _FollowUp, actor: _Actor
     path = f"/workflows/{intent['env_workflow_id']}" + (f"/{step.verb}" if step.verb else "")
     method = "POST" if step.verb else "PUT"
     call = to_n8n(target.environment, item.key, item.name, method=method, path=path)
+    call = _of_workflow(call, target, item, "UPDATE", {name: value for name, value in intent.items() if name != "key"})
     act = _act(target, item, actor, intent)
     return Effect(f"{target.prefix}:{step.name}:{item.key}", step.title, intent, act, actor.look, call)

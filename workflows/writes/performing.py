@@ -13,6 +13,7 @@ from operations.errors import TryAgain
 from operations.models import OperationStep, StepState
 from tenants.scope import tenant_scope
 from workflows.content import ContentError, portable
+from workflows.identity_keys import canonical_ids
 from workflows.n8n.errors import N8nError
 from workflows.references import references
 from workflows.watching import noting
@@ -79,7 +80,10 @@ def perform(
     (``EditedMeanwhile``, ``NotAsWritten``, ``NotActivated``, ``N8nError``, ``UnknownOutcome``) unless the target is
     ``tolerant``.
     """
-    return _Performing(run, target, {item.key: item for item in items}, on_created).carry_out()
+    with run.fenced():
+        ids = canonical_ids([item.key for item in items])
+    named = replace(target, workflow_ids=ids)
+    return _Performing(run, named, {item.key: item for item in items}, on_created).carry_out()
 
 
 @dataclass(slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .resolver import Resolver
@@ -19,7 +21,8 @@ class WriteTarget:
     """An environment that is written to.
 
     ``prefix`` begins the names of the steps. With ``tolerant`` an item that fails ends as failed and the others go on;
-    without, the first failure is raised. ``concurrency`` items are written at a time.
+    without, the first failure is raised. ``concurrency`` items are written at a time. ``workflow_ids`` are the tenant's
+    own ids of workflows, by key, under which the trail tells what was written.
     """
 
     client: N8nClient
@@ -28,3 +31,4 @@ class WriteTarget:
     prefix: str
     tolerant: bool = False
     concurrency: int = CONCURRENCY
+    workflow_ids: Mapping[str, uuid.UUID] = field(default_factory=dict)

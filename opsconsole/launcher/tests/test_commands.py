@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_manage_py_finds_the_running_console_and_only_that(place: Path, monkeypa
     home.create()
     write_json(home.run / "environment.json", {"DATABASE_URL": "postgresql://there", "OPSCONSOLE_PORT": "8123"})
     assert not discover.use_running_console()
+    assert os.environ["OPSCONSOLE_MODE"] == "dev", "a checkout in which nothing runs is for developing"
     monkeypatch.setenv("OPSCONSOLE_PORT", "9000")
     monkeypatch.setenv("DATABASE_URL", "")
     monkeypatch.delenv("DATABASE_URL")
@@ -76,8 +78,6 @@ def test_manage_py_finds_the_running_console_and_only_that(place: Path, monkeypa
     lock.acquire("script/up")
     try:
         assert discover.use_running_console()
-        import os
-
         assert os.environ["DATABASE_URL"] == "postgresql://there"
         assert os.environ["OPSCONSOLE_PORT"] == "9000"
     finally:

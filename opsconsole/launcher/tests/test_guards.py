@@ -177,3 +177,23 @@ def test_web_worker_and_beat_each_end_rather_than_run_unsafely(command: list[str
     )
     assert result.returncode != 0
     assert "E003" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("mode", [None, "", "prod", "Production", "demo "])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-c", "import opsconsole.asgi"],
+        ["-m", "celery", "-A", "opsconsole.celery:app", "beat", "--pidfile=", "--schedule=beat"],
+        [str(CHECKOUT / "manage.py"), "check"],
+    ],
+)
+def test_nothing_starts_without_saying_what_for(command: list[str], mode: str | None, tmp_path: Path) -> None:
+    """A production start that lost its environment would else come up with the demo's secrets."""
+    environment = {name: value for name, value in os.environ.items() if name != "OPSCONSOLE_MODE"}
+    environment |= {"PYTHONPATH": str(CHECKOUT), **({} if mode is None else {"OPSCONSOLE_MODE": mode})}
+    said = subprocess.run(
+        [sys.executable, *command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert said.returncode != 0
+    assert "OPSCONSOLE_MODE is" in said.stderr and "Way out:" in said.stderr
