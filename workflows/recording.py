@@ -253,9 +253,7 @@ class _Recording:
         return {workflow_id: self.keys[mapping.canonical_workflow_id] for workflow_id, mapping in mappings.items()}
 
     def _mark_gone(self) -> None:
-        found = {mapping.pk for mapping in self.mapping_of.values()}
-        lived = (m for m in self.mappings if m.status in (MapStatus.LINKED, MapStatus.UNMAPPED))
-        gone = [m for m in lived if m.pk not in found and m.env_workflow_id not in self.unread]
+        gone = self._gone()
         for status, rows in (
             (MapStatus.MISSING, [m.pk for m in gone if m.git_content_hash]),
             (MapStatus.DELETED, [m.pk for m in gone if not m.git_content_hash]),
@@ -263,6 +261,11 @@ class _Recording:
             WorkflowEnvMap.objects.filter(pk__in=rows).update(
                 status=status, last_seen_at=self.environment.last_captured_at, updated_at=clock.now()
             )
+
+    def _gone(self) -> list[WorkflowEnvMap]:
+        found = {mapping.pk for mapping in self.mapping_of.values()}
+        lived = (m for m in self.mappings if m.status in (MapStatus.LINKED, MapStatus.UNMAPPED))
+        return [m for m in lived if m.pk not in found and m.env_workflow_id not in self.unread]
 
     def _learn(self) -> None:
         """Settings that an upgrade of n8n gave every workflow are its defaults from now on, and no drift."""

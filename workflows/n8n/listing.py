@@ -214,7 +214,7 @@ class Listing:
         asked: set[str] = set()
         for _ in range(min(_MOST_PAGES, _MOST_WORKFLOWS // self._size)):
             asked.add(coming[0][0])
-            read = self._read(*coming.popleft(), start)
+            read = self._read(coming, start)
             if read.joined:
                 step = len(read.ids) - 1
                 start += step
@@ -233,7 +233,8 @@ class Listing:
                 return
         raise errors.NotAnApi("The list of workflows does not end.")
 
-    def _read(self, cursor: str, future: Future[Answer], start: int) -> _Read:
+    def _read(self, coming: deque[tuple[str, Future[Answer]]], start: int) -> _Read:
+        cursor, future = coming.popleft()
         try:
             return self._understood(cursor, future.result(), start)
         except errors.TooLarge as error:
@@ -372,14 +373,18 @@ def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     return Rows(found.data), ids, found.nextCursor or None
 
 
-def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
-    """The same of a page with half an emoji in it, or what else only the patient parser takes."""
+def _loaded(answer: Answer) -> Any:
     try:
-        body = loads(answer.body)
+        return loads(answer.body)
     except TooMuch as exc:
         raise errors.TooLarge(exc.message) from exc
     except ContentError as exc:
         raise errors.NotAnApi("The list of workflows is not JSON.") from exc
+
+
+def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
+    """The same of a page with half an emoji in it, or what else only the patient parser takes."""
+    body = _loaded(answer)
     items = body.get("data") if isinstance(body, dict) else None
     if not isinstance(items, list) or any(not isinstance(w, dict) or not w.get("id") for w in items):
         raise errors.NotAnApi("The list of workflows does not look like n8n's.")
