@@ -44,11 +44,12 @@ COMPARING = VIEWS
 @in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Incidents, newest first; standing ones unless asked otherwise."""
+    """Incidents: the standing ones by deadline and severity, any others newest first."""
     environments = list(Environment.objects.filter(is_archived=False))
     environment = _environment(environments, request.GET.get("environment", ""))
     asked = _filter(request.GET, environment)
-    page = selectors.page(asked, cursor=request.GET.get("cursor", ""), limit=PER_PAGE)
+    read = selectors.most_urgent if asked.state == "active" else selectors.page
+    page = read(asked, cursor=request.GET.get("cursor", ""), limit=PER_PAGE)
     context = {
         "page": page,
         "rows": [listed(row) for row in page.rows],
