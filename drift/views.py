@@ -46,11 +46,12 @@ COMPARING = VIEWS
 @in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Incidents, newest first; standing ones unless asked otherwise."""
+    """Incidents: the standing ones by deadline and severity, any others newest first."""
     environments = list(Environment.objects.filter(is_archived=False))
     environment = _environment(environments, request.GET.get("environment", ""))
     asked = _filter(request.GET, environment)
-    page = selectors.page(asked, cursor=request.GET.get("cursor", ""), limit=PER_PAGE)
+    read = selectors.most_urgent if asked.state == "active" else selectors.page
+    page = read(asked, cursor=request.GET.get("cursor", ""), limit=PER_PAGE)
     context = {
         "page": page,
         "rows": [listed(row) for row in page.rows],
@@ -143,6 +144,7 @@ def _shown(visit: Visit, found: DriftIncident) -> dict[str, Any]:
         "hashes": wording.hashes(found),
         "proven": wording.proof(found),
         "environment": environment,
+        "editor_url": _in_n8n(found),
         "summary": details.diff_summary,
         "stored": details.full_diff,
         "upgrade": details.upgrade if found.upgrade_id else None,
@@ -170,6 +172,12 @@ def _compared(found: DriftIncident, view: str, keys: dict[str, str], text: TextO
     left_label, right_label = wording.sides(found)
     made = diff_context(DiffSide(left, left_label, keys), DiffSide(right, right_label, keys), view=view, text=text)
     return {**made, "diff_query": "?"}
+
+
+def _in_n8n(found: DriftIncident) -> str:
+    """Where n8n's editor shows the workflow, unless it is gone."""
+    mapping = found.workflow_env_map
+    return "" if found.kind == DriftKind.REMOVED else mapping.environment.editor_url(mapping.env_workflow_id)
 
 
 def _resolutions(found: DriftIncident) -> list[tuple[str, str]]:
