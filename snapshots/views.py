@@ -99,11 +99,7 @@ def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
         environments = [e for e in _environments() if may_operate(visit, e)]
     if not environments:
         visit.require(Grants.OPERATE)
-    asked = _named(environments, request.GET.get("environment"))
-    initial = {"environment": str(asked.pk)} if asked else {}
-    if request.GET.get("snapshot_type") in BY_HAND:
-        initial["snapshot_type"] = request.GET["snapshot_type"]
-    form = CaptureForm(request.POST or None, environments=environments, initial=initial)
+    form = CaptureForm(request.POST or None, environments=environments, initial=_asked_for(request, environments))
     refused: OpsError | None = None
     if request.method == "POST" and form.is_valid():
         try:
@@ -114,16 +110,25 @@ def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
             messages.info(request, "The capture has begun.")
             return redirect("job", tenant_slug=visit.tenant.slug, pk=operation.pk)
     status = 422 if request.method == "POST" else 200
-    chosen = _named(environments, form["environment"].value())
     context = {
         "form": form,
         "nav_section": "snapshots",
         "none": not environments,
         "refused": refused,
         "approves": form["snapshot_type"].value() == SnapshotType.BASELINE,
-        "to_type": word_for([chosen]) if chosen is not None and chosen.baseline_commit_sha else "",
+        "to_type": _word_for_baseline(_named(environments, form["environment"].value())),
     }
     return render(request, "snapshots/new.html", context, status=refused.status if refused else status)
+
+
+def _asked_for(request: HttpRequest, environments: Sequence[Environment]) -> dict[str, str]:
+    """What the link to the form chooses."""
+    asked, kind = _named(environments, request.GET.get("environment")), request.GET.get("snapshot_type", "")
+    return {**({"environment": str(asked.pk)} if asked else {}), **({"snapshot_type": kind} if kind in BY_HAND else {})}
+
+
+def _word_for_baseline(chosen: Environment | None) -> str:
+    return word_for([chosen]) if chosen is not None and chosen.baseline_commit_sha else ""
 
 
 def _begin_capture(
