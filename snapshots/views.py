@@ -95,8 +95,7 @@ def snapshots_push(request: HttpRequest, visit: Visit) -> HttpResponse:
 @tenant_page(Grants.VIEW, methods=("GET", "HEAD", "POST"), scope=False)
 def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Take a snapshot by hand."""
-    with tenant_scope(visit.tenant.pk):
-        environments = [e for e in _environments() if may_operate(visit, e)]
+    environments = _operable(visit)
     if not environments:
         visit.require(Grants.OPERATE)
     form = CaptureForm(request.POST or None, environments=environments, initial=_asked_for(request, environments))
@@ -119,6 +118,11 @@ def snapshot_create(request: HttpRequest, visit: Visit) -> HttpResponse:
         "to_type": _word_for_baseline(_named(environments, form["environment"].value())),
     }
     return render(request, "snapshots/new.html", context, status=refused.status if refused else status)
+
+
+def _operable(visit: Visit) -> list[Environment]:
+    with tenant_scope(visit.tenant.pk):
+        return [e for e in _environments() if may_operate(visit, e)]
 
 
 def _asked_for(request: HttpRequest, environments: Sequence[Environment]) -> dict[str, str]:
