@@ -24,7 +24,7 @@ from workflows.confirmation import require_typed, word_for
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import DiffSide, diff_context
+from workflows.presenters import VIEWS, DiffSide, TextOptions, diff_context
 from workflows.selectors import why_unknown
 
 from . import contents, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
@@ -35,7 +35,7 @@ from .selectors import IncidentFilter
 from .settling_views import start
 
 PER_PAGE = 50
-COMPARING = ("graph", "raw", "behaviour")
+COMPARING = VIEWS
 
 
 # -- the list ---------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
             return render(request, "drift/incident.html#live", context)
         keys = key_by_workflow_id(found.workflow_env_map.environment_id) if view in COMPARING else {}
     if view in COMPARING:
-        context |= _compared(found, view, keys)
+        context |= _compared(found, view, keys, TextOptions.read(request.GET))
     answer = render(request, "drift/incident.html", context)
     return in_place_of_the_page(answer) if live else answer
 
@@ -141,7 +141,7 @@ def _shown(visit: Visit, found: DriftIncident) -> dict[str, Any]:
     }
 
 
-def _compared(found: DriftIncident, view: str, keys: dict[str, str]) -> dict[str, Any]:
+def _compared(found: DriftIncident, view: str, keys: dict[str, str], text: TextOptions) -> dict[str, Any]:
     """Both sides from Git, for the overlay. Outside any scope."""
     mapping = found.workflow_env_map
     key = mapping.canonical_workflow.key
@@ -152,7 +152,7 @@ def _compared(found: DriftIncident, view: str, keys: dict[str, str]) -> dict[str
     if left is None and right is None:
         return {"unreadable": True}
     left_label, right_label = wording.sides(found)
-    made = diff_context(DiffSide(left, left_label, keys), DiffSide(right, right_label, keys), view=view)
+    made = diff_context(DiffSide(left, left_label, keys), DiffSide(right, right_label, keys), view=view, text=text)
     return {**made, "diff_query": "?"}
 
 

@@ -24,7 +24,7 @@ from workflows import selectors
 from workflows.content import LiveVersion, parse
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
-from workflows.presenters import DiffSide, diff_context, graph_svg
+from workflows.presenters import DiffSide, TextOptions, diff_context, graph_svg
 from workflows.watching.selectors import of_workflow as watched_of_workflow
 
 from . import canonical, services
@@ -115,17 +115,25 @@ def _workflow(visit: Visit, key: str) -> tuple[CanonicalWorkflow, selectors.Row]
 @in_support_session(READS)
 @tenant_page(Grants.VIEW, scope=False)
 def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
-    """Two versions of a workflow: ``?left=…&right=…`` (see ``load_side``), ``&view=graph|behaviour|raw``."""
+    """Two versions of a workflow: ``?left=…&right=…`` (see ``load_side``), ``&view=graph|text|raw``.
+
+    With ``&part=text`` the text alone, to stand in another page.
+    """
     workflow, row = _workflow(visit, key)
     left_spec, right_spec = _specs(request, row)
     left = load_side(visit, left_spec, key, other=right_spec)
     right = load_side(visit, right_spec, key, other=left_spec)
+    only_text = request.GET.get("part") == "text"
     context = diff_context(
         DiffSide(left.content, left.label, left.keys),
         DiffSide(right.content, right.label, right.keys),
-        view=request.GET.get("view", "graph"),
+        view="text" if only_text else request.GET.get("view", "graph"),
         across=left.environment != right.environment,
+        text=TextOptions.read(request.GET),
     )
+    context["diff_query"] = f"{request.path}?{urlencode({'left': left.spec, 'right': right.spec})}&"
+    if only_text:
+        return render(request, "workflows/_text_diff.html", context)
     with tenant_scope(visit.tenant.pk):
         choices = _choices(row)
     context |= {
@@ -134,7 +142,6 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         "right": right,
         "choices": _with(choices, left, right),
         "nothing": left.content is None and right.content is None,
-        "diff_query": f"?{urlencode({'left': left.spec, 'right': right.spec})}&",
         "swap_query": f"?{urlencode({'left': right.spec, 'right': left.spec, 'view': context['view']})}",
         "nav_section": "tenant-home",
     }

@@ -25,7 +25,7 @@ from tenants.scope import tenant_scope
 from workflows.confirmation import require_typed, word_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import DiffSide, diff_context
+from workflows.presenters import DiffSide, TextOptions, diff_context
 
 from . import pushing, selectors, services, taking
 from .approving import require_approver
@@ -302,6 +302,7 @@ def _one(
             DiffSide(after, labels["right_label"], after_keys),
             view=view,
             across=right is not None and right.environment_id != left.environment_id,
+            text=TextOptions.read(request.GET),
         ),
         "key": key,
         "name": name,

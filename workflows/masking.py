@@ -36,12 +36,14 @@ def is_secret_name(name: str) -> bool:
     return bool(_NAMES.search(name))
 
 
-def mask(text: str, *, secret: bool = False) -> str:
+def mask(text: str, *, secret: bool = False, longest: int = LONGEST) -> str:
     """Return `text` with what looks like a secret replaced; all of it if its name says so (`secret`).
+
+    Of more than ``longest`` characters the rest is left out.
 
     Expressions (`={{ $json.token }}`) refer to a value and hold no secret themselves; they stay.
     """
-    text = text[:LONGEST]
+    text = text[:longest]
     if secret and text and not (text.startswith("=") and not _EXPRESSION.sub("", text[1:]).strip(" \n")):
         return HIDDEN
     return _PARTS.sub(lambda m: m[1] + HIDDEN, _SHAPES.sub(HIDDEN, text))

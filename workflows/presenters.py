@@ -14,10 +14,12 @@ from .graph import render_diff_svg, render_svg
 from .masking import mask
 from .n8n.report import ConnectionReport, read_report
 from .n8n.scopes import missing_scopes
+from .textdiff import Layout, TextDiff, compare
 
 if TYPE_CHECKING:
     from .models import Environment
 
+VIEWS = ("graph", "text", "raw")
 RAW_LIMIT = 400_000
 """Characters of raw JSON a page shows at most on one side."""
 
@@ -39,14 +41,31 @@ class DiffSide:
         return normalize(self.content, self.keys) if self.content is not None else None
 
 
-def diff_context(left: DiffSide, right: DiffSide, *, view: str = "graph", across: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TextOptions:
+    """How the text view is asked for. ``whole`` folds nothing, ``canvas`` also shows positions, notes and ids."""
+
+    layout: Layout = "unified"
+    whole: bool = False
+    canvas: bool = False
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> TextOptions:
+        """From an address: ``layout=split``, ``lines=all``, ``canvas=1``."""
+        layout: Layout = "split" if query.get("layout") == "split" else "unified"
+        return cls(layout, query.get("lines") == "all", query.get("canvas") == "1")
+
+
+def diff_context(
+    left: DiffSide, right: DiffSide, *, view: str = "graph", across: bool = False, text: TextOptions | None = None
+) -> dict[str, Any]:
     """The context of ``workflows/_diff.html``.
 
-    ``view`` is graph (overlay beside the list of changes), raw (both sides as JSON) or behaviour (both sides as they
-    are compared). The graph is drawn only for the first. ``across``: the sides are two environments.
+    ``view`` is graph (overlay beside the list of changes), text (line by line) or raw (both sides as JSON); only what
+    it shows is made. ``across``: the sides are two environments.
     """
     diff = diff_workflows(left.content, right.content, before_keys=left.keys, after_keys=right.keys, across=across)
-    shown = view if view in ("graph", "raw", "behaviour") else "graph"
+    shown = view if view in VIEWS else "graph"
     return {
         "diff": diff,
         "left_label": left.label,
@@ -56,17 +75,24 @@ def diff_context(left: DiffSide, right: DiffSide, *, view: str = "graph", across
         "behaviour": [change for change in diff.changes if change.behaviour],
         "cosmetic": [change for change in diff.changes if not change.behaviour],
         "one_sided": left.content is None or right.content is None,
-        **_drawn(left, right, diff, shown),
+        **_drawn(left, right, diff, shown, text or TextOptions()),
     }
 
 
-def _drawn(left: DiffSide, right: DiffSide, diff: WorkflowDiff, view: str) -> dict[str, str]:
+def _drawn(left: DiffSide, right: DiffSide, diff: WorkflowDiff, view: str, options: TextOptions) -> dict[str, Any]:
     """What the view shows beside the list of changes."""
     if view == "graph":
         return {"graph": diff_svg(left, right, diff)}
     if view == "raw":
         return {"left_raw": raw_text(left.content), "right_raw": raw_text(right.content)}
-    return {"left_raw": raw_text(left.as_compared), "right_raw": raw_text(right.as_compared)}
+    return {"text": text_diff(left, right, diff, options), "options": options}
+
+
+def text_diff(left: DiffSide, right: DiffSide, diff: WorkflowDiff, options: TextOptions) -> TextDiff:
+    """Both sides line by line: what counts in the comparison, or with ``canvas`` everything."""
+    renamed = {change.node: change.before_node for change in diff.changes if change.what == "node_renamed"}
+    before, after = (left.content, right.content) if options.canvas else (left.as_compared, right.as_compared)
+    return compare(before, after, renamed=renamed, whole=options.whole)
 
 
 def diff_svg(left: DiffSide, right: DiffSide, diff: WorkflowDiff) -> str:

@@ -70,7 +70,7 @@ def test_every_page_answers_and_escapes(site: Any, incident: DriftIncident, live
         f"{incident.pk}/",
         f"{incident.pk}/?view=graph",
         f"{incident.pk}/?view=raw",
-        f"{incident.pk}/?view=behaviour",
+        f"{incident.pk}/?view=text",
         f"{incident.pk}/?view=history",
         f"settle/?action=stabilize&selected={incident.pk}",
         f"settle/?action=reconcile&selected={incident.pk}",

@@ -17,10 +17,10 @@ def of_item(slug: str, promotion: Promotion, plan: Plan, item: PlanItem) -> str:
     """The diff of one workflow of the plan in the tenant ``slug``.
 
     Once written: the promotion's own snapshots, before and after. Until then the version that the plan locked, against
-    the target as it was before the writes, or else as it was seen last.
+    the target as the plan saw it. Neither is "the environment today": the address stays true.
     """
     result = read_result(promotion.execution_result)
-    before, after = result.pre_snapshot_id, result.post_snapshot_id
+    before, after = result.pre_snapshot_id or plan.target.snapshot_id, result.post_snapshot_id
     left = f"snapshot:{before}" if before else promotion.target_environment.slug
     return _address(slug, item.key, left, f"snapshot:{after}" if after else _locked(plan, item))
 

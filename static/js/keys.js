@@ -69,6 +69,18 @@ const move = (step) => {
   next.scrollIntoView({ block: "nearest" });
 };
 
+// ---- the changes of a text diff: the first line of each
+
+const change = (step) => {
+  const first = all(".diff tr[data-change]").filter((row) => row.offsetParent && !row.previousElementSibling?.matches("[data-change]"));
+  if (!first.length) return;
+  const now = first.findIndex((row) => row.classList.contains("at"));
+  const next = first[now < 0 ? (step > 0 ? 0 : first.length - 1) : (now + step + first.length) % first.length];
+  first[now]?.classList.remove("at");
+  next.classList.add("at");
+  next.scrollIntoView({ block: "center" });
+};
+
 // ---- places
 
 const places = all(".rail [data-key]");
@@ -98,6 +110,8 @@ document.addEventListener("keydown", (event) => {
     g: () => { waiting = Date.now(); },
     "/": () => { const field = one("main [data-slash]"); if (field) { field.focus(); field.select(); } else openCommand(); },
     "?": () => help?.showModal(),
+    n: () => change(1),
+    p: () => change(-1),
     j: () => move(1),
     k: () => move(-1),
     x: () => { const tick = one("tr.at [data-row-check], li.at [data-row-check]"); tick?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, shiftKey: event.shiftKey })); },
