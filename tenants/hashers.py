@@ -40,7 +40,7 @@ class SealedPasswordHasher(BasePasswordHasher):
 
     def verify(self, password: str, encoded: str) -> bool:
         hashed = unsealed(encoded)
-        known = self._inner.decode(hashed)
+        known: dict[str, Any] = dict(self._inner.decode(hashed))
         return constant_time_compare(hashed, self._inner.encode(password, known["salt"], known["iterations"]))
 
     def safe_summary(self, encoded: str) -> Any:

@@ -45,9 +45,10 @@ class SessionStore(DatabaseStore):
         """Encrypted: while an app is set up, its secret is among the data."""
         return crypto.encrypt(super().encode(session_dict))
 
-    def decode(self, session_data: str) -> dict[str, Any]:
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
+        stored = session_data.decode() if isinstance(session_data, bytes) else session_data
         try:
-            readable = crypto.decrypt(session_data) if crypto.is_token(session_data) else session_data
+            readable = crypto.decrypt(stored) if crypto.is_token(stored) else stored
         except crypto.SecretUnreadable:
             return {}
         found: dict[str, Any] = super().decode(readable)
