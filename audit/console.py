@@ -16,7 +16,7 @@ from tenants.models import Grants
 from tenants.notices import SignInLinkShown, SignInsEnded, TokenTriesRefused
 
 from . import handlers, search
-from .probes import anchored, sealed
+from .probes import anchored, mail, sealed
 from .reports import REPORTS
 
 console = Console(
@@ -57,6 +57,7 @@ console = Console(
     health_components=(
         HealthComponent(name="trail", title="Trail's anchor", position=60, probe=anchored),
         HealthComponent(name="seals", title="Trail's seals", position=61, probe=sealed),
+        HealthComponent(name="mail", title="Mail", position=65, probe=mail, asks_database=False),
     ),
     periodic_tasks=(
         PeriodicTask(

@@ -1,8 +1,10 @@
-"""Whether the trail is sealed, and whether the head of its chain comes through to where it is anchored."""
+"""Whether the trail is sealed, the head of its chain comes through to where it is anchored, and mail can leave."""
 
+import socket
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
 from core import clock
@@ -40,3 +42,16 @@ def sealed() -> dict[str, Any]:
         "waiting_entries": waiting,
         "waiting_since": since,
     }
+
+
+MAIL_ANSWERS_WITHIN_SECONDS = 1.0
+
+
+def mail() -> dict[str, Any]:
+    """Whether the mail server takes a connection and greets; where there is none, mail is kept as files."""
+    if not settings.SENDS_MAIL:
+        return {"status": "ok", "message": "No mail server is set: mail is kept as files."}
+    where = (settings.EMAIL_HOST, settings.EMAIL_PORT)
+    with socket.create_connection(where, timeout=MAIL_ANSWERS_WITHIN_SECONDS) as link:
+        greets = settings.EMAIL_USE_SSL or link.recv(3) == b"220"
+    return {"status": "ok" if greets else "failed", "message": "" if greets else "The mail server does not greet."}

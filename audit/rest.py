@@ -8,7 +8,6 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Query, Router, Schema
 
-from core.errors import Forbidden
 from core.paging import clamp
 from core.support_rules import NEVER, READS, in_support_session
 from tenants.api import caller, only_tenant, visit_for
@@ -17,6 +16,7 @@ from tenants.requests import token_of
 from tenants.scope import platform_scope, tenant_scope
 
 from . import selectors
+from .errors import AuditAccessRefused
 from .ocsf import events_since
 from .schemas import AuditLogList, OcsfEvents
 from .selectors import TrailFilter
@@ -74,9 +74,11 @@ def _scope(request: HttpRequest, tenant: str) -> AbstractContextManager[Any]:
     """Of the tenant asked for, or of the platform for those who read all; raises what the caller may not."""
     bound = only_tenant(request)
     if tenant or bound:
-        visit = visit_for(request, tenant_id=tenant or bound.pk, grant=Grants.VIEW_TRAIL)  # type: ignore[union-attr]
+        visit = visit_for(request, tenant_id=tenant or bound.pk)  # type: ignore[union-attr]
+        if not visit.may(Grants.VIEW_TRAIL):
+            raise AuditAccessRefused
         return tenant_scope(visit.tenant.pk)
     narrowed = token_of(request).permissions
     if not may_read_platform_trail(caller(request)) or (narrowed and Grants.VIEW_TRAIL not in narrowed):
-        raise Forbidden("Name the tenant whose audit trail you want.", recovery="Add ?tenant=<short name>.")
+        raise AuditAccessRefused("Name the tenant whose audit trail you want.", recovery="Add ?tenant=<short name>.")
     return platform_scope()

@@ -11,7 +11,7 @@ from django.shortcuts import render
 
 from core import clock
 from core.downloads import Download
-from core.errors import Forbidden, Invalid, NotFound
+from core.errors import Invalid, NotFound
 from core.paging import Page
 from core.support_rules import LEAVES, NEVER, READS, in_support_session
 from tenants.models import Grants, PlatformRole, Tenant, User
@@ -20,6 +20,7 @@ from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 
 from . import presenters, selectors
+from .errors import AuditAccessRefused
 from .export import COUNTED, FORMATS, count_matching, export_trail
 from .models import AuditLog
 from .sealing import seal_of
@@ -111,7 +112,7 @@ def platform_trail_entry(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _require(request: HttpRequest) -> None:
     if not may_read_platform_trail(person_of(request)):
-        raise Forbidden(
+        raise AuditAccessRefused(
             "Only platform admins and compliance officers read the platform's trail.",
             recovery="A tenant's own trail is on its Trail page.",
         )

@@ -115,3 +115,39 @@ class Fault(OpsError):
     message = "The request was not carried out. What went wrong has been written to the log."
     recovery = "Try again. If it happens again, look at the health page and tell the person who runs this console."
     status = 500
+
+
+class IsolationViolated(OpsError):
+    """Row security stopped a statement: a fault of ours that reached nobody's rows."""
+
+    code = "DB_001"
+    title = "Stopped by the border between tenants"
+    message = "The database refused a row that does not belong to this tenant. Nothing was written."
+    recovery = "Run 'manage.py scan_isolation', which names what is wrong, and tell the person who runs this console."
+    status = 500
+
+
+class ReferenceBroken(Conflict):
+    code = "DB_002"
+    title = "What it refers to is not there"
+    message = "Something that this needs was removed meanwhile, or something else still needs what should go."
+    recovery = (
+        "Reload and look at what is there. Where it stays, 'manage.py scan_isolation' lists rows without parents."
+    )
+
+
+class AlreadyThere(Conflict):
+    code = "DB_003"
+    title = "It is there already"
+    message = "There is already one with the same name or key."
+    recovery = "Look for the one that is there and use it, or choose another name."
+
+
+class PoolExhausted(Unavailable):
+    code = "DB_004"
+    title = "Too busy just now"
+    message = "All of the console's connections to its database are in use."
+    recovery = (
+        "Try again in a few seconds. If it lasts, raise OPSCONSOLE_DB_POOL and PostgreSQL's max_connections, or restart"
+        " the web processes; the health page shows who waits."
+    )

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError, ProgrammingError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
+from . import database_errors
 from .errors import Fault, Invalid, MethodNotAllowed, NotFound, OpsError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ class ErrorMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if isinstance(exception, OpsError):
             return error_response(request, exception)
+        if isinstance(exception, IntegrityError | ProgrammingError) and (error := database_errors.named(exception)):
+            logger.warning("The database refused it: %s", request.path, exc_info=exception)
+            return error_response(request, error)
         if isinstance(exception, DataError):
             # A NUL in a text, a number too large: what was sent fits no column.
             logger.warning("A value fits no column: %s", request.path, exc_info=exception)
@@ -69,8 +73,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answers what nothing else has answered, middlewares' own failures included (Django's ``handler500``)."""
-    unavailable = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
-    return error_response(request, Unavailable() if unavailable else Fault())
+    return error_response(request, database_errors.named(sys.exc_info()[1]) or Fault())
 
 
 def error_response(request: HttpRequest, error: OpsError) -> HttpResponse:

@@ -82,7 +82,8 @@ class RecordFinder:
 class HealthComponent:
     """One part of the platform. ``probe`` returns ``{"status": "ok" | "failed" | "unknown", …}``, or raises.
 
-    Without an ``is_essential`` one nothing works at all.
+    Without an ``is_essential`` one nothing works at all. What ``asks_database`` waits with the others that do: a
+    database that hangs does not keep the rest from being heard.
     """
 
     name: str
@@ -90,6 +91,7 @@ class HealthComponent:
     position: int
     probe: Callable[[], dict[str, Any]]
     is_essential: bool = False
+    asks_database: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

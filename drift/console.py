@@ -2,10 +2,20 @@
 
 from core.declarations import JobKind, Shape, State, Tone
 from core.events import InTransactionHandler, StepHandler
-from core.registry import Console, Destination, Gauge, HealthService, PeriodicTask, RecordFinder, RestRouter, Subject
+from core.registry import (
+    Console,
+    Destination,
+    Gauge,
+    HealthComponent,
+    HealthService,
+    PeriodicTask,
+    RecordFinder,
+    RestRouter,
+    Subject,
+)
 from snapshots.notices import Captured, EnvironmentRehashed
 
-from . import detection, gauges, search, session_revert
+from . import detection, gauges, probes, search, session_revert
 from .domain_events import EVENTS
 from .estate import TILE_PART
 from .rehashed import rehashed
@@ -22,7 +32,12 @@ console = Console(
         ),
     ),
     record_finders=(RecordFinder(label="Drift", position=30, find=search.incidents, by_id=search.incident_by_id),),
-    health_services=(HealthService(name="drift_detection", components=("database", "workers")),),
+    health_components=(
+        HealthComponent(name="drift_schedulers", title="Drift checks", position=47, probe=probes.schedulers),
+    ),
+    health_services=(
+        HealthService(name="drift_detection", components=("database", "workers", "drift_schedulers", "production")),
+    ),
     metrics=(
         Gauge(
             name="opsconsole_drift_incidents",

@@ -204,6 +204,9 @@ class DriftScheduler(TenantModel):
     every_seconds = models.IntegerField(default=900)
     stopped_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     stopped_at = models.DateTimeField(null=True, blank=True)
+    is_emergency_stop = models.BooleanField(
+        default=False, db_default=False, help_text="Stopped with those of every tenant, and started with them."
+    )
     last_run_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

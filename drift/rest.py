@@ -19,7 +19,7 @@ from operations.models import Operation
 from operations.rest import http_status, refuse_failed, wait_for
 from operations.selectors import operation_row
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
-from tenants.models import Grants
+from tenants.models import Grants, User
 from tenants.pages import Visit
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
@@ -29,7 +29,7 @@ from workflows.permissions import require_operate
 
 from . import scheduling, selectors, services
 from .errors import Overdue, ReconcileFailed, StabilizeFailed
-from .models import DriftIncident
+from .models import DriftIncident, IncidentState
 from .schemas import (
     AcknowledgeIn,
     CloseIn,
@@ -40,6 +40,7 @@ from .schemas import (
     ReconcileIn,
     SettlingAnswer,
     StabilizeIn,
+    StartedSchedulers,
     StoppedSchedulers,
 )
 
@@ -121,8 +122,13 @@ def stabilize(
     wait: float = DEFAULT_WAIT_SECONDS,
     payload: StabilizeIn | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``."""
+    """What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``.
+
+    An incident that is stabilized already is the answer as it is, without a job: the call may be repeated.
+    """
     visit = _operate(request, incident_id)
+    if settled := _settled(visit, incident_id, IncidentState.STABILIZED):
+        return settled
     asked = payload or StabilizeIn()
     options = services.StabilizeOptions(
         force=asked.force, added=asked.added or "deactivate", despite_upgrade=asked.despite_upgrade
@@ -151,7 +157,10 @@ def reconcile(
     wait: float = DEFAULT_WAIT_SECONDS,
     payload: ReconcileIn | None = None,
 ) -> tuple[int, dict[str, Any]]:
+    """An incident that is reconciled already is the answer as it is, without a job: the call may be repeated."""
     visit = _operate(request, incident_id)
+    if settled := _settled(visit, incident_id, IncidentState.RECONCILED):
+        return settled
     asked = payload or ReconcileIn()
 
     def start() -> list[Operation]:
@@ -209,12 +218,24 @@ def check(request: HttpRequest, environment_id: uuid.UUID, wait: float = 0) -> t
 @router.post("/drift/schedulers/stop-all", response=StoppedSchedulers, summary="Stop looking for drift, everywhere")
 def stop_all(request: HttpRequest) -> dict[str, int]:
     """Platform admins only, with a token that is not bound to a tenant."""
+    return scheduling.stop_all(by=_switching_every_tenant(request))
+
+
+@in_support_session(NEVER)
+@router.post("/drift/schedulers/start-all", response=StartedSchedulers, summary="Look for drift again, everywhere")
+def start_all(request: HttpRequest) -> dict[str, int]:
+    """Takes back ``stop-all``; checks that a tenant's own people had stopped stay stopped."""
+    _switching_every_tenant(request)
+    return scheduling.start_all()
+
+
+def _switching_every_tenant(request: HttpRequest) -> User:
     user = caller(request)
     with platform_scope():
         allowed = is_platform_admin(user)
     if not allowed or only_tenant(request) is not None or token_of(request).permissions:
-        raise Forbidden("Only a platform admin may stop every tenant's checks.")
-    return scheduling.stop_all(by=user)
+        raise Forbidden("Only a platform admin may start and stop every tenant's checks.")
+    return user
 
 
 def _operate(request: HttpRequest, incident_id: uuid.UUID) -> Visit:
@@ -226,6 +247,12 @@ def _operate(request: HttpRequest, incident_id: uuid.UUID) -> Visit:
 
 def _row(visit: Visit, incident_id: uuid.UUID) -> dict[str, Any]:
     return selectors.incident_row(services.incident_by_id(visit.tenant.pk, incident_id), whole=True)
+
+
+def _settled(visit: Visit, incident_id: uuid.UUID, state: str) -> tuple[int, dict[str, Any]] | None:
+    """The answer where what is asked for has been done."""
+    incident = _row(visit, incident_id)
+    return (200, {"incident": incident}) if incident["incident_state"] == state else None
 
 
 def _answer(

@@ -96,7 +96,7 @@ def set_scheduler(
     with tenant_scope(tenant_id):
         scheduler = scheduler_of(tenant_id)
         if scheduler.is_running != is_running:
-            scheduler.is_running = is_running
+            scheduler.is_running, scheduler.is_emergency_stop = is_running, False
             scheduler.stopped_by = None if is_running else by
             scheduler.stopped_at = None if is_running else clock.now()
         if every_seconds is not None:
@@ -115,16 +115,36 @@ def stop_all(*, by: User | None) -> dict[str, int]:
     now = clock.now()
     with platform_scope():
         stopped = DriftScheduler.objects.filter(is_running=True).update(
-            is_running=False, stopped_by=by, stopped_at=now, updated_at=now
+            is_running=False, is_emergency_stop=True, stopped_by=by, stopped_at=now, updated_at=now
         )
         already = DriftScheduler.objects.count() - stopped
         bare = Tenant.objects.filter(~Exists(DriftScheduler.objects.filter(tenant_id=OuterRef("pk"))))
         made = DriftScheduler.objects.bulk_create(
-            [DriftScheduler(tenant=tenant, is_running=False, stopped_by=by, stopped_at=now) for tenant in bare],
+            [
+                DriftScheduler(tenant=tenant, is_running=False, is_emergency_stop=True, stopped_by=by, stopped_at=now)
+                for tenant in bare
+            ],
             ignore_conflicts=True,
         )
         schedules = Schedule.objects.filter(kind=KIND, is_enabled=True).update(is_enabled=False, updated_at=now)
     return {"stopped": stopped + len(made), "already_stopped": already, "schedules": schedules}
+
+
+def start_all() -> dict[str, int]:
+    """Start the checks that ``stop_all`` stopped. What a tenant's own people had stopped before stays stopped.
+
+    Returns ``{started, left_stopped, schedules}``.
+    """
+    now = clock.now()
+    with platform_scope():
+        halted = DriftScheduler.objects.filter(is_running=False, is_emergency_stop=True)
+        tenant_ids = list(halted.values_list("tenant_id", flat=True))
+        halted.update(is_running=True, is_emergency_stop=False, stopped_by=None, stopped_at=None, updated_at=now)
+        left = DriftScheduler.objects.filter(is_running=False).count()
+        archived = Environment.objects.filter(is_archived=True).values("pk")
+        schedules = Schedule.objects.filter(kind=KIND, is_enabled=False, tenant_id__in=tenant_ids)
+        started = schedules.exclude(environment_id__in=archived).update(is_enabled=True, updated_at=now)
+    return {"started": len(tenant_ids), "left_stopped": left, "schedules": started}
 
 
 def note_run(tenant_id: uuid.UUID) -> None:

@@ -253,16 +253,24 @@ class IncidentAnswer(Answer):
 
 
 class SettlingAnswer(Answer):
-    """The incident as it is now, and the job that settles it."""
+    """The incident as it is now, and the job that settles it; no job where that had been done before."""
 
     incident: IncidentOut
-    operation: OperationOut
+    operation: OperationOut | None = None
 
 
 class JobAnswer(Answer):
     """The job that was started."""
 
     operation: OperationOut
+
+
+class StartedSchedulers(Answer):
+    """How many tenants' checks were started, how many stay stopped by their own people, and how many schedules."""
+
+    started: int
+    left_stopped: int
+    schedules: int
 
 
 class StoppedSchedulers(Answer):

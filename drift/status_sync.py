@@ -227,7 +227,7 @@ def _acknowledge(incident: DriftIncident, details: DriftDetails) -> None:
 
 
 #: Failures of which an overdue incident cannot be settled by trying again.
-_HOPELESS = ("DRIFT_008", "REST_003", "SNAP_002", "SNAP_003")
+_HOPELESS = ("DRIFT_008", "N8N_015", "REST_003", "SNAP_002", "SNAP_003")
 
 
 def refused(job: Job, failure: type[OpsError], message: str | None = None) -> OpsError:

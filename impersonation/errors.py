@@ -1,8 +1,8 @@
-"""The failures of support sessions. The first two use the runbook's words."""
+"""The failures of support sessions. IMP_001 to IMP_004 are those of the operators' runbook (IMP_004 in `audit`)."""
 
 from __future__ import annotations
 
-from core.errors import Conflict, OpsError
+from core.errors import Conflict, NotFound, OpsError
 from core.support import SupportEnded, SupportReadOnly
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "LeaveFirst",
     "NeverInSession",
     "NotSupport",
+    "SessionNotFound",
     "SessionStands",
     "SupportEnded",
     "SupportReadOnly",
@@ -38,8 +39,17 @@ class AlreadyInSession(Conflict):
     recovery = "End current session first, then start new session."
 
 
-class NotSupport(OpsError):
+class SessionNotFound(NotFound):
+    """No session that this person could see: another's answers as one that never was."""
+
     code = "IMP_003"
+    title = "There is no such support session"
+    message = "There is no such support session: it has ended, or it was never one of yours."
+    recovery = "Sign in again and start a new session; GET /platform/impersonate/sessions lists those that were."
+
+
+class NotSupport(OpsError):
+    code = "IMP_012"
     title = "Only for support"
     message = "Only support staff and platform admins start support sessions."
     recovery = "Ask a platform admin for the role."
@@ -47,7 +57,7 @@ class NotSupport(OpsError):
 
 
 class FreshFactorNeeded(OpsError):
-    code = "IMP_004"
+    code = "IMP_013"
     title = "Confirm it is you"
     message = "This needs a second factor confirmed within the last 5 minutes."
     recovery = "Confirm your second factor and try again; over REST send the code as `mfa_code`."
@@ -55,7 +65,7 @@ class FreshFactorNeeded(OpsError):
 
 
 class FactorTooNew(OpsError):
-    code = "IMP_012"
+    code = "IMP_014"
     title = "This second factor is too new"
     message = "A second factor counts for support sessions a day after it was set up, so that its person would notice."
     recovery = "Use one that you set up earlier, or wait until a day has passed; a colleague can start the session now."

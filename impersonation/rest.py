@@ -22,7 +22,7 @@ from tenants.requests import token_of
 from tenants.scope import platform_scope
 
 from . import activity, emergency, factors, guardrails, schemas, selectors, services
-from .errors import NotSupport
+from .errors import NotSupport, SessionNotFound
 from .models import ImpersonationSession, SupportPolicy
 from .reverting.planning import plan_of
 from .reverting.services import may_revert, start_revert
@@ -95,7 +95,7 @@ def _own(user: User) -> ImpersonationSession:
     with platform_scope():
         found = selectors.live_session_of(user)
     if found is None:
-        raise NotFound("You have no support session.", recovery="Start one with POST /platform/impersonate.")
+        raise SessionNotFound("You have no support session.", recovery="Start one with POST /platform/impersonate.")
     return found
 
 
@@ -186,7 +186,7 @@ def _session_to_stop(user: User, session_id: uuid.UUID | None) -> ImpersonationS
     else:
         found = selectors.session_by_id(session_id, near=None if may_look(user) else user)
     if found is None:
-        raise NotFound("There is no such session.", recovery="List them: GET /platform/impersonate/sessions.")
+        raise SessionNotFound
     return found
 
 
@@ -310,9 +310,12 @@ def _found(request: HttpRequest, session_id: uuid.UUID, *, grant: str | None) ->
     with platform_scope():
         found = selectors.session_by_id(session_id)
     if grant is not None:
-        visit_for(request, tenant_id=found.impersonated_tenant_id if found else NOBODYS, grant=grant)
+        try:
+            visit_for(request, tenant_id=found.impersonated_tenant_id if found else NOBODYS, grant=grant)
+        except NotFound as error:
+            raise SessionNotFound from error
     if found is None:
-        raise NotFound
+        raise SessionNotFound
     return found
 
 

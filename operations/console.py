@@ -33,8 +33,11 @@ console = Console(
     ),
     record_finders=(RecordFinder(label="Jobs", position=50, find=search.jobs, by_id=search.job_by_id),),
     health_components=(
-        HealthComponent(name="broker", title="Message broker", position=20, probe=probes.broker),
-        HealthComponent(name="workers", title="Workers and scheduler", position=30, probe=probes.workers),
+        HealthComponent(name="broker", title="Message broker", position=20, probe=probes.broker, asks_database=False),
+        HealthComponent(name="workers", title="Workers", position=30, probe=probes.workers),
+        HealthComponent(name="beat", title="Scheduler", position=31, probe=probes.beat),
+        HealthComponent(name="schedules", title="Schedules", position=32, probe=probes.schedules),
+        HealthComponent(name="disk", title="Disk", position=38, probe=probes.disk, asks_database=False),
         HealthComponent(name="jobs", title="Jobs", position=50, probe=probes.jobs),
     ),
     metrics=(

@@ -19,6 +19,7 @@ from django.db import DatabaseError, connection
 from django.db.models import F
 
 from core import clock, context, support
+from core.database_errors import named
 from core.errors import OpsError
 from core.support import InForce, SupportEnded
 from tenants.scope import refuse_fallen_session, tenant_or_platform_scope
@@ -169,7 +170,7 @@ def _ending_of(run: Run, error: Exception) -> _Ending:
     logger.error("operation met an unexpected failure", exc_info=error, extra={"operation": str(run.operation.pk)})
     # A database's own words hold the statement and rows of it: they are for the log alone.
     words = "" if isinstance(error, DatabaseError) else f": {error}"
-    return _later(run, OpsError(f"Unexpected: {type(error).__name__}{words}"[:1000]))
+    return _later(run, named(error) or OpsError(f"Unexpected: {type(error).__name__}{words}"[:1000]))
 
 
 def _later(run: Run, error: OpsError, *, after_seconds: float | None = None) -> _Ending:

@@ -17,12 +17,15 @@ from workflows.linking import Relinked
 
 from . import gauges, session_revert
 from .domain_events import EVENTS
-from .probes import git_store
+from .probes import git_remotes, git_store
 from .relinking import move_in_git
 
 console = Console(
     destinations=(Destination(url_name="snapshots", title="Snapshots", icon="camera", rail_position=30, shortcut="s"),),
-    health_components=(HealthComponent(name="git_store", title="Git store", position=40, probe=git_store),),
+    health_components=(
+        HealthComponent(name="git_store", title="Git store", position=40, probe=git_store),
+        HealthComponent(name="git_remotes", title="Git remotes", position=42, probe=git_remotes),
+    ),
     health_services=(
         HealthService(name="snapshots", components=("database", "git_store")),
         HealthService(name="restore", components=("database", "git_store", "workers")),

@@ -15,6 +15,16 @@ class CaptureFailed(OpsError):
     status = 502
 
 
+class NotCopied(OpsError):
+    """The snapshot is safe here, and not at the remote; ``details["cause"]`` is the GIT code that says why."""
+
+    code = "SNAP_001"
+    title = "The snapshot was not copied"
+    message = "The remote repository could not be brought up to date. Nothing is lost: the local store has it all."
+    recovery = "Check the remote's credentials and permissions in the settings, then copy again."
+    status = 502
+
+
 class SnapshotUnreadable(OpsError):
     code = "SNAP_002"
     title = "The snapshot's content is missing"

@@ -7,6 +7,11 @@ from typing import Any
 
 from django.conf import settings
 
+from operations.models import Operation, OperationStatus
+from tenants.models import Tenant
+from tenants.scope import platform_scope
+
+from . import pushing
 from .repository import missing_stores
 
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -22,3 +27,21 @@ def git_store() -> dict[str, Any]:
         message = f"In the folder {stores} missing: is it mounted? A capture would start an empty history."
         found |= {"status": "failed", "missing_stores": missing, "message": message}
     return found
+
+
+def git_remotes() -> dict[str, Any]:
+    """Whether what was captured and approved is copied to each tenant's remote: how many are behind."""
+    with platform_scope(read_only=True):
+        remotes = set(Tenant.objects.exclude(git_remote_url="").values_list("pk", flat=True))
+        pushes = Operation.objects.filter(kind=pushing.KIND, tenant_id__in=remotes).order_by("tenant_id", "-created_at")
+        last = pushes.distinct("tenant_id").values_list("status", flat=True)
+        failed = sum(status in (OperationStatus.FAILED, OperationStatus.PARKED) for status in last)
+    if not remotes:
+        return {"status": "ok", "message": "No tenant has a remote.", "remotes": 0, "remotes_failed": 0}
+    message = f"{failed} of {len(remotes)} could not be copied to." if failed else f"{len(remotes)} copied to."
+    return {
+        "status": "failed" if failed else "ok",
+        "message": message,
+        "remotes": len(remotes),
+        "remotes_failed": failed,
+    }

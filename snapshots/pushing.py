@@ -27,9 +27,10 @@ from workflows.models import Environment
 from workflows.n8n.errors import AddressRefused, NameNotFound
 
 from . import repository
+from .errors import NotCopied
 from .models import Snapshot
 from .store import Remote, check_remote
-from .store.errors import PushUnreachable, RemoteNotAllowed
+from .store.errors import PushFailed, PushUnreachable, RemoteNotAllowed
 
 KIND = "snapshots.push"
 PORTS = {"https": 443, "ssh": 22}
@@ -109,7 +110,7 @@ def _start(tenant_id: uuid.UUID, wanted: dict[str, Any], *, requested_by: User |
 def push(run: Run) -> dict[str, Any]:
     """Bring the remote up to date: ``{remote, moved, unchanged}``. Repeating it does no harm.
 
-    Raises ``PushFailed``'s kinds (GIT_001 to GIT_004, GIT_006) and ``RemoteNotAllowed`` (GIT_005).
+    Raises ``NotCopied`` (SNAP_001) with its cause, one of ``PushFailed``'s kinds or ``RemoteNotAllowed`` (GIT_…).
     """
     with run.fenced():
         tenant = Tenant.objects.get(pk=run.tenant_id)
@@ -124,9 +125,14 @@ def push(run: Run) -> dict[str, Any]:
 
     intent = {"remote": tenant.git_remote_url, "branches": store.branches()}
     external_call = ExternalCall("git", "tenants", tenant.pk, tenant.name, {"remote": tenant.git_remote_url})
-    result: dict[str, Any] = run.step(
-        "push", "Push every branch to the remote", act, intent=intent, external_call=external_call
-    )
+    try:
+        result: dict[str, Any] = run.step(
+            "push", "Push every branch to the remote", act, intent=intent, external_call=external_call
+        )
+    except (PushFailed, RemoteNotAllowed) as cause:
+        raise NotCopied(
+            cause.message, recovery=cause.recovery, details={**cause.details, "cause": cause.code}
+        ) from cause
     return result
 
 

@@ -15,7 +15,7 @@ from core.registry import (
 from . import search
 from .access_sources import ACCESS_SOURCES
 from .models import Grants
-from .probes import database
+from .probes import database, pool
 
 console = Console(
     destinations=(
@@ -73,6 +73,7 @@ console = Console(
     record_finders=(RecordFinder(label="Tenants", position=90, find=search.tenants, is_of_platform=True),),
     health_components=(
         HealthComponent(name="database", title="Database", position=10, probe=database, is_essential=True),
+        HealthComponent(name="pool", title="Database connections", position=12, probe=pool),
     ),
     periodic_tasks=(PeriodicTask(name="tidy", task="tenants.tasks.tidy", every_seconds=3600.0, expires_seconds=600.0),),
     rest_routers=(RestRouter(path="tenants.rest.router", tag="tenants"),),

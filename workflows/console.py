@@ -1,10 +1,10 @@
 """What environments and workflows tell the console of themselves."""
 
 from core.declarations import EncryptedColumn, JobKind, Shape, State, Tone
-from core.registry import Console, Destination, PeriodicTask, RecordFinder, RestRouter, Subject
+from core.registry import Console, Destination, HealthComponent, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
 
-from . import search, session_revert
+from . import probes, search, session_revert
 from .access_sources import ENVIRONMENT_GRANTS
 from .demo import DEMO_CHAPTER
 from .domain_events import EVENTS
@@ -38,6 +38,10 @@ console = Console(
     record_finders=(
         RecordFinder(label="Environments", position=10, find=search.environments, by_id=search.environment_by_id),
         RecordFinder(label="Workflows", position=20, find=search.workflows),
+    ),
+    health_components=(
+        HealthComponent(name="n8n", title="n8n instances", position=45, probe=probes.instances),
+        HealthComponent(name="production", title="Reading production", position=46, probe=probes.production),
     ),
     periodic_tasks=(
         PeriodicTask(

@@ -356,6 +356,23 @@ def test_the_runbooks_reconcile_and_its_failure(
     assert wrong.status_code == 422
 
 
+def test_what_was_stopped_everywhere_starts_again_but_not_what_people_stopped(make_site: Any, live_cast: Any) -> None:
+    site, other = make_site(), make_site(tenant=live_cast.other_tenant)
+    scheduling.keep_schedules()
+    scheduling.set_scheduler(tenant_id=other.tenant.pk, is_running=False, by=live_cast.stranger)
+    post = {"content_type": "application/json"}
+    switch = "/api/v1/drift/schedulers/"
+    assert Client().post(f"{switch}start-all", **post, **bearer(live_cast.owner)).status_code == 403
+    assert Client().post(f"{switch}stop-all", **post, **bearer(live_cast.admin)).json()["stopped"] == 1
+    answer = Client().post(f"{switch}start-all", **post, **bearer(live_cast.admin))
+    assert answer.json() == {"started": 1, "left_stopped": 1, "schedules": 1}
+    assert (scheduling.is_running(site.tenant.pk), scheduling.is_running(other.tenant.pk)) == (True, False)
+    with tenant_scope(site.tenant.pk):
+        assert Schedule.objects.get(kind="drift.check").is_enabled
+    again = Client().post(f"{switch}start-all", **post, **bearer(live_cast.admin))
+    assert again.json() == {"started": 0, "left_stopped": 1, "schedules": 0}
+
+
 def test_schedules_exist_for_every_environment_and_stop_everywhere(
     make_site: Any, live_cast: Any, django_assert_max_num_queries: Any
 ) -> None:

@@ -481,3 +481,16 @@ def test_whatever_happens_settled_means_equal_and_no_place_has_two_standing_inci
             assert row.git_active == row.env_active
             if what == "stabilize":
                 assert row.git_content_hash == before
+
+
+def test_what_is_overdue_and_cannot_be_settled_says_so(site: Any) -> None:
+    """DRIFT_004: trying again would change nothing, and promotions stay blocked until somebody decides otherwise."""
+    incident = drifted(site)
+    with tenant_scope(site.tenant.pk):
+        DriftIncident.objects.filter(pk=incident.pk).update(ttl_expires_at=clock.now() - timedelta(hours=1))
+    site.n8n.fault(kind="status", status=400, method="PUT", path="/workflows/", times=50)
+    failed = stabilize(site, incident)
+    assert (failed.status, failed.error_code) == ("FAILED", "DRIFT_004"), failed.error_details
+    told = failed.error_details
+    assert told["details"]["code"] == "DRIFT_002" and told["details"]["cause"]["code"] == "N8N_015"
+    assert "drift policy" in told["recovery"]

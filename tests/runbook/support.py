@@ -50,7 +50,7 @@ class SupportSession:
             "/platform/impersonate/write", json={"mfa_code": recovery_code(self.estate.cast.support)}
         )
         assert taken.status_code == 200, taken.text
-        body = {"environment_id": self.estate.production, "snapshot_type": "manual_backup", "why": "runbook"}
+        body = {"environment_id": self.estate.production, "snapshot_type": "manual_backup", "description": "runbook"}
         made = self.client(self.estate).post("/snapshots", json=body, params={"wait": 60})
         assert made.status_code < 300, made.text
 

@@ -217,7 +217,9 @@ class _Reader:
 
     def _read_newest(self, running: set[int]) -> None:
         """The first page; where it does not reach what is known, the rest becomes the first gap."""
+        began = time.monotonic()
         page = self.ask("")
+        answer_ms = round((time.monotonic() - began) * 1000)
         self.round.pages += 1
         numbers = {run.number for run in page.rows.runs} | running
         before, floor = self.feed.newest, self.feed.settled
@@ -231,6 +233,7 @@ class _Reader:
             newest=top or None,
             settled=_settled(numbers, page.lowest, before, top),
             gaps=feeds.gaps_to_json(gaps),
+            answer_ms=answer_ms,
         )
         self.gaps = gaps
         if reached and page.next_cursor and self.is_surprised(stored, floor):

