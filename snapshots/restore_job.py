@@ -54,7 +54,7 @@ class Restore:
         if run.params.get("dry_run"):
             return _dry_run(run, environment, target, options)
         if not run.done_steps():  # what has begun is finished or undone, whatever the environment has become
-            refuse_foreign(environment, target, options.keys)
+            refuse_foreign(environment, target, options)
         before = _capture(run, environment, SnapshotType.PRE_RESTORE, "before", f"Before restoring {target}")
         plan = _decide(run, environment, target, before, options)
         restore = _Restore(run, environment, target, before, plan)
