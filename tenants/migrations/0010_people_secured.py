@@ -44,5 +44,5 @@ BACKWARD = [
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("tenants", "0008_invitations")]
+    dependencies: ClassVar = [("tenants", "0009_password_hashes_encrypted")]
     operations: ClassVar = [migrations.RunSQL(FORWARD, BACKWARD)]
