@@ -112,6 +112,7 @@ def retry_executions(request: HttpRequest, payload: RetryIn, wait: float = 0) ->
 @router.post(
     "/workflows/{workflow_id}/test",
     response={200: TrialAnswer, 202: TrialAnswer},
+    exclude_unset=True,
     summary="Try what a workflow needs, without running it",
 )
 def test_workflow(
