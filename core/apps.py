@@ -1,7 +1,12 @@
 from django.apps import AppConfig
 
+from . import memory
+
 
 class CoreConfig(AppConfig):
     name = "core"
     label = "core"
     verbose_name = "Core"
+
+    def ready(self) -> None:
+        memory.map_large_blocks()

@@ -82,7 +82,7 @@ def by_time(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50, field: 
         with of_another_list():
             when = datetime.fromisoformat(str(moment))
             queryset = queryset.filter(Q(**{f"{field}__lt": when}) | Q(**{field: when, "pk__lt": last_id}))
-    return _page(queryset.order_by(f"-{field}", "-pk"), limit, lambda row: [getattr(row, field).isoformat(), row.pk])
+    return paged(queryset.order_by(f"-{field}", "-pk"), limit, lambda row: [getattr(row, field).isoformat(), row.pk])
 
 
 def by_id(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50) -> Page:
@@ -91,7 +91,7 @@ def by_id(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50) -> Page:
         (last_id,) = decode(cursor, 1)
         with of_another_list():
             queryset = queryset.filter(pk__lt=last_id)
-    return _page(queryset.order_by("-pk"), limit, lambda row: [row.pk])
+    return paged(queryset.order_by("-pk"), limit, lambda row: [row.pk])
 
 
 def by_name(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50, field: str = "name") -> Page:
@@ -100,10 +100,11 @@ def by_name(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50, field: 
         name, last_id = decode(cursor, 2)
         with of_another_list():
             queryset = queryset.filter(Q(**{f"{field}__gt": name}) | Q(**{field: name, "pk__gt": last_id}))
-    return _page(queryset.order_by(field, "pk"), limit, lambda row: [getattr(row, field), row.pk])
+    return paged(queryset.order_by(field, "pk"), limit, lambda row: [getattr(row, field), row.pk])
 
 
-def _page(ordered: QuerySet[Any], limit: int, key: Callable[[Any], list[Any]]) -> Page:
+def paged(ordered: QuerySet[Any], limit: int, key: Callable[[Any], list[Any]]) -> Page:
+    """The first rows of an ordered list; ``key`` makes the cursor that leads on from its last row."""
     rows = list(ordered[: limit + 1])
     more = len(rows) > limit
     rows = rows[:limit]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -16,13 +18,16 @@ from operations.handlers import register
 from snapshots.capture import capture_into
 from snapshots.models import SnapshotType
 from snapshots.rehashing import ensure_current
+from snapshots.selectors import set_aside_in
 from workflows.gateway import client_for, environment_by_id
 from workflows.models import ConnectionStatus, Environment
+from workflows.n8n import PAGE_SIZES, N8nClient
+from workflows.n8n.errors import TooLarge
 
 from . import detection, job_summaries, scheduling, upgrades
 from .errors import DetectionFailed
 from .models import DriftMemory
-from .quick_check import Memory, known_workflows, look
+from .quick_check import Known, Memory, QuickCheck, known_workflows, look
 from .reconciling import reconcile
 from .stabilizing import stabilize
 from .undo_reconcile import TAKE_BACK, carry_out
@@ -35,6 +40,7 @@ class Check:
     """Look whether an environment is as it was captured last; capture it if not; bring the incidents in line."""
 
     kind: ClassVar[str] = "drift.check"
+    one_at_a_time: ClassVar[bool] = True
     summary = staticmethod(job_summaries.checked)
 
     def run(self, run: Run) -> dict[str, Any]:
@@ -106,11 +112,11 @@ def look_at(run: Run, environment: Environment) -> dict[str, Any]:
         row = DriftMemory.objects.filter(environment_id=environment.pk).first()
     stored = row.pages if row is not None else {}
     memory = Memory.from_json(stored)
+    with run.fenced():
+        known = known_workflows(environment)
+        aside = [finding.label for finding in set_aside_in(environment)]
     with client_for(environment) as client:
-        pages = client.iter_workflow_pages(exclude_pinned_data=True, cache=memory.pages)
-        with run.fenced():
-            known = known_workflows(environment)
-        found = look(pages, known=known, memory=memory, check=run.check)
+        found = _look_by_pages(client, known, memory, run.check)
     now = memory.to_json()
     if now != stored:
         with run.fenced():
@@ -124,7 +130,19 @@ def look_at(run: Run, environment: Environment) -> dict[str, Any]:
         "seen": found.seen,
         "pages": found.pages,
         "unchanged_pages": found.unchanged_pages,
+        "set_aside": aside,
     }
+
+
+def _look_by_pages(
+    client: N8nClient, known: Mapping[str, Known], memory: Memory, check: Callable[[], None]
+) -> QuickCheck:
+    """By smaller pages where a large one is more than can be taken."""
+    for size in PAGE_SIZES:
+        pages = client.iter_workflow_pages(page_size=size, exclude_pinned_data=True, cache=memory.pages)
+        with contextlib.suppress(TooLarge):
+            return look(pages, known=known, memory=memory, check=check)
+    raise TooLarge
 
 
 @register

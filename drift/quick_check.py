@@ -18,12 +18,12 @@ import msgspec
 
 from snapshots.manifest import entry_from
 from snapshots.models import Snapshot
+from snapshots.selectors import set_aside_in
 from snapshots.store import blob_name
 from workflows.content import ContentError, draft_of, dump, portable
 from workflows.identity import LIVE, SeenWorkflow, seen_workflow, stored_fingerprint
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.n8n import CachedPage, Page
-from workflows.n8n.errors import TooLarge
 
 
 class RememberedPage(msgspec.Struct, array_like=True, frozen=True):
@@ -98,14 +98,19 @@ def row_digest(
 
 
 class Known(NamedTuple):
-    """A workflow as the rows say it was captured: their digest, and the blobs that hold exactly that, if any do."""
+    """A workflow as the rows say it was captured: their digest, and the blobs that hold exactly that, if any do.
+
+    ``is_set_aside``: the last capture could not take it in.
+    """
 
     digest: str
     blob: str = ""
     draft_blob: str = ""
+    is_set_aside: bool = False
 
 
 NOT_KNOWN = Known("")
+SET_ASIDE = Known("set aside", is_set_aside=True)
 
 
 def known_workflows(environment: Environment) -> dict[str, Known]:
@@ -128,7 +133,7 @@ def known_workflows(environment: Environment) -> dict[str, Known]:
     ):
         found = blobs.get((workflow_id, content_hash, draft_hash, name, bool(active), tuple(tags or ())), ("", ""))
         known[workflow_id] = Known(row_digest(stored, name, active, facts), *found)
-    return known
+    return known | {finding.env_workflow_id: SET_ASIDE for finding in set_aside_in(environment)}
 
 
 def _captured_blobs(snapshot_id: Any) -> dict[tuple[Any, ...], tuple[str, str]]:
@@ -149,26 +154,22 @@ def look(
     Stops at the first difference: a capture will look at everything anyway. Raises ``N8nError``.
     """
     found = QuickCheck()
-    unseen = set(known)
-    try:
-        for page in pages:
-            check()
-            found.pages += 1
-            found.seen += len(page.ids)
-            if page.unchanged:
-                found.unchanged_pages += 1
-                if memory.digests.get(page.etag) != joined(known, page.ids):
-                    found.reason = "A page is as it was some time ago, and not as it was captured last."
-            else:
-                found.reason = _compare(page.items, known)
-                if not found.reason and page.etag and len(page.items) == len(page.ids):
-                    memory.digests[page.etag] = joined(known, page.ids)
-            unseen.difference_update(page.ids)
-            if found.reason:
-                return found
-    except TooLarge:
-        found.reason = "A page is too large to be looked at as a whole."
-        return found
+    unseen = {workflow_id for workflow_id, one in known.items() if not one.is_set_aside}
+    for page in pages:
+        check()
+        found.pages += 1
+        found.seen += len(page.ids)
+        if page.unchanged:
+            found.unchanged_pages += 1
+            if memory.digests.get(page.etag) != joined(known, page.ids):
+                found.reason = "A page is as it was some time ago, and not as it was captured last."
+        else:
+            found.reason = _compare(page.items, known)
+            if not found.reason and page.etag and len(page.items) == len(page.ids):
+                memory.digests[page.etag] = joined(known, page.ids)
+        unseen.difference_update(page.ids)
+        if found.reason:
+            return found
     if unseen:
         found.reason = f"{len(unseen)} workflows are no longer there."
     return found
@@ -180,6 +181,8 @@ def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, Known]) -> str
         captured = known.get(raw["id"], NOT_KNOWN)
         try:
             content, draft = portable(raw), draft_of(raw)
+            if captured.is_set_aside:
+                return f"“{raw.get('name')}” was set aside, and can be read now."
             blobs = (blob_name(dump(content)), blob_name(dump(draft)) if draft is not None else "")
             if blobs != (captured.blob, captured.draft_blob):
                 seen = seen_workflow(raw, content)
@@ -187,6 +190,8 @@ def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, Known]) -> str
                     how = "is new" if captured is NOT_KNOWN else "is not as it was captured last"
                     return f"“{seen.name}” {how}."
         except (ContentError, TypeError, AttributeError, ValueError, RecursionError):
+            if captured.is_set_aside:
+                continue
             return "A workflow has a shape that cannot be read."
     return ""
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import reduce
 from operator import and_
 from typing import Any
 
 from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.db.models.functions import Coalesce
 
 from audit.models import AuditLog
 from core import clock
-from core.paging import Page, by_time
+from core.paging import Page, by_time, decode, of_another_list, paged
 from tenants.models import User
 
 from .documents import details_from
 from .models import ACTIVE, DriftIncident, IncidentState, Severity
 from .severity import LEVELS
+
+#: What has no deadline comes after all that has one.
+NEVER = Value(datetime(9999, 12, 31, tzinfo=UTC))
 
 HISTORY_SHOWN = 60
 STATES = {"active": [str(s) for s in ACTIVE], **{str(s): [str(s)] for s in IncidentState.values}}
@@ -85,6 +90,26 @@ def page(asked: IncidentFilter, *, cursor: str = "", limit: int = 50) -> Page:
     return by_time(_rows().filter(asked.conditions()), cursor=cursor, limit=limit)
 
 
+def most_urgent(asked: IncidentFilter, *, cursor: str = "", limit: int = 50) -> Page:
+    """One page in the order in which they must be settled: by deadline, of one deadline the gravest first."""
+    rows = _rows().filter(asked.conditions()).annotate(due=Coalesce("ttl_expires_at", NEVER), rank=_rank())
+    if cursor:
+        due, rank, last_id = decode(cursor, 3)
+        with of_another_list():
+            at = datetime.fromisoformat(str(due))
+            later = Q(due__gt=at) | Q(due=at, rank__gt=int(rank)) | Q(due=at, rank=int(rank), pk__gt=last_id)
+            rows = rows.filter(later)
+    return paged(rows.order_by("due", "rank", "pk"), limit, lambda row: [row.due.isoformat(), row.rank, row.pk])
+
+
+def _rank() -> Case:
+    return Case(
+        *[When(severity=level, then=Value(number)) for number, level in enumerate(reversed(LEVELS))],
+        default=Value(9),
+        output_field=IntegerField(),
+    )
+
+
 def counts(*, environment_id: uuid.UUID | None = None) -> dict[str, int]:
     """Standing incidents by severity, how many are past their time, and all of them. One query."""
     rows = DriftIncident.objects.filter(incident_state__in=ACTIVE)
@@ -100,12 +125,7 @@ def counts(*, environment_id: uuid.UUID | None = None) -> dict[str, int]:
 
 def gravest_first(rows: QuerySet[DriftIncident]) -> QuerySet[DriftIncident]:
     """Critical before low, then by age."""
-    rank = Case(
-        *[When(severity=level, then=Value(number)) for number, level in enumerate(reversed(LEVELS))],
-        default=Value(9),
-        output_field=IntegerField(),
-    )
-    return rows.order_by(rank, "created_at", "pk")
+    return rows.order_by(_rank(), "created_at", "pk")
 
 
 def chosen(incident_ids: Collection[uuid.UUID]) -> list[DriftIncident]:

@@ -173,7 +173,7 @@ def record_as_seen(job: Job, raws: Mapping[str, Mapping[str, Any]]) -> dict[str,
             environment_id=job.environment.pk,
             seen=[seen_workflow(raw) for raw in raws.values()],
             captured_at=clock.now(),
-            complete=False,
+            unread=None,
         )
     return {one.key: one.content_hash for one in recorded.values()}
 

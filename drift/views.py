@@ -17,6 +17,7 @@ from core.htmx import is_partial
 from core.support_rules import READS, READS_AND_WRITES, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation
+from snapshots.selectors import set_aside_by_environment
 from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
@@ -35,6 +36,7 @@ from .selectors import IncidentFilter
 from .settling_views import start
 
 PER_PAGE = 50
+SET_ASIDE_NAMED = 3
 COMPARING = VIEWS
 
 
@@ -44,11 +46,12 @@ COMPARING = VIEWS
 @in_support_session(READS)
 @tenant_page(Grants.VIEW)
 def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """Incidents, newest first; standing ones unless asked otherwise."""
+    """Incidents: the standing ones by deadline and severity, any others newest first."""
     environments = list(Environment.objects.filter(is_archived=False))
     environment = _environment(environments, request.GET.get("environment", ""))
     asked = _filter(request.GET, environment)
-    page = selectors.page(asked, cursor=request.GET.get("cursor", ""), limit=PER_PAGE)
+    read = selectors.most_urgent if asked.state == "active" else selectors.page
+    page = read(asked, cursor=request.GET.get("cursor", ""), limit=PER_PAGE)
     context = {
         "page": page,
         "rows": [listed(row) for row in page.rows],
@@ -64,11 +67,25 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "upgrades": upgrade_selectors.standing(environment_id=asked.environment_id),
         "may_settle": visit.may(Grants.OPERATE) or any(may_operate(visit, e) for e in environments),
         "policy": policies.read_policy(visit.tenant.pk),
-        "unknown": [(e, why) for e in environments if (why := why_unknown(e))],
+        "unknown": _not_known(environments),
         "running": scheduling.is_running(visit.tenant.pk),
         "nav_section": "drift",
     }
     return render(request, "drift/list.html#list" if is_partial(request) else "drift/list.html", context)
+
+
+def _not_known(environments: Sequence[Environment]) -> list[tuple[Environment, str]]:
+    """Environments of which not all is known, and why, as a clause."""
+    aside = set_aside_by_environment(environments)
+    found = []
+    for environment in environments:
+        why = why_unknown(environment)
+        if not why and environment.pk in aside:
+            names = ", ".join(f"“{finding.label}”" for finding in aside[environment.pk][:SET_ASIDE_NAMED])
+            why = f"{names} could not be captured"
+        if why:
+            found.append((environment, why))
+    return found
 
 
 def _environment(environments: Sequence[Environment], named: str) -> Environment | None:
@@ -127,6 +144,7 @@ def _shown(visit: Visit, found: DriftIncident) -> dict[str, Any]:
         "hashes": wording.hashes(found),
         "proven": wording.proof(found),
         "environment": environment,
+        "editor_url": _in_n8n(found),
         "summary": details.diff_summary,
         "stored": details.full_diff,
         "upgrade": details.upgrade if found.upgrade_id else None,
@@ -154,6 +172,12 @@ def _compared(found: DriftIncident, view: str, keys: dict[str, str], text: TextO
     left_label, right_label = wording.sides(found)
     made = diff_context(DiffSide(left, left_label, keys), DiffSide(right, right_label, keys), view=view, text=text)
     return {**made, "diff_query": "?"}
+
+
+def _in_n8n(found: DriftIncident) -> str:
+    """Where n8n's editor shows the workflow, unless it is gone."""
+    mapping = found.workflow_env_map
+    return "" if found.kind == DriftKind.REMOVED else mapping.environment.editor_url(mapping.env_workflow_id)
 
 
 def _resolutions(found: DriftIncident) -> list[tuple[str, str]]:

@@ -65,7 +65,7 @@ class FreshFactorNeeded(OpsError):
 
 
 class FactorTooNew(OpsError):
-    code = "IMP_012"
+    code = "IMP_014"
     title = "This second factor is too new"
     message = "A second factor counts for support sessions a day after it was set up, so that its person would notice."
     recovery = "Use one that you set up earlier, or wait until a day has passed; a colleague can start the session now."

@@ -40,9 +40,13 @@ WORKER_NAME = f"{socket.gethostname()}:{os.getpid()}"
 RETRY_DELAYS_SECONDS = (1, 5, 15, 60)
 
 
-#: A row that was sent back to the queue by hand waits until its worker has let go of it.
-_CLAIM = """
-UPDATE background_jobs SET
+#: What a worker may take. A row that was sent back to the queue by hand waits until its worker has let go of it.
+DUE = """((job.status = 'RUNNING' AND job.lease_expires_at < clock_timestamp())
+        OR (job.status IN ('PENDING', 'RETRY_PENDING') AND (job.run_after IS NULL OR job.run_after <= clock_timestamp())
+            AND (job.lease_expires_at IS NULL OR job.lease_expires_at < clock_timestamp())))"""
+
+_CLAIM = f"""
+UPDATE background_jobs job SET
     status = CASE WHEN attempt >= max_attempts THEN 'PARKED' ELSE 'RUNNING' END,
     fence = fence + 1,
     attempt = least(attempt + 1, max_attempts),
@@ -56,11 +60,9 @@ UPDATE background_jobs SET
         'Tried ' || CASE attempt WHEN 1 THEN 'once' ELSE attempt || ' times' END
         || ' without an end; a person must look.' ELSE error_message END
 WHERE id = %s AND tenant_id IS NOT DISTINCT FROM %s
-    AND ((status = 'RUNNING' AND lease_expires_at < clock_timestamp())
-        OR (status IN ('PENDING', 'RETRY_PENDING') AND (run_after IS NULL OR run_after <= clock_timestamp())
-            AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())))
+    AND {DUE}
 RETURNING status
-"""
+"""  # noqa: S608
 
 
 def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds: float | None = None) -> Run | None:
@@ -70,25 +72,35 @@ def claim(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds
 
     The attempt is counted here, before the try; past ``max_attempts`` the operation is parked for a person.
     """
-    lease = lease_seconds if lease_seconds is not None else settings.LEASE_SECONDS
     with tenant_or_platform_scope(tenant_id):
-        with connection.cursor() as cursor:
-            cursor.execute(_CLAIM, [WORKER_NAME, lease, operation_id, tenant_id])
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        if row[0] != OperationStatus.RUNNING:
-            publish_ending(operation_id)
-            return None
-        operation = Operation.objects.get(pk=operation_id)
-    return Run(operation, lease_seconds=lease)
+        return claim_chosen(operation_id=operation_id, tenant_id=tenant_id, lease_seconds=lease_seconds)
+
+
+def claim_chosen(
+    *, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds: float | None = None
+) -> Run | None:
+    """As ``claim``, in the caller's scope."""
+    lease = lease_seconds if lease_seconds is not None else settings.LEASE_SECONDS
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [WORKER_NAME, lease, operation_id, tenant_id])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    if row[0] != OperationStatus.RUNNING:
+        publish_ending(operation_id)
+        return None
+    return Run(Operation.objects.get(pk=operation_id), lease_seconds=lease)
 
 
 def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds: float | None = None) -> str | None:
     """Claim an operation and carry it as far as it goes; its status afterwards, or None if it was not ours to take."""
     run = claim(operation_id=operation_id, tenant_id=tenant_id, lease_seconds=lease_seconds)
-    if run is None:
-        return None
+    return carry(run) if run is not None else None
+
+
+def carry(run: Run) -> str | None:
+    """Carry a claimed operation as far as it goes; its status afterwards, or None if it was taken away from us."""
+    tenant_id = run.tenant_id_or_none
     asked_in = context.ActionContext.from_dict(run.operation.context)
     acting, session = replace(asked_in, operation_id=run.operation.pk, source="task"), None
     if asked_in.session_id is not None and tenant_id is not None:
@@ -99,7 +111,7 @@ def drive(*, operation_id: uuid.UUID, tenant_id: uuid.UUID | None, lease_seconds
             acting, session = replace(acting, **CONSOLE), None
     token = context.set_current(acting)
     held = support.set_current(session)
-    heart = LeaseHeartbeat(run.lease, tenant_id=tenant_id, name=str(operation_id))
+    heart = LeaseHeartbeat(run.lease, tenant_id=tenant_id, name=str(run.operation.pk))
     heart.start()
     try:
         checkpoint("operation:claimed")

@@ -31,6 +31,8 @@ class Handler(Protocol):
     before it began or on the way, given up by a person. It is called in the transaction that writes the end, in the
     job's scope, with the row as it will be; it writes its own rows and does nothing slow. An end written by SQL is
     not announced: whoever must know of it looks from time to time.
+
+    With ``one_at_a_time`` two of its jobs for one environment never run beside each other.
     """
 
     kind: ClassVar[str]
@@ -49,6 +51,11 @@ def register(handler_class: type[Any]) -> type[Any]:
 
 def handler_for(kind: str) -> Handler | None:
     return _handlers.get(kind)
+
+
+def kinds_one_at_a_time() -> list[str]:
+    """Kinds of which one job runs at a time for an environment."""
+    return [kind for kind, handler in _handlers.items() if getattr(handler, "one_at_a_time", False)]
 
 
 def result_template(kind: str) -> str:

@@ -82,6 +82,9 @@ class Operation(TenantOrPlatformModel):
     cancel_requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     run_after = models.DateTimeField(null=True, blank=True)
 
+    #: What a job that has not begun waits for, in a sentence, where ``admission`` has told.
+    waits = ""
+
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

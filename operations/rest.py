@@ -19,7 +19,7 @@ from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
 from tenants.scope import platform_scope, tenant_or_platform_scope, tenant_scope
 
-from . import selectors, services
+from . import admission, selectors, services
 from .errors import JobCancelled, JobFailed, JobParked
 from .models import Operation, OperationStatus
 from .schemas import JobList, OperationAnswer, OperationDetailAnswer, OperationList
@@ -93,6 +93,7 @@ def list_operations(
     one_of("state", state, selectors.FILTERS)
     with tenant_scope(visit.tenant.pk):
         page = selectors.list_operations(state=state, kind=kind, cursor=cursor, limit=clamp(limit))
+        admission.tell_why_waiting(page.rows)
         return {
             "operations": [selectors.operation_row(row) for row in page.rows],
             "next_cursor": page.next_cursor or None,
@@ -120,6 +121,7 @@ def get_operation(request: HttpRequest, operation_id: uuid.UUID, wait: float = 0
     if wait:
         operation = wait_for(operation, wait)
     with tenant_or_platform_scope(tenant_id):
+        admission.tell_why_waiting([operation])
         steps = [step.to_dict() for step in operation.steps.all()[: selectors.STEPS_SHOWN]]
     return {"operation": {**selectors.operation_row(operation, whole=True), "steps": steps}}
 
@@ -152,4 +154,5 @@ def background_jobs(request: HttpRequest, state: str = "open", limit: int = 50, 
         else:
             seen = None if is_platform_admin(user) else list(user.memberships.values_list("tenant_id", flat=True))
         page = selectors.list_operations(state=state, tenant_ids=seen, cursor=cursor, limit=clamp(limit))
+        admission.tell_why_waiting(page.rows)
         return {"jobs": [selectors.operation_row(row) for row in page.rows], "next_cursor": page.next_cursor or None}

@@ -19,13 +19,14 @@ class Progress(Answer):
 
 
 class OperationOut(Answer):
-    """A job. ``tenant_id`` null: the platform's own."""
+    """A job. ``tenant_id`` null: the platform's own. ``waits``: what a job that has not begun waits for, a sentence."""
 
     id: uuid.UUID
     tenant_id: uuid.UUID | None
     kind: str
     title: str
     status: str
+    waits: str = ""
     progress: Progress
     attempt: int
     error: ErrorOut | None

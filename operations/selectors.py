@@ -81,6 +81,7 @@ def operation_row(operation: Operation, *, whole: bool = False) -> dict[str, Any
         "kind": operation.kind,
         "title": operation.title,
         "status": operation.status,
+        "waits": operation.waits,
         "progress": {
             "done": operation.progress_done,
             "total": operation.progress_total,

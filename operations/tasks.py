@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from . import engine, services
+from . import admission, engine, services
 
 
 @shared_task(name="operations.tasks.drive")
 def drive(operation_id: str, tenant_id: str | None) -> None:
-    """Carry an operation as far as it goes; one without a tenant is the platform's."""
-    engine.drive(operation_id=uuid.UUID(operation_id), tenant_id=uuid.UUID(tenant_id) if tenant_id else None)
+    """Carry on the job whose turn it is. Its ids are only why somebody was woken: others may come first.
+
+    A job that has ended may have made room: the next one is announced.
+    """
+    run = admission.take()
+    if run is None:
+        return
+    engine.carry(run)
+    if not engine.stopping.is_set() and (following := admission.next_one()) is not None:
+        services.wake(operation_id=following[0], tenant_id=following[1])
 
 
 @shared_task(name="operations.tasks.reap")

@@ -21,7 +21,7 @@ from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 from tenants.scope import tenant_scope
 
-from . import events, presenters, selectors, services
+from . import admission, events, presenters, selectors, services
 from .handlers import result_template
 from .models import Operation
 from .summaries import summary_of
@@ -46,6 +46,7 @@ def jobs(request: HttpRequest, visit: Visit) -> HttpResponse:
     page = selectors.list_operations(**_filters(request), mine=visit.user.pk if mine else None)
     counts = selectors.status_counts()
     context = {"page": page, "tabs": TABS, "state": request.GET.get("state", ""), "mine": mine, "counts": counts}
+    admission.tell_why_waiting(page.rows)
     return render(request, "operations/jobs.html", {**context, "nav_section": "jobs"})
 
 
@@ -61,11 +62,13 @@ def platform_jobs(request: HttpRequest) -> HttpResponse:
     page = selectors.list_operations(**_filters(request), **own)
     counts = selectors.status_counts() if admin else {}
     context = {"page": page, "tabs": TABS, "state": request.GET.get("state", ""), "counts": counts}
+    admission.tell_why_waiting(page.rows)
     return render(request, "operations/jobs.html", {**context, "nav_section": "platform-jobs", "everywhere": True})
 
 
 def job_context(operation: Operation, visit: Visit | None) -> dict[str, Any]:
     """What the page and its live part show; needs the operation's scope. Without a visit it is one of the platform."""
+    admission.tell_why_waiting([operation])
     tenant_slug = visit.tenant.slug if visit else ""
     links = presenters.made_links(operation, tenant_slug)
     steps, hidden = presenters.open_steps_first(list(operation.steps.all()), selectors.STEPS_SHOWN)

@@ -16,15 +16,20 @@ from ninja.renderers import BaseRenderer
 from core.errors import Invalid, OpsError
 from core.registry import registry
 from tenants.api import BearerToken
+from workflows.exact_json import Verbatim
 
 
 class JSONRenderer(BaseRenderer):
-    """orjson; ids, times and Decimals as text."""
+    """orjson; ids, times and Decimals as text, large parts of workflows as they are kept."""
 
     media_type = "application/json"
 
     def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
-        return orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(data, default=_plain, option=orjson.OPT_UTC_Z)
+
+
+def _plain(value: Any) -> Any:
+    return orjson.Fragment(value.text) if isinstance(value, Verbatim) else str(value)
 
 
 #: What every call may answer besides what it promises.

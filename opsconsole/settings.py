@@ -184,7 +184,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+PASSWORD_HASHERS = ["tenants.hashers.SealedPasswordHasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 if MODE == "test":
     PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGIN_URL = "account_login"
@@ -315,8 +315,16 @@ SUPPORT_FACTOR_WAIT_HOURS = env_int("OPSCONSOLE_SUPPORT_FACTOR_WAIT_HOURS", 24)
 SUPPORT_TICKET_PATTERN = env("OPSCONSOLE_SUPPORT_TICKET_PATTERN")
 
 # Long work (operations): see docs/adr/0003.
+WORKERS = env_int("OPSCONSOLE_WORKERS", 3)
 LEASE_SECONDS = env_float("OPSCONSOLE_LEASE_SECONDS", 15.0)
 REAPER_INTERVAL_SECONDS = env_float("OPSCONSOLE_REAPER_INTERVAL_SECONDS", 3.0)
+#: How many jobs of one tenant, and on one n8n, run at a time: all but one of the workers, which is left for the others.
+JOBS_PER_TENANT = env_int("OPSCONSOLE_JOBS_PER_TENANT", max(1, WORKERS - 1))
+JOBS_PER_N8N = env_int("OPSCONSOLE_JOBS_PER_N8N", max(1, WORKERS - 1))
+#: Where the n8n of an environment is, for the jobs that work on it.
+JOB_PLACES = (
+    "SELECT id AS environment_id, lower(substring(base_url from '^[A-Za-z]+://([^/?#]+)')) AS host FROM environments"
+)
 OPERATION_MAX_ATTEMPTS = env_int("OPSCONSOLE_OPERATION_MAX_ATTEMPTS", 5)
 
 # Events between apps (the outbox): see docs/adr/0015. How often beat looks, and how long handled events are kept.
@@ -332,8 +340,9 @@ N8N_ALLOWED_NETWORKS = env_list("OPSCONSOLE_N8N_ALLOWED_NETWORKS", "" if PRODUCT
 N8N_ALLOW_HTTP = env("OPSCONSOLE_N8N_ALLOW_HTTP", "0" if PRODUCTION else "1") == "1"
 # 0: one at a time where n8n may lose writes that overlap (before 2.0, on SQLite), and four elsewhere.
 N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 0)
-# MiB of one answer, unpacked. Twice n8n's own limit for a workflow, and some room.
-N8N_LARGEST_ANSWER_MIB = env_int("OPSCONSOLE_N8N_LARGEST_ANSWER_MIB", 40)
+# MiB of one answer, unpacked: n8n's own limit for a workflow (16), and half as much for the version that runs beside
+# it. A worker holds it and what is made of it, 64 MiB in all.
+N8N_LARGEST_ANSWER_MIB = env_int("OPSCONSOLE_N8N_LARGEST_ANSWER_MIB", 24)
 
 # How long an n8n that was killed while it published may run another version than it says (its own lease: 2 minutes).
 N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECONDS", 0.0 if MODE == "test" else 130.0)
@@ -342,7 +351,7 @@ N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECOND
 EXECUTION_DAYS = env_int("OPSCONSOLE_EXECUTION_DAYS", 7)
 EXECUTIONS_EVERY_SECONDS = env_int("OPSCONSOLE_EXECUTIONS_EVERY_SECONDS", 0 if MODE == "test" else 300)
 #: Environments whose executions are read at the same time: half of the workers, so that the others are people's.
-EXECUTION_READERS = env_int("OPSCONSOLE_EXECUTION_READERS", max(1, env_int("OPSCONSOLE_WORKERS", 2) // 2))
+EXECUTION_READERS = env_int("OPSCONSOLE_EXECUTION_READERS", max(1, WORKERS // 2))
 #: In one environment; about 500 bytes each.
 EXECUTIONS_KEPT_AT_MOST = env_int("OPSCONSOLE_EXECUTIONS_KEPT_AT_MOST", 500_000)
 

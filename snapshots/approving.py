@@ -25,7 +25,7 @@ from .contents import entries, keys_of
 from .errors import ApproverNeeded, ForeignSnapshot
 from .manifest import FOLDER, ManifestEntry, workflow_path
 from .models import Snapshot, SnapshotType
-from .planning import Approves
+from .planning import Approves, RestoreOptions
 from .restore_documents import RestoreApproval
 
 if TYPE_CHECKING:
@@ -76,14 +76,15 @@ def what_to_approve(
     return Approves.APPROVED_BEFORE
 
 
-def refuse_foreign(environment: Environment, snapshot: Snapshot, keys: Collection[str] | None) -> None:
+def refuse_foreign(environment: Environment, snapshot: Snapshot, options: RestoreOptions) -> None:
     """Raise ``ForeignSnapshot`` where a restore would carry what production never approved past a promotion.
 
-    Outside any scope.
+    Nor does another's snapshot say what is to be deleted there. Outside any scope.
     """
     if not environment.is_guarded or snapshot.environment_id == environment.pk:
         return
-    if new := never_approved(environment, snapshot, keys):
+    new = never_approved(environment, snapshot, options.keys)
+    if new or options.delete_extra:
         raise ForeignSnapshot(
             f"{environment.name} takes the content of {snapshot.environment.name} as a promotion only.",
             details={"workflows": [entry.key for entry in new], "snapshot_of": str(snapshot.environment_id)},

@@ -73,10 +73,10 @@ def gathered_into_store(run: Run, environment: Environment, client: N8nClient) -
     No commit names them yet; the open writer keeps them from being cleaned away meanwhile.
     """
     store = repository.store_for(environment.tenant_id)
-    known = _known_ids(run, environment)
+    known = _known_names(run, environment)
     with store.writer(environment.seen_branch) as writer:
         with repository.failures_named():
-            gathered = gather(client, put=writer.put_blob, known_ids=known, check=run.check)
+            gathered = gather(client, put=writer.put_blob, known=known, check=run.check)
             writer.flush()
         yield gathered
 
@@ -151,12 +151,12 @@ def _act_upon(handler: StepHandler, notice: Captured) -> Any:
         return {"error": {"code": "UNEXPECTED", "message": f"{type(error).__name__}: {error}"[:300]}}
 
 
-def _known_ids(run: Run, environment: Environment) -> frozenset[str]:
+def _known_names(run: Run, environment: Environment) -> dict[str, str]:
     with run.fenced():
-        return frozenset(
+        return dict(
             WorkflowEnvMap.objects.filter(environment_id=environment.pk, status__in=[str(s) for s in identity.LIVE])
             .exclude(env_workflow_id="")
-            .values_list("env_workflow_id", flat=True)
+            .values_list("env_workflow_id", "env_name")
         )
 
 
@@ -211,14 +211,14 @@ class _Capture:
 
     def _look(self, store: GitStore, writer: Writer) -> _Look:
         run, environment = self.run, self.environment
-        known = _known_ids(run, environment)
+        known = _known_names(run, environment)
         memory = _remembered(store, writer, environment, self.snapshot_type)
         with client_for(environment) as client:
             gathered = gather(
                 client,
                 put=writer.put_blob,
                 memory=memory,
-                known_ids=known,
+                known=known,
                 check=run.check,
                 progress=lambda count: run.progress(count, max(count, len(known)), "Reading workflows"),
             )
@@ -274,7 +274,7 @@ class _Capture:
                     environment_id=environment.pk,
                     seen=list(gathered.seen.values()),
                     captured_at=gathered.looked_at,
-                    complete=gathered.complete,
+                    unread=frozenset(gathered.set_aside) if gathered.complete else None,
                     is_baseline=gathered.complete and not environment.baseline_commit_sha,
                     decided=lambda recorded: beside.begin(partial(commit, recorded)),
                 )

@@ -136,11 +136,13 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         return render(request, "workflows/_text_diff.html", context)
     with tenant_scope(visit.tenant.pk):
         choices = _choices(row)
+    shown = (left.environment, right.environment)
     context |= {
         "workflow": workflow,
         "left": left,
         "right": right,
         "choices": _with(choices, left, right),
+        "shown_cells": [cell for cell in row.cells if cell.editor_url and cell.environment.slug in shown],
         "nothing": left.content is None and right.content is None,
         "swap_query": f"?{urlencode({'left': right.spec, 'right': left.spec, 'view': context['view']})}",
         "nav_section": "tenant-home",

@@ -16,11 +16,11 @@ from core.errors import OpsError
 from workflows import identity
 from workflows.content import ContentError, draft_of, dump, portable, warnings
 from workflows.n8n import PAGE_SIZES
-from workflows.n8n.errors import RemoteNotFound, TooLarge
+from workflows.n8n.errors import NotAnApi, RemoteNotFound, TooLarge
 from workflows.names import storable
 from workflows.references import called_workflows, webhook_address
 
-from .manifest import FINDINGS_KEPT, CaptureFinding
+from .manifest import FINDINGS_KEPT, SET_ASIDE, CaptureFinding
 from .page_memory import PageMemory, StoredContent, StoredDraft, Taken
 
 if TYPE_CHECKING:
@@ -38,29 +38,43 @@ WARNINGS_KEPT = 20
 class Gathered:
     """What a look at an environment found, by n8n id; contents are in Git (or nowhere, for a dry look).
 
-    ``listed`` are the ids that the list named, ``unreadable`` those of workflows that could not be read.
+    ``listed`` are the ids that the list named, ``set_aside`` those of workflows that are there and could not be taken
+    in; ``unnamed`` counts those of which not even the id is known.
     """
 
     seen: dict[str, identity.SeenWorkflow] = field(default_factory=dict)
     stored: dict[str, StoredContent] = field(default_factory=dict)
     findings: list[CaptureFinding] = field(default_factory=list)
-    unreadable: set[str] = field(default_factory=set)
+    set_aside: set[str] = field(default_factory=set)
+    unnamed: int = 0
     listed: set[str] = field(default_factory=set)
     looked_at: datetime = field(default_factory=clock.now)
 
     @property
     def complete(self) -> bool:
-        """Whether what is not here is surely not there."""
-        return not self.unreadable
+        """Whether what is neither here nor set aside is surely not there."""
+        return not self.unnamed
 
     def note(self, findings: Iterable[CaptureFinding]) -> None:
         """Keep what was found odd; bounded."""
         room = FINDINGS_KEPT - len(self.findings)
         self.findings.extend(itertools.islice(findings, room))
 
+    def leave_out(self, workflow_id: str, name: str, why: str) -> None:
+        """Set a workflow aside, by name; no other finding takes the place of this one."""
+        self.set_aside.add(workflow_id)
+        self.findings.insert(0, _finding(SET_ASIDE, why, workflow_id, name))
+        del self.findings[FINDINGS_KEPT:]
+
     def take_page(self, page: Page, workflows: Iterable[Taken]) -> None:
         """Add the workflows of a page; a second look at the list adds only those that are new."""
         self.listed.update(page.ids)
+        if page.unnamed:
+            self.unnamed += 1
+            last = next(reversed(self.seen.values())).name if self.seen else ""
+            where = f"after “{last}”" if last else "at the beginning"
+            why = f"A workflow {where} of n8n's list is too large even to be named."
+            self.note([_finding(SET_ASIDE, why)])
         for taken in workflows:
             if not (page.again and taken.seen.env_workflow_id in self.seen):
                 self.take(taken)
@@ -82,6 +96,8 @@ class _Look:
     gathered: Gathered
     put: PutBlob | None
     check: Callable[[], None]
+    known: Mapping[str, str]
+    """n8n ids of workflows that were there before, with their names."""
 
     def take_all(self, items: Iterable[Mapping[str, Any]]) -> tuple[Taken, ...]:
         return tuple(taken for raw in items if (taken := self.take(raw)) is not None)
@@ -94,8 +110,7 @@ class _Look:
         except (ContentError, TypeError, AttributeError, ValueError, RecursionError) as error:
             message = error.message if isinstance(error, OpsError) else "It does not have the shape of a workflow."
             name = raw.get("name") if isinstance(raw.get("name"), str) else ""
-            self.gathered.unreadable.add(workflow_id)
-            self.gathered.note([_finding("unreadable", message, workflow_id, str(name or ""))])
+            self.set_aside(workflow_id, message, name=str(name or ""))
             return None
         stored = StoredContent(
             bytes=len(read.data),
@@ -107,6 +122,9 @@ class _Look:
         )
         return Taken(read.seen, stored, tuple(_findings(read, workflow_id)))
 
+    def set_aside(self, workflow_id: str, why: str, *, name: str = "") -> None:
+        self.gathered.leave_out(workflow_id, name or self.known.get(workflow_id, ""), why)
+
     def _put(self, data: bytes) -> str:
         return self.put(data) if self.put is not None else ""
 
@@ -116,17 +134,18 @@ def gather(
     *,
     put: PutBlob | None,
     memory: PageMemory | None = None,
-    known_ids: frozenset[str] = frozenset(),
+    known: Mapping[str, str] | None = None,
     check: Callable[[], None] = lambda: None,
     progress: Callable[[int], None] = lambda _count: None,
 ) -> Gathered:
     """Look at every workflow of an instance. ``put`` stores a content and gives its blob; None stores nothing.
 
-    What n8n calls unchanged is taken from ``memory``, which then holds what was read now. A workflow that cannot be
-    read is noted in ``findings``; the others go on. Raises ``N8nError``.
+    ``known`` names workflows that were there before, by id: those that are not listed are asked for. What n8n calls
+    unchanged is taken from ``memory``, which then holds what was read now. A workflow that cannot be taken in is set
+    aside, by name; the others go on. Raises ``N8nError``.
     """
     for size in PAGE_SIZES:
-        look, pages = _Look(Gathered(), put, check), memory if memory is not None else PageMemory()
+        look, pages = _Look(Gathered(), put, check, known or {}), memory if memory is not None else PageMemory()
         before, pages.taken = pages.taken, {}
         try:
             for page in client.iter_workflow_pages(page_size=size, cache=pages.pages):
@@ -140,7 +159,7 @@ def gather(
         except TooLarge:
             if size == PAGE_SIZES[-1]:
                 raise
-    _ask_again(look, client, known_ids)
+    _ask_again(look, client)
     return look.gathered
 
 
@@ -160,8 +179,8 @@ class _Read:
 def _read(raw: Mapping[str, Any]) -> _Read:
     """Raises what a workflow of the wrong shape makes the readers raise."""
     content = portable(raw)
-    data = dump(content)
     seen = identity.seen_workflow(raw, content)
+    data = dump(content)
     draft = draft_of(raw) if seen.draft is not None else None
     refs = list(dict.fromkeys(seen.fingerprint.workflow_refs))
     return _Read(
@@ -193,19 +212,22 @@ def _finding(code: str, message: str, workflow_id: str = "", name: str = "", nod
     )
 
 
-def _ask_again(look: _Look, client: N8nClient, known_ids: frozenset[str]) -> None:
+def _ask_again(look: _Look, client: N8nClient) -> None:
     """A list that moves can skip a row: what is known and was not listed is asked for by its id.
 
     So is what was listed on a page that n8n did not send, and is not remembered.
     """
     gathered = look.gathered
-    absent = known_ids - gathered.listed
-    unsent = gathered.listed - gathered.seen.keys() - gathered.unreadable
+    absent = look.known.keys() - gathered.listed
+    unsent = gathered.listed - gathered.seen.keys() - gathered.set_aside
     for workflow_id in sorted(unsent | absent if len(absent) <= ASKED_AGAIN else unsent):
         look.check()
         try:
             raw = client.get_workflow(workflow_id)
         except RemoteNotFound:
+            continue
+        except (TooLarge, NotAnApi) as error:
+            look.set_aside(workflow_id, error.message)
             continue
         if (taken := look.take(raw)) is not None:
             gathered.take(taken)

@@ -26,6 +26,7 @@ class Capture:
     """Take a snapshot of an environment."""
 
     kind: ClassVar[str] = "snapshots.capture"
+    one_at_a_time: ClassVar[bool] = True
     summary = staticmethod(job_summaries.captured)
 
     def run(self, run: Run) -> dict[str, Any]:

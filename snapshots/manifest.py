@@ -23,6 +23,8 @@ MANIFEST_VERSION = 2
 """2: the content of an entry is what runs, and a draft beside it is kept as well. 1: it was the draft, and what ran
 beside it was known by its hash only (``live_content_hash``)."""
 FINDINGS_KEPT = 500
+SET_ASIDE = "unreadable"
+"""The code of findings that name a workflow which could not be captured, while everything else was."""
 FOLDER = "workflows"
 DRAFTS = "drafts"
 
@@ -145,6 +147,21 @@ class CaptureFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     env_workflow_id: str = ""
     name: str = ""
     node: str = ""
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether the whole workflow is not in the snapshot, though it was there."""
+        return self.code == SET_ASIDE
+
+    @property
+    def label(self) -> str:
+        """What a person knows the workflow by."""
+        return self.name or self.env_workflow_id or "without a name"
+
+
+def set_aside(findings: Iterable[CaptureFinding]) -> list[CaptureFinding]:
+    """Of what a capture noted, the workflows that it could not take in."""
+    return [finding for finding in findings if finding.is_set_aside]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

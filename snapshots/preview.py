@@ -26,7 +26,8 @@ from . import contents
 from .errors import PreviewFailed, SnapshotUnreadable
 from .fact_checks import check_facts
 from .gathering import Gathered, gather
-from .manifest import key_map
+from .left_alone import leave_alone
+from .manifest import key_map, set_aside, verification_from
 from .models import Snapshot
 from .needs import check_needs
 from .planning import CurrentWorkflow, RestoreOptions, RestorePlan, plan_restore
@@ -123,11 +124,23 @@ def previews(
         ) from error
 
 
-def look(environment: Environment, client: N8nClient) -> dict[str, CurrentWorkflow]:
-    """The environment as it is now, by key; workflows that were never captured go by ``id:<n8n id>``."""
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """An environment as it is now, by key; workflows that were never captured go by ``id:<n8n id>``.
+
+    ``unread`` are n8n ids of workflows that are there and could not be taken in.
+    """
+
+    workflows: Mapping[str, CurrentWorkflow]
+    unread: frozenset[str] = frozenset()
+
+
+def look(environment: Environment, client: N8nClient) -> Looked:
+    """Raises ``N8nError``."""
     with tenant_scope(environment.tenant_id):
         known = _map(environment)
-    return _currents(gather(client, put=None), known)
+    gathered = gather(client, put=None)
+    return Looked(_currents(gathered, known), frozenset(gathered.set_aside))
 
 
 def _currents(gathered: Gathered, known: _Map) -> dict[str, CurrentWorkflow]:
@@ -192,24 +205,33 @@ class _Bytes:
 def plan_against(
     environment: Environment,
     snapshot: Snapshot,
-    current: Mapping[str, CurrentWorkflow],
+    there: Looked,
     options: RestoreOptions,
     *,
     instance: Instance,
     lacks: Lacks,
 ) -> RestorePlan:
-    """The plan, with everything that would dangle. ``lacks`` names types of credential that the instance has not."""
+    """The plan, with everything that would dangle. ``lacks`` names types of credential that the instance has not.
+
+    What could not be captured then, or cannot be read now, is left alone and named.
+    """
     with tenant_scope(environment.tenant_id):
         known = _map(environment)
         book = credential_book(environment, snapshot, instance.listed)
     entries = contents.entries(snapshot)
-    plan = plan_restore(entries=entries, current=current, options=options, ignored=known.ignored)
+    then = {
+        known.keys.get(finding.env_workflow_id) or f"id:{finding.env_workflow_id}": finding
+        for finding in set_aside(verification_from(snapshot.verification).findings)
+    }
+    ignored = known.ignored | then.keys()
+    plan = plan_restore(entries=entries, current=there.workflows, options=options, ignored=ignored)
+    leave_alone(plan, then=then, now={known.keys.get(workflow_id, "") for workflow_id in there.unread})
     check_facts(plan, instance.offers)
     stored = _Bytes()
     stored.read(plan, snapshot)
     target = RestoreTarget(
         origin={**known.keys, **key_map(entries, contents.references_of(snapshot))},
-        current=current,
+        current=there.workflows,
         book=book,
         same_environment=snapshot.environment_id == environment.pk,
         checks_structure=instance.checks_structure,

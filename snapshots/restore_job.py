@@ -25,6 +25,7 @@ from .approving import ToApprove, approve_restored, foreseen, refuse_foreign
 from .capture import capture_into, tell
 from .errors import PutBackFailed, RestoreFailed, RestoreRefused, WorkflowNotRestored
 from .keeping import called_meanwhile
+from .manifest import set_aside, verification_from
 from .models import Snapshot, SnapshotType
 from .planning import CurrentWorkflow, RestoreOptions, RestorePlan
 from .proving import Proof, prove, residues
@@ -53,7 +54,7 @@ class Restore:
         if run.params.get("dry_run"):
             return _dry_run(run, environment, target, options)
         if not run.done_steps():  # what has begun is finished or undone, whatever the environment has become
-            refuse_foreign(environment, target, options.keys)
+            refuse_foreign(environment, target, options)
         before = _capture(run, environment, SnapshotType.PRE_RESTORE, "before", f"Before restoring {target}")
         plan = _decide(run, environment, target, before, options)
         restore = _Restore(run, environment, target, before, plan)
@@ -112,7 +113,9 @@ def _decide(
         return found
 
     known = msgspec.convert(instance, preview.Instance)
-    plan = preview.plan_against(environment, target, current, options, instance=known, lacks=lacks)
+    unread = frozenset(f.env_workflow_id for f in set_aside(verification_from(before.verification).findings))
+    there = preview.Looked(current, unread)
+    plan = preview.plan_against(environment, target, there, options, instance=known, lacks=lacks)
     verdict = run.step("plan", "Decide what to write", lambda: _verdict(plan))
     if verdict["problems"] and not options.skip_validation:
         raise RestoreRefused(details={name: verdict.get(name) for name in ("problems", "concerned", "warnings")})
@@ -329,7 +332,7 @@ class _Restore:
 
         def find() -> list[dict[str, Any]]:
             with client_for(self.environment) as client:
-                called = called_meanwhile(preview.look(self.environment, client), before, touched)
+                called = called_meanwhile(preview.look(self.environment, client).workflows, before, touched)
             able = {
                 entry.key
                 for entry, content in contents.contents(self.before, called.keys())

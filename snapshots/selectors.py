@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from django.db.models import QuerySet
 
 from core.errors import Invalid
 from core.paging import Page, by_time, decode, encode
+from workflows.models import Environment
 
-from .manifest import ManifestEntry, verification_from
+from .manifest import CaptureFinding, ManifestEntry, set_aside, verification_from
 from .models import Snapshot, SnapshotType
 
 
@@ -62,6 +63,18 @@ def snapshot_row(snapshot: Snapshot) -> dict[str, Any]:
             "findings": msgspec.to_builtins(verification.findings),
         },
     }
+
+
+def set_aside_in(environment: Environment) -> list[CaptureFinding]:
+    """The workflows that the last capture of an environment could not take in. Needs the tenant's scope."""
+    return set_aside_by_environment([environment]).get(environment.pk, [])
+
+
+def set_aside_by_environment(environments: Iterable[Environment]) -> dict[uuid.UUID, list[CaptureFinding]]:
+    """The same of several, where there are any."""
+    last = [environment.last_snapshot_id for environment in environments if environment.last_snapshot_id]
+    rows = Snapshot.objects.filter(pk__in=last).values_list("environment_id", "verification") if last else ()
+    return {pk: found for pk, stored in rows if (found := set_aside(verification_from(stored).findings))}
 
 
 def entry_page(entries: Sequence[ManifestEntry], *, q: str = "", cursor: str = "", limit: int = 50) -> tuple[Page, int]:

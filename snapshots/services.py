@@ -7,11 +7,12 @@ import uuid
 from audit.services import record_event
 from core.errors import Invalid
 from operations import services as operations
-from operations.models import Operation
+from operations.models import Operation, OperationStatus
 from operations.selectors import started_before
 from tenants.models import User
 from tenants.scope import tenant_scope
 from workflows.gateway import environment_by_id
+from workflows.models import Environment
 
 from .canonical import canonical_content, commit_canonical, set_baseline
 from .capture import capture_into
@@ -87,6 +88,8 @@ def start_capture(
     with tenant_scope(tenant_id):
         if (known := _known_capture(idempotency_key, request)) is not None:
             return known
+        if not idempotency_key and (same := _open_capture(environment, request)) is not None:
+            return same
         snapshot_id = uuid.uuid4()
         approves = snapshot_type == SnapshotType.BASELINE
         with named_lock():
@@ -110,6 +113,14 @@ def _known_capture(idempotency_key: str | None, request: dict[str, str]) -> Oper
     if known is None or {k: v for k, v in known.params.items() if k != "snapshot_id"} != request:
         return None
     return known
+
+
+def _open_capture(environment: Environment, request: dict[str, str]) -> Operation | None:
+    """The same capture, asked for and not begun or under way: whoever asks once more gets that one."""
+    waiting = (OperationStatus.PENDING, OperationStatus.RUNNING, OperationStatus.RETRY_PENDING)
+    rows = Operation.objects.filter(kind=CAPTURE, environment_id=environment.pk, status__in=waiting)
+    found = rows.filter(cancel_requested_at=None).order_by("created_at")
+    return next((job for job in found if {k: v for k, v in job.params.items() if k != "snapshot_id"} == request), None)
 
 
 def start_verify(*, snapshot: Snapshot, requested_by: User | None) -> Operation:

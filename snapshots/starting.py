@@ -39,7 +39,7 @@ def start_restore(
     environment = environment_by_id(tenant_id, environment_id)
     snapshot = snapshot_by_id(tenant_id, snapshot_id)
     options = options or RestoreOptions()
-    refuse_foreign(environment, snapshot, options.keys)
+    refuse_foreign(environment, snapshot, options)
     what = f"{'Try out the restore of' if dry_run else 'Restore'} {_amount(options)}"
     with named_lock(), tenant_scope(tenant_id):
         return operations.start(

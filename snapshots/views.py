@@ -33,7 +33,7 @@ from .canonical import canonical_blobs, canonical_content, canonical_references
 from .contents import keys_of
 from .errors import BaselineNotConfirmed
 from .forms import BY_HAND, CaptureForm
-from .manifest import verification_from
+from .manifest import CaptureFinding, set_aside, verification_from
 from .models import Snapshot, SnapshotType
 from .selectors import ComparedSide
 
@@ -175,12 +175,17 @@ def snapshot(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
         "lost": lost,
         "verification": verification,
         "problems": verification.problems[:LISTED],
-        "findings": verification.findings[:LISTED],
-        "findings_total": len(verification.findings),
+        **_noted(verification.findings),
         "may_operate": operable,
         "nav_section": "snapshots",
     }
     return render(request, "snapshots/snapshot.html", context)
+
+
+def _noted(findings: Sequence[CaptureFinding]) -> dict[str, Any]:
+    """What the capture noted: workflows that are not in the snapshot apart from all else."""
+    left_out, others = set_aside(findings), [finding for finding in findings if not finding.is_set_aside]
+    return {"set_aside": left_out, "findings": others[:LISTED], "findings_total": len(others)}
 
 
 @in_support_session(WRITES)

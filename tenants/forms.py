@@ -153,7 +153,7 @@ class SettingsForm(forms.Form):
         return given
 
 
-class ActivateApp(ActivateTOTPForm):  # type: ignore[misc]
+class ActivateApp(ActivateTOTPForm):
     """Setting an authenticator app up uses its code like every other: it opens nothing a second time."""
 
     def clean_code(self) -> str:

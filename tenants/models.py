@@ -12,9 +12,11 @@ from django.contrib.sessions.base_session import AbstractBaseSession
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.crypto import salted_hmac
 from guardian.models import UserObjectPermissionBase
 
 from .base import TenantModel
+from .hashers import unsealed
 from .sessions import SessionStore
 
 SLUG = RegexValidator(r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$", "Use small letters, digits and dashes.")
@@ -48,6 +50,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     """A person, or the service account of a machine."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    password = models.CharField(max_length=512, help_text="Its hash, encrypted.")
     email = models.EmailField(max_length=254)
     name = models.CharField(max_length=120, blank=True)
     role = models.CharField(max_length=32, choices=PlatformRole.choices, default=PlatformRole.MEMBER)
@@ -68,6 +71,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.name or self.email
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Django's, of the hash itself: sign-ins outlive the encryption of it, and a rotation of keys."""
+        key_salt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
+        return salted_hmac(key_salt, unsealed(self.password), secret=secret, algorithm="sha256").hexdigest()
 
     def get_full_name(self) -> str:
         return self.name or self.email

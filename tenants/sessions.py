@@ -13,7 +13,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 
-from core import clock, context
+from core import clock, context, crypto
 
 
 def stored_key(session_key: str | None) -> str:
@@ -39,6 +39,19 @@ class SessionStore(DatabaseStore):
         found = await rows.afirst()
         if found is None:
             self._session_key = None
+        return found
+
+    def encode(self, session_dict: dict[str, Any]) -> str:
+        """Encrypted: while an app is set up, its secret is among the data."""
+        return crypto.encrypt(super().encode(session_dict))
+
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
+        stored = session_data.decode() if isinstance(session_data, bytes) else session_data
+        try:
+            readable = crypto.decrypt(stored) if crypto.is_token(stored) else stored
+        except crypto.SecretUnreadable:
+            return {}
+        found: dict[str, Any] = super().decode(readable)
         return found
 
     def exists(self, session_key: str) -> bool:

@@ -14,8 +14,8 @@ console = Console(
     destinations=(
         Destination(
             url_name="tenant-home",
-            title="Matrix",
-            search_words="workflows",
+            title="Workflows",
+            search_words="matrix",
             icon="table-cells",
             rail_position=10,
             shortcut="m",

@@ -24,7 +24,7 @@ import msgspec
 
 from .content_warnings import warnings
 from .errors import ContentError
-from .exact_json import dump, exact_bytes, loads
+from .exact_json import dump, exact_bytes, loads, loads_workflow
 from .names import storable, suggest_key
 from .normalization import NORMALIZATION_VERSION, tidy, view
 
@@ -34,6 +34,7 @@ __all__ = [
     "ContentError",
     "Fingerprint",
     "LiveVersion",
+    "UnreadWorkflow",
     "content_hash",
     "draft_of",
     "dump",
@@ -41,6 +42,7 @@ __all__ = [
     "is_archived",
     "live_version",
     "loads",
+    "loads_workflow",
     "normalize",
     "parse",
     "portable",
@@ -48,8 +50,8 @@ __all__ = [
     "warnings",
 ]
 
-PARSE_LIMIT = 16 * 1024 * 1024
-"""Bytes of one workflow that `parse` takes by default."""
+PARSE_LIMIT = 64 * 1024 * 1024
+"""Bytes of one workflow that `parse` takes by default. n8n takes 16 MiB, which are more where lines are indented."""
 
 VERSION_ID_LIMIT = 64
 _VERSION_TEXT_LIMIT = 500
@@ -83,6 +85,14 @@ class LiveVersion(msgspec.Struct, frozen=True, omit_defaults=True):
         return found
 
 
+class UnreadWorkflow(dict[str, Any]):
+    """What stands for a workflow whose answer could not be taken: its id, its name where that is known, and why."""
+
+    def __init__(self, workflow_id: str, name: str, reason: str) -> None:
+        super().__init__(id=workflow_id, name=name)
+        self.reason = reason
+
+
 def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is kept of n8n's answer `raw`: the content that runs, or the draft where nothing is published.
 
@@ -91,6 +101,8 @@ def portable(raw: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(raw, Mapping):
         raise ContentError("A workflow is a JSON object; this is something else.")
+    if isinstance(raw, UnreadWorkflow):
+        raise ContentError(raw.reason)
     return _portable(raw, _running(raw) or raw)
 
 
@@ -202,7 +214,7 @@ def parse(data: bytes, *, limit: int = PARSE_LIMIT) -> dict[str, Any]:
             f"The workflow has {len(data):,} bytes; {limit:,} are allowed.",
             details={"bytes": len(data), "limit": limit},
         )
-    return portable(loads(data))
+    return portable(loads_workflow(data))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,20 +49,21 @@ def record_seen(
     environment_id: uuid.UUID,
     seen: Sequence[SeenWorkflow],
     captured_at: datetime,
-    complete: bool,
+    unread: frozenset[str] | None,
     is_baseline: bool = False,
     decided: Callable[[dict[str, Placed]], None] = lambda _placed: None,
 ) -> dict[str, Placed]:
     """Record what a capture saw; returns n8n id to the workflow's mapping.
 
-    Joins the caller's scope. Bulk statements only. With ``complete`` what was not seen is gone: approved ones become
-    *missing*, others *deleted*. A capture of a part never decides that. With ``is_baseline`` the caller will take
+    Joins the caller's scope. Bulk statements only. What is neither ``seen`` nor ``unread`` (ids of what is there and
+    could not be read) is gone: approved ones become *missing*, others *deleted*. A capture of a part (``unread`` None)
+    never decides that. With ``is_baseline`` the caller will take
     what was seen as approved: new rows say so from the start, unless the environment got a baseline meanwhile.
     ``decided`` is called with all mappings as soon as they are certain, before the rows are written.
     """
     with tenant_scope(tenant_id):
         lock_identities(tenant_id)
-        recording = _Recording(tenant_id, environment_id, seen, captured_at, complete, is_baseline)
+        recording = _Recording(tenant_id, environment_id, seen, captured_at, unread, is_baseline)
         recording.decide()
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="describe") as pool:
             # Thousands of hashes are made while the database takes the new workflows in.
@@ -83,13 +84,13 @@ class _Recording:
         environment_id: uuid.UUID,
         seen: Sequence[SeenWorkflow],
         captured_at: datetime,
-        complete: bool,
+        unread: frozenset[str] | None,
         is_baseline: bool,
     ) -> None:
         self.tenant_id, self.environment_id = tenant_id, environment_id
         # Paging by offset can hand out a row twice: the last one counts.
         self.seen = {workflow.env_workflow_id: workflow for workflow in seen if workflow.env_workflow_id}
-        self.captured_at, self.complete = captured_at, complete
+        self.captured_at, self.complete, self.unread = captured_at, unread is not None, unread or frozenset()
         self.is_baseline = is_baseline
         self.environment = Environment.objects.get(pk=environment_id)
         self.environments = list(Environment.objects.filter(is_archived=False).order_by("position", "name", "pk"))
@@ -136,7 +137,7 @@ class _Recording:
             environment_id=self.environment_id,
             used=(credential for workflow in self.seen.values() for credential in set(workflow.credentials)),
             seen_at=self.captured_at,
-            complete=self.complete,
+            complete=self.complete and not self.unread,
         )
 
     def _find_known(self) -> None:
@@ -159,7 +160,8 @@ class _Recording:
             return
         absent = (MapStatus.MISSING, MapStatus.DELETED)
         surely_gone = absent if not self.complete else (*absent, MapStatus.LINKED, MapStatus.UNMAPPED)
-        gone = {m.pk: m for m in self.mappings if m.status in surely_gone and m.env_workflow_id not in self.seen}
+        there = self.seen.keys() | self.unread
+        gone = {m.pk: m for m in self.mappings if m.status in surely_gone and m.env_workflow_id not in there}
         knowns = [known_from(m.pk, m.env_name, read_fingerprint(m.fingerprint)) for m in gone.values()]
         for workflow_id, map_id in recreated(newcomers, knowns).items():
             self.mapping_of[workflow_id] = gone[map_id]
@@ -191,7 +193,7 @@ class _Recording:
 
     def _decision_on(self, newcomers: Sequence[Newcomer]) -> Decision:
         """Which newcomers live in another environment."""
-        seen, stored = self.seen.values(), [] if self.complete else self._unseen()
+        seen, stored = self.seen.values(), self._unseen()
         mapped = [mapping for mapping in self.mappings if mapping.status != MapStatus.DELETED]
         return counterparts(
             newcomers,
@@ -202,9 +204,16 @@ class _Recording:
         )
 
     def _unseen(self) -> list[Known]:
-        """What lives here and was not in a capture of a part."""
-        unseen = (m for m in self.mappings if m.env_workflow_id not in self.seen and m.status in LIVE)
+        """What lives here and was not read."""
+        unseen = (
+            m
+            for m in self.mappings
+            if m.status in LIVE and m.env_workflow_id not in self.seen and self._may_be_there(m.env_workflow_id)
+        )
         return [known_from(m.pk, m.env_name, read_fingerprint(m.fingerprint)) for m in unseen]
+
+    def _may_be_there(self, workflow_id: str) -> bool:
+        return not self.complete or workflow_id in self.unread
 
     def _elsewhere(self) -> list[Known]:
         rows = (
@@ -244,8 +253,7 @@ class _Recording:
         return {workflow_id: self.keys[mapping.canonical_workflow_id] for workflow_id, mapping in mappings.items()}
 
     def _mark_gone(self) -> None:
-        found = {mapping.pk for mapping in self.mapping_of.values()}
-        gone = [m for m in self.mappings if m.pk not in found and m.status in (MapStatus.LINKED, MapStatus.UNMAPPED)]
+        gone = self._gone()
         for status, rows in (
             (MapStatus.MISSING, [m.pk for m in gone if m.git_content_hash]),
             (MapStatus.DELETED, [m.pk for m in gone if not m.git_content_hash]),
@@ -253,6 +261,11 @@ class _Recording:
             WorkflowEnvMap.objects.filter(pk__in=rows).update(
                 status=status, last_seen_at=self.environment.last_captured_at, updated_at=clock.now()
             )
+
+    def _gone(self) -> list[WorkflowEnvMap]:
+        found = {mapping.pk for mapping in self.mapping_of.values()}
+        lived = (m for m in self.mappings if m.status in (MapStatus.LINKED, MapStatus.UNMAPPED))
+        return [m for m in lived if m.pk not in found and m.env_workflow_id not in self.unread]
 
     def _learn(self) -> None:
         """Settings that an upgrade of n8n gave every workflow are its defaults from now on, and no drift."""

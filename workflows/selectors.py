@@ -83,6 +83,12 @@ class Cell:
     runs: RunNote | None = None
 
     @property
+    def editor_url(self) -> str:
+        """Where n8n's editor shows the workflow; '' where it is not there."""
+        is_there = self.mapping is not None and self.state != "missing"
+        return self.environment.editor_url(self.mapping.env_workflow_id) if self.mapping and is_there else ""
+
+    @property
     def word(self) -> str:
         """The word for the state where it is not that of the vocabulary."""
         if self.state != "inactive" or self.mapping is None:

@@ -14,7 +14,7 @@ import pytest
 from django.test import Client
 
 from core import clock
-from drift import rest, scheduling, services
+from drift import rest, scheduling, selectors, services
 from drift.models import DriftIncident, DriftPolicy, DriftScheduler
 from operations.models import Operation, Schedule
 from tenants.scope import platform_scope, tenant_scope
@@ -296,6 +296,27 @@ def test_the_tiles_count_what_the_list_shows(site: Any, incident: DriftIncident,
     there = client.get(url(site), {"environment": other.slug})
     assert there.context["counts"]["active"] == len(there.context["rows"]) == 0
     assert re.search(rb"severity=high&(amp;)?environment=other", there.content)
+
+
+def test_what_must_be_settled_first_stands_first_through_all_pages(site: Any) -> None:
+    _many(site, 9)
+    start = clock.now()
+    with tenant_scope(site.tenant.pk):
+        rows = list(DriftIncident.objects.order_by("pk"))
+        for number, row in enumerate(rows):
+            row.ttl_expires_at = None if number == 4 else start + timedelta(hours=number % 3)
+            row.severity = ("low", "critical", "medium")[number // 3]
+        DriftIncident.objects.bulk_update(rows, ["ttl_expires_at", "severity"])
+        asked, cursor, seen = selectors.IncidentFilter(state="active"), "", []
+        while True:
+            page = selectors.most_urgent(asked, cursor=cursor, limit=2)
+            seen += page.rows
+            cursor = page.next_cursor
+            if not cursor:
+                break
+    rank = {"critical": 0, "medium": 2, "low": 3}
+    wanted = sorted(rows, key=lambda r: (r.ttl_expires_at is None, r.ttl_expires_at or start, rank[r.severity], r.pk))
+    assert [row.pk for row in seen] == [row.pk for row in wanted]
 
 
 def test_rest_reads_what_the_runbook_reads(site: Any, incident: DriftIncident, live_cast: Any) -> None:

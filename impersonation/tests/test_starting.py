@@ -199,7 +199,7 @@ def test_a_factor_set_up_just_now_does_not_count(cast: Any, hours: int) -> None:
     client = at_browser(cast.support)
     Authenticator.objects.update(created_at=timezone.now() - timedelta(hours=hours))
     answer = client.post(START, typed(cast.viewer))
-    assert answer.status_code == 403 and "IMP_012" in answer.content.decode()
+    assert answer.status_code == 403 and "IMP_014" in answer.content.decode()
     Authenticator.objects.all().delete()
     assert client.post(START, typed(cast.viewer)).status_code == 403, "nor does one that is gone again"
     with platform_scope():
@@ -213,7 +213,7 @@ def test_a_new_factor_does_not_escalate_beside_an_old_one(cast: Any, begin: Begi
     session["account_authentication_methods"][0]["type"] = "webauthn"
     session.save()
     answer = client.post("/platform/support/mine/ask/", {"reason": "The label's URL must change"})
-    assert answer.status_code == 403 and "IMP_012" in answer.content.decode()
+    assert answer.status_code == 403 and "IMP_014" in answer.content.decode()
 
 
 def test_the_code_that_set_an_app_up_opens_nothing(cast: Any, settings: Any) -> None:

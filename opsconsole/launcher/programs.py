@@ -53,7 +53,7 @@ def _celery(tools: Toolchain, *arguments: str) -> list[str]:
 def worker(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:
     """Runs operations. An orphan stops at once: its operations are taken over when their lease ends."""
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "INFO"]
-    size = os.environ.get("OPSCONSOLE_WORKERS", "2")
+    size = os.environ.get("OPSCONSOLE_WORKERS", "3")
     argv = _celery(tools, "worker", "-Q", "operations", "-c", size, "-n", "operations@%h", *quiet)
     return _child(home, "worker", argv, env, orphan_signal=signal.SIGQUIT, grace=10.0, essential=False)
 

@@ -19,8 +19,9 @@ from core.documents import Document
 from core.errors import NotFound
 from operations.models import Operation, holding
 from promotions.models import Promotion, PromotionStatus
+from snapshots.selectors import set_aside_by_environment
 from tenants.scope import tenant_scope
-from workflows.models import CredentialMapping, KnownCredential, WorkflowEnvMap
+from workflows.models import CredentialMapping, Environment, KnownCredential, WorkflowEnvMap
 
 from . import drift_incidents
 from .documents import Plan, plan_hash, read_plan
@@ -78,6 +79,15 @@ class HoldingPromotion(Document, frozen=True, kw_only=True):
     name: str
 
 
+class SetAside(Document, frozen=True, kw_only=True):
+    """A workflow that the last capture of one of the environments could not take in; ``key`` is empty for a new one."""
+
+    side: Side
+    key: str
+    name: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnteredMappings:
     """Target ids of the mappings that people entered: for a name, for an id, and names whose mapping has an id."""
@@ -105,6 +115,7 @@ class GateFacts:
     source_captured_at: datetime | None = None
     source_capture_error: str = ""
     seen: Mapping[tuple[Side, str], WorkflowSeen] = field(default_factory=dict)
+    set_aside: tuple[SetAside, ...] = ()
     mappings: EnteredMappings = EnteredMappings()
     credentials: tuple[CredentialSeen, ...] = ()
     blocking_incidents: tuple[BlockingIncident, ...] = ()
@@ -153,6 +164,7 @@ def _facts(row: Promotion, given: Plan | None) -> GateFacts:
         source_captured_at=source.last_captured_at,
         source_capture_error=source.last_capture_error or "",
         seen=_seen(row, plan),
+        set_aside=_set_aside(row),
         mappings=_mappings(row),
         credentials=_credentials(row, plan),
         blocking_incidents=tuple(
@@ -209,6 +221,31 @@ def _seen(row: Promotion, plan: Plan) -> dict[tuple[Side, str], WorkflowSeen]:
         (sides[environment_id], key): WorkflowSeen(content_hash=found, draft_hash=draft, active=bool(active))
         for environment_id, key, found, draft, active in rows
     }
+
+
+def _set_aside(row: Promotion) -> tuple[SetAside, ...]:
+    sides: tuple[tuple[Side, Environment], ...] = (
+        ("source", row.source_environment),
+        ("target", row.target_environment),
+    )
+    aside = set_aside_by_environment([row.source_environment, row.target_environment])
+    found = [(side, environment, finding) for side, environment in sides for finding in aside.get(environment.pk, ())]
+    if not found:
+        return ()
+    rows = WorkflowEnvMap.objects.filter(
+        environment_id__in=[environment.pk for _, environment, _ in found],
+        env_workflow_id__in=[finding.env_workflow_id for _, _, finding in found],
+    ).values_list("environment_id", "env_workflow_id", "canonical_workflow__key")
+    keys = {(environment_id, workflow_id): key for environment_id, workflow_id, key in rows}
+    return tuple(
+        SetAside(
+            side=side,
+            key=keys.get((environment.pk, finding.env_workflow_id), ""),
+            name=finding.label,
+            message=finding.message,
+        )
+        for side, environment, finding in found
+    )
 
 
 def _mappings(row: Promotion) -> EnteredMappings:

@@ -92,6 +92,7 @@ def all_gates(facts: GateFacts) -> list[Gate]:
     """Every gate in the order in which they are met."""
     return [
         target_gate(facts),
+        set_aside_gate(facts),
         references_gate(facts.plan),
         scopes_gate(facts.plan),
         credentials_gate(facts),
@@ -136,6 +137,26 @@ def held_error(target_name: str, holder: HoldingPromotion) -> TargetHeld:
     return TargetHeld(
         f"“{holder.name}” may have left a mix of old and new workflows in {target_name}.", details=holder.to_json()
     )
+
+
+def set_aside_gate(facts: GateFacts) -> Gate:
+    """What is promoted, and what is written over, could be captured."""
+    name, title = "set_aside", "Set aside"
+    if not facts.set_aside:
+        return Gate(name, title, "open", "Every workflow of both environments could be captured.")
+    environments = {"source": facts.source_name, "target": facts.target_name}
+    concerned = [one for one in facts.set_aside if one.key in facts.plan.keys]
+    said = [f"“{one.name}” in {environments[one.side]}" for one in concerned or facts.set_aside]
+    first = (concerned or facts.set_aside)[0]
+    if not concerned:
+        why = f"Not captured, and not part of this promotion: {_named(said)}. {first.message}"
+        return Gate(name, title, "warn", why, facts.set_aside)
+    error = PlanStale(
+        f"Could not be captured: {_named(said)}. {first.message}",
+        details={"set_aside": msgspec.to_builtins(concerned)},
+        recovery="Make it smaller in n8n (pinned data is most of it, as a rule), capture again, and plan again.",
+    )
+    return _blocked(name, title, error, concerned)
 
 
 def references_gate(plan: Plan) -> Gate:

@@ -205,7 +205,9 @@ class Execution:
                 details={"changed": changed[:LISTED]},
             )
         facts = self._gate_facts()
-        refused = gates.first_refusal([gates.drift_gate(facts), gates.freshness_gate(facts)])
+        refused = gates.first_refusal(
+            [gates.set_aside_gate(facts), gates.drift_gate(facts), gates.freshness_gate(facts)]
+        )
         if refused is not None:
             raise refused
         return {"compared": len(items), "workflows": len(there)}

@@ -11,7 +11,7 @@ import msgspec
 
 from audit.services import record_event
 from core import clock
-from core.errors import Invalid
+from core.errors import Invalid, NotFound
 from operations import services as operations
 from operations.errors import Busy
 from operations.models import Operation
@@ -35,6 +35,7 @@ from promotions.planning.documents import read_plan
 from promotions.planning.gate_facts import holding_promotion, load_gate_facts, lock_holder, needs_approval
 from promotions.planning.offers import ChosenOffer, credentials_in_use, offers_of
 from promotions.rows import get_promotion, locked, real_person, require_state
+from snapshots.contents import snapshot_by_id
 from tenants.models import User
 from tenants.scope import tenant_scope
 from workflows.confirmation import require_typed
@@ -115,9 +116,11 @@ def rollback(
     """Start rolling back: only those workflows that this promotion touched.
 
     Without ``force`` it is refused by the worker where somebody has changed one of them since. ``snapshot_id`` must be
-    a snapshot of the target; the promotion's own is the default. Raises ``WrongState``, ``TargetLocked``.
+    a snapshot of the target; the promotion's own is the default. Raises ``NotFound``, ``WrongState``, ``TargetLocked``.
     """
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=promotion_id)
+    if snapshot_id is not None:
+        _require_of_target(promotion, snapshot_id)
     known = _known_operation(promotion, ROLLBACK, idempotency_key)
     if known is not None:
         return known
@@ -131,6 +134,11 @@ def rollback(
         require_state(row, CAN_ROLL_BACK, "rolled back")
         title = f"Roll back {row.name}"
         return _start(row, _Job(kind=ROLLBACK, title=title, params=params, by=by, idempotency_key=idempotency_key))
+
+
+def _require_of_target(promotion: Promotion, snapshot_id: uuid.UUID | str) -> None:
+    if snapshot_by_id(promotion.tenant_id, snapshot_id).environment_id != promotion.target_environment_id:
+        raise NotFound("The target has no such snapshot.", recovery="Choose one from the list of its snapshots.")
 
 
 def prepare(

@@ -76,6 +76,9 @@ def test_a_snapshot_can_be_a_side_and_an_unknown_one_is_not_there(
 
 def test_a_workflows_page_draws_it(live_cast: Any, signed_in: Client, drifted: Any) -> None:
     page = signed_in.get(at(live_cast, "workflow")).content.decode()
+    differ = signed_in.get(at(live_cast, "workflow-diff"), {"left": "git:production", "right": "production"})
+    for shown in (page, differ.content.decode()):
+        assert re.search(r'href="http[^"]+/workflow/\w+" [^>]*>Open|href="http[^"]+/workflow/\w+">', shown), "into n8n"
     assert "<svg" in page and "Drifted" in page and "Manual backup" in page
 
 

@@ -20,11 +20,14 @@ from django.test import Client
 from conftest import Cast
 from core.registry import registry
 from impersonation.tests.test_routes import API_METHODS
+from operations.models import Operation
 from opsconsole.api import api
+from promotions.models import Promotion
 from tenants.scope import platform_scope
 from tenants.tokens import create_token
+from workflows.models import Environment
 
-from .rows import one_of_each
+from .rows import Maker, one_of_each
 from .test_answers import REFUSALS, Told
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +97,8 @@ def query_of(call: dict[str, Any]) -> list[str]:
 def body_of(method: str, path: str, call: dict[str, Any]) -> dict[str, Any]:
     """The body's fields as the API describes them."""
     schema = call.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    # A body that may be left out is one of two: the body or nothing.
+    schema = next((one for one in schema.get("anyOf", ()) if "$ref" in one), schema)
     named = SCHEMA["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], schema)
     return {**named.get("properties", {}), **{name: {} for name in OPEN_BODIES.get((method, path), ())}}
 
@@ -241,6 +246,95 @@ def test_another_tenants_id(cast: Cast, client: Client, bound: bool) -> None:
                 wrong.append(f"{cell} {known}:\n  {told[0]}\n  {told[1]}"[:1500])
     assert not wrong, "\n".join(wrong[:10])
     assert standing(cast, estate) == before
+
+
+#: What a place takes that holds an object of another kind: the filter finds nothing, as with any id.
+FILTERS = frozenset({"session", "about", "person", "acted_as", "operation"})
+
+
+def of_another_kind(estate: Estate, name: str) -> str:
+    """The id of something that is the caller's own, and not what the place names."""
+    other = "snapshots" if OBJECTS[name] == "environments" else "environments"
+    return str(_of_table(estate.ours, other).pk)
+
+
+@pytest.mark.parametrize("who", ["owner", "operator"])
+def test_an_object_of_another_kind(cast: Cast, client: Client, who: str) -> None:
+    """One's own snapshot where an environment is asked for answers as nothing does, and changes nothing."""
+    estate = Estate(cast)
+    _, secret = create_token(user=getattr(cast, who), name="mine")
+    headers = {"Authorization": f"Bearer {secret}"}
+    client.get("/api/v1/tenants", headers=headers)
+    before, wrong = jobs_of(cast), []
+    for cell in CELLS:
+        if cell.name == "resource_id":
+            continue  # of any kind
+        told = []
+        for ident in (of_another_kind(estate, cell.name), str(uuid.uuid4())):
+            where, body = estate.request(cell, ident)
+            more: dict[str, Any] = {"data": body, "content_type": "application/json", "headers": headers}
+            one = Told(client, cell.method, where, [ident], **more)
+            one.words = MADE_NOW.sub("…", one.words)
+            told.append(one)
+        narrows = cell.name in FILTERS or (cell.where == "query" and cell.method == "GET")
+        if told[0] != told[1] or not (told[0].status in REFUSALS or (narrows and told[0].status in (200, 202))):
+            wrong.append(f"{cell}:\n  {told[0]}\n  {told[1]}"[:1500])
+    assert not wrong, "\n".join(wrong[:10])
+    assert jobs_of(cast) - before <= reports_of(cast)
+
+
+def jobs_of(cast: Cast) -> set[tuple[uuid.UUID, str]]:
+    with platform_scope():
+        return set(Operation.objects.filter(tenant=cast.tenant).values_list("pk", "kind"))
+
+
+def reports_of(cast: Cast) -> set[tuple[uuid.UUID, str]]:
+    """A report may be asked about anything: it finds nothing."""
+    return {(pk, kind) for pk, kind in jobs_of(cast) if kind.startswith("reports.")}
+
+
+#: Bodies that name an environment, or an object in one, beside another object that lies in an environment.
+PAIRS = (
+    ("restore/{environment_id}/execute", "snapshot_id", {"delete_extra": True}),
+    ("restore/{environment_id}/execute", "snapshot_id", {"delete_extra": True, "dry_run": True}),
+    ("promotions/{promotion_id}/rollback", "snapshot_id", {"force": True}),
+)
+
+
+def test_the_bodies_that_name_two_places_are_known() -> None:
+    """A new body with an object beside another one in its address is tried here as well."""
+    found = {
+        (path, name)
+        for (method, path), call in CALLS.items()
+        if method != "GET" and PARAMETER.findall(path)
+        for name in body_of(method, path, call)
+        if OBJECTS.get(name) in ("environments", "snapshots", "promotions", "drift_incidents", "executions")
+    }
+    assert found == {(path, name) for path, name, _ in PAIRS}
+
+
+@pytest.mark.parametrize(("path", "name", "more"), PAIRS)
+@pytest.mark.parametrize("who", ["owner", "operator"])
+def test_an_object_of_another_environment(
+    cast: Cast, client: Client, who: str, path: str, name: str, more: dict[str, Any]
+) -> None:
+    """Of the same tenant: a guarded environment takes nothing from it, with whatever switches."""
+    estate = Estate(cast)
+    with platform_scope():
+        Environment.objects.filter(tenant=cast.tenant).update(kind="production")
+        named = next(model for model in estate.ours if model._meta.db_table == OBJECTS[name])
+        elsewhere = Maker(cast.tenant, cast.viewer).make(named)
+        promotion = _of_table(estate.ours, "promotions")
+        Promotion.objects.filter(pk=promotion.pk).update(status="COMPLETED")
+    _, secret = create_token(user=getattr(cast, who), name="mine")
+    where = PREFIX + PARAMETER.sub(lambda match: estate.own(match[1]), path)
+    body = {name: str(elsewhere.pk), "reason": "a reason of length", **more}
+    before = jobs_of(cast)
+    answer = client.post(
+        f"{where}?wait=0", body, content_type="application/json", headers={"Authorization": f"Bearer {secret}"}
+    )
+    assert answer.status_code in (403, 404, 409), answer.content
+    assert jobs_of(cast) == before
 
 
 def test_the_cells_would_see_it(cast: Cast, client: Client) -> None:

@@ -79,10 +79,8 @@ def _line(
 
 def url_in_n8n(environment: Environment, execution: Execution) -> str:
     """Where n8n's editor shows the execution; '' where the workflow is not known."""
-    if not execution.env_workflow_id:
-        return ""
-    base = environment.base_url.rstrip("/")
-    return f"{base}/workflow/{execution.env_workflow_id}/executions/{execution.env_execution_id}"
+    workflow = environment.editor_url(execution.env_workflow_id)
+    return f"{workflow}/executions/{execution.env_execution_id}" if workflow else ""
 
 
 # -- the matrix -------------------------------------------------------------------------------------------------------

@@ -65,6 +65,10 @@ class Environment(TenantModel):
             ("approve_environment", "Approve promotions into this environment"),
         ]
 
+    def editor_url(self, workflow_id: str) -> str:
+        """Where n8n's editor shows one of its workflows; '' for none."""
+        return f"{self.base_url.rstrip('/')}/workflow/{workflow_id}" if workflow_id else ""
+
     def __str__(self) -> str:
         return self.name
 

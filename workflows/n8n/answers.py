@@ -33,7 +33,7 @@ def written(answer: Answer) -> dict[str, Any]:
     """The object that a write answers with. Raises ``AmbiguousWrite`` where it cannot be read."""
     try:
         return single(answer, exact=True)
-    except errors.NotAnApi:
+    except (errors.NotAnApi, errors.TooLarge):
         raise errors.AmbiguousWrite("n8n's answer to the write cannot be read; it may have been carried out.") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
@@ -16,8 +17,8 @@ from . import answers, contracts, errors
 from .address import AddressPolicy
 from .bodies import WriteResult, write_body
 from .contracts import Contract
-from .http import API, Answer, Http, Limits
-from .listing import PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page
+from .http import API, WHOLE, Answer, Http, Limits, known_as
+from .listing import PAGE_BYTES, PAGE_LIMIT, PAGE_SIZES, CachedPage, Listing, Page
 from .spec import Capabilities
 
 __all__ = ["CachedPage", "Limits", "N8nClient", "Page", "WriteResult"]
@@ -109,7 +110,7 @@ class N8nClient:
     def _read_contract(self, known: Contract | None) -> Contract:
         etag = known.etag if known else ""
         try:
-            answer = self.call("GET", "/openapi.yml", etag=etag, keyed=False)
+            answer = self.call("GET", "/openapi.yml", headers=known_as(etag), keyed=False)
             if known is not None and answer.status == 304:
                 return Contract(known.capabilities, answer.etag or etag, time.monotonic())
             return Contract(Capabilities.from_yaml(answer.body), answer.etag or etag, time.monotonic())
@@ -126,22 +127,25 @@ class N8nClient:
         cache: MutableMapping[str, CachedPage] | None = None,
         verify: bool = True,
     ) -> Iterator[Page]:
-        """Yield the list page by page, each workflow once.
+        """Yield the list page by page, each workflow once, also where rows come and go meanwhile: see `listing`.
 
-        Whatever is there all the time is yielded, also where rows come and go while pages are read: see `listing`.
-        With `verify` off a list that changed is not read again. `cache` is the caller's memory between calls; see
-        `CachedPage`. The next pages are on their way while one is worked on. Raises `ListMoved` if the list does not
-        come to rest in four passes.
+        With `verify` off a list that changed is not read again. `cache` is the caller's memory between calls (see
+        `CachedPage`). Raises `ListMoved` if the list does not come to rest in four passes.
         """
         size = max(1, min(page_size, PAGE_LIMIT))
-        pins = "true" if exclude_pinned_data else None
 
-        def ask(cursor: str, etag: str) -> Answer:
-            params = {"limit": size, "cursor": cursor, "excludePinnedData": pins}
-            return self.call("GET", "/workflows", params=params, etag=etag)
+        def ask(cursor: str, etag: str, *, pins: bool = not exclude_pinned_data) -> Answer:
+            params = {"limit": size, "cursor": cursor, "excludePinnedData": None if pins else "true"}
+            most = PAGE_BYTES if size > 1 else WHOLE
+            return self.call("GET", "/workflows", params=params, headers=known_as(etag), most_bytes=most)
 
-        memory = cache if cache is not None else {}
-        return Listing(ask, size=size, memory=memory, address=f"{size}:{exclude_pinned_data}:").pages(verify=verify)
+        return Listing(
+            ask,
+            size=size,
+            memory=cache if cache is not None else {},
+            address=f"{size}:{exclude_pinned_data}:",
+            ask_briefly=partial(ask, pins=False),
+        ).pages(verify=verify)
 
     def iter_workflows(
         self, *, exclude_pinned_data: bool = False, within_seconds: float | None = None
@@ -168,7 +172,7 @@ class N8nClient:
 
     def get_workflow(self, workflow_id: str) -> dict[str, Any]:
         """Return one raw workflow; raises `RemoteNotFound`."""
-        found = answers.single(self.call("GET", f"/workflows/{_id(workflow_id)}"), exact=True)
+        found = answers.single(self.call("GET", f"/workflows/{_id(workflow_id)}", most_bytes=WHOLE), exact=True)
         if not found.get("id"):
             raise errors.NotAnApi("The answer does not look like a workflow of n8n's.")
         return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import ssl
 import threading
@@ -14,11 +13,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
-import orjson
 import tenacity
 
 from core import outgoing
-from workflows.content import ContentError, loads
+from workflows.content import ContentError, loads, loads_workflow
+from workflows.exact_json import TooMuch, body_bytes
 from workflows.names import storable
 
 from . import errors, outages
@@ -26,6 +25,10 @@ from .address import AddressPolicy, PinnedTransport, deadline, is_this_machine
 from .unpacking import unpacking_of
 
 API = "/api/v1"
+ORDINARY_BYTES = 8 * 1024 * 1024
+"""Bytes of an answer that is no workflow, unpacked. It is held while it is read into objects."""
+WHOLE = 2**62
+"""Bytes of a workflow's answer: what the limits allow."""
 _WORDS = 600
 _MOST_VALUES = 400_000
 """Objects, lists and commas of an answer that is no workflow: 6 MB of `[[],[],…]` become 250 MB of Python's objects."""
@@ -38,7 +41,7 @@ class Limits:
     """Bounds of one call. Times in seconds, `total_time` over all tries together; sizes in bytes, unpacked.
 
     n8n takes workflows of up to 16 MiB unless told otherwise, and from 2.0 on answers with a second content, the
-    published one: `max_bytes` has room for both.
+    published one; pinned data, most of a large workflow, come once. `max_bytes` has room for that.
 
     `writes_at_once`: an n8n before 2.0 on SQLite shares one connection between requests, so that transactions of
     writes that overlap run into each other (measured on 1.123.0: of 200 creations, eight at a time, 146 refused and 11
@@ -48,7 +51,7 @@ class Limits:
     connect: float = 5.0
     read: float = 30.0
     total_time: float = 90.0
-    max_bytes: int = 40 * 1024 * 1024
+    max_bytes: int = 24 * 1024 * 1024
     attempts: int = 4
     max_wait: float = 20.0
     connections: int = 10
@@ -74,10 +77,11 @@ class Answer:
         Texts in it can be stored: what PostgreSQL cannot store (U+0000, a lone surrogate) is replaced by a visible
         sign. With ``exact``, for a workflow, whose content is kept to the byte, they stay as they are.
         """
-        if not exact:
-            self._refuse_too_many_values()
-        found = self._parsed()
-        if exact or not _UNSTORABLE.search(self.body):
+        if exact:
+            return self._understood(loads_workflow)
+        self._refuse_too_many_values()
+        found = self._understood(loads)
+        if not _UNSTORABLE.search(self.body):
             return found
         try:
             return tidied(found)
@@ -88,13 +92,11 @@ class Answer:
         if sum(map(self.body.count, (b"{", b"[", b","))) > _MOST_VALUES:
             raise errors.TooLarge("The answer of the n8n instance holds more than is accepted here.")
 
-    def _parsed(self) -> Any:
+    def _understood(self, read: Callable[[bytes], Any]) -> Any:
         try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError:
-            pass
-        try:
-            return loads(self.body)
+            return read(self.body)
+        except TooMuch as exc:
+            raise errors.TooLarge(exc.message) from exc
         except ContentError as exc:
             raise errors.NotAnApi(
                 "The instance answered with something that is not JSON.",
@@ -164,24 +166,26 @@ class Http:
         *,
         params: Mapping[str, Any] | None = None,
         body: Any = None,
-        etag: str = "",
+        most_bytes: int = ORDINARY_BYTES,
         keyed: bool = True,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Return the answer (2xx or 304); raises an `N8nError`, for a write of unknown outcome `AmbiguousWrite`.
 
         Reads are tried again after transient failures; writes only where n8n did certainly not act. Writes wait for
-        each other (``Limits.writes_at_once``).
+        each other (``Limits.writes_at_once``). The answer to a read has ``most_bytes`` at the most, and never more
+        than the limits allow.
         """
         try:
             request = self._client.build_request(
                 method,
                 self.base_url + path,
                 params={k: v for k, v in (params or {}).items() if v not in (None, "")},
-                content=None if body is None else _encode(body),
-                headers={**self._headers(body is not None, etag, keyed), **(headers or {})},
+                content=None if body is None else body_bytes(body),
+                headers={**self._headers(body is not None, keyed), **(headers or {})},
+                extensions={"most_bytes": min(most_bytes, self.limits.max_bytes)} if body is None else None,
             )
-        except (httpx.InvalidURL, ValueError, TypeError, RecursionError) as exc:  # too long, or half an emoji in it
+        except (httpx.InvalidURL, ValueError, TypeError, ContentError) as exc:  # too long, or half an emoji in it
             raise errors.NotAsked() from exc
         if method in ("GET", "HEAD", "OPTIONS"):
             return self._call(request, reading=True)
@@ -205,14 +209,12 @@ class Http:
         except _NotSent as exc:
             raise exc.error from exc.__cause__
 
-    def _headers(self, has_body: bool, etag: str, keyed: bool) -> dict[str, str]:
+    def _headers(self, has_body: bool, keyed: bool) -> dict[str, str]:
         headers = {}
         if keyed and self._key:
             headers["X-N8N-API-KEY"] = self._key
         if has_body:
             headers["Content-Type"] = "application/json"
-        if etag:
-            headers["If-None-Match"] = etag
         if self._is_here or getattr(self._transport, "is_near", False):
             # Packing costs n8n half as much again as the answer itself, and the wire here is quicker than that.
             headers["Accept-Encoding"] = "identity"
@@ -265,20 +267,29 @@ class Http:
 
     def _exchange(self, request: httpx.Request, until: float) -> Answer:
         response = self._client.send(request, stream=True)
+        body = io.BytesIO()  # it hands its bytes over without a second copy of them
         try:
             packed = response.headers.get("content-encoding", "")
             asked = request.headers.get("accept-encoding", "")
-            unpacking = unpacking_of(packed, asked=asked, limit_bytes=self.limits.max_bytes)
-            body = io.BytesIO()  # it hands its bytes over without a second copy of them
+            most_bytes = request.extensions.get("most_bytes", self.limits.max_bytes)
+            unpacking = unpacking_of(packed, asked=asked, limit_bytes=most_bytes)
             # Not `iter_bytes`, which inflates whatever a chunk holds before its size is known.
             for chunk in cast(Iterable[bytes], response.stream):
                 body.write(unpacking.feed(chunk))
                 if time.monotonic() > until:
                     raise errors.TimedOut()
             unpacking.end()
+        except BaseException:
+            body.close()  # what went wrong may be kept for a while, and with it all that is named here
+            raise
         finally:
             response.close()
         return Answer(response.status_code, response.headers, body.getvalue())
+
+
+def known_as(etag: str) -> dict[str, str]:
+    """The header that asks for an answer only where it is not the one of this ETag ('': whatever it is)."""
+    return {"If-None-Match": etag} if etag else {}
 
 
 def tidied(value: Any) -> Any:
@@ -290,13 +301,6 @@ def tidied(value: Any) -> Any:
     if isinstance(value, dict):
         return {storable(key): tidied(one) for key, one in value.items()}
     return value
-
-
-def _encode(body: Any) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError:
-        return json.dumps(body, allow_nan=False).encode()
 
 
 def _may_retry(exc: BaseException, reading: bool) -> bool:

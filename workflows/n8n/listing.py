@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from workflows.content import ContentError, loads
+from workflows.content import ContentError, UnreadWorkflow, loads_workflow
+from workflows.exact_json import TooMuch, loads
 from workflows.names import storable
 
 from . import errors
@@ -29,12 +31,22 @@ from .http import Answer
 PAGE_LIMIT = 250
 PAGE_SIZES = (PAGE_LIMIT, 25, 1)
 """Tried in turn where an answer is too large to be taken."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""Bytes of a page that holds more than one workflow. A page is held while others are on their way."""
 PAGES_AHEAD = 2
-LARGE_PAGE = 8 * 1024 * 1024
+LARGE_PAGE = 4 * 1024 * 1024
 """Bytes of a page from which on only one is on its way: memory counts for more than time then."""
 
 _PASSES = 4
+_MOST_WORKFLOWS = 100_000
 _MOST_PAGES = 10_000
+_MOST_ROWS = 4 * PAGE_LIMIT
+"""Rows of one page. n8n gives no more than it is asked for, a proxy may."""
+_MOST_UNNAMED = 5
+"""Workflows of which not even the name can be taken, before the whole list is given up."""
+_LONGEST_TEXT = 2000
+"""Bytes of an id or a name, as JSON. n8n's have at most 64 and 128 characters."""
+_TOO_LARGE = "Its content is larger than one answer of n8n may be here."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,7 @@ class Rows:
     """Raw workflows, each parsed when it comes to it and then forgotten; each with an `id` that is text.
 
     The objects of a whole page are more than a processor keeps at hand: one workflow at a time takes half as long.
-    Iterating raises `NotAnApi` at one that cannot be read.
+    One that cannot be read is an `UnreadWorkflow`.
     """
 
     __slots__ = ("_parts",)
@@ -76,13 +88,20 @@ def _workflow(part: msgspec.Raw | dict[str, Any]) -> dict[str, Any]:
     if isinstance(part, dict):
         return part
     try:
-        found = orjson.loads(memoryview(part))
-    except orjson.JSONDecodeError:
-        try:
-            found = loads(bytes(part))
-        except ContentError as exc:
-            raise errors.NotAnApi("A workflow in the list is not JSON.") from exc
-    return identified(found)
+        return identified(loads_workflow(memoryview(part)))
+    except ContentError as exc:
+        titled = _TITLED.decode(part)
+        return UnreadWorkflow(_text(titled.id), _text(titled.name), exc.message)
+
+
+def _text(part: msgspec.Raw) -> str:
+    """A short value as text that can be stored; '' for anything else."""
+    data = bytes(part) if len(memoryview(part)) <= _LONGEST_TEXT else b""
+    try:
+        found = loads(data)
+    except ContentError:
+        return ""
+    return storable(str(found)) if isinstance(found, str | int) else ""
 
 
 def identified(raw: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +119,7 @@ class Page:
 
     `items` are raw workflows, each id once over the whole iteration. With `unchanged` n8n sent no body: `items` is
     empty and `ids` are the remembered ones. `again` marks pages of another pass, made because the list changed:
-    their `items` are those that were not seen before.
+    their `items` are those that were not seen before. `unnamed`: here stands a workflow of which nothing can be taken.
     """
 
     number: int
@@ -109,6 +128,7 @@ class Page:
     etag: str
     unchanged: bool = False
     again: bool = False
+    unnamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +142,7 @@ class _Read:
     unchanged: bool
     bytes: int
     joined: bool = False
+    unnamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +158,22 @@ Ask = Callable[[str, str], Answer]
 
 
 class Listing:
-    """One iteration over the list; see `N8nClient.iter_workflow_pages`."""
+    """One iteration over the list; see `N8nClient.iter_workflow_pages`.
 
-    def __init__(self, ask: Ask, *, size: int, memory: MutableMapping[str, CachedPage], address: str) -> None:
-        self._ask = ask
+    ``ask_briefly`` leaves out what a workflow can do without, to learn the name of one that is too large.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        size: int,
+        memory: MutableMapping[str, CachedPage],
+        address: str,
+        ask_briefly: Ask | None = None,
+    ) -> None:
+        self._ask, self._ask_briefly = ask, ask_briefly or ask
+        self._unnamed = 0
         self._size = size
         self._memory = memory
         self._address = address
@@ -178,9 +211,10 @@ class Listing:
             coming.append((cursor, self._send_for(pool, cursor)))
 
         start = 0
-        for _ in range(_MOST_PAGES):
-            cursor, future = coming.popleft()
-            read = self._understood(cursor, future.result(), start)
+        asked: set[str] = set()
+        for _ in range(min(_MOST_PAGES, _MOST_WORKFLOWS // self._size)):
+            asked.add(coming[0][0])
+            read = self._read(coming, start)
             if read.joined:
                 step = len(read.ids) - 1
                 start += step
@@ -189,6 +223,8 @@ class Listing:
             else:
                 while coming:
                     coming.popleft()[1].cancel()
+                if read.following in asked:
+                    raise errors.NotAnApi("The list of workflows leads back to where it was.")
                 if read.following is not None:
                     start = -1  # n8n's cursor names no position: from here on it is followed as it is
                     send_for(read.following)
@@ -196,6 +232,31 @@ class Listing:
             if not coming:
                 return
         raise errors.NotAnApi("The list of workflows does not end.")
+
+    def _read(self, coming: deque[tuple[str, Future[Answer]]], start: int) -> _Read:
+        cursor, future = coming.popleft()
+        try:
+            return self._understood(cursor, future.result(), start)
+        except errors.TooLarge as error:
+            if self._size > 1:
+                raise
+            _let_go(error)
+            del future
+        return self._set_aside(cursor)
+
+    def _set_aside(self, cursor: str) -> _Read:
+        """The place of a workflow that is too large to be taken: its id and name, where n8n tells them without it."""
+        try:
+            items, ids, following = _parsed(self._ask_briefly(cursor, ""))
+        except errors.TooLarge as error:
+            _let_go(error)
+            place = (1, 0) if not cursor else _position(cursor)
+            self._unnamed += 1
+            if place is None or self._unnamed > _MOST_UNNAMED:
+                raise errors.TooLarge from None
+            return _Read(Rows(), (), "", _cursor(1, place[1] + 1), False, 0, unnamed=True)
+        unread = [UnreadWorkflow(raw["id"], str(raw.get("name") or ""), _TOO_LARGE) for raw in items]
+        return _Read(Rows(unread), ids, "", following, False, 0)
 
     def _understood(self, cursor: str, answer: Answer, start: int) -> _Read:
         known = self._memory.get(self._address + cursor)
@@ -216,6 +277,11 @@ class Listing:
                 start >= 0 and len(ids) == self._size > 1 and _position(following) == (self._size, start + len(ids))
             )
         return _Read(items, ids, etag, following, answer.status == 304, len(answer.body), joined)
+
+
+def _let_go(error: BaseException) -> None:
+    """Forget where an error was raised: it would keep the answer that was read there while the next one is."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 class _Pass:
@@ -245,7 +311,8 @@ class _Pass:
         is_new = [workflow_id not in self._seen for workflow_id in ids]
         self.ids.append(ids)
         if any(is_new) or not self._again:
-            yield Page(len(self.ids), read.items.chosen(is_new), ids, read.etag, read.unchanged, self._again)
+            items = read.items.chosen(is_new)
+            yield Page(len(self.ids), items, ids, read.etag, read.unchanged, self._again, read.unnamed)
         self._seen.update(ids)
         self.is_proven = self.is_proven and (read.joined or self._is_last(read, ids))
         self._held = _Held(read.ids[-1:], read.items.last()) if read.joined else _Held()
@@ -266,28 +333,58 @@ class _List(msgspec.Struct):
 
 
 class _Named(msgspec.Struct):
-    id: str | int
+    id: msgspec.Raw
+
+    def __post_init__(self) -> None:
+        _counted.rows = getattr(_counted, "rows", 0) + 1
+        if _counted.rows > _MOST_ROWS or len(memoryview(self.id)) > _LONGEST_TEXT:
+            raise ValueError("too much")
+
+
+class _Titled(msgspec.Struct):
+    id: msgspec.Raw
+    name: msgspec.Raw = msgspec.Raw(b'""')
 
 
 class _Names(msgspec.Struct):
     data: list[_Named]
 
 
+_counted = threading.local()
 _LIST, _NAMES = msgspec.json.Decoder(_List), msgspec.json.Decoder(_Names)
+_TITLED = msgspec.json.Decoder(_Titled)
 
 
 def _parsed(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     """The workflows of a page, their ids and n8n's cursor. Looks at no more of each workflow than where it ends."""
+    _counted.rows = 0
     try:
-        found, names = _LIST.decode(answer.body), _NAMES.decode(answer.body)
+        names = _NAMES.decode(answer.body)
+        found = _LIST.decode(answer.body)
     except (msgspec.MsgspecError, RecursionError):
+        if _counted.rows > _MOST_ROWS:
+            raise errors.NotAnApi("A page of the list of workflows holds more than was asked for.") from None
+        if len(answer.body) > PAGE_BYTES:
+            raise errors.TooLarge from None
         return _parsed_at_once(answer)
-    return Rows(found.data), tuple(storable(str(row.id)) for row in names.data), found.nextCursor or None
+    ids = tuple(_text(row.id) for row in names.data)
+    if not all(ids):
+        return _parsed_at_once(answer)
+    return Rows(found.data), ids, found.nextCursor or None
+
+
+def _loaded(answer: Answer) -> Any:
+    try:
+        return loads(answer.body)
+    except TooMuch as exc:
+        raise errors.TooLarge(exc.message) from exc
+    except ContentError as exc:
+        raise errors.NotAnApi("The list of workflows is not JSON.") from exc
 
 
 def _parsed_at_once(answer: Answer) -> tuple[Rows, tuple[str, ...], str | None]:
     """The same of a page with half an emoji in it, or what else only the patient parser takes."""
-    body = answer.json(exact=True)
+    body = _loaded(answer)
     items = body.get("data") if isinstance(body, dict) else None
     if not isinstance(items, list) or any(not isinstance(w, dict) or not w.get("id") for w in items):
         raise errors.NotAnApi("The list of workflows does not look like n8n's.")

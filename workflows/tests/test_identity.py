@@ -64,7 +64,7 @@ def capture(environment: Environment, *raws: dict, complete: bool = True) -> dic
         environment_id=environment.pk,
         seen=[identity.seen_workflow(r) for r in raws],
         captured_at=clock.now(),
-        complete=complete,
+        unread=frozenset() if complete else None,
     )
 
 
@@ -168,7 +168,7 @@ def test_the_first_rows_of_an_environment_are_born_approved_unless_it_has_a_base
             environment_id=environment.pk,
             seen=[identity.seen_workflow(raw("1", "Sync"))],
             captured_at=clock.now(),
-            complete=True,
+            unread=frozenset(),
             is_baseline=True,
         )
         with tenant_scope(environment.tenant_id):
@@ -314,7 +314,11 @@ def test_ten_thousand_in_seconds(cast: Any) -> None:
     began = time.perf_counter()
     for environment in (dev, prod, prod):
         placed = record_seen(
-            tenant_id=cast.tenant.pk, environment_id=environment.pk, seen=here, captured_at=clock.now(), complete=True
+            tenant_id=cast.tenant.pk,
+            environment_id=environment.pk,
+            seen=here,
+            captured_at=clock.now(),
+            unread=frozenset(),
         )
         print("captured", time.perf_counter() - began)
     approve(prod, placed)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workflows.content import ContentError, portable
 from workflows.n8n import errors, listing
 from workflows.n8n.http import Answer
 from workflows.n8n.listing import Listing
@@ -208,10 +209,51 @@ def test_each_workflow_is_read_exactly_and_its_id_is_text() -> None:
         b'{"data":[{"id":"a","n":NaN}]}',
         b'{"data":[{"id":"a","n":[1,}]}',
         b'{"data":[{"id":"a"}',
-        b'{"data":[{"id":"a","name":"\xff"}]}',
         b'{"data":[{"id":"a","deep":' + b"[" * 5000 + b"]" * 5000 + b"}]}",
     ],
 )
 def test_what_is_no_list_of_workflows_is_named(body: bytes) -> None:
     with pytest.raises(errors.NotAnApi):
         read(body)
+
+
+def test_what_is_too_large_even_alone_is_set_aside_and_the_list_goes_on() -> None:
+    """Named where n8n tells the name without the pinned data; else its place is told, and the next one is asked for."""
+    instance = Instance(4, size=1)
+
+    def ask(cursor: str, etag: str) -> Answer:
+        if _place(cursor) in (1, 2):
+            raise errors.TooLarge
+        return instance.ask(cursor, etag)
+
+    def briefly(cursor: str, etag: str) -> Answer:
+        if _place(cursor) == 2:
+            raise errors.TooLarge
+        return instance.ask(cursor, etag)
+
+    listing = Listing(ask, size=1, memory={}, address="", ask_briefly=briefly)
+    pages = list(listing.pages(verify=False))
+    assert [[w["id"] for w in page.items] for page in pages] == [["w00000"], ["w00010"], [], ["w00030"]]
+    assert [page.unnamed for page in pages] == [False, False, True, False]
+    with pytest.raises(ContentError, match="larger than"):
+        portable(next(iter(pages[1].items)))
+
+
+def _place(cursor: str) -> int:
+    return int(json.loads(base64.b64decode(cursor or b"e30=")).get("offset", 0))
+
+
+def test_a_list_of_which_nothing_can_be_taken_ends() -> None:
+    def ask(cursor: str, etag: str) -> Answer:
+        raise errors.TooLarge
+
+    with pytest.raises(errors.TooLarge):
+        list(Listing(ask, size=1, memory={}, address="").pages(verify=True))
+
+
+@pytest.mark.parametrize("row", [b'{"id":"a","name":"\xff"}', b'{"id":"a","name":"odd","n":1e999}'])
+def test_one_row_that_is_no_json_stands_for_itself(row: bytes) -> None:
+    found = read(b'{"data":[{"id":"b","name":"fine"},' + row + b"]}")
+    assert [one["id"] for one in found] == ["b", "a"]
+    with pytest.raises(ContentError):
+        portable(found[1])

@@ -21,7 +21,7 @@ from .lines import EXPRESSION, Colour, Line
 
 LONGEST_CODE = 20_000
 """Characters of one piece of code that are coloured."""
-SECONDS = 0.05
+SECONDS = 0.1
 """For how long one piece is looked at."""
 
 _CLASSES = (
@@ -86,8 +86,9 @@ def _lexed(lines: Sequence[Line], language: str) -> Iterator[Line]:
 
 
 def _stretches(text: str, language: str) -> Iterator[tuple[int, int, str]]:
+    lexer = _lexer(language)  # made once, which takes longer than most code
     until = time.monotonic() + SECONDS
-    for index, token, value in _lexer(language).get_tokens_unprocessed(text):
+    for index, token, value in lexer.get_tokens_unprocessed(text):
         if name := _class_of(token):
             yield index, index + len(value), name
         if time.monotonic() > until:

@@ -181,7 +181,7 @@ def _lines(news: News, operation: Operation) -> Iterable[str]:
 
 def in_n8n(environment: Environment, watch: StarterWatch) -> str:
     """Where n8n's editor shows the workflow."""
-    return f"{environment.base_url.rstrip('/')}/workflow/{watch.env_workflow_id}"
+    return environment.editor_url(watch.env_workflow_id)
 
 
 def job_address(operation: Operation) -> str:

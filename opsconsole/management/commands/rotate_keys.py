@@ -6,11 +6,14 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.apps import apps
+from django.contrib.auth.hashers import is_password_usable
 from django.core.management.base import BaseCommand
 from django.db import models
 
 from core import context, crypto
 from core.registry import registry
+from tenants.hashers import sealed, unsealed
+from tenants.models import User
 from tenants.scope import platform_scope
 
 #: What of a second factor's data is secret; the rest of it is counters and public keys.
@@ -25,6 +28,7 @@ class Command(BaseCommand):
             model = apps.get_model(declared.model)
             count = rotate(model, declared.column)
             self.stdout.write(f"{model._meta.db_table}.{declared.column}: {count} secrets")
+        self.stdout.write(f"{User._meta.db_table}.password: {rotate_passwords()} hashes")
         self.stdout.write(f"{Authenticator._meta.db_table}.data: {rotate_second_factors()} secrets")
 
 
@@ -35,6 +39,16 @@ def rotate(model: type[models.Model], column: str) -> int:
         for pk, token in model._default_manager.exclude(**{column: ""}).values_list("pk", column):
             row = model._default_manager.filter(pk=pk, **{column: token})
             count += row.update(**{column: crypto.rotate(token)})
+    return count
+
+
+def rotate_passwords() -> int:
+    """The same for hashes of passwords, those of before they were encrypted as well; how many. Sign-ins go on."""
+    count = 0
+    with context.acting(source="shell"), platform_scope():
+        for pk, stored in User.objects.values_list("pk", "password"):
+            if is_password_usable(stored):
+                count += User.objects.filter(pk=pk, password=stored).update(password=sealed(unsealed(stored)))
     return count
 
 
