@@ -73,15 +73,19 @@ def _trials(client: N8nClient, content: Mapping[str, Any], until: float) -> Iter
     is_live = bool(content.get("active"))
     name = str(content.get("name") or "")
     yield Trial("workflow", name, "passed", "It is published." if is_live else "It is there, and switched off.")
+    yield from _references_tried(client, content, until)
+    if is_live:
+        addresses = filter(None, map(webhook_address, content.get("nodes") or ()))
+        yield from (_listens(client, address) for address in addresses)
+
+
+def _references_tried(client: N8nClient, content: Mapping[str, Any], until: float) -> Iterator[Trial]:
     used = [found for found in references(content) if found.in_use and "callerIds" not in found.path]
     listed = _listed(client)
     for reference in {(found.kind, found.value): found for found in used}.values():
         if reference.kind in ("credential", "workflow"):
             late = time.monotonic() > until
             yield _late(reference) if late else _resolved(client, reference, listed)
-    for node in content.get("nodes") or () if is_live else ():
-        if address := webhook_address(node):
-            yield _listens(client, address)
 
 
 def _late(reference: Reference) -> Trial:
@@ -120,8 +124,12 @@ def _credential(client: N8nClient, credential_id: str, name: str, listed: set[st
         body = client.call("POST", f"/credentials/{quote(credential_id, safe='')}/test").json()
     except errors.N8nError as error:
         return Trial("credential", name, "not_possible", error.message)
-    message = str(body.get("message") or "") if isinstance(body, dict) else ""
-    if isinstance(body, dict) and str(body.get("status") or "").upper() == "OK":
+    return _as_tested(name, body if isinstance(body, dict) else {})
+
+
+def _as_tested(name: str, body: Mapping[str, Any]) -> Trial:
+    message = str(body.get("message") or "")
+    if str(body.get("status") or "").upper() == "OK":
         return Trial("credential", name, "passed", message)
     untestable = "no testing function" in message.lower()
     return Trial("credential", name, "not_possible" if untestable else "failed", message)
