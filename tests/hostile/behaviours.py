@@ -21,7 +21,8 @@ class _Stream(httpx.SyncByteStream):
 
 
 def body(content: bytes, *, status: int = 200, **headers: str) -> Answer:
-    sent = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    given = {"content-type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    sent = [(name.encode(), text.encode("latin-1")) for name, text in given.items()]
     return lambda _request: httpx.Response(status, headers=sent, stream=_Stream(iter([content])))
 
 
@@ -100,7 +101,7 @@ BEHAVIOURS: dict[str, Callable[[], Answer]] = {
     "the key is wrong": lambda: body(b'{"message":"unauthorized"}', status=401),
     "not found": lambda: body(b"<html>", status=404),
     "a fault of its own": lambda: body(b"<html>", status=500),
-    "come back in squares": lambda: body(b"{}", status=429, retry_after="\u00b2".encode().decode("latin-1")),
+    "come back in squares": lambda: body(b"{}", status=429, retry_after="\u00b2"),
     "come back in a year": lambda: body(b"{}", status=429, retry_after="31536000"),
     "come back long ago": lambda: body(b"{}", status=429, retry_after="-5"),
 }

@@ -44,7 +44,6 @@ def held_by() -> dict[int, str]:
 
 #: What other parts of the product answer, by the block's number.
 NOT_YET = {
-    31: "test runs of workflows",
     32: "incident records",
     60: "alert rules",
 }

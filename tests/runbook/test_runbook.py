@@ -20,6 +20,7 @@ from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from tests.runbook.answers import Answer
 from tests.runbook.estate import BLOCKS, FOREIGN, NOT_YET, Estate, Shell, held_by
+from workflows.models import Execution, WorkflowEnvMap
 
 pytestmark = [pytest.mark.console, pytest.mark.xdist_group("runbook")]
 
@@ -150,6 +151,13 @@ def test_a_finished_promotion_is_taken_back(estate: Estate, shell: Shell) -> Non
     assert re.search(r"^[0-9a-f-]{36}$", shell.run(29, returned_snapshot_id=pre, **ids).text, re.M)
     preview, done = shell.run(30, **ids).documents
     assert len(preview["preview"]["unchanged_workflows"]) == 8 and restored(done)["failed"] == 0
+    workflow = mapped(estate)
+    said = shell.run(31, workflow_id=workflow, **ids)
+    assert said.tables[0].values("current_hash")
+    test = said.documents[0]["test"]
+    assert test["environment_id"] == estate.production and test["status"] in ("passed", "incomplete"), test
+    assert test["checks"][0]["check"] == "workflow" and not test["ran"] and test["why_not_run"]
+    assert [run["status"] for run in test["last_executions"]] == ["success"] * 3
     again = estate.promotion(estate.keys()[3:4])
     assert again["status"] == "COMPLETED", again
     ids["promotion_id"] = again["id"]
@@ -238,6 +246,14 @@ def test_the_database_is_dumped_whole(estate: Estate, shell: Shell) -> None:
         assert "PostgreSQL database dump complete" in gzip.decompress(packed.read_bytes()).decode()
     rows = re.findall(r"COPY public\.tenants .*?FROM stdin;\n(.*?)\n\\\.", dump, re.S)[0].splitlines()
     assert len(rows) == 2 and any("Acme Robotics" in row for row in rows)
+
+
+def mapped(estate: Estate) -> str:
+    """The workflow that has run in production, as the runbook's queries name it."""
+    with tenant_scope(estate.cast.tenant.pk):
+        run = Execution.objects.filter(environment_id=estate.production).latest("number")
+        found = WorkflowEnvMap.objects.get(environment_id=estate.production, env_workflow_id=run.env_workflow_id)
+        return str(found.canonical_workflow_id)
 
 
 def restored(answer: dict[str, Any]) -> dict[str, int]:

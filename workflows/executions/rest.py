@@ -16,16 +16,24 @@ from operations.rest import http_status, refuse_failed, wait_for
 from operations.schemas import OperationAnswer
 from operations.selectors import operation_row
 from tenants.api import caller, visit_for_object
-from tenants.scope import tenant_scope
-from workflows.models import Environment
+from tenants.scope import platform_scope, tenant_scope
+from workflows import trying
+from workflows.models import CanonicalWorkflow, Environment, Execution, WorkflowEnvMap
 from workflows.permissions import require_operate
 from workflows.selectors import environment_or_404
 
 from . import counting, selectors, services
-from .schemas import ExecutionList
-from .statuses import FILTERS
+from .schemas import ExecutionList, TrialAnswer
+from .statuses import FAILED, FILTERS
 
 router = Router()
+
+
+class TrialIn(Asked):
+    """Where to test (default: the last environment of the pipeline that has it), and whether to run it, too."""
+
+    environment_id: uuid.UUID | None = None
+    run: bool = False
 
 
 class RetryIn(Asked):
@@ -98,6 +106,66 @@ def retry_executions(request: HttpRequest, payload: RetryIn, wait: float = 0) ->
         operation = wait_for(operation, wait)
     refuse_failed(operation)
     return Status(http_status(operation), {"operation": operation_row(operation)})
+
+
+@in_support_session(WRITES)
+@router.post(
+    "/workflows/{workflow_id}/test",
+    response={200: TrialAnswer, 202: TrialAnswer},
+    exclude_unset=True,
+    summary="Try what a workflow needs, without running it",
+)
+def test_workflow(
+    request: HttpRequest, workflow_id: uuid.UUID, payload: TrialIn | None = None, wait: float = 20.0
+) -> Status[dict[str, Any]]:
+    """``run: true`` also has n8n repeat the last execution, if it failed: the only way in which n8n's API runs one.
+    Not harmless: what the workflow does, it does once more."""
+    asked = payload or TrialIn()
+    model = WorkflowEnvMap if _is_place(workflow_id) else CanonicalWorkflow
+    visit = visit_for_object(request, model, workflow_id)
+    with tenant_scope(visit.tenant.pk):
+        place = trying.place_of(workflow_id, asked.environment_id)
+    require_operate(visit, place.environment)
+    runs = trying.last_runs(place.environment, place.env_workflow_id)
+    test = _trial(place, runs)
+    if not asked.run or not runs or runs[0].status not in FAILED:
+        return Status(200, {"test": test})
+    operation = services.start_retry(
+        tenant_id=visit.tenant.pk,
+        environment_id=place.environment_id,
+        requested_by=caller(request),
+        executions=[str(runs[0].pk)],
+        idempotency_key=request.headers.get("Idempotency-Key"),
+    )
+    operation = wait_for(operation, wait) if wait else operation
+    test |= {"ran": True, "why_not_run": ""}
+    refuse_failed(operation, beside={"test": test})
+    return Status(http_status(operation), {"test": test, "operation": operation_row(operation)})
+
+
+def _trial(place: WorkflowEnvMap, runs: list[Execution]) -> dict[str, Any]:
+    trials = trying.try_out(place)
+    return {
+        "workflow_id": place.canonical_workflow_id,
+        "workflow_name": place.env_name,
+        "environment_id": place.environment_id,
+        "env_workflow_id": place.env_workflow_id,
+        "status": trying.verdict_of(trials),
+        "checks": [trial.row() for trial in trials],
+        "last_executions": [_run(run) for run in runs],
+        "ran": False,
+        "why_not_run": trying.NO_START,
+    }
+
+
+def _is_place(workflow_id: uuid.UUID) -> bool:
+    """Whether the id is of a workflow in one environment; whose it is, is asked afterwards."""
+    with platform_scope():
+        return WorkflowEnvMap.objects.filter(pk=workflow_id).exists()
+
+
+def _run(run: Execution) -> dict[str, Any]:
+    return {"id": run.pk, "number": run.number, "status": run.status, "started_at": run.started_at}
 
 
 def _aware(moment: datetime | None) -> datetime | None:

@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime
 
 from core.answers import Answer, ErrorOut, PageAnswer
+from operations.schemas import OperationOut
 
 
 class ExecutionOut(Answer):
@@ -48,3 +49,42 @@ class ExecutionList(PageAnswer):
     executions: list[ExecutionOut]
     last_24_hours: DayOut
     reading: ReadingOut
+
+
+class TrialCheckOut(Answer):
+    """``status``: passed, failed or not_possible."""
+
+    check: str
+    name: str
+    status: str
+    message: str
+
+
+class TrialRunOut(Answer):
+    """An execution that was read."""
+
+    id: uuid.UUID
+    number: int
+    status: str
+    started_at: datetime | None
+
+
+class TrialOut(Answer):
+    """``status``: passed, failed, or incomplete where not everything could be tried."""
+
+    workflow_id: uuid.UUID | None
+    workflow_name: str
+    environment_id: uuid.UUID
+    env_workflow_id: str
+    status: str
+    checks: list[TrialCheckOut]
+    last_executions: list[TrialRunOut]
+    ran: bool
+    why_not_run: str
+
+
+class TrialAnswer(Answer):
+    """What was tried, and the job that repeats an execution where that was asked for."""
+
+    test: TrialOut
+    operation: OperationOut | None = None
