@@ -135,10 +135,10 @@ def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = 
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     if contents:
         visit.require(taking.GRANT)
-        entries = taking.whole_entries(snapshot)
-    else:
-        entries = [entry.to_json() for entry in services.entries(snapshot)]
-    return {"snapshot": {**_row(snapshot), "workflows": entries}}
+        entries, warnings = taking.whole_entries(snapshot)
+        said = {"warnings": msgspec.to_builtins(warnings)} if warnings else {}
+        return {"snapshot": {**_row(snapshot), "workflows": entries}, **said}
+    return {"snapshot": {**_row(snapshot), "workflows": [entry.to_json() for entry in services.entries(snapshot)]}}
 
 
 def _row(snapshot: Snapshot) -> dict[str, Any]:
