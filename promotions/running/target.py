@@ -78,7 +78,7 @@ def read_back(run: Run, client: N8nClient, target: Environment, touched: Collect
     with run.fenced():
         now = clock.now()
         record_seen(
-            tenant_id=target.tenant_id, environment_id=target.pk, seen=reading.seen, captured_at=now, complete=False
+            tenant_id=target.tenant_id, environment_id=target.pk, seen=reading.seen, captured_at=now, unread=None
         )
         missing = WorkflowEnvMap.objects.filter(environment_id=target.pk, env_workflow_id__in=gone)
         missing.filter(status__in=[MapStatus.LINKED, MapStatus.UNMAPPED]).update(
