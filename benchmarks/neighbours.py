@@ -1,0 +1,269 @@
+"""What a tenant notices while another one attacks: its pages and its captures, quiet and under each attack.
+
+    script/bench neighbours [--requests 60] [--only waits,streams]
+
+A console of its own (web, worker, beat) is asked over HTTP. One tenant attacks with what its role lets it do, against an
+n8n of its own that is slow, endless or packs bombs; the other one's page and list of jobs are asked in turns all the
+while. Target: a p95 of at most twice that of the quiet console. Nothing else should run on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import json
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.running import running_console
+
+from .setup import environment_of, fresh_tenant, own_git_root, save, start_django, table
+
+TARGET = 2.0
+SLOW_SECONDS = 20.0
+SETTLE_SECONDS = 3.0
+AGAIN_SECONDS = 0.5
+PATIENCE_SECONDS = 12.0
+PAGES = ("", "jobs/", "snapshots/", "drift/")
+BOMB = gzip.compress(bytes(200 * 1024 * 1024), 9)
+
+
+class Attacker(BaseHTTPRequestHandler):
+    """An n8n whose first part of the path says how it behaves: ``/slow``, ``/endless``, ``/bomb``, ``/well``."""
+
+    protocol_version = "HTTP/1.1"
+    pages = 0
+
+    def do_GET(self) -> None:
+        behaviour = self.path.split("/")[1]
+        if behaviour == "slow":
+            time.sleep(SLOW_SECONDS)
+        if behaviour == "bomb":
+            self._answer(BOMB, "gzip")
+            return
+        Attacker.pages += 1
+        row = {
+            "id": f"w{Attacker.pages}",
+            "name": f"W{Attacker.pages}",
+            "nodes": [],
+            "connections": {},
+            "active": False,
+        }
+        following = f"c{Attacker.pages}" if behaviour == "endless" else None
+        self._answer(json.dumps({"data": [row], "nextCursor": following}).encode())
+
+    def _answer(self, body: bytes, encoding: str = "") -> None:
+        with contextlib.suppress(OSError):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            if encoding:
+                self.send_header("Content-Encoding", encoding)
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Nothing: there would be thousands of lines."""
+
+
+@contextlib.contextmanager
+def n8n_at(address: str) -> Iterator[str]:
+    with ThreadingHTTPServer((address, 0), Attacker) as server:
+        server.daemon_threads = True
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{address}:{server.server_address[1]}"
+        server.shutdown()
+
+
+@dataclass
+class Side:
+    """A tenant with its owner's sign-in and token."""
+
+    url: str
+    tenant: Any
+    token: str
+    cookie: str
+
+    def call(self, method: str, path: str, *, timeout: float = 60, **json_body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.request(
+            method, f"{self.url}/api/v1{path}", headers=headers, json=json_body or None, timeout=timeout
+        )
+
+    def capture(self, environment: Any) -> str:
+        answer = self.call("POST", "/snapshots?wait=0", environment_id=str(environment.pk))
+        return str(answer.json()["operation"]["id"])
+
+    def captured_in(self, environment: Any) -> float:
+        """Seconds from the press to the end of a capture of one's own."""
+        began = time.monotonic()
+        identity = self.capture(environment)
+        while time.monotonic() - began < 290:
+            found = self.call("GET", f"/operations/{identity}?wait=20").json()["operation"]
+            if found["status"] in ("COMPLETED", "FAILED", "CANCELLED"):
+                return time.monotonic() - began if found["status"] == "COMPLETED" else float("inf")
+        return float("inf")
+
+    def asks(self, requests: int) -> tuple[list[float], int]:
+        """Milliseconds of pages, in order of size, and how many did not answer 200."""
+        found, failed = [], 0
+        with httpx.Client(headers={"Cookie": self.cookie}, timeout=60) as browser:
+            for number in range(requests):
+                began = time.perf_counter()
+                try:
+                    page = browser.get(f"{self.url}/t/{self.tenant.slug}/{PAGES[number % len(PAGES)]}")
+                    failed += page.status_code != 200
+                except httpx.HTTPError:
+                    failed += 1
+                found.append((time.perf_counter() - began) * 1000)
+        return sorted(found), failed
+
+
+def side(url: str) -> Side:
+    from django.test import Client
+
+    from tenants.tokens import create_token
+
+    tenant, owner = fresh_tenant()
+    client = Client()
+    client.force_login(owner, backend="allauth.account.auth_backends.AuthenticationBackend")
+    _row, secret = create_token(user=owner, tenant=tenant, name="bench")
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    return Side(url, tenant, secret, cookies)
+
+
+@dataclass
+class Attack:
+    """Calls that are made over and over, each by a thread of its own, until told to stop."""
+
+    calls: list[Callable[[], Any]]
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        stop = threading.Event()
+
+        def over_and_over(call: Callable[[], Any]) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(httpx.HTTPError, ValueError):
+                    call()
+                stop.wait(AGAIN_SECONDS)
+
+        pool = ThreadPoolExecutor(max_workers=len(self.calls) or 1)
+        for call in self.calls:
+            pool.submit(over_and_over, call)
+        time.sleep(SETTLE_SECONDS if self.calls else 0)
+        try:
+            yield
+        finally:
+            stop.set()
+            pool.shutdown(wait=True)
+
+
+def attacks(bad: Side, places: dict[str, Any]) -> dict[str, Attack]:
+    def listing(behaviour: str) -> Callable[[], Any]:
+        return lambda: bad.call("GET", f"/environments/{places[behaviour].pk}/workflows", timeout=PATIENCE_SECONDS)
+
+    def waiting() -> Any:
+        identity = bad.capture(places["slow"])
+        return bad.call("GET", f"/operations/{identity}?wait=55", timeout=PATIENCE_SECONDS)
+
+    def listening() -> Any:
+        path = f"/t/{bad.tenant.slug}/jobs/{job[0]}/events/"
+        with httpx.stream("GET", bad.url + path, headers={"Cookie": bad.cookie}, timeout=30) as answer:
+            until = time.monotonic() + PATIENCE_SECONDS
+            for _ in answer.iter_bytes():
+                if time.monotonic() > until:
+                    break
+
+    job = [bad.capture(places["slow"])]
+
+    slow = [places[name] for name in places if name.startswith("slow")]
+    return {
+        "nobody": Attack([]),
+        "twelve waits of 55 s": Attack([waiting] * 12),
+        "twelve listings of a slow n8n": Attack([listing("slow")] * 12),
+        "twelve listings without an end": Attack([listing("endless")] * 12),
+        "six slow captures": Attack([lambda place=place: bad.capture(place) for place in slow]),
+        "120 streams of one viewer": Attack([listening] * 120),
+        "six listings of a gzip bomb": Attack([listing("bomb")] * 6),
+    }
+
+
+def measured(good: Side, own: Any, attack: Attack, requests: int) -> tuple[float, float, int, float]:
+    """Median and p95 of the pages in ms, failed ones, and the seconds of a capture."""
+    with attack.going_on():
+        pages, failed = good.asks(requests)
+        took = good.captured_in(own)
+    return statistics.median(pages), pages[int(len(pages) * 0.95) - 1], failed, took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--requests", type=int, default=60)
+    parser.add_argument("--only", default="", help="words of attacks' names, by commas")
+    options = parser.parse_args()
+    start_django()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        own_git_root(),
+        n8n_at("127.0.0.1") as hostile,
+        n8n_at("127.0.0.2") as well,
+    ):
+        here = {"OPSCONSOLE_N8N_ALLOWED_NETWORKS": "127.0.0.0/8", "OPSCONSOLE_N8N_ALLOW_HTTP": "1"}
+        with running_console(Path(folder), OPSCONSOLE_DB_POOL="12", OPSCONSOLE_WORKERS="4", **here) as console:
+            rows = compared(console.url, hostile, well, options)
+    command = f"script/bench neighbours --requests {options.requests}"
+    note = (
+        f"Pages of the tenant that is not attacking, {options.requests} in turns, and one capture of its own."
+        " The worker has four places, the web process twelve pooled connections."
+        f" Attackers leave a call after {PATIENCE_SECONDS:.0f} s, or when it is refused, and make the next half a second"
+        " later; slow captures that they began go on through all rows below.\n"
+        f"Load of the machine over the last 15 minutes: {os.getloadavg()[2]:.1f}.\n\n"
+    )
+    head = ["under attack by", "median ms", "p95 ms", "p95 / quiet", "≤ 2", "failed", "own capture s"]
+    save(
+        "neighbours", command=command, title="What a tenant notices of another's attack", body=note + table(head, rows)
+    )
+
+
+def compared(url: str, hostile: str, well: str, options: argparse.Namespace) -> list[list[str]]:
+    bad, good = side(url), side(url)
+    names = ("slow", "slow-2", "slow-3", "slow-4", "slow-5", "slow-6", "endless", "bomb")
+    places = {
+        name: environment_of(bad.tenant, base_url=f"{hostile}/{name.partition('-')[0]}", api_key="key", name=name)
+        for name in names
+    }
+    own = environment_of(good.tenant, base_url=f"{well}/well", api_key="key", name="Own")
+    good.asks(20)
+    good.captured_in(own)
+    rows: list[list[str]] = []
+    quiet = 0.0
+    for name, attack in attacks(bad, places).items():
+        if quiet and options.only and not any(word in name for word in options.only.split(",")):
+            continue
+        median, p95, failed, took = measured(good, own, attack, options.requests)
+        quiet = quiet or p95
+        ratio = p95 / quiet
+        rows.append(
+            [name, f"{median:.0f}", f"{p95:.0f}", f"{ratio:.1f}", "met" if ratio <= TARGET else "**missed**",
+             str(failed), f"{took:.1f}"]
+        )  # fmt: skip
+        print(rows[-1], flush=True)
+    return rows
+
+
+if __name__ == "__main__":
+    main()
