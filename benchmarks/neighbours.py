@@ -150,6 +150,7 @@ class Attack:
     """Calls that are made over and over, each by a thread of its own, until told to stop."""
 
     calls: list[Callable[[], Any]]
+    again_seconds: float = AGAIN_SECONDS
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
@@ -159,7 +160,7 @@ class Attack:
             while not stop.is_set():
                 with contextlib.suppress(httpx.HTTPError, ValueError):
                     call()
-                stop.wait(AGAIN_SECONDS)
+                stop.wait(self.again_seconds)
 
         pool = ThreadPoolExecutor(max_workers=len(self.calls) or 1)
         for call in self.calls:
@@ -197,7 +198,8 @@ def attacks(bad: Side, places: dict[str, Any]) -> dict[str, Attack]:
         "twelve listings of a slow n8n": Attack([listing("slow")] * 12),
         "twelve listings without an end": Attack([listing("endless")] * 12),
         "six slow captures": Attack([lambda place=place: bad.capture(place) for place in slow]),
-        "120 streams of one viewer": Attack([listening] * 120),
+        "120 streams of one viewer": Attack([listening] * 120, again_seconds=15),
+        "120 streams, whatever is refused asked for twice a second": Attack([listening] * 120),
         "six listings of a gzip bomb": Attack([listing("bomb")] * 6),
     }
 

@@ -18,10 +18,14 @@ class Slots:
     def take(self, most: Mapping[str, int]) -> bool:
         """Hold one slot under each name, or none where one of them has as many as it may."""
         with self._lock:
-            if any(self._held[name] >= count for name, count in most.items()):
+            if not self.has_room(most):
                 return False
             self._held.update(most.keys())
             return True
+
+    def has_room(self, most: Mapping[str, int]) -> bool:
+        """Whether `take` would hold one now: to refuse before anything is done for it."""
+        return all(self._held[name] < count for name, count in most.items())
 
     def give_back(self, most: Mapping[str, int]) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from core import clock, context
@@ -72,9 +72,7 @@ def stream(
     Raises ``TooManyStreams`` where the person who listens, or an address of which no person is known, has as many as
     it may.
     """
-    address = context.current().ip_address
-    own = {f"person {listener_id}": MOST_OF_PERSON} if listener_id else {f"address {address}": MOST_OF_ADDRESS}
-    slots = {"all": MOST_STREAMS, **own}
+    slots = _slots_for(listener_id)
     if not _streams.take(slots):
         raise TooManyStreams
 
@@ -97,6 +95,19 @@ def stream(
     return EventStream(body(), slots=slots)
 
 
+def _slots_for(listener_id: uuid.UUID | None) -> dict[str, int]:
+    address = context.current().ip_address
+    own = {f"person {listener_id}": MOST_OF_PERSON} if listener_id else {f"address {address}": MOST_OF_ADDRESS}
+    return {"all": MOST_STREAMS, **own}
+
+
+def _refused(error: TooManyStreams) -> HttpResponse:
+    """No page: programs read it, and whoever is refused asks again and again. Made without the database."""
+    response = JsonResponse({"error": error.to_dict()}, status=error.status, headers={"Retry-After": "15"})
+    response.error_code = error.code  # type: ignore[attr-defined]
+    return response
+
+
 async def tenant_stream(
     request: HttpRequest, tenant_slug: str, begin: Callable[[Visit], Callable[[], list[Event]]]
 ) -> HttpResponseBase:
@@ -107,6 +118,8 @@ async def tenant_stream(
     user = await request.auser()
     if isinstance(user, AnonymousUser):
         return HttpResponse(status=401)
+    if not _streams.has_room(_slots_for(user.pk)):
+        return _refused(TooManyStreams())
     session_key = stored_key(request.session.session_key)
 
     def alive() -> bool:
@@ -119,6 +132,8 @@ async def tenant_stream(
     try:
         poll = await sync_to_async(lambda: begin(open_visit(user=user, slug=tenant_slug)))()
         return stream(poll, alive, listener_id=user.pk)
+    except TooManyStreams as error:
+        return _refused(error)
     except OpsError as error:
         return error_response(request, error)
 
