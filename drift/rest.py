@@ -24,6 +24,7 @@ from tenants.pages import Visit
 from tenants.permissions import is_platform_admin
 from tenants.requests import token_of
 from tenants.scope import platform_scope, tenant_scope
+from workflows import emergency
 from workflows.models import Environment
 from workflows.permissions import require_operate
 
@@ -121,14 +122,18 @@ def stabilize(
     incident_id: uuid.UUID,
     wait: float = DEFAULT_WAIT_SECONDS,
     payload: StabilizeIn | None = None,
+    reason: emergency.Reason = "",
 ) -> tuple[int, dict[str, Any]]:
     """What n8n itself changed at an upgrade is refused (DRIFT_012) unless ``despite_upgrade``.
 
     An incident that is stabilized already is the answer as it is, without a job: the call may be repeated.
     """
-    visit = _operate(request, incident_id)
+    visit, environment = _found(request, incident_id)
+    act = emergency.permit(request, visit, environment, what=emergency.What.STABILIZE, reason=reason)
     if settled := _settled(visit, incident_id, IncidentState.STABILIZED):
         return settled
+    if act is not None:
+        act.record()
     asked = payload or StabilizeIn()
     options = services.StabilizeOptions(
         force=asked.force, added=asked.added or "deactivate", despite_upgrade=asked.despite_upgrade
@@ -239,10 +244,14 @@ def _switching_every_tenant(request: HttpRequest) -> User:
 
 
 def _operate(request: HttpRequest, incident_id: uuid.UUID) -> Visit:
-    visit = visit_for_object(request, DriftIncident, incident_id, grant=Grants.VIEW)
-    incident = services.incident_by_id(visit.tenant.pk, incident_id)
-    require_operate(visit, incident.workflow_env_map.environment)
+    visit, environment = _found(request, incident_id)
+    require_operate(visit, environment)
     return visit
+
+
+def _found(request: HttpRequest, incident_id: uuid.UUID) -> tuple[Visit, Environment]:
+    visit = visit_for_object(request, DriftIncident, incident_id, grant=Grants.VIEW)
+    return visit, services.incident_by_id(visit.tenant.pk, incident_id).workflow_env_map.environment
 
 
 def _row(visit: Visit, incident_id: uuid.UUID) -> dict[str, Any]:

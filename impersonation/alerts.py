@@ -13,7 +13,7 @@ from audit.selectors import TrailFilter, filtered
 from audit.services import record_event
 from core import clock
 from tenants.mail import TenantMessage
-from tenants.models import Membership, PlatformAdmin, PlatformRole, TenantRole, User
+from tenants.models import Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User
 
 from .models import ImpersonationSession, SupportPolicy, SupportRequest, WriteConsent
 
@@ -56,6 +56,18 @@ def break_glass(session: ImpersonationSession) -> None:
         f" {session.impersonated_tenant.name}, as an emergency.\n\nReason: {session.reason}\n\n"
         "You can follow and end it on the tenant's page “Support access”.",
         tenant_id=session.impersonated_tenant_id,
+    )
+
+
+def admin_acted(*, by: User, tenant: Tenant, did: str, reason: str) -> None:
+    """Tell the owners what a platform admin without a role there does in their tenant."""
+    _send(
+        owners_of(tenant.pk),
+        f"{by} {did} in {tenant.name}, as an emergency",
+        f"{by} ({by.email}), a platform admin, {did} in {tenant.name}.\n\nReason: {reason}\n\n"
+        "More of the same within the hour, for the same reason, comes without a mail: the tenant's page “Trail” has"
+        " each, as “Emergency act for a tenant”.",
+        tenant_id=tenant.pk,
     )
 
 

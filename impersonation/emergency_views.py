@@ -41,6 +41,12 @@ WORDS = {
         " or a sign-in link from People. Second factors stay valid.",
     ),
 }
+#: What the API lets platform admins do here with a reason (``workflows.emergency``), as the list names it.
+OVER_THE_API = {
+    "capture": "Captured an environment",
+    "stabilize": "Stabilized drift",
+    "restore": "Restored a snapshot",
+}
 OF_OWNERS = {
     emergency.REVOKE_TOKENS: "Programs that use tokens bound to this tenant are refused at once. Its people’s own"
     " tokens, which may open other tenants, stay valid: platform admins can revoke those.",
@@ -107,4 +113,4 @@ def _show(request: HttpRequest, visit: Visit, form: EmergencyForm) -> HttpRespon
 
 def _title(row: Any) -> str:
     what = str(row.details.get("what", ""))
-    return WORDS[what][0] if what in WORDS else what
+    return WORDS[what][0] if what in WORDS else OVER_THE_API.get(what, what)

@@ -14,11 +14,11 @@ from core.ids import uuid_or_not_found
 from tenants.scope import assert_no_scope, tenant_scope
 from workflows.content import NORMALIZATION_VERSION, ContentError, Fingerprint, fingerprint, parse
 
-from . import repository, sql_contents
+from . import repository
 from .errors import SnapshotUnreadable
 from .manifest import Manifest, ManifestEntry, entry_from, key_map, manifest_path, parse_manifest
 from .models import Snapshot
-from .store import Reader, StoreMissing
+from .reading import Found, Rescued, Source, source_of
 
 Content = dict[str, Any]
 
@@ -47,8 +47,8 @@ def entries(snapshot: Snapshot) -> list[ManifestEntry]:
         return stored
     assert_no_scope("Git")
     keys = key_map(stored, references_of(snapshot))
-    with repository.store_for(snapshot.tenant_id).reader() as reader:
-        return [_with_todays_hashes(reader, entry, keys) for entry in stored]
+    with source_of(snapshot.tenant_id) as source:
+        return [_with_todays_hashes(source, entry, keys) for entry in stored]
 
 
 def entries_of(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -135,14 +135,14 @@ def moved_hashes(snapshot: Snapshot) -> MovedHashes:
     )
 
 
-def _with_todays_hashes(reader: Reader, entry: ManifestEntry, keys: Mapping[str, str]) -> ManifestEntry:
-    found = fingerprint_of_blob(reader, entry.blob)
+def _with_todays_hashes(source: Source, entry: ManifestEntry, keys: Mapping[str, str]) -> ManifestEntry:
+    found = fingerprint_of_blob(source, entry.blob)
     if found is not None:
         entry = msgspec.structs.replace(
             entry, content_hash=found.content_hash(keys), comparable_hash=found.comparable_hash(keys)
         )
     draft = entry.draft
-    draft_found = fingerprint_of_blob(reader, draft.blob) if draft is not None else None
+    draft_found = fingerprint_of_blob(source, draft.blob) if draft is not None else None
     if draft is None or draft_found is None:
         return entry
     value = draft_found.content_hash(keys)
@@ -150,11 +150,11 @@ def _with_todays_hashes(reader: Reader, entry: ManifestEntry, keys: Mapping[str,
     return msgspec.structs.replace(entry, draft=kept)
 
 
-def fingerprint_of_blob(reader: Reader, blob: str) -> Fingerprint | None:
-    """What a content in Git is; None where Git has lost it, or it is no workflow."""
+def fingerprint_of_blob(source: Source, blob: str) -> Fingerprint | None:
+    """What a content is; None where it is lost, or it is no workflow."""
     try:
-        found = reader.find(blob) if blob else None
-        return fingerprint(parse(found[2])) if found is not None else None
+        found = source.find(blob) if blob else None
+        return fingerprint(parse(found.data)) if found is not None else None
     except (ContentError, OpsError):
         return None
 
@@ -162,70 +162,61 @@ def fingerprint_of_blob(reader: Reader, blob: str) -> Fingerprint | None:
 # -- contents ---------------------------------------------------------------------------------------------------------
 
 
-def load_bytes(snapshot: Snapshot, keys: Collection[str] | None = None) -> Iterator[tuple[ManifestEntry, bytes]]:
+def load_bytes(
+    snapshot: Snapshot, keys: Collection[str] | None = None, *, rescued: Rescued | None = None
+) -> Iterator[tuple[ManifestEntry, bytes]]:
     """Entries with their bytes, by one Git process; from the database where Git, or all of its store, is lost.
 
-    Outside any scope; ``SnapshotUnreadable`` names what is missing.
+    ``rescued`` learns which those were. Outside any scope; ``SnapshotUnreadable`` names what is nowhere.
     """
     assert_no_scope("Git")
     wanted = _chosen(entries(snapshot), keys)
-    try:
-        store = repository.store_for(snapshot.tenant_id)
-    except StoreMissing:
-        yield from [(entry, _read_kept(snapshot, entry)) for entry in wanted]
-        return
-    with store.reader() as reader:
+    with source_of(snapshot.tenant_id) as source:
         for entry in wanted:
-            yield entry, _read_entry(reader, snapshot, entry)
+            at = f"{snapshot.git_commit_sha}:{entry.path}" if snapshot.git_commit_sha else ""
+            found = source.find(entry.blob, at=at)
+            yield entry, _read(found, snapshot, entry, f"The content of “{entry.label}”", rescued)
 
 
 def _chosen(found: Sequence[ManifestEntry], keys: Collection[str] | None) -> list[ManifestEntry]:
     return [entry for entry in found if keys is None or entry.key in keys]
 
 
-def _read_entry(reader: Reader, snapshot: Snapshot, entry: ManifestEntry) -> bytes:
-    found = reader.find(entry.blob) if entry.blob else None
-    if found is None and snapshot.git_commit_sha:
-        found = reader.find(f"{snapshot.git_commit_sha}:{entry.path}")
-    return found[2] if found is not None else _read_kept(snapshot, entry)
-
-
-def _read_kept(snapshot: Snapshot, entry: ManifestEntry) -> bytes:
-    """What Git has lost, from the database."""
-    kept = sql_contents.read(snapshot.tenant_id, entry.blob) if entry.blob else None
-    if kept is None:
+def _read(found: Found | None, snapshot: Snapshot, entry: ManifestEntry, what: str, rescued: Rescued | None) -> bytes:
+    if found is None:
         raise SnapshotUnreadable(
-            f"The content of “{entry.label}” is not in the Git store.",
+            f"{what} is neither in the Git store nor in the database.",
             details={"snapshot_id": str(snapshot.pk), "key": entry.key, "blob": entry.blob},
         )
-    return kept
+    if found.rescued and rescued is not None:
+        rescued.note(entry)
+    return found.data
 
 
-def load_drafts(snapshot: Snapshot, keys: Collection[str] | None = None) -> dict[str, bytes]:
-    """By key, the bytes of each draft that was captured beside what ran. Outside any scope; as ``load_bytes``."""
+def load_drafts(
+    snapshot: Snapshot, keys: Collection[str] | None = None, *, rescued: Rescued | None = None
+) -> dict[str, bytes]:
+    """By key, the bytes of each draft that was captured beside what ran. As ``load_bytes``."""
     assert_no_scope("Git")
-    wanted = {e.key: e.draft for e in _chosen(entries(snapshot), keys) if e.draft is not None}
+    wanted = [entry for entry in _chosen(entries(snapshot), keys) if entry.draft is not None]
     if not wanted:
         return {}
-    found: dict[str, bytes] = {}
-    with repository.store_for(snapshot.tenant_id).reader() as reader:
-        for key, draft in wanted.items():
-            read = reader.find(draft.blob)
-            if read is None:
-                raise SnapshotUnreadable(
-                    "The draft of a workflow is not in the Git store.",
-                    details={"snapshot_id": str(snapshot.pk), "key": key, "blob": draft.blob},
-                )
-            found[key] = read[2]
-    return found
+    with source_of(snapshot.tenant_id) as source:
+        return {
+            entry.key: _read(source.find(entry.draft.blob), snapshot, entry, f"The draft of “{entry.label}”", rescued)
+            for entry in wanted
+            if entry.draft is not None
+        }
 
 
-def contents(snapshot: Snapshot, keys: Collection[str] | None = None) -> Iterator[tuple[ManifestEntry, Content]]:
-    """Entries with their portable contents, one at a time. Outside any scope.
+def contents(
+    snapshot: Snapshot, keys: Collection[str] | None = None, *, rescued: Rescued | None = None
+) -> Iterator[tuple[ManifestEntry, Content]]:
+    """Entries with their portable contents, one at a time; as ``load_bytes``.
 
-    Raises ``SnapshotUnreadable`` (SNAP_002) where Git lost one, ``ContentError`` where it is no workflow.
+    Raises ``SnapshotUnreadable`` (SNAP_002) where one is lost, ``ContentError`` where it is no workflow.
     """
-    for entry, data in load_bytes(snapshot, keys):
+    for entry, data in load_bytes(snapshot, keys, rescued=rescued):
         yield entry, parse(data)
 
 

@@ -29,7 +29,9 @@ from workflows.watching.selectors import of_workflow as watched_of_workflow
 
 from . import canonical, services
 from .contents import keys_of
+from .errors import SnapshotUnreadable
 from .models import Snapshot
+from .reading import Rescued
 
 SNAPSHOTS_SHOWN = 12
 
@@ -80,11 +82,12 @@ def _draft_side(visit: Visit, spec: str, key: str) -> Side:
         return Side(spec, f"{name} has never been captured", name)
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     label = f"{snapshot.environment.name}, draft {_moment(snapshot)}"
-    data = services.load_drafts(snapshot, {key}).get(key)
+    rescued = Rescued()
+    data = services.load_drafts(snapshot, {key}, rescued=rescued).get(key)
     if data is None:
         return _from_snapshot(snapshot, key, spec, label)
     keys = keys_of(snapshot)
-    return Side(spec, label, snapshot.environment.slug, parse(data), keys)
+    return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, parse(data), keys)
 
 
 def _moment(snapshot: Snapshot) -> str:
@@ -92,10 +95,15 @@ def _moment(snapshot: Snapshot) -> str:
 
 
 def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
-    for _, content in services.contents(snapshot, {key}):
+    rescued = Rescued()
+    for _, content in services.contents(snapshot, {key}, rescued=rescued):
         keys = keys_of(snapshot)
-        return Side(spec, label, snapshot.environment.slug, content, keys)
+        return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, content, keys)
     return Side(spec, label, snapshot.environment.slug)
+
+
+def _wherefrom(rescued: Rescued) -> str:
+    return f", from the database: missing from Git ({SnapshotUnreadable.code})" if rescued.labels else ""
 
 
 def _environment(visit: Visit, slug: str) -> Environment:

@@ -28,7 +28,7 @@ class NotCopied(OpsError):
 class SnapshotUnreadable(OpsError):
     code = "SNAP_002"
     title = "The snapshot's content is missing"
-    message = "The content of this snapshot cannot be read from the Git store."
+    message = "The content of this snapshot is neither in the Git store nor in the database."
     recovery = (
         "Choose another snapshot, fetch the repository again from its remote, or run 'manage.py snapshots_recover'."
     )

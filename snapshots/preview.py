@@ -31,6 +31,7 @@ from .manifest import key_map, set_aside, verification_from
 from .models import Snapshot
 from .needs import check_needs
 from .planning import CurrentWorkflow, RestoreOptions, RestorePlan, plan_restore
+from .reading import Rescued
 from .restore_documents import RestoreIssue
 from .restore_target import CredentialBook, RestoreTarget
 
@@ -180,16 +181,19 @@ class _Bytes:
     drafts: dict[str, bytes] = field(default_factory=dict)
 
     def read(self, plan: RestorePlan, snapshot: Snapshot) -> None:
-        """Read what the plan writes; what Git has lost becomes a problem of the plan."""
+        """Read what the plan writes; what is lost becomes a problem of the plan, what Git alone has lost a warning."""
         chosen = {item.key for item in plan.to_write}
         if not chosen:
             return
+        rescued = Rescued()
         try:
-            self.contents = {entry.key: data for entry, data in contents.load_bytes(snapshot, chosen)}
-            self.drafts = contents.load_drafts(snapshot, chosen)
+            loaded = contents.load_bytes(snapshot, chosen, rescued=rescued)
+            self.contents = {entry.key: data for entry, data in loaded}
+            self.drafts = contents.load_drafts(snapshot, chosen, rescued=rescued)
         except SnapshotUnreadable as error:
             key = str(error.details.get("key", ""))
-            plan.problems.append(RestoreIssue(code=error.code, key=key, message=error.message))
+            plan.problems.append(RestoreIssue(code=error.code, key=key, message=f"{error.message} {error.recovery}"))
+        plan.warnings += rescued.warnings
 
     def load(self, key: str) -> Mapping[str, Any]:
         """Raises ``LookupError`` where it cannot be read."""

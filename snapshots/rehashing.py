@@ -36,6 +36,7 @@ from .contents import fingerprint_of_blob
 from .manifest import DRAFTS, entry_from
 from .models import Snapshot
 from .notices import EnvironmentRehashed, Rehashed
+from .reading import Source
 
 if TYPE_CHECKING:
     from operations.engine import Run
@@ -243,11 +244,12 @@ def _captured(snapshot: Snapshot | None, keys: Collection[str]) -> _Captured:
 
 def _read(run: Run, store: GitStore, blobs: Sequence[str], found: dict[str, Fingerprint | None]) -> None:
     with store.reader() as reader:
+        source = Source(run.tenant_id, reader)
         for number, blob in enumerate(blobs):
             if number % CHUNK == 0:
                 run.check()
                 run.progress(number, len(blobs), "Hashing what Git holds")
-            found[blob] = fingerprint_of_blob(reader, blob)
+            found[blob] = fingerprint_of_blob(source, blob)
     run.progress(len(blobs), len(blobs), "Changing over")
 
 

@@ -17,6 +17,7 @@ from operations.rest import http_status, refuse_failed, wait_for
 from tenants.api import caller, only_tenant, visit_for, visit_for_object
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
+from workflows import emergency
 from workflows.gateway import environment_by_id
 from workflows.models import Environment
 from workflows.permissions import require_operate
@@ -93,13 +94,18 @@ def list_snapshots(
 @in_support_session(WRITES)
 @router.post("/snapshots", response=CAPTURE, exclude_unset=True, summary="Capture an environment")
 def create_snapshot(
-    request: HttpRequest, payload: SnapshotIn, wait: float = CAPTURE_WAIT
+    request: HttpRequest, payload: SnapshotIn, wait: float = CAPTURE_WAIT, reason: emergency.Reason = ""
 ) -> tuple[int, dict[str, Any]]:
     visit = visit_for_object(request, Environment, payload.environment_id)
     environment = environment_by_id(visit.tenant.pk, payload.environment_id)
-    require_operate(visit, environment)
+    act = None
     if payload.snapshot_type == SnapshotType.BASELINE:
+        require_operate(visit, environment)
         require_approver(visit, environment)
+    else:
+        act = emergency.permit(request, visit, environment, what=emergency.What.CAPTURE, reason=reason)
+    if act is not None:
+        act.record()
     operation = services.start_capture(
         tenant_id=visit.tenant.pk,
         environment_id=environment.pk,
@@ -135,10 +141,10 @@ def get_snapshot(request: HttpRequest, snapshot_id: uuid.UUID, contents: bool = 
     snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
     if contents:
         visit.require(taking.GRANT)
-        entries = taking.whole_entries(snapshot)
-    else:
-        entries = [entry.to_json() for entry in services.entries(snapshot)]
-    return {"snapshot": {**_row(snapshot), "workflows": entries}}
+        entries, warnings = taking.whole_entries(snapshot)
+        said = {"warnings": msgspec.to_builtins(warnings)} if warnings else {}
+        return {"snapshot": {**_row(snapshot), "workflows": entries}, **said}
+    return {"snapshot": {**_row(snapshot), "workflows": [entry.to_json() for entry in services.entries(snapshot)]}}
 
 
 def _row(snapshot: Snapshot) -> dict[str, Any]:
@@ -189,14 +195,20 @@ def preview_restore(
     summary="Restore a snapshot into an environment",
 )
 def execute_restore(
-    request: HttpRequest, environment_id: uuid.UUID, payload: RestoreIn, wait: float = RESTORE_WAIT
+    request: HttpRequest,
+    environment_id: uuid.UUID,
+    payload: RestoreIn,
+    wait: float = RESTORE_WAIT,
+    reason: emergency.Reason = "",
 ) -> tuple[int, dict[str, Any]]:
     visit = visit_for_object(request, Environment, environment_id)
     environment = environment_by_id(visit.tenant.pk, environment_id)
-    require_operate(visit, environment)
+    act = emergency.permit(request, visit, environment, what=emergency.What.RESTORE, reason=reason)
     snapshot = services.snapshot_by_id(visit.tenant.pk, payload.snapshot_id)
     keys = payload.workflow_keys
     approves = what_to_approve(visit, environment, snapshot, keys=keys, asked=payload.approve)
+    if act is not None:
+        act.record()
     operation = start_restore(
         tenant_id=visit.tenant.pk,
         environment_id=environment_id,

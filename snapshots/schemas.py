@@ -193,8 +193,30 @@ class SnapshotList(PageAnswer):
     snapshots: list[SnapshotOut]
 
 
+class RestoreIssueOut(Answer):
+    """A problem, which stops a restore, or a warning, which does not; see ``restore_documents.RestoreIssue``."""
+
+    code: str
+    key: str
+    message: str
+    keys: list[str] | None = None
+    workflow_name: str | None = None
+    node: str | None = None
+    path: str | None = None
+    value: str | None = None
+    name: str | None = None
+    credential_type: str | None = None
+    needs: str | None = None
+    fault: str | None = None
+    repairable: bool | None = None
+    called_by: list[str] | None = None
+
+
 class SnapshotDetailAnswer(Answer):
+    """``warnings``, where contents were asked for: what Git has lost and the database gave instead (SNAP_002)."""
+
     snapshot: SnapshotDetailOut
+    warnings: list[RestoreIssueOut] = []
 
 
 class CaptureAnswer(Answer):
@@ -219,25 +241,6 @@ class VerificationAnswer(Answer):
 
 
 # -- restores ---------------------------------------------------------------------------------------------------------
-
-
-class RestoreIssueOut(Answer):
-    """A problem, which stops a restore, or a warning, which does not; see ``restore_documents.RestoreIssue``."""
-
-    code: str
-    key: str
-    message: str
-    keys: list[str] | None = None
-    workflow_name: str | None = None
-    node: str | None = None
-    path: str | None = None
-    value: str | None = None
-    name: str | None = None
-    credential_type: str | None = None
-    needs: str | None = None
-    fault: str | None = None
-    repairable: bool | None = None
-    called_by: list[str] | None = None
 
 
 class KeptPublishedOut(Answer):

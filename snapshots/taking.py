@@ -14,6 +14,8 @@ from workflows.content import parse
 
 from . import services
 from .models import Snapshot
+from .reading import Rescued
+from .restore_documents import RestoreIssue
 
 GRANT = Grants.VIEW
 PAGE_RULES = NEVER
@@ -28,12 +30,12 @@ def _unless_whole(sent: Sent) -> Rule:
 API_RULES = SupportRules(get=_unless_whole)
 
 
-def whole_entries(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Every entry with its content, on record before anybody is told. Outside any scope."""
-    digest, size, found = hashlib.sha256(), 0, []
-    for entry, data in services.load_bytes(snapshot):
+def whole_entries(snapshot: Snapshot) -> tuple[list[dict[str, Any]], list[RestoreIssue]]:
+    """Every entry with its content, on record before anybody is told; and warnings. Outside any scope."""
+    digest, size, found, rescued = hashlib.sha256(), 0, [], Rescued()
+    for entry, data in services.load_bytes(snapshot, rescued=rescued):
         digest.update(data)
         size += len(data)
         found.append({**entry.to_json(), "content": parse(data)})
     services.record_download(snapshot, size=size, sha256=digest.hexdigest())
-    return found
+    return found, rescued.warnings

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -35,6 +36,7 @@ from .errors import BaselineNotConfirmed
 from .forms import BY_HAND, CaptureForm
 from .manifest import CaptureFinding, set_aside, verification_from
 from .models import Snapshot, SnapshotType
+from .reading import Rescued
 from .selectors import ComparedSide
 
 ROWS = 50
@@ -231,9 +233,11 @@ def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> Http
 def _bundle(found: Snapshot) -> Iterator[bytes]:
     head = orjson.dumps({"snapshot": selectors.snapshot_row(found)}, default=str)
     yield head[:-1] + b',"workflows":[\n'
-    for number, (entry, data) in enumerate(services.load_bytes(found)):
+    rescued = Rescued()
+    for number, (entry, data) in enumerate(services.load_bytes(found, rescued=rescued)):
         yield (b",\n" if number else b"") + orjson.dumps({**entry.to_json(), "content": orjson.Fragment(data)})
-    yield b"\n]}\n"
+    said = b',"warnings":' + orjson.dumps(msgspec.to_builtins(rescued.warnings)) if rescued.warnings else b""
+    yield b"\n]" + said + b"}\n"
 
 
 # -- comparing --------------------------------------------------------------------------------------------------------
@@ -298,13 +302,14 @@ def _approved(environment: Environment) -> dict[str, ComparedSide]:
 def _one(
     request: HttpRequest, left: Snapshot, right: Snapshot | None, key: str, labels: Mapping[str, Any]
 ) -> dict[str, Any]:
-    before = next((c for _, c in services.contents(left, {key})), None)
+    rescued = Rescued()
+    before = next((c for _, c in services.contents(left, {key}, rescued=rescued)), None)
     before_keys = keys_of(left)
     if right is None:
         after = canonical_content(left.environment, [key]).get(key)
         after_keys = canonical_references(left.environment)
     else:
-        after = next((c for _, c in services.contents(right, {key})), None)
+        after = next((c for _, c in services.contents(right, {key}, rescued=rescued)), None)
         after_keys = keys_of(right)
     if before is None and after is None:
         raise NotFound("Neither side holds this workflow.", recovery="Go back to the list of differences.")
@@ -320,5 +325,6 @@ def _one(
         ),
         "key": key,
         "name": name,
+        "warnings": rescued.warnings,
         "diff_query": f"?with={labels['with_']}&key={key}&",
     }

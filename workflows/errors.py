@@ -47,6 +47,22 @@ class AlreadyAsked(Conflict):
     recovery = "Try again in a few seconds, or ask for what the last capture saw (stored=true)."
 
 
+class ReasonNeeded(Forbidden):
+    """A platform admin acts where they hold no role: possible, and never without saying why."""
+
+    code = "EMERGENCY_001"
+    title = "Say why"
+    message = "You hold no role in this tenant. As a platform admin you may do this with a reason that its owners read."
+    recovery = "Send it as the header X-OpsConsole-Reason (10 to 500 characters), or ask an owner for a role."
+
+
+class ReasonUnusable(Invalid):
+    code = "EMERGENCY_002"
+    title = "That reason cannot be used"
+    message = "A reason has 10 to 500 characters."
+    recovery = "Say in a sentence what happened, in the header X-OpsConsole-Reason."
+
+
 class OwnGuardChange(Forbidden):
     code = "GUARD_001"
     title = "Not your own change"
