@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from django.db import connection
 
 from core import clock, context
 from core.errors import Invalid
+from core.texts import json_for_rows
 from tenants.scope import platform_scope, tenant_scope
 
 from .models import LegalHold
@@ -64,7 +64,7 @@ def record_events(events: Iterable[Event]) -> int:
     if not rows:
         return 0
     with connection.cursor() as cursor:
-        cursor.execute("SELECT opsconsole_record_events(%s)", [orjson.dumps(rows, default=str).decode()])
+        cursor.execute("SELECT opsconsole_record_events(%s)", [json_for_rows(rows)])
         return int(cursor.fetchone()[0])
 
 

@@ -1,6 +1,6 @@
 from django.apps import AppConfig
 
-from . import memory
+from . import memory, parameters
 
 
 class CoreConfig(AppConfig):
@@ -10,3 +10,4 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         memory.map_large_blocks()
+        parameters.install()

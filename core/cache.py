@@ -11,6 +11,8 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
+from .texts import json_bytes
+
 logger = structlog.get_logger(__name__)
 
 
@@ -19,7 +21,7 @@ class JsonSerializer:
 
     def dumps(self, value: Any) -> bytes | int:
         # As Django's own: a plain number stays one, so that Redis can count it up.
-        return value if type(value) is int else orjson.dumps(value)
+        return value if type(value) is int else json_bytes(value)
 
     def loads(self, data: bytes) -> Any:
         """The value, or None where it is not JSON, which reads like a value that is not there."""

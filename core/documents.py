@@ -11,6 +11,8 @@ import msgspec
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from .texts import storable_struct
+
 Read = TypeVar("Read")
 
 _described: set[Any] = set()
@@ -53,7 +55,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> dict[str, Any]:
         """Dictionaries, lists, texts and numbers, as the database gives them back."""
-        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(storable_struct(self)))
         return found
 
     @classmethod

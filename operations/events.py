@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-import orjson
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
@@ -22,6 +21,7 @@ from core.errors import OpsError
 from core.middleware import error_response
 from core.slots import Slots
 from core.support import SupportEnded
+from core.texts import json_bytes
 from tenants.models import UserSession
 from tenants.pages import Visit, open_visit
 from tenants.scope import platform_scope, refuse_fallen_session, tenant_scope
@@ -46,7 +46,7 @@ Event = tuple[str, str, dict[str, Any]]  # id, name, data
 def encode(event_id: str, name: str, data: dict[str, Any]) -> bytes:
     """One event on the wire."""
     head = f"id: {event_id}\n" if event_id else ""
-    return f"{head}event: {name}\n".encode() + b"data: " + orjson.dumps(data, default=str) + b"\n\n"
+    return f"{head}event: {name}\n".encode() + b"data: " + json_bytes(data, default=str) + b"\n\n"
 
 
 class EventStream(StreamingHttpResponse):

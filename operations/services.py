@@ -16,6 +16,7 @@ from django.db.models import F, Q, QuerySet
 
 from core import clock, context, support
 from core.errors import IdempotencyMismatch, NotFound
+from core.texts import json_bytes
 from tenants.base import belongs_to
 from tenants.models import User
 from tenants.scope import ScopeError, platform_scope, tenant_or_platform_scope
@@ -89,12 +90,12 @@ def _new_operation(
     tenant_id: uuid.UUID | None, kind: str, title: str, params: dict[str, Any], options: StartOptions
 ) -> Operation:
     delay_seconds = options.get("run_after_seconds") or 0
-    digest = hashlib.sha256(orjson.dumps([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
+    digest = hashlib.sha256(json_bytes([kind, params], option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
     return Operation(
         tenant_id=tenant_id,
         kind=kind,
         title=title[:200],
-        params=orjson.loads(orjson.dumps(params, default=str)),
+        params=orjson.loads(json_bytes(params, default=str)),
         context=context.current().to_dict(),
         # Without a key of the caller's, the operation is its own key: runbooks join on it.
         idempotency_key=options.get("idempotency_key") or f"op-{uuid.uuid4()}",

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from django.db import connection
 
 from core import clock
+from core.texts import json_for_rows
 
 from .models import OperationStep, StepState
 
@@ -46,7 +46,7 @@ def write_intents(steps: Iterable[OperationStep]) -> None:
     """Write steps as under way; one that is there already is begun again. One statement however many there are."""
     rows = [{name: getattr(step, name) for name in _COLUMNS} for step in steps]
     with connection.cursor() as cursor:
-        cursor.execute(_WRITE_INTENTS, [orjson.dumps(rows, default=str).decode()])
+        cursor.execute(_WRITE_INTENTS, [json_for_rows(rows)])
 
 
 def write_conclusions(operation_id: uuid.UUID, conclusions: Iterable[Conclusion]) -> None:
@@ -57,7 +57,7 @@ def write_conclusions(operation_id: uuid.UUID, conclusions: Iterable[Conclusion]
             "UPDATE operation_steps s SET state = r.state, result = r.result, error = r.error, ended_at = %s"
             " FROM jsonb_to_recordset(%s::jsonb) AS r(name text, state text, result jsonb, error jsonb)"
             " WHERE s.operation_id = %s AND s.name = r.name",
-            [clock.now(), orjson.dumps(rows, default=str).decode(), operation_id],
+            [clock.now(), json_for_rows(rows), operation_id],
         )
 
 

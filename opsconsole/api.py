@@ -15,6 +15,7 @@ from ninja.renderers import BaseRenderer
 
 from core.errors import Invalid, OpsError
 from core.registry import registry
+from core.texts import json_bytes
 from tenants.api import BearerToken
 from workflows.exact_json import Verbatim
 
@@ -25,7 +26,7 @@ class JSONRenderer(BaseRenderer):
     media_type = "application/json"
 
     def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
-        return orjson.dumps(data, default=_plain, option=orjson.OPT_UTC_Z)
+        return json_bytes(data, default=_plain, option=orjson.OPT_UTC_Z)
 
 
 def _plain(value: Any) -> Any:
@@ -96,7 +97,7 @@ for _router in registry.rest_routers():
 
 def answer(request: HttpRequest, error: OpsError) -> HttpResponse:
     response = HttpResponse(
-        orjson.dumps({"error": error.to_dict(), **error.beside}, default=str),
+        json_bytes({"error": error.to_dict(), **error.beside}, default=str),
         status=error.status,
         content_type="application/json",
     )

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from core import clock, context
 from core.registry import registry
+from core.texts import json_for_rows
 from tenants.scope import ScopeError, current_scope
 
 from .documents import type_of
@@ -48,7 +49,7 @@ def publish(event: msgspec.Struct, *, tenant_id: uuid.UUID | None) -> uuid.UUID:
 
 
 def _json(value: msgspec.Struct | dict[str, str]) -> str:
-    return msgspec.json.encode(value).decode()
+    return json_for_rows(msgspec.to_builtins(value))
 
 
 def _wake_after_commit() -> None:

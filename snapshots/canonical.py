@@ -16,6 +16,7 @@ import orjson
 
 from core import clock
 from core.errors import OpsError
+from core.texts import json_bytes
 from operations.effects import ExternalCall
 from operations.engine import Run
 from tenants.scope import assert_no_scope, tenant_scope
@@ -305,7 +306,7 @@ def _commit(
     known = {**_references(store, environment), **called}
     with repository.failures_named(), store.writer(branch) as writer:
         fill(writer)
-        writer.put(REFERENCES, orjson.dumps(dict(sorted(known.items())), option=orjson.OPT_INDENT_2) + b"\n")
+        writer.put(REFERENCES, json_bytes(dict(sorted(known.items())), option=orjson.OPT_INDENT_2) + b"\n")
         return writer.commit(
             message=message,
             author=author,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from core import clock
 from core.errors import OpsError
+from core.texts import storable
 from workflows import identity
 from workflows.content import ContentError, draft_of, dump, portable, warnings
 from workflows.n8n import PAGE_SIZES
 from workflows.n8n.errors import NotAnApi, RemoteNotFound, TooLarge
-from workflows.names import storable
 from workflows.references import called_workflows, webhook_address
 
 from .manifest import FINDINGS_KEPT, SET_ASIDE, CaptureFinding
@@ -189,7 +189,7 @@ def _read(raw: Mapping[str, Any]) -> _Read:
         draft=dump(draft) if draft is not None else b"",
         webhooks=sorted({storable(address) for address in map(webhook_address, content["nodes"]) if address}),
         refs=refs,
-        calls=called_workflows(content) if refs else [],
+        calls=list(map(storable, called_workflows(content))) if refs else [],
         warnings=warnings(content)[:WARNINGS_KEPT],
     )
 

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from core.texts import json_bytes
 from workflows.content import NORMALIZATION_VERSION, Fingerprint, LiveVersion
 from workflows.facts import Facts
 from workflows.identity import SeenWorkflow
@@ -92,7 +93,7 @@ class PageMemory:
         }
         building = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
-            building.write_bytes(orjson.dumps({**_made_for(base_url), "pages": pages}))
+            building.write_bytes(json_bytes({**_made_for(base_url), "pages": pages}))
             building.replace(path)
         except OSError as error:
             logger.warning("what was read could not be remembered: %s", error)

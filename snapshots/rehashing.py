@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import orjson
 from django.db import connection
 from django.db.models import Exists, OuterRef
 
 from core import clock
 from core.notices import notify
+from core.texts import json_for_rows
 from operations import services as operations
 from operations.handlers import register
 from operations.models import OPEN, Operation
@@ -364,7 +364,7 @@ def _write(values: Sequence[Mapping[str, Any]]) -> set[uuid.UUID]:
     written: set[uuid.UUID] = set()
     with connection.cursor() as cursor:
         for start_at in range(0, len(values), 1000):
-            part = orjson.dumps(list(values[start_at : start_at + 1000]), default=str).decode()
+            part = json_for_rows(list(values[start_at : start_at + 1000]))
             cursor.execute(_WRITE, [NORMALIZATION_VERSION, clock.now(), part])
             written |= {row[0] for row in cursor.fetchall()}
     return written

@@ -19,6 +19,7 @@ from core.errors import NotFound, OpsError
 from core.ids import uuid_or_none
 from core.paging import clamp
 from core.support_rules import READS, READS_AND_WRITES, WRITES, in_support_session
+from core.texts import json_bytes
 from operations.models import Operation
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
@@ -231,7 +232,7 @@ def snapshot_download(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> Http
 
 
 def _bundle(found: Snapshot) -> Iterator[bytes]:
-    head = orjson.dumps({"snapshot": selectors.snapshot_row(found)}, default=str)
+    head = json_bytes({"snapshot": selectors.snapshot_row(found)}, default=str)
     yield head[:-1] + b',"workflows":[\n'
     rescued = Rescued()
     for number, (entry, data) in enumerate(services.load_bytes(found, rescued=rescued)):

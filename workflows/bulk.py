@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import orjson
 from django.db import connection
 from django.db.models import Model
 from django.db.models.base import ModelState
+
+from core.texts import json_for_rows
 
 ROWS_AT_ONCE = 2000
 M = TypeVar("M", bound=Model)
@@ -45,7 +46,7 @@ def insert(rows: Sequence[Model]) -> None:
     query = _insertion(_quoted(rows[0]._meta.db_table), shared, {name: copied.get(name, name) for name in own})
     with connection.cursor() as cursor:
         for each in _batches(sent, len(rows)):
-            cursor.execute(query, [orjson.dumps(shared).decode(), orjson.dumps(each).decode()])
+            cursor.execute(query, [json_for_rows(shared), json_for_rows(each)])
     for row in rows:
         row._state.adding = False
 

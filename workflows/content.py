@@ -22,10 +22,12 @@ from typing import Any
 
 import msgspec
 
+from core.texts import storable
+
 from .content_warnings import warnings
 from .errors import ContentError
 from .exact_json import dump, exact_bytes, loads, loads_workflow
-from .names import storable, suggest_key
+from .names import suggest_key
 from .normalization import NORMALIZATION_VERSION, tidy, view
 
 __all__ = [
@@ -318,6 +320,7 @@ def normalize(
 
     def workflow_ref(ref: str) -> Any:
         nonlocal count
+        ref = storable(ref)
         if key_by_workflow_id is not None:
             return f"key:{key_by_workflow_id[ref]}" if ref in key_by_workflow_id else f"missing:{ref}"
         count += 1

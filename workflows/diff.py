@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from core.texts import storable_struct
+
 from .content import fingerprint, normalize
 from .credential_labels import credential_labels
 from .diff_links import connection_changes
@@ -150,7 +152,7 @@ def _bounded(status: str, name: str, changes: list[Change]) -> WorkflowDiff:
     worst: Severity = max((change.severity for change in changes), key=lambda severity: RANK[severity], default="low")
     changes.sort(key=lambda change: (not change.behaviour, -RANK[change.severity]))
     kept = tuple(changes[:MAX_CHANGES])
-    return WorkflowDiff(status, name, worst, summary, kept, len(changes) - len(kept), tuple(touches))
+    return storable_struct(WorkflowDiff(status, name, worst, summary, kept, len(changes) - len(kept), tuple(touches)))
 
 
 def _counted_as(change: Change) -> str:

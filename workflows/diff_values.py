@@ -8,6 +8,8 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
+from core.texts import json_bytes, storable
+
 from .masking import HIDDEN, is_secret_name, mask
 
 MAX_TEXT = 400
@@ -122,11 +124,11 @@ def _masked_field(key: str, value: Any, value_is_secret: bool, depth: int) -> An
 
 def _plain(value: Any) -> str:
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        return json_bytes(value, option=orjson.OPT_SORT_KEYS).decode()
     except TypeError:
         return repr(value)
 
 
 def _cut(text: str) -> str:
-    text = text.encode("utf-8", "replace").decode()
+    text = storable(text)
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from core.texts import storable_struct
+
 from .normalization import SETTING_DEFAULTS
 
 FactKind = Literal["archived", "tags", "description", "folder", "setting"]
@@ -75,10 +77,7 @@ def facts_of(content: Mapping[str, Any]) -> Facts:
         folder=folder if isinstance(folder, str) else None,
         settings={str(k): v for k, v in settings.items() if k not in SETTING_DEFAULTS and v is not None},
     )
-    written = msgspec.json.encode(found)
-    if b"\\u0000" not in written:
-        return found
-    return msgspec.json.decode(written.replace(b"\\u0000", b"\\ufffd"), type=Facts)
+    return storable_struct(found)
 
 
 def loaded_facts(stored: Any) -> Facts | None:

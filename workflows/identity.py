@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from core.texts import storable
+
 from .approvals import WITHDRAWN, Approval, mark_approved, mark_deleted
 from .content import (
     VERSION_ID_LIMIT,
@@ -35,7 +37,6 @@ from .identity_keys import (
 from .known_credentials import record_credentials, record_listed_credentials
 from .linking import Relinked, bind, confirm, ignore, link, make_known, restore_ignored, separate
 from .models import MapStatus
-from .names import storable
 from .stored_fingerprints import loaded_fingerprint, stored_fingerprint
 
 __all__ = [

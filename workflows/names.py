@@ -8,15 +8,7 @@ import unicodedata
 from collections.abc import Container
 
 KEY_LIMIT = 80
-_HALVES = re.compile("[\ud800-\udfff]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|git)", re.ASCII)
-
-
-def storable(text: str) -> str:
-    """Text that PostgreSQL takes: U+0000 and halves of a character become a sign that can be seen."""
-    if not text.isascii():
-        text = _HALVES.sub("\ufffd", text)
-    return text.replace("\0", "\ufffd")
 
 
 def suggest_key(name: str, taken: Container[str] = ()) -> str:

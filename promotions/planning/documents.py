@@ -15,6 +15,7 @@ import orjson
 from msgspec import UNSET, UnsetType
 
 from core.documents import Document
+from core.texts import json_bytes
 from promotions.errors import PlanStale
 from workflows.normalization import NORMALIZATION_VERSION
 from workflows.surroundings import Column
@@ -300,7 +301,7 @@ def read_plan(stored: Mapping[str, Any] | None) -> Plan:
 def plan_hash(stored: Mapping[str, Any]) -> str:
     """64 hex digits of all in a stored plan but the moment it was made."""
     kept = {name: value for name, value in stored.items() if name != "planned_at"}
-    return hashlib.sha256(orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(json_bytes(kept, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def means_the_same(one: Plan, other: Plan) -> bool:

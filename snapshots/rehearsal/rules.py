@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
+from core.texts import json_bytes
 from workflows.normalization import called_workflow
 from workflows.upgrading import ERROR_TRIGGER, EXECUTE_TRIGGER, MANUAL_TRIGGERS, migrated_to_2
 
@@ -80,7 +79,7 @@ def _removed_start(node: Node) -> str | None:
 
 
 def _environment(node: Node) -> str | None:
-    text = orjson.dumps(node.get("parameters") or {}, default=str).decode()
+    text = json_bytes(node.get("parameters") or {}, default=str).decode()
     return "It reads environment variables, which 2.0 blocks unless told otherwise." if _ENV.search(text) else None
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from core.texts import storable
+
 from .errors import BadName
 
 FAMILIES = ("env", "snapshots")
@@ -34,13 +36,9 @@ class Person:
 
     def identity(self) -> tuple[str, str]:
         """Name and address as Git can store them; never empty, since Git refuses that."""
-        email = re.sub(r"[<>\s\x00-\x1f\x7f]", "", _storable(self.email))[:200] or "unknown@invalid"
-        name = " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", _storable(self.name)).split())[:200].strip(" .,:;\"'\\")
+        email = re.sub(r"[<>\s\x00-\x1f\x7f]", "", storable(self.email))[:200] or "unknown@invalid"
+        name = " ".join(re.sub(r"[<>\x00-\x1f\x7f]", " ", storable(self.name)).split())[:200].strip(" .,:;\"'\\")
         return name or email.partition("@")[0].strip(".,:;\"'\\") or "unknown", email
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def check_tenant(tenant_id: uuid.UUID | str) -> str:
@@ -85,11 +83,11 @@ def encode_component(name: str) -> str:
 
 def commit_message(message: str, trailers: Mapping[str, str] | None = None) -> str:
     """Subject, body and a last paragraph of trailers that ``git interpret-trailers`` reads back."""
-    text = _CONTROL.sub(" ", _storable(message).replace("\r\n", "\n").replace("\r", "\n"))
+    text = _CONTROL.sub(" ", storable(message).replace("\r\n", "\n").replace("\r", "\n"))
     text = "\n".join(line.rstrip() for line in text.split("\n")).strip("\n") or "Change"
     lines = []
     for key, value in (trailers or {}).items():
         if not _TRAILER_KEY.match(key):
             raise BadName("This trailer's name cannot be used.", details={"trailer": key[:80]})
-        lines.append(f"{key}: {' '.join(_CONTROL.sub(' ', _storable(str(value))).split())}")
+        lines.append(f"{key}: {' '.join(_CONTROL.sub(' ', storable(str(value))).split())}")
     return f"{text}\n" + (("\n" + "\n".join(lines) + "\n") if lines else "")

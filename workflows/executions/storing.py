@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 from django.db import connection
 
+from core.texts import json_for_rows
 from workflows.models import Environment, Execution
 
 from .reading import ReportedExecution
@@ -62,7 +62,7 @@ def store(*, environment: Environment, runs: Sequence[ReportedExecution], now: d
     values: dict[str, Any] = {
         "tenant": environment.tenant_id,
         "environment": environment.pk,
-        "rows": orjson.dumps(list(runs)).decode(),
+        "rows": json_for_rows(list(runs)),
         "now": now,
         "open": list(OPEN),
     }

@@ -16,9 +16,9 @@ import httpx
 import tenacity
 
 from core import outgoing
+from core.texts import tidied
 from workflows.content import ContentError, loads, loads_workflow
 from workflows.exact_json import TooMuch, body_bytes
-from workflows.names import storable
 
 from . import errors, outages
 from .address import AddressPolicy, PinnedTransport, deadline, is_this_machine
@@ -290,17 +290,6 @@ class Http:
 def known_as(etag: str) -> dict[str, str]:
     """The header that asks for an answer only where it is not the one of this ETag ('': whatever it is)."""
     return {"If-None-Match": etag} if etag else {}
-
-
-def tidied(value: Any) -> Any:
-    """Parsed JSON with every text made storable, also those that are keys."""
-    if isinstance(value, str):
-        return storable(value)
-    if isinstance(value, list):
-        return [tidied(one) for one in value]
-    if isinstance(value, dict):
-        return {storable(key): tidied(one) for key, one in value.items()}
-    return value
 
 
 def _may_retry(exc: BaseException, reading: bool) -> bool:

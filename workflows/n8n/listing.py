@@ -21,9 +21,9 @@ from typing import Any
 import msgspec
 import orjson
 
+from core.texts import storable
 from workflows.content import ContentError, UnreadWorkflow, loads_workflow
 from workflows.exact_json import TooMuch, loads
-from workflows.names import storable
 
 from . import errors
 from .http import Answer

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from workflows.names import storable
+from core.texts import storable
 from workflows.normalization import SETTING_DEFAULTS
 
 from .document import DocumentError, read_document

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from core.texts import json_bytes, storable
 from workflows.masking import HIDDEN, is_secret_name, mask
 
 INDENT = "  "
@@ -178,7 +179,7 @@ def _line(head: str, value: str, *, secret: bool, language: str = "") -> Line:
 
 
 def _cut(text: str) -> str:
-    text = text.encode("utf-8", "replace").decode()
+    text = storable(text)
     return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}… {len(text) - LONGEST_LINE:,} more"
 
 
@@ -193,6 +194,6 @@ def _language(key: str, value: str, kind: str) -> str:
 
 def _plain(value: Any) -> str:
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        return json_bytes(value, option=orjson.OPT_SORT_KEYS).decode()
     except TypeError:
         return repr(value)
