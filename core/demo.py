@@ -15,8 +15,8 @@ from . import context
 class DemoStage:
     """Where and with whom a chapter plays.
 
-    ``people`` (``tenants.models.User``): admin, owner, operator, approver, viewer, support, second (a second support
-    engineer), compliance. ``environments`` (``workflows.models.Environment``): dev, staging, production.
+    ``people`` (``tenants.models.User``): admin, owner, operator, approver, viewer, support, second and duty (more
+    support engineers), compliance. ``environments`` (``workflows.models.Environment``): dev, staging, production.
     """
 
     tenant: Any

@@ -18,6 +18,8 @@ class OpsError(Exception):
     message: str = "The request could not be carried out."
     recovery: str = "Try again; if it happens again, look at the job's steps."
     status: ClassVar[int] = 400
+    #: The way out is a header more: the same Idempotency-Key may be tried again with it.
+    asks_for_a_header: ClassVar[bool] = False
 
     def __init__(
         self,

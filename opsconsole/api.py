@@ -104,6 +104,7 @@ def answer(request: HttpRequest, error: OpsError) -> HttpResponse:
     response.error_code = error.code  # type: ignore[attr-defined]
     # The request was carried out and failed: the same Idempotency-Key must not carry it out again.
     response.tells_an_end = bool(error.beside)  # type: ignore[attr-defined]
+    response.asks_for_a_header = error.asks_for_a_header  # type: ignore[attr-defined]
     return response
 
 

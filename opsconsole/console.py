@@ -1,6 +1,6 @@
 """The pages that belong to no app: the estate, health, the API's description, Django's admin."""
 
-from core.registry import Audience, Console, Destination
+from core.registry import Audience, Console, Destination, PeriodicTask
 
 console = Console(
     destinations=(
@@ -32,5 +32,8 @@ console = Console(
             shortcut="x",
             in_command_bar=False,
         ),
+    ),
+    periodic_tasks=(
+        PeriodicTask(name="demo", task="opsconsole.tasks.keep_demo_fresh", every_seconds=60.0, expires_seconds=60.0),
     ),
 )

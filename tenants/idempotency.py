@@ -2,8 +2,8 @@
 
 A key belongs to the token that sent it. The claim is committed before the request is carried out, so of two requests
 at the same moment one runs and the other is told to wait. Failures of ours (5xx) and refusals that a moment later may
-be none (401, 429) are not kept: the same key may then be tried again. What a job came to is kept, however it ended. Of
-what a support session does it is kept that it was done, not the answer.
+be none (401, 429, or that ask for a header) are not kept: the same key may then be tried again. What a job came to is
+kept, however it ended. Of what a support session does it is kept that it was done, not the answer.
 """
 
 from __future__ import annotations
@@ -133,12 +133,19 @@ def _claim(scope_key: str, digest: str) -> HttpResponse | None:
     return response
 
 
-def _settle(scope_key: str, response: Any, *, in_session: bool) -> None:
+def _is_passing(response: Any, *, in_session: bool) -> bool:
+    """Whether the same request may be answered otherwise a moment later."""
+    if getattr(response, "tells_an_end", False):
+        return False
+    if getattr(response, "asks_for_a_header", False):
+        return True
     status = response.status_code
     # What a support session may not do it may do a moment later, in write mode.
-    passing = status >= 500 or status in NOT_KEPT or (in_session and status >= 400)
-    passing = passing and not getattr(response, "tells_an_end", False)
-    if passing or getattr(response, "streaming", False):
+    return status >= 500 or status in NOT_KEPT or (in_session and status >= 400)
+
+
+def _settle(scope_key: str, response: Any, *, in_session: bool) -> None:
+    if _is_passing(response, in_session=in_session) or getattr(response, "streaming", False):
         _release(scope_key)
         return
     # What a support session was told is the customer's: nobody reads it once the session has ended.

@@ -51,6 +51,7 @@ class ReasonNeeded(Forbidden):
     """A platform admin acts where they hold no role: possible, and never without saying why."""
 
     code = "EMERGENCY_001"
+    asks_for_a_header = True
     title = "Say why"
     message = "You hold no role in this tenant. As a platform admin you may do this with a reason that its owners read."
     recovery = "Send it as the header X-OpsConsole-Reason (10 to 500 characters), or ask an owner for a role."
@@ -58,6 +59,7 @@ class ReasonNeeded(Forbidden):
 
 class ReasonUnusable(Invalid):
     code = "EMERGENCY_002"
+    asks_for_a_header = True
     title = "That reason cannot be used"
     message = "A reason has 10 to 500 characters."
     recovery = "Say in a sentence what happened, in the header X-OpsConsole-Reason."

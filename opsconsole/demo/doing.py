@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
+from django.db.models import F
+
+from core import context
 from core.demo import as_person
+from drift import policies
 from drift import services as drift
 from drift.models import ACTIVE, DriftIncident
 from operations.demo import DemoFailedError, carry
@@ -180,6 +185,19 @@ class Doer:
                 resolution_type=resolution,
                 by=self.user,
             )
+
+    def let_deadline_pass(self, environment: Environment, flow: str) -> None:
+        """Drift that has stood for an hour and a half longer than the tenant's policy allows."""
+        policy = policies.policy_of(self.tenant.pk)
+        allowed = max(policies.hours_for(policy, row.severity) for row in self.incidents(environment, [flow]))
+        self.date_back(environment, flow, hours=allowed + 1.5)
+
+    def date_back(self, environment: Environment, flow: str, *, hours: float) -> None:
+        """Have standing drift be older than it is."""
+        found, by = [row.pk for row in self.incidents(environment, [flow])], timedelta(hours=hours)
+        moved = {name: F(name) - by for name in ("created_at", "updated_at", "ttl_expires_at")}
+        with context.acting(actor_id=None, source="system"), tenant_scope(self.tenant.pk):
+            DriftIncident.objects.filter(pk__in=found).update(**moved)
 
     def restore(self, environment: Environment, snapshot_id: Any, flows: Sequence[str]) -> None:
         with as_person(self.user):

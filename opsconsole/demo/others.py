@@ -68,6 +68,7 @@ def _drift(operator: Doer, site: SandboxSite, environment: Environment, flows: S
     site.edit("fraud-check", parameter("Score the payment", "url", "https://api.larkfield.example/risk/v2/score"))
     site.switch(next(flow.key for flow in flows if flow.active), False)
     operator.check(environment)
+    operator.let_deadline_pass(environment, "fraud-check")
 
 
 def _upgrade(operator: Doer, site: SandboxSite, environment: Environment, flows: Sequence[Flow]) -> None:

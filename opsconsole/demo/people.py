@@ -29,6 +29,9 @@ PEOPLE: dict[str, Person] = {
     "second": Person(
         "second@demo.example", "Tomas Reyes", "second support engineer: agrees to writing", PlatformRole.SUPPORT
     ),
+    "duty": Person(
+        "duty@demo.example", "Nadia Brandt", "support engineer on duty: in a support session", PlatformRole.SUPPORT
+    ),
     "compliance": Person(
         "compliance@demo.example", "Conrad Okoye", "compliance officer", PlatformRole.COMPLIANCE_OFFICER
     ),

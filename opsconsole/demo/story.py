@@ -7,18 +7,15 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
-from audit.services import record_event
 from core import context
 from core import support as reading
 from core.demo import DemoStage, as_person
 from core.registry import registry
 from impersonation import services as support
-from impersonation.models import ImpersonationSession
 from operations import engine
 from operations import services as operations
 from snapshots import services as snapshots
 from tenants.models import Tenant, User
-from tenants.scope import tenant_scope
 from workflows import services
 from workflows.gateway import environment_by_id
 from workflows.models import Environment
@@ -27,6 +24,7 @@ from .catalogue import FLOWS, LATER
 from .doing import Doer
 from .drawing import BASE, Flow
 from .sites import SandboxSite, Site, both, insert_after, last_node, parameter, setting
+from .supporting import DOOR, inside, look_along, note_request, try_the_admin
 
 STOCK_CHECK = {
     "id": "6d0d3f0e-7d5b-4a55-9d53-3f1c0c5a7b11",
@@ -241,6 +239,7 @@ class Story:
         self.operator.acknowledge(
             self.production, ["shipping-labels"], "The carrier told us; a promotion is on its way."
         )
+        self.operator.date_back(self.production, "shipping-labels", hours=2)
         self.staging_site.switch("review-requests", False)
         self.operator.capture(self.staging, "scheduled", "Scheduled capture of Staging")
 
@@ -275,9 +274,8 @@ class Story:
     def support_session(self) -> None:
         """Support worked as the operator: reads, a refusal, then writes that the owner agreed to. Another one runs."""
         support_person, taken = self.people["support"], self.people["operator"]
-        door = {"ip_address": "192.0.2.77", "user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "source": "web"}
-        with context.acting(**door):
-            self._try_the_admin(support_person)
+        try_the_admin(self.people)
+        with context.acting(**DOOR):
             session = support.start_session(
                 actor=support_person,
                 target=taken,
@@ -286,10 +284,10 @@ class Story:
                 ticket="4821",
                 origin=support.RequestOrigin(),
             )
-            with self._inside(session, reading.READ_ONLY):
-                self._request("READ", "GET", "", 200)
-                self._request("READ", "GET", "drift/", 200)
-                self._request("REFUSED", "POST", "tokens/", 403, code="IMP_006")
+            with inside(session, reading.READ_ONLY):
+                note_request(self.tenant, "READ", "GET", "", 200)
+                note_request(self.tenant, "READ", "GET", "drift/", 200)
+                note_request(self.tenant, "REFUSED", "POST", "tokens/", 403, code="IMP_006")
             wish = support.request_write(
                 session=session,
                 by=support_person,
@@ -298,30 +296,22 @@ class Story:
             )
             support.decide(request_id=wish.pk, by=self.people["owner"], approve=True)
             support.take_write(session=session, by=support_person)
-            with self._inside(session, reading.WRITE):
+            why = "Before looking into ticket 4821"
+            with inside(session, reading.WRITE):
                 operation = snapshots.start_capture(
                     tenant_id=self.tenant.pk,
                     environment_id=self.production.pk,
-                    description="Before looking into ticket 4821",
+                    description=why,
                     requested_by=taken,
                 )
-                self._request("CREATE", "POST", "snapshots/new/", 302, description="Before looking into ticket 4821")
+                note_request(self.tenant, "CREATE", "POST", "snapshots/new/", 302, description=why)
             engine.drive(operation_id=operation.pk, tenant_id=self.tenant.pk)
-            with self._inside(session, reading.WRITE):
+            with inside(session, reading.WRITE):
                 services.set_capture_schedule(
                     tenant_id=self.tenant.pk, environment_id=self.staging.pk, every_seconds=3600
                 )
             support.end_session(session_id=session.pk, by=support_person, reason="ended by its own person")
-            running = support.start_session(
-                actor=self.people["second"],
-                target=self.people["viewer"],
-                tenant=self.tenant,
-                reason="The customer cannot find the snapshot of Monday",
-                ticket="4830",
-                origin=support.RequestOrigin(),
-            )
-            with self._inside(running, reading.READ_ONLY):
-                self._request("READ", "GET", "snapshots/", 200)
+        look_along(self.tenant, self.people)
 
     def tell_chapters(self) -> None:
         """What each app adds."""
@@ -329,31 +319,6 @@ class Story:
         stage = DemoStage(tenant=self.tenant, people=self.people, environments=environments)
         for chapter in registry.demo_chapters():
             chapter.tell(stage)
-
-    def _try_the_admin(self, by: User) -> None:
-        """A place that nobody takes; the try is on record."""
-        with contextlib.suppress(support.ImpersonationBlocked):
-            support.start_session(
-                actor=by,
-                target=self.people["admin"],
-                tenant=None,
-                reason="Looking for the setting",
-                origin=support.RequestOrigin(),
-            )
-
-    @contextlib.contextmanager
-    def _inside(self, session: ImpersonationSession, mode: str) -> Iterator[None]:
-        """What a request of the session runs in."""
-        force = reading.InForce(session_id=session.pk, tenant_id=self.tenant.pk, mode=mode)
-        people = {"actor_id": session.actor_user_id, "acting_as_id": session.impersonated_user_id}
-        with reading.in_force(force), context.acting(session_id=session.pk, **people):
-            yield
-
-    def _request(self, action: str, method: str, page: str, status: int, *, code: str = "", **body: str) -> None:
-        details = {"method": method, "path": f"/t/{self.tenant.slug}/{page}", "response_status": status, "code": code}
-        details |= {"request_body": body} if method == "POST" else {}
-        with reading.suspended(), tenant_scope(self.tenant.pk):
-            record_event(action=action, resource_type="requests", tenant_id=self.tenant.pk, details=details)
 
     def _last_snapshot(self, environment: Environment) -> uuid.UUID:
         found = environment_by_id(self.tenant.pk, environment.pk).last_snapshot_id

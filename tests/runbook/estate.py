@@ -190,6 +190,7 @@ class Shell:
     def __init__(self, estate: Estate, folder: Path) -> None:
         self.estate, self.folder = estate, folder
         self.asked = folder / "asked"
+        self.header = ""
         tools = {str(Path(needs(tool)).parent) for tool in ("bash", "curl", "jq", "git", "gzip")}
         self.environment = {
             **os.environ,
@@ -205,6 +206,20 @@ class Shell:
             "PSQLRC": self._file("psqlrc", f"\\set QUIET on\n\\pset null '{NULL}'\n\\unset QUIET\n"),
             "CURL_HOME": str(folder),
         }
+
+    @contextmanager
+    def as_outsider(self, reason: str) -> Iterator[None]:
+        """As a platform admin without a role in the tenant, who says why."""
+        from tenants.services import create_user, make_platform_admin
+        from tenants.tokens import create_token
+
+        admin = create_user(email="on-call@example.org", name="On Call")
+        make_platform_admin(user=admin, by=None)
+        before = self.environment["API_TOKEN"]
+        _, self.environment["API_TOKEN"] = create_token(user=admin, name="on call")
+        self.header = f'header = "X-OpsConsole-Reason: {reason}"\n'
+        yield
+        self.environment["API_TOKEN"], self.header = before, ""
 
     def _file(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text)
@@ -227,7 +242,7 @@ class Shell:
         ``loop``: psql ends its list with an empty line, which the loop sends on as an id. ``nothing``: what the block
         looks for is not there at this time, and the answer says just that.
         """
-        self._file(".curlrc", CURL.replace("fail-with-body\n", "") if loop else CURL)
+        self._file(".curlrc", (CURL.replace("fail-with-body\n", "") if loop else CURL) + self.header)
         script = self._filled(number, values)
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", script],
