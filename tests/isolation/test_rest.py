@@ -294,10 +294,12 @@ def reports_of(cast: Cast) -> set[tuple[uuid.UUID, str]]:
 
 
 #: Bodies that name an environment, or an object in one, beside another object that lies in an environment.
+WHY = {"reason": "a reason of length"}
 PAIRS = (
-    ("restore/{environment_id}/execute", "snapshot_id", {"delete_extra": True}),
-    ("restore/{environment_id}/execute", "snapshot_id", {"delete_extra": True, "dry_run": True}),
-    ("promotions/{promotion_id}/rollback", "snapshot_id", {"force": True}),
+    ("restore/{environment_id}/execute", "snapshot_id", {"delete_extra": True, **WHY}),
+    ("restore/{environment_id}/execute", "snapshot_id", {"delete_extra": True, "dry_run": True, **WHY}),
+    ("promotions/{promotion_id}/rollback", "snapshot_id", {"force": True, **WHY}),
+    ("workflows/{workflow_id}/test", "environment_id", {"run": True}),
 )
 
 
@@ -328,7 +330,7 @@ def test_an_object_of_another_environment(
         Promotion.objects.filter(pk=promotion.pk).update(status="COMPLETED")
     _, secret = create_token(user=getattr(cast, who), name="mine")
     where = PREFIX + PARAMETER.sub(lambda match: estate.own(match[1]), path)
-    body = {name: str(elsewhere.pk), "reason": "a reason of length", **more}
+    body = {name: str(elsewhere.pk), **more}
     before = jobs_of(cast)
     answer = client.post(
         f"{where}?wait=0", body, content_type="application/json", headers={"Authorization": f"Bearer {secret}"}
