@@ -28,6 +28,7 @@ pytestmark = pytest.mark.django_db
 #: Tables of tenants that have no page in the admin, with the page that shows them instead.
 SHOWN_ELSEWHERE = {
     "support_policies": "the customer's own page “Support access”",
+    "workflow_contents": "the snapshots that hold them",
     "support_requests": "the pages “Support” and “Support access”",
 }
 REGISTERED = sorted(admin.site._registry, key=lambda model: model._meta.label)

@@ -119,6 +119,8 @@ NAMED = {
     "schedules": "report_schedules",
     "sessions": "platform_impersonation_sessions",
     "requests": "support_requests",
+    "approval-rules": "guard_changes",
+    "invitations": "invitations",
 }
 #: Addresses whose parameter names nothing of a tenant's.
 OF_THE_CONSOLE = ("/reports/<slug:name>/",)
