@@ -241,7 +241,7 @@ def test_plain_git_reads_log_trailers_and_clone(store: GitStore, tmp_path: Path)
         (Person("<evil>\nauthor x", "a b<c>\n@d"), "evil author x"),
         (Person("...", "ada@example.org"), "ada"),
         (Person("Zoë 🦊 O'Neil", "zoe@example.org"), "Zoë 🦊 O'Neil"),
-        (Person("\ud800", "x@y"), "?"),
+        (Person("\ud800", "x@y"), "\N{REPLACEMENT CHARACTER}"),
     ],
 )
 def test_odd_people_can_commit(store: GitStore, person: Person, name: str) -> None:

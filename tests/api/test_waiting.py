@@ -43,6 +43,7 @@ ELSEWHERE = {
     "/incidents/{incident_id}/reconcile",
     "/upgrades/{upgrade_id}/approve",
     "/reports/{name}",
+    "/workflows/{workflow_id}/test",
 }
 Call = Callable[..., Any]
 
