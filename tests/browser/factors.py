@@ -20,10 +20,22 @@ def code_of(secret: str) -> str:
     return f"{(number & 0x7FFFFFFF) % 1_000_000:06}"
 
 
+#: The code that each secret was used with last: none opens anything twice.
+USED: dict[str, str] = {}
+
+
+def next_code(visitor: Visitor, secret: str) -> str:
+    """A code that was not used yet, as soon as the app shows one."""
+    while (code := code_of(secret)) == USED.get(secret):
+        visitor.page.wait_for_timeout(500)
+    return code
+
+
 def enter_code(visitor: Visitor, secret: str, button: str) -> None:
     """Type the app's code and press the button; once more if the code ran out on the way."""
-    place, code = visitor.page.url, code_of(secret)
+    place, code = visitor.page.url, next_code(visitor, secret)
     for _ in range(2):
+        USED[secret] = code
         visitor.page.fill("input[name=code]", code)
         visitor.press(button, exact=True)
         visitor.page.wait_for_load_state()
