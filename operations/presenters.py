@@ -54,19 +54,14 @@ def subject_url(operation: Operation, tenant_slug: str) -> str:
         return ""
     if operation.kind == "snapshots.capture" and operation.status != OperationStatus.COMPLETED:
         return ""  # what it was to make is not there
-    try:
-        if not tenant_slug:
-            return reverse(f"platform-{name}", kwargs={"pk": operation.subject_id})
-        return reverse(name, kwargs={"tenant_slug": tenant_slug, "pk": operation.subject_id})
-    except NoReverseMatch:
-        return ""
+    return _address(name, tenant_slug, pk=operation.subject_id)
 
 
 def made_links(operation: Operation, tenant_slug: str) -> list[tuple[str, str]]:
     """What a job worked on and made, as (words, address), without doubles; '' as slug: of the platform."""
     found = summary_of(operation)
     subject = subject_url(operation, tenant_slug)
-    links = [(link.label, _address(link, tenant_slug)) for link in found.links] if found else []
+    links = [(link.label, _address(link.page, tenant_slug, **_key(link))) for link in found.links] if found else []
     known = {url for _, url in links}
     if subject and subject not in known:
         links.insert(0, (f"Open {subject_noun(operation)}", subject))
@@ -79,12 +74,16 @@ def subject_noun(operation: Operation) -> str:
     return next(nouns, "object")
 
 
-def _address(link: JobLink, tenant_slug: str) -> str:
-    key: dict[str, Any] = {"pk": link.key} if link.key else {}
+def _key(link: JobLink) -> dict[str, str]:
+    return {"pk": link.key} if link.key else {}
+
+
+def _address(page: str, tenant_slug: str, **key: Any) -> str:
+    """A page of the tenant, or of the platform without a slug; '' where there is no such page."""
     try:
         if not tenant_slug:
-            return reverse(f"platform-{link.page}", kwargs=key)
-        return reverse(link.page, kwargs={"tenant_slug": tenant_slug, **key})
+            return reverse(f"platform-{page}", kwargs=key)
+        return reverse(page, kwargs={"tenant_slug": tenant_slug, **key})
     except NoReverseMatch:
         return ""
 
