@@ -55,6 +55,9 @@ def _staged(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Stage]:
         "OPSCONSOLE_GIT_ROOT": str(folder / "git"),
         "OPSCONSOLE_LEASE_SECONDS": str(LEASE_SECONDS),
         "OPSCONSOLE_REAPER_INTERVAL_SECONDS": str(REAPER_SECONDS),
+        # The plays are of one tenant and its n8n are at one address.
+        "OPSCONSOLE_JOBS_PER_TENANT": "100",
+        "OPSCONSOLE_JOBS_PER_N8N": "100",
         "DJANGO_SETTINGS_MODULE": "opsconsole.settings",
     }
     forge = Forge(folder, environment)

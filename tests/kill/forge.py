@@ -19,19 +19,28 @@ import django
 
 django.setup()
 
+from celery import current_task  # noqa: E402
 from celery.bin import worker as _worker  # noqa: E402, F401
 from celery.concurrency import thread as _pool  # noqa: E402, F401
 from celery.signals import worker_ready  # noqa: E402
 from django.db import connections  # noqa: E402
 
 import workflows.n8n.client  # noqa: E402, F401 -- what the first call would import
+from operations import admission, engine  # noqa: E402
 from operations.handlers import boundary_observers  # noqa: E402
+from operations.run import Run  # noqa: E402
 from opsconsole.celery import app  # noqa: E402
 from workflows.writes import performing  # noqa: E402
 
 app.loader.import_default_modules()
 #: Small, so that twenty writes are several chunks, each begun while the one before is under way.
 performing.CHUNK = 5
+
+
+def take_what_the_message_names() -> Run | None:
+    """Whose turn it is does not matter here: this worker is to die of its own job, and not of another play's."""
+    operation_id, tenant_id = current_task.request.args
+    return engine.claim(operation_id=operation_id, tenant_id=tenant_id)
 
 
 def become_worker(order: dict[str, Any]) -> None:
@@ -50,6 +59,7 @@ def become_worker(order: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     boundary_observers.append(observe)
+    admission.take = take_what_the_message_names
     worker_ready.connect(lambda **_: Path(order["ready"]).touch(), weak=False)
     words = ["worker", "-P", "threads", "-c", "1", "-Q", order["queue"], "-n", f"{order['queue']}@%h", "-l", "WARNING"]
     app.worker_main([*words, "--without-mingle", "--without-gossip", "--without-heartbeat"])

@@ -31,7 +31,7 @@ HEARD = "told:drift.detection.captured"
 #: What the steps of a promotion are; writes that go side by side have the name of the first.
 FORWARD = (
     "promotion:gates",
-    *(f"pre:{step}" for step in ("git", "row", "verify", HEARD)),
+    *(f"pre:{step}" for step in ("git", "row", "contents", "verify", HEARD)),
     "promotion:live",
     "promotion:places",
     *(f"promote:write:{key}" for key in ("new-helper", "new-caller", "new-ping", "new-pong", CHANGED[0])),
@@ -40,7 +40,7 @@ FORWARD = (
     "promote:listening",
     "promotion:verify",
     "promotion:canonical",
-    *(f"post:{step}" for step in ("git", "row", HEARD)),
+    *(f"post:{step}" for step in ("git", "row", "contents", HEARD)),
     "promotion:finish",
 )
 #: And of the way back, after a write was refused.
