@@ -354,7 +354,7 @@ def standby(folder: Path, environment: dict[str, str]) -> Iterator[None]:
     """A worker and a beat as production runs them: what finds and finishes the work of the dead."""
     celery = [sys.executable, "-m", "celery", "-A", "opsconsole"]
     commands = {
-        "worker": [*celery, "worker", "-P", "threads", "-c", "4", "-Q", "operations,control", "--without-mingle"],
+        "worker": [*celery, "worker", "-P", "threads", "-c", "8", "-Q", "operations,control", "--without-mingle"],
         "beat": [*celery, "beat", "-s", str(folder / "beat"), "--pidfile", ""],
     }
     with contextlib.ExitStack() as stack:
