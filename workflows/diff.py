@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,10 +12,10 @@ from core.texts import storable_struct
 
 from .content import fingerprint, normalize
 from .credential_labels import credential_labels
+from .diff_aside import changes_aside
 from .diff_links import connection_changes
 from .diff_nodes import NodePair, match, node_added, node_changed, node_removed
 from .diff_values import ABSENT, RANK, Change, Severity, ValueChange, text_of
-from .normalization import STICKY
 
 MAX_CHANGES = 300
 """Changes that a diff holds; the rest is counted."""
@@ -47,8 +47,8 @@ class WorkflowDiff(msgspec.Struct, frozen=True):
 
     @property
     def sentences(self) -> list[str]:
-        """The changes in words."""
-        return [change.sentence for change in self.changes]
+        """The changes in words, without what is only stored differently."""
+        return [change.sentence for change in self.changes if change.what != "node_kept"]
 
     def to_json(self) -> dict[str, Any]:
         """As stored; ``stored_diff`` reads it."""
@@ -71,8 +71,9 @@ def diff_workflows(
     before_keys: Mapping[str, str] | None = None,
     after_keys: Mapping[str, str] | None = None,
     across: bool = False,
+    most: int = MAX_CHANGES,
 ) -> WorkflowDiff:
-    """Compare two portable workflows; None means that it does not exist.
+    """Compare two portable workflows; None means that it does not exist. At most ``most`` changes are held.
 
     With ``across`` they come from two environments: credentials, whose ids differ there, go by name then.
 
@@ -94,8 +95,8 @@ def diff_workflows(
     if not any(change.behaviour for change in changes):
         changes += _unnamed_changes(before, after, before_keys, after_keys, across=across)
     status = "changed" if any(change.behaviour for change in changes) else "unchanged"
-    changes += _cosmetic_changes(before, after, matching.pairs) + _state_changes(before, after)
-    return _bounded(status, new["name"], changes)
+    changes += changes_aside(before, after, matching.pairs) + _state_changes(before, after)
+    return _bounded(status, new["name"], changes, most)
 
 
 def _by_name(_kind: str, name: str, _credential_id: str) -> str:
@@ -146,12 +147,12 @@ def _unnamed_changes(
     return [Change("changed", "other", "Content", sentence, severity="medium")]
 
 
-def _bounded(status: str, name: str, changes: list[Change]) -> WorkflowDiff:
+def _bounded(status: str, name: str, changes: list[Change], most: int = MAX_CHANGES) -> WorkflowDiff:
     summary = dict(Counter(map(_counted_as, changes)))
     touches = sorted({touch for change in changes if change.behaviour for touch in change.touches})
     worst: Severity = max((change.severity for change in changes), key=lambda severity: RANK[severity], default="low")
     changes.sort(key=lambda change: (not change.behaviour, -RANK[change.severity]))
-    kept = tuple(changes[:MAX_CHANGES])
+    kept = tuple(changes[:most])
     return storable_struct(WorkflowDiff(status, name, worst, summary, kept, len(changes) - len(kept), tuple(touches)))
 
 
@@ -234,35 +235,6 @@ def _setting_change(key: str, old: Any, new: Any) -> Change:
     severity: Severity = "high" if key in _ACCESS_SETTINGS else "medium"
     part = ValueChange(f"settings.{key}", before, after)
     return Change("changed", "setting", title, sentence, severity=severity, parts=(part,))
-
-
-def _cosmetic_changes(before: Mapping[str, Any], after: Mapping[str, Any], pairs: list[NodePair]) -> list[Change]:
-    """Positions and notes, which change no behaviour."""
-    nodes_before, nodes_after = _nodes_by_name(before), _nodes_by_name(after)
-    changes: list[Change] = []
-    for old, new in pairs:
-        changes += _canvas_changes(nodes_before[old["name"]], nodes_after[new["name"]], old["name"], new["name"])
-    if _sticky_notes(before) != _sticky_notes(after):
-        changes.append(Change("changed", "notes", "Sticky notes", "Sticky notes changed.", behaviour=False))
-    return changes
-
-
-def _nodes_by_name(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {str(node.get("name") or ""): node for node in content.get("nodes") or ()}
-
-
-def _canvas_changes(old: Mapping[str, Any], new: Mapping[str, Any], name_before: str, name: str) -> Iterator[Change]:
-    if old.get("position") != new.get("position"):
-        sentence = f"Node “{name}” was moved on the canvas."
-        yield Change("moved", "node_moved", name, sentence, name, name_before, behaviour=False)
-    if (old.get("notes") or "") != (new.get("notes") or ""):
-        sentence = f"The note on “{name}” changed."
-        yield Change("changed", "node_noted", name, sentence, name, name_before, behaviour=False)
-
-
-def _sticky_notes(content: Mapping[str, Any]) -> list[str]:
-    notes = (node for node in content.get("nodes") or () if node.get("type") == STICKY)
-    return sorted(str((note.get("parameters") or {}).get("content") or "") for note in notes)
 
 
 def _state_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:

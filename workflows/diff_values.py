@@ -14,6 +14,8 @@ from .masking import HIDDEN, is_secret_name, mask
 
 MAX_TEXT = 400
 """Characters of one value that a diff shows."""
+_SEARCHED = 2 * MAX_TEXT
+"""Characters that are searched for secrets: one that begins in what is shown is known by then."""
 _MAX_DEPTH = 60
 
 Severity = Literal["low", "medium", "high"]
@@ -97,7 +99,7 @@ def text_of(value: Any, secret: bool) -> str | None:
     if value is ABSENT:
         return None
     if isinstance(value, str):
-        return _cut(mask(value, secret=secret))
+        return _cut(mask(value, secret=secret, longest=_SEARCHED))
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "on", False: "off"}[value]
     if secret:

@@ -11,8 +11,10 @@ from typing import Any
 
 Point = tuple[float, float]
 
-WIDTH, HEIGHT = 184.0, 52.0
+WIDTH, HEIGHT = 184.0, 60.0
 GAP_X, GAP_Y = 72.0, 36.0
+LEAST_X, LEAST_Y = 28.0, 16.0
+"""What is left free between two nodes, for the lines."""
 _FAR = 200_000.0
 _DEEPEST = 40
 """Nodes that are drawn below each other in one column."""
@@ -129,7 +131,7 @@ def _apart(points: Mapping[str, Point]) -> dict[str, Point]:
     taken, out = _Taken(), {}
     for name, (x, y) in points.items():
         while not taken.take((x, y)):
-            y += HEIGHT / 2
+            y += (HEIGHT + LEAST_Y) / 2
         out[name] = (x, y)
     return out
 
@@ -143,9 +145,9 @@ class _Taken:
     def take(self, point: Point) -> bool:
         """Take a position unless a box lies there."""
         x, y = point
-        column, row = int(x // WIDTH), int(y // HEIGHT)
+        column, row = int(x // (WIDTH + LEAST_X)), int(y // (HEIGHT + LEAST_Y))
         near = (p for c in (column - 1, column, column + 1) for r in (row - 1, row, row + 1) for p in self._cells[c, r])
-        if any(abs(p[0] - x) < WIDTH and abs(p[1] - y) < HEIGHT + 2 for p in near):
+        if any(abs(p[0] - x) < WIDTH + LEAST_X and abs(p[1] - y) < HEIGHT + LEAST_Y for p in near):
             return False
         self._cells[column, row].append(point)
         return True

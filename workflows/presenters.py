@@ -10,7 +10,9 @@ from django.utils.safestring import mark_safe
 
 from .content import dump, normalize
 from .diff import WorkflowDiff, diff_workflows
-from .graph import render_diff_svg, render_svg
+from .diff_listing import listed
+from .graph import draw_overlay, render_svg
+from .graph_overlay import Overlay, overlaid
 from .masking import mask
 from .n8n.report import ConnectionReport, read_report
 from .n8n.scopes import missing_scopes
@@ -19,7 +21,9 @@ from .textdiff import Layout, TextDiff, compare
 if TYPE_CHECKING:
     from .models import Environment
 
-VIEWS = ("graph", "text", "raw")
+VIEWS = ("graph", "words", "text", "raw")
+MARKED_AT_MOST = 5000
+"""Changes of which a drawing marks the nodes; the list holds fewer."""
 RAW_LIMIT = 400_000
 """Characters of raw JSON a page shows at most on one side."""
 
@@ -43,17 +47,21 @@ class DiffSide:
 
 @dataclass(frozen=True, slots=True)
 class TextOptions:
-    """How the text view is asked for. ``whole`` folds nothing, ``canvas`` also shows positions, notes and ids."""
+    """How a difference is asked for: ``canvas`` also shows positions, notes and ids, in the graph and in the text.
+
+    Of the text, ``whole`` folds nothing, and ``section`` is the key of the only part that is shown.
+    """
 
     layout: Layout = "unified"
     whole: bool = False
     canvas: bool = False
+    section: str = ""
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> TextOptions:
-        """From an address: ``layout=split``, ``lines=all``, ``canvas=1``."""
+        """From an address: ``layout=split``, ``lines=all``, ``canvas=1``, ``section=node:…``."""
         layout: Layout = "split" if query.get("layout") == "split" else "unified"
-        return cls(layout, query.get("lines") == "all", query.get("canvas") == "1")
+        return cls(layout, query.get("lines") == "all", query.get("canvas") == "1", query.get("section", ""))
 
 
 def diff_context(
@@ -61,46 +69,61 @@ def diff_context(
 ) -> dict[str, Any]:
     """The context of ``workflows/_diff.html``.
 
-    ``view`` is graph (overlay beside the list of changes), text (line by line) or raw (both sides as JSON); only what
-    it shows is made. ``across``: the sides are two environments.
+    ``view`` is graph (both sides over each other, and the changes), words (the changes alone), text (line by line) or
+    raw (both sides as JSON); only what it shows is made. ``across``: the sides are two environments.
     """
-    diff = diff_workflows(left.content, right.content, before_keys=left.keys, after_keys=right.keys, across=across)
+    diff = diff_workflows(
+        left.content,
+        right.content,
+        before_keys=left.keys,
+        after_keys=right.keys,
+        across=across,
+        most=MARKED_AT_MOST,
+    )
     shown = view if view in VIEWS else "graph"
+    options = text or TextOptions()
+    overlay = overlaid(left.content, right.content, diff, canvas=options.canvas) if shown == "graph" else Overlay()
+    changes = listed(diff, overlay.marks)
     return {
         "diff": diff,
         "left_label": left.label,
         "right_label": right.label,
         "view": shown,
-        "sentences": diff.sentences,
-        "behaviour": [change for change in diff.changes if change.behaviour],
-        "cosmetic": [change for change in diff.changes if not change.behaviour],
+        "options": options,
+        "behaviour": changes.behaviour,
+        "beside": changes.beside,
+        "cosmetic": changes.cosmetic,
+        "left_out": changes.left_out,
         "one_sided": left.content is None or right.content is None,
-        **_drawn(left, right, diff, shown, text or TextOptions()),
+        **_drawn(left, right, diff, shown, options),
+        **_graph(left, right, overlay, shown),
     }
 
 
 def _drawn(left: DiffSide, right: DiffSide, diff: WorkflowDiff, view: str, options: TextOptions) -> dict[str, Any]:
     """What the view shows beside the list of changes."""
-    if view == "graph":
-        return {"graph": diff_svg(left, right, diff)}
     if view == "raw":
         return {"left_raw": raw_text(left.content), "right_raw": raw_text(right.content)}
-    return {"text": text_diff(left, right, diff, options), "options": options}
+    return {"text": text_diff(left, right, diff, options)} if view == "text" else {}
 
 
 def text_diff(left: DiffSide, right: DiffSide, diff: WorkflowDiff, options: TextOptions) -> TextDiff:
     """Both sides line by line: what counts in the comparison, or with ``canvas`` everything."""
     renamed = {change.node: change.before_node for change in diff.changes if change.what == "node_renamed"}
     before, after = (left.content, right.content) if options.canvas else (left.as_compared, right.as_compared)
-    return compare(before, after, renamed=renamed, whole=options.whole)
+    return compare(before, after, renamed=renamed, whole=options.whole, only=options.section)
 
 
-def diff_svg(left: DiffSide, right: DiffSide, diff: WorkflowDiff) -> str:
-    """The overlay as safe SVG (drawn here, every text escaped)."""
-    if left.content is None and right.content is None:
-        return ""
-    title = f"{diff.name or 'Workflow'}: {left.label} and {right.label}"
-    return mark_safe(render_diff_svg(left.content, right.content, diff, title=title))  # noqa: S308
+def _graph(left: DiffSide, right: DiffSide, overlay: Overlay, view: str) -> dict[str, Any]:
+    """The overlay as safe SVG (drawn here, every text escaped), and what its marks mean."""
+    if view != "graph" or (left.content is None and right.content is None):
+        return {"graph": "", "legend": (), "lines_legend": {}}
+    title = f"Graph of both sides: {left.label} and {right.label}"
+    return {
+        "graph": mark_safe(draw_overlay(overlay, title=title)),  # noqa: S308
+        "legend": list(overlay.counts.items()),
+        "lines_legend": overlay.line_counts,
+    }
 
 
 def graph_svg(content: Mapping[str, Any], title: str) -> str:

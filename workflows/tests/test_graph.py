@@ -72,14 +72,17 @@ def test_both_sides_lie_over_each_other_with_a_word_for_each_change():
     after["nodes"].append(
         {"name": "new", "id": "new", "type": "n8n-nodes-base.if", "position": [900, 200], "parameters": {"x": 1}}
     )
-    svg = render_diff_svg(before, after, diff_workflows(before, after), title="Diff")
-    root = ElementTree.fromstring(svg)
-    drawn = {g.get("data-node"): g for g in root.iter(f"{SVG}g") if g.get("data-node")}
+    diff = diff_workflows(before, after)
+    root = ElementTree.fromstring(render_diff_svg(before, after, diff, title="Diff", canvas=True))
+    drawn = {node.get("data-node"): node for node in root.iter() if node.get("data-node")}
     for name, mark in (("n0", "changed"), ("n1", "moved"), ("n2", "removed"), ("new", "added")):
         assert f"wf-node--{mark}" in drawn[name].get("class")
         assert mark in [t.text for t in drawn[name].iter(f"{SVG}text")]
     desc = root.find(f"{SVG}desc").text
     assert "1 added, 1 removed, 1 changed, 1 moved" in desc
+    assert len(root.findall(f"{SVG}g[@class='wf-ghost']")) == 1, "where it was is drawn beneath"
+    plain = render_diff_svg(before, after, diff, title="Diff")
+    assert "wf-node--moved" not in plain and "wf-ghost" not in plain, "places are cosmetic, and hidden unless asked for"
 
 
 def test_one_sided_differences_are_drawn_too():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .colouring import coloured
 from .lines import Line, Section, sections_of
@@ -19,7 +19,11 @@ Span = tuple[int, int]
 CONTEXT_LINES = 3
 """Unchanged lines that stay around a change; the rest is folded."""
 MOST_ROWS = 3000
-"""Rows of a whole diff; sections beyond are named, and closed."""
+"""Rows of a whole diff; sections beyond are named, and open on their own."""
+MOST_CHARACTERS = 260_000
+"""About how much the drawn rows of a whole diff may come to."""
+MOST_COLOURED = 60_000
+"""Characters of a whole diff that are coloured; what is left stands uncoloured."""
 LARGEST_PAIR = 4_000_000
 """Lines of one side times lines of the other up to which every line is looked for; beyond, by rare lines only."""
 ALIKE = 0.4
@@ -77,9 +81,40 @@ class TextDiff:
 
 @dataclass(slots=True)
 class _Budget:
-    """Rows that may still be kept."""
+    """What may still be kept and done."""
 
     rows: int
+    characters: int
+    coloured: int
+
+    @property
+    def is_spent(self) -> bool:
+        return self.rows <= 0 or self.characters <= 0
+
+    def colour(self, section: Section | None) -> tuple[Line, ...]:
+        """The lines of a section, in colours until there were enough of them."""
+        if section is None:
+            return ()
+        if self.coloured <= 0:
+            return section.lines
+        self.coloured -= sum(len(line.shown) for line in section.lines if line.language)
+        return coloured(section.lines)
+
+    def take(self, rows: Iterable[Row]) -> tuple[Row, ...]:
+        """As many of the rows as there is room for."""
+        taken = []
+        for row in rows:
+            if self.is_spent:
+                break
+            taken.append(row)
+            self.rows -= 1
+            self.characters -= _size(row.left) + _size(row.right)
+        return tuple(taken)
+
+
+def _size(line: Line | None) -> int:
+    """About how many characters it takes to draw a line."""
+    return 0 if line is None else 70 + len(line.shown) + 32 * len(line.colours)
 
 
 def compare(
@@ -88,24 +123,28 @@ def compare(
     *,
     renamed: Mapping[str, str] | None = None,
     whole: bool = False,
+    only: str = "",
 ) -> TextDiff:
     """Compare two versions of a portable workflow (None: it does not exist); ``whole`` folds nothing.
 
-    ``renamed`` leads from the name of a node after to the one it had before.
+    ``renamed`` leads from the name of a node after to the one it had before. ``only``: the section of this key alone.
     """
     former_names = renamed or {}
     left = {section.key: section for section in sections_of(before)}
-    budget, found, unchanged = _Budget(MOST_ROWS), [], 0
+    budget, found, unchanged = _Budget(MOST_ROWS, MOST_CHARACTERS, MOST_COLOURED), [], 0
     for section in sections_of(after):
         former = former_names.get(section.node, "") if section.node else ""
         old = left.pop(f"node:{former}" if former else section.key, None)
+        if only and section.key != only:
+            continue
         diff = _section(old, section, former=former, whole=whole, budget=budget)
         if diff is None:
             unchanged += 1
         else:
             found.append(diff)
-    gone = (_section(section, None, former="", whole=whole, budget=budget) for section in left.values())
-    found += [diff for diff in gone if diff is not None]
+    gone = [section for section in left.values() if not only or section.key == only]
+    diffs = (_section(section, None, former="", whole=whole, budget=budget) for section in gone)
+    found += [diff for diff in diffs if diff is not None]
     return TextDiff(tuple(found), unchanged, sum(d.added for d in found), sum(d.removed for d in found))
 
 
@@ -115,36 +154,49 @@ def _section(
     shown = new or old
     if shown is None:
         return None
-    before, after = (old.lines if old else ()), (new.lines if new else ())
-    if old and new and not former and [line.raw for line in before] == [line.raw for line in after]:
+    if old and new and not former and (old.stamp == new.stamp or old.raws == new.raws):
         return None
-    rows = list(_rows(coloured(before), coloured(after)))
-    added = sum(row.kind in ("added", "changed") for row in rows)
-    removed = sum(row.kind in ("removed", "changed") for row in rows)
+    pairs = list(_pairs(old.raws if old else (), new.raws if new else ()))
+    added = sum(pair.kind in ("added", "changed") for pair in pairs)
+    removed = sum(pair.kind in ("removed", "changed") for pair in pairs)
     state: SectionState = "changed" if old and new else "added" if new else "removed"
-    kept = rows if whole else list(_folded(rows))
-    is_cut = len(kept) > budget.rows
-    kept = kept[: max(budget.rows, 0)]
-    budget.rows -= len(kept)
-    return SectionDiff(
-        shown.key, shown.title, shown.kind, state, tuple(kept), added, removed, shown.node, former, is_cut
-    )
+    kept = pairs if whole else list(_folded(pairs))
+    rows = () if budget.is_spent else budget.take(_rows(kept, budget.colour(old), budget.colour(new)))
+    is_cut = len(rows) < len(kept)
+    return SectionDiff(shown.key, shown.title, shown.kind, state, rows, added, removed, shown.node, former, is_cut)
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _rows(before: Sequence[Line], after: Sequence[Line]) -> Iterator[Row]:
-    left, right = [line.raw for line in before], [line.raw for line in after]
+class Pair(NamedTuple):
+    """Which line of which side stands in a row, counted from 0; -1: none. A fold begins there."""
+
+    kind: RowKind
+    left: int = -1
+    right: int = -1
+    folded: int = 0
+
+
+def _pairs(left: Sequence[str], right: Sequence[str]) -> Iterator[Pair]:
     for tag, i1, i2, j1, j2 in _blocks(left, right):
         if tag == "equal":
-            for i, j in zip(range(i1, i2), range(j1, j2), strict=True):
-                yield Row("same", before[i], after[j], i + 1, j + 1)
+            yield from (Pair("same", i, j) for i, j in zip(range(i1, i2), range(j1, j2), strict=True))
         else:
-            yield from _replaced(before, after, range(i1, i2), range(j1, j2))
+            yield from _replaced(range(i1, i2), range(j1, j2))
 
 
-def _blocks(left: list[str], right: list[str]) -> Iterator[tuple[str, int, int, int, int]]:
+def _rows(pairs: Iterable[Pair], before: Sequence[Line], after: Sequence[Line]) -> Iterator[Row]:
+    for kind, i, j, folded in pairs:
+        if kind == "fold":
+            yield Row("fold", left_number=i + 1, right_number=j + 1, folded=folded)
+            continue
+        left, right = before[i] if i >= 0 else None, after[j] if j >= 0 else None
+        marks = _marks(left, right) if kind == "changed" and left and right else ((), ())
+        yield Row(kind, left, right, i + 1, j + 1, *marks)
+
+
+def _blocks(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[str, int, int, int, int]]:
     """What is equal and what is not. Equal beginnings and ends are set aside first: most of a long text is that."""
     head = 0
     while head < min(len(left), len(right)) and left[head] == right[head]:
@@ -163,16 +215,12 @@ def _blocks(left: list[str], right: list[str]) -> Iterator[tuple[str, int, int, 
         yield "equal", len(left) - tail, len(left), len(right) - tail, len(right)
 
 
-def _replaced(before: Sequence[Line], after: Sequence[Line], gone: range, new: range) -> Iterator[Row]:
+def _replaced(gone: range, new: range) -> Iterator[Pair]:
     """Lines that took the place of others: paired in their order, for marks within; the rest stands alone."""
     paired = min(len(gone), len(new))
-    for i, j in zip(gone[:paired], new[:paired], strict=True):
-        left_marks, right_marks = _marks(before[i], after[j])
-        yield Row("changed", before[i], after[j], i + 1, j + 1, left_marks, right_marks)
-    for i in gone[paired:]:
-        yield Row("removed", before[i], None, i + 1)
-    for j in new[paired:]:
-        yield Row("added", None, after[j], 0, j + 1)
+    yield from (Pair("changed", i, j) for i, j in zip(gone[:paired], new[:paired], strict=True))
+    yield from (Pair("removed", i) for i in gone[paired:])
+    yield from (Pair("added", right=j) for j in new[paired:])
 
 
 def _marks(left: Line, right: Line) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
@@ -195,26 +243,25 @@ def _spans(words: Sequence[str], ranges: Sequence[Span]) -> tuple[Span, ...]:
     return tuple((starts[first], starts[last]) for first, last in ranges if last > first)
 
 
-def _folded(rows: Sequence[Row]) -> Iterator[Row]:
+def _folded(pairs: Sequence[Pair]) -> Iterator[Pair]:
     """The changes with some lines around; a run of others becomes a fold, unless it is as short as one."""
     keep: set[int] = set()
-    for index, row in enumerate(rows):
-        if row.kind != "same":
+    for index, pair in enumerate(pairs):
+        if pair.kind != "same":
             keep.update(range(index - CONTEXT_LINES, index + CONTEXT_LINES + 1))
-    run: list[Row] = []
-    for index, row in enumerate(rows):
+    run: list[Pair] = []
+    for index, pair in enumerate(pairs):
         if index in keep:
             yield from _fold(run)
             run = []
-            yield row
+            yield pair
         else:
-            run.append(row)
+            run.append(pair)
     yield from _fold(run)
 
 
-def _fold(run: list[Row]) -> Iterator[Row]:
+def _fold(run: list[Pair]) -> Iterator[Pair]:
     if len(run) <= 1:
         yield from run
         return
-    first = run[0]
-    yield Row("fold", left_number=first.left_number, right_number=first.right_number, folded=len(run))
+    yield Pair("fold", run[0].left, run[0].right, len(run))

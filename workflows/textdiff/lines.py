@@ -6,8 +6,9 @@ What looks like a secret is hidden in what is shown, and still compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -42,6 +43,8 @@ EXPRESSION = "expression"
 
 Colour = tuple[int, int, str]
 """From, to, and the class of a stretch of a line."""
+Show = Callable[[str, bool, int], str]
+"""What people may see of a text, given whether it is a secret and how much of it is shown at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,48 +57,65 @@ class Line:
     colours: tuple[Colour, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A node, or what is the workflow's own. ``key`` finds it on the other side; ``node`` is the node's name."""
+Write = Callable[["_Writer"], Iterator[Line]]
 
-    key: str
-    title: str
-    kind: str
-    lines: tuple[Line, ...]
-    node: str = ""
+
+class Section:
+    """A node, or what is the workflow's own. ``key`` finds it on the other side; ``node`` is the node's name.
+
+    Its lines are written when they are asked for: most sections of a workflow did not change.
+    """
+
+    def __init__(self, key: str, title: str, kind: str, write: Write, *, stamp: str, node: str = "") -> None:
+        self.key, self.title, self.kind, self.node = key, title, kind, node
+        self.stamp = stamp
+        """Equal for what is certainly equal."""
+        self._write = write
+
+    @cached_property
+    def raws(self) -> tuple[str, ...]:
+        """The lines as they are compared."""
+        return tuple(line.raw for line in self._write(_Writer(self.kind, _as_it_is)))
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines with what people may see of them."""
+        return tuple(self._write(_Writer(self.kind, _masked)))
 
 
 def sections_of(content: Mapping[str, Any] | None) -> list[Section]:
     """Of a portable workflow, or of what counts of it; nothing for one that does not exist."""
     if content is None:
         return []
-    own = [
-        Section("workflow:settings", "Settings", "settings", tuple(_workflow_lines(content))),
-        Section("workflow:connections", "Connections", "connections", tuple(_connection_lines(content))),
-    ]
     nodes = [_node_section(node) for node in content.get("nodes") or () if isinstance(node, Mapping)]
-    return [section for section in [*nodes, *own] if section.lines]
+    return [*nodes, *_own_sections(content)]
 
 
 def _node_section(node: Mapping[str, Any]) -> Section:
     name = str(node.get("name") or "")
     kind = str(node.get("type") or "").rsplit(".", 1)[-1]
-    own = {k: v for k, v in node.items() if k not in ("name", "parameters", "id")}
-    lines = [*_of_object(own, 0, kind), *_of_object(node.get("parameters") or {}, 0, kind)]
-    return Section(f"node:{name}", name, kind, tuple(lines), name)
+    own = {k: v for k, v in node.items() if k not in ("name", "parameters")}
+    parameters = node.get("parameters") or {}
+
+    def write(writer: _Writer) -> Iterator[Line]:
+        yield from writer.of_object(own, 0)
+        yield from writer.of_object(parameters, 0)
+
+    return Section(f"node:{name}", name, kind, write, stamp=_plain([own, parameters]), node=name)
 
 
-def _workflow_lines(content: Mapping[str, Any]) -> Iterator[Line]:
-    own = {k: content[k] for k in ("name", "description", "active", "settings", "tags", "pinData") if content.get(k)}
-    yield from _of_object(own, 0, "")
-
-
-def _connection_lines(content: Mapping[str, Any]) -> Iterator[Line]:
-    """One line for each connection: ``From → To``, with the output and what kind of connection it is."""
-    connections = content.get("connections") or {}
-    found = [line for source, outputs in connections.items() for line in _from(str(source), outputs)]
-    for text in sorted(found):
-        yield Line(text, text)
+def _own_sections(content: Mapping[str, Any]) -> Iterator[Section]:
+    """What is the workflow's own: its settings, and a line for each connection."""
+    own = {key: value for key, value in content.items() if key not in ("nodes", "connections") and value}
+    if own:
+        write: Write = lambda writer: writer.of_object(own, 0)  # noqa: E731
+        yield Section("workflow:settings", "Settings", "settings", write, stamp=_plain(own))
+    links = content.get("connections") or {}
+    found = sorted(line for source, outputs in links.items() for line in _from(str(source), outputs))
+    if found:
+        lines = [Line(text, text) for text in found]
+        stamp = "\n".join(found)
+        yield Section("workflow:connections", "Connections", "connections", lambda _: iter(lines), stamp=stamp)
 
 
 def _from(source: str, outputs: Any) -> Iterator[str]:
@@ -124,58 +144,67 @@ def _connection(source: str, kind: str, number: int, target: Any) -> str:
 # -- values -----------------------------------------------------------------------------------------------------------
 
 
-def _of_object(value: Mapping[str, Any], depth: int, kind: str, *, secret: bool = False) -> Iterator[Line]:
-    named = any(isinstance(value.get(key), str) and is_secret_name(value[key]) for key in ("name", "key"))
-    for key in value:
-        hide = secret or is_secret_name(str(key)) or (named and key == "value")
-        yield from _field(str(key), value[key], depth, kind, secret=hide and str(key) != "credentials")
+class _Writer:
+    """Writes values as lines. ``show`` makes what people may see of a text; keys stand in one order on both sides."""
 
+    def __init__(self, kind: str, show: Show) -> None:
+        self.kind, self.show = kind, show
 
-def _field(key: str, value: Any, depth: int, kind: str, *, secret: bool) -> Iterator[Line]:
-    head = f"{INDENT * depth}{key}:"
-    if depth >= DEEPEST:
-        yield _line(f"{head} ", _plain(value), secret=secret)
-    elif isinstance(value, Mapping) and value:
-        yield Line(head, head)
-        yield from _of_object(value, depth + 1, kind, secret=secret)
-    elif isinstance(value, list) and value:
-        yield Line(head, head)
-        yield from _items(value, depth + 1, kind, secret=secret)
-    elif isinstance(value, str):
-        yield from _text(head, value, depth, _language(key, value, kind), secret=secret)
-    else:
-        yield _line(f"{head} ", _plain(value), secret=secret)
+    def of_object(self, value: Mapping[str, Any], depth: int, *, secret: bool = False) -> Iterator[Line]:
+        named = any(isinstance(value.get(key), str) and is_secret_name(value[key]) for key in ("name", "key"))
+        for key in sorted(value, key=str):
+            hide = secret or is_secret_name(str(key)) or (named and key == "value")
+            yield from self._field(str(key), value[key], depth, secret=hide and str(key) != "credentials")
 
-
-def _items(values: list[Any], depth: int, kind: str, *, secret: bool) -> Iterator[Line]:
-    for value in values:
-        if isinstance(value, Mapping) and value and depth < DEEPEST:
-            bullet = f"{INDENT * depth}-"
-            yield Line(bullet, bullet)
-            yield from _of_object(value, depth + 1, kind, secret=secret)
+    def _field(self, key: str, value: Any, depth: int, *, secret: bool) -> Iterator[Line]:
+        head = f"{INDENT * depth}{key}:"
+        if depth >= DEEPEST:
+            yield self._line(f"{head} ", _plain(value), secret=secret)
+        elif isinstance(value, Mapping) and value:
+            yield Line(head, head)
+            yield from self.of_object(value, depth + 1, secret=secret)
+        elif isinstance(value, list) and value:
+            yield Line(head, head)
+            yield from self._items(value, depth + 1, secret=secret)
         elif isinstance(value, str):
-            yield from _text(f"{INDENT * depth}-", value, depth, "", secret=secret)
+            yield from self._text(head, value, depth, _language(key, value, self.kind), secret=secret)
         else:
-            yield _line(f"{INDENT * depth}- ", _plain(value), secret=secret)
+            yield self._line(f"{head} ", _plain(value), secret=secret)
+
+    def _items(self, values: list[Any], depth: int, *, secret: bool) -> Iterator[Line]:
+        for value in values:
+            if isinstance(value, Mapping) and value and depth < DEEPEST:
+                bullet = f"{INDENT * depth}-"
+                yield Line(bullet, bullet)
+                yield from self.of_object(value, depth + 1, secret=secret)
+            elif isinstance(value, str):
+                yield from self._text(f"{INDENT * depth}-", value, depth, "", secret=secret)
+            else:
+                yield self._line(f"{INDENT * depth}- ", _plain(value), secret=secret)
+
+    def _text(self, head: str, value: str, depth: int, language: str, *, secret: bool) -> Iterator[Line]:
+        if "\n" not in value:
+            yield self._line(f"{head} ", value, secret=secret, language=language)
+            return
+        yield Line(head, head)
+        rows, shown = value.split("\n"), self.show(value, secret, len(value)).split("\n")
+        if len(rows) != len(shown):
+            # Hidden across lines, as a private key is: then none of them is shown.
+            shown = [HIDDEN] * len(rows)
+        before = INDENT * (depth + 1)
+        for raw, told in zip(rows, shown, strict=True):
+            yield Line(f"{before}{raw}", _cut(f"{before}{told}"), language)
+
+    def _line(self, head: str, value: str, *, secret: bool, language: str = "") -> Line:
+        return Line(f"{head}{value}", _cut(f"{head}{self.show(value, secret, LONGEST_LINE)}"), language)
 
 
-def _text(head: str, value: str, depth: int, language: str, *, secret: bool) -> Iterator[Line]:
-    if "\n" not in value:
-        yield _line(f"{head} ", value, secret=secret, language=language)
-        return
-    yield Line(head, head)
-    rows, shown = value.split("\n"), mask(value, secret=secret, longest=len(value)).split("\n")
-    before = INDENT * (depth + 1)
-    if len(rows) != len(shown):
-        # Hidden across lines, as a private key is: what is shown has other lines than what is compared.
-        yield Line(f"{before}{value}", f"{before}{HIDDEN}", language)
-        return
-    for raw, told in zip(rows, shown, strict=True):
-        yield Line(f"{before}{raw}", _cut(f"{before}{told}"), language)
+def _masked(text: str, secret: bool, longest: int) -> str:
+    return mask(text, secret=secret, longest=longest)
 
 
-def _line(head: str, value: str, *, secret: bool, language: str = "") -> Line:
-    return Line(f"{head}{value}", _cut(f"{head}{mask(value, secret=secret, longest=LONGEST_LINE)}"), language)
+def _as_it_is(text: str, _secret: bool, _longest: int) -> str:
+    return text
 
 
 def _cut(text: str) -> str:
