@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -118,6 +119,22 @@ class HomePart:
     facts: Callable[[uuid.UUID], Mapping[str, Any] | None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStep:
+    """One of the things that a new tenant does first: shown on its home until it is done.
+
+    ``is_done`` is asked in the tenant's scope; where the tenant came with examples, ``since`` is when they ended, and
+    what lies before is not the tenant's own. ``url`` makes of the tenant's slug where the step is taken.
+    """
+
+    name: str
+    position: int
+    words: str
+    why: str
+    is_done: Callable[[datetime | None], bool]
+    url: Callable[[str], str]
+
+
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
 
@@ -172,6 +189,7 @@ UNIQUE = (
     ("encrypted_columns", "name", "The encrypted column"),
     ("tile_parts", "name", "The part of the estate's tiles"),
     ("home_parts", "name", "The part of a tenant's home"),
+    ("first_steps", "name", "The first step"),
     ("demo_chapters", "name", "The chapter of the demo"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),

@@ -94,3 +94,5 @@ class StepHandler:
     name: str
     of: type[Any]
     handle: Callable[[Any], Any]
+    #: What the step is called on the page of the job, where the job has no words of its own for it.
+    title: str = "Look at what was found"

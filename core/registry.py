@@ -17,7 +17,18 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
-from .declarations import UNIQUE, EncryptedColumn, Grant, HomePart, JobKind, Named, SearchRow, SearchScope, State
+from .declarations import (
+    UNIQUE,
+    EncryptedColumn,
+    FirstStep,
+    Grant,
+    HomePart,
+    JobKind,
+    Named,
+    SearchRow,
+    SearchScope,
+    State,
+)
 from .demo import DemoChapter
 from .events import Consumer, EventType, InTransactionHandler, StepHandler
 from .reports import AccessSource, Report
@@ -201,6 +212,7 @@ class Console:
     grants: tuple[Grant, ...] = ()
     tile_parts: tuple[TilePart, ...] = ()
     home_parts: tuple[HomePart, ...] = ()
+    first_steps: tuple[FirstStep, ...] = ()
     demo_chapters: tuple[DemoChapter, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
@@ -375,6 +387,10 @@ class Registry:
     def home_parts(self) -> list[HomePart]:
         """In the order in which they are drawn."""
         return sorted((part for _, part in self.every("home_parts")), key=lambda part: part.position)
+
+    def first_steps(self) -> list[FirstStep]:
+        """In the order in which they are taken."""
+        return sorted((step for _, step in self.every("first_steps")), key=lambda step: step.position)
 
     def tile_parts(self) -> list[TilePart]:
         """In the order in which they are drawn."""

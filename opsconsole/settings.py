@@ -124,6 +124,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "tenants.context.shell",
+                *(["opsconsole.demo.progress.in_templates"] if MODE == "demo" else []),
             ],
             "loaders": [
                 (

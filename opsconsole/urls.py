@@ -14,6 +14,7 @@ from . import health, metrics, sse
 from .api import api
 from .api_docs import api_docs
 from .command import command
+from .demo.progress import demo_progress
 from .estate import estate, platform_health
 
 _modules: list[Any] = [import_module(name) for name in registry.urls()]
@@ -25,6 +26,7 @@ urlpatterns = [
     path("t/<slug:tenant_slug>/", include([route for module in _modules for route in module.urlpatterns])),
     path("", estate, name="estate"),
     path("command", command, name="command"),
+    path("demo/progress", demo_progress, name="demo-progress"),
     path("platform/health/", platform_health, name="platform-health"),
     *[route for module in _modules for route in getattr(module, "platform_urlpatterns", ())],
     path("account/", include("allauth.urls")),

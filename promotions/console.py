@@ -20,7 +20,7 @@ from workflows.watching.notices import PeopleOfJob
 from . import session_revert
 from .domain_events import EVENTS
 from .estate import TILE_PART
-from .reading import search
+from .reading import first_steps, search
 from .running.recipients import people_of
 from .running.reconcile_record import record_reconciled
 
@@ -63,6 +63,7 @@ console = Console(
         ),
     ),
     tile_parts=(TILE_PART,),
+    first_steps=first_steps.STEPS,
     states=(
         State(name="planned", shape=Shape.PENDING, tone=Tone.GREY, word="Planned"),
         State(name="awaiting-approval", shape=Shape.PARKED, tone=Tone.HELD, word="Waiting for approval"),

@@ -1,7 +1,9 @@
 """What snapshots and restores tell the console of themselves."""
 
-from core.declarations import JobKind, Shape, State, Tone
-from core.events import InTransactionHandler
+from django.urls import reverse
+
+from core.declarations import FirstStep, JobKind, Shape, State, Tone
+from core.events import InTransactionHandler, StepHandler
 from core.registry import (
     Console,
     Destination,
@@ -14,8 +16,9 @@ from core.registry import (
     TrailAction,
 )
 from workflows.linking import Relinked
+from workflows.notices import Connected
 
-from . import gauges, session_revert
+from . import first_capture, gauges, session_revert
 from .domain_events import EVENTS
 from .probes import git_remotes, git_store
 from .relinking import move_in_git
@@ -82,6 +85,21 @@ console = Console(
     row_reverters=session_revert.ROW_REVERTERS,
     bookkeeping_tables=("n8n_rehearsals", "workflow_contents"),
     in_transaction_handlers=(InTransactionHandler(name="snapshots.move-relinked", of=Relinked, handle=move_in_git),),
+    step_handlers=(
+        StepHandler(
+            name="snapshots.first_capture", of=Connected, handle=first_capture.begin, title="Begin the first capture"
+        ),
+    ),
+    first_steps=(
+        FirstStep(
+            name="capture",
+            position=20,
+            words="Capture it",
+            why="A capture puts every workflow into Git. The first one is what later changes are compared with.",
+            is_done=first_capture.is_done,
+            url=lambda slug: reverse("snapshot-create", args=[slug]),
+        ),
+    ),
     events=EVENTS,
     urls=("snapshots.urls",),
 )

@@ -4,7 +4,7 @@ from core.declarations import EncryptedColumn, JobKind, Shape, State, Tone
 from core.registry import Console, Destination, HealthComponent, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
 
-from . import probes, search, session_revert
+from . import first_steps, probes, search, session_revert
 from .access_sources import ENVIRONMENT_GRANTS
 from .demo import DEMO_CHAPTER
 from .domain_events import EVENTS
@@ -106,6 +106,8 @@ console = Console(
         ),
     ),
     tile_parts=(TILE_PART,),
+    home_parts=(first_steps.PART,),
+    first_steps=first_steps.STEPS,
     states=(
         State(name="linked", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Linked"),
         State(name="unmapped", shape=Shape.UNKNOWN, tone=Tone.WARN, word="Unmapped"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
 from core import crypto
+from core.notices import step_handlers
 from operations.engine import Run
 from operations.handlers import register
 
 from . import gateway, job_summaries, services
 from .n8n import check_connection
 from .n8n.report import ConnectionReport, read_report
+from .notices import Connected
 from .surroundings import refresh
 
 
@@ -40,6 +43,9 @@ class TestConnection:
         if report.ok:
             title = f"Read the data tables, variables and packages of {environment.name}"
             run.step("around", title, lambda: {"reached": refresh(environment).reached})
+        if report.ok and run.params.get("is_new"):
+            for handler in step_handlers(Connected):
+                run.step(f"told:{handler.name}", handler.title, partial(handler.handle, Connected(run, environment)))
         return {
             "ok": report.ok,
             "version": report.version,

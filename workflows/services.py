@@ -168,10 +168,11 @@ def start_test_connection(
     environment_id: uuid.UUID,
     requested_by: User | None,
     idempotency_key: str | None = None,
+    is_new: bool = False,
 ) -> Operation:
     """Test the connection step by step, as an operation; the report stays on the environment.
 
-    While one is still waiting to begin, that one is returned.
+    While one is still waiting to begin, that one is returned. ``is_new``: once it holds, the environment is captured.
     """
     with tenant_scope(tenant_id):
         environment = Environment.objects.filter(pk=environment_id, is_archived=False).first()
@@ -186,7 +187,7 @@ def start_test_connection(
             tenant_id=tenant_id,
             kind=TEST_KIND,
             title=f"Test the connection to {environment.name}",
-            params={"environment_id": str(environment.pk)},
+            params={"environment_id": str(environment.pk), **({"is_new": True} if is_new else {})},
             requested_by=requested_by,
             idempotency_key=idempotency_key,
             environment_id=environment.pk,

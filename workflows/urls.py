@@ -2,11 +2,12 @@
 
 from django.urls import include, path
 
-from . import access_views, approval_views, mapping_views, views
+from . import access_views, approval_views, first_steps, mapping_views, views
 
 urlpatterns = [
     path("", views.matrix, name="tenant-home"),
     path("matrix/go/", views.matrix_go, name="matrix-go"),
+    path("first-steps/hide/", first_steps.hide, name="first-steps-hide"),
     path("environments/", views.environments, name="environments"),
     path("environments/new/", views.environment_create, name="environment-create"),
     path("environments/<uuid:pk>/", views.environment, name="environment"),

@@ -245,7 +245,7 @@ def environment_create(request: HttpRequest, visit: Visit) -> HttpResponse:
         except (Invalid, Conflict) as error:
             form.take_in(error.details, error.message)
         else:
-            _after_saving(request, visit, made, data["capture_every"], f"{made.name} was added.")
+            _after_saving(request, visit, made, data["capture_every"], f"{made.name} was added.", is_new=True)
             return redirect("environment", tenant_slug=visit.tenant.slug, pk=made.pk)
     return _form_page(request, form)
 
@@ -286,11 +286,15 @@ def environment_edit(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     return _form_page(request, form, found)
 
 
-def _after_saving(request: HttpRequest, visit: Visit, saved: Environment, every_seconds: int, message: str) -> None:
+def _after_saving(
+    request: HttpRequest, visit: Visit, saved: Environment, every_seconds: int, message: str, *, is_new: bool = False
+) -> None:
     services.set_capture_schedule(tenant_id=visit.tenant.pk, environment_id=saved.pk, every_seconds=every_seconds)
     if saved.api_key_encrypted and saved.connection_status == "unknown":
-        services.start_test_connection(tenant_id=visit.tenant.pk, environment_id=saved.pk, requested_by=visit.user)
-        message = f"{message} Its connection is being tested."
+        services.start_test_connection(
+            tenant_id=visit.tenant.pk, environment_id=saved.pk, requested_by=visit.user, is_new=is_new
+        )
+        message = f"{message} Its connection is being tested{', then its workflows are captured' if is_new else ''}."
     messages.success(request, message)
     if waits := waiting(environment_id=saved.pk):
         messages.warning(request, f"{waits[0].sentence}: that lowers a guard, so another owner has to agree.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core import context
 from core import support as reading
@@ -50,18 +50,11 @@ class Story:
             Doer(tenant, people[word]) for word in ("owner", "operator", "approver")
         )
 
-    def tell(self) -> None:
-        """Everything, in order."""
-        self.begin()
-        self.develop()
-        self.release()
-        self.look_after_snapshots()
-        self.settle_drift()
-        self.leave_things_waiting()
-        self.leave_drift_standing()
-        self.leave_jobs()
-        self.support_session()
-        self.tell_chapters()
+    def tell(self, begin: Callable[[str], None]) -> None:
+        """Everything, in order; ``begin`` hears what each chapter is about."""
+        for words, chapter in CHAPTERS:
+            begin(words)
+            chapter(self)
 
     # -- chapters -----------------------------------------------------------------------------------------------------
 
@@ -324,3 +317,18 @@ class Story:
         found = environment_by_id(self.tenant.pk, environment.pk).last_snapshot_id
         assert found is not None  # noqa: S101 -- captured before
         return found
+
+
+#: What is told, in this order, and what the page says meanwhile.
+CHAPTERS: tuple[tuple[str, Callable[[Story], None]], ...] = (
+    ("three environments are connected and captured", Story.begin),
+    ("a sprint in development", Story.develop),
+    ("releases to staging and production", Story.release),
+    ("snapshots, and a restore after a slip", Story.look_after_snapshots),
+    ("changes by hand, settled", Story.settle_drift),
+    ("a release waits for approval", Story.leave_things_waiting),
+    ("changes by hand of this morning", Story.leave_drift_standing),
+    ("jobs that were cancelled and parked", Story.leave_jobs),
+    ("support sessions", Story.support_session),
+    ("executions and reports", Story.tell_chapters),
+)

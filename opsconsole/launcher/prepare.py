@@ -1,4 +1,4 @@
-"""The database before the programs start: migrated by its owner, filled with the demo when empty."""
+"""The database before the programs start: migrated by its owner."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import LauncherError
-from .files import read_json, tail, write_atomic, write_json
+from .files import read_json, tail, write_json
 from .home import CHECKOUT, Home
 from .postgres import DATABASE, Postgres
 from .terminal import step
 from .toolchain import Toolchain
-
-DEMO_COMMAND = "management/commands/demo.py"
 
 
 def migrations_mark(checkout: Path = CHECKOUT) -> str:
@@ -36,40 +34,20 @@ def applied_mark(postgres: Postgres) -> str:
     return postgres.psql(sql, database=DATABASE).strip()
 
 
-def prepare_database(
-    home: Home, tools: Toolchain, postgres: Postgres, environment: Mapping[str, str], *, demo: bool
-) -> None:
-    """Migrate unless nothing changed since the last time; then fill an empty database, if wanted.
+def prepare_database(home: Home, tools: Toolchain, postgres: Postgres, environment: Mapping[str, str]) -> None:
+    """Migrate unless nothing changed since the last time.
 
     Each migration is a transaction of its own, so one that was interrupted is simply done again.
     """
     stamp = home.root / "migrated.json"
     mark = migrations_mark()
     applied = applied_mark(postgres)
-    if not applied or read_json(stamp) != {"files": mark, "applied": applied}:
-        with step("Bringing the database up to date"):
-            owner = {**environment, "OPSCONSOLE_AS_OWNER": "1"}
-            manage(home, tools, owner, "migrate", "--noinput", "--skip-checks", "-v", "1", log="migrate")
-        write_json(stamp, {"files": mark, "applied": applied_mark(postgres)})
-    if demo:
-        fill_demo(home, tools, postgres, environment)
-
-
-def fill_demo(home: Home, tools: Toolchain, postgres: Postgres, environment: Mapping[str, str]) -> None:
-    """Run `manage.py demo` on an empty database, or again where the last run did not finish."""
-    if not any(CHECKOUT.glob(f"*/{DEMO_COMMAND}")) and not any(CHECKOUT.glob(f"opsconsole/*/{DEMO_COMMAND}")):
+    if applied and read_json(stamp) == {"files": mark, "applied": applied}:
         return
-    note = home.root / "demo.json"
-    begun = (read_json(note) or {}).get("state") == "begun"
-    filled = postgres.psql("SELECT EXISTS (SELECT FROM tenants)", database=DATABASE).strip() == "t"
-    if filled and not begun:
-        return
-    write_json(note, {"state": "begun"})
-    with step("Filling the empty database with the demo estate" if not begun else "Filling the demo estate again"):
-        accounts = manage(home, tools, environment, "demo", log="demo")
-    # Whatever the demo says about its accounts is repeated at each start.
-    write_atomic(home.root / "demo.txt", accounts)
-    write_json(note, {"state": "done", "n8n": "N8N_INSTANCES" in environment})
+    with step("Bringing the database up to date"):
+        owner = {**environment, "OPSCONSOLE_AS_OWNER": "1"}
+        manage(home, tools, owner, "migrate", "--noinput", "--skip-checks", "-v", "1", log="migrate")
+    write_json(stamp, {"files": mark, "applied": applied_mark(postgres)})
 
 
 def manage(home: Home, tools: Toolchain, environment: Mapping[str, str], *arguments: str, log: str) -> str:

@@ -16,14 +16,14 @@ from .toolchain import Toolchain
 
 #: Secrets, and which program gets which. What is named nowhere here, every program gets.
 NEEDED_BY: dict[str, frozenset[str]] = {
-    "DATABASE_URL": frozenset({"web", "worker", "control", "beat", "sealer"}),
-    "BROKER_URL": frozenset({"web", "worker", "control", "beat", "sealer"}),
-    "OPSCONSOLE_SECRET_KEY": frozenset({"web", "worker", "control", "beat", "sealer"}),
-    "OPSCONSOLE_FIELD_KEYS": frozenset({"web", "worker", "control", "beat", "sealer"}),
+    "DATABASE_URL": frozenset({"web", "worker", "control", "beat", "sealer", "demo"}),
+    "BROKER_URL": frozenset({"web", "worker", "control", "beat", "sealer", "demo"}),
+    "OPSCONSOLE_SECRET_KEY": frozenset({"web", "worker", "control", "beat", "sealer", "demo"}),
+    "OPSCONSOLE_FIELD_KEYS": frozenset({"web", "worker", "control", "beat", "sealer", "demo"}),
     "OPSCONSOLE_SEAL_KEY": frozenset({"sealer"}),
     "DATABASE_OWNER_URL": frozenset(),
     "DATABASE_OPERATOR_URL": frozenset(),
-    "SANDBOX_CONTROL_TOKEN": frozenset({"sandbox"}),
+    "SANDBOX_CONTROL_TOKEN": frozenset({"sandbox", "demo"}),
 }
 
 
@@ -75,6 +75,12 @@ def beat(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:
     """Wakes what is due. Its own memory is a file that may be lost."""
     argv = _celery(tools, "beat", "-l", "WARNING", "--pidfile=", "-s", str(home.run / "beat-schedule"))
     return _child(home, "beat", argv, env, essential=False)
+
+
+def demo(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:
+    """Fills the demo estate, once, and ends."""
+    argv = [str(tools.python), str(CHECKOUT / "manage.py"), "demo", "--accounts", str(home.root / "demo.txt")]
+    return _child(home, "demo", argv, env, essential=False)
 
 
 def sandbox(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .errors import LauncherError
@@ -14,7 +14,7 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 HEALTHY_AFTER = 60.0
 LOOK_EVERY = 0.3
 # What stops together; each group once the one before has ended.
-STOP_ORDER = (("web", "beat"), ("worker", "control"), ("sandbox",))
+STOP_ORDER = (("demo", "web", "beat"), ("worker", "control"), ("sandbox",))
 
 
 @dataclass
@@ -33,17 +33,26 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.watched: list[Watched] = []
+        self.passing: list[Child] = []
 
     def add(self, child: Child) -> Child:
         """Watch a child from now on (it may be started already)."""
         self.watched.append(Watched(child))
         return child
 
-    def watch(self) -> None:
-        """Look after the children until an exception ends it (a signal, or an essential child that stays dead)."""
-        while True:
+    def stop_with(self, child: Child) -> None:
+        """A child that ends by itself: it is not started again, and stopped with the others where it still runs."""
+        self.passing.append(child)
+
+    def watch(self, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Look after the children that were started, until an exception ends it or ``until`` holds.
+
+        The exception is a signal's, or that of an essential child that stays dead.
+        """
+        while not until():
             for each in self.watched:
-                self.look(each, now=time.monotonic())
+                if each.child.process is not None or each.failures:
+                    self.look(each, now=time.monotonic())
             time.sleep(LOOK_EVERY)
 
     def look(self, each: Watched, *, now: float) -> None:
@@ -89,7 +98,7 @@ class Supervisor:
 
     def stop(self, *, except_for: Sequence[Child] = ()) -> None:
         """Stop all but `except_for`, in order; those that stop together are asked together."""
-        left = [each.child for each in self.watched if each.child not in except_for]
+        left = [each.child for each in self.watched if each.child not in except_for] + self.passing
         for names in STOP_ORDER:
             group = [child for child in left if child.name in names]
             for child in group:

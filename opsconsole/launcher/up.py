@@ -8,13 +8,14 @@ import os
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
 from .errors import LauncherError
 from .files import read_json, write_json
+from .filling import begin_filling
 from .home import CHECKOUT, Home, HomeLock, choose_home, lock_holder, pick_port, port_free
 from .prepare import prepare_database
 from .processes import Child, wait_for
@@ -133,8 +134,7 @@ def run(plan: StartPlan) -> int:
             say(f"    ended what a killed run had left: {', '.join(services.leftovers)}")
         for child in services.children():
             supervisor.add(child)
-        variables = start_programs(plan, tools, services, supervisor)
-        say_ready(plan, variables)
+        start_programs(plan, tools, services, supervisor)
         supervisor.watch()
     finally:
         say("\nStopping …")
@@ -148,8 +148,8 @@ def run(plan: StartPlan) -> int:
     return 0
 
 
-def start_programs(plan: StartPlan, tools: Toolchain, services: Services, supervisor: Supervisor) -> dict[str, str]:
-    """Sandbox, migrations and demo, then web, workers and beat; the variables they run with."""
+def start_programs(plan: StartPlan, tools: Toolchain, services: Services, supervisor: Supervisor) -> None:
+    """Sandbox and migrations, then the pages; the demo fills while people sign in, and workers come last."""
     variables = variables_for(plan, services)
     environment = program_environment(variables, python=tools.python)
     if plan.n8n:
@@ -162,16 +162,34 @@ def start_programs(plan: StartPlan, tools: Toolchain, services: Services, superv
             child = sandbox(plan.home, tools, environment)
             supervisor.add(child).start()
             await_http(child, f"{variables['SANDBOX_URL']}/")
-    prepare_database(plan.home, tools, services.postgres, environment, demo=plan.demo)
+    prepare_database(plan.home, tools, services.postgres, environment)
     write_json(plan.home.run / "environment.json", dict(variables))
-    with step("Starting web, workers and beat"):
+    filling = begin_filling(plan.home, tools, services.postgres, environment, supervisor) if plan.demo else None
+    others = [supervisor.add(make(plan.home, tools, environment)) for make in (worker, control, beat, sealer)]
+    with step("Starting the console"):
         page = supervisor.add(web(plan.home, tools, environment, host=plan.host, port=plan.port))
         page.start()
-        for make in (worker, control, beat, sealer):
-            supervisor.add(make(plan.home, tools, environment)).start()
-        reach = "127.0.0.1" if plan.host in ("0.0.0.0", "localhost") else plan.host
-        await_http(page, f"http://{f'[{reach}]' if ':' in reach else reach}:{plan.port}/health", answers_well=True)
-    return variables
+        if filling is None:
+            start_all(others)
+        await_http(page, sign_in_page(plan), answers_well=True)
+        if filling is not None:
+            filling.await_accounts()
+    say_ready(plan, variables)
+    if filling is not None:
+        filling.await_end(supervisor)
+        start_all(others)
+
+
+def start_all(children: Sequence[Child]) -> None:
+    """Each of them, without waiting."""
+    for child in children:
+        child.start()
+
+
+def sign_in_page(plan: StartPlan) -> str:
+    """Where the launcher itself finds it."""
+    reach = "127.0.0.1" if plan.host in ("0.0.0.0", "localhost") else plan.host
+    return f"http://{f'[{reach}]' if ':' in reach else reach}:{plan.port}/account/login/"
 
 
 def variables_for(plan: StartPlan, services: Services) -> dict[str, str]:

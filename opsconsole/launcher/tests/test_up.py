@@ -31,12 +31,12 @@ def free_port() -> int:
 class Up:
     """One run of the command, with what it said."""
 
-    def __init__(self, home: Home, *arguments: str) -> None:
+    def __init__(self, home: Home, *arguments: str, demo: bool = False) -> None:
         names = ("DATABASE_", "OPSCONSOLE_", "BROKER_", "SANDBOX_", "PYTEST_")
         plain = {name: value for name, value in os.environ.items() if not name.startswith(names)}
         self.home = home
         self.process = subprocess.Popen(
-            [str(CHECKOUT / "script" / "up"), "--no-demo", *arguments],
+            [str(CHECKOUT / "script" / "up"), *([] if demo else ["--no-demo"]), *arguments],
             env={**plain, "OPSCONSOLE_HOME": str(home.root), "OPSCONSOLE_PYTHON": sys.executable},
             stderr=subprocess.PIPE,
             text=True,
@@ -151,3 +151,36 @@ def test_ending_it_while_it_starts_leaves_nothing(home: Home, run: list[Up]) -> 
     second = Up(home, "--port", str(free_port())).wait_ready()
     run.append(second)
     assert second.end() == 0
+
+
+def test_people_sign_in_while_the_demo_fills_and_a_killed_filling_is_made_anew(home: Home, run: list[Up]) -> None:
+    port = free_port()
+    first = Up(home, "--port", str(port), demo=True).wait_ready()
+    run.append(first)
+    # The accounts are told, the page is there, and the estate is still being made: no worker runs yet.
+    assert "owner@demo.example" in first.text
+    assert "worker" not in first.pids()
+    page = read(port, "/account/login/")
+    assert "The demo estate is being filled" in page
+    assert 'hx-get="/demo/progress"' in page
+    first.process.kill()
+    first.process.wait(30)
+    first.reader.join(5)
+
+    second = Up(home, "--port", str(port), demo=True).wait_ready()
+    run.append(second)
+    assert wait_for(lambda: "The demo estate is complete." in second.text, seconds=180), second.text
+    assert wait_for(lambda: set(second.pids()) >= PROGRAMS, seconds=20)
+    assert "The demo estate is complete." in read(port, "/demo/progress")
+    assert "being filled" not in read(port, "/account/login/")
+    assert second.end() == 0
+
+    third = Up(home, "--port", str(port), demo=True).wait_ready()
+    run.append(third)
+    assert "owner@demo.example" in third.text
+    assert "Filling" not in third.text
+
+
+def read(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as page:
+        return str(page.read().decode())
