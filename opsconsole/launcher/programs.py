@@ -87,7 +87,6 @@ def sandbox(home: Home, tools: Toolchain, env: Mapping[str, str]) -> Child:
     """The n8n look-alike that the demo talks to."""
     port = urlsplit(env["SANDBOX_URL"]).port
     argv = [str(tools.python), "-m", "sandbox", "--port", str(port), "--data", str(home.sandbox)]
-    argv += ["--control-token", env["SANDBOX_CONTROL_TOKEN"]]
     return _child(home, "sandbox", argv, env, essential=False)
 
 
