@@ -100,8 +100,9 @@ def test_an_end_waits_for_writes_in_flight_and_lets_none_in_after_it(
 
 
 def waits_for_lock() -> None:
-    """Until somebody waits for an advisory lock."""
-    asking = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    """Until somebody waits for an advisory lock of this database; other tests have others on the same server."""
+    here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    asking = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {here}"
     for _ in range(PATIENCE * 20):
         with connection.cursor() as cursor:
             cursor.execute(asking)
