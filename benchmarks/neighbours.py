@@ -5,6 +5,9 @@
 A console of its own (web, worker, beat) is asked over HTTP. One tenant attacks with what its role lets it do, against an
 n8n of its own that is slow, endless or packs bombs; the other one's page and list of jobs are asked in turns all the
 while. Target: a p95 of at most twice that of the quiet console. Nothing else should run on the machine.
+
+Attackers and their n8n are processes of their own, but on the same cores: the rows *against nothing* make the same calls
+to a server that answers 429 and does nothing, which is what making them takes of the machine.
 """
 
 from __future__ import annotations
@@ -13,14 +16,16 @@ import argparse
 import contextlib
 import gzip
 import json
+import multiprocessing
 import os
+import secrets
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,8 +41,14 @@ SLOW_SECONDS = 20.0
 SETTLE_SECONDS = 3.0
 AGAIN_SECONDS = 0.5
 PATIENCE_SECONDS = 12.0
+READING_SECONDS = 0.05
+"""Between two pages: nobody clicks faster, and the console lets nobody go on faster for long."""
 PAGES = ("", "jobs/", "snapshots/", "drift/")
 BOMB = gzip.compress(bytes(200 * 1024 * 1024), 9)
+LIMITS = {"OPSCONSOLE_REQUESTS_PER_SECOND": "10", "OPSCONSOLE_REQUESTS_AT_ONCE": "200"}
+"""As in production: tests run without."""
+_processes = multiprocessing.get_context("fork")
+_here = threading.local()
 
 
 class Attacker(BaseHTTPRequestHandler):
@@ -78,14 +89,43 @@ class Attacker(BaseHTTPRequestHandler):
         """Nothing: there would be thousands of lines."""
 
 
+class Nothing(BaseHTTPRequestHandler):
+    """Refuses, as the console would, and does nothing for it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 2\r\n\r\n{}")
+
+    do_POST = do_GET
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Nothing."""
+
+
 @contextlib.contextmanager
-def n8n_at(address: str) -> Iterator[str]:
-    with ThreadingHTTPServer((address, 0), Attacker) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def served(handler: type[BaseHTTPRequestHandler], address: str) -> Iterator[str]:
+    """A server in a process of its own: in this one it would take turns with whoever measures."""
+    server = ThreadingHTTPServer((address, 0), handler)
+    server.daemon_threads = True
+    process = _processes.Process(target=server.serve_forever, daemon=True)
+    process.start()
+    server.socket.close()
+    try:
         yield f"http://{address}:{server.server_address[1]}"
-        server.shutdown()
+    finally:
+        process.kill()
+        process.join()
+
+
+def client() -> httpx.Client:
+    """This thread's: making one takes longer than a call."""
+    if not hasattr(_here, "client"):
+        _here.client = httpx.Client(timeout=60, verify=False)
+    found: httpx.Client = _here.client
+    return found
 
 
 @dataclass
@@ -99,9 +139,8 @@ class Side:
 
     def call(self, method: str, path: str, *, timeout: float = 60, **json_body: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.request(
-            method, f"{self.url}/api/v1{path}", headers=headers, json=json_body or None, timeout=timeout
-        )
+        address = f"{self.url}/api/v1{path}"
+        return client().request(method, address, headers=headers, json=json_body or None, timeout=timeout)
 
     def capture(self, environment: Any) -> str:
         answer = self.call("POST", "/snapshots?wait=0", environment_id=str(environment.pk))
@@ -120,7 +159,7 @@ class Side:
     def asks(self, requests: int) -> tuple[list[float], int]:
         """Milliseconds of pages, in order of size, and how many did not answer 200."""
         found, failed = [], 0
-        with httpx.Client(headers={"Cookie": self.cookie}, timeout=60) as browser:
+        with httpx.Client(headers={"Cookie": self.cookie}, timeout=60, verify=False) as browser:
             for number in range(requests):
                 began = time.perf_counter()
                 try:
@@ -129,6 +168,7 @@ class Side:
                 except httpx.HTTPError:
                     failed += 1
                 found.append((time.perf_counter() - began) * 1000)
+                time.sleep(READING_SECONDS)
         return sorted(found), failed
 
 
@@ -154,54 +194,73 @@ class Attack:
 
     @contextlib.contextmanager
     def going_on(self) -> Iterator[None]:
-        stop = threading.Event()
-
-        def over_and_over(call: Callable[[], Any]) -> None:
-            while not stop.is_set():
-                with contextlib.suppress(httpx.HTTPError, ValueError):
-                    call()
-                stop.wait(self.again_seconds)
-
-        pool = ThreadPoolExecutor(max_workers=len(self.calls) or 1)
-        for call in self.calls:
-            pool.submit(over_and_over, call)
+        process = _processes.Process(target=self._go_on, daemon=True)
+        process.start()
         time.sleep(SETTLE_SECONDS if self.calls else 0)
         try:
             yield
         finally:
-            stop.set()
-            pool.shutdown(wait=True)
+            process.kill()
+            process.join()
+
+    def _go_on(self) -> None:
+        def over_and_over(call: Callable[[], Any]) -> None:
+            while True:
+                with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
+                    call()
+                time.sleep(self.again_seconds)
+
+        with ThreadPoolExecutor(max_workers=len(self.calls) or 1) as pool:
+            for call in self.calls:
+                pool.submit(over_and_over, call)
 
 
-def attacks(bad: Side, places: dict[str, Any]) -> dict[str, Attack]:
-    def listing(behaviour: str) -> Callable[[], Any]:
-        return lambda: bad.call("GET", f"/environments/{places[behaviour].pk}/workflows", timeout=PATIENCE_SECONDS)
+def attacks(bad: Side, places: dict[str, Any], nothing: str) -> dict[str, Attack]:
+    job = bad.capture(places["slow"])
+    nobody = replace(bad, url=nothing)
+    slow = [places[name] for name in places if name.startswith("slow")]
+    return {
+        "nobody": Attack([]),
+        "24 calls a second, against nothing": Attack([listing(nobody, places["slow"])] * 12),
+        "twelve waits of 55 s": Attack([waiting(bad, places["slow"])] * 12),
+        "twelve listings of a slow n8n": Attack([listing(bad, places["slow"])] * 12),
+        "twelve listings without an end": Attack([listing(bad, places["endless"])] * 12),
+        "six slow captures": Attack([lambda place=place: bad.capture(place) for place in slow]),
+        "six listings of a gzip bomb": Attack([listing(bad, places["bomb"])] * 6),
+        "120 streams of one viewer": Attack([listening(bad, job)] * 120, again_seconds=15),
+        "240 calls a second, against nothing": Attack([listening(nobody, job)] * 120),
+        "120 streams, whatever is refused asked for twice a second": Attack([listening(bad, job)] * 120),
+        "pages, as fast as 16 browsers of one person can": Attack([paging(bad)] * 16, again_seconds=0.01),
+        "made-up tokens, as fast as 16 programs can": Attack([guessing(bad)] * 16, again_seconds=0.01),
+    }
 
-    def waiting() -> Any:
-        identity = bad.capture(places["slow"])
-        return bad.call("GET", f"/operations/{identity}?wait=55", timeout=PATIENCE_SECONDS)
 
-    def listening() -> Any:
-        path = f"/t/{bad.tenant.slug}/jobs/{job[0]}/events/"
-        with httpx.stream("GET", bad.url + path, headers={"Cookie": bad.cookie}, timeout=30) as answer:
+def listing(by: Side, place: Any) -> Callable[[], Any]:
+    return lambda: by.call("GET", f"/environments/{place.pk}/workflows", timeout=PATIENCE_SECONDS)
+
+
+def waiting(by: Side, place: Any) -> Callable[[], Any]:
+    return lambda: by.call("GET", f"/operations/{by.capture(place)}?wait=55", timeout=PATIENCE_SECONDS)
+
+
+def listening(by: Side, job: str) -> Callable[[], Any]:
+    def listen() -> None:
+        path = f"/t/{by.tenant.slug}/jobs/{job}/events/"
+        with client().stream("GET", by.url + path, headers={"Cookie": by.cookie}, timeout=30) as answer:
             until = time.monotonic() + PATIENCE_SECONDS
             for _ in answer.iter_bytes():
                 if time.monotonic() > until:
                     break
 
-    job = [bad.capture(places["slow"])]
+    return listen
 
-    slow = [places[name] for name in places if name.startswith("slow")]
-    return {
-        "nobody": Attack([]),
-        "twelve waits of 55 s": Attack([waiting] * 12),
-        "twelve listings of a slow n8n": Attack([listing("slow")] * 12),
-        "twelve listings without an end": Attack([listing("endless")] * 12),
-        "six slow captures": Attack([lambda place=place: bad.capture(place) for place in slow]),
-        "120 streams of one viewer": Attack([listening] * 120, again_seconds=15),
-        "120 streams, whatever is refused asked for twice a second": Attack([listening] * 120),
-        "six listings of a gzip bomb": Attack([listing("bomb")] * 6),
-    }
+
+def paging(by: Side) -> Callable[[], Any]:
+    return lambda: client().get(f"{by.url}/t/{by.tenant.slug}/jobs/", headers={"Cookie": by.cookie})
+
+
+def guessing(by: Side) -> Callable[[], Any]:
+    return lambda: replace(by, token=secrets.token_urlsafe()).call("GET", "/operations")
 
 
 def measured(good: Side, own: Any, attack: Attack, requests: int) -> tuple[float, float, int, float]:
@@ -221,16 +280,19 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         own_git_root(),
-        n8n_at("127.0.0.1") as hostile,
-        n8n_at("127.0.0.2") as well,
+        served(Attacker, "127.0.0.1") as hostile,
+        served(Attacker, "127.0.0.2") as well,
+        served(Nothing, "127.0.0.1") as nothing,
     ):
         here = {"OPSCONSOLE_N8N_ALLOWED_NETWORKS": "127.0.0.0/8", "OPSCONSOLE_N8N_ALLOW_HTTP": "1"}
-        with running_console(Path(folder), OPSCONSOLE_DB_POOL="12", OPSCONSOLE_WORKERS="4", **here) as console:
-            rows = compared(console.url, hostile, well, options)
+        here |= {"OPSCONSOLE_DB_POOL": "12", "OPSCONSOLE_WORKERS": "4", **LIMITS}
+        with running_console(Path(folder), **here) as console:
+            rows = compared(console.url, hostile, well, nothing, options)
     command = f"script/bench neighbours --requests {options.requests}"
     note = (
         f"Pages of the tenant that is not attacking, {options.requests} in turns, and one capture of its own."
-        " The worker has four places, the web process twelve pooled connections."
+        " The worker has four places, the web process twelve pooled connections; one person may ask 10 times a second, 200"
+        " in a burst."
         f" Attackers leave a call after {PATIENCE_SECONDS:.0f} s, or when it is refused, and make the next half a second"
         " later; slow captures that they began go on through all rows below.\n"
         f"Load of the machine over the last 15 minutes: {os.getloadavg()[2]:.1f}.\n\n"
@@ -241,7 +303,7 @@ def main() -> None:
     )
 
 
-def compared(url: str, hostile: str, well: str, options: argparse.Namespace) -> list[list[str]]:
+def compared(url: str, hostile: str, well: str, nothing: str, options: argparse.Namespace) -> list[list[str]]:
     bad, good = side(url), side(url)
     names = ("slow", "slow-2", "slow-3", "slow-4", "slow-5", "slow-6", "endless", "bomb")
     places = {
@@ -253,7 +315,7 @@ def compared(url: str, hostile: str, well: str, options: argparse.Namespace) -> 
     good.captured_in(own)
     rows: list[list[str]] = []
     quiet = 0.0
-    for name, attack in attacks(bad, places).items():
+    for name, attack in attacks(bad, places, nothing).items():
         if quiet and options.only and not any(word in name for word in options.only.split(",")):
             continue
         median, p95, failed, took = measured(good, own, attack, options.requests)

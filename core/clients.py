@@ -15,9 +15,13 @@ def client_address(request: HttpRequest) -> str:
     proxies in a row, the outermost wrote the entry that many places from the right. What stands left of it came from
     the caller, who may write anything.
     """
-    direct = str(request.META.get("REMOTE_ADDR") or "")
+    return believed_address(str(request.META.get("REMOTE_ADDR") or ""), request.headers.get("X-Forwarded-For", ""))
+
+
+def believed_address(direct: str, forwarded: str) -> str:
+    """The same from the address that the connection comes from and the header's text."""
     proxies: int = settings.TRUSTED_PROXIES
-    chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
+    chain = [part.strip() for part in forwarded.split(",")]
     if proxies < 1 or len(chain) < proxies:
         return _address(direct)
     return _address(chain[-proxies]) or _address(direct)

@@ -15,6 +15,16 @@ class TooMany(OpsError):
     status = 429
 
 
+class TooFast(OpsError):
+    """Somebody asks more often than one person can; refused before anything is done, see ``core.pacing``."""
+
+    code = "TOO_FAST"
+    title = "Too many requests"
+    message = "More was asked for than the console answers one person in so short a time."
+    recovery = "Wait a few seconds, then go on. A program waits as long as the header Retry-After says."
+    status = 429
+
+
 def count(what: str, who: str, *, seconds: int) -> int:
     """Count one more of ``what`` by ``who``; how many there were in the running window of ``seconds``."""
     key = f"limit:{what}:{who}"

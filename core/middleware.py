@@ -18,6 +18,7 @@ from django_htmx.middleware import HtmxDetails
 
 from . import database_errors
 from .errors import Fault, Invalid, MethodNotAllowed, NotFound, OpsError, Unavailable
+from .limits import TooFast
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +94,9 @@ def _error_response(request: HttpRequest, error: OpsError) -> HttpResponse:
         response["HX-Trigger"] = json.dumps({"toast": {**toast, "code": error.code}})
         response["HX-Reswap"] = "none"
         return response
-    if isinstance(error, Unavailable | Fault):
-        # Without the request: what a page tells about people and tenants comes from the database, which may be gone.
+    if isinstance(error, Unavailable | Fault | TooFast):
+        # Without the request: what a page tells about people and tenants comes from the database, which may be gone
+        # or is to be left alone.
         return HttpResponse(render_to_string("error.html", {"error": error}), status=error.status)
     name = "404.html" if error.status == 404 else "error.html"
     return render(request, name, {"error": error, "back": _way_back(request)}, status=error.status)

@@ -10,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from core import connections
+from core import connections, pacing
 from core.errors import Forbidden, Invalid, OpsError
 from core.paging import clamp
 from core.support_rules import NEVER, READS, WRITES, in_support_session
@@ -291,5 +291,6 @@ def _start_when_free(start: Callable[[], list[Operation]], deadline: float) -> l
             if time.monotonic() + pause > deadline:
                 raise
         connections.release()
+        pacing.step_aside()
         time.sleep(pause)
         pause = min(pause * 1.5, 2.0)

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from core import connections, context
+from core import connections, context, pacing
 from core.slots import Slots
 from tenants.scope import refuse_fallen_session
 
@@ -41,6 +41,7 @@ def wait_until(is_over: Callable[[], bool], *, tenant_id: uuid.UUID | None, seco
         while may_wait and time.monotonic() < deadline and not is_over():
             refuse_fallen_session()
             connections.release()
+            pacing.step_aside()
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 

@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 
 from core.errors import OpsError
 from core.middleware import error_response
+from core.pacing import known_as
 from core.registry import registry
 from core.support_rules import LEAVES, in_support_session
 from operations import events
@@ -37,14 +38,17 @@ async def api_stream(request: HttpRequest, name: str) -> HttpResponseBase:
     try:
         if not secret:
             return events.stream(list, lambda: True, listener_id=None)
-        return await _news(secret, name, request.headers.get("Last-Event-ID", ""))
+        return await _news(request, secret, name)
     except OpsError as error:
         return error_response(request, error)
 
 
-async def _news(secret: str, name: str, last_id: str) -> HttpResponseBase:
+async def _news(request: HttpRequest, secret: str, name: str) -> HttpResponseBase:
     token = await sync_to_async(authenticate_slowly)(secret)
+    known_as(request, f"program {token.user_id}")
     tenant_ids = await sync_to_async(_audience)(token)
+
+    last_id = request.headers.get("Last-Event-ID", "")
 
     def alive() -> bool:
         try:

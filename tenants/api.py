@@ -14,6 +14,7 @@ from ninja.security import HttpBearer
 from core import context
 from core.errors import NotFound
 from core.ids import uuid_or_none, uuid_or_not_found
+from core.pacing import known_as
 
 from .models import ApiToken, Grants, PlatformRole, Tenant, User
 from .pages import NOBODYS, Visit, open_visit
@@ -45,6 +46,7 @@ class BearerToken(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiToken:
         found = authenticate_slowly(token)
+        known_as(request, f"program {found.user_id}")
         request.user = found.user
         # The middleware resets the context when the request ends.
         context.set_current(replace(context.current(), actor_id=found.user_id, source="api"))

@@ -15,6 +15,7 @@ from django.http import HttpRequest
 
 from core import clock, context
 from core.clients import client_address
+from core.pacing import known_as
 
 from .sessions import stored_key
 
@@ -70,6 +71,7 @@ class ActorMiddleware:
         user = getattr(request, "user", None)
         if user is None or not user.is_authenticated:
             return self.get_response(request)
+        known_as(request, f"page {user.pk}")
         self._note_seen(request)
         token = context.set_current(replace(context.current(), actor_id=user.pk))
         try:

@@ -60,8 +60,9 @@ def running_console(folder: Path, **overrides: str) -> Iterator[Running]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     celery = [sys.executable, "-m", "celery", "-A", "opsconsole"]
+    web = [sys.executable, "-m", "uvicorn", "opsconsole.asgi:application"]
     commands = {
-        "web": [sys.executable, "-m", "uvicorn", "opsconsole.asgi:application", "--port", str(port), "--no-access-log"],
+        "web": [*web, "--port", str(port), "--no-access-log", "--no-proxy-headers"],
         "worker": [*celery, "worker", "-P", "threads", "-c", "4", "-Q", "operations,control", "--without-mingle"],
         "beat": [*celery, "beat", "-s", str(folder / "beat"), "--pidfile", ""],
     }

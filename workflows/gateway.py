@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from core import crypto, support
+from core import crypto, pacing, support
 from core.errors import NotFound
 from core.ids import uuid_or_not_found
 from tenants.scope import assert_no_scope, tenant_scope
@@ -33,6 +33,7 @@ def client_for(environment: Environment, **limits: Any) -> N8nClient:
     ``SecretUnreadable``.
     """
     assert_no_scope("A connection to n8n")
+    pacing.step_aside()
     support.refuse_reading_only("A call to n8n")
     if environment.is_archived:
         raise EnvironmentArchived(details={"environment_id": str(environment.pk)})
@@ -49,6 +50,7 @@ def client_for(environment: Environment, **limits: Any) -> N8nClient:
 def quick_client_for(environment: Environment) -> N8nClient:
     """As ``client_for``, for calls that a person waits for: it gives up early."""
     assert_no_scope("A connection to n8n")
+    pacing.step_aside()
     support.refuse_reading_only("A call to n8n")
     if environment.is_archived or not environment.api_key_encrypted:
         raise NoApiKey(details={"environment_id": str(environment.pk)})

@@ -43,6 +43,7 @@ def web(home: Home, tools: Toolchain, env: Mapping[str, str], *, host: str, port
     """The pages and the API. WEB_CONCURRENCY sets the number of processes (uvicorn's own variable)."""
     argv = [str(tools.python), "-m", "uvicorn", "opsconsole.asgi:application", "--host", host, "--port", str(port)]
     argv += ["--lifespan", "off", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "3"]
+    argv += ["--no-proxy-headers"]  # what a proxy's headers are worth, the settings say
     return _child(home, "web", argv, env)
 
 
