@@ -40,7 +40,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ADDRESS_FACTOR = 10
 """How many people behind one address may ask as fast as one person may."""
-WORKING_AT_ONCE = 4
+WORKING_AT_ONCE = 3
 LONGEST_LINE = 100
 TOLD_EVERY_SECONDS = 60.0
 _CREDENTIAL = "opsconsole.credential"

@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import uuid
-from collections.abc import Iterable
 from datetime import timedelta
-
-from django.db import transaction
 
 from audit.selectors import TrailFilter, filtered
 from audit.services import record_event
 from core import clock
-from tenants.mail import TenantMessage
-from tenants.models import Membership, PlatformAdmin, PlatformRole, Tenant, TenantRole, User
+from tenants.mail import owners_of, send_after_commit
+from tenants.models import PlatformAdmin, PlatformRole, Tenant, User
 
 from .models import ImpersonationSession, SupportPolicy, SupportRequest, WriteConsent
 
-logger = logging.getLogger(__name__)
-
 #: From so many refusals of one person within a day on, the platform's admins are notified.
 MANY_REFUSALS = 3
-
-
-def owners_of(tenant_id: uuid.UUID) -> list[str]:
-    """E-mail addresses of a tenant's owners, at most 20."""
-    rows = Membership.objects.filter(tenant_id=tenant_id, role=TenantRole.OWNER, user__is_active=True)
-    return list(rows.values_list("user__email", flat=True)[:20])
 
 
 def _admins() -> list[str]:
     return list(PlatformAdmin.objects.filter(user__is_active=True).values_list("user__email", flat=True)[:20])
 
 
-def _send(addresses: Iterable[str], subject: str, text: str, *, tenant_id: uuid.UUID | None = None) -> None:
-    to = sorted(set(addresses))
-    if not to:
-        return
-
-    def deliver() -> None:
-        try:
-            TenantMessage(subject, text, to=to, tenant_id=tenant_id).send()
-        except Exception:
-            logger.exception("an alert about a support session could not be sent", extra={"to": len(to)})
-
-    transaction.on_commit(deliver)
-
-
 def break_glass(session: ImpersonationSession) -> None:
     """Notify the owners and the platform's admins that support started an emergency session."""
-    _send(
+    send_after_commit(
         [*owners_of(session.impersonated_tenant_id), *_admins()],
         f"Support entered {session.impersonated_tenant.name} without asking first",
         f"{session.actor_user} started a support session as {session.impersonated_user} in"
@@ -61,7 +34,7 @@ def break_glass(session: ImpersonationSession) -> None:
 
 def admin_acted(*, by: User, tenant: Tenant, did: str, reason: str) -> None:
     """Tell the owners what a platform admin without a role there does in their tenant."""
-    _send(
+    send_after_commit(
         owners_of(tenant.pk),
         f"{by} {did} in {tenant.name}, as an emergency",
         f"{by} ({by.email}), a platform admin, {did} in {tenant.name}.\n\nReason: {reason}\n\n"
@@ -80,7 +53,7 @@ def consent_wanted(request: SupportRequest, *, policy: SupportPolicy) -> None:
         staff = User.objects.filter(role=PlatformRole.SUPPORT, is_active=True, is_service=False)
         addresses += list(staff.exclude(pk=request.requested_by_id).values_list("email", flat=True)[:20])
     what = "start a support session" if request.kind == "START" else "write in a support session"
-    _send(
+    send_after_commit(
         addresses,
         f"{request.requested_by} requests to {what} in {request.tenant.name}",
         f"{request.requested_by} requests to {what} as {request.impersonated_user}.\n\nReason: {request.reason}\n\n"
@@ -101,7 +74,7 @@ def repeated_attempts(actor: User) -> None:
         resource_id=actor.pk,
         details={"why": "repeated refusals", "count": count, "hours": 24},
     )
-    _send(
+    send_after_commit(
         _admins(),
         f"{actor} was refused {count} support sessions within a day",
         f"{actor} ({actor.email}) tried {count} times within 24 hours to impersonate somebody whom nobody may"

@@ -7,12 +7,14 @@ lock, so that what runs is counted truly; the lease of a worker that died counts
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Case, Q, When
 
 from core import clock
 from tenants.scope import platform_scope
@@ -110,12 +112,20 @@ def _chosen() -> tuple[uuid.UUID, uuid.UUID | None] | None:
 # -- why something waits ----------------------------------------------------------------------------------------------
 
 
+MOST_TOLD = 500
+"""Waiting jobs whose places are counted: whoever is behind them is told that, not at which place."""
+
+
 @dataclass(slots=True)
 class _Queue:
-    """Open jobs of one tenant: what runs, and what waits in the order in which it will be taken."""
+    """Open jobs of one tenant: what runs, and what waits in the order in which it will be taken.
+
+    ``is_cut``: more wait than were read.
+    """
 
     running: list[Operation] = field(default_factory=list)
     waiting: list[Operation] = field(default_factory=list)
+    is_cut: bool = False
 
 
 def tell_why_waiting(operations: Iterable[Operation]) -> None:
@@ -140,17 +150,19 @@ def _waits(operation: Operation) -> bool:
 def _queues(tenant_ids: Iterable[uuid.UUID | None]) -> Mapping[uuid.UUID | None, _Queue]:
     of_tenants = Q(tenant_id__in=[pk for pk in tenant_ids if pk]) | (Q(tenant=None) if None in tenant_ids else Q())
     states = (OperationStatus.PENDING, OperationStatus.RETRY_PENDING, OperationStatus.RUNNING)
-    rows = Operation.objects.filter(of_tenants, status__in=states).only(*_NEEDED).order_by("created_at", "pk")
     now = clock.now()
-    found: dict[uuid.UUID | None, _Queue] = {}
-    for row in rows:
-        queue = found.setdefault(row.tenant_id, _Queue())
+    runs_last = Case(When(status=OperationStatus.RUNNING, then=0), default=1)
+    is_put_off = Q(requested_by=None, created_at__gt=now - timedelta(seconds=PATIENCE_SECONDS))
+    rows = Operation.objects.filter(of_tenants, status__in=states).exclude(run_after__gt=now).only(*_NEEDED)
+    read = list(
+        rows.order_by(runs_last, Case(When(is_put_off, then=1), default=0), "created_at", "pk")[: MOST_TOLD + 1]
+    )
+    found: dict[uuid.UUID | None, _Queue] = defaultdict(lambda: _Queue(is_cut=len(read) > MOST_TOLD))
+    for row in read[:MOST_TOLD]:
         if _waits(row):
-            queue.waiting.append(row)
+            found[row.tenant_id].waiting.append(row)
         elif row.status == OperationStatus.RUNNING and row.lease_expires_at and row.lease_expires_at >= now:
-            queue.running.append(row)
-    for queue in found.values():
-        queue.waiting.sort(key=_is_put_off)
+            found[row.tenant_id].running.append(row)
     return found
 
 
@@ -167,23 +179,22 @@ _NEEDED = (
 )
 
 
-def _is_put_off(operation: Operation) -> bool:
-    """Whether work that somebody waits for goes first."""
-    waited = (clock.now() - operation.created_at).total_seconds()
-    return operation.requested_by_id is None and waited < PATIENCE_SECONDS
-
-
 def _why(operation: Operation, queue: _Queue) -> str:
     alike = next((other for other in queue.running if _is_alike(operation, other)), None)
     if alike is not None:
         return f"Waits until “{alike.title}” has ended: one at a time for an environment."
-    place = next((n for n, other in enumerate(queue.waiting, 1) if other.pk == operation.pk), 1)
+    place = _place(operation, queue)
     running = len(queue.running)
     if running >= settings.JOBS_PER_TENANT:
         whose = "of this tenant" if operation.tenant_id else "of the platform"
         runs = "1 other job {} runs" if running == 1 else f"{running} other jobs {{}} run"
-        return f"Waits: {runs.format(whose)}; place {place}."
-    return f"Waits for a free worker, or for its n8n; place {place}."
+        return f"Waits: {runs.format(whose)}; {place}."
+    return f"Waits for a free worker, or for its n8n; {place}."
+
+
+def _place(operation: Operation, queue: _Queue) -> str:
+    place = next((n for n, other in enumerate(queue.waiting, 1) if other.pk == operation.pk), 0)
+    return "behind hundreds of others" if queue.is_cut and not place else f"place {place or 1}"
 
 
 def _is_alike(waiting: Operation, running: Operation) -> bool:

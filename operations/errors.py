@@ -12,6 +12,14 @@ class Busy(Conflict):
     recovery = "Wait for it to finish, or cancel it on its page."
 
 
+class TooManyJobs(OpsError):
+    code = "OPERATION_TOO_MANY"
+    title = "Too many jobs wait"
+    message = "So many jobs of this tenant wait already that no more is taken in."
+    recovery = "Wait until some have ended, or cancel what is not wanted on the page of jobs."
+    status = 429
+
+
 class NotCancellable(Conflict):
     code = "OPERATION_ENDED"
     title = "That job has ended"

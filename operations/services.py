@@ -23,7 +23,7 @@ from tenants.scope import ScopeError, platform_scope, tenant_or_platform_scope
 
 from . import timing
 from .domain_events import publish_ending, publish_missed
-from .errors import Busy, NotCancellable
+from .errors import Busy, NotCancellable, TooManyJobs
 from .handlers import tell_ended
 from .models import OPEN, Heartbeat, Operation, OperationStatus, Schedule, holding
 
@@ -62,7 +62,8 @@ def start(
 
     Without a ``tenant_id`` the work is the platform's. A support session, which is one tenant's, starts none of that.
     The same idempotency key with the same parameters answers the operation that is there; with others it raises
-    ``IdempotencyMismatch``. ``Busy`` names the operation that holds ``exclusive_key``.
+    ``IdempotencyMismatch``. ``Busy`` names the operation that holds ``exclusive_key``; ``TooManyJobs`` where a person
+    asks for one more than may wait.
     """
     support.refuse_reading_only(f"“{title}”")
     if tenant_id is None and support.current() is not None:
@@ -75,6 +76,8 @@ def start(
             known = _started_before(mine, wanted)
             if known is not None:
                 return known
+        if requested_by is not None:
+            _refuse_one_too_many(mine)
         if wanted.exclusive_key:
             _free_abandoned(mine.filter(exclusive_key=wanted.exclusive_key))
         try:
@@ -84,6 +87,13 @@ def start(
             raise _why_refused(mine, wanted, error) from error
         transaction.on_commit(lambda: wake(operation_id=wanted.pk, tenant_id=tenant_id))
         return wanted
+
+
+def _refuse_one_too_many(mine: QuerySet[Operation]) -> None:
+    """What people ask for waits in a line of a certain length: every worker that chooses looks at all that waits."""
+    waiting = mine.filter(status__in=[OperationStatus.PENDING, OperationStatus.RETRY_PENDING])
+    if waiting[: settings.JOBS_WAITING_PER_TENANT].count() >= settings.JOBS_WAITING_PER_TENANT:
+        raise TooManyJobs
 
 
 def _new_operation(

@@ -57,7 +57,7 @@ CSRF_TRUSTED_ORIGINS = env_list("OPSCONSOLE_ORIGINS")
 INTERNAL_IPS: list[str] = []
 # How often one person may ask a web process, steadily and in a burst (core/pacing.py); 0: as often as they like.
 REQUESTS_PER_SECOND = env_float("OPSCONSOLE_REQUESTS_PER_SECOND", 0.0 if MODE == "test" else 10.0)
-REQUESTS_AT_ONCE = env_int("OPSCONSOLE_REQUESTS_AT_ONCE", 200)
+REQUESTS_AT_ONCE = env_int("OPSCONSOLE_REQUESTS_AT_ONCE", 100)
 
 INSTALLED_APPS = [
     "opsconsole.apps.OpsAdminConfig",
@@ -326,6 +326,8 @@ REAPER_INTERVAL_SECONDS = env_float("OPSCONSOLE_REAPER_INTERVAL_SECONDS", 3.0)
 #: How many jobs of one tenant, and on one n8n, run at a time: all but one of the workers, which is left for the others.
 JOBS_PER_TENANT = env_int("OPSCONSOLE_JOBS_PER_TENANT", max(1, WORKERS - 1))
 JOBS_PER_N8N = env_int("OPSCONSOLE_JOBS_PER_N8N", max(1, WORKERS - 1))
+#: How many jobs of one tenant may wait before people get no more in; what the console schedules itself always does.
+JOBS_WAITING_PER_TENANT = env_int("OPSCONSOLE_JOBS_WAITING_PER_TENANT", 500)
 #: Where the n8n of an environment is, for the jobs that work on it.
 JOB_PLACES = (
     "SELECT id AS environment_id, lower(substring(base_url from '^[A-Za-z]+://([^/?#]+)')) AS host FROM environments"

@@ -42,6 +42,7 @@ class Running:
 
     url: str
     environment: dict[str, str]
+    web_pid: int = 0
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ def running_console(folder: Path, **overrides: str) -> Iterator[Running]:
         _wait_for(url, folder)
         logs.add(folder / "web.log")
         stack.callback(logs.discard, folder / "web.log")
-        yield Running(url, environment)
+        yield Running(url, environment, processes[0].pid)
 
 
 def last_faults() -> str:

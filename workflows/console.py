@@ -53,6 +53,7 @@ console = Console(
     ),
     rest_routers=(
         RestRouter(path="workflows.rest.router", tag="environments"),
+        RestRouter(path="workflows.guard_rest.router", tag="approval rules"),
         RestRouter(path="workflows.executions.rest.router", tag="executions"),
     ),
     subjects=(

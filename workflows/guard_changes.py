@@ -11,7 +11,7 @@ from tenants.models import User
 from tenants.persons import are_one_person
 from tenants.scope import tenant_scope
 
-from . import services
+from . import guard_mail, services
 from .errors import EnvironmentInvalid, GuardChangeOver, OwnGuardChange
 from .guards import ask_for_environment, policy_of, save_policy, would_lower
 from .models import Environment, EnvironmentKind, GuardChange, GuardKind
@@ -87,6 +87,8 @@ def answer(*, tenant_id: uuid.UUID, change_id: uuid.UUID, by: User, approve: boo
         change.save(update_fields=["approved", "decided_by", "decided_at"])
         if approve:
             _carry_out(change)
+        if by.pk != change.requested_by_id:
+            guard_mail.answered(change, by=by)
         return change
 
 

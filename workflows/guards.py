@@ -15,6 +15,7 @@ from core.errors import NotFound
 from tenants.models import Membership, User
 from tenants.scope import tenant_scope
 
+from . import guard_mail
 from .models import ApprovalPolicy, Environment, EnvironmentKind, GuardChange, GuardKind
 from .models.guards import CHANGE_LIFE
 
@@ -132,9 +133,11 @@ def _ask(tenant_id: uuid.UUID, by: User, **about: Any) -> GuardChange:
         now = clock.now()
         same = {name: value for name, value in about.items() if name != "wanted"}
         GuardChange.objects.filter(**same, approved=None, expires_at__gt=now).update(expires_at=now)
-        return GuardChange.objects.create(
+        change = GuardChange.objects.create(
             tenant_id=tenant_id, requested_by=by, created_at=now, expires_at=now + CHANGE_LIFE, **about
         )
+        guard_mail.waits(change)
+        return change
 
 
 def waiting(*, environment_id: uuid.UUID | None = None) -> list[GuardChange]:

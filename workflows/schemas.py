@@ -39,6 +39,32 @@ class ChangedEnvironmentAnswer(Answer):
     environment: ChangedEnvironment
 
 
+class GuardChangeOut(Answer):
+    """A change that lowers a guard. ``approved`` is null while it waits for a second owner."""
+
+    id: uuid.UUID
+    kind: str
+    sentence: str
+    environment_id: uuid.UUID | None
+    account_id: uuid.UUID | None
+    requested_by: uuid.UUID
+    created_at: datetime
+    expires_at: datetime
+    approved: bool | None
+
+
+class GuardChangeAnswer(Answer):
+    guard_change: GuardChangeOut
+
+
+class ApprovalRulesAnswer(Answer):
+    """``approving_accounts``: service accounts whose approval counts."""
+
+    allows_jumps: bool
+    approving_accounts: list[uuid.UUID]
+    waiting: list[GuardChangeOut]
+
+
 class EnvironmentCounts(Answer):
     """Workflows of an environment by their state; one may be in several."""
 

@@ -19,6 +19,10 @@ from django.test import Client
 
 from conftest import Cast
 from core.registry import registry
+from impersonation import services as support_sessions
+from impersonation.models import ImpersonationSession
+from impersonation.tests.conftest import REASON
+from impersonation.tests.test_api import may_write
 from impersonation.tests.test_routes import API_METHODS
 from operations.models import Operation
 from opsconsole.api import api
@@ -46,6 +50,7 @@ OBJECTS = {
     "incident_id": "drift_incidents",
     "upgrade_id": "n8n_upgrades",
     "rehearsal_id": "n8n_rehearsals",
+    "guard_change_id": "guard_changes",
     "promotion_id": "promotions",
     "operation_id": "background_jobs",
     "operation": "background_jobs",
@@ -62,6 +67,8 @@ OBJECTS = {
     "about": "tenants",
     "user_id": "users",
     "target_user_id": "users",
+    "allow_user_id": "users",
+    "forbid_user_id": "users",
     "person": "people",
     "target_email": "people",
     "assigned_to": "people",
@@ -258,12 +265,36 @@ def of_another_kind(estate: Estate, name: str) -> str:
     return str(_of_table(estate.ours, other).pk)
 
 
-@pytest.mark.parametrize("who", ["owner", "operator"])
+def secret_of(cast: Cast, who: str) -> str:
+    """A token of a member, or of support's that is in a session as the owner: reading, or with leave to write."""
+    if not who.startswith("support"):
+        return create_token(user=getattr(cast, who), name="mine")[1]
+    token, secret = create_token(user=cast.support, name="mine")
+    session = support_sessions.start_session(
+        actor=cast.support,
+        target=cast.owner,
+        tenant=cast.tenant,
+        reason=REASON,
+        origin=support_sessions.RequestOrigin(token_id=token.pk),
+    )
+    if who == "support writing":
+        may_write(session)
+    return secret
+
+
+def session_stands(cast: Cast) -> bool:
+    with platform_scope():
+        return ImpersonationSession.objects.filter(actor_user=cast.support, ended_at=None).exists()
+
+
+WHO = ("owner", "operator", "support reading", "support writing")
+
+
+@pytest.mark.parametrize("who", WHO)
 def test_an_object_of_another_kind(cast: Cast, client: Client, who: str) -> None:
     """One's own snapshot where an environment is asked for answers as nothing does, and changes nothing."""
     estate = Estate(cast)
-    _, secret = create_token(user=getattr(cast, who), name="mine")
-    headers = {"Authorization": f"Bearer {secret}"}
+    headers = {"Authorization": f"Bearer {secret_of(cast, who)}"}
     client.get("/api/v1/tenants", headers=headers)
     before, wrong = jobs_of(cast), []
     for cell in CELLS:
@@ -281,6 +312,7 @@ def test_an_object_of_another_kind(cast: Cast, client: Client, who: str) -> None
             wrong.append(f"{cell}:\n  {told[0]}\n  {told[1]}"[:1500])
     assert not wrong, "\n".join(wrong[:10])
     assert jobs_of(cast) - before <= reports_of(cast)
+    assert session_stands(cast) is who.startswith("support"), "from where it ended on, nothing was tried"
 
 
 def jobs_of(cast: Cast) -> set[tuple[uuid.UUID, str]]:
@@ -316,7 +348,7 @@ def test_the_bodies_that_name_two_places_are_known() -> None:
 
 
 @pytest.mark.parametrize(("path", "name", "more"), PAIRS)
-@pytest.mark.parametrize("who", ["owner", "operator"])
+@pytest.mark.parametrize("who", WHO)
 def test_an_object_of_another_environment(
     cast: Cast, client: Client, who: str, path: str, name: str, more: dict[str, Any]
 ) -> None:
@@ -328,7 +360,7 @@ def test_an_object_of_another_environment(
         elsewhere = Maker(cast.tenant, cast.viewer).make(named)
         promotion = _of_table(estate.ours, "promotions")
         Promotion.objects.filter(pk=promotion.pk).update(status="COMPLETED")
-    _, secret = create_token(user=getattr(cast, who), name="mine")
+    secret = secret_of(cast, who)
     where = PREFIX + PARAMETER.sub(lambda match: estate.own(match[1]), path)
     body = {name: str(elsewhere.pk), **more}
     before = jobs_of(cast)
