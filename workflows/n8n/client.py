@@ -153,20 +153,16 @@ class N8nClient:
     ) -> Iterator[dict[str, Any]]:
         """Yield each raw workflow once, by smaller pages where a large one is more than can be taken.
 
-        Raises `TimedOut` where the whole list takes longer than ``within_seconds``. Where it has to be quick, a person
-        waits for it in a process that others wait for too: it works a part of the time only.
+        Raises `TimedOut` where the whole list takes longer than ``within_seconds``; see `pace`.
         """
         seen: set[str] = set()
-        pace = Pace()
-        until = None if within_seconds is None else time.monotonic() + within_seconds
+        pace = Pace(within_seconds)
         for size in PAGE_SIZES:
             try:
                 for page in self.iter_workflow_pages(page_size=size, exclude_pinned_data=exclude_pinned_data):
-                    if until is not None:
-                        pace.rest()
+                    pace.rest()
                     for raw in page.items:
-                        if until is not None and time.monotonic() > until:
-                            raise errors.TimedOut("The list of workflows did not end in time.")
+                        pace.keep()
                         if raw["id"] not in seen:
                             seen.add(raw["id"])
                             yield raw
