@@ -17,6 +17,7 @@ from django.test import Client
 
 from core import clock, context
 from operations import admission, engine, handlers, services, tasks
+from operations.errors import TooManyJobs
 from operations.models import Operation, OperationStatus
 from operations.run import Run
 from snapshots.services import start_capture
@@ -215,3 +216,26 @@ def test_a_job_may_be_driven_at_once_where_nobody_queues(live_cast: Any) -> None
     """Tests, the demo and a job that carries out another go past the queue."""
     job = begin(live_cast.tenant, kind="test.single")
     assert engine.drive(operation_id=job.pk, tenant_id=job.tenant_id) == "COMPLETED"
+
+
+def test_places_are_told_from_few_rows_whoever_else_waits(live_cast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MOST_TOLD", 3)
+    queued = [begin(live_cast.tenant, f"Queued {number}", requested_by=live_cast.owner) for number in range(6)]
+    assert waits(live_cast, queued[1]).endswith("; place 2.")
+    assert waits(live_cast, queued[5]).endswith("; behind hundreds of others.")
+    scheduled = begin(live_cast.tenant, "Nightly")
+    with tenant_scope(live_cast.tenant.pk):
+        Operation.objects.filter(pk=scheduled.pk).update(created_at=queued[0].created_at)
+    assert waits(live_cast, queued[0]).endswith("; place 1."), "what people wait for goes first"
+
+
+def test_people_get_no_more_in_than_may_wait_and_the_console_does(live_cast: Any, settings: Any) -> None:
+    settings.JOBS_WAITING_PER_TENANT = 2
+    first = begin(live_cast.tenant, "One", requested_by=live_cast.owner, idempotency_key="once")
+    begin(live_cast.tenant, "Nightly")
+    with pytest.raises(TooManyJobs):
+        begin(live_cast.tenant, "Three", requested_by=live_cast.owner)
+    again = begin(live_cast.tenant, "One", requested_by=live_cast.owner, idempotency_key="once")
+    assert again.pk == first.pk
+    begin(live_cast.tenant, "Nightly again")
+    begin(live_cast.other_tenant, "Theirs", requested_by=live_cast.stranger)
