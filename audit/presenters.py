@@ -12,7 +12,7 @@ from core.registry import TrailAction, registry
 from tenants.models import Tenant, User
 
 from .models import AuditLog
-from .selectors import BY_ITSELF, PEOPLE, TrailFilter
+from .selectors import BY_ITSELF, N8N, PEOPLE, SUPPORT, TrailFilter
 
 SOURCES = {
     "web": "console",
@@ -131,6 +131,8 @@ def action_choices() -> list[tuple[str, str]]:
     return [(code, action.words) for code, action in registry.trail_actions().items()]
 
 
+#: Kinds of entries that have a tab of their own.
+BY = {PEOPLE: "What people did", SUPPORT: "Support sessions", N8N: "Written to n8n"}
 SOURCE_CHOICES = tuple(SOURCES.items())
 #: The fields of a filter in the words of the page, as they are told.
 _WORDS = {
@@ -154,7 +156,7 @@ def in_words(wanted: TrailFilter) -> list[tuple[str, str]]:
     """What a filter asks for, as (what, value)."""
     asked = wanted.asked()
     names = {
-        "by": {PEOPLE: "people, not the console itself"},
+        "by": {PEOPLE: "people, not the console itself", SUPPORT: "support", N8N: "writes to n8n"},
         "action": dict(action_choices()),
         "resource_type": dict(resource_choices()),
         "source": SOURCES,

@@ -20,8 +20,12 @@ from tenants.models import Tenant, User
 from .models import AuditLog
 
 PEOPLE = "people"
+N8N = "n8n"
+SUPPORT = "support"
 #: The doors that nobody stands behind.
 BY_ITSELF = ("task", "system")
+#: How effects outside begin and end.
+EFFECTS = ("EFFECT_INTENDED", "EFFECT_DONE", "EFFECT_FAILED", "EFFECT_UNKNOWN", "EFFECT_SKIPPED")
 #: What the console writes about its own work: leases, heartbeats, when a schedule runs next.
 BOOKKEEPING = ("background_jobs", "operation_steps", "schedules")
 
@@ -45,7 +49,9 @@ class TrailFilter:
     since: str = ""
     until: str = ""
     tenant: str = ""
-    by: str = ""  #: ``people``: what somebody did or had done, without the console's own work and bookkeeping
+    #: ``people``: what somebody did or had done, without the console's own work and bookkeeping; ``support``: what was
+    #: done in support sessions; ``n8n``: what was written to n8n.
+    by: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> TrailFilter:
@@ -55,7 +61,7 @@ class TrailFilter:
             at = str(query.get(f"{name}_at", "")).strip()[:20]
             if at and values[name]:
                 values[name] = f"{values[name]}T{at}"
-        values["by"] = PEOPLE if values["by"] == PEOPLE else ""
+        values["by"] = values["by"] if values["by"] in _BY else ""
         return cls(**values)
 
     def asked(self) -> dict[str, str]:
@@ -122,13 +128,19 @@ def _action(text: str) -> Q:
     return Q(action=text if text in registry.trail_actions() else text.upper())
 
 
-def _by_people(_asked: str) -> Q:
+def _by_people() -> Q:
     by_itself = Q(source__in=BY_ITSELF)
     return ~(by_itself & Q(actor_user_id__isnull=True)) & ~(
         by_itself & Q(resource_type__in=BOOKKEEPING, action="UPDATE")
     )
 
 
+#: Kinds of entries that people look through as a whole.
+_BY: Mapping[str, Callable[[], Q]] = {
+    PEOPLE: _by_people,
+    SUPPORT: lambda: Q(session_id__isnull=False),
+    N8N: lambda: Q(action__in=EFFECTS, details__system="n8n"),
+}
 #: What each field of a ``TrailFilter`` asks of a row.
 _CONDITIONS: Mapping[str, Callable[[str], Q]] = {
     "person": _involving,
@@ -141,7 +153,7 @@ _CONDITIONS: Mapping[str, Callable[[str], Q]] = {
     "operation": lambda text: Q(operation_id=_uuid(text, "operation")),
     "session": lambda text: Q(session_id=_uuid(text, "session")),
     "request": lambda text: Q(request_id=text),
-    "by": _by_people,
+    "by": lambda text: _BY[text](),
     "since": lambda text: Q(created_at__gte=_moment(text, "since", end=False)),
     "until": lambda text: Q(created_at__lt=_moment(text, "until", end=True)),
 }

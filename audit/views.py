@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 
 from core import clock
 from core.downloads import Download
@@ -19,7 +21,7 @@ from tenants.pages import Visit, platform_page, tenant_page
 from tenants.permissions import is_platform_admin
 from tenants.requests import person_of
 
-from . import presenters, selectors
+from . import act_lines, acts, presenters, selectors
 from .errors import AuditAccessRefused
 from .export import COUNTED, FORMATS, count_matching, export_trail
 from .models import AuditLog
@@ -48,20 +50,50 @@ def _wanted(request: HttpRequest, *, everywhere: bool) -> TrailFilter:
     return wanted if everywhere else replace(wanted, tenant="")
 
 
-def _list(request: HttpRequest, wanted: TrailFilter) -> tuple[Page, str]:
-    """The page, and what is wrong with the filter (then the page is empty)."""
+ENTRIES = "entries"  #: the view that shows each entry; else they are gathered into acts
+
+
+def _list(request: HttpRequest, wanted: TrailFilter, *, slug: str = "") -> tuple[dict[str, Any], str]:
+    """What the page lists, and what is wrong with the filter (then it is empty)."""
+    cursor = request.GET.get("cursor", "")
     try:
-        return selectors.list_trail(wanted, cursor=request.GET.get("cursor", "")), ""
+        if request.GET.get("view") != ENTRIES:
+            page = acts.list_acts(wanted, cursor=cursor)
+            lines = act_lines.act_lines(page.rows, slug=slug)
+            return {"page": page, "acts": lines, "entry_base": _entry_base(slug)}, ""
+        page = selectors.list_trail(wanted, cursor=cursor)
     except Invalid as error:
-        return Page([]), error.message
+        return {"page": Page([])}, error.message
+    people, tenants = selectors.people_of(page.rows), {} if slug else selectors.tenants_named(page.rows)
+    return {"page": page, "rows": presenters.present(page.rows, people=people, tenants=tenants, slug=slug)}, ""
+
+
+def _entry_base(slug: str) -> str:
+    """The address of an entry, up to its number."""
+    first = (
+        reverse("trail-entry", kwargs={"tenant_slug": slug, "pk": 0})
+        if slug
+        else reverse("platform-trail-entry", args=[0])
+    )
+    return first.removesuffix("0/")
+
+
+def _tabs(wanted: TrailFilter, view: dict[str, str]) -> list[tuple[str, str, bool]]:
+    rest = replace(wanted, by="").asked() | view
+    return [
+        (label, f"?{urlencode({'by': value, **rest} if value else rest)}", wanted.by == value)
+        for value, label in (("", "Everything"), *presenters.BY.items())
+    ]
 
 
 def _show(request: HttpRequest, context: dict[str, Any], wanted: TrailFilter, problem: str) -> HttpResponse:
-    rest = replace(wanted, by="").query()
-    people = f"by={selectors.PEOPLE}&{rest}".rstrip("&")
+    by_entry = request.GET.get("view") == ENTRIES
+    view = {"view": ENTRIES} if by_entry else {}
     context |= {
         "wanted": wanted,
-        "tabs": [("Everything", f"?{rest}", not wanted.by), ("What people did", f"?{people}", bool(wanted.by))],
+        "tabs": _tabs(wanted, view),
+        "by_entry": by_entry,
+        "other_view": f"?{urlencode(wanted.asked() | ({} if by_entry else {'view': ENTRIES}))}",
         "export_query": wanted.query(),
         "problem": problem,
         "actions": presenters.action_choices(),
@@ -77,10 +109,8 @@ def _show(request: HttpRequest, context: dict[str, Any], wanted: TrailFilter, pr
 def trail(request: HttpRequest, visit: Visit) -> HttpResponse:
     """What happened in the tenant, newest first."""
     wanted = _wanted(request, everywhere=False)
-    page, problem = _list(request, wanted)
-    people = selectors.people_of(page.rows)
-    rows = presenters.present(page.rows, people=people, slug=visit.tenant.slug)
-    return _show(request, {"rows": rows, "page": page, "nav_section": "trail"}, wanted, problem)
+    listed, problem = _list(request, wanted, slug=visit.tenant.slug)
+    return _show(request, {**listed, "nav_section": "trail"}, wanted, problem)
 
 
 @in_support_session(READS)
@@ -96,11 +126,8 @@ def platform_trail(request: HttpRequest) -> HttpResponse:
     """What happened anywhere, sign-ins included."""
     _require(request)
     wanted = _wanted(request, everywhere=True)
-    page, problem = _list(request, wanted)
-    people, tenants = selectors.people_of(page.rows), selectors.tenants_named(page.rows)
-    rows = presenters.present(page.rows, people=people, tenants=tenants)
-    context = {"rows": rows, "page": page, "everywhere": True, "nav_section": "platform-trail"}
-    return _show(request, context, wanted, problem)
+    listed, problem = _list(request, wanted)
+    return _show(request, {**listed, "everywhere": True, "nav_section": "platform-trail"}, wanted, problem)
 
 
 @in_support_session(LEAVES)

@@ -27,13 +27,15 @@ class JobKind:
     ``handler`` is the path of the class that carries it out (``operations.handlers.Handler``), registered there.
     ``reverter`` (``impersonation.reverting.jobbase.JobReverter``) says how a job that a support session started is
     reverted; without one such a job is shown with what to do instead. A schedule that follows a setting of its app
-    (``schedule_follows_setting``) is reverted with the setting.
+    (``schedule_follows_setting``) is reverted with the setting. ``past`` says a job's title once it is done: pairs of
+    words in it and what becomes of them (“Capture”, “Captured”).
     """
 
     name: str
     handler: str
     reverter: Any = None
     schedule_follows_setting: bool = False
+    past: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +181,8 @@ UNIQUE = (
     ("subjects", "table", "The subject"),
     ("subjects", "job_subject", "The subject of jobs"),
     ("trail_actions", "code", "The action of the trail"),
+    ("act_words", "name", "The words of the act"),
+    ("act_tellers", "table", "The names of acts on"),
     ("events", "name", "The event"),
     ("events", "payload", "The payload"),
     ("consumers", "name", "The consumer"),

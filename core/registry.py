@@ -17,6 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string, module_has_submodule
 
+from .acts import ActTeller, ActWords
 from .declarations import (
     UNIQUE,
     EncryptedColumn,
@@ -208,6 +209,8 @@ class Console:
     rest_routers: tuple[RestRouter, ...] = ()
     subjects: tuple[Subject, ...] = ()
     trail_actions: tuple[TrailAction, ...] = ()
+    act_words: tuple[ActWords, ...] = ()
+    act_tellers: tuple[ActTeller, ...] = ()
     states: tuple[State, ...] = ()
     grants: tuple[Grant, ...] = ()
     tile_parts: tuple[TilePart, ...] = ()

@@ -15,7 +15,7 @@ from core.registry import (
 )
 from snapshots.notices import Captured, EnvironmentRehashed
 
-from . import detection, gauges, probes, search, session_revert
+from . import acts, detection, gauges, probes, search, session_revert
 from .domain_events import EVENTS
 from .estate import TILE_PART
 from .rehashed import rehashed
@@ -76,16 +76,34 @@ console = Console(
         State(name="reconciled", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Reconciled"),
         State(name="resolved", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Resolved"),
     ),
+    act_words=acts.WORDS,
+    act_tellers=(acts.TELLER,),
     job_kinds=(
         JobKind(
             name="drift.check",
             handler="drift.handlers.Check",
             reverter=session_revert.CHECK,
             schedule_follows_setting=True,
+            past=(("Check ", "Checked "),),
         ),
-        JobKind(name="drift.stabilize", handler="drift.handlers.Stabilize", reverter=session_revert.STABILIZATION),
-        JobKind(name="drift.reconcile", handler="drift.handlers.Reconcile", reverter=session_revert.RECONCILE),
-        JobKind(name="drift.take_back", handler="drift.handlers.TakeBack", reverter=session_revert.UNDONE_RECONCILE),
+        JobKind(
+            name="drift.stabilize",
+            handler="drift.handlers.Stabilize",
+            reverter=session_revert.STABILIZATION,
+            past=(("Stabilize ", "Stabilized "),),
+        ),
+        JobKind(
+            name="drift.reconcile",
+            handler="drift.handlers.Reconcile",
+            reverter=session_revert.RECONCILE,
+            past=(("Reconcile ", "Reconciled "),),
+        ),
+        JobKind(
+            name="drift.take_back",
+            handler="drift.handlers.TakeBack",
+            reverter=session_revert.UNDONE_RECONCILE,
+            past=(("Take back ", "Took back "),),
+        ),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
     bookkeeping_tables=("drift_memory", "n8n_instances"),

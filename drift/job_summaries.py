@@ -17,7 +17,7 @@ def checked(result: JSON) -> JobSummary:
     sentence = f"Looked at {counted(result.get('seen', 0), 'workflow')}: {result.get('drifted', 0):,} drifted"
     news = [f"{result[name]:,} {word}" for name, word in (("opened", "new"), ("closed", "gone")) if result.get(name)]
     told = f" ({', '.join(news)})" if news else ""
-    return JobSummary(f"{sentence}{told}.", (DRIFT,))
+    return JobSummary(f"{sentence}{told}.", (DRIFT,), f"{result.get('drifted', 0):,} drifted{told}")
 
 
 def stabilized(result: JSON) -> JobSummary:

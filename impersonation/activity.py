@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote_plus
 
 from django.db.models import Count, Q
 
 from audit import presenters
 from audit.models import AuditLog
 from audit.selectors import people_of
+from core.page_names import page_name
 from tenants.models import User
 
 from .guardrails import outside_usual_hours
@@ -127,7 +129,7 @@ def _session_event(action: str, details: Mapping[str, Any]) -> dict[str, str]:
 def _read_request(details: Mapping[str, Any]) -> dict[str, str]:
     path = str(details.get("path", ""))
     link = {"url": path} if details.get("method") == "GET" else {}
-    return {"state": "inactive", "title": f"Viewed {path}", "text": "", **link}
+    return {"state": "inactive", "title": f"Viewed {page_name(path)}", "text": _asked_for(path), **link}
 
 
 def _refused_request(details: Mapping[str, Any]) -> dict[str, str]:
@@ -136,11 +138,18 @@ def _refused_request(details: Mapping[str, Any]) -> dict[str, str]:
 
 def _write_request(details: Mapping[str, Any]) -> dict[str, str]:
     answered = f"answered {details.get('response_status', '')}"
-    return {"state": "moved", "title": f"Requested {_call(details)}", "text": answered, "url": ""}
+    return {"state": "moved", "title": f"Asked of {_call(details)}", "text": answered, "url": ""}
 
 
 def _call(details: Mapping[str, Any]) -> str:
-    return f"{details.get('method', '')} {details.get('path', '')}"
+    path = str(details.get("path", ""))
+    name = page_name(path)
+    return f"{details.get('method', '')} {path}" if name == path else name
+
+
+def _asked_for(path: str) -> str:
+    """What a page was narrowed to."""
+    return unquote_plus(path.partition("?")[2]).replace("&", ", ")[:200]
 
 
 _REQUEST_FIELDS: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {

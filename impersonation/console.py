@@ -6,7 +6,7 @@ from core.registry import Audience, Console, Destination, PeriodicTask, RecordFi
 from tenants.models import Grants
 from tenants.notices import AccessLost, SignInsEnded
 
-from . import search
+from . import acts, search
 from .domain_events import EVENTS
 from .reports import ACTOR_SUMMARY, SESSIONS
 from .reverting.rows import ROW_REVERTERS
@@ -104,8 +104,16 @@ console = Console(
         TrailAction(code="IMPERSONATION_REVERT", words="Support session reverted", position=370),
         TrailAction(code="TENANT_EMERGENCY", words="Emergency act for a tenant", position=380, changes_access=True),
     ),
+    act_words=acts.WORDS,
+    act_tellers=(acts.TELLER,),
     reports=(SESSIONS, ACTOR_SUMMARY),
-    job_kinds=(JobKind(name="impersonation.revert", handler="impersonation.reverting.handlers.Revert"),),
+    job_kinds=(
+        JobKind(
+            name="impersonation.revert",
+            handler="impersonation.reverting.handlers.Revert",
+            past=(("Revert ", "Reverted "),),
+        ),
+    ),
     row_reverters=ROW_REVERTERS,
     bookkeeping_tables=("requests", "platform_impersonation_sessions", "support_requests"),
     in_transaction_handlers=(

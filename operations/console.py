@@ -14,7 +14,7 @@ from core.registry import (
     Subject,
 )
 
-from . import gauges, probes, search
+from . import acts, gauges, probes, search
 from .domain_events import EVENTS
 from .estate import TILE_PART
 
@@ -77,6 +77,8 @@ console = Console(
         Subject(table="background_jobs", noun="job", title="Jobs", position=50, url_name="job"),
         Subject(table="schedules", noun="schedule"),
     ),
+    act_words=acts.WORDS,
+    act_tellers=(acts.TELLER,),
     tile_parts=(TILE_PART,),
     states=(
         State(name="retry-pending", shape=Shape.PENDING, tone=Tone.WARN, word="Retry pending"),

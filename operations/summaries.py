@@ -20,10 +20,14 @@ class JobLink:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """One sentence that ends with a full stop, and links in the order in which a person wants them."""
+    """One sentence that ends with a full stop, and links in the order in which a person wants them.
+
+    ``brief`` is the sentence in a few words, for a line that has said already what was done: “24 workflows”.
+    """
 
     sentence: str
     links: tuple[JobLink, ...] = ()
+    brief: str = ""
 
 
 def summary_of(operation: Operation) -> JobSummary | None:

@@ -17,7 +17,7 @@ from drift.notices import Reconciled
 from tenants.models import Grants
 from workflows.watching.notices import PeopleOfJob
 
-from . import session_revert
+from . import acts, session_revert
 from .domain_events import EVENTS
 from .estate import TILE_PART
 from .reading import first_steps, search
@@ -79,19 +79,34 @@ console = Console(
         TrailAction(code="promotion.reject", words="Promotion rejected", position=176),
         TrailAction(code="promotion.release", words="Promotion target released", position=177),
     ),
+    act_words=acts.WORDS,
+    act_tellers=(acts.TELLER,),
     job_kinds=(
         JobKind(
             name="promotions.execute",
             handler="promotions.handlers.ExecutePromotion",
             reverter=session_revert.PROMOTION,
+            past=(("Promote ", "Promoted "),),
         ),
         JobKind(
             name="promotions.rollback",
             handler="promotions.handlers.RollBackPromotion",
             reverter=session_revert.ROLLBACK,
+            past=(("Roll back ", "Rolled back "),),
         ),
-        JobKind(name="promotions.prepare", handler="promotions.handlers.PreparePromotion"),
-        JobKind(name="promotions.test_credentials", handler="promotions.handlers.TestCredentials"),
+        JobKind(
+            name="promotions.prepare",
+            handler="promotions.handlers.PreparePromotion",
+            past=(
+                ("Prepare ", "Prepared "),
+                ("Create ", "Created "),
+            ),
+        ),
+        JobKind(
+            name="promotions.test_credentials",
+            handler="promotions.handlers.TestCredentials",
+            past=(("Test ", "Tested "),),
+        ),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
     in_transaction_handlers=(InTransactionHandler(name="promotions.people", of=PeopleOfJob, handle=people_of),),

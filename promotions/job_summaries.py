@@ -14,11 +14,13 @@ def promoted(result: JSON) -> JobSummary:
     found = result.get("snapshot_ids") or {}
     wanted = (("Snapshot before", found.get("pre_promotion")), ("Snapshot after", found.get("post_promotion")))
     links = tuple(JobLink(label, "snapshot", str(pk)) for label, pk in wanted if pk)
-    return JobSummary(f"{counted(result.get('workflows', 0), 'workflow')} promoted, each read back.", links)
+    moved = counted(result.get("workflows", 0), "workflow")
+    return JobSummary(f"{moved} promoted, each read back.", links, moved)
 
 
 def rolled_back(result: JSON) -> JobSummary:
-    return JobSummary(f"{counted(result.get('workflows', 0), 'workflow')} as before the promotion, proven by hash.")
+    back = counted(result.get("workflows", 0), "workflow")
+    return JobSummary(f"{back} as before the promotion, proven by hash.", brief=back)
 
 
 def prepared(result: JSON) -> JobSummary:

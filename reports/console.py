@@ -59,7 +59,7 @@ console = Console(
         TrailAction(code="REPORT_MAILED", words="Report sent", position=200),
         TrailAction(code="REPORT_NOT_MAILED", words="Report not sent", position=210),
     ),
-    job_kinds=(JobKind(name="reports.make", handler="reports.handlers.MakeReport"),),
+    job_kinds=(JobKind(name="reports.make", handler="reports.handlers.MakeReport", past=(("Make ", "Made "),)),),
     demo_chapters=(DEMO_CHAPTER,),
     urls=("reports.urls",),
 )

@@ -12,16 +12,18 @@ RESTORED = (("created", "created"), ("updated", "changed"), ("deleted", "deleted
 
 
 def captured(result: JSON) -> JobSummary:
-    sentence = f"Captured {counted(result.get('workflow_count', 0), 'workflow')}"
+    seen = counted(result.get("workflow_count", 0), "workflow")
+    sentence = f"Captured {seen}"
     if found := result.get("findings"):
         sentence += f"; reading them back from Git found {counted(found, 'difference')}"
-    return JobSummary(f"{sentence}.", _snapshots(result, ("Open snapshot", "snapshot_id")))
+    return JobSummary(f"{sentence}.", _snapshots(result, ("Open snapshot", "snapshot_id")), seen)
 
 
 def verified(result: JSON) -> JobSummary:
     whole = result.get("status") == "verified"
     read = counted(result.get("workflows", 0), "workflow")
-    return JobSummary(f"Read {read} back from Git: {'every hash is equal' if whole else 'not all are as captured'}.")
+    found = "every hash is equal" if whole else "not all are as captured"
+    return JobSummary(f"Read {read} back from Git: {found}.", brief=found)
 
 
 def packed(_result: JSON) -> JobSummary:
@@ -44,9 +46,8 @@ def restored(result: JSON) -> JobSummary:
     if (proof := result.get("proof")) and proof.get("compared"):
         equal = "all equal to the snapshot by hash" if proof.get("equal") else "not all are equal to the snapshot"
         sentence += f" Read back: {equal}."
-    return JobSummary(
-        sentence, _snapshots(result, ("Snapshot before", "pre_snapshot_id"), ("Snapshot after", "post_snapshot_id"))
-    )
+    links = _snapshots(result, ("Snapshot before", "pre_snapshot_id"), ("Snapshot after", "post_snapshot_id"))
+    return JobSummary(sentence, links, ", ".join(done) or "nothing to write")
 
 
 def put_back(result: JSON) -> JobSummary:

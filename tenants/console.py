@@ -12,7 +12,7 @@ from core.registry import (
     Subject,
 )
 
-from . import search
+from . import acts, search
 from .access_sources import ACCESS_SOURCES
 from .models import Grants
 from .probes import database, pool
@@ -138,6 +138,8 @@ console = Console(
         ),
     ),
     states=(State(name="revoked", shape=Shape.CANCELLED, tone=Tone.GREY, word="Revoked"),),
+    act_words=acts.WORDS,
+    act_tellers=(acts.TELLER,),
     access_sources=ACCESS_SOURCES,
     bookkeeping_tables=("idempotency_keys", "user_sessions"),
     encrypted_columns=(EncryptedColumn(model="tenants.Tenant", column="git_remote_secret"),),

@@ -1,5 +1,6 @@
 """What environments and workflows tell the console of themselves."""
 
+from core.acts import ActWords
 from core.declarations import EncryptedColumn, JobKind, Shape, State, Tone
 from core.registry import Console, Destination, HealthComponent, PeriodicTask, RecordFinder, RestRouter, Subject
 from tenants.models import Grants
@@ -115,14 +116,20 @@ console = Console(
         State(name="untracked", shape=Shape.UNKNOWN, tone=Tone.GREY, word="Untracked"),
         State(name="ignored", shape=Shape.INACTIVE, tone=Tone.GREY, word="Ignored"),
     ),
+    act_words=(
+        ActWords(table="environments", action="CREATE", words="Added the environment {name}", position=40),
+        ActWords(table="approval_policies", action="UPDATE", words="Changed the approval rules", position=40),
+        ActWords(table="guard_changes", action="CREATE", words="Asked to lower a guard", position=35),
+    ),
     access_sources=(ENVIRONMENT_GRANTS,),
     job_kinds=(
         JobKind(
             name="environments.test",
             handler="workflows.handlers.TestConnection",
             reverter=session_revert.CONNECTION_TEST,
+            past=(("Test ", "Tested "),),
         ),
-        JobKind(name="executions.retry", handler="workflows.executions.handlers.Retry"),
+        JobKind(name="executions.retry", handler="workflows.executions.handlers.Retry", past=(("Retry ", "Retried "),)),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
     bookkeeping_tables=(

@@ -13,12 +13,14 @@ JSON = dict[str, Any]
 def connection_tested(result: JSON) -> JobSummary:
     if not result.get("ok"):
         fault = result.get("fault") or {}
-        return JobSummary(f"The connection does not hold: {fault.get('message') or 'see the environment.'}")
-    return JobSummary(f"The connection holds: n8n {result.get('version', '')}, {result.get('latency_ms', 0):.0f} ms.")
+        why = fault.get("message") or "see the environment."
+        return JobSummary(f"The connection does not hold: {why}", brief="it does not hold")
+    brief = f"n8n {result.get('version', '')}, {result.get('latency_ms', 0):.0f} ms"
+    return JobSummary(f"The connection holds: {brief}.", brief=brief)
 
 
 def retried(result: JSON) -> JobSummary:
     sentence = f"{counted(result.get('retried', 0), 'execution')} retried, {result.get('succeeded', 0):,} succeeded"
     if refused := result.get("refused"):
         sentence += f", {refused:,} refused by n8n"
-    return JobSummary(f"{sentence}.")
+    return JobSummary(f"{sentence}.", brief=f"{result.get('succeeded', 0):,} succeeded")

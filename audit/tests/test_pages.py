@@ -31,7 +31,7 @@ HERE, EVERYWHERE = "/t/acme/trail/", "/platform/trail/"
 
 def shown(client: Client, url: str, **query: str) -> int:
     """How many entries the page lists."""
-    answer = client.get(url, query)
+    answer = client.get(url, query | {"view": "entries"})
     assert answer.status_code == 200, answer.content.decode()[:1500]
     return len(answer.context["rows"])
 
@@ -130,7 +130,7 @@ def test_a_page_that_support_saw_or_was_refused_is_named(cast: Any) -> None:
                 action=action, resource_type="requests", tenant_id=cast.tenant.pk,
                 details={"method": "GET", "path": "/t/acme/tokens/"},
             )  # fmt: skip
-    answer = signed_in(cast.owner).get(HERE, {"resource_type": "requests"})
+    answer = signed_in(cast.owner).get(HERE, {"resource_type": "requests", "view": "entries"})
     assert answer.content.count(b"GET /t/acme/tokens/") == 2
     assert {row["row"].action: row["state"] for row in answer.context["rows"]} == {"READ": "info", "REFUSED": "failed"}
 

@@ -1,0 +1,57 @@
+"""What the audit trail says of a job in a line: what it did and to how much, or how it ended instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from django.db.models import Case, F, Func, IntegerField, JSONField, Value, When
+from django.db.models.lookups import LessThan
+
+from core.acts import ActName, ActTeller, ActWords, TrailRow
+from core.registry import registry
+
+from .models import Operation, OperationStatus
+from .summaries import summary_of
+
+#: A result of more bytes is left unread: a page of the trail tells of many jobs.
+RESULT_READ = 64_000
+
+
+def tell(rows: Sequence[TrailRow]) -> Mapping[int, ActName]:
+    """By what jobs have come to until now; of one whose start alone is told, that it was due."""
+    ids = {row.resource_id for row in rows if row.resource_id}
+    size = Func(F("result"), function="pg_column_size", output_field=IntegerField())
+    jobs = Operation.objects.filter(pk__in=ids).annotate(
+        small_result=Case(When(LessThan(size, Value(RESULT_READ)), then=F("result")), output_field=JSONField())
+    )
+    found = {job.pk: job for job in jobs.only("id", "kind", "title", "status")}
+    return {row.pk: _name(row, found[row.resource_id]) for row in rows if row.resource_id in found}
+
+
+def _name(row: TrailRow, job: Operation) -> ActName:
+    became = row.details.get("new_value") or {}
+    if row.action == "CREATE" and not row.request_id:
+        return ActName(name=f"{job.title}: due by its schedule", state="pending")
+    if row.action == "UPDATE" and became.get("cancel_requested_at") and "status" not in became:
+        return ActName(name=f"Asked to stop “{job.title}”", state="cancelled")
+    job.result = job.small_result  # type: ignore[attr-defined]
+    summary = summary_of(job)
+    return ActName(name=title_as_told(job), more=summary.brief if summary else "", state=job.status.lower())
+
+
+def title_as_told(job: Operation) -> str:
+    """The title of a job in the words for how it stands: “Captured Production”, “Capture Production: failed”."""
+    if job.status != OperationStatus.COMPLETED:
+        return f"{job.title}: {job.get_status_display().lower()}"
+    told, kind = job.title, registry.job_kinds().get(job.kind)
+    for words, past in kind.past if kind else ():
+        told = told.replace(words, past, 1)
+    return told
+
+
+#: Jobs that a request started, and jobs that run by a schedule: each says how it stands.
+WORDS = (
+    ActWords(table="background_jobs", action="UPDATE", words="{name}", position=80),
+    ActWords(table="background_jobs", action="CREATE", words="{name}", position=90),
+)
+TELLER = ActTeller(table="background_jobs", tell=tell)
