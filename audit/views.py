@@ -65,7 +65,8 @@ def _list(request: HttpRequest, wanted: TrailFilter, *, slug: str = "") -> tuple
     except Invalid as error:
         return {"page": Page([])}, error.message
     people, tenants = selectors.people_of(page.rows), {} if slug else selectors.tenants_named(page.rows)
-    return {"page": page, "rows": presenters.present(page.rows, people=people, tenants=tenants, slug=slug)}, ""
+    rows = presenters.present(page.rows, people=people, tenants=tenants, slug=slug)
+    return {"page": page, "rows": rows, "entry_base": _entry_base(slug)}, ""
 
 
 def _entry_base(slug: str) -> str:

@@ -24,7 +24,17 @@ from .probes import git_remotes, git_store
 from .relinking import move_in_git
 
 console = Console(
-    destinations=(Destination(url_name="snapshots", title="Snapshots", icon="camera", rail_position=30, shortcut="s"),),
+    destinations=(
+        Destination(url_name="snapshots", title="Snapshots", icon="camera", rail_position=30, shortcut="s"),
+        Destination(
+            url_name="compare",
+            title="Compare",
+            search_words="diff difference now approved live draft snapshot",
+            icon="arrows-right-left",
+            rail_position=35,
+            shortcut="c",
+        ),
+    ),
     health_components=(
         HealthComponent(name="git_store", title="Git store", position=40, probe=git_store),
         HealthComponent(name="git_remotes", title="Git remotes", position=42, probe=git_remotes),

@@ -111,6 +111,10 @@ class ComparedWorkflow:
     left: ComparedSide | None
     right: ComparedSide | None
 
+    @property
+    def sides(self) -> tuple[ComparedSide | None, ComparedSide | None]:
+        return self.left, self.right
+
 
 #: States of a comparison in the order in which they are listed.
 STATES = ("changed", "removed", "added", "unchanged")

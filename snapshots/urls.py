@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from . import diff_views, restore_views, views
+from . import compare_views, diff_views, restore_views, views
 from .rehearsal import views as rehearsal_views
 
 urlpatterns = [
     path("environments/<uuid:pk>/rehearsals/", rehearsal_views.rehearsals, name="rehearsals"),
     path("rehearsals/<uuid:pk>/", rehearsal_views.rehearsal, name="rehearsal"),
     path("rehearsals/<uuid:pk>/csv/", rehearsal_views.rehearsal_csv, name="rehearsal-csv"),
+    path("compare/", compare_views.compare, name="compare"),
     path("snapshots/", views.snapshots, name="snapshots"),
     path("snapshots/push/", views.snapshots_push, name="snapshots-push"),
     path("snapshots/new/", views.snapshot_create, name="snapshot-create"),

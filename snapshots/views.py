@@ -7,12 +7,14 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import orjson
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from core.downloads import Download
 from core.errors import NotFound, OpsError
@@ -251,6 +253,8 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     left = services.snapshot_by_id(visit.tenant.pk, pk)
     wanted = request.GET.get("with", "now")
     key = request.GET.get("key", "")[:200]
+    if wanted == "now":
+        return _with_now(visit, left, key)
     right, label = _other_side(visit, left, wanted)
     context: dict[str, Any] = {
         "snapshot": left,
@@ -275,14 +279,20 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     return render(request, "snapshots/compare.html", context)
 
 
+def _with_now(visit: Visit, left: Snapshot, key: str) -> HttpResponse:
+    """To the page that asks n8n what is there now."""
+    query = {"left": f"snapshot:{left.pk}", "right": f"now:{left.environment.slug}", **({"key": key} if key else {})}
+    return redirect(f"{reverse('compare', kwargs={'tenant_slug': visit.tenant.slug})}?{urlencode(query)}")
+
+
 def _other_side(visit: Visit, left: Snapshot, wanted: str) -> tuple[Snapshot | None, str]:
     if wanted == "approved":
         return None, f"Approved in {left.environment.name}"
-    snapshot_id = left.environment.last_snapshot_id if wanted == "now" else uuid_or_none(wanted)
+    snapshot_id = left.environment.last_snapshot_id if wanted == "seen" else uuid_or_none(wanted)
     if snapshot_id is None:
         raise NotFound("There is nothing to compare with.", recovery="Choose another snapshot.")
     other = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
-    kind = "Last seen" if wanted == "now" else "Snapshot of"
+    kind = "Last seen" if wanted == "seen" else "Snapshot of"
     return other, f"{kind} {other.created_at:%d %b %Y %H:%M} UTC"
 
 

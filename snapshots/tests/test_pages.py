@@ -88,10 +88,10 @@ def test_the_story_on_pages(
     n8n.edit(made[1]["id"], nodes=workflow(url="https://changed.example")["nodes"])
     page.post(f"{home}/new/", {"environment": environment.pk, "snapshot_type": "manual_backup"})
     run_operations(live_cast.tenant)
-    for other in ("now", "approved"):
+    for other in ("seen", "approved"):
         assert page.get(f"{home}/{snapshot.pk}/compare/?with={other}").status_code == 200
-    assert "Invoices" in page.get(f"{home}/{snapshot.pk}/compare/").content.decode()
-    assert page.get(f"{home}/{snapshot.pk}/compare/?with=now&key=invoices").status_code == 200
+    assert "Invoices" in page.get(f"{home}/{snapshot.pk}/compare/?with=seen").content.decode()
+    assert page.get(f"{home}/{snapshot.pk}/compare/?with=seen&key=invoices").status_code == 200
     wizard = page.get(f"{home}/{snapshot.pk}/restore/")
     assert wizard.status_code == 200 and "Type <code>Production</code>" in wizard.content.decode()
     refused = page.post(f"{home}/{snapshot.pk}/restore/", {"overwrite_existing": "on", "choice": "all"})
@@ -140,7 +140,7 @@ def test_what_would_happen_asks_for_no_name_and_writes_nothing(
     where, now = f"{base(live_cast)}/{snapshot.pk}/restore/", n8n.state()["workflows"]
     preview = page.get(where).content.decode()
     assert "Restore in spite of" not in preview, "nothing speaks against it"
-    assert "compare/?with=now&amp;key=orders" in preview and "Published" in preview
+    assert "compare/?with=seen&amp;key=orders" in preview and "Published" in preview
     assert "Nothing was written" not in preview, "nobody has asked yet"
     assert preview.count("what would happen") == 1 and "Try it" not in preview
     told = page.post(where, {"overwrite_existing": "on", asked: "1"})

@@ -1,5 +1,6 @@
 """What bottles tell the console of themselves: one of each kind of declaration."""
 
+from core.acts import ActName, ActTeller, ActWords
 from core.declarations import Grant, JobKind, Shape, State, Tone
 from core.events import Consumer, EventType
 from core.registry import (
@@ -64,6 +65,10 @@ console = Console(
     job_kinds=(JobKind(name="bottles.fill", handler="tests.sample_app.handlers.Fill", reverter=FILLING),),
     row_reverters=(Bottles(),),
     bookkeeping_tables=("sample_sips",),
+    act_words=(ActWords(table="sample_bottles", action="CREATE", words="Put {name} on the shelf", position=40),),
+    act_tellers=(
+        ActTeller(table="sample_bottles", tell=lambda rows: {row.pk: ActName(name="a bottle") for row in rows}),
+    ),
     trail_actions=(TrailAction(code="BOTTLE_OPENED", words="Bottle opened", state="info", position=400),),
     events=(EventType(name="bottle.emptied", payload=BottleEmptied, words="Bottle emptied"),),
     consumers=(Consumer(name="bottles.replace", title="New bottles", events=(BottleEmptied,), handle=replace),),

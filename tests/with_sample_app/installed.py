@@ -68,7 +68,7 @@ def test_a_walk_along_links_finds_its_page(cast: Cast, browser: Client) -> None:
 
 def test_the_trail_tells_of_it(cast: Cast, browser: Client) -> None:
     made = bottle(cast)
-    page = browser.get("/t/acme/trail/").content.decode()
+    page = browser.get("/t/acme/trail/?view=entries").content.decode()
     assert "bottle" in page and f"/t/acme/bottles/{made.pk}/" in page
 
 

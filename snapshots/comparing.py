@@ -1,0 +1,144 @@
+"""Two whole environments side by side, each as it is now, as last seen, with its drafts, as approved, or as captured.
+
+A side is named by a word of an address: ``now:<env>``, ``<env>`` (what ran when last seen), ``draft:<env>``,
+``git:<env>`` (approved), ``snapshot:<id>``, ``snapshot-draft:<id>``; as on a workflow's diff.
+*Now* is a capture: once n8n was asked, the side is the snapshot that came of it, and the address stays true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from core.errors import NotFound
+from operations.models import Operation, OperationStatus
+from tenants.pages import Visit
+from tenants.scope import tenant_scope
+from workflows.identity import key_by_workflow_id
+from workflows.models import Environment, WorkflowEnvMap
+from workflows.stored_fingerprints import loaded_fingerprint
+
+from . import services
+from .canonical import canonical_blobs
+from .manifest import ManifestEntry
+from .models import Snapshot
+from .selectors import ComparedSide
+from .services import CAPTURE
+
+SNAPSHOTS_OFFERED = 20
+NOW, DRAFT, APPROVED, SNAPSHOT, SNAPSHOT_DRAFT = "now", "draft", "git", "snapshot", "snapshot-draft"
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSide:
+    """One side. ``spec`` names it to a workflow's diff as well; ``asking`` is the capture that is still to tell."""
+
+    spec: str
+    label: str
+    environment: Environment
+    at: datetime | None = None
+    is_now: bool = False
+    snapshot: Snapshot | None = None
+    drafts: bool = False
+    asking: Operation | None = None
+    rows: Mapping[str, ComparedSide] = field(default_factory=dict)
+
+
+def parse(spec: str) -> tuple[str, str]:
+    """(kind, name) of a side; the kind of a bare environment is empty."""
+    kind, colon, name = spec.partition(":")
+    return (kind, name) if colon else ("", kind)
+
+
+def load(visit: Visit, spec: str, environments: Sequence[Environment]) -> WholeSide:
+    """What ``spec`` names, without its workflows. Outside any scope. Raises ``NotFound``."""
+    kind, name = parse(spec)
+    if kind in (SNAPSHOT, SNAPSHOT_DRAFT):
+        return _of_snapshot(visit, spec, name, drafts=kind == SNAPSHOT_DRAFT)
+    environment = next((e for e in environments if e.slug == name), None)
+    if environment is None or kind not in ("", NOW, DRAFT, APPROVED):
+        raise NotFound
+    if kind == APPROVED:
+        return WholeSide(spec, f"{environment.name}, approved", environment)
+    if environment.last_snapshot_id is None:
+        return WholeSide(spec, f"{environment.name}, never captured", environment, is_now=kind == NOW)
+    seen = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
+    drafts = kind == DRAFT
+    return WholeSide(
+        f"{SNAPSHOT_DRAFT if drafts else SNAPSHOT}:{seen.pk}",
+        f"{environment.name}, {'drafts' if drafts else 'live'} as last seen",
+        environment, seen.created_at, kind == NOW, seen, drafts,
+    )  # fmt: skip
+
+
+def _of_snapshot(visit: Visit, spec: str, name: str, *, drafts: bool) -> WholeSide:
+    try:
+        found = services.snapshot_by_id(visit.tenant.pk, name)
+    except NotFound:
+        with tenant_scope(visit.tenant.pk):
+            job = Operation.objects.filter(kind=CAPTURE, subject_type="snapshot", subject_id=name).first()
+            place = Environment.objects.filter(pk=job.environment_id).first() if job and job.environment_id else None
+        if job is None or place is None or job.status == OperationStatus.COMPLETED:
+            raise
+        return WholeSide(spec, f"{place.name}, asked now", place, asking=job, is_now=True)
+    words = "with drafts" if drafts else found.get_snapshot_type_display().lower()
+    return WholeSide(
+        spec, f"{found.environment.name}, {words}", found.environment, found.created_at, False, found, drafts
+    )
+
+
+def rows_of(side: WholeSide, *, across: bool) -> Mapping[str, ComparedSide]:
+    """The workflows of a side by key; ``across`` environments by what they hold without ids of their own.
+
+    A draft has no such hash: beside another environment it counts as changed. Outside any scope.
+    """
+    if side.snapshot is not None:
+        return {e.key: _row(e, drafts=side.drafts, across=across) for e in services.entries(side.snapshot)}
+    return _approved(side.environment, across=across) if parse(side.spec)[0] == APPROVED else {}
+
+
+def _row(entry: ManifestEntry, *, drafts: bool, across: bool) -> ComparedSide:
+    if drafts and entry.draft is not None:
+        return ComparedSide(entry.name, entry.draft.content_hash, entry.active)
+    return ComparedSide(entry.name, entry.comparable_hash if across else entry.content_hash, entry.active)
+
+
+def _approved(environment: Environment, *, across: bool) -> Mapping[str, ComparedSide]:
+    blobs = canonical_blobs(environment)
+    with tenant_scope(environment.tenant_id):
+        keys = key_by_workflow_id(environment.pk)
+        rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk).select_related("canonical_workflow")
+        found = {row.canonical_workflow.key: row for row in rows.defer("fingerprint")}
+    return {
+        key: ComparedSide(row.env_name, _hash(row, keys) if across else row.git_content_hash, bool(row.git_active))
+        for key, row in found.items()
+        if key in blobs
+    }
+
+
+def _hash(row: WorkflowEnvMap, keys: Mapping[str, str]) -> str | None:
+    if row.git_content_hash == row.env_content_hash:
+        return row.comparable_hash
+    approved = loaded_fingerprint(row.git_fingerprint)
+    return approved.comparable_hash(keys) if approved is not None else row.git_content_hash
+
+
+def choices(environments: Sequence[Environment]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What may be chosen, as groups of (spec, words). Needs the tenant's scope."""
+    groups = [
+        (
+            environment.name,
+            [
+                (f"{NOW}:{environment.slug}", f"{environment.name}, now"),
+                (environment.slug, f"{environment.name}, live as last seen"),
+                (f"{DRAFT}:{environment.slug}", f"{environment.name}, drafts as last seen"),
+                (f"{APPROVED}:{environment.slug}", f"{environment.name}, approved"),
+            ],
+        )
+        for environment in environments
+    ]
+    recent = Snapshot.objects.filter(environment__in=environments).select_related("environment")
+    recent = recent.defer("workflows", "verification").order_by("-created_at", "-pk")[:SNAPSHOTS_OFFERED]
+    offered = [(f"{SNAPSHOT}:{s.pk}", f"{s.environment.name}, {s}") for s in recent]
+    return [*groups, ("Snapshots", offered)]
