@@ -222,8 +222,7 @@ class Console:
     job_kinds: tuple[JobKind, ...] = ()
     #: How rows that a support session wrote are reverted (``impersonation.reverting.rowbase.RowReverter``), by table.
     row_reverters: tuple[Named, ...] = ()
-    #: Tables with the console's notes about its own work: the trail need not watch them, and reverting a support
-    #: session passes over them.
+    #: Tables of the console's own notes: the trail need not watch them, and reverting a session passes over them.
     bookkeeping_tables: tuple[str, ...] = ()
     events: tuple[EventType, ...] = ()
     consumers: tuple[Consumer, ...] = ()
