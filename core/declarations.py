@@ -156,6 +156,8 @@ class SearchScope:
     sees_trail: bool = False
     sees_sessions: bool = False
     sees_all_jobs: bool = False
+    #: What the person may do in the tenant whose pages these are.
+    grants: frozenset[str] = frozenset()
 
     @property
     def tenant_ids(self) -> list[uuid.UUID]:

@@ -86,6 +86,7 @@ def _records(q: str, user: User, visit: Visit | None, audiences: frozenset[Audie
             sees_all_tenants=everywhere,
             sees_trail=sees_trail,
             sees_sessions=sees_trail,
+            grants=visit.grants,
         )
         with tenant_scope(visit.tenant.pk):
             found = _by_id(q, scope) or _by_words(q, scope, of_platform=False)

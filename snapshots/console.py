@@ -11,6 +11,7 @@ from core.registry import (
     HealthComponent,
     HealthService,
     PeriodicTask,
+    RecordFinder,
     RestRouter,
     Subject,
     TrailAction,
@@ -18,12 +19,16 @@ from core.registry import (
 from workflows.linking import Relinked
 from workflows.notices import Connected
 
-from . import first_capture, gauges, session_revert
+from . import first_capture, gauges, search, session_revert
 from .domain_events import EVENTS
 from .probes import git_remotes, git_store
 from .relinking import move_in_git
 
 console = Console(
+    record_finders=(
+        RecordFinder(label="Capture", position=5, find=search.captures),
+        RecordFinder(label="Snapshots", position=35, find=search.snapshots, by_id=search.snapshot_by_id),
+    ),
     destinations=(
         Destination(url_name="snapshots", title="Snapshots", icon="camera", rail_position=30, shortcut="s"),
         Destination(

@@ -70,7 +70,10 @@ console = Console(
             shortcut="w",
         ),
     ),
-    record_finders=(RecordFinder(label="Tenants", position=90, find=search.tenants, is_of_platform=True),),
+    record_finders=(
+        RecordFinder(label="People", position=70, find=search.members),
+        RecordFinder(label="Tenants", position=90, find=search.tenants, is_of_platform=True),
+    ),
     health_components=(
         HealthComponent(name="database", title="Database", position=10, probe=database, is_essential=True),
         HealthComponent(name="pool", title="Database connections", position=12, probe=pool),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django.db.models import Q
 from django.urls import reverse
 
@@ -24,4 +26,22 @@ def tenants(q: str, scope: SearchScope) -> list[SearchRow]:
             "symbol": "building-office-2",
         }
         for tenant in rows.only("name", "slug").order_by("name")[:EACH]
+    ]
+
+
+def members(q: str, scope: SearchScope) -> list[SearchRow]:
+    """People of the tenant by name or address, with their role. On a tenant's pages."""
+    if scope.tenant_id is None:
+        return []
+    rows = Membership.objects.filter(tenant_id=scope.tenant_id).select_related("user")
+    rows = rows.filter(Q(user__name__icontains=q) | Q(user__email__icontains=q)).order_by("user__email")
+    page = reverse("members", kwargs={"tenant_slug": scope.tenant_slug})
+    return [
+        {
+            "title": str(member.user),
+            "hint": member.get_role_display().lower(),
+            "url": f"{page}?{urlencode({'q': member.user.email})}",
+            "symbol": "user",
+        }
+        for member in rows[:EACH]
     ]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from django.db.models import Q
 
 from core.declarations import SearchRow, SearchScope
 from core.search import EACH, record_row, row_by_id
+from core.wording import counted
 
-from .models import CanonicalWorkflow, Environment
+from .models import CanonicalWorkflow, Environment, KnownCredential
+from .uses import CREDENTIAL, NODE, node_types
+
+ASKED = "who uses"
+#: Shorter words are part of most types of nodes.
+LEAST_OF_A_TYPE = 3
 
 
 def environments(q: str, scope: SearchScope) -> list[SearchRow]:
@@ -38,3 +46,35 @@ def workflows(q: str, scope: SearchScope) -> list[SearchRow]:
         )
         for found in rows.only("id", "tenant_id", "name", "key")[:EACH]
     ]  # fmt: skip
+
+
+def _asked(q: str) -> str:
+    """What “who uses Shop database?” is about."""
+    words = q.strip().rstrip("?").strip()
+    return words[len(ASKED) :].strip() if words.lower().startswith(ASKED) else words
+
+
+def credentials(q: str, scope: SearchScope) -> list[SearchRow]:
+    """By name or type, each leading to the workflows that use it."""
+    if not (asked := _asked(q)):
+        return []
+    rows = KnownCredential.objects.filter(tenant_id__in=scope.tenant_ids, environment__is_archived=False)
+    rows = rows.filter(Q(name__icontains=asked) | Q(credential_type__icontains=asked)).select_related("environment")
+    found = []
+    for known in rows.order_by("name", "environment__position", "pk")[:EACH]:
+        hint = f"who uses it in {known.environment.name}"
+        row = record_row(scope, known.tenant_id, "tenant-home", title=known.name, hint=hint, symbol="key")
+        found.append(row | {"url": f"{row['url']}?{urlencode({'uses': f'{CREDENTIAL}:{known.pk}'})}"})
+    return found
+
+
+def nodes(q: str, scope: SearchScope) -> list[SearchRow]:
+    """Types of nodes, each leading to the workflows that have one. On a tenant's pages."""
+    if scope.tenant_id is None or len(asked := _asked(q)) < LEAST_OF_A_TYPE:
+        return []
+    found = []
+    for name, count in node_types(tenant_id=scope.tenant_id, q=asked, limit=EACH):
+        hint = f"node in {counted(count, 'workflow')}"
+        row = record_row(scope, scope.tenant_id, "tenant-home", title=name, hint=hint, symbol="cube")
+        found.append(row | {"url": f"{row['url']}?{urlencode({'uses': f'{NODE}:{name}'})}"})
+    return found

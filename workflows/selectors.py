@@ -130,12 +130,12 @@ class Matrix:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def matrix(*, q: str = "", state: str = "", cursor: str = "", limit: int = 50) -> Matrix:
+def matrix(*, q: str = "", state: str = "", uses: Q | None = None, cursor: str = "", limit: int = 50) -> Matrix:
     """Workflows by name with their state in each environment, at most 100. Four queries, five with a filter."""
     columns = environments()
     ids = [environment.pk for environment in columns]
     shown = WorkflowEnvMap.objects.filter(canonical_workflow=OuterRef("pk"), status__in=SHOWN, environment_id__in=ids)
-    workflows = CanonicalWorkflow.objects.filter(Exists(shown))
+    workflows = CanonicalWorkflow.objects.filter(Exists(shown if uses is None else shown.filter(uses)))
     if q.strip():
         workflows = workflows.filter(Q(name__icontains=q.strip()) | Q(key__icontains=q.strip()))
     if state in CELL_STATES:

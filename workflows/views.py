@@ -32,6 +32,7 @@ from .models import Environment, EnvironmentKind
 from .n8n.report import read_report
 from .permissions import may_approve, may_operate, require_operate
 from .presenters import abilities, key_scopes, report_steps
+from .uses import using
 from .watching import selectors as watching
 
 PAGE_ROWS = 50
@@ -59,7 +60,10 @@ def _limit(request: HttpRequest) -> int:
 def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The tenant's home: every workflow in every environment."""
     q, state = request.GET.get("q", "")[:200], request.GET.get("state", "")
-    found = selectors.matrix(q=q, state=state, cursor=request.GET.get("cursor", ""), limit=_limit(request))
+    uses = using(request.GET.get("uses", "")[:200])
+    found = selectors.matrix(
+        q=q, state=state, uses=uses.condition, cursor=request.GET.get("cursor", ""), limit=_limit(request)
+    )
     found = replace(found, rows=with_runs(found.rows))
     context = {
         "matrix": found,
@@ -70,7 +74,8 @@ def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
         "unknown": [(e, why) for e in found.columns if (why := selectors.why_unknown(e))],
         "may_operate": visit.may(Grants.OPERATE),
         "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS),
-        "filtered": bool(q or state),
+        "filtered": bool(q or state or uses.asked),
+        "uses": uses,
         "home_parts": _home_parts(visit.tenant.pk),
         "nav_section": "tenant-home",
     }
