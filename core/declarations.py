@@ -28,7 +28,8 @@ class JobKind:
     ``reverter`` (``impersonation.reverting.jobbase.JobReverter``) says how a job that a support session started is
     reverted; without one such a job is shown with what to do instead. A schedule that follows a setting of its app
     (``schedule_follows_setting``) is reverted with the setting. ``past`` says a job's title once it is done: pairs of
-    words in it and what becomes of them (“Capture”, “Captured”).
+    words in it and what becomes of them (“Capture”, “Captured”). ``changes_environment``: it writes into the n8n of its
+    environment or changes what is approved there, and so belongs to what happened to that environment.
     """
 
     name: str
@@ -36,6 +37,7 @@ class JobKind:
     reverter: Any = None
     schedule_follows_setting: bool = False
     past: tuple[tuple[str, str], ...] = ()
+    changes_environment: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,30 @@ class FirstStep:
     url: Callable[[str], str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentChange:
+    """Something that happened to an environment, as ``components/timeline.html`` draws it. ``actor``: who, in words."""
+
+    at: datetime
+    actor: str
+    title: str
+    text: str
+    state: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeSource:
+    """Where an app knows of changes of an environment.
+
+    ``find`` is given the environment's id, the tenant's slug, since when, and how many at the most; in the tenant's
+    scope. The newest come first.
+    """
+
+    name: str
+    find: Callable[[uuid.UUID, str, datetime, int], list[EnvironmentChange]]
+
+
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
 
@@ -196,6 +222,7 @@ UNIQUE = (
     ("tile_parts", "name", "The part of the estate's tiles"),
     ("home_parts", "name", "The part of a tenant's home"),
     ("first_steps", "name", "The first step"),
+    ("change_sources", "name", "The source of changes of an environment"),
     ("demo_chapters", "name", "The chapter of the demo"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),

@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string, module_has_submodule
 from .acts import ActTeller, ActWords
 from .declarations import (
     UNIQUE,
+    ChangeSource,
     EncryptedColumn,
     FirstStep,
     Grant,
@@ -216,6 +217,7 @@ class Console:
     tile_parts: tuple[TilePart, ...] = ()
     home_parts: tuple[HomePart, ...] = ()
     first_steps: tuple[FirstStep, ...] = ()
+    change_sources: tuple[ChangeSource, ...] = ()
     demo_chapters: tuple[DemoChapter, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
@@ -389,6 +391,9 @@ class Registry:
     def home_parts(self) -> list[HomePart]:
         """In the order in which they are drawn."""
         return sorted((part for _, part in self.every("home_parts")), key=lambda part: part.position)
+
+    def change_sources(self) -> list[ChangeSource]:
+        return [source for _, source in self.every("change_sources")]
 
     def first_steps(self) -> list[FirstStep]:
         """In the order in which they are taken."""

@@ -15,7 +15,7 @@ from core.registry import (
 )
 from snapshots.notices import Captured, EnvironmentRehashed
 
-from . import acts, detection, gauges, probes, search, session_revert
+from . import acts, changes, detection, gauges, probes, search, session_revert
 from .domain_events import EVENTS
 from .estate import TILE_PART
 from .rehashed import rehashed
@@ -69,6 +69,7 @@ console = Console(
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),
     ),
     tile_parts=(TILE_PART,),
+    change_sources=(changes.SOURCE,),
     states=(
         State(name="detected", shape=Shape.OPEN, tone=Tone.BAD, word="Detected"),
         State(name="acknowledged", shape=Shape.OPEN, tone=Tone.WARN, word="Acknowledged"),
@@ -91,18 +92,21 @@ console = Console(
             handler="drift.handlers.Stabilize",
             reverter=session_revert.STABILIZATION,
             past=(("Stabilize ", "Stabilized "),),
+            changes_environment=True,
         ),
         JobKind(
             name="drift.reconcile",
             handler="drift.handlers.Reconcile",
             reverter=session_revert.RECONCILE,
             past=(("Reconcile ", "Reconciled "),),
+            changes_environment=True,
         ),
         JobKind(
             name="drift.take_back",
             handler="drift.handlers.TakeBack",
             reverter=session_revert.UNDONE_RECONCILE,
             past=(("Take back ", "Took back "),),
+            changes_environment=True,
         ),
     ),
     row_reverters=session_revert.ROW_REVERTERS,

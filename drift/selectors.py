@@ -29,7 +29,8 @@ HISTORY_SHOWN = 60
 STATES = {"active": [str(s) for s in ACTIVE], **{str(s): [str(s)] for s in IncidentState.values}}
 
 
-def _rows() -> QuerySet[DriftIncident]:
+def incident_rows() -> QuerySet[DriftIncident]:
+    """Incidents with what lists show of them."""
     return DriftIncident.objects.select_related(
         "workflow_env_map__environment", "workflow_env_map__canonical_workflow", "assigned_to", "resolved_by"
     ).defer("workflow_env_map__fingerprint", "workflow_env_map__git_fingerprint")
@@ -87,12 +88,12 @@ def _named_like(text: str) -> Q:
 
 def page(asked: IncidentFilter, *, cursor: str = "", limit: int = 50) -> Page:
     """One page, newest first. The full diffs stay in the database."""
-    return by_time(_rows().filter(asked.conditions()), cursor=cursor, limit=limit)
+    return by_time(incident_rows().filter(asked.conditions()), cursor=cursor, limit=limit)
 
 
 def most_urgent(asked: IncidentFilter, *, cursor: str = "", limit: int = 50) -> Page:
     """One page in the order in which they must be settled: by deadline, of one deadline the gravest first."""
-    rows = _rows().filter(asked.conditions()).annotate(due=Coalesce("ttl_expires_at", NEVER), rank=_rank())
+    rows = incident_rows().filter(asked.conditions()).annotate(due=Coalesce("ttl_expires_at", NEVER), rank=_rank())
     if cursor:
         due, rank, last_id = decode(cursor, 3)
         with of_another_list():
@@ -130,7 +131,7 @@ def gravest_first(rows: QuerySet[DriftIncident]) -> QuerySet[DriftIncident]:
 
 def chosen(incident_ids: Collection[uuid.UUID]) -> list[DriftIncident]:
     """The incidents of a selection, the gravest first; what is not the tenant's is left out."""
-    return list(gravest_first(_rows().filter(pk__in=list(incident_ids))))
+    return list(gravest_first(incident_rows().filter(pk__in=list(incident_ids))))
 
 
 def workflow_name(incident: DriftIncident) -> str:

@@ -14,7 +14,7 @@ from core.registry import (
     Subject,
 )
 
-from . import acts, gauges, probes, search
+from . import acts, changes, gauges, probes, search
 from .domain_events import EVENTS
 from .estate import TILE_PART
 
@@ -32,6 +32,7 @@ console = Console(
         ),
     ),
     record_finders=(RecordFinder(label="Jobs", position=50, find=search.jobs, by_id=search.job_by_id),),
+    change_sources=(changes.SOURCE,),
     health_components=(
         HealthComponent(name="broker", title="Message broker", position=20, probe=probes.broker, asks_database=False),
         HealthComponent(name="workers", title="Workers", position=30, probe=probes.workers),

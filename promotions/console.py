@@ -87,12 +87,14 @@ console = Console(
             handler="promotions.handlers.ExecutePromotion",
             reverter=session_revert.PROMOTION,
             past=(("Promote ", "Promoted "),),
+            changes_environment=True,
         ),
         JobKind(
             name="promotions.rollback",
             handler="promotions.handlers.RollBackPromotion",
             reverter=session_revert.ROLLBACK,
             past=(("Roll back ", "Rolled back "),),
+            changes_environment=True,
         ),
         JobKind(
             name="promotions.prepare",

@@ -112,6 +112,7 @@ console = Console(
                 ("Restore ", "Restored "),
                 ("Try out ", "Tried out "),
             ),
+            changes_environment=True,
         ),
         JobKind(
             name="snapshots.rehearse",
@@ -120,7 +121,11 @@ console = Console(
         ),
         JobKind(name="snapshots.relink", handler="snapshots.relinking.Relink", past=(("Move ", "Moved "),)),
         JobKind(name="snapshots.rehash", handler="snapshots.rehashing.Rehash", past=(("Compute ", "Computed "),)),
-        JobKind(name="impersonation.put_back", handler="snapshots.session_restore.SessionRestore"),
+        JobKind(
+            name="impersonation.put_back",
+            handler="snapshots.session_restore.SessionRestore",
+            changes_environment=True,
+        ),
     ),
     row_reverters=session_revert.ROW_REVERTERS,
     bookkeeping_tables=("n8n_rehearsals", "workflow_contents"),

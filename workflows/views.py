@@ -25,6 +25,7 @@ from tenants.pages import Visit, tenant_page
 from . import guard_changes, selectors, services, surroundings
 from .access import only_in
 from .access_views import WORDS
+from .changes import changes_of
 from .executions.presenting import of_environment, with_runs
 from .forms import EnvironmentForm
 from .guards import waiting
@@ -166,6 +167,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
     context = {
         "environment": found,
         "counts": selectors.environment_counts().get(pk, {}),
+        "changes": changes_of(pk, tenant_slug=visit.tenant.slug, period=request.GET.get("since", "")),
         "why": selectors.why_unknown(found),
         **_connection(visit, found),
         **of_environment(found),
