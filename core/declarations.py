@@ -124,6 +124,19 @@ class HomePart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A number for monitoring, read each time ``/metrics`` is asked, in the platform's scope, which only reads.
+
+    ``read`` returns the value, or values by the value of ``label``. ``name`` follows Prometheus: the unit at its end.
+    """
+
+    name: str
+    description: str
+    read: Callable[[], float | Mapping[str, float]]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstStep:
     """One of the things that a new tenant does first: shown on its home until it is done.
 

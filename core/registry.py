@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,7 @@ from .declarations import (
     ChangeSource,
     EncryptedColumn,
     FirstStep,
+    Gauge,
     Grant,
     HomePart,
     JobKind,
@@ -113,19 +114,6 @@ class HealthService:
 
     name: str
     components: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauge:
-    """A number for monitoring, read each time ``/metrics`` is asked, in the platform's scope, which only reads.
-
-    ``read`` returns the value, or values by the value of ``label``. ``name`` follows Prometheus: the unit at its end.
-    """
-
-    name: str
-    description: str
-    read: Callable[[], float | Mapping[str, float]]
-    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,10 @@
 """What drift tells the console of itself."""
 
-from core.declarations import JobKind, Shape, State, Tone
+from core.declarations import Gauge, JobKind, Shape, State, Tone
 from core.events import InTransactionHandler, StepHandler
 from core.registry import (
     Console,
     Destination,
-    Gauge,
     HealthComponent,
     HealthService,
     PeriodicTask,

@@ -1,12 +1,11 @@
 """What jobs tell the console of themselves."""
 
-from core.declarations import Shape, State, Tone
+from core.declarations import Gauge, Shape, State, Tone
 from core.registry import (
     Audience,
     Console,
     Destination,
     EventStream,
-    Gauge,
     HealthComponent,
     PeriodicTask,
     RecordFinder,

@@ -20,7 +20,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from core.clients import client_address
-from core.registry import Gauge, registry
+from core.declarations import Gauge
+from core.registry import registry
 from core.support_rules import OUTSIDE, in_support_session
 from tenants.scope import platform_scope
 

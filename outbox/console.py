@@ -1,6 +1,7 @@
 """What the outbox tells the console of itself."""
 
-from core.registry import Audience, Console, Destination, Gauge, HealthComponent, PeriodicTask, RestRouter, Subject
+from core.declarations import Gauge
+from core.registry import Audience, Console, Destination, HealthComponent, PeriodicTask, RestRouter, Subject
 
 from . import gauges, probes
 

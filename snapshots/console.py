@@ -2,12 +2,11 @@
 
 from django.urls import reverse
 
-from core.declarations import FirstStep, JobKind, Shape, State, Tone
+from core.declarations import FirstStep, Gauge, JobKind, Shape, State, Tone
 from core.events import InTransactionHandler, StepHandler
 from core.registry import (
     Console,
     Destination,
-    Gauge,
     HealthComponent,
     HealthService,
     PeriodicTask,

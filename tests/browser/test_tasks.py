@@ -36,7 +36,7 @@ def test_what_changed_in_production_since_yesterday_and_who_did_it(visit: Callab
     assert "Since yesterday" in told
     assert "Payment received: changed outside the console" in told
     assert "Olive Owner, as n8n tells" in told
-    assert "Promote Release 34" in told
+    assert "Promoted Release 34" in told
     assert person.count <= 4
 
 

@@ -1,13 +1,12 @@
 """What bottles tell the console of themselves: one of each kind of declaration."""
 
 from core.acts import ActName, ActTeller, ActWords
-from core.declarations import Grant, JobKind, Shape, State, Tone
+from core.declarations import Gauge, Grant, JobKind, Shape, State, Tone
 from core.events import Consumer, EventType
 from core.registry import (
     Console,
     Destination,
     EventStream,
-    Gauge,
     HealthComponent,
     HealthService,
     PeriodicTask,
