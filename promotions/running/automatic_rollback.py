@@ -35,6 +35,7 @@ from workflows.writes import Release, Resolver
 from . import steps
 from .documents import (
     RESULT_VERSION,
+    Difference,
     EditedWorkflow,
     ErrorRecord,
     ExecutionResult,
@@ -242,7 +243,7 @@ class AutomaticRollback:
         reading = read_back(self.run, client, self.job.target, touched | recreated)
         wanted = [stays_published(entry) if entry["key"] in kept else entry for entry in snapshots.entries_of(pre)]
         equal, found = differences(reading, wanted, resolver)
-        is_ours = [one.env_workflow_id in touched or one.key in self.job.items for one in found]
+        is_ours = [one.env_workflow_id in touched or one.key in self.job.items or self._was_made(one) for one in found]
         return RollbackProof(
             snapshot_id=str(pre.pk),
             workflows_in_snapshot=len(pre.workflows),
@@ -251,6 +252,13 @@ class AutomaticRollback:
             changed_elsewhere=tuple(one for one, ours in zip(found, is_ours, strict=True) if not ours)[:LISTED],
             kept_published=kept_published(rows),
             proven_at=clock.now().isoformat(),
+        )
+
+    def _was_made(self, one: Difference) -> bool:
+        """Whether it looks like what the promotion was to create: n8n may have said that it did not, and lied."""
+        return one.what == "extra" and any(
+            item.is_created and (item.name, item.wanted_hash) == (one.name, one.found)
+            for item in self.job.items.values()
         )
 
     def _ids_touched(self, rows: Rows) -> set[str]:
