@@ -111,6 +111,19 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentPart:
+    """What an app shows on the page of an environment, drawn by ``template`` with ``facts``.
+
+    ``facts`` is given the environment's id, in the tenant's scope; None shows nothing.
+    """
+
+    name: str
+    position: int
+    template: str
+    facts: Callable[[uuid.UUID], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HomePart:
     """What an app shows above the matrix on a tenant's home, drawn by ``template`` with ``facts``.
 
@@ -234,6 +247,7 @@ UNIQUE = (
     ("encrypted_columns", "name", "The encrypted column"),
     ("tile_parts", "name", "The part of the estate's tiles"),
     ("home_parts", "name", "The part of a tenant's home"),
+    ("environment_parts", "name", "The part of an environment's page"),
     ("first_steps", "name", "The first step"),
     ("change_sources", "name", "The source of changes of an environment"),
     ("demo_chapters", "name", "The chapter of the demo"),

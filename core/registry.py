@@ -22,6 +22,7 @@ from .declarations import (
     UNIQUE,
     ChangeSource,
     EncryptedColumn,
+    EnvironmentPart,
     FirstStep,
     Gauge,
     Grant,
@@ -204,6 +205,7 @@ class Console:
     grants: tuple[Grant, ...] = ()
     tile_parts: tuple[TilePart, ...] = ()
     home_parts: tuple[HomePart, ...] = ()
+    environment_parts: tuple[EnvironmentPart, ...] = ()
     first_steps: tuple[FirstStep, ...] = ()
     change_sources: tuple[ChangeSource, ...] = ()
     demo_chapters: tuple[DemoChapter, ...] = ()

@@ -2,7 +2,7 @@
 
 from django.urls import reverse
 
-from core.declarations import FirstStep, Gauge, JobKind, Shape, State, Tone
+from core.declarations import EnvironmentPart, FirstStep, Gauge, JobKind, Shape, State, Tone
 from core.events import InTransactionHandler, StepHandler
 from core.registry import (
     Console,
@@ -18,7 +18,7 @@ from core.registry import (
 from workflows.linking import Relinked
 from workflows.notices import Connected
 
-from . import first_capture, gauges, search, session_revert
+from . import first_capture, gauges, search, selectors, session_revert
 from .domain_events import EVENTS
 from .probes import git_remotes, git_store
 from .relinking import move_in_git
@@ -145,5 +145,10 @@ console = Console(
         ),
     ),
     events=EVENTS,
+    environment_parts=(
+        EnvironmentPart(
+            name="set-aside", position=10, template="snapshots/_set_aside.html", facts=selectors.set_aside_part
+        ),
+    ),
     urls=("snapshots.urls",),
 )

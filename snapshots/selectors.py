@@ -17,6 +17,8 @@ from workflows.models import Environment
 from .manifest import CaptureFinding, ManifestEntry, set_aside, verification_from
 from .models import Snapshot, SnapshotType
 
+SET_ASIDE_SHOWN = 20
+
 
 def list_snapshots(
     *,
@@ -75,6 +77,15 @@ def set_aside_by_environment(environments: Iterable[Environment]) -> dict[uuid.U
     last = [environment.last_snapshot_id for environment in environments if environment.last_snapshot_id]
     rows = Snapshot.objects.filter(pk__in=last).values_list("environment_id", "verification") if last else ()
     return {pk: found for pk, stored in rows if (found := set_aside(verification_from(stored).findings))}
+
+
+def set_aside_part(environment_id: uuid.UUID) -> dict[str, Any] | None:
+    """What the page of an environment says of them; None where there are none. Needs the tenant's scope."""
+    environment = Environment.objects.only("pk", "last_snapshot_id").get(pk=environment_id)
+    found = set_aside_in(environment)
+    if not found:
+        return None
+    return {"set_aside": found[:SET_ASIDE_SHOWN], "count": len(found), "snapshot_id": environment.last_snapshot_id}
 
 
 def entry_page(entries: Sequence[ManifestEntry], *, q: str = "", cursor: str = "", limit: int = 50) -> tuple[Page, int]:

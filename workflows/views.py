@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 
+from core.declarations import EnvironmentPart
 from core.errors import Conflict, Invalid
 from core.htmx import is_partial
 from core.registry import registry
@@ -171,6 +172,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "why": selectors.why_unknown(found),
         **_connection(visit, found),
         **of_environment(found),
+        "environment_parts": _environment_parts(pk),
         "watched": watching.of_environment(found),
         "watched_url": "?part=watched",
         "schedule": Schedule.objects.filter(name=services.capture_schedule_name(found), is_enabled=True).first(),
@@ -190,6 +192,13 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
     if context["testing"]:
         return render(request, f"{whole}#connection", context)
     return in_place_of_the_page(render(request, whole, context))
+
+
+def _environment_parts(environment_id: uuid.UUID) -> list[tuple[str, Mapping[str, Any]]]:
+    """(template, facts) of what apps show of it."""
+    parts: list[EnvironmentPart] = [part for _, part in registry.every("environment_parts")]
+    found = ((part.template, part.facts(environment_id)) for part in sorted(parts, key=lambda part: part.position))
+    return [(template, facts) for template, facts in found if facts is not None]
 
 
 def _connection(visit: Visit, environment: Environment) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_what_cannot_be_taken_in_is_set_aside_and_the_rest_goes_on(site: Site, l
 
     client = Client()
     client.force_login(live_cast.viewer)
-    for path in (f"snapshots/{snapshot.pk}/", "drift/"):
+    for path in (f"snapshots/{snapshot.pk}/", "drift/", f"environments/{site.environment.pk}/"):
         page = unescape(client.get(f"/t/{site.tenant.slug}/{path}").content.decode())
         assert "Monster" in page, path
 
