@@ -51,7 +51,10 @@ console = Console(
     periodic_tasks=(
         PeriodicTask(name="settle-promotions", task="promotions.tasks.settle", every_seconds="REAPER_INTERVAL_SECONDS"),
     ),
-    rest_routers=(RestRouter(path="promotions.rest.router", tag="promotions"),),
+    rest_routers=(
+        RestRouter(path="promotions.rest.router", tag="promotions"),
+        RestRouter(path="promotions.reviewing.rest.router", tag="promotions"),
+    ),
     subjects=(
         Subject(
             table="promotions",
@@ -61,6 +64,8 @@ console = Console(
             url_name="promotion",
             job_subject="promotion",
         ),
+        Subject(table="review_comments", noun="comment on a promotion", title="Comments on promotions", position=21),
+        Subject(table="review_marks", noun="mark of a review"),
     ),
     tile_parts=(TILE_PART,),
     first_steps=first_steps.STEPS,

@@ -10,7 +10,7 @@ import msgspec
 from core.events import EventType
 from outbox.publishing import publish
 
-from .models import Promotion, PromotionStatus
+from .models import Promotion, PromotionStatus, ReviewComment
 
 
 class _OfPromotion(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +55,15 @@ class PromotionEnded(_OfPromotion, frozen=True, kw_only=True):
     job_id: uuid.UUID | None
 
 
+class PromotionCommented(_OfPromotion, frozen=True, kw_only=True):
+    """Somebody commented on a change; ``node`` is empty where the whole workflow is meant."""
+
+    comment_id: uuid.UUID
+    author_id: uuid.UUID | None
+    workflow_key: str
+    node: str
+
+
 EVENTS = (
     EventType(name="promotion.planned", payload=PromotionPlanned, words="Promotion planned"),
     EventType(name="promotion.submitted", payload=PromotionSubmitted, words="Promotion waits for approval"),
@@ -62,17 +71,13 @@ EVENTS = (
     EventType(name="promotion.rejected", payload=PromotionRejected, words="Promotion rejected"),
     EventType(name="promotion.started", payload=PromotionStarted, words="Promotion started"),
     EventType(name="promotion.ended", payload=PromotionEnded, words="Promotion ended"),
+    EventType(name="promotion.commented", payload=PromotionCommented, words="Promotion commented on"),
 )
 
 
 def publish_state(row: Promotion) -> None:
     """Publish the state that a promotion was just brought into, in the scope that wrote it."""
-    promotion: dict[str, Any] = {
-        "promotion_id": row.pk,
-        "name": row.name,
-        "source_environment_id": row.source_environment_id,
-        "target_environment_id": row.target_environment_id,
-    }
+    promotion = _of(row)
     event: msgspec.Struct
     match row.status:
         case PromotionStatus.DRAFT:
@@ -89,3 +94,24 @@ def publish_state(row: Promotion) -> None:
             attention = row.attention_since is not None
             event = PromotionEnded(**promotion, status=status, needs_attention=attention, job_id=row.operation_id)
     publish(event, tenant_id=row.tenant_id)
+
+
+def publish_comment(row: Promotion, comment: ReviewComment) -> None:
+    """Publish that somebody commented, in the scope that wrote it."""
+    event = PromotionCommented(
+        **_of(row),
+        comment_id=comment.pk,
+        author_id=comment.author_id,
+        workflow_key=comment.workflow_key,
+        node=comment.node,
+    )
+    publish(event, tenant_id=row.tenant_id)
+
+
+def _of(row: Promotion) -> dict[str, Any]:
+    return {
+        "promotion_id": row.pk,
+        "name": row.name,
+        "source_environment_id": row.source_environment_id,
+        "target_environment_id": row.target_environment_id,
+    }

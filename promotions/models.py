@@ -74,3 +74,48 @@ class Promotion(TenantModel):
         if self.status == PromotionStatus.APPROVED and self.decided_at is None:
             return "Ready"
         return str(self.get_status_display())
+
+
+class ReviewComment(TenantModel):
+    """What somebody says of a change while a promotion is looked at.
+
+    ``node`` is '' for the whole workflow. The hashes are the two contents that were compared when it was said.
+    """
+
+    promotion = models.ForeignKey(Promotion, on_delete=models.CASCADE, related_name="+", db_index=False)
+    workflow_key = models.CharField(max_length=200)
+    node = models.CharField(max_length=400, blank=True)
+    text = models.TextField()
+    before_hash = models.CharField(max_length=80, blank=True)
+    after_hash = models.CharField(max_length=80, blank=True)
+    author = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    resolved_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    edited_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "review_comments"
+        ordering = ["created_at", "id"]
+        indexes = [models.Index(fields=["tenant", "promotion", "created_at", "id"], name="review_comments_promotion")]
+
+
+class ReviewMark(TenantModel):
+    """That somebody has viewed a workflow of a promotion: it holds for exactly these two contents."""
+
+    promotion = models.ForeignKey(Promotion, on_delete=models.CASCADE, related_name="+", db_index=False)
+    workflow_key = models.CharField(max_length=200)
+    reviewer = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    before_hash = models.CharField(max_length=80, blank=True)
+    after_hash = models.CharField(max_length=80, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "review_marks"
+        ordering = ["created_at", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "promotion", "workflow_key", "reviewer"], name="review_marks_once"
+            )
+        ]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from impersonation.reverting.changes import Change
 from impersonation.reverting.items import Item, Verdict, outcome, person_of
 from impersonation.reverting.jobbase import JobReverter, Judged, SessionWrites, WrittenWorkflow, judge_by_hash, key_of
-from impersonation.reverting.rowbase import Row, RowReverter, tenant_of
+from impersonation.reverting.rowbase import NothingToRevert, Row, RowReverter, tenant_of
 from operations.engine import Run
 from operations.models import Operation
 from tenants.models import User
@@ -113,6 +113,10 @@ def promotion_of(job: Operation) -> Promotion | None:
     return Promotion.objects.filter(pk=job.subject_id).first() if job.subject_id else None
 
 
-ROW_REVERTERS = (PromotionDrafts(),)
+ROW_REVERTERS = (
+    PromotionDrafts(),
+    NothingToRevert("review_comments", "A comment changes nothing that runs; its author may delete it."),
+    NothingToRevert("review_marks", "That somebody has viewed a change is about that person."),
+)
 PROMOTION = Promoted()
 ROLLBACK = RolledBack()

@@ -46,9 +46,9 @@ class ListedDiff:
     left_out: int
 
 
-def listed(diff: WorkflowDiff, drawn: Collection[str]) -> ListedDiff:
-    """List the first 300 changes; ``drawn`` are the nodes that carry a mark in the graph beside."""
-    changes = diff.changes[:MAX_CHANGES]
+def listed(diff: WorkflowDiff, drawn: Collection[str], *, most: int = MAX_CHANGES) -> ListedDiff:
+    """List the first changes; ``drawn`` are the nodes that carry a mark in the graph beside."""
+    changes = diff.changes[:most]
     rows = list(_placed(changes, drawn))
     return ListedDiff(
         behaviour=tuple(row for row in rows if row.change.behaviour),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.safestring import mark_safe
 
 from .content import dump, normalize
-from .diff import WorkflowDiff, diff_workflows
+from .diff import MAX_CHANGES, WorkflowDiff, diff_workflows
 from .diff_listing import listed
 from .graph import draw_overlay, render_svg
 from .graph_overlay import Overlay, overlaid
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 VIEWS = ("graph", "words", "text", "raw")
 MARKED_AT_MOST = 5000
 """Changes of which a drawing marks the nodes; the list holds fewer."""
+LISTED_BESIDE_A_GRAPH = 100
+"""Changes that stand below a graph; all of them stand in the words."""
 RAW_LIMIT = 400_000
 """Characters of raw JSON a page shows at most on one side."""
 
@@ -83,7 +85,7 @@ def diff_context(
     shown = view if view in VIEWS else "graph"
     options = text or TextOptions()
     overlay = overlaid(left.content, right.content, diff, canvas=options.canvas) if shown == "graph" else Overlay()
-    changes = listed(diff, overlay.marks)
+    changes = listed(diff, overlay.marks, most=LISTED_BESIDE_A_GRAPH if shown == "graph" else MAX_CHANGES)
     return {
         "diff": diff,
         "left_label": left.label,

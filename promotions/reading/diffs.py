@@ -19,15 +19,20 @@ def of_item(slug: str, promotion: Promotion, plan: Plan, item: PlanItem) -> str:
     Once written: the promotion's own snapshots, before and after. Until then the version that the plan locked, against
     the target as the plan saw it. Neither is "the environment today": the address stays true.
     """
+    return address(slug, item.key, *specs_of(promotion, plan, item))
+
+
+def specs_of(promotion: Promotion, plan: Plan, item: PlanItem) -> tuple[str, str]:
+    """Before and after, as ``snapshots.diff_views.load_side`` reads them."""
     result = read_result(promotion.execution_result)
     before, after = result.pre_snapshot_id or plan.target.snapshot_id, result.post_snapshot_id
     left = f"snapshot:{before}" if before else promotion.target_environment.slug
-    return _address(slug, item.key, left, f"snapshot:{after}" if after else _locked(plan, item))
+    return left, f"snapshot:{after}" if after else _locked(plan, item)
 
 
 def of_row(slug: str, key: str, source: Environment, target: Environment, *, draft: bool = False) -> str:
     """The diff of one workflow between two environments, as both were seen last."""
-    return _address(slug, key, target.slug, f"draft:{source.slug}" if draft else source.slug)
+    return address(slug, key, target.slug, f"draft:{source.slug}" if draft else source.slug)
 
 
 def _locked(plan: Plan, item: PlanItem) -> str:
@@ -35,10 +40,15 @@ def _locked(plan: Plan, item: PlanItem) -> str:
     return f"{kind}:{plan.source.snapshot_id}"
 
 
-def _address(slug: str, key: str, left: str, right: str) -> str:
-    """Nothing where there is no such page."""
+def address(slug: str, key: str, left: str, right: str) -> str:
+    """The diff of two versions of a workflow; nothing where there is no such page."""
     try:
         base = reverse("workflow-diff", kwargs={"tenant_slug": slug, "key": key})
     except NoReverseMatch:
         return ""
     return f"{base}?{urlencode({'left': left, 'right': right})}"
+
+
+def review_of(slug: str, promotion: Promotion, item: PlanItem) -> str:
+    """The review of one workflow of the plan: its diff, with what is said of it."""
+    return reverse("promotion-review", kwargs={"tenant_slug": slug, "pk": promotion.pk, "key": item.key})

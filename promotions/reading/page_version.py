@@ -1,4 +1,4 @@
-"""When an open page of a promotion is out of date: it was decided on, planned again, begun or ended."""
+"""When an open page of a promotion is out of date: it was decided on, commented on, planned again, begun or ended."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from operations.events import Event
 from operations.models import Operation
 from promotions import selectors
 from promotions.models import Promotion
+from promotions.reviewing.reading import stamp_of
 from tenants.scope import tenant_scope
 
 
 def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:
-    """Changes whenever its page does: its row was written, or one of the open ``jobs`` began or ended."""
+    """Changes whenever its page does: its row was written, somebody commented, or one of the ``jobs`` began or ended.
+
+    Needs the tenant's scope.
+    """
     at_work = sorted(job.pk.hex[:8] for job in jobs)
-    return "-".join([f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8], *at_work])
+    own = [f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8]]
+    return "-".join([*own, stamp_of(promotion.pk), *at_work])
 
 
 def version_now(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> str:

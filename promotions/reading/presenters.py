@@ -13,6 +13,7 @@ from promotions.planning.documents import MissingReference, Plan, PlanItem
 from promotions.planning.gate_facts import needs_approval
 from promotions.planning.gates import Gate, closed_gates
 from promotions.planning.offers import COLUMNS, REPAIR, STUB, TABLE
+from promotions.reviewing.reading import Review
 from promotions.running.documents import (
     ExecutionResult,
     ManualRollbackRecord,
@@ -66,13 +67,16 @@ class ItemRow:
     item: PlanItem
     state: Mark
     diff_url: str
+    review_url: str
+    comments: int
+    is_viewed: bool
     activation: str
     outcome: str
     proof: VerifiedWorkflow | None
     returned: Mark | None
 
 
-def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult) -> list[ItemRow]:
+def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, review: Review) -> list[ItemRow]:
     """The plan's workflows with what became of each, unchanged ones last."""
     outcomes = {row.key: row.outcome or "" for row in result.workflows or ()}
     proofs = {row.key: row for row in result.verification.workflows} if result.verification else {}
@@ -82,6 +86,9 @@ def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionR
             item=item,
             state=ACTIONS[item.action],
             diff_url=diffs.of_item(visit.tenant.slug, promotion, plan, item),
+            review_url=diffs.review_of(visit.tenant.slug, promotion, item),
+            comments=len(review.comments.get(item.key, ())),
+            is_viewed=item.key in review.viewed_by_reader,
             activation=_activation(item),
             outcome=outcomes.get(item.key, ""),
             proof=proofs.get(item.key),

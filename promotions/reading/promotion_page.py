@@ -16,7 +16,8 @@ from promotions.planning.documents import Plan, read_plan
 from promotions.planning.gate_facts import load_gate_facts
 from promotions.planning.gates import Gate, all_gates
 from promotions.planning.options import ActivePolicy
-from promotions.rows import get_promotion
+from promotions.reviewing.reading import Review, review_of
+from promotions.rows import get_promotion, real_person
 from promotions.running.documents import ExecutionResult, read_result
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
@@ -68,7 +69,9 @@ def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "nav_section": "promotions",
             "result": result,
             **_powers(visit, promotion, gates, jobs),
-            **_plan(visit, promotion, plan, result),
+            **_plan(
+                visit, promotion, plan, result, review_of(promotion.pk, plan.items, reader=real_person(visit.user))
+            ),
             **_missing(promotion, plan, jobs),
             **_progress(jobs),
             **_rollback(promotion, result, jobs),
@@ -100,10 +103,11 @@ def _powers(visit: Visit, promotion: Promotion, gates: list[Gate], jobs: _Jobs) 
     }
 
 
-def _plan(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult) -> dict[str, Any]:
+def _plan(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, review: Review) -> dict[str, Any]:
     return {
         "plan": plan,
-        "items": presenters.item_rows(visit, promotion, plan, result),
+        "review": review,
+        "items": presenters.item_rows(visit, promotion, plan, result, review),
         "items_total": len(plan.items),
         "warnings": sum(len(item.warnings) for item in plan.items),
         "active_word": dict(ActivePolicy.choices).get(promotion.options.get("active", ""), ""),

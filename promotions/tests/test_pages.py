@@ -542,9 +542,10 @@ def test_whoever_decides_reads_every_line_on_the_page(world: World, base: str) -
     promotion = world.draft("billing", "intake")
     approver = browser(world.cast.approver, world)
     page = unescape(approver.get(f"{base}{promotion.pk}/").content.decode())
-    addresses = re.findall(r'hx-get="([^"]+&part=text)"', page)
+    addresses = re.findall(r'hx-get="([^"]+\?part=text)"', page)
     assert len(addresses) == 3, "what billing calls moves with it"
-    assert not any("left=production" in address for address in addresses), "an address that stays true"
+    versions = re.findall(r'href="([^"]+/diff/[^"]+)"', page)
+    assert versions and not any("left=production" in address for address in versions), "addresses that stay true"
     for address in addresses:
         part = approver.get(address)
         said = part.content.decode()

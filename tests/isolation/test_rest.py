@@ -52,6 +52,7 @@ OBJECTS = {
     "rehearsal_id": "n8n_rehearsals",
     "guard_change_id": "guard_changes",
     "promotion_id": "promotions",
+    "comment_id": "review_comments",
     "operation_id": "background_jobs",
     "operation": "background_jobs",
     "resource_id": "snapshots",

@@ -7,7 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workflows.textdiff import compare, comparing, draw, sections_of
@@ -120,6 +120,7 @@ def test_what_others_wrote_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("language", ["javascript", "python", "sql", "html", "json", "css", "bash", "markdown"])
+@settings(deadline=None)  # the first of a language loads its lexer
 @given(text=st.text(max_size=60))
 def test_colours_never_change_what_stands_there(language: str, text: str) -> None:
     """Stretches lie within their line and in order, whatever the lexer makes of it."""

@@ -5,7 +5,7 @@ language, ``drawing`` makes the table of it. Pure; bounded however large the ver
 """
 
 from .comparing import Layout, SectionDiff, TextDiff, compare
-from .drawing import draw
+from .drawing import draw, draw_rest
 from .lines import sections_of
 
-__all__ = ["Layout", "SectionDiff", "TextDiff", "compare", "draw", "sections_of"]
+__all__ = ["Layout", "SectionDiff", "TextDiff", "compare", "draw", "draw_rest", "sections_of"]

@@ -15,14 +15,16 @@ Layout = Literal["unified", "split"]
 RowKind = Literal["same", "removed", "added", "changed", "fold"]
 SectionState = Literal["added", "removed", "changed", "same"]
 Span = tuple[int, int]
+Block = tuple[str, int, int, int, int]
+"""What happened to a stretch of lines, and from where to where it goes on either side, as ``difflib`` says it."""
 
 CONTEXT_LINES = 3
 """Unchanged lines that stay around a change; the rest is folded."""
 MOST_ROWS = 3000
 """Rows of a whole diff; sections beyond are named, and open on their own."""
-MOST_CHARACTERS = 260_000
+MOST_CHARACTERS = 190_000
 """About how much the drawn rows of a whole diff may come to."""
-MOST_COLOURED = 60_000
+MOST_COLOURED = 40_000
 """Characters of a whole diff that are coloured; what is left stands uncoloured."""
 LARGEST_PAIR = 4_000_000
 """Lines of one side times lines of the other up to which every line is looked for; beyond, by rare lines only."""
@@ -78,6 +80,15 @@ class TextDiff:
     def is_empty(self) -> bool:
         return not self.sections
 
+    @property
+    def shown(self) -> tuple[SectionDiff, ...]:
+        """Those that there was room for; the ``rest`` is named."""
+        return tuple(section for section in self.sections if section.rows)
+
+    @property
+    def rest(self) -> tuple[SectionDiff, ...]:
+        return tuple(section for section in self.sections if not section.rows)
+
 
 @dataclass(slots=True)
 class _Budget:
@@ -129,41 +140,72 @@ def compare(
 
     ``renamed`` leads from the name of a node after to the one it had before. ``only``: the section of this key alone.
     """
-    former_names = renamed or {}
+    budget = _Budget(MOST_ROWS, MOST_CHARACTERS, MOST_COLOURED)
+    pairs = [pair for pair in _paired(before, after, renamed or {}) if not only or pair.shown.key == only]
+    differing = [pair for pair in pairs if pair.differs]
+    found = tuple(_section(pair, whole=whole, budget=budget) for pair in differing)
+    return TextDiff(found, len(pairs) - len(found), sum(d.added for d in found), sum(d.removed for d in found))
+
+
+@dataclass(frozen=True, slots=True)
+class _SectionPair:
+    """One section before and after; what it was ``former``ly called, where it was renamed."""
+
+    old: Section | None
+    new: Section | None
+    shown: Section
+    former: str = ""
+
+    @property
+    def differs(self) -> bool:
+        if self.old is None or self.new is None or self.former:
+            return True
+        return self.old.stamp != self.new.stamp and self.old.raws != self.new.raws
+
+    @property
+    def state(self) -> SectionState:
+        if self.old is None:
+            return "added"
+        return "changed" if self.new is not None else "removed"
+
+    def blocks(self) -> list[Block]:
+        """Which stretches of lines are equal and which are not."""
+        return list(_blocks(self.old.raws if self.old else (), self.new.raws if self.new else ()))
+
+
+def _paired(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, renamed: Mapping[str, str]
+) -> Iterator[_SectionPair]:
     left = {section.key: section for section in sections_of(before)}
-    budget, found, unchanged = _Budget(MOST_ROWS, MOST_CHARACTERS, MOST_COLOURED), [], 0
     for section in sections_of(after):
-        former = former_names.get(section.node, "") if section.node else ""
-        old = left.pop(f"node:{former}" if former else section.key, None)
-        if only and section.key != only:
-            continue
-        diff = _section(old, section, former=former, whole=whole, budget=budget)
-        if diff is None:
-            unchanged += 1
-        else:
-            found.append(diff)
-    gone = [section for section in left.values() if not only or section.key == only]
-    diffs = (_section(section, None, former="", whole=whole, budget=budget) for section in gone)
-    found += [diff for diff in diffs if diff is not None]
-    return TextDiff(tuple(found), unchanged, sum(d.added for d in found), sum(d.removed for d in found))
+        former = renamed.get(section.node, "") if section.node else ""
+        yield _SectionPair(left.pop(f"node:{former}" if former else section.key, None), section, section, former)
+    yield from (_SectionPair(section, None, section) for section in left.values())
 
 
-def _section(
-    old: Section | None, new: Section | None, *, former: str, whole: bool, budget: _Budget
-) -> SectionDiff | None:
-    shown = new or old
-    if shown is None:
-        return None
-    if old and new and not former and (old.stamp == new.stamp or old.raws == new.raws):
-        return None
-    pairs = list(_pairs(old.raws if old else (), new.raws if new else ()))
-    added = sum(pair.kind in ("added", "changed") for pair in pairs)
-    removed = sum(pair.kind in ("removed", "changed") for pair in pairs)
-    state: SectionState = "changed" if old and new else "added" if new else "removed"
+def _section(pair: _SectionPair, *, whole: bool, budget: _Budget) -> SectionDiff:
+    blocks, shown = pair.blocks(), pair.shown
+    rows, is_cut = ((), True) if budget.is_spent else _kept(pair, blocks, whole=whole, budget=budget)
+    return SectionDiff(
+        key=shown.key,
+        title=shown.title,
+        kind=shown.kind,
+        state=pair.state,
+        rows=rows,
+        added=sum(j2 - j1 for tag, _, _, j1, j2 in blocks if tag != "equal"),
+        removed=sum(i2 - i1 for tag, i1, i2, _, _ in blocks if tag != "equal"),
+        node=shown.node,
+        former=pair.former,
+        is_cut=is_cut,
+    )
+
+
+def _kept(pair: _SectionPair, blocks: list[Block], *, whole: bool, budget: _Budget) -> tuple[tuple[Row, ...], bool]:
+    """The rows that there is room for, and whether that is less than all."""
+    pairs = list(_pairs(blocks))
     kept = pairs if whole else list(_folded(pairs))
-    rows = () if budget.is_spent else budget.take(_rows(kept, budget.colour(old), budget.colour(new)))
-    is_cut = len(rows) < len(kept)
-    return SectionDiff(shown.key, shown.title, shown.kind, state, rows, added, removed, shown.node, former, is_cut)
+    rows = budget.take(_rows(kept, budget.colour(pair.old), budget.colour(pair.new)))
+    return rows, len(rows) < len(kept)
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------
@@ -178,8 +220,8 @@ class Pair(NamedTuple):
     folded: int = 0
 
 
-def _pairs(left: Sequence[str], right: Sequence[str]) -> Iterator[Pair]:
-    for tag, i1, i2, j1, j2 in _blocks(left, right):
+def _pairs(blocks: Iterable[Block]) -> Iterator[Pair]:
+    for tag, i1, i2, j1, j2 in blocks:
         if tag == "equal":
             yield from (Pair("same", i, j) for i, j in zip(range(i1, i2), range(j1, j2), strict=True))
         else:
@@ -196,8 +238,11 @@ def _rows(pairs: Iterable[Pair], before: Sequence[Line], after: Sequence[Line]) 
         yield Row(kind, left, right, i + 1, j + 1, *marks)
 
 
-def _blocks(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[str, int, int, int, int]]:
+def _blocks(left: Sequence[str], right: Sequence[str]) -> Iterator[Block]:
     """What is equal and what is not. Equal beginnings and ends are set aside first: most of a long text is that."""
+    if bool(left) != bool(right):
+        yield ("insert" if right else "delete"), 0, len(left), 0, len(right)
+        return
     head = 0
     while head < min(len(left), len(right)) and left[head] == right[head]:
         head += 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from itertools import pairwise
+from urllib.parse import quote
 
 from django.utils.safestring import SafeString, mark_safe
 
@@ -106,3 +107,13 @@ def _fold(row: Row, more_url: str, *, columns: int) -> str:
     lines = "1 unchanged line" if row.folded == 1 else f"{row.folded:,} unchanged lines"
     text = f'<a href="{escape(more_url)}">{lines}</a>' if more_url else lines
     return f'<tr><td class="fold" colspan="{columns}">{text}</td></tr>'
+
+
+def draw_rest(sections: Sequence[SectionDiff], *, alone_url: str) -> SafeString:
+    """Return the list of sections that there was no room for; each leads to a page of its own."""
+    rows = (
+        f'<li><a href="{escape(f"{alone_url}&section={quote(section.key)}")}">{escape(section.title)}</a>'
+        f' <span class="diff-plus">+{section.added:,}</span> <span class="diff-minus">−{section.removed:,}</span></li>'
+        for section in sections
+    )
+    return mark_safe(f"<ul>{''.join(rows)}</ul>")  # noqa: S308 -- escaped above

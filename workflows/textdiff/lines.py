@@ -7,10 +7,10 @@ What looks like a secret is hidden in what is shown, and still compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import msgspec
 import orjson
 
 from core.texts import json_bytes, storable
@@ -43,12 +43,9 @@ EXPRESSION = "expression"
 
 Colour = tuple[int, int, str]
 """From, to, and the class of a stretch of a line."""
-Show = Callable[[str, bool, int], str]
-"""What people may see of a text, given whether it is a secret and how much of it is shown at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, gc=False):
     """``raw`` is compared, ``shown`` is what people may see of it. ``language`` is '' for what is no code."""
 
     raw: str
@@ -75,12 +72,12 @@ class Section:
     @cached_property
     def raws(self) -> tuple[str, ...]:
         """The lines as they are compared."""
-        return tuple(line.raw for line in self._write(_Writer(self.kind, _as_it_is)))
+        return tuple(line.raw for line in self._write(_Writer(self.kind, shows=False)))
 
     @cached_property
     def lines(self) -> tuple[Line, ...]:
         """The lines with what people may see of them."""
-        return tuple(self._write(_Writer(self.kind, _masked)))
+        return tuple(self._write(_Writer(self.kind)))
 
 
 def sections_of(content: Mapping[str, Any] | None) -> list[Section]:
@@ -145,10 +142,10 @@ def _connection(source: str, kind: str, number: int, target: Any) -> str:
 
 
 class _Writer:
-    """Writes values as lines. ``show`` makes what people may see of a text; keys stand in one order on both sides."""
+    """Writes values as lines; keys stand in one order on both sides. Unless it ``shows``, only what is compared."""
 
-    def __init__(self, kind: str, show: Show) -> None:
-        self.kind, self.show = kind, show
+    def __init__(self, kind: str, *, shows: bool = True) -> None:
+        self.kind, self.shows = kind, shows
 
     def of_object(self, value: Mapping[str, Any], depth: int, *, secret: bool = False) -> Iterator[Line]:
         named = any(isinstance(value.get(key), str) and is_secret_name(value[key]) for key in ("name", "key"))
@@ -187,24 +184,21 @@ class _Writer:
             yield self._line(f"{head} ", value, secret=secret, language=language)
             return
         yield Line(head, head)
-        rows, shown = value.split("\n"), self.show(value, secret, len(value)).split("\n")
+        rows, before = value.split("\n"), INDENT * (depth + 1)
+        if not self.shows:
+            yield from (Line(before + raw, "") for raw in rows)
+            return
+        shown = mask(value, secret=secret, longest=len(value)).split("\n")
         if len(rows) != len(shown):
             # Hidden across lines, as a private key is: then none of them is shown.
             shown = [HIDDEN] * len(rows)
-        before = INDENT * (depth + 1)
         for raw, told in zip(rows, shown, strict=True):
             yield Line(f"{before}{raw}", _cut(f"{before}{told}"), language)
 
     def _line(self, head: str, value: str, *, secret: bool, language: str = "") -> Line:
-        return Line(f"{head}{value}", _cut(f"{head}{self.show(value, secret, LONGEST_LINE)}"), language)
-
-
-def _masked(text: str, secret: bool, longest: int) -> str:
-    return mask(text, secret=secret, longest=longest)
-
-
-def _as_it_is(text: str, _secret: bool, _longest: int) -> str:
-    return text
+        if not self.shows:
+            return Line(head + value, "")
+        return Line(head + value, _cut(head + mask(value, secret=secret, longest=LONGEST_LINE)), language)
 
 
 def _cut(text: str) -> str:

@@ -1,0 +1,172 @@
+"""Looking at a promotion together: comments, and marks that fall when what was viewed is no longer what is planned."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from audit.models import AuditLog
+from core.errors import Forbidden, Invalid, NotFound
+from outbox.models import OutboxEvent
+from promotions.models import Promotion, ReviewComment, ReviewMark
+from promotions.planning.documents import read_plan
+from promotions.reviewing import comments, viewed
+from promotions.reviewing.reading import marks_of
+from promotions.services import replan
+from promotions.tests.test_pages import base, bearer, browser  # noqa: F401 -- a fixture
+from promotions.tests.world import World, flow, node
+from tenants.scope import tenant_scope
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def said(world: World, promotion: Promotion, text: str = "Why is this so?", **more: Any) -> ReviewComment:
+    given = {"workflow_key": "billing", "by": world.cast.viewer, **more}
+    return comments.add(tenant_id=world.tenant_id, promotion_id=promotion.pk, text=text, **given)
+
+
+def holding(world: World, promotion: Promotion) -> list[ReviewMark]:
+    with tenant_scope(world.tenant_id):
+        row = Promotion.objects.get(pk=promotion.pk)
+        return marks_of(row.pk, read_plan(row.plan).items)
+
+
+def test_a_comment_is_kept_told_and_on_the_trail(world: World) -> None:
+    promotion = world.draft("billing")
+    comment = said(world, promotion, node="Set")
+    with tenant_scope(world.tenant_id):
+        assert comment.after_hash and comment.author_id == world.cast.viewer.pk
+        event = OutboxEvent.objects.get(name="promotion.commented")
+        assert event.payload["comment_id"] == str(comment.pk) and event.payload["node"] == "Set"
+        assert AuditLog.objects.filter(resource_id=str(comment.pk)).exists()
+
+
+def test_words_are_their_authors(world: World) -> None:
+    promotion = world.draft("billing")
+    comment = said(world, promotion)
+    named = {"tenant_id": world.tenant_id, "promotion_id": promotion.pk, "comment_id": comment.pk}
+    for act in (lambda: comments.edit(**named, text="x", by=world.cast.approver), lambda: _delete(named, world)):
+        with pytest.raises(Forbidden):
+            act()
+    changed = comments.edit(**named, text="Better said", by=world.cast.viewer)
+    assert changed.text == "Better said" and changed.edited_at
+    settled = comments.set_resolved(**named, resolved=True, by=world.cast.approver)
+    assert settled.resolved_by_id == world.cast.approver.pk
+    assert comments.set_resolved(**named, resolved=False, by=world.cast.viewer).resolved_at is None
+    comments.delete(**named, by=world.cast.viewer)
+    with pytest.raises(NotFound):
+        comments.edit(**named, text="gone", by=world.cast.viewer)
+
+
+def _delete(named: dict[str, Any], world: World) -> None:
+    comments.delete(**named, by=world.cast.approver)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "x" * 4001])
+def test_what_says_nothing_or_too_much_is_refused(world: World, text: str) -> None:
+    promotion = world.draft("billing")
+    with pytest.raises(Invalid):
+        said(world, promotion, text)
+    with pytest.raises(NotFound):
+        said(world, promotion, workflow_key="no-such-workflow")
+
+
+def test_a_mark_falls_when_the_change_moves(world: World) -> None:
+    promotion = world.draft("billing", "intake")
+    for key in ("billing", "intake"):
+        viewed.set_viewed(
+            tenant_id=world.tenant_id, promotion_id=promotion.pk, workflow_key=key, viewed=True, by=world.cast.approver
+        )
+    assert {mark.workflow_key for mark in holding(world, promotion)} == {"billing", "intake"}
+    billing = next(row["id"] for row in world.source.state()["workflows"] if row["name"] == "Billing")
+    world.source.edit(billing, nodes=flow("Billing", node("Later"))["nodes"])
+    world.capture(world.staging)
+    replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert [mark.workflow_key for mark in holding(world, promotion)] == ["intake"], "the other one did not move"
+
+
+def test_reviewing_on_the_page(world: World, base: str) -> None:  # noqa: F811
+    promotion = world.draft("billing")
+    viewer, approver = browser(world.cast.viewer, world), browser(world.cast.approver, world)
+    address = f"{base}{promotion.pk}/review/billing/"
+    sent = viewer.post(address, {"action": "comment", "node": "New step", "text": "Is <b>this</b> meant?"})
+    assert sent.status_code == 302
+    shown = approver.get(address).content.decode()
+    assert (
+        "Is &lt;b&gt;this&lt;/b&gt; meant?" in shown
+        and "Edit" not in shown.split('id="comment-')[1].split("article")[0]
+    )
+    part = approver.get(f"{address}?part=text").content.decode()
+    assert part.index("New step") < part.index("this&lt;/b&gt; meant?"), "it stands at its node"
+    page = approver.get(f"{base}{promotion.pk}/").content.decode()
+    assert "1 unresolved comment" in page and "1 comment<" in page
+    approver.post(f"{base}{promotion.pk}/", {"action": "submit"})
+    comment = _only_comment(world)
+    partial = {"HTTP_HX_REQUEST": "true"}
+    answer = approver.post(address, {"action": "resolve", "comment": comment.pk, "node": "New step"}, **partial)
+    assert "resolved by" in answer.content.decode() and "<html" not in answer.content.decode()
+    assert "unresolved comment" not in approver.get(f"{base}{promotion.pk}/").content.decode()
+    marked = approver.post(address, {"action": "view"}, **partial).content.decode()
+    assert (
+        'aria-pressed="true"' in marked and "1 viewed by you" in approver.get(f"{base}{promotion.pk}/").content.decode()
+    )
+    refused = approver.post(address, {"action": "comment", "node": "New step", "text": " "}, **partial)
+    assert refused.status_code == 422 and "A comment says something." in refused.content.decode()
+    assert browser(world.cast.stranger, world).get(address).status_code == 404
+    assert browser(world.cast.stranger, world).post(address, {"action": "view"}).status_code == 404
+
+
+def _only_comment(world: World) -> ReviewComment:
+    with tenant_scope(world.tenant_id):
+        return ReviewComment.objects.get()
+
+
+def test_the_approve_dialog_says_what_is_not_resolved(world: World, base: str) -> None:  # noqa: F811
+    promotion = world.draft("billing")
+    browser(world.cast.operator, world).post(f"{base}{promotion.pk}/", {"action": "submit"})
+    said(world, promotion)
+    page = browser(world.cast.approver, world).get(f"{base}{promotion.pk}/").content.decode()
+    dialog = page.split('id="approve"')[1].split("</dialog>")[0]
+    assert "1 comment on its changes is not resolved" in " ".join(dialog.split())
+
+
+def test_a_comment_by_somebody_else_reaches_an_open_page(world: World, base: str) -> None:  # noqa: F811
+    promotion = world.draft("billing")
+    approver = browser(world.cast.approver, world)
+    page = approver.get(f"{base}{promotion.pk}/").content.decode()
+    seen = page.split("events/?seen=")[1].split('"')[0]
+    assert approver.get(f"{base}{promotion.pk}/?part=news&seen={seen}").status_code == 204
+    said(world, promotion)
+    assert approver.get(f"{base}{promotion.pk}/?part=news&seen={seen}").status_code == 200
+
+
+def test_over_rest(world: World) -> None:
+    promotion = world.draft("billing")
+    client, api = Client(), f"/api/v1/promotions/{promotion.pk}"
+    viewer, approver = bearer(world.cast.viewer, world.cast.tenant), bearer(world.cast.approver, world.cast.tenant)
+    stranger = bearer(world.cast.stranger, world.cast.other_tenant)
+    kind: dict[str, Any] = {"content_type": "application/json"}
+    made = client.post(f"{api}/comments", {"workflow_key": "billing", "text": "Why?"}, **kind, **viewer)
+    assert made.status_code == 201, made.content
+    one = f"{api}/comments/{made.json()['comment']['id']}"
+    told = client.get(f"{api}/comments", **approver).json()
+    assert told["unresolved"] == 1 and told["comments"][0]["author"] == world.cast.viewer.email
+    assert client.patch(one, {"text": "mine"}, **kind, **approver).status_code == 403
+    assert client.patch(one, {"resolved": True}, **kind, **approver).json()["comment"]["resolved"] is True
+    assert client.patch(one, {}, **kind, **approver).status_code == 422
+    assert client.delete(one, **approver).status_code == 403
+    assert client.delete(one, **viewer).status_code == 204
+    marked = client.post(f"{api}/viewed", {"workflow_key": "billing"}, **kind, **approver).json()
+    assert [row["reviewer"] for row in marked["viewed"]] == [world.cast.approver.email]
+    assert client.get(f"{api}/viewed", **viewer).json() == marked
+    cleared = client.post(f"{api}/viewed", {"workflow_key": "billing", "viewed": False}, **kind, **approver)
+    assert cleared.json() == {"viewed": []}
+    for answer in (
+        client.get(f"{api}/comments", **stranger),
+        client.post(f"{api}/viewed", {"workflow_key": "billing"}, **kind, **stranger),
+        client.patch(f"{api}/comments/{uuid.uuid4()}", {"resolved": True}, **kind, **viewer),
+    ):
+        assert answer.status_code == 404
