@@ -24,6 +24,7 @@ from .schemas import (
     CommentChangeIn,
     CommentIn,
     CommentsAnswer,
+    DeletedAnswer,
     ViewedAnswer,
     ViewedIn,
     comment_row,
@@ -82,12 +83,12 @@ def change_comment(
 
 @in_support_session(WRITES)
 @router.delete(
-    "/promotions/{promotion_id}/comments/{comment_id}", response={204: None}, summary="Delete one's own comment"
+    "/promotions/{promotion_id}/comments/{comment_id}", response=DeletedAnswer, summary="Delete one's own comment"
 )
-def delete_comment(request: HttpRequest, promotion_id: uuid.UUID, comment_id: uuid.UUID) -> Any:
+def delete_comment(request: HttpRequest, promotion_id: uuid.UUID, comment_id: uuid.UUID) -> dict[str, Any]:
     visit, promotion = _found(request, promotion_id)
     comments.delete(tenant_id=visit.tenant.pk, promotion_id=promotion.pk, comment_id=comment_id, by=caller(request))
-    return Status(204, None)
+    return {"deleted": comment_id}
 
 
 @in_support_session(READS)

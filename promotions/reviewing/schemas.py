@@ -56,6 +56,12 @@ class CommentAnswer(Schema):
     comment: CommentOut
 
 
+class DeletedAnswer(Schema):
+    """``deleted``: the id of what is gone."""
+
+    deleted: uuid.UUID
+
+
 class CommentsAnswer(Schema):
     comments: list[CommentOut]
     unresolved: int

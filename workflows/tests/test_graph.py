@@ -12,6 +12,8 @@ from workflows.content import portable
 from workflows.diff import diff_workflows
 from workflows.graph import MAX_NODES, render_diff_svg, render_svg
 from workflows.graph_layout import HEIGHT, WIDTH, edges, lay_out
+from workflows.graph_text import fitted, width_of
+from workflows.presenters import DiffSide, diff_context
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -119,3 +121,41 @@ def test_what_is_gone_is_drawn_beside_what_took_its_place():
     points = list(lay_out([*after["nodes"], before["nodes"][5]], []).points.values())
     assert points[5][0] == points[12][0]
     assert points[12][1] - points[5][1] >= HEIGHT
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x",
+        "A name of ordinary length",
+        "W" * 80,
+        "Wärmepumpenüberwachungssteuerung " * 3,
+        "漢字の長い名前 " * 8,
+        "a b " * 60,
+    ],
+)
+def test_names_stay_within_their_rows(name: str):
+    room = WIDTH - 21
+    rows = fitted(name, size=12.5, width=room, rows=2)
+    assert 1 <= len(rows) <= 2 and all(width_of(row, 12.5) <= room for row in rows)
+    assert "".join(rows).replace("…", "").replace(" ", "") in name.replace(" ", ""), "nothing is left out in the middle"
+
+
+def test_a_changed_node_leads_to_its_change_and_back():
+    before, after = workflow(), copy.deepcopy(workflow())
+    after["nodes"][0]["parameters"] = {"a": 1}
+    shown = diff_context(DiffSide(before, "Before"), DiffSide(after, "After"))
+    root = ElementTree.fromstring(shown["graph"])
+    (link,) = root.iter(f"{SVG}a")
+    (change,) = shown["behaviour"]
+    assert link.get("href") == f"#{change.ident}" and change.url == f"#{link.get('id')}"
+    assert [node.get("data-node") for node in root.iter(f"{SVG}g") if node.get("data-node")] == ["n1", "n2", "n3"]
+
+
+def test_every_changed_node_is_marked_however_many_there_are():
+    before, after = workflow(400), copy.deepcopy(workflow(400))
+    for node in after["nodes"]:
+        node["parameters"] = {"a": 1}
+    shown = diff_context(DiffSide(before, "Before"), DiffSide(after, "After"))
+    assert shown["graph"].count("wf-node--changed") == 400 and shown["legend"] == [("changed", 400)]
+    assert len(shown["behaviour"]) == 100 and shown["left_out"] == 300, "the list beside it is bounded and says so"

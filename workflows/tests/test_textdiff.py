@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from html import unescape
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.textdiff import compare, comparing, draw, sections_of
+from workflows.textdiff import compare, comparing, draw, draw_rest, sections_of
 from workflows.textdiff.colouring import coloured
 from workflows.textdiff.lines import Line
 
@@ -134,3 +135,20 @@ def test_however_large_the_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     after = flow(*(node(f"N{n}", text="\n".join(map(str, range(30)))) for n in range(10)))
     diff = compare(None, after)
     assert len(diff.sections) == 11 and diff.sections[-1].is_cut
+
+
+def test_a_megabyte_stays_small_and_its_parts_open_on_their_own() -> None:
+    code = "\n".join(f"const total{n} = items[{n}].json.amount; // of line {n}" for n in range(50))
+    after = flow(*(node(f"N{n}", "n8n-nodes-base.code", jsCode=code) for n in range(420)))
+    diff = compare(None, after)
+    pages = "".join(draw(part, layout="split") for part in diff.shown) + draw_rest(diff.rest, alone_url="/d?view=text")
+    assert len(pages) < 400_000 and diff.rest and len(diff.shown) + len(diff.rest) == 421
+    last = diff.rest[-1]
+    assert f"section={quote(last.key)}" in pages and f"+{last.added}" in pages
+    (alone,) = compare(None, after, only=last.key).sections
+    assert len(alone.rows) == last.added and not alone.is_cut
+
+
+def test_keys_in_another_order_are_no_difference() -> None:
+    before, after = flow(node("N", a=1, b={"c": 1, "d": 2})), flow(node("N", b={"d": 2, "c": 1}, a=1))
+    assert compare(before, after).is_empty
