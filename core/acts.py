@@ -13,7 +13,9 @@ class TrailRow(Protocol):
 
     pk: int
     action: str
+    actor_user_id: uuid.UUID | None
     request_id: str
+    operation_id: uuid.UUID | None
     resource_id: uuid.UUID | None
     object_repr: str
     details: dict[str, Any]

@@ -30,13 +30,25 @@ def tell(rows: Sequence[TrailRow]) -> Mapping[int, ActName]:
 
 def _name(row: TrailRow, job: Operation) -> ActName:
     became = row.details.get("new_value") or {}
-    if row.action == "CREATE" and not row.request_id:
-        return ActName(name=f"{job.title}: due by its schedule", state="pending")
+    if not row.request_id and not row.operation_id:
+        return _beside_the_work(row, job, str(became.get("status", "")))
     if row.action == "UPDATE" and became.get("cancel_requested_at") and "status" not in became:
         return ActName(name=f"Asked to stop “{job.title}”", state="cancelled")
     job.result = job.small_result  # type: ignore[attr-defined]
     summary = summary_of(job)
     return ActName(name=title_as_told(job), more=summary.brief if summary else "", state=job.status.lower())
+
+
+def _beside_the_work(row: TrailRow, job: Operation, status: str) -> ActName:
+    """Of a start by a schedule or a program, and of changes by workers: the work itself is an act of its own."""
+    if row.action == "CREATE":
+        how = "asked for" if row.actor_user_id else "due by its schedule"
+        return ActName(name=f"{job.title}: {how}", state="pending")
+    if status == OperationStatus.RUNNING:
+        return ActName(name=f"{job.title}: taken up by a worker", state="running")
+    known = status in OperationStatus.values
+    words = OperationStatus(status).label.lower() if known else "changed"
+    return ActName(name=f"{job.title}: {words}", state=status.lower() if known else "moved")
 
 
 def title_as_told(job: Operation) -> str:

@@ -100,8 +100,20 @@ def test_an_act_is_told_by_what_matters_most_of_it(cast: Any) -> None:
         job.save(force_insert=True)
         record_event(action="NOTED", resource_type="things", tenant_id=cast.tenant.pk)
     (line,) = lines(cast.tenant, TrailFilter(request="request-job"))
-    assert (line.sentence, line.state) == ("Captured Production: 24\u2009workflows".replace("\u2009", " "), "completed")
+    assert (line.sentence, line.state) == ("Captured Production: 24 workflows", "completed")
     assert line.count == 2 and [entry.words for entry in line.entries] == ["Created job", "NOTED".capitalize()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_takes_up_a_job_is_not_told_as_the_work(cast: Any) -> None:
+    with context.acting(request_id="request-asked", source="web"), tenant_scope(cast.tenant.pk):
+        job = Operation.objects.create(tenant=cast.tenant, kind="snapshots.capture", title="Capture Staging")
+    with context.acting(source="system"), tenant_scope(cast.tenant.pk):
+        Operation.objects.filter(pk=job.pk).update(status="RUNNING")
+    with context.acting(request_id="request-asked", operation_id=job.pk, source="task"), tenant_scope(cast.tenant.pk):
+        Operation.objects.filter(pk=job.pk).update(status="COMPLETED", result={"workflow_count": 2})
+    told = [line.sentence for line in lines(cast.tenant, TrailFilter(resource_id=str(job.pk)))]
+    assert told == ["Captured Staging: 2 workflows", "Capture Staging: taken up by a worker"]
 
 
 def test_rows_of_a_kind_are_counted_in_the_sentence(cast: Any) -> None:
