@@ -22,8 +22,8 @@ from core.errors import Conflict, Forbidden, Invalid, NotFound
 
 from . import people, services
 from .mail import TenantMessage
-from .models import Invitation, Membership, Tenant, TenantRole, User
-from .permissions import is_platform_admin
+from .models import Grants, Invitation, Membership, Tenant, TenantRole, User
+from .permissions import grants_on_tenant, is_platform_admin
 from .scope import platform_scope
 
 LIFE = timedelta(days=7)
@@ -153,9 +153,18 @@ def find(secret: str) -> Invitation:
     with platform_scope():
         rows = Invitation.objects.select_related("tenant", "invited_by").filter(_open())
         row = rows.filter(secret_digest=_digest(secret)).first()
-    if row is None or (row.invited_by is not None and not row.invited_by.is_active):
-        raise InvitationOver
+        if row is None or not _could_invite_now(row):
+            raise InvitationOver
     return row
+
+
+def _could_invite_now(row: Invitation) -> bool:
+    """Whether whoever invited still may: else somebody who is let go would leave a way in for themselves behind."""
+    by = row.invited_by
+    if by is None or not by.is_active:
+        return by is None
+    held = grants_on_tenant(user_id=by.pk, tenant_id=row.tenant_id)
+    return is_platform_admin(by) or (Grants.MANAGE_MEMBERS in held and people.role_is_within(row.role, held))
 
 
 def account_of(invitation: Invitation) -> User | None:

@@ -12,8 +12,10 @@ from django.test import Client
 from django.urls import reverse
 
 from core import clock
+from tenants import people
 from tenants.models import Invitation, Membership, User
 from tenants.scope import platform_scope
+from tenants.services import set_membership
 
 pytestmark = pytest.mark.django_db
 MEMBERS = "/t/acme/members/"
@@ -165,3 +167,16 @@ def test_without_mail_only_a_platform_admin_sees_the_link(cast: Any, settings: A
     page = at_browser(cast.admin).post(send, follow=True).content.decode()
     (link,) = re.findall(r"/account/invitations/[\w-]+/", page)
     assert at_browser(None).post(link, {"answer": "accept"}).status_code == 302
+
+
+@pytest.mark.parametrize("loss", ["removed", "demoted"])
+def test_whoever_is_let_go_leaves_no_way_in_behind(cast: Any, mailed: Any, loss: str) -> None:
+    """An owner invites an address of their own, and is an owner no longer."""
+    _, link = mailed(cast, "second.me@example.org", "owner")
+    set_membership(tenant=cast.tenant, user=cast.approver, role="owner", by=cast.owner)
+    if loss == "removed":
+        people.remove_member(tenant=cast.tenant, user_id=cast.owner.pk)
+    else:
+        people.change_role(tenant=cast.tenant, user_id=cast.owner.pk, role="operator", by=cast.approver)
+    assert at_browser(None).post(link, {"answer": "accept"}).status_code == 409
+    assert not User.objects.filter(email="second.me@example.org").exists()
