@@ -7,8 +7,8 @@ const clamp = (value, least, most) => Math.min(Math.max(value, least), most);
 
 const start = (frame) => {
   const svg = frame.querySelector("svg.wf-graph");
-  if (!svg || frame.dataset.live) return;
-  frame.dataset.live = "1";
+  if (!svg || frame.dataset.viewer) return;
+  frame.dataset.viewer = "1";
   const whole = svg.viewBox.baseVal, all = { x: whole.x, y: whole.y, w: whole.width, h: whole.height };
   const at = { x: all.x, y: all.y, k: 1 }; // the upper left corner, and pixels for a unit
   const size = () => ({ w: frame.clientWidth, h: frame.clientHeight });
