@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from core.days import by_day
 from core.errors import Invalid
 from core.htmx import is_partial
 from core.support_rules import READS, READS_AND_WRITES, in_support_session
@@ -71,7 +72,10 @@ def drift(request: HttpRequest, visit: Visit) -> HttpResponse:
         "running": scheduling.is_running(visit.tenant.pk),
         "nav_section": "drift",
     }
-    return render(request, "drift/list.html#list" if is_partial(request) else "drift/list.html", context)
+    if is_partial(request):
+        return render(request, "drift/list.html#list", context)
+    here = {"workflow_env_map__environment_id": asked.environment_id} if asked.environment_id else {}
+    return render(request, "drift/list.html", context | {"found_by_day": by_day(DriftIncident.objects.filter(**here))})
 
 
 def _not_known(environments: Sequence[Environment]) -> list[tuple[Environment, str]]:

@@ -12,10 +12,12 @@ from urllib.parse import urlencode
 import msgspec
 import orjson
 from django.contrib import messages
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from core.days import by_day
 from core.downloads import Download
 from core.errors import NotFound, OpsError
 from core.ids import uuid_or_none
@@ -80,8 +82,14 @@ def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
         "may_operate": visit.may(Grants.OPERATE) or any(may_operate(visit, e) for e in environments),
         "nav_section": "snapshots",
         "copied": pushing.copied() if visit.tenant.git_remote_url else None,
+        "megabytes_by_day": _megabytes_by_day(chosen),
     }
     return render(request, "snapshots/list.html", context)
+
+
+def _megabytes_by_day(chosen: Environment | None) -> list[tuple[str, float]]:
+    rows = Snapshot.objects.filter(environment=chosen) if chosen else Snapshot.objects.all()
+    return [(day, total / 1_000_000) for day, total in by_day(rows, of=Sum("total_bytes"))]
 
 
 @in_support_session(WRITES)
