@@ -238,6 +238,7 @@ def attacks(bad: Side, places: dict[str, Any], nothing: str) -> dict[str, Attack
         "120 streams of one viewer": Attack([listening(bad, job)] * 120, again_seconds=15),
         "240 calls a second, against nothing": Attack([listening(nobody, job)] * 120),
         "120 streams, whatever is refused asked for twice a second": Attack([listening(bad, job)] * 120),
+        "the same of 16 browsers, against nothing": Attack([paging(nobody)] * 16, again_seconds=0.01),
         "pages, as fast as 16 browsers of one person can": Attack([paging(bad)] * 16, again_seconds=0.01),
         "made-up tokens, as fast as 16 programs can": Attack([guessing(bad)] * 16, again_seconds=0.01),
     }
