@@ -351,8 +351,9 @@ N8N_WRITES_AT_ONCE = env_int("OPSCONSOLE_N8N_WRITES_AT_ONCE", 0)
 # it. A worker holds it and what is made of it, 64 MiB in all.
 N8N_LARGEST_ANSWER_MIB = env_int("OPSCONSOLE_N8N_LARGEST_ANSWER_MIB", 24)
 
-# How long an n8n that was killed while it published may run another version than it says (its own lease: 2 minutes).
-N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECONDS", 0.0 if MODE == "test" else 130.0)
+# How long an n8n that was killed while it published may run another version than it says: its own lease of 2 minutes,
+# the 15 s at which it looks for leases that are over, and 5 s for the publishing itself.
+N8N_PUBLISHING_LEASE_SECONDS = env_float("OPSCONSOLE_N8N_PUBLISHING_LEASE_SECONDS", 0.0 if MODE == "test" else 140.0)
 
 # n8n's executions: how long they are kept, and how often each environment is asked (0: only when a person asks).
 EXECUTION_DAYS = env_int("OPSCONSOLE_EXECUTION_DAYS", 7)

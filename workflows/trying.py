@@ -1,13 +1,14 @@
 """Testing a workflow in its environment without running it: what it needs is looked at and tried, one by one.
 
 n8n's API starts no workflow. What can be tried harmlessly is: whether it is there and published, its credentials (by
-n8n's own test, where it has one), the workflows that it calls, and whether n8n listens at its webhooks.
+n8n's own test, where it has one), the workflows that it calls, its data tables, and whether n8n listens at its
+webhooks. Tried is what runs: the published version, or the draft where nothing is published.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -15,17 +16,23 @@ from urllib.parse import quote
 from core.errors import NotFound
 from tenants.scope import tenant_scope
 
+from .calling import publishes_callees
+from .content import ContentError, draft_of, is_archived, portable
 from .gateway import quick_client_for
 from .models import Environment, Execution, MapStatus, WorkflowEnvMap
 from .n8n import N8nClient, errors
 from .references import Reference, references
-from .webhook_addresses import webhook_address
+from .webhook_addresses import production_addresses, varies
 
 Verdict = Literal["passed", "failed", "not_possible"]
 #: A person waits for it.
 SECONDS = 20.0
 EXECUTIONS_SHOWN = 5
 NO_START = "n8n's API starts no workflow; with run it repeats the last execution, if that has failed."
+
+
+#: What is tried of the kinds of references, as people call them.
+_WORDS = {"credential": "credential", "workflow": "workflow it calls", "data_table": "data table"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,59 +69,100 @@ def try_out(place: WorkflowEnvMap) -> list[Trial]:
     """Ask n8n now; call outside any scope. Raises ``N8nError`` where the instance cannot be asked at all."""
     with quick_client_for(place.environment) as client:
         try:
-            content = client.get_workflow(place.env_workflow_id)
+            raw = client.get_workflow(place.env_workflow_id)
         except errors.RemoteNotFound:
             return [Trial("workflow", place.env_name, "failed", "n8n has no such workflow any more.")]
-        until = time.monotonic() + SECONDS
-        return list(_trials(client, content, until))
+        return list(_trials(client, raw, place.env_workflow_id))
 
 
-def _trials(client: N8nClient, content: Mapping[str, Any], until: float) -> Iterator[Trial]:
-    is_live = bool(content.get("active"))
-    name = str(content.get("name") or "")
-    yield Trial("workflow", name, "passed", "It is published." if is_live else "It is there, and switched off.")
-    yield from _references_tried(client, content, until)
-    if is_live:
-        addresses = filter(None, map(webhook_address, content.get("nodes") or ()))
-        yield from (_listens(client, address) for address in addresses)
-
-
-def _references_tried(client: N8nClient, content: Mapping[str, Any], until: float) -> Iterator[Trial]:
-    used = [found for found in references(content) if found.in_use and "callerIds" not in found.path]
-    listed = _listed(client)
-    for reference in {(found.kind, found.value): found for found in used}.values():
-        if reference.kind in ("credential", "workflow"):
-            late = time.monotonic() > until
-            yield _late(reference) if late else _resolved(client, reference, listed)
-
-
-def _late(reference: Reference) -> Trial:
-    return Trial(reference.kind, reference.name or reference.value, "not_possible", "n8n took too long.")
-
-
-def _listed(client: N8nClient) -> set[str] | None:
-    """The credentials that the instance has; None where it does not tell."""
+def _trials(client: N8nClient, raw: Mapping[str, Any], workflow_id: str) -> Iterator[Trial]:
+    name = str(raw.get("name") or "")
     try:
-        rows = client.list_credentials()
-    except errors.N8nError:
-        return None
-    return None if rows is None else {str(row.get("id")) for row in rows}
+        content, draft = portable(raw), draft_of(raw)
+    except ContentError as error:
+        yield Trial("workflow", name, "not_possible", error.message)
+        return
+    if is_archived(raw):
+        yield Trial("workflow", name, "failed", "It is archived: n8n neither runs it nor lets others call it.")
+        return
+    is_live = content["active"]
+    yield Trial("workflow", name, "passed", _as_it_is(is_live, has_draft=draft is not None))
+    yield from _Needs(client, runs=is_live).tried(content)
+    for address in production_addresses(content, workflow_id) if is_live else ():
+        yield _listens(client, address)
 
 
-def _resolved(client: N8nClient, reference: Reference, listed: set[str] | None) -> Trial:
-    name = reference.name or reference.value
-    if reference.kind == "credential":
-        return _credential(client, reference.value, name, listed)
-    try:
-        called = client.get_workflow(reference.value)
-    except errors.RemoteNotFound:
-        return Trial("workflow it calls", name, "failed", "n8n has no workflow with this id.")
-    except errors.N8nError as error:
-        return Trial("workflow it calls", name, "not_possible", error.message)
-    return Trial("workflow it calls", str(called.get("name") or name), "passed")
+def _as_it_is(is_live: bool, *, has_draft: bool) -> str:
+    if not is_live:
+        return "It is there, and not published."
+    return "It is published. Its draft is newer and was not tried." if has_draft else "It is published."
+
+
+class _Needs:
+    """Tries what a workflow refers to. ``runs``: it is published, so what it calls has to run, too."""
+
+    def __init__(self, client: N8nClient, *, runs: bool) -> None:
+        self.client = client
+        self.callees_run = runs and publishes_callees(client.spec().capabilities())
+        self.until = time.monotonic() + SECONDS
+        self.credentials = self._ids(client.list_credentials)
+        self.tables: set[str] | None = None
+
+    def tried(self, content: Mapping[str, Any]) -> Iterator[Trial]:
+        used = [found for found in references(content) if found.in_use and "callerIds" not in found.path]
+        wanted = {(found.kind, found.value): found for found in used if found.kind in _WORDS}
+        if self.client.spec().can("data_tables") and any(kind == "data_table" for kind, _ in wanted):
+            self.tables = self._ids(lambda: self.client.all_of("/data-tables"))
+        for reference in wanted.values():
+            yield self._tried(reference, reference.name or reference.value)
+
+    def _tried(self, reference: Reference, name: str) -> Trial:
+        word = _WORDS[reference.kind]
+        if time.monotonic() > self.until:
+            return Trial(word, name, "not_possible", "n8n took too long.")
+        if reference.kind == "data_table":
+            return self._table(reference, name)
+        if reference.kind == "credential":
+            return _credential(self.client, reference.value, name, self.credentials)
+        return self._called(reference, name)
+
+    def _table(self, reference: Reference, name: str) -> Trial:
+        if self.tables is None:
+            return Trial("data table", name, "not_possible", "This n8n does not list its data tables.")
+        if reference.value not in self.tables:
+            return Trial("data table", name, "failed", "n8n has no data table with this id.")
+        return Trial("data table", name, "passed")
+
+    def _called(self, reference: Reference, name: str) -> Trial:
+        word = _WORDS[reference.kind]
+        if not reference.sure:
+            return Trial(word, name, "not_possible", "It may be a workflow of another n8n.")
+        try:
+            called = self.client.get_workflow(reference.value)
+        except errors.RemoteNotFound:
+            return Trial(word, name, "failed", "n8n has no workflow with this id.")
+        except errors.N8nError as error:
+            return Trial(word, name, "not_possible", error.message)
+        name = str(called.get("name") or name)
+        if is_archived(called):
+            return Trial(word, name, "failed", "It is archived.")
+        if self.callees_run and not called.get("active"):
+            return Trial(word, name, "failed", "It is not published: n8n refuses to run it for its callers.")
+        return Trial(word, name, "passed")
+
+    @staticmethod
+    def _ids(read: Callable[[], list[dict[str, Any]] | None]) -> set[str] | None:
+        """The ids that the instance lists; None where it does not tell."""
+        try:
+            rows = read()
+        except errors.N8nError:
+            return None
+        return None if rows is None else {str(row.get("id")) for row in rows}
 
 
 def _credential(client: N8nClient, credential_id: str, name: str, listed: set[str] | None) -> Trial:
+    if not credential_id:
+        return Trial("credential", name, "failed", "The node names a credential and has none chosen.")
     if listed is not None and credential_id not in listed:
         return Trial("credential", name, "failed", "n8n has no credential with this id.")
     if not client.spec().can("test_credential"):
@@ -136,6 +184,8 @@ def _as_tested(name: str, body: Mapping[str, Any]) -> Trial:
 
 
 def _listens(client: N8nClient, address: str) -> Trial:
+    if varies(address):
+        return Trial("webhook", address, "not_possible", "A part of its path varies: no address of it can be asked.")
     verdict: dict[str, tuple[Verdict, str]] = {
         "listening": ("passed", "n8n listens there."),
         "absent": ("failed", "Nobody listens there."),

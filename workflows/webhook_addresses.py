@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -62,3 +62,22 @@ def address_by_place(node: Mapping[str, Any], workflow_id: str) -> str | None:
     # n8n keeps the name escaped, and unescapes what it is called by: a caller has to escape it twice.
     name = quote(quote(str(node.get("name") or "").lower(), safe=_UNESCAPED))
     return f"{methods} {workflow_id}/{name}/{path}"
+
+
+def production_addresses(content: Mapping[str, Any], workflow_id: str) -> list[str]:
+    """Every production address of a workflow.
+
+    ``content`` is what n8n holds, so a node without a webhook id is one that n8n gave none.
+    """
+    return sorted(set(_addresses(content, workflow_id)))
+
+
+def _addresses(content: Mapping[str, Any], workflow_id: str) -> Iterator[str]:
+    for node in content["nodes"]:
+        if address := webhook_address(node):
+            yield address_by_place(node, workflow_id) or address
+
+
+def varies(address: str) -> bool:
+    """Whether a part of its path is a parameter, so that nobody can be asked about it."""
+    return ":" in address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from promotions.planning import drift_incidents
 from sandbox.live import NEWEST, LiveN8n, missing, wanted_versions
 from tests.live.world import LiveWorld, Site, make_world
+
+#: n8n's own variable: how long a publication that was begun is left alone when whoever began it is gone.
+LEASE = "N8N_WORKFLOW_PUBLICATION_OUTBOX_LEASE_SECONDS"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -24,10 +28,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Site, Site]]:
-    """Two instances of one version."""
+    """Two instances of one version; with another lease on publications where the environment sets one."""
     if why := missing(request.param):
         pytest.fail(why)
-    with LiveN8n(2, version=request.param) as (here, there):
+    lease = {LEASE: os.environ[LEASE]} if LEASE in os.environ else {}
+    with LiveN8n(2, version=request.param, variables=lease) as (here, there):
         yield Site(here), Site(there)
 
 

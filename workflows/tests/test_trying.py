@@ -25,13 +25,17 @@ def server() -> Iterator[SandboxServer]:
         yield server
 
 
+STARTED_BY_CALLER = {"type": "n8n-nodes-base.executeWorkflowTrigger", "parameters": {}}
+
+
 class Place:
     """A published workflow that hears a webhook, uses a credential and calls another."""
 
     def __init__(self, cast: Any, server: SandboxServer, version: str) -> None:
         self.cast, self.n8n = cast, server.control.create(version=version)
         (self.credential,) = self.n8n.add_credentials({"name": "Shop", "type": "httpHeaderAuth"})
-        self.called = self.seeded(content("Called", []))
+        called = {**content("Called", [STARTED_BY_CALLER]), "active": version != "1.123.0"}
+        self.called = self.seeded(called)
         nodes = [
             {
                 "type": "n8n-nodes-base.webhook",
@@ -72,6 +76,11 @@ class Place:
         self.n8n.seed([workflow])
         return next(row["id"] for row in self.n8n.state()["workflows"] if row["name"] == workflow["name"])
 
+    def move_to(self, workflow_id: str) -> None:
+        """From now on its place is that of another workflow in n8n."""
+        with tenant_scope(self.cast.tenant.pk):
+            WorkflowEnvMap.objects.filter(pk=self.workflow.pk).update(env_workflow_id=workflow_id)
+
     def test(self, *, user: Any = None, ident: Any = None, **body: Any) -> Any:
         _, secret = create_token(user=user or self.cast.owner, name="cli")
         path = f"/api/v1/workflows/{ident or self.workflow.canonical_workflow_id}/test?wait=0"
@@ -104,6 +113,63 @@ def test_all_that_it_needs_is_tried_and_nothing_runs(live_cast: Any, server: San
     assert place.test(ident=place.workflow.pk).json()["test"]["status"] == "failed"
     place.n8n.delete_workflow(place.ident)
     assert place.checks() == {("workflow", "Orders"): "failed"}
+
+
+def test_what_runs_is_tried_and_not_the_draft(live_cast: Any, server: SandboxServer) -> None:
+    place = Place(live_cast, server, "2.41.1")
+    raw = place.n8n.workflow(place.ident)
+    assert raw is not None
+    moved = [{**node, "parameters": {**node["parameters"], "path": "elsewhere"}} for node in raw["nodes"][:1]]
+    place.n8n.edit(place.ident, draft=True, nodes=moved)
+    found = place.checks()
+    assert found[("webhook", "POST orders")] == "passed" and ("webhook", "POST elsewhere") not in found
+    assert ("credential", "Shop") in found, "the draft no longer uses it, what runs does"
+    assert "draft is newer" in place.test().json()["test"]["checks"][0]["message"]
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("1.123.0", "passed"), ("2.41.1", "failed")])
+def test_a_workflow_that_is_called_has_to_be_published_where_n8n_wants_it(
+    live_cast: Any, server: SandboxServer, version: str, verdict: str
+) -> None:
+    place = Place(live_cast, server, version)
+    place.n8n.edit(place.called, active=False)
+    assert place.checks()[("workflow it calls", "Called")] == verdict
+    place.n8n.edit(place.ident, active=False)
+    assert place.checks()[("workflow it calls", "Called")] == "passed", "nothing calls it as long as this one is off"
+    place.n8n.archive(place.called)
+    assert place.checks()[("workflow it calls", "Called")] == "failed"
+
+
+def test_an_archived_workflow_fails(live_cast: Any, server: SandboxServer) -> None:
+    place = Place(live_cast, server, "2.41.1")
+    place.n8n.archive(place.ident)
+    assert place.checks() == {("workflow", "Orders"): "failed"}
+
+
+@pytest.mark.parametrize("version", ["1.123.0", "2.41.1"])
+def test_a_webhook_is_asked_for_where_it_listens(live_cast: Any, server: SandboxServer, version: str) -> None:
+    """Without an id older n8n listens at an address made of the workflow's id; a path that varies cannot be asked."""
+    place = Place(live_cast, server, version)
+    hooks: list[dict[str, Any]] = [
+        {"type": "n8n-nodes-base.webhook", "parameters": {"path": "plain", "httpMethod": "POST"}},
+        {"type": "n8n-nodes-base.webhook", "parameters": {"path": "user/:id"}, "webhookId": "u1"},
+    ]
+    place.move_to(place.seeded({**content("Hooks", hooks), "active": True}))
+    found = place.checks()
+    assert found.pop(("webhook", "GET u1/user/:id")) == "not_possible"
+    assert [verdict for (what, _name), verdict in found.items() if what == "webhook"] == ["passed"]
+
+
+def test_a_data_table_that_is_gone_fails(live_cast: Any, server: SandboxServer) -> None:
+    place = Place(live_cast, server, "2.41.1")
+    with place.n8n.client() as client:
+        made = client.post("/data-tables", json={"name": "Stock", "columns": [{"name": "sku", "type": "string"}]})
+        table = {"__rl": True, "mode": "list", "value": made.json()["id"], "cachedResultName": "Stock"}
+        uses = {"type": "n8n-nodes-base.dataTable", "parameters": {"dataTableId": table}}
+        place.move_to(place.seeded(content("Stock taker", [uses])))
+        assert place.checks()[("data table", "Stock")] == "passed"
+        client.delete(f"/data-tables/{made.json()['id']}")
+    assert place.checks()[("data table", "Stock")] == "failed"
 
 
 def test_it_runs_only_where_asked_and_only_what_failed(live_cast: Any, server: SandboxServer) -> None:

@@ -1,8 +1,9 @@
 """An n8n that was killed while publishing reports a version as running that does not run yet.
 
 It publishes in the background and holds the workflow meanwhile by a lease of two minutes. Killed and started again, it
-takes the publication up when that is over: until then it names the version asked for, answers at its address, and runs
-the one before (98 to 119 s were measured on 2.41.1). Its public API does not show this, so a proof has to wait.
+takes the publication up when that is over, which it looks for every 15 s: until then it names the version asked for,
+answers at its address, and runs the one before (98 to 119 s were measured on 2.41.1). Its public API does not show
+this, so a proof has to wait.
 """
 
 from __future__ import annotations

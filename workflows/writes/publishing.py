@@ -14,7 +14,7 @@ import msgspec
 from operations.effects import ProbeResult
 from workflows.content import ContentError
 from workflows.n8n.errors import N8nError, Rejected
-from workflows.references import address_by_place, webhook_address
+from workflows.webhook_addresses import production_addresses, varies
 
 from .errors import EditedMeanwhile, NotActivated
 from .items import WriteItem, Written
@@ -326,10 +326,5 @@ def heard(
 
 
 def addresses_of(content: Mapping[str, Any], workflow_id: str) -> list[str]:
-    """The production addresses of a workflow that can be asked about; one with a part that varies cannot.
-
-    ``content`` is what n8n holds, so a node without a webhook id is one that n8n gave none.
-    """
-    both = ((webhook_address(node), address_by_place(node, workflow_id)) for node in content["nodes"])
-    found = {by_place or address for address, by_place in both if address}
-    return sorted(address for address in found if ":" not in address)
+    """The production addresses of a workflow, as n8n holds it, that can be asked about."""
+    return [address for address in production_addresses(content, workflow_id) if not varies(address)]
