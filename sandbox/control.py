@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,9 @@ from .records import Workflow
 from .rendering import render
 from .state import Instance, World
 
+CREATE_OPTIONS = ("api_key", "profile", "owner", "packages")
+CHANGE_OPTIONS = ("api_keys", "profile", "packages", "folders", "scopes", "publication_calls")
+
 
 class ControlError(Exception):
     """What the caller of the control API did wrong."""
@@ -28,6 +31,12 @@ class ControlError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def _refuse_unknown(body: Mapping[str, Any], known: Collection[str]) -> None:
+    """A test that misspells an option would try something else than it says."""
+    if unknown := sorted(set(body) - set(known)):
+        raise ControlError(400, f"Unknown: {', '.join(unknown)}. Known: {', '.join(sorted(known))}.")
 
 
 def answer(value: Any, status: int = 200) -> Response:
@@ -144,7 +153,8 @@ class Control:
             raise ControlError(409, f"There is an instance called {name} already.")
         if body.get("profile", "1.123") not in PROFILES:
             raise ControlError(400, f"profile must be one of {', '.join(PROFILES)}.")
-        options = {key: body[key] for key in ("api_key", "profile", "owner", "packages") if body.get(key)}
+        _refuse_unknown(body, {"name", "replace", *CREATE_OPTIONS})
+        options = {key: body[key] for key in CREATE_OPTIONS if body.get(key)}
         return answer(describe(self.world.create(name, **options)), 201)
 
     async def show(self, request: Request) -> Response:
@@ -157,6 +167,7 @@ class Control:
         still see the former state after a publication (null: all, until `settle`).
         """
         instance, body = self._instance(request), await _json(request)
+        _refuse_unknown(body, CHANGE_OPTIONS)
         if "profile" in body:
             if body["profile"] not in PROFILES:
                 raise ControlError(400, f"profile must be one of {', '.join(PROFILES)}.")

@@ -164,26 +164,28 @@ class N8nSite:
         return self._ids[key]
 
     def seed(self, flows: Sequence[Flow], *, credentials: Sequence[str] = ()) -> None:
-        """Make what is not there yet by name: safe to begin again."""
+        """Make what is not there yet by name; what an earlier start has left is as at the beginning again."""
         present = {w["name"]: w["id"] for w in self._call("GET", "/workflows?limit=250")["data"]}
         tags = {t["name"]: t["id"] for t in self._call("GET", "/tags?limit=250")["data"]}
         for flow in flows:
             self._ids[flow.key] = present.get(flow.name, "")
-        for flow in [f for f in flows if not self._ids[f.key]]:
-            self._make(flow, tags)
+        for flow in flows:
+            self._put(flow, tags)
 
-    def _make(self, flow: Flow, tags: dict[str, str]) -> None:
+    def _put(self, flow: Flow, tags: dict[str, str]) -> None:
         """``tags`` are ids by name, and get those that are made here."""
         raw = flow.render(workflow_id=self.id_of, credential=self._credential, names=NAMES)
         wanted, active = raw.pop("tags"), raw.pop("active")
-        made = self._call("POST", "/workflows", raw)
+        known = self._ids[flow.key]
+        made = self._call("PUT", f"/workflows/{known}", raw) if known else self._call("POST", "/workflows", raw)
         self._ids[flow.key] = made["id"]
         for name in wanted:
             tags[name] = tags.get(name) or self._call("POST", "/tags", {"name": name})["id"]
         self._call("PUT", f"/workflows/{made['id']}/tags", [{"id": tags[name]} for name in wanted])
         # Since 2.0 what is called must be published to run; before, it could not be.
-        if active or (self._publishes_called() and _is_called(raw)):
-            self._call("POST", f"/workflows/{made['id']}/activate")
+        published = active or (self._publishes_called() and _is_called(raw))
+        if published != bool(made.get("active")):
+            self.switch(flow.key, published)
 
     @cache  # noqa: B019 - as long as the site itself
     def _publishes_called(self) -> bool:
@@ -193,12 +195,22 @@ class N8nSite:
 
     def _credential(self, kind: str) -> JSON:
         if kind not in self._credentials:
-            body = {"name": CREDENTIALS[kind], "type": kind, "data": SECRETS.get(kind, {})}
-            answer = self._http.post("/credentials", json=body)
-            # n8n asks for fields that differ by version; an id that leads nowhere does for a demo.
-            credential_id = answer.json()["id"] if answer.is_success else short_id(self.base_url, kind)
+            credential_id = self._listed_credentials().get(kind) or self._made_credential(kind)
             self._credentials[kind] = {"id": credential_id, "name": CREDENTIALS[kind]}
         return self._credentials[kind]
+
+    @cache  # noqa: B019 - as long as the site itself
+    def _listed_credentials(self) -> dict[str, str]:
+        """Ids by type of those that an earlier start has made; older n8n lists none."""
+        answer = self._http.get("/credentials", params={"limit": 250})
+        rows = answer.json()["data"] if answer.is_success else ()
+        return {row["type"]: row["id"] for row in rows if row["name"] == CREDENTIALS.get(row["type"])}
+
+    def _made_credential(self, kind: str) -> str:
+        body = {"name": CREDENTIALS[kind], "type": kind, "data": SECRETS.get(kind, {})}
+        answer = self._http.post("/credentials", json=body)
+        # n8n asks for fields that differ by version; an id that leads nowhere does for a demo.
+        return str(answer.json()["id"]) if answer.is_success else short_id(self.base_url, kind)
 
     def edit(self, key: str, change: Change, *, author: str = "") -> None:
         """n8n knows the author by the key."""

@@ -161,12 +161,15 @@ class Story:
             finally:
                 site.clear_faults()
             return
+        # One of n8n's own package, so that no plan asks for a package.
         self.staging_site.switch(flow, False)
-        self.staging_site.edit(flow, last_node(type="n8n-nodes-larkfield.priceList"))
-        self.operator.capture(self.staging, description="Prices by the suppliers' own node")
-        yield
-        self.staging_site.edit(flow, last_node(type=f"{BASE}slack"))
-        self.staging_site.switch(flow, True)
+        self.staging_site.edit(flow, last_node(type=f"{BASE}larkfieldPriceList"))
+        self.operator.capture(self.staging, description="Prices by a node of the suppliers")
+        try:
+            yield
+        finally:
+            self.staging_site.edit(flow, last_node(type=f"{BASE}slack"))
+            self.staging_site.switch(flow, True)
         self.operator.capture(self.staging, description="Prices as before")
 
     def look_after_snapshots(self) -> None:

@@ -39,6 +39,13 @@ def test_control_needs_its_token(server: SandboxServer) -> None:
     assert httpx.get(f"{server.url}/_control/health").json()["status"] == "ok"
 
 
+def test_an_option_that_is_misspelt_is_refused(server: SandboxServer, n8n: SandboxInstance) -> None:
+    with pytest.raises(RuntimeError, match=r"400 .*Unknown: version"):
+        server.control.create(version="2.41.1")
+    with pytest.raises(RuntimeError, match=r"400 .*Unknown: key"):
+        n8n.change(key="x")
+
+
 def test_a_draft_leaves_what_is_live_behind(server: SandboxServer) -> None:
     n8n = server.control.create(profile="2.0")
     made = n8n.seed([WORKFLOW], activate=True)[0]
