@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.wording import quoted
+
 from .models import Environment
 from .references import STARTED_BY_OTHERS
 
 _STARTERS = frozenset({"n8n-nodes-base.webhook", "n8n-nodes-base.cron", "n8n-nodes-base.interval"})
 _NO_STARTERS = frozenset({"n8n-nodes-base.manualTrigger", "n8n-nodes-base.evaluationTrigger"})
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,7 @@ def kept_running(now: Mapping[str, Standing], then: Mapping[str, Standing | None
 
 def because_called(names: Collection[str]) -> str:
     """Why something stays published, as the end of a sentence."""
-    first = list(names)[:_NAMED]
-    more = len(names) - len(first)
-    callers = ", ".join(f"“{name}”" for name in first) + (f" and {more} more" if more else "")
-    return f"because {callers} {'calls' if len(names) == 1 else 'call'} it"
+    return f"because {quoted(list(names))} {'calls' if len(names) == 1 else 'call'} it"
 
 
 def _called(wanted: Collection[str], callers: Mapping[str, Standing]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from operations.models import Operation
+from operations.models import Operation, OperationStatus
 from operations.presenters import pace
 from promotions import selectors
 from promotions.lifecycle import EXECUTE, PLANNABLE, PREPARE, is_plannable
@@ -18,7 +18,7 @@ from promotions.planning.gates import Gate, all_gates
 from promotions.planning.options import ActivePolicy
 from promotions.reviewing.reading import Review, review_of
 from promotions.rows import get_promotion, real_person
-from promotions.running.documents import ExecutionResult, read_result
+from promotions.running.documents import ExecutionResult, ManualRollbackRecord, read_result
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
 from workflows import surroundings
@@ -159,6 +159,13 @@ def _progress(jobs: _Jobs) -> dict[str, Any]:
     }
 
 
+def _without_a_record(rollback: Operation | None, manual: ManualRollbackRecord | None) -> Operation | None:
+    """The last rollback where it failed before it wrote anything, so that the promotion's result does not tell."""
+    if rollback is None or rollback.status != OperationStatus.FAILED:
+        return None
+    return None if manual and manual.operation_id == str(rollback.pk) else rollback
+
+
 def _rollback(promotion: Promotion, result: ExecutionResult, jobs: _Jobs) -> dict[str, Any]:
     manual = result.manual_rollback or None
     rolled_back = presenters.rolled_back_names(promotion, manual)
@@ -166,6 +173,7 @@ def _rollback(promotion: Promotion, result: ExecutionResult, jobs: _Jobs) -> dic
     published = [job.pk for job in (jobs.rollback, None if rolled_back else jobs.execution) if job is not None]
     return {
         "rollback": jobs.rollback,
+        "rollback_failed": _without_a_record(jobs.rollback, manual),
         "returned": rolled_back,
         "rolled": bool(manual and manual.status),
         "automatic": presenters.automatic_rollback(result),

@@ -17,6 +17,7 @@ import msgspec
 
 from core import clock
 from core.errors import OpsError
+from core.wording import quoted
 from operations.errors import Cancelled, Interrupted, TryAgain
 from operations.models import OperationStep
 from promotions.errors import RollbackFailed
@@ -109,6 +110,7 @@ class AutomaticRollback:
 
     def _restore_and_prove(self, error: ErrorRecord) -> ExecutionResult:
         job, pre = self.job, self.job.snapshot_before()
+        self.run.progress(0, len(job.items), "Rolling back")
         with client_for(job.target) as client:
             resolver = job.resolver()
             rows = self._look(client, resolver)
@@ -300,13 +302,11 @@ def _outcome(rows: Rows, proof: RollbackProof) -> RollbackResult:
 
 
 def _half_way(error: ErrorRecord, outcome: RollbackResult) -> ErrorRecord:
-    names = ", ".join(f"“{name}”" for name in (outcome.not_restored or ())[:3]) or "some workflows"
-    message = f"Not as before the promotion: {names}."
+    message = f"Not as before the promotion: {quoted(outcome.not_restored or ()) or 'some workflows'}."
+    recovery = RollbackFailed.recovery
     if outcome.edited_by_others:
         message += " Somebody else has edited what is there, so it was not overwritten."
-    return ErrorRecord(
-        code=RollbackFailed.code,
-        message=message,
-        recovery=RollbackFailed.recovery,
-        details={"cause": error.to_json()},
-    )
+    if outcome.cause:
+        message += f" The rollback could not be finished: {outcome.cause.message}"
+        recovery = f"{outcome.cause.recovery or 'Remove the cause.'} Then roll back on this page."
+    return ErrorRecord(code=RollbackFailed.code, message=message, recovery=recovery, details={"cause": error.to_json()})

@@ -24,6 +24,7 @@ from msgspec import UNSET
 
 from core import clock
 from core.errors import OpsError
+from core.wording import quoted
 from operations.engine import Run
 from operations.errors import Interrupted, TryAgain, UnknownOutcome
 from promotions.domain_events import publish_state
@@ -306,7 +307,7 @@ class ManualRollback:
         return {"status": record.status}
 
     def _failure(self, rows: Rows, proof: RollbackProof) -> RollbackFailed:
-        names = ", ".join(f"“{found.name}”" for found in proof.not_as_before[:3])
+        names = quoted([found.name for found in proof.not_as_before])
         error = RollbackFailed(f"Not as before the promotion: {names}.", details={"proof": proof.to_json()})
         self._finish(self._record("partial" if proof.equal or proof.deleted else "failed", rows, proof, error))
         return error

@@ -104,9 +104,12 @@ def _row(item: PlanItem, created: Mapping[str, str], reading: Reading, resolver:
 
 
 def _is_edited(row: RollbackRow, wanted: PromotionToRollBack, left: Mapping[str, str]) -> bool:
-    """Whether somebody has changed it since: it is neither what was left nor what was there before."""
+    """Whether somebody has changed it since: it is neither what was left nor what was there before.
+
+    A promotion that was left half-way may have saved its version as a draft and not published it yet.
+    """
     entry = wanted.entry_by_key.get(row.key)
-    if row.draft_hash not in (None, draft_hash_in(entry) if entry else None):
+    if row.draft_hash not in (None, draft_hash_in(entry) if entry else None, left.get(row.key)):
         return True
     if row.found_hash is None and row.is_created:
         return False

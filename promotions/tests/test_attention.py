@@ -17,6 +17,7 @@ from promotions import services
 from promotions.errors import TargetHeld, WrongState
 from promotions.models import Promotion
 from promotions.running import attention_mail, status_sync
+from promotions.tests.test_pages import browser
 from promotions.tests.world import World, flow, node
 from tenants.scope import tenant_scope
 
@@ -73,6 +74,28 @@ def test_nothing_else_is_promoted_there_until_it_is_rolled_back(world: World) ->
     settled = world.fresh(half)
     assert (settled.status, settled.attention_since) == ("ROLLED_BACK", None)
     assert world.carry_out(other).status == "COMPLETED"
+
+
+def page_of(world: World, promotion: Promotion) -> str:
+    path = f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/"
+    return " ".join(browser(world.cast.operator, world).get(path).content.decode().split())
+
+
+def test_the_page_says_that_the_last_rollback_wrote_nothing(world: World) -> None:
+    half = half_way(world)
+    away(world)
+    assert world.drive(roll_back(world, half)) == "FAILED"
+    assert "The rollback wrote nothing" in page_of(world, half)
+    world.target.clear_faults()
+    assert world.drive(roll_back(world, half, force=True)) == "COMPLETED"
+    assert "The rollback wrote nothing" not in page_of(world, half)
+
+
+def test_the_estate_names_the_tenant_whose_target_is_half_way_before_all_others(world: World) -> None:
+    half_way(world)
+    page = browser(world.cast.admin, world).get("/").content.decode()
+    assert "Left half-way" in page and "1 left half-way" in page
+    assert f"/t/{world.cast.tenant.slug}/promotions/?state=attention" in page
 
 
 def test_a_job_that_waited_does_not_write_into_a_target_left_half_way(world: World) -> None:

@@ -14,6 +14,7 @@ from operations import services as operations
 from operations.handlers import boundary_observers
 from operations.models import Operation
 from promotions import selectors, services
+from promotions.models import Promotion
 from promotions.tests.conftest import _environment
 from promotions.tests.test_pages import browser, diff_of
 from promotions.tests.world import World, calls, flow, node
@@ -406,6 +407,44 @@ def test_n8n_that_was_away_while_it_published_is_believed_once_its_lease_is_over
     done = versions.carry_out(versions.approved("main", "sub", active="copy"))
     assert done.status == "COMPLETED", done.execution_result
     assert 135 < sum(waited) <= 141 and asked_before_the_end == []
+
+
+def page_of(world: World, promotion: Promotion) -> str:
+    path = f"/t/{world.cast.tenant.slug}/promotions/{promotion.pk}/"
+    return " ".join(browser(world.cast.operator, world).get(path).content.decode().split())
+
+
+def test_what_a_half_way_promotion_has_saved_as_drafts_is_no_edit_of_others(versions: World) -> None:
+    """n8n is gone when the first version is to be published; back again, a rollback needs no force."""
+    estate(versions.source, "new")
+    estate(versions.target, "old")
+    versions.capture()
+    before = versions.hashes()
+
+    def away(boundary: str) -> None:
+        if ":activate:" in boundary and boundary.endswith(":before-intent"):
+            boundary_observers.remove(away)
+            versions.target.fault(kind="status", status=503)
+
+    promotion = versions.approved("main", "sub", active="copy")
+    boundary_observers.append(away)
+    execution = versions.start(promotion)
+    versions.drive(execution, tries=1)
+    waits = page_of(versions, promotion)
+    assert "The rollback did not come to its end" in waits and "Waiting to retry" in waits and "Rolling back" in waits
+    assert versions.drive(execution) == "FAILED"
+    assert versions.fresh(promotion).attention_since is not None
+    left = page_of(versions, promotion)
+    assert "The rollback could not be finished:" in left and "Then roll back on this page." in left
+    assert "Ended by" in left and "Why it went back" in left
+    versions.target.clear_faults()
+    operation = services.rollback(
+        tenant_id=versions.tenant_id, promotion_id=promotion.pk, by=versions.cast.operator, reason="It is back."
+    )
+    assert versions.drive(operation) == "COMPLETED", versions.failure(operation.pk)
+    assert versions.hashes() == before and versions.fresh(promotion).attention_since is None
+    live = [raw for raw in versions.target.state()["workflows"] if raw["active"]]
+    assert live and all(raw["nodes"] == raw["activeVersion"]["nodes"] for raw in live), "no draft of it is left"
 
 
 def test_n8n_that_was_there_all_the_time_is_not_waited_for(

@@ -7,11 +7,12 @@ on 2.41.1 where an instance can show it. Node types and versions that the chosen
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.texts import json_bytes
+from core.wording import quoted
 from workflows.normalization import called_workflow
 from workflows.upgrading import ERROR_TRIGGER, EXECUTE_TRIGGER, MANUAL_TRIGGERS, migrated_to_2
 
@@ -203,19 +204,15 @@ def _migration(workflow: SnapshotWorkflow) -> Iterable[RehearsalFinding]:
     if migrated.awakened:
         yield RehearsalFinding(
             rule="awakened",
-            sentence=f"n8n publishes it at the upgrade; {_names(migrated.awakened)} begins to run.",
+            sentence=f"n8n publishes it at the upgrade; {quoted(migrated.awakened)} begins to run.",
             way_out="Switch that node off in the editor before the upgrade, if it is to stay silent.",
         )
     if starts:
         yield RehearsalFinding(
             rule="triggers_switched_off",
-            sentence=f"n8n publishes it at the upgrade and switches {_names(starts)} off.",
+            sentence=f"n8n publishes it at the upgrade and switches {quoted(starts)} off.",
             way_out="Whoever wants to start it by that later has to switch the node on again.",
         )
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(f"“{name}”" for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _is(node: Node, kind: str) -> bool:
