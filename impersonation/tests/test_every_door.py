@@ -32,7 +32,7 @@ NOBODYS = "00000000-0000-4000-8000-000000000000"
 VALUES = {"tenant_slug": "acme", "environment_slug": "none", "key": "none", "tenant": "acme"}
 #: Open to everybody: signing in, health, and what says only that the console is there.
 OPEN_TO_ALL = re.compile(
-    r"^(health|metrics|api/|account/\^|account/(login|signup|password/reset|confirm-email|inactive|reauth|logout|invitations))"
+    r"^(health|metrics|demo/progress|api/|account/\^|account/(login|signup|password/reset|confirm-email|inactive|reauth|logout|invitations))"
 )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.core.cache import cache
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
@@ -60,5 +61,7 @@ def in_templates(request: HttpRequest) -> dict[str, Any]:
 @require_GET
 @never_cache
 def demo_progress(request: HttpRequest) -> HttpResponse:
-    """The banner as it is now; empty where there is nothing to say. Names no tenant but those of the demo."""
+    """The banner as it is now; empty where there is nothing to say. There is no such page but in the demo's mode."""
+    if settings.MODE != "demo":
+        raise Http404
     return render(request, "components/demo_progress.html", {"demo_progress": current()})
