@@ -292,7 +292,8 @@ def test_the_matrix_costs_the_same_whatever_its_size(cast: Any, signed_in: Any) 
     for environment in (dev, prod):
         capture(environment, *[raw(f"{environment.slug}{n}", f"Flow {n:04}") for n in range(300)])
     assert queries() == few
-    assert few <= 30
+    # Some of them ask for the first steps, which a tenant has taken sooner or later.
+    assert few <= 35
 
 
 def test_paging_shows_each_workflow_once(cast: Any, signed_in: Any) -> None:
