@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from core.acts import ActName, ActWords
 from core.registry import registry
+from core.wording import counted
 from tenants.models import Tenant, User
 
 from . import presenters
@@ -61,7 +62,7 @@ def act_lines(acts: list[Act], *, slug: str = "") -> list[ActLine]:
     """Lines for the page; ``slug`` is the tenant's whose page it is. A few queries however many acts there are."""
     vocabulary = _Vocabulary()
     acts = [act for act in acts if act.entries]
-    speakers = [vocabulary.speaker(act.entries[:ENTRIES_READ]) for act in acts]
+    speakers = [vocabulary.speaker(act.known) for act in acts]
     whole = AuditLog.objects.in_bulk([speaker.entry.pk for speaker in speakers])
     rows = [whole.get(speaker.entry.pk, speaker.entry) for speaker in speakers]
     people = people_of(rows)
@@ -117,7 +118,7 @@ def _line(
     entries = act.entries[:ENTRIES_READ]
     return ActLine(
         at=act.at,
-        sentence=_sentence(speaker, shown, name, _others(entries, speaker.entry)),
+        sentence=_sentence(speaker, shown, name, _others(act, speaker.entry)),
         state=(name.state if name else "") or speaker.words.state or shown["state"],
         shown=shown,
         entries=tuple(_entry_line(entry, people) for entry in entries[:ENTRIES_SHOWN]),
@@ -127,12 +128,12 @@ def _line(
     )
 
 
-def _sentence(speaker: _Speaker, shown: Mapping[str, Any], name: ActName | None, others: int) -> str:
+def _sentence(speaker: _Speaker, shown: Mapping[str, Any], name: ActName | None, others: str) -> str:
     if name is not None:
         said = _said(speaker, shown, name.name)
         return f"{said}: {name.more}" if name.more else said
     said = _said(speaker, shown, f"“{shown['name']}”" if shown["name"] else "")
-    return f"{said} and {others:,} more" if others else said
+    return f"{said} and {others}" if others else said
 
 
 def _said(speaker: _Speaker, shown: Mapping[str, Any], called: str) -> str:
@@ -143,16 +144,19 @@ def _said(speaker: _Speaker, shown: Mapping[str, Any], called: str) -> str:
     return ": ".join(part for part in (shown["action"], called or shown["call"]) if part)
 
 
-def _others(entries: list[AuditLog], speaker: AuditLog) -> int:
-    """How many other things the same was done to."""
+def _others(act: Act, speaker: AuditLog) -> str:
+    """How many other things the same was done to; '' for none. Not all entries of a long act are read."""
     if speaker.action not in WRITES:
-        return 0
+        return ""
     alike = {
         entry.resource_id or entry.pk
-        for entry in entries
+        for entry in act.known
         if (entry.resource_type, entry.action) == (speaker.resource_type, speaker.action)
     }
-    return len(alike) - 1
+    if len(alike) < 2:
+        return ""
+    more = counted(len(alike) - 1, "more", "more")
+    return f"at least {more}" if act.has_more else more
 
 
 def _entry_line(entry: AuditLog, people: Mapping[uuid.UUID, User]) -> EntryLine:

@@ -1,14 +1,14 @@
 """The trail by acts: what a request and the jobs that it started, a scheduled job or a transaction left, as one thing.
 
 An act stands where its newest entry stands. What is read for a page is bounded, however many entries an act has: the
-search goes on past those of acts that it has found already.
+search goes on past those of acts that it has found already. Where it has read its fill, the next page goes on.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -25,6 +25,8 @@ from .selectors import TrailFilter, filtered
 LOOK, LOOKS = 400, 24
 #: So many entries of an act are read, the oldest first; of more it is said that there are more.
 ENTRIES_READ = 120
+#: And so many of the newest then, which know how it ended.
+NEWEST_READ = 20
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,16 +46,23 @@ class ActKey:
 
 @dataclass(slots=True)
 class Act:
-    """An act and where it stands; ``entries`` are its oldest, without their details."""
+    """An act and where it stands; ``entries`` are its oldest, ``latest`` of one with more its newest; no details."""
 
     key: ActKey
     at: datetime
     newest: int
     entries: list[AuditLog] = field(default_factory=list)
+    latest: list[AuditLog] = field(default_factory=list)
 
     @property
     def has_more(self) -> bool:
         return len(self.entries) > ENTRIES_READ
+
+    @property
+    def known(self) -> list[AuditLog]:
+        """All that was read of it, each entry once, the oldest first."""
+        found = {entry.pk: entry for entry in (*self.entries, *self.latest)}
+        return sorted(found.values(), key=lambda entry: (entry.created_at, entry.pk))
 
 
 _KEY = ("request_id", "operation_id", "epoch", "transaction_id")
@@ -61,12 +70,13 @@ _Cursor = tuple[datetime, int] | None
 
 
 def list_acts(wanted: TrailFilter, *, cursor: str = "", limit: int = 50) -> Page:
-    """Acts with an entry that matches, newest first."""
-    found = _find(filtered(wanted), cursor=_position(cursor), limit=limit + 1)
+    """Acts with an entry that matches, newest first. A page may hold few, or none, and yet lead on to older ones."""
+    found, reached = _find(filtered(wanted), cursor=_position(cursor), limit=limit + 1)
     acts = found[:limit]
     _read_entries(acts)
-    last = acts[-1] if len(found) > limit else None
-    return Page(acts, encode([last.at.isoformat(), last.newest]) if last else "")
+    if len(found) > limit:
+        reached = acts[-1].at, acts[-1].newest
+    return Page(acts, encode([reached[0].isoformat(), reached[1]]) if reached else "")
 
 
 def _position(cursor: str) -> _Cursor:
@@ -77,7 +87,8 @@ def _position(cursor: str) -> _Cursor:
         return datetime.fromisoformat(str(moment)), int(last_id)
 
 
-def _find(rows: QuerySet[AuditLog], *, cursor: _Cursor, limit: int) -> list[Act]:
+def _find(rows: QuerySet[AuditLog], *, cursor: _Cursor, limit: int) -> tuple[list[Act], _Cursor]:
+    """Acts, and how far it was looked where older entries were left unread before ``limit`` was found."""
     older = _older(rows, cursor)
     found: dict[ActKey, Act] = {}
     told: set[ActKey] = set()
@@ -89,8 +100,8 @@ def _find(rows: QuerySet[AuditLog], *, cursor: _Cursor, limit: int) -> list[Act]
         told |= already
         found |= {key: act for key, act in fresh.items() if key not in already}
         if len(found) >= limit or len(heads) < LOOK:
-            break
-    return list(found.values())[:limit]
+            return list(found.values())[:limit], None
+    return list(found.values()), (heads[-1][0], heads[-1][1])
 
 
 def _older(rows: QuerySet[AuditLog], cursor: _Cursor) -> QuerySet[AuditLog]:
@@ -164,7 +175,7 @@ SELECT k.value AS act, e.*
            l.tenant_id, l.actor_id AS actor_user_id,
            (SELECT l.details->'new_value'->>c.name FROM unnest(%s::text[], %s::text[]) AS c(of_table, name)
              WHERE c.of_table = l.resource_type) AS became
-      FROM audit_logentry l WHERE {} ORDER BY l.timestamp, l.id LIMIT %s) e
+      FROM audit_logentry l WHERE {of} ORDER BY l.timestamp {order}, l.id {order} LIMIT %s) e
 """
 _ENTRIES_OF = {
     "request": "l.cid = k.value AND l.cid <> ''",
@@ -177,10 +188,18 @@ _ENTRIES_OF = {
 
 
 def _read_entries(acts: list[Act]) -> None:
-    """Give each act its oldest entries. One statement for each way in which acts are held together."""
+    """Give each act its oldest entries, and one that has more of them its newest."""
+    for act, entry in _entries(acts, order="ASC", most=ENTRIES_READ + 1):
+        act.entries.append(entry)
+    for act, entry in _entries([act for act in acts if act.has_more], order="DESC", most=NEWEST_READ):
+        act.latest.append(entry)
+
+
+def _entries(acts: list[Act], *, order: str, most: int) -> Iterator[tuple[Act, AuditLog]]:
+    """Entries from an end of each act. One statement for each way in which acts are held together."""
     by_key = {act.key: act for act in acts}
     columns = {words.table: words.column for _, words in registry.every("act_words") if words.status}
     for by, values in _values(by_key).items():
-        asked = [values, list(columns), list(columns.values()), ENTRIES_READ + 1]
-        for entry in AuditLog.objects.raw(_ENTRIES_SQL.format(_ENTRIES_OF[by]), asked):
-            by_key[ActKey(by, cast(Any, entry).act)].entries.append(entry)
+        asked = [values, list(columns), list(columns.values()), most]
+        for entry in AuditLog.objects.raw(_ENTRIES_SQL.format(of=_ENTRIES_OF[by], order=order), asked):
+            yield by_key[ActKey(by, cast(Any, entry).act)], entry

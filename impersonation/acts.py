@@ -11,9 +11,9 @@ from core.page_names import page_name
 _ASKED = 850
 WORDS = (
     ActWords(table="requests", action="READ", words="Viewed {name}", position=_ASKED),
-    ActWords(table="requests", action="REFUSED", words="Was refused {name}", position=210),
+    ActWords(table="requests", action="REFUSED", words="Was refused access to {name}", position=210),
     *(
-        ActWords(table="requests", action=action, words="Asked something of {name}", position=_ASKED)
+        ActWords(table="requests", action=action, words="Sent a request to {name}", position=_ASKED)
         for action in ("CREATE", "UPDATE", "DELETE")
     ),
 )

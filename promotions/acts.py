@@ -16,6 +16,8 @@ _BECAME = (
     (PromotionStatus.RUNNING, "Began to promote {name}", "running"),
     (PromotionStatus.CANCELLED, "Cancelled {name}", "cancelled"),
     (PromotionStatus.PENDING_APPROVAL, "Asked for approval of {name}", "parked"),
+    # Where nobody had to approve it; else the approval speaks.
+    (PromotionStatus.APPROVED, "Locked the plan of {name}", ""),
     (PromotionStatus.DRAFT, "Took {name} back to its draft", "moved"),
 )
 WORDS = (

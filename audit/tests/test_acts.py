@@ -16,7 +16,9 @@ from audit.selectors import TrailFilter
 from audit.services import Event, record_event, record_events
 from core import context
 from operations.models import Operation
+from tenants.models import TenantRole
 from tenants.scope import platform_scope, tenant_scope
+from tenants.services import set_membership
 
 from .test_working import signed_in
 
@@ -79,6 +81,22 @@ def test_the_search_goes_on_past_an_act_of_many_entries(cast: Any, monkeypatch: 
     assert pages(cast.tenant, limit=50) == [["request-new", "request-huge", "request-old"]]
 
 
+def test_what_lies_beyond_the_entries_looked_through_is_on_the_next_page(
+    cast: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts, "LOOK", 2)
+    monkeypatch.setattr(acts, "LOOKS", 2)
+    for request in ("old", "a", "b", "c", "d", "d", "c", "b", "a"):
+        did(cast.tenant, request)
+    assert pages(cast.tenant, limit=50) == [["a", "b", "c", "d"], [], ["old"]]
+    owner = signed_in(cast.owner)
+    first = owner.get(HERE, {"action": "NOTED"}).context["page"]
+    second = owner.get(HERE, {"action": "NOTED", "cursor": first.next_cursor})
+    text = second.content.decode()
+    assert "Nothing found so far" in text and "No entries match" not in text
+    assert 'rel="next"' in text and second.context["page"].next_cursor
+
+
 def test_a_filter_finds_the_act_and_shows_all_of_it(cast: Any) -> None:
     did(cast.tenant, "request-mixed", names=("a",))
     with context.acting(request_id="request-mixed"), tenant_scope(cast.tenant.pk):
@@ -125,8 +143,48 @@ def test_rows_of_a_kind_are_counted_in_the_sentence(cast: Any) -> None:
             ]
         )
     (line,) = lines(cast.tenant, TrailFilter(request="request-many"))
-    assert line.sentence == "Changed workflow “Order 119” and 119 more" and line.has_more
+    assert line.sentence == "Changed workflow “Order 129” and at least 129 more" and line.has_more
     assert "request=request-many" in line.all_query and "view=entries" in line.all_query
+    assert b"All entries (more than 120)" in signed_in(cast.owner).get(HERE, {"request": "request-many"}).content
+
+
+@pytest.mark.parametrize("request_id", ["request-long", ""])
+def test_how_a_long_act_ended_speaks_for_it(cast: Any, request_id: str) -> None:
+    release = uuid.uuid4()
+
+    def became(status: str) -> None:
+        event = Event("UPDATE", "promotions", release, cast.tenant.pk, "Release", {"new_value": {"status": status}})
+        record_events([event])
+
+    with context.acting(request_id=request_id), tenant_scope(cast.tenant.pk):
+        became("RUNNING")
+        record_events([Event("NOTED", "things", tenant_id=cast.tenant.pk) for _ in range(150)])
+        became("COMPLETED")
+    wanted = TrailFilter(resource_id=str(release))
+    (line,) = lines(cast.tenant, wanted)
+    assert (line.sentence, line.state) == ("Promoted “Release”", "completed")
+    assert line.has_more and line.count == 120
+    with tenant_scope(cast.tenant.pk):
+        (act,) = list_acts(wanted).rows
+        assert act.entries[0].pk == min(entry.pk for entry in act.known), "from which all are searched"
+        assert [entry.pk for entry in act.known] == sorted({entry.pk for entry in act.entries + act.latest})
+
+
+def test_a_plan_that_nobody_had_to_approve_is_told_as_locked(cast: Any) -> None:
+    became = {"new_value": {"status": "APPROVED"}}
+    with context.acting(request_id="request-lock"), tenant_scope(cast.tenant.pk):
+        record_events([Event("UPDATE", "promotions", uuid.uuid4(), cast.tenant.pk, "Release", became)])
+    (line,) = lines(cast.tenant, TrailFilter(request="request-lock"))
+    assert line.sentence == "Locked the plan of “Release”"
+
+
+def test_a_role_is_told_as_it_was_given(cast: Any) -> None:
+    for role in (TenantRole.APPROVER, TenantRole.OPERATOR):
+        with context.acting(request_id=f"request-{role}", actor_id=cast.owner.pk):
+            set_membership(tenant=cast.tenant, user=cast.viewer, role=role, by=cast.owner)
+    for role in (TenantRole.APPROVER, TenantRole.OPERATOR):
+        (line,) = lines(cast.tenant, TrailFilter(request=f"request-{role}", resource_type="memberships"))
+        assert line.sentence == f"Changed the role of {cast.viewer}: {role.label}"
 
 
 def test_a_page_of_acts_costs_the_same_however_many_there_are(cast: Any) -> None:
