@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -61,6 +62,46 @@ def test_who_uses_it_leads_to_the_workflows_that_do(cast: Any, estate: Any, clie
     assert b"Only with" in page.content
 
 
+def test_a_credential_of_a_draft_is_used_too(cast: Any, estate: Any, client: Client) -> None:
+    with tenant_scope(cast.tenant.pk):
+        mails = WorkflowEnvMap.objects.get(env_name="mails")
+        draft = {"v": 2, "body": "", "refs": [], "creds": ["x"], "cred_ids": ["c-1"]}
+        mails.fingerprint = (mails.fingerprint or {}) | {"draft": draft}
+        mails.save()
+    (row,) = found(cast.viewer, "Shop database")["Credentials and who uses them"]
+    client.force_login(cast.viewer)
+    page = client.get(row["url"])
+    assert [line.workflow.key for line in page.context["matrix"].rows] == ["mails", "orders"]
+
+
+def test_no_workflow_uses_a_credential_that_is_not_known(cast: Any, estate: Any, client: Client) -> None:
+    with tenant_scope(cast.other_tenant.pk):
+        theirs = KnownCredential.objects.get().pk
+    client.force_login(cast.viewer)
+    for gone in (uuid.uuid4(), "no-id", theirs):
+        page = client.get("/t/acme/", {"uses": f"credential:{gone}"})
+        assert page.context["matrix"].rows == []
+        text = page.content.decode()
+        assert "a credential that is no longer known" in text and "No workflow matches this filter." in text
+
+
+def test_types_of_nodes_are_gathered_once_for_each_tenant(cast: Any, estate: Any) -> None:
+    def titles(user: Any, slug: str, q: str) -> tuple[list[str], bool]:
+        """What is found, and whether the workflows were read for it."""
+        with CaptureQueriesContext(connection) as asked:
+            rows = found(user, q, slug).get("Nodes and who has them", [])
+        return [row["title"] for row in rows], any("jsonb_array_elements" in query["sql"] for query in asked)
+
+    with tenant_scope(cast.other_tenant.pk):
+        theirs = WorkflowEnvMap.objects.get(env_name="mails")
+        theirs.fingerprint = (theirs.fingerprint or {}) | {"types": ["umbrella-nodes.private"]}
+        theirs.save()
+    assert titles(cast.stranger, "umbrella", "PRIVATE") == (["umbrella-nodes.private"], True)
+    assert titles(cast.viewer, "acme", "private") == ([], True), "another tenant's are not this one's"
+    assert titles(cast.viewer, "acme", "gmail") == (["n8n-nodes-base.gmail"], False)
+    assert titles(cast.stranger, "umbrella", "gmail") == ([], False)
+
+
 def test_people_snapshots_and_commits_are_found(cast: Any, estate: Any) -> None:
     assert "Owner" in [row["title"] for row in found(cast.viewer, "owner")["People"]]
     for q, label in (("before the sale", "Snapshots"), (COMMIT[:8], "By id"), (str(estate["snapshot"].pk), "By id")):
@@ -79,6 +120,7 @@ def test_a_capture_asks_what_is_missing_and_of_whom_may(cast: Any, estate: Any) 
 
 def test_what_is_asked_of_the_database_is_bounded(cast: Any, estate: Any) -> None:
     def cost() -> int:
+        cache.clear()
         with CaptureQueriesContext(connection) as asked:
             found(cast.operator, "post")
         return len(asked)

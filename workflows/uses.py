@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from django.core.cache import cache
 from django.db import connection
 from django.db.models import Q
 
@@ -17,9 +18,11 @@ _TYPES_SQL = """
 SELECT t.name, count(DISTINCT m.canonical_workflow_id) FROM workflow_env_map m
  CROSS JOIN LATERAL jsonb_array_elements_text(CASE WHEN jsonb_typeof(m.fingerprint->'types') = 'array'
                                                    THEN m.fingerprint->'types' ELSE '[]' END) AS t(name)
- WHERE m.tenant_id = %s AND m.status IN ('linked', 'unmapped') AND lower(t.name) LIKE %s
- GROUP BY t.name ORDER BY 2 DESC, 1 LIMIT %s
+ WHERE m.tenant_id = %s AND m.status IN ('linked', 'unmapped')
+ GROUP BY t.name ORDER BY 2 DESC, 1
 """
+#: For so long a tenant's types of nodes are remembered: they are gathered from all its workflows, and asked per key.
+_TYPES_KEPT_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +35,38 @@ class Uses:
 
 
 def using(asked: str) -> Uses:
-    """What ``credential:<id>`` or ``node:<type>`` asks. Needs the tenant's scope."""
+    """What ``credential:<id>`` or ``node:<type>`` asks; of a credential that is not known, nothing uses it.
+
+    Needs the tenant's scope.
+    """
     kind, _, value = asked.partition(":")
     if kind == NODE and value:
         return Uses(asked, f"a node of type {value}", Q(fingerprint__types__contains=[value]))
-    pk = uuid_or_none(value) if kind == CREDENTIAL else None
+    return _using_credential(asked, value) if kind == CREDENTIAL else Uses()
+
+
+def _using_credential(asked: str, value: str) -> Uses:
+    pk = uuid_or_none(value)
     known = KnownCredential.objects.filter(pk=pk).first() if pk else None
     if known is None:
-        return Uses()
-    uses = Q(environment_id=known.environment_id, fingerprint__cred_ids__contains=[known.credential_id])
-    return Uses(asked, f"the credential “{known.name}”", uses)
+        return Uses(asked, "a credential that is no longer known", Q(pk__in=()))
+    ids = [known.credential_id]
+    uses = Q(fingerprint__cred_ids__contains=ids) | Q(fingerprint__draft__cred_ids__contains=ids)
+    return Uses(asked, f"the credential “{known.name}”", Q(environment_id=known.environment_id) & uses)
 
 
 def node_types(*, tenant_id: uuid.UUID, q: str, limit: int) -> list[tuple[str, int]]:
     """Types of nodes whose name holds ``q``, and how many workflows have one; the most used first."""
-    pattern = q.lower().replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    with connection.cursor() as cursor:
-        cursor.execute(_TYPES_SQL, [tenant_id, f"%{pattern}%", limit])
-        return [(str(name), int(count)) for name, count in cursor.fetchall()]
+    asked = q.lower()
+    return [(name, count) for name, count in _all_node_types(tenant_id) if asked in name.lower()][:limit]
+
+
+def _all_node_types(tenant_id: uuid.UUID) -> list[tuple[str, int]]:
+    key = f"node-types:{tenant_id}"
+    found = cache.get(key)
+    if not found:
+        with connection.cursor() as cursor:
+            cursor.execute(_TYPES_SQL, [tenant_id])
+            found = cursor.fetchall()
+        cache.set(key, found, timeout=_TYPES_KEPT_SECONDS)
+    return [(str(name), int(count)) for name, count in found]
