@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from django.core.validators import slug_re
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from core.errors import NotFound
 from core.support_rules import READS_AND_WRITES, in_support_session
 from core.swaps import live_page
 from operations.models import Operation
@@ -22,11 +24,13 @@ from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
 
 from . import comparing, selectors, services
-from .comparing import APPROVED, NOW, SNAPSHOT, WholeSide, parse
+from .comparing import APPROVED, DRAFT, NOW, SNAPSHOT, SNAPSHOT_DRAFT, WholeSide, parse
 from .selectors import STATES
 
 SHOWN = 200
 SIDES = ("left", "right")
+#: What asking n8n cannot tell: an answer is what runs there.
+NOT_ASKED = (APPROVED, DRAFT, SNAPSHOT_DRAFT)
 
 
 @in_support_session(READS_AND_WRITES)
@@ -37,19 +41,41 @@ def compare(request: HttpRequest, visit: Visit) -> HttpResponse:
         environments = list(Environment.objects.filter(is_archived=False).order_by("position", "name"))
         groups = comparing.choices(environments)
     specs = _specs(request, environments)
-    key = (request.POST if request.method == "POST" else request.GET).get("key", "")[:200]
+    key = _key(request)
     if request.method == "POST":
         return _ask(visit, specs, environments, key)
-    context: dict[str, Any] = {"groups": groups, "key": key, "nav_section": "compare", "specs": specs}
+    chosen = {spec: comparing.load(visit, spec, environments) for spec in specs if spec}
+    context: dict[str, Any] = {"groups": comparing.with_chosen(groups, chosen), "specs": specs}
+    context |= {"key": key, "nav_section": "compare"}
     if not all(specs):
         return render(request, "snapshots/compare_any.html", context)
-    left, right = (comparing.load(visit, spec, environments) for spec in specs)
+    left, right = (chosen[spec] for spec in specs)
     if key and not _unasked(left, right):
-        query = urlencode({"left": left.spec, "right": right.spec})
-        return redirect(f"{reverse('workflow-diff', kwargs={'tenant_slug': visit.tenant.slug, 'key': key})}?{query}")
+        return _one_workflow(request, visit, key, left, right)
     context |= _compared(request, visit.tenant.slug, left, right)
-    context |= {"asks": _asks(visit, specs, left, right), "asking": _asking(left, right)}
+    context |= _ways_on(visit, specs, left, right)
+    context |= {"asking": _asking(left, right), "live_url": f"?{urlencode(_query(specs, key) | {'part': 'live'})}"}
     return live_page(request, "snapshots/compare_any.html", context, goes_on=bool(context["asking"]))
+
+
+def _key(request: HttpRequest) -> str:
+    key = (request.POST if request.method == "POST" else request.GET).get("key", "")[:200]
+    if key and not slug_re.fullmatch(key):
+        raise NotFound
+    return key
+
+
+def _query(specs: Sequence[str], key: str) -> dict[str, str]:
+    return dict(zip(SIDES, specs, strict=True)) | ({"key": key} if key else {})
+
+
+def _one_workflow(request: HttpRequest, visit: Visit, key: str, left: WholeSide, right: WholeSide) -> HttpResponse:
+    """On to the workflow's diff; a page that waited for it goes there as a whole."""
+    there = reverse("workflow-diff", kwargs={"tenant_slug": visit.tenant.slug, "key": key})
+    there = f"{there}?{urlencode({'left': left.spec, 'right': right.spec})}"
+    if request.GET.get("part") == "live":
+        return HttpResponse(headers={"HX-Redirect": there})
+    return redirect(there)
 
 
 def _specs(request: HttpRequest, environments: Sequence[Environment]) -> tuple[str, str]:
@@ -75,40 +101,67 @@ def _asking(*sides: WholeSide) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A button that asks an environment what is there now: it takes the place of what is shown of it."""
+    """A button that asks what is there now: the answers take the place of what is shown of those sides."""
 
-    environment: Environment
+    names: str
     left: str
     right: str
     may: bool
+    #: Which side it is about, where that is not plain.
+    place: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.place}: ask {self.names} now" if self.place else f"Ask {self.names} now"
 
 
-def _asks(visit: Visit, specs: tuple[str, str], left: WholeSide, right: WholeSide) -> list[Ask]:
-    """For each side that n8n itself can tell; what is approved it does not know."""
-    found = []
+def _ways_on(visit: Visit, specs: tuple[str, str], left: WholeSide, right: WholeSide) -> dict[str, Any]:
+    """What can be asked of n8n and by whom, and which environments were never captured."""
     with tenant_scope(visit.tenant.pk):
-        for place, side in enumerate((left, right)):
-            if parse(specs[place])[0] == APPROVED:
-                continue
-            wanted = list(specs)
-            wanted[place] = f"{NOW}:{side.environment.slug}"
-            found.append(Ask(side.environment, wanted[0], wanted[1], may_operate(visit, side.environment)))
-    return found
+        asks = _asks(visit, specs, (left, right))
+        never = {side.environment.slug: side.environment for side in (left, right) if side.never_captured}
+        capture = {slug: may_operate(visit, environment) for slug, environment in never.items()}
+    return {
+        "asks": [ask for ask in asks if ask.may],
+        "may_not": " and ".join(dict.fromkeys(ask.names for ask in asks if not ask.may)),
+        "never": [(environment, capture[slug]) for slug, environment in never.items()],
+    }
+
+
+def _asks(visit: Visit, specs: tuple[str, str], sides: tuple[WholeSide, WholeSide]) -> list[Ask]:
+    """One button for all sides of which *now* is wanted; without such, one for each that n8n can tell."""
+    able = [place for place in range(len(sides)) if parse(specs[place])[0] not in NOT_ASKED]
+    now = [place for place in able if sides[place].is_now]
+    wanted = [now] if now else [[place] for place in able]
+    return [_ask_for(visit, specs, sides, places, is_one_of_two=len(wanted) > 1) for places in wanted]
+
+
+def _ask_for(
+    visit: Visit, specs: tuple[str, str], sides: tuple[WholeSide, WholeSide], places: list[int], *, is_one_of_two: bool
+) -> Ask:
+    asked = [sides[place].environment for place in places]
+    left, right = (
+        f"{NOW}:{side.environment.slug}" if place in places else specs[place] for place, side in enumerate(sides)
+    )
+    names = " and ".join(dict.fromkeys(environment.name for environment in asked))
+    may = all(may_operate(visit, environment) for environment in asked)
+    return Ask(names, left, right, may, ("Before", "After")[places[0]] if is_one_of_two else "")
 
 
 def _compared(request: HttpRequest, slug: str, left: WholeSide, right: WholeSide) -> dict[str, Any]:
     found: dict[str, Any] = {"left": left, "right": right, "sides": (left, right), "unasked": _unasked(left, right)}
-    if left.asking or right.asking:
+    if any(side.asking or side.never_captured for side in (left, right)):
         return found
     across = left.environment.pk != right.environment.pk
     rows, counts = selectors.compare(comparing.rows_of(left, across=across), comparing.rows_of(right, across=across))
-    show = request.GET.get("show", "")
+    show = selectors.chosen_state(request.GET.get("show", ""))
     shown = [row for row in rows if row.state == show or (not show and row.state != "unchanged")]
     base = {"left": request.GET.get("left") or left.spec, "right": request.GET.get("right") or right.spec}
     return found | {
         "rows": shown[:SHOWN],
         "more": max(0, len(shown) - SHOWN),
         "show": show,
+        "drafts_across": across and (left.drafts or right.drafts),
         "tabs": [("Differences", f"?{urlencode(base)}", None, not show)]
         + [
             (state.capitalize(), f"?{urlencode({**base, 'show': state})}", counts[state], show == state)
@@ -122,8 +175,7 @@ def _compared(request: HttpRequest, slug: str, left: WholeSide, right: WholeSide
 def _ask(visit: Visit, specs: tuple[str, str], environments: Sequence[Environment], key: str) -> HttpResponse:
     """Start a capture for each side that is to be now, and go where its answer will be."""
     told = [_asked(visit, spec, environments) for spec in specs]
-    query = {"left": told[0], "right": told[1], **({"key": key} if key else {})}
-    return redirect(f"{reverse('compare', kwargs={'tenant_slug': visit.tenant.slug})}?{urlencode(query)}")
+    return redirect(f"{reverse('compare', kwargs={'tenant_slug': visit.tenant.slug})}?{urlencode(_query(told, key))}")
 
 
 def _asked(visit: Visit, spec: str, environments: Sequence[Environment]) -> str:

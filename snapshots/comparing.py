@@ -29,6 +29,9 @@ from .services import CAPTURE
 SNAPSHOTS_OFFERED = 20
 NOW, DRAFT, APPROVED, SNAPSHOT, SNAPSHOT_DRAFT = "now", "draft", "git", "snapshot", "snapshot-draft"
 
+#: What may be chosen: (group, [(spec, words)]).
+Groups = list[tuple[str, list[tuple[str, str]]]]
+
 
 @dataclass(frozen=True, slots=True)
 class WholeSide:
@@ -43,6 +46,11 @@ class WholeSide:
     drafts: bool = False
     asking: Operation | None = None
     rows: Mapping[str, ComparedSide] = field(default_factory=dict)
+
+    @property
+    def never_captured(self) -> bool:
+        """Nothing is known of it, which is not the same as holding no workflows."""
+        return self.snapshot is None and self.asking is None and parse(self.spec)[0] != APPROVED
 
 
 def parse(spec: str) -> tuple[str, str]:
@@ -124,7 +132,7 @@ def _hash(row: WorkflowEnvMap, keys: Mapping[str, str]) -> str | None:
     return approved.comparable_hash(keys) if approved is not None else row.git_content_hash
 
 
-def choices(environments: Sequence[Environment]) -> list[tuple[str, list[tuple[str, str]]]]:
+def choices(environments: Sequence[Environment]) -> Groups:
     """What may be chosen, as groups of (spec, words). Needs the tenant's scope."""
     groups = [
         (
@@ -142,3 +150,14 @@ def choices(environments: Sequence[Environment]) -> list[tuple[str, list[tuple[s
     recent = recent.defer("workflows", "verification").order_by("-created_at", "-pk")[:SNAPSHOTS_OFFERED]
     offered = [(f"{SNAPSHOT}:{s.pk}", f"{s.environment.name}, {s}") for s in recent]
     return [*groups, ("Snapshots", offered)]
+
+
+def with_chosen(groups: Groups, chosen: Mapping[str, WholeSide]) -> Groups:
+    """The choices and what is chosen beside them, such as an old snapshot: a form keeps what its page shows."""
+    known = {spec for _, options in groups for spec, _ in options}
+    beside = [(spec, _words(side)) for spec, side in chosen.items() if spec not in known]
+    return [*groups, ("Shown", beside)] if beside else groups
+
+
+def _words(side: WholeSide) -> str:
+    return f"{side.label}, {side.at:%Y-%m-%d %H:%M:%S} UTC" if side.at else side.label

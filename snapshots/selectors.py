@@ -131,6 +131,11 @@ class ComparedWorkflow:
 STATES = ("changed", "removed", "added", "unchanged")
 
 
+def chosen_state(wanted: str) -> str:
+    """The one state to be shown; empty where none is chosen: all that differs."""
+    return wanted if wanted in STATES else ""
+
+
 def compare(
     left: Mapping[str, ComparedSide], right: Mapping[str, ComparedSide]
 ) -> tuple[list[ComparedWorkflow], dict[str, int]]:

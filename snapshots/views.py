@@ -276,7 +276,7 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     if key:
         return render(request, "snapshots/diff.html", context | _one(request, left, right, key, context))
     rows, counts = selectors.compare(_sides(left), _approved(left.environment) if right is None else _sides(right))
-    show = request.GET.get("show", "")
+    show = selectors.chosen_state(request.GET.get("show", ""))
     shown = [r for r in rows if r.state == show or (not show and r.state != "unchanged")]
     context |= {
         "rows": shown[:COMPARED_ROWS],

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
 
+from snapshots import comparing
+from snapshots.services import start_capture
+from tenants.scope import tenant_scope
 from workflows.models import Environment
 
-from .conftest import workflow
+from .conftest import make_environment, workflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOME = "/t/acme/compare/"
@@ -29,6 +33,23 @@ def seen(capture: Any, n8n: Any) -> Any:
     first = capture(snapshot_type="baseline")
     n8n.edit(made[0]["id"], nodes=workflow(url="https://example.org/new")["nodes"])
     return first
+
+
+@pytest.fixture
+def staging(live_cast: Any, sandbox_server: Any, seen: Any, run_operations: Any) -> Iterator[Environment]:
+    """Another n8n, captured: production's workflows under ids of its own, one of them edited, and one more."""
+    instance = sandbox_server.control.create()
+    instance.seed([workflow("Refunds"), workflow("Invoices"), workflow("Orders", url="https://example.org/b")])
+    made = make_environment(live_cast.tenant, instance, name="Staging", slug="staging", kind="staging", position=1)
+    start_capture(
+        tenant_id=live_cast.tenant.pk,
+        environment_id=made.pk,
+        snapshot_type="baseline",
+        requested_by=live_cast.operator,
+    )
+    assert run_operations(live_cast.tenant) == ["COMPLETED"]
+    yield made
+    instance.delete()
 
 
 def states(answer: Any) -> dict[str, str]:
@@ -83,14 +104,94 @@ def test_one_workflow_is_a_step_away_and_links_of_snapshots_mean_now(page: Clien
 def test_who_may_not_operate_is_told_so_and_asks_nothing(live_cast: Any, client: Client, seen: Any) -> None:
     client.force_login(live_cast.viewer)
     asked = {"left": "git:production", "right": "now:production"}
-    assert b"does not allow to ask" in client.get(HOME, asked).content
+    assert b"does not allow asking Production now" in client.get(HOME, asked).content
     assert client.post(HOME, asked).status_code == 403
     assert b"Not asked yet" in client.get(HOME, asked).content
     assert client.get(HOME, {"left": "nonsense", "right": "production"}).status_code == 404
 
 
-def test_other_environments_are_compared_without_ids_of_their_own(
-    live_cast: Any, page: Client, seen: Any, environment: Environment
+def test_two_environments_are_compared_without_ids_of_their_own(page: Client, seen: Any, staging: Any) -> None:
+    """The same workflows have other ids in another n8n; one was edited there, one is missing, one is more."""
+    same = page.get(HOME, {"left": "git:production", "right": "production"})
+    assert states(same) == {} and b"Nothing differs" in same.content
+    there = {"left": "production", "right": "staging"}
+    assert states(page.get(HOME, there)) == {"orders": "changed", "refunds": "added"}
+    assert states(page.get(HOME, {**there, "show": "unchanged"})) == {"invoices": "unchanged"}
+    back = {"left": "git:staging", "right": "git:production"}
+    assert states(page.get(HOME, back))["refunds"] == "removed", "what is approved is compared in the same way"
+    assert b"always counts as changed" not in page.get(HOME, there).content
+    assert b"always counts as changed" in page.get(HOME, {**there, "left": "draft:production"}).content
+
+
+def test_now_beside_a_snapshot_is_asked_once_and_the_snapshot_stays(page: Client, seen: Any, capture: Any) -> None:
+    mine = f"snapshot:{seen.pk}"
+    wanted = page.get(HOME, {"left": mine, "right": "now:production"})
+    assert asked_by(wanted) == [("Ask Production now", mine, "now:production")]
+    later = f"snapshot:{capture().pk}"
+    assert asked_by(page.get(HOME, {"left": mine, "right": later})) == [
+        ("Before: ask Production now", "now:production", later),
+        ("After: ask Production now", mine, "now:production"),
+    ]
+
+
+def test_two_sides_of_now_are_asked_by_one_button(page: Client, seen: Any, staging: Any) -> None:
+    both = page.get(HOME, {"left": "now:staging", "right": "now:production"})
+    assert asked_by(both) == [("Ask Staging and Production now", "now:staging", "now:production")]
+
+
+def test_drafts_are_not_asked_for_as_if_they_were_live(page: Client, seen: Any) -> None:
+    for draft in ("draft:production", f"snapshot-draft:{seen.pk}"):
+        assert asked_by(page.get(HOME, {"left": draft, "right": "git:production"})) == []
+
+
+def test_an_empty_tab_speaks_of_its_own_kind(page: Client, seen: Any, capture: Any) -> None:
+    capture()
+    pair = {"left": f"snapshot:{seen.pk}", "right": "production"}
+    for home, asked in ((HOME, pair), (f"/t/acme/snapshots/{seen.pk}/compare/", {"with": "seen"})):
+        added = page.get(home, {**asked, "show": "added"}).content
+        assert b"No workflow is added" in added and b"Nothing differs" not in added
+        assert b'aria-label="Unchanged workflows"' in page.get(home, {**asked, "show": "unchanged"}).content
+        assert states(page.get(home, {**asked, "show": "nonsense"})) == {"orders": "changed"}
+
+
+def test_an_environment_never_captured_is_not_one_without_workflows(
+    live_cast: Any, page: Client, n8n: Any, environment: Environment
 ) -> None:
-    answer = page.get(HOME, {"left": "git:production", "right": "production"})
-    assert states(answer) == {} and b"Nothing differs" in answer.content
+    with tenant_scope(live_cast.tenant.pk):
+        Environment.objects.filter(pk=environment.pk).update(last_snapshot_id=None)
+    for left, right in (("production", "draft:production"), ("git:production", "production")):
+        answer = page.get(HOME, {"left": left, "right": right})
+        assert b"Production was never captured" in answer.content and b"Nothing differs" not in answer.content
+        assert "tabs" not in answer.context and b"/snapshots/new/?environment=production" in answer.content
+    page.force_login(live_cast.viewer)
+    told = page.get(HOME, {"left": "git:production", "right": "now:production"}).content
+    assert b"ask somebody who may capture it" in told and b"Not asked yet" not in told
+
+
+def test_waiting_for_one_workflow_ends_on_its_page(
+    live_cast: Any, page: Client, seen: Any, run_operations: Any
+) -> None:
+    asked = {"left": "git:production", "right": "now:production", "key": "orders"}
+    sent = page.post(HOME, asked)["Location"]
+    waiting = page.get(sent).context["live_url"]
+    polled = page.get(HOME + waiting)
+    assert polled.context["live_url"] == waiting, "asking again and again does not make it longer"
+    run_operations(live_cast.tenant)
+    told = page.get(HOME + waiting)
+    assert told.status_code == 200 and "/workflows/orders/diff/?" in told["HX-Redirect"]
+    assert page.get(sent)["Location"] == told["HX-Redirect"]
+    assert page.get(HOME, {**asked, "right": "production", "key": "no slug/"}).status_code == 404
+
+
+def test_the_form_keeps_a_side_that_it_does_not_offer(
+    page: Client, seen: Any, capture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture()
+    monkeypatch.setattr(comparing, "SNAPSHOTS_OFFERED", 1)
+    for left in (f"snapshot:{seen.pk}", f"snapshot-draft:{seen.pk}"):
+        for asked in ({"left": left, "right": "production"}, {"left": left}):
+            assert f'<option value="{left}" selected>' in page.get(HOME, asked).content.decode()
+
+
+def asked_by(answer: Any) -> list[tuple[str, str, str]]:
+    return [(ask.label, ask.left, ask.right) for ask in answer.context["asks"]]
