@@ -154,7 +154,8 @@ class FirstStep:
     """One of the things that a new tenant does first: shown on its home until it is done.
 
     ``is_done`` is asked in the tenant's scope; where the tenant came with examples, ``since`` is when they ended, and
-    what lies before is not the tenant's own. ``url`` makes of the tenant's slug where the step is taken.
+    what lies before is not the tenant's own. ``url`` makes of the tenant's slug where the step is taken; ``grant`` is
+    what that page asks for.
     """
 
     name: str
@@ -163,6 +164,7 @@ class FirstStep:
     why: str
     is_done: Callable[[datetime | None], bool]
     url: Callable[[str], str]
+    grant: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

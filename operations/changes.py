@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
+from django.db.models import Q
+
 from core.declarations import ChangeSource, EnvironmentChange
 from core.registry import registry
 
@@ -18,6 +20,7 @@ def find(environment_id: uuid.UUID, tenant_slug: str, since: datetime, at_most: 
     """In the tenant's scope; the newest first."""
     kinds = [kind.name for kind in registry.job_kinds().values() if kind.changes_environment]
     rows = Operation.objects.filter(environment_id=environment_id, created_at__gte=since, kind__in=kinds)
+    rows = rows.filter(Q(params__dry_run__isnull=True) | Q(params__dry_run=False))
     found = rows.select_related("requested_by").defer("params").order_by("-created_at", "-pk")[:at_most]
     return [_change(job, tenant_slug) for job in found]
 

@@ -15,6 +15,7 @@ from core.registry import (
     Subject,
     TrailAction,
 )
+from tenants.models import Grants
 from workflows.linking import Relinked
 from workflows.notices import Connected
 
@@ -142,6 +143,7 @@ console = Console(
             why="A capture puts every workflow into Git. The first one is what later changes are compared with.",
             is_done=first_capture.is_done,
             url=lambda slug: reverse("snapshot-create", args=[slug]),
+            grant=Grants.OPERATE,
         ),
     ),
     events=EVENTS,

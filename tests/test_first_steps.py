@@ -9,6 +9,7 @@ from django.test import Client
 
 from core import clock
 from operations.models import Heartbeat, Operation
+from promotions.models import Promotion
 from sandbox.testing import SandboxServer
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
@@ -33,6 +34,9 @@ def test_a_tenant_with_nothing_is_told_what_comes_first(cast: Any) -> None:
     assert [page.index(words) for words in STEPS] == sorted(page.index(words) for words in STEPS)
     assert page.count('aria-current="step"') == 1
     assert "First steps" not in home(signed_in(cast.viewer)), "who may only look has nothing to do"
+    operators = home(signed_in(cast.operator))
+    assert "An owner of the tenant does this." in operators
+    assert '<a class="button primary" href="/t/acme/environments/new/">Add your n8n' not in operators
 
 
 def test_steps_are_hidden_for_whoever_hides_them(cast: Any) -> None:
@@ -80,3 +84,18 @@ def test_examples_of_the_demo_do_not_count_as_done(cast: Any, settings: Any) -> 
     assert first_steps.end_of_examples("acme") is None
     beat = Heartbeat.objects.create(name="demo:acme", seen_at=clock.now())
     assert first_steps.end_of_examples("acme") == beat.seen_at
+
+
+def test_who_has_promoted_twice_is_not_led_to_taking_one_back(cast: Any) -> None:
+    owner = signed_in(cast.owner)
+    with tenant_scope(cast.tenant.pk):
+        dev, prod = (
+            Environment.objects.create(tenant=cast.tenant, name=name, slug=name, kind=name, base_url="http://n8n.test")
+            for name in ("dev", "production")
+        )
+        made = {"tenant": cast.tenant, "source_environment": dev, "target_environment": prod, "status": "COMPLETED"}
+        Promotion.objects.create(name="One", **made)
+    assert "Take it back" in home(owner)
+    with tenant_scope(cast.tenant.pk):
+        Promotion.objects.create(name="Two", **made)
+    assert "First steps" not in home(owner)

@@ -38,11 +38,16 @@ class ListedChange:
 
 @dataclass(frozen=True, slots=True)
 class ListedDiff:
-    """``behaviour`` is what counts, ``beside`` publishing, tags and the like, ``cosmetic`` places and notes."""
+    """``behaviour`` is what counts, ``beside`` publishing, tags and the like, ``cosmetic`` places and notes.
+
+    Where not all are listed, ``behaviour_count`` and ``cosmetic_count`` still count what the diff holds.
+    """
 
     behaviour: tuple[ListedChange, ...]
     beside: tuple[ListedChange, ...]
     cosmetic: tuple[ListedChange, ...]
+    behaviour_count: int
+    cosmetic_count: int
     left_out: int
 
 
@@ -54,6 +59,8 @@ def listed(diff: WorkflowDiff, drawn: Collection[str], *, most: int = MAX_CHANGE
         behaviour=tuple(row for row in rows if row.change.behaviour),
         beside=tuple(row for row in rows if not row.change.behaviour and row.change.what not in COSMETIC),
         cosmetic=tuple(row for row in rows if not row.change.behaviour and row.change.what in COSMETIC),
+        behaviour_count=sum(change.behaviour for change in diff.changes),
+        cosmetic_count=sum(not change.behaviour and change.what in COSMETIC for change in diff.changes),
         left_out=diff.left_out + len(diff.changes) - len(changes),
     )
 

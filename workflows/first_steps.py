@@ -31,13 +31,14 @@ HIDDEN = "first_steps_hidden"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as the page shows it; ``is_next`` is the first that is not done."""
+    """One step as the page shows it; ``is_next`` is the first that is not done, ``is_for_owners`` who takes it."""
 
     words: str
     why: str
     url: str
     is_done: bool
     is_next: bool
+    is_for_owners: bool
 
 
 def facts(tenant_id: uuid.UUID) -> Mapping[str, Any] | None:
@@ -55,7 +56,8 @@ def facts(tenant_id: uuid.UUID) -> Mapping[str, Any] | None:
 
 
 def _step(declared: FirstStep, slug: str, is_done: bool, is_next: bool) -> Step:
-    return Step(declared.words, declared.why, declared.url(slug), is_done, is_next)
+    for_owners = declared.grant == Grants.MANAGE_ENVIRONMENTS
+    return Step(declared.words, declared.why, declared.url(slug), is_done, is_next, for_owners)
 
 
 def end_of_examples(slug: str) -> datetime | None:
@@ -88,6 +90,7 @@ STEPS = (
         why="It takes the address of the editor and an API key. The connection is tested, then the workflows captured.",
         is_done=lambda _: Environment.objects.exists(),
         url=lambda slug: reverse("environment-create", args=[slug]),
+        grant=Grants.MANAGE_ENVIRONMENTS,
     ),
     FirstStep(
         name="pipeline",
@@ -98,5 +101,6 @@ STEPS = (
             Environment.objects.exclude(kind=EnvironmentKind.DEV).count() > 0 and Environment.objects.count() > 1
         ),
         url=lambda slug: reverse("environment-create", args=[slug]),
+        grant=Grants.MANAGE_ENVIRONMENTS,
     ),
 )

@@ -95,6 +95,8 @@ def diff_context(
         "behaviour": changes.behaviour,
         "beside": changes.beside,
         "cosmetic": changes.cosmetic,
+        "behaviour_count": changes.behaviour_count,
+        "cosmetic_count": changes.cosmetic_count,
         "left_out": changes.left_out,
         "one_sided": left.content is None or right.content is None,
         **_drawn(left, right, diff, shown, options),

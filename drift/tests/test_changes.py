@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -40,7 +41,14 @@ def test_who_changed_what_since_yesterday(site: Any, live_cast: Any) -> None:
         tenant_id=site.tenant.pk, incident_ids=[site.incident().pk], comment="Back", requested_by=live_cast.operator
     )
     site.run_all()
+    with tenant_scope(site.tenant.pk):
+        tried = Operation.objects.get(kind="drift.stabilize")
+        for n, params in enumerate(({"dry_run": True}, {"dry_run": False})):
+            tried.pk, tried.title, tried.params = uuid.uuid4(), f"Restore no. {n}", params
+            tried.idempotency_key = str(tried.pk)
+            tried.save(force_insert=True)
     shown = page(site, live_cast.viewer)
+    assert "Restore no. 1" in shown and "Restore no. 0" not in shown, "a trial changed nothing"
     assert shown.index("Stabilized Orders") < shown.index("Orders: changed outside the console")
     assert live_cast.operator.name in shown
     assert "Invoices" not in shown

@@ -32,13 +32,17 @@ def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, st
         text=TextOptions.read(query),
     )
     here = diffs.review_of(visit.tenant.slug, promotion, item)
+    said = discussed(visit, promotion, item)
+    drawn = {part.node for part in shown["text"].shown} if "text" in shown else set()
     return {
         **shown,
+        **said,
+        # Threads that no part of the page carries: of nodes that do not differ any more, or in a view without threads.
+        "other_threads": [thread for thread in said["discussion"].on_nodes if thread.node not in drawn],
         "promotion": promotion,
         "item": item,
         "diff_query": f"{here}?",
         "versions_url": diffs.address(visit.tenant.slug, key, left_spec, right_spec),
-        **discussed(visit, promotion, item),
         "nav_section": "promotions",
     }
 

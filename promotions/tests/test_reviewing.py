@@ -170,3 +170,11 @@ def test_over_rest(world: World) -> None:
         client.patch(f"{api}/comments/{uuid.uuid4()}", {"resolved": True}, **kind, **viewer),
     ):
         assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("view", ["text", "words"])
+def test_what_was_said_of_a_node_that_does_not_differ_is_still_shown(world: World, base: str, view: str) -> None:  # noqa: F811
+    promotion = world.draft("billing")
+    said(world, promotion, "The address stays.", node="Hook")
+    page = browser(world.cast.approver, world).get(f"{base}{promotion.pk}/review/billing/?view={view}")
+    assert page.content.decode().count("The address stays.") == 1

@@ -93,6 +93,7 @@ const start = (frame) => {
   frame.addEventListener("pointermove", (event) => {
     const last = held.get(event.pointerId);
     if (!last) return;
+    if (!event.buttons) return release(event);  // it was let go where nobody heard it
     const before = held.size === 2 ? spread() : null;
     if (!before && !dragged && Math.hypot(event.clientX - last.x, event.clientY - last.y) < 4) return;
     if (!dragged) { dragged = true; frame.setPointerCapture(event.pointerId); frame.classList.add("is-dragged"); }
@@ -110,14 +111,14 @@ const start = (frame) => {
   });
   const release = (event) => { held.delete(event.pointerId); if (!held.size) frame.classList.remove("is-dragged"); };
   for (const kind of ["pointerup", "pointercancel"]) frame.addEventListener(kind, release);
-  frame.addEventListener("click", (event) => { if (dragged) { event.preventDefault(); event.stopPropagation(); dragged = false; } }, true);
+  frame.addEventListener("click", (event) => { if (dragged && event.detail) { event.preventDefault(); event.stopPropagation(); dragged = false; } }, true);
   frame.addEventListener("dragstart", (event) => event.preventDefault());
   frame.addEventListener("wheel", (event) => {
     // The page scrolls over a graph that nobody works in.
     if (!event.ctrlKey && !event.metaKey && !frame.contains(document.activeElement)) return;
-    event.preventDefault();
-    const box = frame.getBoundingClientRect(), step = clamp(event.deltaY * (event.deltaMode ? 16 : 1), -120, 120);
+    const box = frame.getBoundingClientRect(), step = clamp(event.deltaY * (event.deltaMode ? 16 : 1), -120, 120), k = at.k;
     zoom(Math.exp(-step / 300), event.clientX - box.left, event.clientY - box.top);
+    if (event.ctrlKey || event.metaKey || at.k !== k) event.preventDefault();  // at its limit the page scrolls on
   }, { passive: false });
 
   // ---- the keyboard
