@@ -15,13 +15,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from functools import cache
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import structlog
 from csp.middleware import CSPMiddleware
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, parse_cookie
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from prometheus_client import Counter
@@ -44,6 +43,9 @@ WORKING_AT_ONCE = 3
 LONGEST_LINE = 100
 TOLD_EVERY_SECONDS = 60.0
 _CREDENTIAL = "opsconsole.credential"
+_HEALTH, _ADDRESS = "health ", "address "
+#: Headers that may come more than once, with what joins them.
+_JOINED = {b"cookie": b"; ", b"x-forwarded-for": b", "}
 
 REFUSED = Counter("opsconsole_requests_refused_total", "Requests that were refused because too many were asked for")
 
@@ -79,12 +81,13 @@ class Paced:
             self._of_address = Budgets(per_second=rate * ADDRESS_FACTOR, most=most * ADDRESS_FACTOR)
             self._told = Budgets(per_second=1 / TOLD_EVERY_SECONDS, most=1)
             self._turns = Turns(most=WORKING_AT_ONCE, longest_line=LONGEST_LINE)
+            self._turns_of_address = Turns(most=WORKING_AT_ONCE * ADDRESS_FACTOR, longest_line=LONGEST_LINE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._is_on:
             await self._app(scope, receive, send)
             return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = _headers(scope)
         address = _address(scope, headers)
         who = _who(scope, headers, address)
         seconds = self._seconds_short(who, address)
@@ -97,7 +100,9 @@ class Paced:
 
     def _seconds_short(self, who: str | None, address: str) -> float:
         """How long until it may be asked; where it may now, it is counted. What is refused costs nothing."""
-        asked = [(self._of_address, address)] + ([(self._of_person, who)] if who else [])
+        asked = [(self._of_person, who)] if who else []
+        if who is None or not who.startswith(_HEALTH):
+            asked.append((self._of_address, address))
         seconds = max(budget.seconds_short(name) for budget, name in asked)
         if not seconds:
             for budget, name in asked:
@@ -108,7 +113,8 @@ class Paced:
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send, who: str
     ) -> None:
         try:
-            turn = await self._turns.take(who)
+            turns = self._turns_of_address if who.startswith(_ADDRESS) else self._turns
+            turn = await turns.take(who)
         except LineFull:
             await self._refuse(scope, headers, send, who, 1.0)
             return
@@ -138,6 +144,13 @@ class Paced:
         await send({"type": "http.response.body", "body": body})
 
 
+def _headers(scope: Scope) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        found[name] = found[name] + _JOINED[name] + value if name in found and name in _JOINED else value
+    return found
+
+
 def _address(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     direct = scope["client"][0] if scope.get("client") else ""
     return believed_address(direct, headers.get(b"x-forwarded-for", b"").decode("latin-1"))
@@ -152,24 +165,23 @@ def _who(scope: Scope, headers: Mapping[bytes, bytes], address: str) -> str | No
     if path.startswith(settings.STATIC_URL):
         return None
     if path.startswith(("/health", "/api/health", "/api/workflows/health")):
-        return f"health {address}"
-    credential = _credential(headers)
+        return f"{_HEALTH}{address}"
+    credential = _credential(path, headers)
     if not credential:
-        return f"address {address}"
+        return f"{_ADDRESS}{address}"
     scope[_CREDENTIAL] = credential
-    return _people.get(credential) or f"address {address}"
+    return _people.get(credential) or f"{_ADDRESS}{address}"
 
 
-def _credential(headers: Mapping[bytes, bytes]) -> bytes:
-    """A digest of the token or the sign-in that a request brings; empty where it brings none."""
-    secret = headers.get(b"authorization", b"")
+def _credential(path: str, headers: Mapping[bytes, bytes]) -> bytes:
+    """A digest of the token or the sign-in that a request brings; empty where it brings none.
+
+    Pages know no tokens: what a proxy in front of them asks for is the same for everybody behind it.
+    """
+    secret = headers.get(b"authorization", b"") if path.startswith("/api/") else b""
     if not secret:
-        try:
-            cookies = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1"))
-        except CookieError:
-            return b""
-        morsel = cookies.get(settings.SESSION_COOKIE_NAME)
-        secret = morsel.value.encode("latin-1", "replace") if morsel else b""
+        cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
+        secret = cookies.get(settings.SESSION_COOKIE_NAME, "").encode("latin-1", "replace")
     return hashlib.sha256(secret).digest() if secret else b""
 
 

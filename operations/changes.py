@@ -19,7 +19,8 @@ from .summaries import summary_of
 def find(environment_id: uuid.UUID, tenant_slug: str, since: datetime, at_most: int) -> list[EnvironmentChange]:
     """In the tenant's scope; the newest first."""
     kinds = [kind.name for kind in registry.job_kinds().values() if kind.changes_environment]
-    rows = Operation.objects.filter(environment_id=environment_id, created_at__gte=since, kind__in=kinds)
+    lately = Q(created_at__gte=since) | Q(ended_at__gte=since)
+    rows = Operation.objects.filter(lately, environment_id=environment_id, kind__in=kinds)
     rows = rows.filter(Q(params__dry_run__isnull=True) | Q(params__dry_run=False))
     found = rows.select_related("requested_by").defer("params").order_by("-created_at", "-pk")[:at_most]
     return [_change(job, tenant_slug) for job in found]

@@ -90,8 +90,13 @@ def start(
 
 
 def _refuse_one_too_many(mine: QuerySet[Operation]) -> None:
-    """What people ask for waits in a line of a certain length: every worker that chooses looks at all that waits."""
+    """What people ask for waits in a line of a certain length: every worker that chooses looks at all that waits.
+
+    Schedules, and what is tried again later while an n8n is away, keep nobody from rolling back.
+    """
     waiting = mine.filter(status__in=[OperationStatus.PENDING, OperationStatus.RETRY_PENDING])
+    due = Q(run_after=None) | Q(run_after__lte=clock.now())
+    waiting = waiting.filter(due, requested_by__isnull=False)
     if waiting[: settings.JOBS_WAITING_PER_TENANT].count() >= settings.JOBS_WAITING_PER_TENANT:
         raise TooManyJobs
 

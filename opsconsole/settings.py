@@ -57,7 +57,7 @@ CSRF_TRUSTED_ORIGINS = env_list("OPSCONSOLE_ORIGINS")
 INTERNAL_IPS: list[str] = []
 # How often one person may ask a web process, steadily and in a burst (core/pacing.py); 0: as often as they like.
 REQUESTS_PER_SECOND = env_float("OPSCONSOLE_REQUESTS_PER_SECOND", 0.0 if MODE == "test" else 10.0)
-REQUESTS_AT_ONCE = env_int("OPSCONSOLE_REQUESTS_AT_ONCE", 100)
+REQUESTS_AT_ONCE = max(1, env_int("OPSCONSOLE_REQUESTS_AT_ONCE", 100))
 
 INSTALLED_APPS = [
     "opsconsole.apps.OpsAdminConfig",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import threading
 from collections.abc import Mapping
@@ -41,6 +42,14 @@ class Asked:
 def small(settings: Any) -> None:
     settings.REQUESTS_PER_SECOND, settings.REQUESTS_AT_ONCE = 0.001, 3
     pacing._people.clear()
+
+
+#: Somebody whom Django has accepted before.
+KNOWN = {"Cookie": "sessionid=known"}
+
+
+def known() -> None:
+    pacing._people[hashlib.sha256(b"known").digest()] = "page ada"
 
 
 class Door:
@@ -164,7 +173,8 @@ def test_few_of_one_person_are_worked_on_at_a_time_and_others_go_ahead(settings:
 
     async def play() -> None:
         door = Door(answers=False)
-        flood = [asyncio.create_task(door.ask("/slow")) for _ in range(20)]
+        known()
+        flood = [asyncio.create_task(door.ask("/slow", **KNOWN)) for _ in range(20)]
         await asyncio.sleep(0)
         other = asyncio.create_task(door.ask("/other", client="192.0.2.8"))
         await asyncio.sleep(0)
@@ -199,7 +209,8 @@ def test_a_line_that_is_too_long_is_refused(settings: Any, monkeypatch: pytest.M
 
     async def play() -> None:
         door = Door(answers=False)
-        asking = [asyncio.create_task(door.ask()) for _ in range(pacing.WORKING_AT_ONCE + 3)]
+        known()
+        asking = [asyncio.create_task(door.ask(**KNOWN)) for _ in range(pacing.WORKING_AT_ONCE + 3)]
         await asyncio.sleep(0)
         door.behind.may_answer.set()
         statuses = [status for status, *_ in await asyncio.gather(*asking)]
@@ -219,3 +230,37 @@ def test_nothing_is_counted_where_it_is_switched_off(settings: Any) -> None:
 
 def test_outside_a_request_nobody_steps_aside() -> None:
     step_aside()
+
+
+@pytest.mark.parametrize("other", ['pref={"a":1}', "foo bar", "u=\u00e9", "x[y]=1", "path=/x"])
+def test_an_odd_cookie_beside_it_hides_no_sign_in(other: str) -> None:
+    async def play() -> None:
+        door = Door()
+        cookie = f"{other}; sessionid=one"
+        door.behind.person = "Ann"
+        await door.ask(cookie=cookie)
+        assert set(pacing._people.values()) == {"Ann"}
+        assert await door.statuses(4, cookie=cookie) == [200, 200, 200, 429]
+
+    asyncio.run(play())
+
+
+def test_a_password_of_the_proxy_is_nobody_in_particular() -> None:
+    async def play() -> None:
+        door = Door()
+        for person in ("Ann", "Ben"):
+            door.behind.person = person
+            await door.ask(authorization="Basic c2hhcmVk", cookie=f"sessionid={person}")
+        assert set(pacing._people.values()) == {"Ann", "Ben"}
+
+    asyncio.run(play())
+
+
+def test_health_is_told_whatever_else_comes_from_there() -> None:
+    async def play() -> None:
+        door = Door()
+        await door.statuses(pacing.ADDRESS_FACTOR * 3, "/static/css/base.css")
+        assert await door.statuses(1, "/static/css/base.css") == [429]
+        assert await door.statuses(1, "/health") == [200]
+
+    asyncio.run(play())

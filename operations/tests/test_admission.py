@@ -232,7 +232,12 @@ def test_places_are_told_from_few_rows_whoever_else_waits(live_cast: Any, monkey
 def test_people_get_no_more_in_than_may_wait_and_the_console_does(live_cast: Any, settings: Any) -> None:
     settings.JOBS_WAITING_PER_TENANT = 2
     first = begin(live_cast.tenant, "One", requested_by=live_cast.owner, idempotency_key="once")
-    begin(live_cast.tenant, "Nightly")
+    for number in range(3):
+        begin(live_cast.tenant, f"Nightly {number}")
+    later = begin(live_cast.tenant, "Tried again later", requested_by=live_cast.owner)
+    with tenant_scope(live_cast.tenant.pk):
+        Operation.objects.filter(pk=later.pk).update(run_after=clock.now() + timedelta(hours=1))
+    begin(live_cast.tenant, "Two", requested_by=live_cast.owner)
     with pytest.raises(TooManyJobs):
         begin(live_cast.tenant, "Three", requested_by=live_cast.owner)
     again = begin(live_cast.tenant, "One", requested_by=live_cast.owner, idempotency_key="once")

@@ -46,9 +46,12 @@ def own_database() -> dict[str, str]:
     return {name: f"{url.rpartition('/')[0]}/{made}" for name, url in before.items()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium. Without one the tests are skipped, unless OPSCONSOLE_REQUIRE_BROWSER=1."""
+    """Debian's Chromium. Without one the tests are skipped, unless OPSCONSOLE_REQUIRE_BROWSER=1.
+
+    It ends with the last of these tests: while Playwright's loop runs in this thread, no other test can run one.
+    """
     from playwright.sync_api import sync_playwright
 
     path = browser_path()
@@ -63,13 +66,13 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sandbox() -> Iterator[SandboxServer]:
     with SandboxServer() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console(browser: Any, sandbox: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Web, worker and beat, with the demo estate built before they start, as `script/up` does it."""
     folder = tmp_path_factory.mktemp("browser")
@@ -94,7 +97,7 @@ def manage(environment: dict[str, str], *arguments: str) -> str:
     return result.stdout
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_tenant(console: Running) -> Callable[[str], str]:
     """An empty tenant with the demo's people, by its name; its slug."""
 
@@ -108,7 +111,7 @@ def make_tenant(console: Running) -> Callable[[str], str]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_person(console: Running) -> Callable[..., str]:
     """Somebody with the demo's password and nothing else, by name and platform role; the address."""
 

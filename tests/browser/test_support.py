@@ -109,7 +109,7 @@ def test_a_whole_session(visit: Callable[..., Visitor], make_person: Callable[..
     looks_fine(owner)
     owner.follow("Watch")
     owner.sees(TICKET)
-    owner.sees(f"/t/{slug}/")
+    owner.sees("Workflows")
     session_id = SESSION.search(owner.page.url)[1]  # type: ignore[index]
 
     # Read only means: refused, with words and a way out.
