@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from core.errors import NotFound
+from core.ids import uuid_or_not_found
 from operations.models import Operation, OperationStatus
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
@@ -81,11 +82,12 @@ def load(visit: Visit, spec: str, environments: Sequence[Environment]) -> WholeS
 
 
 def _of_snapshot(visit: Visit, spec: str, name: str, *, drafts: bool) -> WholeSide:
+    wanted = uuid_or_not_found(name)
     try:
-        found = services.snapshot_by_id(visit.tenant.pk, name)
+        found = services.snapshot_by_id(visit.tenant.pk, wanted)
     except NotFound:
         with tenant_scope(visit.tenant.pk):
-            job = Operation.objects.filter(kind=CAPTURE, subject_type="snapshot", subject_id=name).first()
+            job = Operation.objects.filter(kind=CAPTURE, subject_type="snapshot", subject_id=wanted).first()
             place = Environment.objects.filter(pk=job.environment_id).first() if job and job.environment_id else None
         if job is None or place is None or job.status == OperationStatus.COMPLETED:
             raise

@@ -57,12 +57,16 @@ def listed(diff: WorkflowDiff, drawn: Collection[str], *, most: int = MAX_CHANGE
     rows = list(_placed(changes, drawn))
     return ListedDiff(
         behaviour=tuple(row for row in rows if row.change.behaviour),
-        beside=tuple(row for row in rows if not row.change.behaviour and row.change.what not in COSMETIC),
-        cosmetic=tuple(row for row in rows if not row.change.behaviour and row.change.what in COSMETIC),
+        beside=tuple(row for row in rows if not row.change.behaviour and not _is_cosmetic(row.change)),
+        cosmetic=tuple(row for row in rows if _is_cosmetic(row.change)),
         behaviour_count=sum(change.behaviour for change in diff.changes),
-        cosmetic_count=sum(not change.behaviour and change.what in COSMETIC for change in diff.changes),
+        cosmetic_count=sum(map(_is_cosmetic, diff.changes)),
         left_out=diff.left_out + len(diff.changes) - len(changes),
     )
+
+
+def _is_cosmetic(change: Change) -> bool:
+    return not change.behaviour and change.what in COSMETIC
 
 
 def _placed(changes: Iterable[Change], drawn: Collection[str]) -> Iterator[ListedChange]:

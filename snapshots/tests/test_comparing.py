@@ -195,3 +195,7 @@ def test_the_form_keeps_a_side_that_it_does_not_offer(
 
 def asked_by(answer: Any) -> list[tuple[str, str, str]]:
     return [(ask.label, ask.left, ask.right) for ask in answer.context["asks"]]
+
+
+def test_a_snapshot_that_is_no_id_is_not_found(page: Client, seen: Any) -> None:
+    assert page.get(HOME, {"left": "snapshot:nonsense", "right": "production"}).status_code == 404
