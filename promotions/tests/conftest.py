@@ -70,3 +70,9 @@ def world(empty_world: World) -> World:
     made.target.seed([flow("Billing", active=True), flow("Same"), flow("Other", active=True)])
     made.capture()
     return made
+
+
+@pytest.fixture
+def base(world: World) -> str:
+    """Where the promotions of the tenant are."""
+    return f"/t/{world.cast.tenant.slug}/promotions/"

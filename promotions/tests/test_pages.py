@@ -34,11 +34,6 @@ def browser(person: Any, world: World) -> Client:
     return client
 
 
-@pytest.fixture
-def base(world: World) -> str:
-    return f"/t/{world.cast.tenant.slug}/promotions/"
-
-
 def test_the_story_in_pages(world: World, base: str) -> None:
     operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
     page = operator.get(f"{base}new/?source=staging&target=production")

@@ -16,7 +16,7 @@ from promotions.planning.documents import read_plan
 from promotions.reviewing import comments, viewed
 from promotions.reviewing.reading import marks_of
 from promotions.services import replan
-from promotions.tests.test_pages import base, bearer, browser  # noqa: F401 -- a fixture
+from promotions.tests.test_pages import bearer, browser
 from promotions.tests.world import World, flow, node
 from tenants.scope import tenant_scope
 
@@ -88,7 +88,7 @@ def test_a_mark_falls_when_the_change_moves(world: World) -> None:
     assert [mark.workflow_key for mark in holding(world, promotion)] == ["intake"], "the other one did not move"
 
 
-def test_reviewing_on_the_page(world: World, base: str) -> None:  # noqa: F811
+def test_reviewing_on_the_page(world: World, base: str) -> None:
     promotion = world.draft("billing")
     viewer, approver = browser(world.cast.viewer, world), browser(world.cast.approver, world)
     address = f"{base}{promotion.pk}/review/billing/"
@@ -124,7 +124,7 @@ def _only_comment(world: World) -> ReviewComment:
         return ReviewComment.objects.get()
 
 
-def test_the_approve_dialog_says_what_is_not_resolved(world: World, base: str) -> None:  # noqa: F811
+def test_the_approve_dialog_says_what_is_not_resolved(world: World, base: str) -> None:
     promotion = world.draft("billing")
     browser(world.cast.operator, world).post(f"{base}{promotion.pk}/", {"action": "submit"})
     said(world, promotion)
@@ -133,7 +133,7 @@ def test_the_approve_dialog_says_what_is_not_resolved(world: World, base: str) -
     assert "1 comment on its changes is not resolved" in " ".join(dialog.split())
 
 
-def test_a_comment_by_somebody_else_reaches_an_open_page(world: World, base: str) -> None:  # noqa: F811
+def test_a_comment_by_somebody_else_reaches_an_open_page(world: World, base: str) -> None:
     promotion = world.draft("billing")
     approver = browser(world.cast.approver, world)
     page = approver.get(f"{base}{promotion.pk}/").content.decode()
@@ -173,7 +173,7 @@ def test_over_rest(world: World) -> None:
 
 
 @pytest.mark.parametrize("view", ["text", "words"])
-def test_what_was_said_of_a_node_that_does_not_differ_is_still_shown(world: World, base: str, view: str) -> None:  # noqa: F811
+def test_what_was_said_of_a_node_that_does_not_differ_is_still_shown(world: World, base: str, view: str) -> None:
     promotion = world.draft("billing")
     said(world, promotion, "The address stays.", node="Hook")
     page = browser(world.cast.approver, world).get(f"{base}{promotion.pk}/review/billing/?view={view}")
