@@ -10,6 +10,7 @@ Each process counts for itself.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -153,7 +154,15 @@ def _headers(scope: Scope) -> dict[bytes, bytes]:
 
 def _address(scope: Scope, headers: Mapping[bytes, bytes]) -> str:
     direct = scope["client"][0] if scope.get("client") else ""
-    return believed_address(direct, headers.get(b"x-forwarded-for", b"").decode("latin-1"))
+    return _as_counted(believed_address(direct, headers.get(b"x-forwarded-for", b"").decode("latin-1")))
+
+
+def _as_counted(address: str) -> str:
+    """IPv6 by its /64, all of which one customer has; an IPv4 address in IPv6 clothes as what it is."""
+    if ":" not in address:
+        return address
+    found = ipaddress.IPv6Address(address.partition("%")[0])
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((found, 64), strict=False))
 
 
 def _who(scope: Scope, headers: Mapping[bytes, bytes], address: str) -> str | None:

@@ -264,3 +264,14 @@ def test_health_is_told_whatever_else_comes_from_there() -> None:
         assert await door.statuses(1, "/health") == [200]
 
     asyncio.run(play())
+
+
+def test_all_addresses_of_one_ipv6_customer_share_a_budget() -> None:
+    async def play() -> None:
+        door = Door()
+        answers = [(await door.ask(client=f"2001:db8:1:2::{number}"))[0] for number in range(4)]
+        assert answers == [200, 200, 200, 429]
+        for other in ("2001:db8:1:3::1", "fe80::1%eth0", "::ffff:192.0.2.9"):
+            assert (await door.ask(client=other))[0] == 200
+
+    asyncio.run(play())
