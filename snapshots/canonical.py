@@ -284,10 +284,12 @@ def canonical_fingerprint(content: Mapping[str, Any], environment: Environment) 
 
 def _references(store: GitStore, environment: Environment) -> dict[str, str]:
     tip = store.tip(environment.canonical_branch)
-    if tip is None:
-        return {}
+    return _references_at(store, tip) if tip is not None else {}
+
+
+def _references_at(store: GitStore, commit: str) -> dict[str, str]:
     try:
-        return {str(k): str(v) for k, v in orjson.loads(store.read(tip, REFERENCES)).items()}
+        return {str(k): str(v) for k, v in orjson.loads(store.read(commit, REFERENCES)).items()}
     except (OpsError, orjson.JSONDecodeError, AttributeError):
         return {}
 

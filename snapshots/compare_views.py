@@ -24,8 +24,9 @@ from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
 
 from . import comparing, selectors, services
-from .comparing import APPROVED, DRAFT, NOW, SNAPSHOT, SNAPSHOT_DRAFT, WholeSide, parse
+from .comparing import NOW, WholeSide, parse
 from .selectors import STATES
+from .sides import APPROVED, DRAFT, LONGEST_SPEC, SNAPSHOT, SNAPSHOT_DRAFT, for_good
 
 SHOWN = 200
 SIDES = ("left", "right")
@@ -44,6 +45,9 @@ def compare(request: HttpRequest, visit: Visit) -> HttpResponse:
     key = _key(request)
     if request.method == "POST":
         return _ask(visit, specs, environments, key)
+    lasting = tuple(_for_good(visit, spec) for spec in specs)
+    if all(specs) and lasting != specs:
+        return redirect(f"{request.path}?{urlencode({**request.GET.dict(), **_query(lasting, key)})}")
     chosen = {spec: comparing.load(visit, spec, environments) for spec in specs if spec}
     context: dict[str, Any] = {"groups": comparing.with_chosen(groups, chosen), "specs": specs}
     context |= {"key": key, "nav_section": "compare"}
@@ -56,6 +60,11 @@ def compare(request: HttpRequest, visit: Visit) -> HttpResponse:
     context |= _ways_on(visit, specs, left, right)
     context |= {"asking": _asking(left, right), "live_url": f"?{urlencode(_query(specs, key) | {'part': 'live'})}"}
     return live_page(request, "snapshots/compare_any.html", context, goes_on=bool(context["asking"]))
+
+
+def _for_good(visit: Visit, spec: str) -> str:
+    """What is wanted as it is now has no name before it was asked for."""
+    return spec if not spec or parse(spec)[0] == NOW else for_good(visit, spec)
 
 
 def _key(request: HttpRequest) -> str:
@@ -81,7 +90,7 @@ def _one_workflow(request: HttpRequest, visit: Visit, key: str, left: WholeSide,
 def _specs(request: HttpRequest, environments: Sequence[Environment]) -> tuple[str, str]:
     """The two sides of the address; without any, what production holds beside what is approved there."""
     sent = request.POST if request.method == "POST" else request.GET
-    left, right = (sent.get(side, "")[:80] for side in SIDES)
+    left, right = (sent.get(side, "")[:LONGEST_SPEC] for side in SIDES)
     last = next((e for e in reversed(environments) if e.last_snapshot_id), None)
     if last is not None and not left and not right:
         return f"git:{last.slug}", last.slug
@@ -179,11 +188,13 @@ def _ask(visit: Visit, specs: tuple[str, str], environments: Sequence[Environmen
 
 
 def _asked(visit: Visit, spec: str, environments: Sequence[Environment]) -> str:
-    """The side that the answer will be; a side that is not asked stays what it is."""
+    """The side that the answer will be; a side that is not asked is what it is today."""
     kind, name = parse(spec)
+    if kind != NOW:
+        return _for_good(visit, spec)
     place = next((e for e in environments if e.slug == name), None)
-    if kind != NOW or place is None:
-        return spec
+    if place is None:
+        raise NotFound
     with tenant_scope(visit.tenant.pk):
         require_operate(visit, place)
     job = services.start_capture(

@@ -1,34 +1,37 @@
 """Two whole environments side by side, each as it is now, as last seen, with its drafts, as approved, or as captured.
 
-A side is named by a word of an address: ``now:<env>``, ``<env>`` (what ran when last seen), ``draft:<env>``,
-``git:<env>`` (approved), ``snapshot:<id>``, ``snapshot-draft:<id>``; as on a workflow's diff.
+A side is named by a word of an address, as on a workflow's diff (see ``sides``), or ``now:<env>``.
 *Now* is a capture: once n8n was asked, the side is the snapshot that came of it, and the address stays true.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from core.errors import NotFound
 from core.ids import uuid_or_not_found
 from operations.models import Operation, OperationStatus
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
+from workflows.content import fingerprint
 from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.stored_fingerprints import loaded_fingerprint
 
 from . import services
+from .approved_versions import ApprovedVersion, approved_at
 from .canonical import canonical_blobs
 from .manifest import ManifestEntry
 from .models import Snapshot
 from .selectors import ComparedSide
 from .services import CAPTURE
+from .sides import APPROVED, DRAFT, SNAPSHOT, SNAPSHOT_DRAFT, snapshot_spec
 
 SNAPSHOTS_OFFERED = 20
-NOW, DRAFT, APPROVED, SNAPSHOT, SNAPSHOT_DRAFT = "now", "draft", "git", "snapshot", "snapshot-draft"
+NOW = "now"
 
 #: What may be chosen: (group, [(spec, words)]).
 Groups = list[tuple[str, list[tuple[str, str]]]]
@@ -46,7 +49,7 @@ class WholeSide:
     snapshot: Snapshot | None = None
     drafts: bool = False
     asking: Operation | None = None
-    rows: Mapping[str, ComparedSide] = field(default_factory=dict)
+    approved: ApprovedVersion | None = None
 
     @property
     def never_captured(self) -> bool:
@@ -65,17 +68,21 @@ def load(visit: Visit, spec: str, environments: Sequence[Environment]) -> WholeS
     kind, name = parse(spec)
     if kind in (SNAPSHOT, SNAPSHOT_DRAFT):
         return _of_snapshot(visit, spec, name, drafts=kind == SNAPSHOT_DRAFT)
-    environment = next((e for e in environments if e.slug == name), None)
-    if environment is None or kind not in ("", NOW, DRAFT, APPROVED):
+    slug, _, commit = name.partition("@")
+    environment = next((e for e in environments if e.slug == slug), None)
+    if environment is None or kind not in ("", NOW, DRAFT, APPROVED) or (commit and kind != APPROVED):
         raise NotFound
     if kind == APPROVED:
-        return WholeSide(spec, f"{environment.name}, approved", environment)
+        version = approved_at(environment, commit) if commit else None
+        return WholeSide(
+            spec, f"{environment.name}, approved", environment, version.at if version else None, approved=version
+        )
     if environment.last_snapshot_id is None:
         return WholeSide(spec, f"{environment.name}, never captured", environment, is_now=kind == NOW)
     seen = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
     drafts = kind == DRAFT
     return WholeSide(
-        f"{SNAPSHOT_DRAFT if drafts else SNAPSHOT}:{seen.pk}",
+        snapshot_spec(seen.pk, draft=drafts),
         f"{environment.name}, {'drafts' if drafts else 'live'} as last seen",
         environment, seen.created_at, kind == NOW, seen, drafts,
     )  # fmt: skip
@@ -105,7 +112,7 @@ def rows_of(side: WholeSide, *, across: bool) -> Mapping[str, ComparedSide]:
     """
     if side.snapshot is not None:
         return {e.key: _row(e, drafts=side.drafts, across=across) for e in services.entries(side.snapshot)}
-    return _approved(side.environment, across=across) if parse(side.spec)[0] == APPROVED else {}
+    return _approved(side.approved, across=across) if side.approved is not None else {}
 
 
 def _row(entry: ManifestEntry, *, drafts: bool, across: bool) -> ComparedSide:
@@ -114,17 +121,28 @@ def _row(entry: ManifestEntry, *, drafts: bool, across: bool) -> ComparedSide:
     return ComparedSide(entry.name, entry.comparable_hash if across else entry.content_hash, entry.active)
 
 
-def _approved(environment: Environment, *, across: bool) -> Mapping[str, ComparedSide]:
-    blobs = canonical_blobs(environment)
+def _approved(version: ApprovedVersion, *, across: bool) -> Mapping[str, ComparedSide]:
+    """What still is as it was approved then is known by its row; only the rest is read."""
+    environment, blobs = version.environment, version.blobs()
+    today = canonical_blobs(environment)
     with tenant_scope(environment.tenant_id):
         keys = key_by_workflow_id(environment.pk)
         rows = WorkflowEnvMap.objects.filter(environment_id=environment.pk).select_related("canonical_workflow")
         found = {row.canonical_workflow.key: row for row in rows.defer("fingerprint")}
-    return {
+    known = {
         key: ComparedSide(row.env_name, _hash(row, keys) if across else row.git_content_hash, bool(row.git_active))
         for key, row in found.items()
-        if key in blobs
+        if key in blobs and blobs[key] == today.get(key)
     }
+    return known | {
+        key: _read(content, version, across=across) for key, content in version.contents(blobs.keys() - known)
+    }
+
+
+def _read(content: dict[str, Any], version: ApprovedVersion, *, across: bool) -> ComparedSide:
+    one = fingerprint(content)
+    found = one.comparable_hash(version.references) if across else one.content_hash(version.references)
+    return ComparedSide(str(content.get("name") or ""), found, bool(content.get("active")))
 
 
 def _hash(row: WorkflowEnvMap, keys: Mapping[str, str]) -> str | None:

@@ -4,114 +4,32 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
-from core.errors import Invalid, NotFound, OpsError
+from core.errors import Invalid, OpsError
 from core.support_rules import READS, in_support_session
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows import selectors
-from workflows.content import LiveVersion, parse
+from workflows.content import LiveVersion
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
 from workflows.presenters import DiffSide, TextOptions, diff_context, graph_svg
 from workflows.watching.selectors import of_workflow as watched_of_workflow
 
-from . import canonical, services
-from .contents import keys_of
-from .errors import SnapshotUnreadable
 from .models import Snapshot
-from .reading import Rescued
+from .sides import LONGEST_SPEC, Side, for_good, load_side
 
 SNAPSHOTS_SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One side of a comparison: its words, the environment's slug, the workflow there (None: not there), and the ids
-    that it can refer to.
-    """
-
-    spec: str
-    label: str
-    environment: str = ""
-    content: dict[str, Any] | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)
-
-
-def load_side(visit: Visit, spec: str, key: str, *, other: str = "") -> Side:
-    """What ``spec`` names: ``<env>`` as last seen, ``draft:<env>`` as its editor held it then, ``git:<env>`` as
-    approved, ``snapshot:<id>``, ``snapshot-draft:<id>``. Outside any scope.
-
-    ``git`` alone means what is approved in the environment that the other side names.
-    """
-    kind, _, name = spec.partition(":")
-    if kind in ("draft", "snapshot-draft") and name:
-        return _draft_side(visit, spec, key)
-    if kind == "snapshot" and name:
-        snapshot = services.snapshot_by_id(visit.tenant.pk, name)
-        label = f"{snapshot.environment.name}, {snapshot.get_snapshot_type_display().lower()} {_moment(snapshot)}"
-        return _from_snapshot(snapshot, key, spec, label)
-    if kind == "git":
-        environment = _environment(visit, name or other.rpartition(":")[2])
-        content = canonical.canonical_content(environment, [key]).get(key)
-        keys = canonical.canonical_references(environment)
-        return Side(f"git:{environment.slug}", f"{environment.name}, approved", environment.slug, content, keys)
-    environment = _environment(visit, spec)
-    if environment.last_snapshot_id is None:
-        return Side(spec, f"{environment.name} has never been captured", environment.slug)
-    snapshot = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
-    return _from_snapshot(snapshot, key, spec, f"{environment.name}, seen {_moment(snapshot)}")
-
-
-def _draft_side(visit: Visit, spec: str, key: str) -> Side:
-    """The draft beside what runs; where there is none, the editor held what ran."""
-    kind, _, name = spec.partition(":")
-    snapshot_id = _environment(visit, name).last_snapshot_id if kind == "draft" else name
-    if snapshot_id is None:
-        return Side(spec, f"{name} has never been captured", name)
-    snapshot = services.snapshot_by_id(visit.tenant.pk, snapshot_id)
-    label = f"{snapshot.environment.name}, draft {_moment(snapshot)}"
-    rescued = Rescued()
-    data = services.load_drafts(snapshot, {key}, rescued=rescued).get(key)
-    if data is None:
-        return _from_snapshot(snapshot, key, spec, label)
-    keys = keys_of(snapshot)
-    return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, parse(data), keys)
-
-
-def _moment(snapshot: Snapshot) -> str:
-    return f"{snapshot.created_at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
-    rescued = Rescued()
-    for _, content in services.contents(snapshot, {key}, rescued=rescued):
-        keys = keys_of(snapshot)
-        return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, content, keys)
-    return Side(spec, label, snapshot.environment.slug)
-
-
-def _wherefrom(rescued: Rescued) -> str:
-    return f", from the database: missing from Git ({SnapshotUnreadable.code})" if rescued.labels else ""
-
-
-def _environment(visit: Visit, slug: str) -> Environment:
-    with tenant_scope(visit.tenant.pk):
-        environment = Environment.objects.filter(slug=slug).first()
-    if environment is None:
-        raise NotFound
-    return environment
 
 
 def _workflow(visit: Visit, key: str) -> tuple[CanonicalWorkflow, selectors.Row]:
@@ -123,14 +41,17 @@ def _workflow(visit: Visit, key: str) -> tuple[CanonicalWorkflow, selectors.Row]
 @in_support_session(READS)
 @tenant_page(Grants.VIEW, scope=False)
 def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
-    """Two versions of a workflow: ``?left=…&right=…`` (see ``load_side``), ``&view=graph|text|raw``.
+    """Two versions of a workflow: ``?left=…&right=…`` (see ``sides``), ``&view=graph|words|text|raw``.
 
-    With ``&part=text`` the text alone, to stand in another page.
+    With ``&part=text`` the text alone, to stand in another page. Whoever asks for what is there *today* is led to the
+    address of the versions that it is.
     """
     workflow, row = _workflow(visit, key)
-    left_spec, right_spec = _specs(request, row)
-    left = load_side(visit, left_spec, key, other=right_spec)
-    right = load_side(visit, right_spec, key, other=left_spec)
+    asked = _specs(request, row)
+    left_spec, right_spec = for_good(visit, asked[0], other=asked[1]), for_good(visit, asked[1], other=asked[0])
+    if (left_spec, right_spec) != (request.GET.get("left"), request.GET.get("right")):
+        return redirect(f"{request.path}?{urlencode({**request.GET.dict(), 'left': left_spec, 'right': right_spec})}")
+    left, right = load_side(visit, left_spec, key), load_side(visit, right_spec, key)
     only_text = request.GET.get("part") == "text"
     context = diff_context(
         DiffSide(left.content, left.label, left.keys),
@@ -160,8 +81,8 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
 
 def _specs(request: HttpRequest, row: selectors.Row) -> tuple[str, str]:
     here = [cell.environment.slug for cell in row.cells if cell.mapping is not None]
-    left = request.GET.get("left", "")[:80] or next(iter(here), "")
-    right = request.GET.get("right", "")[:80] or _beside(left, here)
+    left = request.GET.get("left", "")[:LONGEST_SPEC] or next(iter(here), "")
+    right = request.GET.get("right", "")[:LONGEST_SPEC] or _beside(left, here)
     if not left or not right or left == right == "git":
         raise Invalid("Nothing to compare yet.", recovery="Capture an environment first.")
     return left, right
@@ -177,14 +98,17 @@ def _beside(left: str, here: Sequence[str]) -> str:
 def _choices(row: selectors.Row) -> list[tuple[str, str]]:
     found = []
     for cell in row.cells:
-        found.append((cell.environment.slug, f"{cell.environment.name}, last seen"))
+        environment = cell.environment
+        found.append((environment.seen_version, f"{environment.name}, last seen"))
         if cell.mapping is not None and cell.mapping.has_draft:
-            found.append((f"draft:{cell.environment.slug}", f"{cell.environment.name}, draft"))
-        found.append((f"git:{cell.environment.slug}", f"{cell.environment.name}, approved"))
+            found.append((environment.draft_version, f"{environment.name}, draft"))
+        found.append((environment.approved_version, f"{environment.name}, approved"))
     ids = [cell.environment.pk for cell in row.cells]
     snapshots = Snapshot.objects.filter(environment_id__in=ids).select_related("environment").defer("workflows")
-    for snapshot in snapshots.order_by("-created_at", "-pk")[:SNAPSHOTS_SHOWN]:
-        words = f"{snapshot.environment.name}, {snapshot.get_snapshot_type_display().lower()} {_moment(snapshot)}"
+    newest = [cell.environment.last_snapshot_id for cell in row.cells if cell.environment.last_snapshot_id]
+    for snapshot in snapshots.exclude(pk__in=newest).order_by("-created_at", "-pk")[:SNAPSHOTS_SHOWN]:
+        kind, at = snapshot.get_snapshot_type_display().lower(), f"{snapshot.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        words = f"{snapshot.environment.name}, {kind} {at}"
         found.append((f"snapshot:{snapshot.pk}", words))
     return found
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 import orjson
 from django.contrib import messages
+from django.core.validators import slug_re
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -31,18 +32,17 @@ from tenants.scope import tenant_scope
 from workflows.confirmation import require_typed, word_for
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import DiffSide, TextOptions, diff_context
 
 from . import pushing, selectors, services, taking
 from .approving import require_approver
-from .canonical import canonical_blobs, canonical_content, canonical_references
-from .contents import keys_of
+from .canonical import canonical_blobs
 from .errors import BaselineNotConfirmed
 from .forms import BY_HAND, CaptureForm
 from .manifest import CaptureFinding, set_aside, verification_from
 from .models import Snapshot, SnapshotType
 from .reading import Rescued
 from .selectors import ComparedSide
+from .sides import APPROVED, for_good, snapshot_spec
 
 ROWS = 50
 COMPARED_ROWS = 200
@@ -263,6 +263,8 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     key = request.GET.get("key", "")[:200]
     if wanted == "now":
         return _with_now(visit, left, key)
+    if key:
+        return redirect(_one_workflow(visit, left, wanted, key))
     right, label = _other_side(visit, left, wanted)
     context: dict[str, Any] = {
         "snapshot": left,
@@ -273,8 +275,6 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "left_label": f"Snapshot of {left.created_at:%d %b %Y %H:%M} UTC",
         "nav_section": "snapshots",
     }
-    if key:
-        return render(request, "snapshots/diff.html", context | _one(request, left, right, key, context))
     rows, counts = selectors.compare(_sides(left), _approved(left.environment) if right is None else _sides(right))
     show = selectors.chosen_state(request.GET.get("show", ""))
     shown = [r for r in rows if r.state == show or (not show and r.state != "unchanged")]
@@ -283,8 +283,24 @@ def snapshot_compare(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "more": max(0, len(shown) - COMPARED_ROWS),
         "counts": counts,
         "show": show,
+        "diff_query": urlencode(_pair(visit, left, wanted)),
     }
     return render(request, "snapshots/compare.html", context)
+
+
+def _pair(visit: Visit, left: Snapshot, wanted: str) -> dict[str, str]:
+    """Both sides as the address of a workflow's diff names them."""
+    slug = left.environment.slug
+    named = {"approved": f"{APPROVED}:{slug}", "seen": slug}.get(wanted) or snapshot_spec(wanted)
+    return {"left": snapshot_spec(left.pk), "right": for_good(visit, named)}
+
+
+def _one_workflow(visit: Visit, left: Snapshot, wanted: str, key: str) -> str:
+    """The diff of one workflow."""
+    if not slug_re.fullmatch(key):
+        raise NotFound
+    there = reverse("workflow-diff", kwargs={"tenant_slug": visit.tenant.slug, "key": key})
+    return f"{there}?{urlencode(_pair(visit, left, wanted))}"
 
 
 def _with_now(visit: Visit, left: Snapshot, key: str) -> HttpResponse:
@@ -316,34 +332,3 @@ def _approved(environment: Environment) -> dict[str, ComparedSide]:
             "canonical_workflow__key", "env_name", "git_content_hash", "git_active"
         )
         return {key: ComparedSide(name, value, bool(active)) for key, name, value, active in rows if key in blobs}
-
-
-def _one(
-    request: HttpRequest, left: Snapshot, right: Snapshot | None, key: str, labels: Mapping[str, Any]
-) -> dict[str, Any]:
-    rescued = Rescued()
-    before = next((c for _, c in services.contents(left, {key}, rescued=rescued)), None)
-    before_keys = keys_of(left)
-    if right is None:
-        after = canonical_content(left.environment, [key]).get(key)
-        after_keys = canonical_references(left.environment)
-    else:
-        after = next((c for _, c in services.contents(right, {key}, rescued=rescued)), None)
-        after_keys = keys_of(right)
-    if before is None and after is None:
-        raise NotFound("Neither side holds this workflow.", recovery="Go back to the list of differences.")
-    view = request.GET.get("view", "graph")
-    name = str((after or before or {}).get("name") or key)
-    return {
-        **diff_context(
-            DiffSide(before, labels["left_label"], before_keys),
-            DiffSide(after, labels["right_label"], after_keys),
-            view=view,
-            across=right is not None and right.environment_id != left.environment_id,
-            text=TextOptions.read(request.GET),
-        ),
-        "key": key,
-        "name": name,
-        "warnings": rescued.warnings,
-        "diff_query": f"?with={labels['with_']}&key={key}&",
-    }

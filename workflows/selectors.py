@@ -98,13 +98,13 @@ class Cell:
     @property
     def query(self) -> str:
         """The two sides worth comparing, as the diff page's query; '' where there is only one."""
-        here = self.environment.slug
+        here = self.environment.seen_version
         if self.mapping is None:
             return ""
         changed = self.mapping.status in HERE and (self.mapping.is_drifted or self.mapping.is_switched)
         if self.mapping.status == MapStatus.MISSING or changed:
-            return f"?left=git:{here}&right={here}"
-        return f"?left={self.previous.slug}&right={here}" if self.previous else ""
+            return f"?left={self.environment.approved_version}&right={here}"
+        return f"?left={self.previous.seen_version}&right={here}" if self.previous else ""
 
     @property
     def changed_at(self) -> datetime | None:

@@ -123,7 +123,7 @@ def _between(action: str, source: Environment | None, target: Environment | None
     if source is None or target is None or source.pk == target.pk:
         raise Invalid("Choose two different environments.", recovery="Set From and To beside the buttons.")
     if action == "compare" and len(keys) == 1:
-        return _NextPage("workflow-diff", {"left": target.slug, "right": source.slug}, {"key": keys[0]})
+        return _NextPage("workflow-diff", {"left": target.seen_version, "right": source.seen_version}, {"key": keys[0]})
     query = {"source": str(source.pk), "target": str(target.pk), "keys": ",".join(keys)}
     return _NextPage("promotion-create", query)
 

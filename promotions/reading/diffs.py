@@ -26,13 +26,13 @@ def specs_of(promotion: Promotion, plan: Plan, item: PlanItem) -> tuple[str, str
     """Before and after, as ``snapshots.diff_views.load_side`` reads them."""
     result = read_result(promotion.execution_result)
     before, after = result.pre_snapshot_id or plan.target.snapshot_id, result.post_snapshot_id
-    left = f"snapshot:{before}" if before else promotion.target_environment.slug
+    left = f"snapshot:{before}" if before else promotion.target_environment.seen_version
     return left, f"snapshot:{after}" if after else _locked(plan, item)
 
 
 def of_row(slug: str, key: str, source: Environment, target: Environment, *, draft: bool = False) -> str:
     """The diff of one workflow between two environments, as both were seen last."""
-    return address(slug, key, target.slug, f"draft:{source.slug}" if draft else source.slug)
+    return address(slug, key, target.seen_version, source.draft_version if draft else source.seen_version)
 
 
 def _locked(plan: Plan, item: PlanItem) -> str:

@@ -9,7 +9,7 @@ from promotions.models import Promotion
 from promotions.planning.documents import PlanItem, read_plan
 from promotions.reading import diffs
 from promotions.rows import real_person
-from snapshots.diff_views import load_side
+from snapshots.sides import load_side
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
 from workflows.presenters import DiffSide, TextOptions, diff_context

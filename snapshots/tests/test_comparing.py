@@ -60,7 +60,7 @@ def test_now_is_asked_of_n8n_and_its_answer_keeps_its_address(
     live_cast: Any, page: Client, seen: Any, n8n: Any, run_operations: Any
 ) -> None:
     asked = {"left": "git:production", "right": "now:production"}
-    before = page.get(HOME, asked)
+    before = page.get(HOME, asked, follow=True)
     assert states(before) == {} and b"Not asked yet" in before.content, "what was seen last is not called now"
     sent = page.post(HOME, asked)
     lasting = parse_qs(urlsplit(sent["Location"]).query)
@@ -81,7 +81,7 @@ def test_every_pair_of_kinds_can_be_compared(page: Client, seen: Any, capture: A
     sides = ("git:production", "production", "draft:production", f"snapshot:{seen.pk}", f"snapshot-draft:{later.pk}")
     for left in sides:
         for right in sides:
-            answer = page.get(HOME, {"left": left, "right": right})
+            answer = page.get(HOME, {"left": left, "right": right}, follow=True)
             assert answer.status_code == 200, (left, right)
             old = {left, right} & {"git:production", f"snapshot:{seen.pk}"}
             assert bool(states(answer)) == (len(old) == 1 and left != right), (left, right, states(answer))
@@ -89,7 +89,7 @@ def test_every_pair_of_kinds_can_be_compared(page: Client, seen: Any, capture: A
 
 def test_one_workflow_is_a_step_away_and_links_of_snapshots_mean_now(page: Client, seen: Any, capture: Any) -> None:
     later = capture()
-    one = page.get(HOME, {"left": "git:production", "right": "production", "key": "orders"})
+    one = page.get(page.get(HOME, {"left": "git:production", "right": "production", "key": "orders"})["Location"])
     assert one.status_code == 302 and "/workflows/orders/diff/" in one["Location"]
     assert str(later.pk) in one["Location"], "the address names what was seen, not what will be"
     assert page.get(one["Location"]).status_code == 200
@@ -104,54 +104,58 @@ def test_one_workflow_is_a_step_away_and_links_of_snapshots_mean_now(page: Clien
 def test_who_may_not_operate_is_told_so_and_asks_nothing(live_cast: Any, client: Client, seen: Any) -> None:
     client.force_login(live_cast.viewer)
     asked = {"left": "git:production", "right": "now:production"}
-    assert b"does not allow asking Production now" in client.get(HOME, asked).content
+    assert b"does not allow asking Production now" in client.get(HOME, asked, follow=True).content
     assert client.post(HOME, asked).status_code == 403
-    assert b"Not asked yet" in client.get(HOME, asked).content
+    assert b"Not asked yet" in client.get(HOME, asked, follow=True).content
     assert client.get(HOME, {"left": "nonsense", "right": "production"}).status_code == 404
 
 
 def test_two_environments_are_compared_without_ids_of_their_own(page: Client, seen: Any, staging: Any) -> None:
     """The same workflows have other ids in another n8n; one was edited there, one is missing, one is more."""
-    same = page.get(HOME, {"left": "git:production", "right": "production"})
+    same = page.get(HOME, {"left": "git:production", "right": "production"}, follow=True)
     assert states(same) == {} and b"Nothing differs" in same.content
     there = {"left": "production", "right": "staging"}
-    assert states(page.get(HOME, there)) == {"orders": "changed", "refunds": "added"}
-    assert states(page.get(HOME, {**there, "show": "unchanged"})) == {"invoices": "unchanged"}
+    assert states(page.get(HOME, there, follow=True)) == {"orders": "changed", "refunds": "added"}
+    assert states(page.get(HOME, {**there, "show": "unchanged"}, follow=True)) == {"invoices": "unchanged"}
     back = {"left": "git:staging", "right": "git:production"}
-    assert states(page.get(HOME, back))["refunds"] == "removed", "what is approved is compared in the same way"
-    assert b"always counts as changed" not in page.get(HOME, there).content
-    assert b"always counts as changed" in page.get(HOME, {**there, "left": "draft:production"}).content
+    assert states(page.get(HOME, back, follow=True))["refunds"] == "removed", (
+        "what is approved is compared in the same way"
+    )
+    assert b"always counts as changed" not in page.get(HOME, there, follow=True).content
+    assert b"always counts as changed" in page.get(HOME, {**there, "left": "draft:production"}, follow=True).content
 
 
 def test_now_beside_a_snapshot_is_asked_once_and_the_snapshot_stays(page: Client, seen: Any, capture: Any) -> None:
     mine = f"snapshot:{seen.pk}"
-    wanted = page.get(HOME, {"left": mine, "right": "now:production"})
+    wanted = page.get(HOME, {"left": mine, "right": "now:production"}, follow=True)
     assert asked_by(wanted) == [("Ask Production now", mine, "now:production")]
     later = f"snapshot:{capture().pk}"
-    assert asked_by(page.get(HOME, {"left": mine, "right": later})) == [
+    assert asked_by(page.get(HOME, {"left": mine, "right": later}, follow=True)) == [
         ("Before: ask Production now", "now:production", later),
         ("After: ask Production now", mine, "now:production"),
     ]
 
 
 def test_two_sides_of_now_are_asked_by_one_button(page: Client, seen: Any, staging: Any) -> None:
-    both = page.get(HOME, {"left": "now:staging", "right": "now:production"})
+    both = page.get(HOME, {"left": "now:staging", "right": "now:production"}, follow=True)
     assert asked_by(both) == [("Ask Staging and Production now", "now:staging", "now:production")]
 
 
 def test_drafts_are_not_asked_for_as_if_they_were_live(page: Client, seen: Any) -> None:
     for draft in ("draft:production", f"snapshot-draft:{seen.pk}"):
-        assert asked_by(page.get(HOME, {"left": draft, "right": "git:production"})) == []
+        assert asked_by(page.get(HOME, {"left": draft, "right": "git:production"}, follow=True)) == []
 
 
 def test_an_empty_tab_speaks_of_its_own_kind(page: Client, seen: Any, capture: Any) -> None:
     capture()
     pair = {"left": f"snapshot:{seen.pk}", "right": "production"}
     for home, asked in ((HOME, pair), (f"/t/acme/snapshots/{seen.pk}/compare/", {"with": "seen"})):
-        added = page.get(home, {**asked, "show": "added"}).content
+        added = page.get(home, {**asked, "show": "added"}, follow=True).content
         assert b"No workflow is added" in added and b"Nothing differs" not in added
-        assert b'aria-label="Unchanged workflows"' in page.get(home, {**asked, "show": "unchanged"}).content
-        assert states(page.get(home, {**asked, "show": "nonsense"})) == {"orders": "changed"}
+        assert (
+            b'aria-label="Unchanged workflows"' in page.get(home, {**asked, "show": "unchanged"}, follow=True).content
+        )
+        assert states(page.get(home, {**asked, "show": "nonsense"}, follow=True)) == {"orders": "changed"}
 
 
 def test_an_environment_never_captured_is_not_one_without_workflows(
@@ -160,11 +164,11 @@ def test_an_environment_never_captured_is_not_one_without_workflows(
     with tenant_scope(live_cast.tenant.pk):
         Environment.objects.filter(pk=environment.pk).update(last_snapshot_id=None)
     for left, right in (("production", "draft:production"), ("git:production", "production")):
-        answer = page.get(HOME, {"left": left, "right": right})
+        answer = page.get(HOME, {"left": left, "right": right}, follow=True)
         assert b"Production was never captured" in answer.content and b"Nothing differs" not in answer.content
         assert "tabs" not in answer.context and b"/snapshots/new/?environment=production" in answer.content
     page.force_login(live_cast.viewer)
-    told = page.get(HOME, {"left": "git:production", "right": "now:production"}).content
+    told = page.get(HOME, {"left": "git:production", "right": "now:production"}, follow=True).content
     assert b"ask somebody who may capture it" in told and b"Not asked yet" not in told
 
 
@@ -190,7 +194,7 @@ def test_the_form_keeps_a_side_that_it_does_not_offer(
     monkeypatch.setattr(comparing, "SNAPSHOTS_OFFERED", 1)
     for left in (f"snapshot:{seen.pk}", f"snapshot-draft:{seen.pk}"):
         for asked in ({"left": left, "right": "production"}, {"left": left}):
-            assert f'<option value="{left}" selected>' in page.get(HOME, asked).content.decode()
+            assert f'<option value="{left}" selected>' in page.get(HOME, asked, follow=True).content.decode()
 
 
 def asked_by(answer: Any) -> list[tuple[str, str, str]]:
@@ -198,4 +202,4 @@ def asked_by(answer: Any) -> list[tuple[str, str, str]]:
 
 
 def test_a_snapshot_that_is_no_id_is_not_found(page: Client, seen: Any) -> None:
-    assert page.get(HOME, {"left": "snapshot:nonsense", "right": "production"}).status_code == 404
+    assert page.get(HOME, {"left": "snapshot:nonsense", "right": "production"}, follow=True).status_code == 404

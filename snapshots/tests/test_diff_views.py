@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
 from snapshots import diff_views
+from tenants.scope import tenant_scope
 from tenants.tokens import create_token
 from workflows.models import Environment, WorkflowEnvMap
 from workflows.selectors import Cell
@@ -42,7 +44,7 @@ def test_what_drifted_is_shown_beside_what_was_approved(
     live_cast: Any, signed_in: Client, drifted: Any, view: str
 ) -> None:
     answer = signed_in.get(
-        at(live_cast, "workflow-diff"), {"left": "git:production", "right": "production", "view": view}
+        at(live_cast, "workflow-diff"), {"left": "git:production", "right": "production", "view": view}, follow=True
     )
     page = answer.content.decode()
     if view == "text":
@@ -67,16 +69,18 @@ def test_a_snapshot_can_be_a_side_and_an_unknown_one_is_not_there(
     live_cast: Any, signed_in: Client, drifted: Any
 ) -> None:
     address = at(live_cast, "workflow-diff")
-    same = signed_in.get(address, {"left": f"snapshot:{drifted.pk}", "right": "git:production"})
+    same = signed_in.get(address, {"left": f"snapshot:{drifted.pk}", "right": "git:production"}, follow=True)
     assert "Same content" in same.content.decode()
     for wrong in ("snapshot:5f0c8ad0-0000-4000-8000-000000000000", "snapshot:x", "elsewhere", "git:elsewhere"):
-        assert signed_in.get(address, {"left": wrong, "right": "production"}).status_code == 404
+        assert signed_in.get(address, {"left": wrong, "right": "production"}, follow=True).status_code == 404
     assert signed_in.get(at(live_cast, "workflow-diff", "nobody")).status_code == 404
 
 
 def test_a_workflows_page_draws_it(live_cast: Any, signed_in: Client, drifted: Any) -> None:
     page = signed_in.get(at(live_cast, "workflow")).content.decode()
-    differ = signed_in.get(at(live_cast, "workflow-diff"), {"left": "git:production", "right": "production"})
+    differ = signed_in.get(
+        at(live_cast, "workflow-diff"), {"left": "git:production", "right": "production"}, follow=True
+    )
     for shown in (page, differ.content.decode()):
         assert re.search(r'href="http[^"]+/workflow/\w+" [^>]*>Open|href="http[^"]+/workflow/\w+">', shown), "into n8n"
     assert "<svg" in page and "Drifted" in page and "Manual backup" in page
@@ -117,3 +121,35 @@ def test_workflows_over_rest_are_those_of_this_moment(
         f"/api/v1/environments/{environment.pk}/workflows", headers={"Authorization": f"Bearer {foreign}"}
     )
     assert other.status_code == 404
+
+
+def test_what_was_asked_for_today_is_shown_tomorrow(
+    live_cast: Any, signed_in: Client, drifted: Any, n8n: Any, capture: Any, environment: Environment
+) -> None:
+    """An address names two versions: neither a later capture nor a later approval changes what it shows."""
+    asked = {"left": "git:production", "right": "production", "view": "text"}
+    there = signed_in.get(at(live_cast, "workflow-diff"), asked)
+    named = parse_qs(urlsplit(there["Location"]).query)
+    with tenant_scope(live_cast.tenant.pk):
+        environment.refresh_from_db()
+    assert named["left"] == [f"git:production@{environment.baseline_commit_sha}"]
+    assert named["right"] == [f"snapshot:{environment.last_snapshot_id}"] and named["view"] == ["text"]
+    before = signed_in.get(there["Location"]).context
+    n8n.edit(workflow_id_of(n8n, "Orders"), nodes=workflow(url="https://example.org/newest")["nodes"])
+    capture(snapshot_type="baseline")
+    after = signed_in.get(there["Location"]).context
+    assert after["diff"] == before["diff"] and not after["diff"].is_empty
+    assert [after[side].content for side in ("left", "right")] == [before[side].content for side in ("left", "right")]
+    assert signed_in.get(at(live_cast, "workflow-diff"), asked)["Location"] != there["Location"], "today is another"
+
+
+def test_only_a_commit_that_approved_something_there_is_an_approved_version(
+    live_cast: Any, signed_in: Client, drifted: Any
+) -> None:
+    for commit in ("0" * 40, "master", drifted.git_commit_sha):
+        asked = {"left": f"git:production@{commit}", "right": f"snapshot:{drifted.pk}"}
+        assert signed_in.get(at(live_cast, "workflow-diff"), asked).status_code == 404, commit
+
+
+def workflow_id_of(n8n: Any, name: str) -> str:
+    return next(str(one["id"]) for one in n8n.state()["workflows"] if one["name"] == name)

@@ -91,7 +91,7 @@ def test_the_story_on_pages(
     for other in ("seen", "approved"):
         assert page.get(f"{home}/{snapshot.pk}/compare/?with={other}").status_code == 200
     assert "Invoices" in page.get(f"{home}/{snapshot.pk}/compare/?with=seen").content.decode()
-    assert page.get(f"{home}/{snapshot.pk}/compare/?with=seen&key=invoices").status_code == 200
+    assert page.get(f"{home}/{snapshot.pk}/compare/?with=seen&key=invoices", follow=True).status_code == 200
     wizard = page.get(f"{home}/{snapshot.pk}/restore/")
     assert wizard.status_code == 200 and "Type <code>Production</code>" in wizard.content.decode()
     refused = page.post(f"{home}/{snapshot.pk}/restore/", {"overwrite_existing": "on", "choice": "all"})

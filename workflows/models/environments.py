@@ -96,6 +96,22 @@ class Environment(TenantModel):
         return f"snapshots/{self.slug}"
 
     @property
+    def approved_version(self) -> str:
+        """What is approved now, as an address names it: it goes on meaning this when something else is approved."""
+        commit = f"@{self.baseline_commit_sha}" if self.baseline_commit_sha else ""
+        return f"git:{self.slug}{commit}"
+
+    @property
+    def seen_version(self) -> str:
+        """What ran here when it was last seen, as an address names it; likewise."""
+        return f"snapshot:{self.last_snapshot_id}" if self.last_snapshot_id else self.slug
+
+    @property
+    def draft_version(self) -> str:
+        """What the editor held when it was last seen, as an address names it; likewise."""
+        return f"snapshot-draft:{self.last_snapshot_id}" if self.last_snapshot_id else f"draft:{self.slug}"
+
+    @property
     def write_lock(self) -> str:
         """The exclusive key of operations that write to this environment."""
         return f"environment:{self.pk}"

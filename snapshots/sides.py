@@ -1,0 +1,137 @@
+"""The versions of a workflow that a page lays side by side, and the words by which addresses name them.
+
+``snapshot:<id>`` is what a snapshot holds, ``snapshot-draft:<id>`` the drafts of it, ``git:<env>@<commit>`` what was
+approved by that commit, ``git-draft:<env>@<commit>`` the drafts approved with it: these mean the same for ever.
+``<env>`` (as last seen), ``draft:<env>`` and ``git:<env>`` mean what they name today; ``for_good`` says what that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import NotFound
+from tenants.pages import Visit
+from tenants.scope import tenant_scope
+from workflows.content import parse
+from workflows.models import Environment
+
+from . import services
+from .approved_versions import approved_at, last_approval
+from .contents import keys_of
+from .errors import SnapshotUnreadable
+from .models import Snapshot
+from .reading import Rescued
+
+LONGEST_SPEC = 160
+APPROVED, APPROVED_DRAFT, DRAFT, SNAPSHOT, SNAPSHOT_DRAFT = "git", "git-draft", "draft", "snapshot", "snapshot-draft"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: its words, the environment's slug, the workflow there (None: not there), and the ids
+    that it can refer to.
+    """
+
+    spec: str
+    label: str
+    environment: str = ""
+    content: dict[str, Any] | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+def approved_spec(slug: str, commit: str, *, draft: bool = False) -> str:
+    """What was approved by a commit, as an address names it."""
+    return f"{APPROVED_DRAFT if draft else APPROVED}:{slug}@{commit}"
+
+
+def snapshot_spec(snapshot_id: object, *, draft: bool = False) -> str:
+    """What a snapshot holds, as an address names it."""
+    return f"{SNAPSHOT_DRAFT if draft else SNAPSHOT}:{snapshot_id}"
+
+
+def for_good(visit: Visit, spec: str, *, other: str = "") -> str:
+    """What ``spec`` means today, by a name that goes on meaning it; as it is where there is no such version yet.
+
+    ``git`` alone means what is approved in the environment that the ``other`` side names. Outside any scope. Raises
+    ``NotFound``.
+    """
+    kind, colon, name = spec.partition(":")
+    if kind in (SNAPSHOT, SNAPSHOT_DRAFT):
+        return spec
+    if kind in (APPROVED, APPROVED_DRAFT):
+        slug, _, commit = (name or other.rpartition(":")[2]).partition("@")
+        environment = environment_named(visit, slug)
+        commit = commit if name and commit else last_approval(environment)
+        return approved_spec(slug, commit, draft=kind == APPROVED_DRAFT) if commit else f"{kind}:{slug}"
+    environment = environment_named(visit, name if colon else spec)
+    return environment.draft_version if kind == DRAFT and colon else environment.seen_version
+
+
+def load_side(visit: Visit, spec: str, key: str) -> Side:
+    """The version of a workflow that ``spec`` names. Outside any scope. Raises ``NotFound``."""
+    named = for_good(visit, spec)
+    kind, _, name = named.partition(":")
+    if kind in (APPROVED, APPROVED_DRAFT):
+        return _approved(visit, named, key)
+    if kind == SNAPSHOT_DRAFT:
+        return _draft(services.snapshot_by_id(visit.tenant.pk, name), key, named)
+    if kind == SNAPSHOT:
+        snapshot = services.snapshot_by_id(visit.tenant.pk, name)
+        label = f"{snapshot.environment.name}, {snapshot.get_snapshot_type_display().lower()} {_moment(snapshot)}"
+        return _from_snapshot(snapshot, key, named, label)
+    environment = environment_named(visit, name or named)
+    return Side(named, f"{environment.name} has never been captured", environment.slug)
+
+
+def environment_named(visit: Visit, slug: str) -> Environment:
+    """The tenant's environment of that slug. Outside any scope. Raises ``NotFound``."""
+    with tenant_scope(visit.tenant.pk):
+        environment = Environment.objects.filter(slug=slug).first()
+    if environment is None:
+        raise NotFound
+    return environment
+
+
+def _approved(visit: Visit, spec: str, key: str) -> Side:
+    """Where no draft was approved beside it, the editor was to hold what runs."""
+    kind, _, name = spec.partition(":")
+    slug, _, commit = name.partition("@")
+    environment = environment_named(visit, slug)
+    if not commit:
+        return Side(spec, f"{environment.name}, nothing approved", slug)
+    version = approved_at(environment, commit)
+    draft = version.content(key, draft=True) if kind == APPROVED_DRAFT else None
+    content = draft if draft is not None else version.content(key)
+    words = "approved draft" if draft is not None else "approved"
+    return Side(
+        spec, f"{environment.name}, {words} {version.at:%Y-%m-%d %H:%M:%S} UTC", slug, content, version.references
+    )
+
+
+def _draft(snapshot: Snapshot, key: str, spec: str) -> Side:
+    """The draft beside what runs; where there is none, the editor held what ran."""
+    label = f"{snapshot.environment.name}, draft {_moment(snapshot)}"
+    rescued = Rescued()
+    data = services.load_drafts(snapshot, {key}, rescued=rescued).get(key)
+    if data is None:
+        return _from_snapshot(snapshot, key, spec, label)
+    keys = keys_of(snapshot)
+    return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, parse(data), keys)
+
+
+def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
+    rescued = Rescued()
+    for _, content in services.contents(snapshot, {key}, rescued=rescued):
+        keys = keys_of(snapshot)
+        return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, content, keys)
+    return Side(spec, label, snapshot.environment.slug)
+
+
+def _moment(snapshot: Snapshot) -> str:
+    return f"{snapshot.created_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _wherefrom(rescued: Rescued) -> str:
+    return f", from the database: missing from Git ({SnapshotUnreadable.code})" if rescued.labels else ""
