@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -103,7 +103,7 @@ def by_name(queryset: QuerySet[M], *, cursor: str = "", limit: int = 50, field: 
     return paged(queryset.order_by(field, "pk"), limit, lambda row: [getattr(row, field), row.pk])
 
 
-def paged(ordered: QuerySet[Any], limit: int, key: Callable[[Any], list[Any]]) -> Page:
+def paged(ordered: QuerySet[Any] | Sequence[Any], limit: int, key: Callable[[Any], list[Any]]) -> Page:
     """The first rows of an ordered list; ``key`` makes the cursor that leads on from its last row."""
     rows = list(ordered[: limit + 1])
     more = len(rows) > limit

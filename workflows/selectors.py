@@ -6,23 +6,24 @@ import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from core import clock
 from core.errors import NotFound
 from core.paging import Page, by_name
 
+from . import matrix_list
 from .executions.notes import RunNote
+from .matrix_list import SHOWN
 from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
 
 STALE_AFTER = timedelta(hours=24)
 ROWS_AT_MOST = 100
-SHOWN = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.MISSING)
 HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
-CELL_STATES = ("drifted", "differs", "missing", "inactive", "draft", "archived", "unmapped")
 #: Not as approved, in the same sense as what drift detection finds: changed, switched, or never approved at all.
 DRIFTED = Q(status__in=HERE) & (
     (Q(git_content_hash__isnull=False) & ~Q(git_content_hash=F("env_content_hash")))
@@ -89,11 +90,20 @@ class Cell:
         return self.environment.editor_url(self.mapping.env_workflow_id) if self.mapping and is_there else ""
 
     @property
-    def word(self) -> str:
-        """The word for the state where it is not that of the vocabulary."""
-        if self.state != "inactive" or self.mapping is None:
+    def switch(self) -> str:
+        """Whether n8n starts it by itself, in n8n's words; '' where it is not there or n8n did not say."""
+        if self.mapping is None or self.mapping.status not in HERE:
             return ""
-        return "Archived" if self.mapping.is_archived else "Not published"
+        if self.mapping.is_archived:
+            return "Archived"
+        if self.mapping.env_active is None:
+            return ""
+        return "Published" if self.mapping.env_active else "Not published"
+
+    @property
+    def checked_at(self) -> datetime | None:
+        """When it was last looked at: every capture and check of an environment looks at all of it."""
+        return self.environment.last_captured_at if self.mapping else None
 
     @property
     def query(self) -> str:
@@ -119,6 +129,20 @@ class Row:
     workflow: CanonicalWorkflow
     cells: list[Cell]
 
+    @property
+    def tags(self) -> list[str]:
+        """Its tags in n8n, wherever it has them, by name."""
+        places = (cell.mapping for cell in self.cells if cell.mapping is not None)
+        return sorted({tag for place in places if place.status in SHOWN for tag in place.env_tags})
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows under one title."""
+
+    title: str
+    rows: list[Row]
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -128,20 +152,24 @@ class Matrix:
     rows: list[Row]
     next_cursor: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    tags: dict[str, int] = field(default_factory=dict)
+
+    def groups(self, group: str) -> list[Group]:
+        """The rows under the tag that each stands at, in the order they came; one group without a title else."""
+        titled = [("" if group != "tag" else row.tags[0] if row.tags else "Without a tag", row) for row in self.rows]
+        return [Group(title, [row for _, row in rows]) for title, rows in groupby(titled, key=itemgetter(0))]
 
 
-def matrix(*, q: str = "", state: str = "", uses: Q | None = None, cursor: str = "", limit: int = 50) -> Matrix:
-    """Workflows by name with their state in each environment, at most 100. Four queries, five with a filter."""
+def matrix(asked: matrix_list.Asked = matrix_list.ALL, *, cursor: str = "", limit: int = 50) -> Matrix:
+    """A page of the workflows asked for, with their state in each environment, at most 100.
+
+    Five queries, one more with a filter by state.
+    """
     columns = environments()
     ids = [environment.pk for environment in columns]
-    shown = WorkflowEnvMap.objects.filter(canonical_workflow=OuterRef("pk"), status__in=SHOWN, environment_id__in=ids)
-    workflows = CanonicalWorkflow.objects.filter(Exists(shown if uses is None else shown.filter(uses)))
-    if q.strip():
-        workflows = workflows.filter(Q(name__icontains=q.strip()) | Q(key__icontains=q.strip()))
-    if state in CELL_STATES:
-        workflows = workflows.filter(pk__in=_in_state(state, ids))
-    page: Page = by_name(workflows, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
-    return Matrix(columns, rows_of(page.rows, columns), page.next_cursor, _state_counts(ids))
+    page = matrix_list.page(asked, ids, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
+    rows = rows_of(page.rows, columns)
+    return Matrix(columns, rows, page.next_cursor, matrix_list.state_counts(ids), matrix_list.tag_counts(ids))
 
 
 def rows_of(workflows: list[CanonicalWorkflow], columns: list[Environment]) -> list[Row]:
@@ -183,21 +211,15 @@ def _cell(environment: Environment, mapping: WorkflowEnvMap | None, previous: _P
     if mapping.status == MapStatus.IGNORED:
         return Cell(environment, "ignored", "left out on purpose", mapping, before)
     state, why = _known_state(environment, mapping, previous)
-    notes = _notes(mapping, state)
+    notes = _notes(mapping)
     if unknown:
         state, why = "unknown", f"{unknown}; was {why} when last seen"
     return Cell(environment, state, why, mapping, before, notes)
 
 
-def _notes(mapping: WorkflowEnvMap, state: str) -> tuple[str, ...]:
-    """What is worth knowing beside the state."""
-    is_inactive = state == "inactive"
-    notes = {
-        "not confirmed": mapping.status == MapStatus.UNMAPPED,
-        "archived": mapping.is_archived and not is_inactive,
-        "not published": mapping.env_active is False and not mapping.is_archived and not is_inactive,
-        "draft saved": mapping.has_draft,
-    }
+def _notes(mapping: WorkflowEnvMap) -> tuple[str, ...]:
+    """What is worth knowing beside the state and the switch."""
+    notes = {"not confirmed": mapping.status == MapStatus.UNMAPPED, "draft saved": mapping.has_draft}
     return tuple(note for note, holds in notes.items() if holds)
 
 
@@ -210,8 +232,6 @@ def _known_state(environment: Environment, mapping: WorkflowEnvMap, previous: _P
         return "drifted", drift
     if previous and mapping.comparable_hash != previous[1].comparable_hash:
         return "differs", f"another version than {previous[0].name}"
-    if mapping.env_active is False:
-        return "inactive", "as approved, archived" if mapping.is_archived else "as approved, not published"
     return "in_sync", "as approved"
 
 
@@ -224,51 +244,6 @@ def _drift_of(environment: Environment, mapping: WorkflowEnvMap) -> str:
     if mapping.git_content_hash is None and mapping.env_content_hash and environment.baseline_commit_sha:
         return "appeared; nobody approved it"
     return ""
-
-
-_LIVE_SQL = (
-    "SELECT canonical_workflow_id, status, env_active, git_active, git_content_hash, env_content_hash, comparable_hash,"
-    " env_draft_hash, env_facts,"
-    " environment_id IN (SELECT id FROM environments WHERE baseline_commit_sha <> '') AS has_baseline,"
-    " lag(comparable_hash) OVER (PARTITION BY canonical_workflow_id, status IN ('linked', 'unmapped')"
-    "   ORDER BY array_position(%s::uuid[], environment_id)) AS before"
-    " FROM workflow_env_map WHERE environment_id = ANY(%s) AND status IN ('linked', 'unmapped', 'missing')"
-)
-_STATE_SQL = {
-    "drifted": (
-        "status <> 'missing' AND (git_content_hash <> env_content_hash OR git_active <> env_active"
-        " OR (git_content_hash IS NULL AND env_content_hash IS NOT NULL AND has_baseline))"
-    ),
-    "differs": "status <> 'missing' AND before <> comparable_hash",
-    "missing": "status = 'missing'",
-    "inactive": "status <> 'missing' AND NOT env_active",
-    "draft": "status <> 'missing' AND env_draft_hash <> ''",
-    "archived": "status <> 'missing' AND env_facts->>'archived' = 'true'",
-    "unmapped": "status = 'unmapped'",
-}
-
-
-def _in_state(state: str, environment_ids: list[uuid.UUID]) -> list[uuid.UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT DISTINCT canonical_workflow_id FROM ({_LIVE_SQL}) p WHERE {_STATE_SQL[state]}",  # noqa: S608
-            [environment_ids, environment_ids],
-        )
-        return [row[0] for row in cursor.fetchall()]
-
-
-def _state_counts(environment_ids: list[uuid.UUID]) -> dict[str, int]:
-    """How many workflows are in each state somewhere, and ``all``. One pass over the mapping."""
-    counted = ", ".join(
-        f"count(DISTINCT canonical_workflow_id) FILTER (WHERE {condition})" for condition in _STATE_SQL.values()
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT count(DISTINCT canonical_workflow_id), {counted} FROM ({_LIVE_SQL}) p",  # noqa: S608
-            [environment_ids, environment_ids],
-        )
-        row = cursor.fetchone()
-    return dict(zip(["all", *_STATE_SQL], row, strict=True))
 
 
 def workflow_or_404(key: str) -> CanonicalWorkflow:

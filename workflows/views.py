@@ -23,7 +23,7 @@ from operations.models import Operation, Schedule
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
-from . import guard_changes, selectors, services, surroundings
+from . import guard_changes, matrix_list, selectors, services, surroundings
 from .access import only_in
 from .access_views import WORDS
 from .changes import changes_of
@@ -61,22 +61,21 @@ def _limit(request: HttpRequest) -> int:
 @tenant_page(Grants.VIEW)
 def matrix(request: HttpRequest, visit: Visit) -> HttpResponse:
     """The tenant's home: every workflow in every environment."""
-    q, state = request.GET.get("q", "")[:200], request.GET.get("state", "")
     uses = using(request.GET.get("uses", "")[:200])
-    found = selectors.matrix(
-        q=q, state=state, uses=uses.condition, cursor=request.GET.get("cursor", ""), limit=_limit(request)
-    )
+    asked = matrix_list.Asked.read(request.GET, uses.condition)
+    found = selectors.matrix(asked, cursor=request.GET.get("cursor", ""), limit=_limit(request))
     found = replace(found, rows=with_runs(found.rows))
     context = {
         "matrix": found,
+        "groups": found.groups(asked.group),
         "environments": found.columns,
-        "q": q,
-        "state": state if state in selectors.CELL_STATES else "",
-        "states": [(name, found.counts.get(name, 0)) for name in selectors.CELL_STATES],
+        "asked": asked,
+        "orders": matrix_list.ORDERS,
+        "states": [(name, found.counts.get(name, 0)) for name in matrix_list.STATES],
         "unknown": [(e, why) for e in found.columns if (why := selectors.why_unknown(e))],
         "may_operate": visit.may(Grants.OPERATE),
         "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS),
-        "filtered": bool(q or state or uses.asked),
+        "filtered": asked.is_narrowed or bool(uses.asked),
         "uses": uses,
         "home_parts": _home_parts(visit.tenant.pk),
         "nav_section": "tenant-home",

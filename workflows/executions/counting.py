@@ -98,6 +98,11 @@ _FAILED = "('error', 'crashed')"
 _ENDED = "('error', 'crashed', 'success', 'canceled')"
 _BY_HAND = "('manual', 'evaluation')"
 _ASKED = "unnest(%(environments)s::uuid[], %(workflows)s::text[]) AS p(environment_id, env_workflow_id)"
+#: Which workflows failed lately, wherever they did: environments, since when. Takes the index of what failed.
+FAILED_SINCE = (
+    "SELECT e.environment_id, e.env_workflow_id FROM executions e WHERE e.environment_id = ANY(%s)"
+    f" AND e.status IN {_FAILED} AND e.sorted_at >= %s AND e.mode NOT IN {_BY_HAND}"
+)
 _OF_LOCATION = (
     "e.environment_id = p.environment_id AND e.env_workflow_id = p.env_workflow_id"
     f" AND e.status IN {_ENDED} AND e.mode NOT IN {_BY_HAND}"

@@ -8,9 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class RunNote:
-    """Whether the workflow runs: a word, its explanation, and when it last ran."""
+    """Whether the workflow runs: a word, its explanation, when it last ran, and how often it failed in a day."""
 
     word: str
     title: str
     failing: bool = False
     at: datetime | None = None
+    failed_day: int = 0

@@ -108,9 +108,8 @@ def _note(cell: Cell, states: dict[counting.Location, counting.State], read: set
         expected = mapping.env_active and mapping.status in HERE
         return RunNote("no run known", "No execution of the last days is known") if expected else None
     failures = f"; {state.failed_day} failed in the last 24 hours" if state.failed_day else ""
-    if state.failing:
-        return RunNote("failing", f"The last execution failed{failures}", failing=True, at=state.last_at)
-    return RunNote("last run", f"The last execution succeeded{failures}", at=state.last_at)
+    word, ended = ("failing", "failed") if state.failing else ("last run", "succeeded")
+    return RunNote(word, f"The last execution {ended}{failures}", state.failing, state.last_at, state.failed_day)
 
 
 # -- one workflow -----------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from operations.models import Operation, Schedule
 from tenants.scope import tenant_scope
 from tests.reading import flat
 from workflows import credentials, identity, selectors, services, surroundings
+from workflows.matrix_list import Asked
 from workflows.models import CredentialMapping, Environment, WorkflowEnvMap
 
 from .test_identity import approve, capture, make_environments, raw
@@ -210,7 +211,7 @@ def test_roles_decide_what_may_be_done(cast: Any, signed_in: Any) -> None:
 
 def states(cast: Any, **filters: Any) -> dict[str, list[str]]:
     with tenant_scope(cast.tenant.pk):
-        found = selectors.matrix(**filters)
+        found = selectors.matrix(Asked(**filters))
         return {row.workflow.name: [cell.state for cell in row.cells] for row in found.rows}
 
 
@@ -225,11 +226,11 @@ def test_cells_say_what_is_known(cast: Any) -> None:
     )
     approve(prod, {"pNewer": changed["pNewer"]})
     assert states(cast) == {
-        "Drifts": ["inactive", "drifted"],
-        "Gone": ["inactive", "missing"],
-        "Newer": ["inactive", "differs"],
-        "Only here": ["inactive", ""],
-        "Same": ["inactive", "inactive"],
+        "Drifts": ["in_sync", "drifted"],
+        "Gone": ["in_sync", "missing"],
+        "Newer": ["in_sync", "differs"],
+        "Only here": ["in_sync", ""],
+        "Same": ["in_sync", "in_sync"],
     }
     assert set(states(cast, state="drifted")) == {"Drifts"}
     assert set(states(cast, state="differs")) == {"Drifts", "Newer"}
@@ -251,7 +252,7 @@ def test_drafts_and_archived_ones_can_be_filtered_and_are_named(cast: Any, signe
     assert set(states(cast, state="draft")) == {"Drafted"}
     assert set(states(cast, state="archived")) == {"Put away"}
     shown = signed_in().get(at(cast, "tenant-home")).content.decode()
-    assert "draft saved" in shown and "Not published" in shown
+    assert "draft saved" in shown and "Not published" in shown and ">Archived<" in shown
     assert "Inactive" not in shown, "one word for one state"
 
 
@@ -265,7 +266,7 @@ def test_a_switch_and_what_nobody_approved_are_drift(cast: Any) -> None:
         WorkflowEnvMap.objects.filter(env_name="Switched off").update(git_active=True)
         WorkflowEnvMap.objects.filter(env_name="Off").update(git_active=False)
     assert {name: cells[0] for name, cells in states(cast).items()} == {
-        "Edited": "drifted", "New": "drifted", "Off": "inactive", "Switched off": "drifted",
+        "Edited": "drifted", "New": "drifted", "Off": "in_sync", "Switched off": "drifted",
     }  # fmt: skip
     assert set(states(cast, state="drifted")) == {"Edited", "New", "Switched off"}
     with tenant_scope(cast.tenant.pk):
@@ -294,20 +295,6 @@ def test_the_matrix_costs_the_same_whatever_its_size(cast: Any, signed_in: Any) 
     assert queries() == few
     # Some of them ask for the first steps, which a tenant has taken sooner or later.
     assert few <= 35
-
-
-def test_paging_shows_each_workflow_once(cast: Any, signed_in: Any) -> None:
-    estate(cast, 23)
-    seen: list[str] = []
-    cursor = ""
-    with tenant_scope(cast.tenant.pk):
-        while True:
-            found = selectors.matrix(cursor=cursor, limit=10)
-            seen += [row.workflow.name for row in found.rows]
-            cursor = found.next_cursor
-            if not cursor:
-                break
-    assert seen == [f"Flow {n:04}" for n in range(23)]
 
 
 def test_filtering_swaps_the_list_alone(cast: Any, signed_in: Any) -> None:
