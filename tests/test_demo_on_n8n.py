@@ -69,8 +69,8 @@ def test_the_story_is_told_on_real_instances(
         with monkeypatch.context() as broken:
             broken.setattr(Story, "release", lambda _story: pytest.fail("broken off"))
             with pytest.raises(pytest.fail.Exception):
-                builder.build(lambda _: None)
-        builder.build(lambda _: None)
+                builder.build(people_are_there=lambda: None)
+        builder.build(people_are_there=lambda: None)
     with platform_scope():
         tenant = Tenant.objects.get(slug="larkfield")
     with tenant_scope(tenant.pk):

@@ -44,7 +44,9 @@ AXE_LOOKS = [(1280, "light"), (390, "dark")]
 
 def links(visitor: Visitor) -> list[str]:
     found = visitor.page.eval_on_selector_all(
-        "a[href]:not([download]):not([target=_blank])", "all => all.map(a => a.href)"
+        # Links within an SVG have no text for `href`, but an object.
+        "a[href]:not([download]):not([target=_blank])",
+        "all => all.map(a => new URL(a.getAttribute('href'), document.baseURI).href)",
     )
     paths = [href[len(visitor.base) :].partition("#")[0] for href in found if href.startswith(visitor.base)]
     no_page = re.compile(r"^/(static|api|admin|health)|logout|/(events|download|manifest)")

@@ -109,6 +109,7 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
         monkeypatch.setattr(Http, "__init__", quick)
         monkeypatch.setattr(client, "_LIST_SECONDS", 1.0)
+        monkeypatch.setattr(live, "LIST_SECONDS", 1.0)
 
     return turn
 

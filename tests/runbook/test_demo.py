@@ -38,7 +38,7 @@ def demo(transactional_db: None, settings: Any, tmp_path: Any) -> Iterator[None]
     settings.MODE, settings.GIT_ROOT = "demo", tmp_path / "git"
     with SandboxServer() as sandbox:
         settings.SANDBOX_URL, settings.SANDBOX_CONTROL_TOKEN = sandbox.url, sandbox.token
-        builder.build(lambda _: None)
+        builder.build(people_are_there=lambda: None)
         yield
 
 

@@ -141,7 +141,7 @@ def compare(
     ``renamed`` leads from the name of a node after to the one it had before. ``only``: the section of this key alone.
     """
     budget = _Budget(MOST_ROWS, MOST_CHARACTERS, MOST_COLOURED)
-    pairs = [pair for pair in _paired(before, after, renamed or {}) if not only or pair.shown.key == only]
+    pairs = [pair for pair in _paired(before, after, renamed or {}) if not only or pair.shown.address == only]
     differing = [pair for pair in pairs if pair.differs]
     found = tuple(_section(pair, whole=whole, budget=budget) for pair in differing)
     return TextDiff(found, len(pairs) - len(found), sum(d.added for d in found), sum(d.removed for d in found))
@@ -187,7 +187,7 @@ def _section(pair: _SectionPair, *, whole: bool, budget: _Budget) -> SectionDiff
     blocks, shown = pair.blocks(), pair.shown
     rows, is_cut = ((), True) if budget.is_spent else _kept(pair, blocks, whole=whole, budget=budget)
     return SectionDiff(
-        key=shown.key,
+        key=shown.address,
         title=shown.title,
         kind=shown.kind,
         state=pair.state,

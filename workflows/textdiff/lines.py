@@ -69,6 +69,11 @@ class Section:
         """Equal for what is certainly equal."""
         self._write = write
 
+    @property
+    def address(self) -> str:
+        """The key as an address can name it: half a character has no place there."""
+        return storable(self.key)
+
     @cached_property
     def raws(self) -> tuple[str, ...]:
         """The lines as they are compared."""
