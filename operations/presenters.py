@@ -6,7 +6,6 @@ from typing import Any
 
 from django.urls import NoReverseMatch, reverse
 
-from core import clock
 from core.registry import registry
 
 from .models import Operation, OperationStatus, OperationStep, StepState
@@ -65,6 +64,8 @@ def made_links(operation: Operation, tenant_slug: str) -> list[tuple[str, str]]:
     known = {url for _, url in links}
     if subject and subject not in known:
         links.insert(0, (f"Open {subject_noun(operation)}", subject))
+    if operation.environment_id and not any(url for _, url in links):
+        links = [("Open environment", _address("environment", tenant_slug, pk=operation.environment_id))]
     return [(words, url) for words, url in links if url]
 
 
@@ -122,16 +123,6 @@ def _fact(name: str, fact: Any) -> str:
         return f"{len(fact)} {name}"
     text = str(fact)
     return f"{name} {text[:12] if len(text) == 64 and text.isalnum() else text[:80]}"
-
-
-def pace(operation: Operation) -> dict[str, Any]:
-    """Rate and time left of the phase that is under way, from what it has done since it began."""
-    done = operation.progress_done - operation.progress_from
-    if operation.status != OperationStatus.RUNNING or operation.progress_since is None or done <= 0:
-        return {"rate": "", "seconds_left": None}
-    rate = done / max((clock.now() - operation.progress_since).total_seconds(), 0.001)
-    left = (operation.progress_total - operation.progress_done) / rate if operation.progress_total else None
-    return {"rate": f"{rate:.1f} a second" if rate < 100 else f"{rate:.0f} a second", "seconds_left": left}
 
 
 def open_steps_first(steps: list[OperationStep], limit: int) -> tuple[list[OperationStep], int]:

@@ -187,11 +187,14 @@ class Run:
             return results
         for start in range(0, len(todo), chunk):
             self.check()
-            on_progress(len(results))
-            results.update(self._one_by_one(todo[start : start + chunk]))
+            before = len(results)
+            on_progress(before)
+            results.update(
+                self._one_by_one(todo[start : start + chunk], lambda ended, n=before: on_progress(n + ended))
+            )
         return results
 
-    def _one_by_one(self, effects: Sequence[Effect]) -> dict[str, Any]:
+    def _one_by_one(self, effects: Sequence[Effect], on_progress: Callable[[int], None]) -> dict[str, Any]:
         unclear = {e.name for e in effects if self.was_begun(e.name)}
         checkpoint(f"{effects[0].name}:before-intent")
         self.record((), effects)
@@ -201,6 +204,7 @@ class Run:
             found.append(self.act(effect, look_first=effect.name in unclear))
             if found[-1].failure is not None:
                 break
+            on_progress(len(found))
         checkpoint(f"{effects[0].name}:after-effect")
         self._conclude(found)
         checkpoint(f"{effects[0].name}:after-result")

@@ -68,7 +68,6 @@ class _Stream:
                     self._begin(self._waiting.pop(0))
                 elif self._under_way:  # a wish to stop may have left nothing to wait for
                     self._take(self._ended.get())
-            self._on_progress(len(self._results))
             checkpoint(f"{self._first}:after-effect")
             self._record(())
         except LeaseLost:
@@ -127,6 +126,7 @@ class _Stream:
             self._unrecorded.append(outcome.conclusion)
         if outcome.failure is None:
             self._results[name] = outcome.conclusion.result
+            self._on_progress(len(self._results))
         else:
             self._stop(outcome.failure)
 

@@ -24,6 +24,7 @@ from tenants.scope import tenant_scope
 from . import admission, events, presenters, selectors, services
 from .handlers import result_template
 from .models import Operation
+from .pace import pace
 from .summaries import summary_of
 
 TABS = (("", "All"), ("open", "Open"), ("parked", "Parked"), ("failed", "Failed"), ("completed", "Completed"))
@@ -76,7 +77,7 @@ def job_context(operation: Operation, visit: Visit | None) -> dict[str, Any]:
         "operation": operation,
         "steps": presenters.step_rows(steps),
         "hidden_steps": hidden,
-        "pace": presenters.pace(operation),
+        "pace": pace(operation),
         "result_template": result_template(operation.kind) if operation.result else "",
         "summary": summary_of(operation),
         "links": [(words, url) for words, url in links if visit is None or may_open(visit, url)],

@@ -16,7 +16,7 @@ from core.errors import NotFound
 from core.support_rules import READS_AND_WRITES, in_support_session
 from core.swaps import live_page
 from operations.models import Operation
-from operations.presenters import pace
+from operations.pace import pace
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ from core import clock
 from operations.handlers import known_kinds
 from operations.lease import Lease
 from operations.models import Operation, OperationStep
-from operations.presenters import pace, step_rows
+from operations.pace import Pace, pace
+from operations.presenters import made_links, step_rows
 from operations.summaries import summary_of
 
 
@@ -28,7 +30,7 @@ def test_the_rate_is_that_of_the_phase_under_way(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(clock, "now", lambda: moment)
     lease = Lease(Operation(), seconds=30)
 
-    def at(second: int, done: int, total: int, note: str) -> dict[str, Any]:
+    def at(second: int, done: int, total: int, note: str) -> Pace:
         nonlocal moment
         moment = datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=second)
         lease.report(done, total, note)
@@ -41,13 +43,37 @@ def test_the_rate_is_that_of_the_phase_under_way(monkeypatch: pytest.MonkeyPatch
 
     at(0, 0, 100, "Reading")
     at(2, 100, 100, "Reading")
-    assert at(2, 0, 10, "Writing") == {"rate": "", "seconds_left": None}
-    assert at(12, 5, 10, "Writing") == {"rate": "0.5 a second", "seconds_left": 10.0}
-    assert at(14, 6, 10, "Execution 6")["seconds_left"] == pytest.approx(8.0), "words alone begin no phase"
+    assert at(2, 0, 10, "Writing") == Pace()
+    assert at(12, 5, 10, "Writing") == Pace("0.5 a second", 10.0)
+    assert at(14, 6, 10, "Execution 6").seconds_left == pytest.approx(8.0), "words alone begin no phase"
     # A job that begins again has done much of it already.
     again = Lease(Operation(), seconds=30)
     again.report(900, 1000, "Writing")
     assert again._phase[1] == 900
+
+
+def test_time_left_grows_only_with_a_word_on_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    operation = Operation(status="RUNNING", progress_total=100, progress_since=began, progress_from=0)
+
+    def at(second: int, done: int) -> Pace:
+        monkeypatch.setattr(clock, "now", lambda: began + timedelta(seconds=second))
+        operation.progress_done = done
+        return pace(operation)
+
+    assert at(10, 20) == Pace("2.0 a second", 40.0)
+    assert at(20, 44).seconds_left == pytest.approx(25.45, abs=0.01), "quicker: it ends earlier"
+    assert at(21, 45) == Pace("2.1 a second", pytest.approx(24.45, abs=0.01)), "what was said is kept to"
+    slow = at(40, 46)
+    assert slow.seconds_left == pytest.approx(46.96, abs=0.01) and slow.why == "slower now: 2 in the last 20 s"
+    assert at(60, 46).why == "nothing finished in the last 20 s"
+    assert at(61, 90).why == "", "it has caught up"
+
+
+def test_a_job_that_made_nothing_leads_to_its_environment() -> None:
+    environment_id = uuid.uuid4()
+    failed = Operation(kind="snapshots.capture", status="FAILED", environment_id=environment_id)
+    assert made_links(failed, "acme") == [("Open environment", f"/t/acme/environments/{environment_id}/")]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operations.models import Operation, OperationStatus
-from operations.presenters import pace
+from operations.pace import pace
 from promotions import selectors
 from promotions.lifecycle import EXECUTE, PLANNABLE, PREPARE, is_plannable
 from promotions.models import Promotion, PromotionStatus
