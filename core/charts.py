@@ -5,12 +5,13 @@ Geometry is in SVG attributes, colour in classes (`static/css/components.css`). 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import count
 
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
+LABELLED_AT_MOST = 8
 _ids = count(1)
 
 
@@ -18,16 +19,24 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def _table(*, title: str, rows: Iterable[tuple[str, float]], unit: str) -> SafeString:
+def _amount(value: float, unit: str) -> str:
+    """A number with its unit, which is a plural: `1 incident`, `2 incidents`, `3.5 MB`."""
+    return f"{_number(value)} {unit.removesuffix('s') if value == 1 and len(unit) > 2 else unit}".strip()
+
+
+def _table(*, title: str, rows: Columns, unit: str, heads: Sequence[str]) -> SafeString:
+    cell = '<td class="num">{}</td>'
     body = format_html_join(
         "",
-        '<tr><th scope="row">{}</th><td class="num">{}</td></tr>',
-        ((label, f"{_number(value)} {unit}".strip()) for label, value in rows),
+        '<tr><th scope="row">{}</th>{}</tr>',
+        ((label, format_html_join("", cell, ((_amount(value, unit),) for value in values))) for label, values in rows),
     )
+    head = format_html_join("", '<th scope="col" class="num">{}</th>', ((word,) for word in heads))
     return format_html(
         '<details class="chart-table"><summary>Show as a table</summary>'
-        '<table class="table"><caption class="sr">{}</caption>{}</table></details>',
+        '<table class="table"><caption class="sr">{}</caption>{}{}</table></details>',
         title,
+        format_html('<thead><tr><th scope="col"></th>{}</tr></thead>', head) if heads else "",
         body,
     )
 
@@ -72,36 +81,33 @@ def sparkline(
     )
 
 
-def bars(
-    rows: Sequence[tuple[str, float]], *, title: str, unit: str = "", tone: str = "grey", table: bool = True
-) -> SafeString:
-    """Return columns for `rows` of (label, value), with their table behind a disclosure."""
+#: (label, the values of its parts) of each column.
+Columns = Sequence[tuple[str, Sequence[float]]]
+#: (word, state whose colour it has): one part of each column.
+Series = Sequence[tuple[str, str]]
+
+
+def bars(rows: Sequence[tuple[str, float]], *, title: str, unit: str = "", tone: str = "grey") -> SafeString:
+    """Return columns for `rows` of (label, value), with their table behind a disclosure. `unit` is a plural."""
+    return _columns([(label, [value]) for label, value in rows], title=title, unit=unit, series=(), tone=tone)
+
+
+def stacked(rows: Columns, series: Series, *, title: str, unit: str = "") -> SafeString:
+    """Return columns cut into the parts of `series`, the first at the bottom, with their table behind."""
+    return _columns(rows, title=title, unit=unit, series=series, tone="grey")
+
+
+def _columns(rows: Columns, *, title: str, unit: str, series: Series, tone: str) -> SafeString:
     name, width, height = f"bars-{next(_ids)}", 600, 96
     if not rows:
         return format_html(
             '<figure class="chart"><figcaption>{}</figcaption><p class="muted">no data</p></figure>', title
         )
-    top = max(value for _, value in rows) or 1
-    slot = width / len(rows)
-    columns = []
-    for index, (label, value) in enumerate(rows):
-        tall = max(value / top * height, 1 if value else 0)
-        columns.append(
-            (
-                f"{index * slot + slot * 0.1:.1f}",
-                f"{height - tall:.1f}",
-                f"{slot * 0.8:.1f}",
-                f"{tall:.1f}",
-                f"{label}: {_number(value)} {unit}".strip(),
-            )
-        )
-    body = format_html_join(
-        "", '<rect class="bar" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>', columns
-    )
+    top = max(sum(values) for _, values in rows)
+    rects = _rects(rows, series, width=width, height=height, top=top or 1, unit=unit)
     svg = format_html(
         '<svg class="bars tone-{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
-        'aria-labelledby="{}-t {}-d"><title id="{}-t">{}</title><desc id="{}-d">{} columns; '
-        "the highest is {} {}.</desc>{}</svg>",
+        'aria-labelledby="{}-t {}-d"><title id="{}-t">{}</title><desc id="{}-d">{}; the highest is {}.</desc>{}</svg>',
         tone,
         width,
         height,
@@ -110,22 +116,65 @@ def bars(
         name,
         title,
         name,
-        len(rows),
-        _number(top),
-        unit,
-        body,
+        f"{len(rows)} column{'s' if len(rows) != 1 else ''}",
+        _amount(top, unit),
+        format_html_join(
+            "",
+            '<rect class="bar{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
+            rects,
+        ),
     )
-    behind = _table(title=title, rows=rows, unit=unit) if table else mark_safe("")
+    behind = _table(title=title, rows=rows, unit=unit, heads=[word for word, _ in series])
     return format_html(
-        '<figure class="chart"><figcaption>{}<span>highest {} {}</span></figcaption>{}'
-        '<div class="chart-scale" aria-hidden="true"><span>{}</span><span>{}</span></div>{}</figure>',
+        '<figure class="chart"><figcaption>{}<span>{}highest {}</span></figcaption>{}'
+        '<div class="chart-scale{}" aria-hidden="true">{}</div>{}</figure>',
         title,
-        _number(top),
-        unit,
+        _legend(series),
+        _amount(top, unit),
         svg,
-        rows[0][0],
-        rows[-1][0],
+        " each" if len(rows) <= LABELLED_AT_MOST else "",
+        format_html_join("", "<span>{}</span>", ((label,) for label in _labels(rows))),
         behind,
+    )
+
+
+def _labels(rows: Columns) -> list[str]:
+    """What stands below the columns: each label where there is room, else the first and the last."""
+    labels = [label for label, _ in rows]
+    return labels if len(labels) <= LABELLED_AT_MOST else [labels[0], labels[-1]]
+
+
+def _rects(
+    rows: Columns, series: Series, *, width: int, height: int, top: float, unit: str
+) -> list[tuple[str, str, str, str, str, str]]:
+    """(class, x, y, width, height, title) of each part of each column."""
+    from core.states import look
+
+    slot = width / len(rows)
+    rects = []
+    for index, (label, values) in enumerate(rows):
+        foot = float(height)
+        for part, value in enumerate(values):
+            tall = max(value / top * height, 1 if value else 0)
+            foot -= tall
+            word, state = series[part] if series else ("", "")
+            tone = f" tone-{look(state).tone}" if state else ""
+            told = f"{label}: {_amount(value, unit)}{f' {word.lower()}' if word else ''}"
+            if series and not value:
+                continue
+            rects.append(
+                (tone, f"{index * slot + slot * 0.1:.1f}", f"{foot:.1f}", f"{slot * 0.8:.1f}", f"{tall:.1f}", told)
+            )
+    return rects
+
+
+def _legend(series: Series) -> SafeString:
+    from core.states import look
+
+    return format_html_join(
+        "",
+        '<span class="chart-key"><span class="tone tone-{}" aria-hidden="true">■</span> {}</span>',
+        ((look(state).tone, word) for word, state in series),
     )
 
 

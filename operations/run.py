@@ -187,11 +187,12 @@ class Run:
             return results
         for start in range(0, len(todo), chunk):
             self.check()
-            before = len(results)
-            on_progress(before)
-            results.update(
-                self._one_by_one(todo[start : start + chunk], lambda ended, n=before: on_progress(n + ended))
-            )
+
+            def tell(ended: int, before: int = len(results)) -> None:
+                on_progress(before + ended)
+
+            tell(0)
+            results.update(self._one_by_one(todo[start : start + chunk], tell))
         return results
 
     def _one_by_one(self, effects: Sequence[Effect], on_progress: Callable[[int], None]) -> dict[str, Any]:

@@ -51,8 +51,9 @@ def promotion_list(request: HttpRequest, visit: Visit) -> HttpResponse:
         "may_operate": visit.may(Grants.OPERATE),
         "nav_section": "promotions",
     }
-    name = "promotions/list.html#rows" if is_partial(request) else "promotions/list.html"
-    return render(request, name, context)
+    if is_partial(request):
+        return render(request, "promotions/list.html#rows", context)
+    return render(request, "promotions/list.html", context | selectors.outcomes_by_day(chosen.pk if chosen else None))
 
 
 @in_support_session(READS_AND_WRITES)

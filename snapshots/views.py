@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from core import clock
 from core.days import by_day
 from core.downloads import Download
 from core.errors import NotFound, OpsError
@@ -83,6 +84,7 @@ def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
         "nav_section": "snapshots",
         "copied": pushing.copied() if visit.tenant.git_remote_url else None,
         "megabytes_by_day": _megabytes_by_day(chosen),
+        "hours_since_capture": _hours_since_capture([chosen] if chosen else environments),
     }
     return render(request, "snapshots/list.html", context)
 
@@ -90,6 +92,12 @@ def snapshots(request: HttpRequest, visit: Visit) -> HttpResponse:
 def _megabytes_by_day(chosen: Environment | None) -> list[tuple[str, float]]:
     rows = Snapshot.objects.filter(environment=chosen) if chosen else Snapshot.objects.all()
     return [(day, total / 1_000_000) for day, total in by_day(rows, of=Sum("total_bytes"))]
+
+
+def _hours_since_capture(environments: Sequence[Environment]) -> list[tuple[str, float]]:
+    now = clock.now()
+    captured = ((e.name, e.last_captured_at) for e in environments)
+    return [(name, (now - moment).total_seconds() / 3600) for name, moment in captured if moment]
 
 
 @in_support_session(WRITES)

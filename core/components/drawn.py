@@ -23,6 +23,13 @@ def bars(rows: Sequence[tuple[str, float]], title: str, unit: str = "", tone: st
 
 
 @register.simple_tag
+def stacked(
+    rows: Sequence[tuple[str, Sequence[float]]], series: charts.Series, title: str, unit: str = ""
+) -> SafeString:
+    return charts.stacked(list(rows), series, title=title, unit=unit)
+
+
+@register.simple_tag
 def share(parts: Sequence[tuple[str, float]], title: str) -> SafeString:
     return charts.share(list(parts), title=title)
 

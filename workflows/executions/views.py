@@ -58,8 +58,9 @@ def executions(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespons
         "may_retry": operate and reading.can_retry is not False,
         "nav_section": "environments",
     }
-    part = "workflows/executions.html#list" if is_partial(request) else "workflows/executions.html"
-    return render(request, part, context)
+    if is_partial(request):
+        return render(request, "workflows/executions.html#list", context)
+    return render(request, "workflows/executions.html", context | selectors.outcomes_by_day(pk))
 
 
 @in_support_session(WRITES)
