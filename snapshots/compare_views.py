@@ -45,10 +45,10 @@ def compare(request: HttpRequest, visit: Visit) -> HttpResponse:
     key = _key(request)
     if request.method == "POST":
         return _ask(visit, specs, environments, key)
-    lasting = tuple(_for_good(visit, spec) for spec in specs)
-    if all(specs) and lasting != specs:
+    lasting = _lasting(visit, specs)
+    if lasting != specs:
         return redirect(f"{request.path}?{urlencode({**request.GET.dict(), **_query(lasting, key)})}")
-    chosen = {spec: comparing.load(visit, spec, environments) for spec in specs if spec}
+    chosen = comparing.load_both(visit, specs, environments)
     context: dict[str, Any] = {"groups": comparing.with_chosen(groups, chosen), "specs": specs}
     context |= {"key": key, "nav_section": "compare"}
     if not all(specs):
@@ -60,6 +60,11 @@ def compare(request: HttpRequest, visit: Visit) -> HttpResponse:
     context |= _ways_on(visit, specs, left, right)
     context |= {"asking": _asking(left, right), "live_url": f"?{urlencode(_query(specs, key) | {'part': 'live'})}"}
     return live_page(request, "snapshots/compare_any.html", context, goes_on=bool(context["asking"]))
+
+
+def _lasting(visit: Visit, specs: tuple[str, str]) -> tuple[str, str]:
+    """Two sides that go on meaning what they mean today; as they are while one is still to be chosen."""
+    return (_for_good(visit, specs[0]), _for_good(visit, specs[1])) if all(specs) else specs
 
 
 def _for_good(visit: Visit, spec: str) -> str:

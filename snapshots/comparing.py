@@ -6,7 +6,7 @@ A side is named by a word of an address, as on a workflow's diff (see ``sides``)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,29 +63,41 @@ def parse(spec: str) -> tuple[str, str]:
     return (kind, name) if colon else ("", kind)
 
 
+def load_both(visit: Visit, specs: Iterable[str], environments: Sequence[Environment]) -> dict[str, WholeSide]:
+    """The sides that are chosen, by their specs. Outside any scope. Raises ``NotFound``."""
+    return {spec: load(visit, spec, environments) for spec in specs if spec}
+
+
 def load(visit: Visit, spec: str, environments: Sequence[Environment]) -> WholeSide:
     """What ``spec`` names, without its workflows. Outside any scope. Raises ``NotFound``."""
     kind, name = parse(spec)
     if kind in (SNAPSHOT, SNAPSHOT_DRAFT):
         return _of_snapshot(visit, spec, name, drafts=kind == SNAPSHOT_DRAFT)
-    slug, _, commit = name.partition("@")
+    slug, _, commit = name.partition("@") if kind == APPROVED else (name, "", "")
     environment = next((e for e in environments if e.slug == slug), None)
-    if environment is None or kind not in ("", NOW, DRAFT, APPROVED) or (commit and kind != APPROVED):
+    if environment is None or kind not in ("", NOW, DRAFT, APPROVED):
         raise NotFound
     if kind == APPROVED:
-        version = approved_at(environment, commit) if commit else None
-        return WholeSide(
-            spec, f"{environment.name}, approved", environment, version.at if version else None, approved=version
-        )
+        return _of_approved(spec, environment, commit)
+    return _as_last_seen(visit, kind, environment)
+
+
+def _of_approved(spec: str, environment: Environment, commit: str) -> WholeSide:
+    label = f"{environment.name}, approved"
+    if not commit:
+        return WholeSide(spec, label, environment)
+    version = approved_at(environment, commit)
+    return WholeSide(spec, label, environment, version.at, approved=version)
+
+
+def _as_last_seen(visit: Visit, kind: str, environment: Environment) -> WholeSide:
+    is_now, drafts = kind == NOW, kind == DRAFT
     if environment.last_snapshot_id is None:
-        return WholeSide(spec, f"{environment.name}, never captured", environment, is_now=kind == NOW)
+        return WholeSide(environment.slug, f"{environment.name}, never captured", environment, is_now=is_now)
     seen = services.snapshot_by_id(visit.tenant.pk, environment.last_snapshot_id)
-    drafts = kind == DRAFT
-    return WholeSide(
-        snapshot_spec(seen.pk, draft=drafts),
-        f"{environment.name}, {'drafts' if drafts else 'live'} as last seen",
-        environment, seen.created_at, kind == NOW, seen, drafts,
-    )  # fmt: skip
+    label = f"{environment.name}, {'drafts' if drafts else 'live'} as last seen"
+    spec = snapshot_spec(seen.pk, draft=drafts)
+    return WholeSide(spec, label, environment, seen.created_at, is_now, seen, drafts)
 
 
 def _of_snapshot(visit: Visit, spec: str, name: str, *, drafts: bool) -> WholeSide:
