@@ -23,13 +23,12 @@ from tenants.models import Grants, Membership
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows.confirmation import require_typed, word_for
-from workflows.identity import key_by_workflow_id
 from workflows.models import Environment
 from workflows.permissions import may_operate, require_operate
-from workflows.presenters import VIEWS, DiffSide, TextOptions, diff_context
+from workflows.presenters import VIEWS, TextOptions
 from workflows.selectors import why_unknown
 
-from . import contents, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
+from . import incident_diff, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
 from .errors import SettlingNotConfirmed
 from .incident_list import listed
 from .models import DriftIncident, DriftKind, IncidentState, Severity
@@ -38,7 +37,7 @@ from .settling_views import start
 
 PER_PAGE = 50
 SET_ASIDE_NAMED = 3
-COMPARING = VIEWS
+HISTORY = "history"
 
 
 # -- the list ---------------------------------------------------------------------------------------------------------
@@ -120,17 +119,20 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
     found = services.incident_by_id(visit.tenant.pk, pk)
     if request.method == "POST":
         return _act(request, visit, found)
-    view = request.GET.get("view", "changes")
+    view = _view(request.GET.get("view", ""))
     live = is_partial(request) and request.GET.get("part") == "live"
     with tenant_scope(visit.tenant.pk):
         context = {**_shown(visit, found), "view": view, "nav_section": "drift"}
         if live and (context["operation"] is None or context["watching"]):
             return render(request, "drift/incident.html#live", context)
-        keys = key_by_workflow_id(found.workflow_env_map.environment_id) if view in COMPARING else {}
-    if view in COMPARING:
-        context |= _compared(found, view, keys, TextOptions.read(request.GET))
+    if view != HISTORY:
+        context |= incident_diff.context(visit, found, view, TextOptions.read(request.GET))
     answer = render(request, "drift/incident.html", context)
     return in_place_of_the_page(answer) if live else answer
+
+
+def _view(asked: str) -> str:
+    return asked if asked in (*VIEWS, HISTORY) else "words"
 
 
 def _shown(visit: Visit, found: DriftIncident) -> dict[str, Any]:
@@ -149,8 +151,6 @@ def _shown(visit: Visit, found: DriftIncident) -> dict[str, Any]:
         "proven": wording.proof(found),
         "environment": environment,
         "editor_url": _in_n8n(found),
-        "summary": details.diff_summary,
-        "stored": details.full_diff,
         "upgrade": details.upgrade if found.upgrade_id else None,
         "history": selectors.history(found),
         "operation": operation,
@@ -161,21 +161,6 @@ def _shown(visit: Visit, found: DriftIncident) -> dict[str, Any]:
         "typed": word_for([environment]),
         "resolutions": _resolutions(found),
     }
-
-
-def _compared(found: DriftIncident, view: str, keys: dict[str, str], text: TextOptions) -> dict[str, Any]:
-    """Both sides from Git, for the overlay. Outside any scope."""
-    mapping = found.workflow_env_map
-    key = mapping.canonical_workflow.key
-    read = contents.both_drafts if found.kind == DriftKind.DRAFT else contents.both
-    before, after = read(mapping.environment, found.snapshot_id, [key])
-    left = before.get(key) if found.kind != DriftKind.ADDED else None
-    right = after.get(key) if found.kind != DriftKind.REMOVED else None
-    if left is None and right is None:
-        return {"unreadable": True}
-    left_label, right_label = wording.sides(found)
-    made = diff_context(DiffSide(left, left_label, keys), DiffSide(right, right_label, keys), view=view, text=text)
-    return {**made, "diff_query": "?"}
 
 
 def _in_n8n(found: DriftIncident) -> str:

@@ -104,6 +104,24 @@ def diff_context(
     }
 
 
+def stored_context(diff: WorkflowDiff, left_label: str, right_label: str) -> dict[str, Any]:
+    """The context of ``workflows/_diff.html`` in words, of a diff that was stored: neither side is read."""
+    changes = listed(diff, ())
+    return {
+        "diff": diff,
+        "left_label": left_label,
+        "right_label": right_label,
+        "view": "words",
+        "options": TextOptions(),
+        "behaviour": changes.behaviour,
+        "beside": changes.beside,
+        "cosmetic": changes.cosmetic,
+        "behaviour_count": changes.behaviour_count,
+        "cosmetic_count": changes.cosmetic_count,
+        "left_out": changes.left_out,
+    }
+
+
 def _drawn(left: DiffSide, right: DiffSide, diff: WorkflowDiff, view: str, options: TextOptions) -> dict[str, Any]:
     """What the view shows beside the list of changes."""
     if view == "raw":

@@ -453,3 +453,35 @@ def test_the_guides_queries_run(site: Any, incident: DriftIncident) -> None:
         assert (severity, state) == (incident.severity, "OPEN") and left.total_seconds() > 0
         assert environment and name and sentence == incident.drift_snapshot["diff_summary"]["sentences"][0]
         assert ("acme", True, True) in {row[:3] for row in operator.execute(second).fetchall()}
+
+
+@pytest.mark.parametrize("action", ["stabilize", "reconcile"])
+def test_an_incident_shows_what_it_was_about_whatever_came_after(
+    site: Any, incident: DriftIncident, live_cast: Any, action: str
+) -> None:
+    """Both sides are the versions of then: neither settling nor later edits change what the page says."""
+    client, views = signed_in(live_cast.operator), ("words", "text", "graph", "raw")
+    before = {view: client.get(url(site, f"{incident.pk}/?view={view}")).context for view in views}
+    assert all(not shown["diff"].is_empty for shown in before.values())
+    client.post(url(site, f"{incident.pk}/"), {"action": action, "comment": "as it should be", "typed": "Production"})
+    site.run_all()
+    assert not site.incident().is_active
+    site.edit("Orders", text="something else again")
+    site.capture()
+    for view, shown in before.items():
+        now = client.get(url(site, f"{incident.pk}/?view={view}")).context
+        assert now["diff"] == shown["diff"] and not now["unreadable"], view
+        assert [now.get(f"{side}_raw") for side in ("left", "right")] == [
+            shown.get(f"{side}_raw") for side in ("left", "right")
+        ]
+    assert client.get(before["words"]["versions_url"]).context["diff"] == before["graph"]["diff"]
+
+
+def test_an_incident_whose_versions_are_lost_tells_what_was_found(
+    site: Any, incident: DriftIncident, live_cast: Any
+) -> None:
+    with tenant_scope(site.tenant.pk):
+        DriftIncident.objects.filter(pk=incident.pk).update(snapshot_id=uuid.uuid4())
+    shown = signed_in(live_cast.operator).get(url(site, f"{incident.pk}/?view=text"))
+    assert shown.context["unreadable"] and not shown.context["diff"].is_empty
+    assert b"Git does not give both versions" in shown.content
