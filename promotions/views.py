@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django_htmx.http import trigger_client_event
 
 from core.errors import Invalid, OpsError
 from core.htmx import is_partial
@@ -165,9 +166,11 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         return render(request, "promotions/promotion.html#watched", context)
     if part == "live" and context["watching"]:
         return render(request, "promotions/promotion.html#live", context)
-    answer = render(request, "promotions/promotion.html", context)
-    # Where work has ended or somebody has decided, the whole page is another one now.
-    return in_place_of_the_page(answer) if part in ("live", "news") else answer
+    if part not in ("live", "news"):
+        return render(request, "promotions/promotion.html", context)
+    # Where work has ended or somebody has decided, the whole page is another one now; diffs that are open stay.
+    answer = render(request, "promotions/promotion.html", {**context, "news": True})
+    return trigger_client_event(in_place_of_the_page(answer), "discussed", after="settle")
 
 
 @in_support_session(READS)

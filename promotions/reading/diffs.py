@@ -49,6 +49,11 @@ def address(slug: str, key: str, left: str, right: str) -> str:
     return f"{base}?{urlencode({'left': left, 'right': right})}"
 
 
-def review_of(slug: str, promotion: Promotion, item: PlanItem) -> str:
-    """The review of one workflow of the plan: its diff, with what is said of it."""
-    return reverse("promotion-review", kwargs={"tenant_slug": slug, "pk": promotion.pk, "key": item.key})
+def review_of(slug: str, promotion: Promotion, key: str) -> str:
+    """The review of one workflow of the promotion: its diff, with what is said of it."""
+    return reverse("promotion-review", kwargs={"tenant_slug": slug, "pk": promotion.pk, "key": key})
+
+
+def mark_of(item: PlanItem) -> str:
+    """Another one where either of the two contents that are compared is another; fit for an element's id."""
+    return f"{item.key}-{(item.expected_hash or '')[:10]}-{item.wanted_hash[:10]}"

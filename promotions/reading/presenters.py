@@ -75,6 +75,15 @@ class ItemRow:
     proof: VerifiedWorkflow | None
     returned: Mark | None
 
+    @property
+    def title(self) -> str:
+        return self.item.name or self.item.key
+
+    @property
+    def ident(self) -> str:
+        """What the page calls its difference: another one where a content is another."""
+        return diffs.mark_of(self.item)
+
 
 def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, review: Review) -> list[ItemRow]:
     """The plan's workflows with what became of each, unchanged ones last."""
@@ -86,7 +95,7 @@ def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionR
             item=item,
             state=ACTIONS[item.action],
             diff_url=diffs.of_item(visit.tenant.slug, promotion, plan, item),
-            review_url=diffs.review_of(visit.tenant.slug, promotion, item),
+            review_url=diffs.review_of(visit.tenant.slug, promotion, item.key),
             comments=len(review.comments.get(item.key, ())),
             is_viewed=item.key in review.viewed_by_reader,
             activation=_activation(item),

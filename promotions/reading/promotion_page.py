@@ -16,6 +16,7 @@ from promotions.planning.documents import Plan, read_plan
 from promotions.planning.gate_facts import load_gate_facts
 from promotions.planning.gates import Gate, all_gates
 from promotions.planning.options import ActivePolicy
+from promotions.reviewing.page import dropped
 from promotions.reviewing.reading import Review, review_of
 from promotions.rows import get_promotion, real_person
 from promotions.running.documents import ExecutionResult, ManualRollbackRecord, read_result
@@ -107,6 +108,7 @@ def _plan(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResul
     return {
         "plan": plan,
         "review": review,
+        "dropped": dropped(visit, promotion, review),
         "items": presenters.item_rows(visit, promotion, plan, result, review),
         "items_total": len(plan.items),
         "warnings": sum(len(item.warnings) for item in plan.items),

@@ -77,8 +77,13 @@ def item_of(promotion: Promotion, workflow_key: str) -> PlanItem:
     """The workflow of the promotion's plan. Raises ``NotFound``."""
     found = next((item for item in read_plan(promotion.plan).items if item.key == workflow_key), None)
     if found is None:
-        raise NotFound("The promotion has no such workflow.", recovery="Go back to the promotion.")
+        raise no_such_workflow()
     return found
+
+
+def no_such_workflow() -> NotFound:
+    """The refusal of a workflow that is not in the plan."""
+    return NotFound("The promotion has no such workflow.", recovery="Go back to the promotion.")
 
 
 def _checked(text: str) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promotions.models import Promotion
+from promotions.models import Promotion, ReviewComment
 from promotions.planning.documents import PlanItem, read_plan
 from promotions.reading import diffs
+from promotions.reading.page_version import version_now
 from promotions.rows import real_person
 from snapshots.sides import load_side
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
+from workflows.models import CanonicalWorkflow
 from workflows.presenters import DiffSide, TextOptions, diff_context
 
-from .comments import item_of
-from .reading import Discussion, comments_of, marks_of
+from .comments import item_of, no_such_workflow
+from .reading import Discussion, Dropped, Review, Thread, comments_of, marks_of
 
 
 def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -31,8 +33,8 @@ def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, st
         across=left.environment != right.environment,
         text=TextOptions.read(query),
     )
-    here = diffs.review_of(visit.tenant.slug, promotion, item)
-    said = discussed(visit, promotion, item)
+    here = diffs.review_of(visit.tenant.slug, promotion, item.key)
+    said = discussed(visit, promotion, key)
     drawn = {part.node for part in shown["text"].shown} if "text" in shown else set()
     return {
         **shown,
@@ -42,26 +44,66 @@ def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, st
         "promotion": promotion,
         "item": item,
         "diff_query": f"{here}?",
+        "version": version_now(tenant_id=visit.tenant.pk, promotion_id=promotion.pk),
+        "contents_mark": diffs.mark_of(item),
         "versions_url": diffs.address(visit.tenant.slug, key, left_spec, right_spec),
         "nav_section": "promotions",
     }
 
 
-def discussed(visit: Visit, promotion: Promotion, item: PlanItem) -> dict[str, Any]:
-    """Comments on one workflow, and who has viewed it. Outside any scope."""
+def discussed(visit: Visit, promotion: Promotion, key: str) -> dict[str, Any]:
+    """Comments on one workflow, and who has viewed it as it is planned now. Outside any scope.
+
+    A workflow that is no longer in the plan keeps what was said of it. Raises ``NotFound`` where nothing was.
+    """
     reader = real_person(visit.user)
+    item = next((item for item in read_plan(promotion.plan).items if item.key == key), None)
     with tenant_scope(visit.tenant.pk):
-        comments = comments_of(promotion.pk, workflow_key=item.key)
-        marks = marks_of(promotion.pk, [item])
+        comments = comments_of(promotion.pk, workflow_key=key)
+        marks = marks_of(promotion.pk, [item] if item is not None else [])
+    if item is None and not comments:
+        raise no_such_workflow()
     return {
-        "discussion": Discussion(
-            comments,
-            reader,
-            diffs.review_of(visit.tenant.slug, promotion, item),
-            item.expected_hash or "",
-            item.wanted_hash,
-        ),
+        "discussion": discussion(visit, promotion, key, comments, item),
         "viewers": marks,
         "is_viewed": any(mark.reviewer_id == reader for mark in marks),
         "reader": reader,
     }
+
+
+def threads_everywhere(visit: Visit, promotion: Promotion, key: str) -> dict[str, Any]:
+    """What was said of the workflow and of each of its nodes, also where that is nothing any more."""
+    said: Discussion = discussed(visit, promotion, key)["discussion"]
+    plan = read_plan(promotion.plan)
+    specs = diffs.specs_of(promotion, plan, item_of(promotion, key))
+    contents = [load_side(visit, spec, key).content for spec in specs]
+    nodes = [str(node.get("name") or "") for content in contents if content for node in content["nodes"]]
+    names = dict.fromkeys(["", *nodes, *(part.node for part in said.threads)])
+    return {"discussion": said, "threads": [Thread(node, said.of(node)) for node in names]}
+
+
+def discussion(
+    visit: Visit, promotion: Promotion, key: str, comments: Sequence[ReviewComment], item: PlanItem | None
+) -> Discussion:
+    """What was said of one workflow, for whoever looks."""
+    return Discussion(
+        comments,
+        real_person(visit.user),
+        diffs.review_of(visit.tenant.slug, promotion, key),
+        (item.expected_hash or "") if item is not None else "",
+        item.wanted_hash if item is not None else "",
+        ident=key,
+        is_closed=item is None,
+    )
+
+
+def dropped(visit: Visit, promotion: Promotion, review: Review) -> list[Dropped]:
+    """Workflows that were commented on before they fell out of the plan. Needs the tenant's scope."""
+    planned = {item.key for item in read_plan(promotion.plan).items}
+    keys = [key for key in review.comments if key not in planned]
+    if not keys:
+        return []
+    names = dict(CanonicalWorkflow.objects.filter(key__in=keys).values_list("key", "name"))
+    return [
+        Dropped(names.get(key) or key, discussion(visit, promotion, key, review.comments[key], None)) for key in keys
+    ]

@@ -24,7 +24,9 @@ class Thread:
 class Discussion:
     """Comments on one workflow, oldest first. ``reader`` is who looks, ``url`` where forms are sent.
 
-    The hashes are what is compared now; ``template`` draws what was said of one node.
+    The hashes are what is compared now; ``ident`` tells its parts of a page from those of other workflows; where it
+    ``is_closed`` nothing more is said. ``template`` draws what was said of one node, ``follower`` asks for what is
+    said later.
     """
 
     comments: Sequence[ReviewComment] = ()
@@ -32,7 +34,10 @@ class Discussion:
     url: str = ""
     before_hash: str = ""
     after_hash: str = ""
+    ident: str = ""
+    is_closed: bool = False
     template: str = "promotions/_thread.html"
+    follower: str = "promotions/_follower.html"
 
     @property
     def unresolved(self) -> int:
@@ -43,9 +48,23 @@ class Discussion:
         """What was said of single nodes, by node."""
         return [Thread(node, self.of(node)) for node in dict.fromkeys(c.node for c in self.comments) if node]
 
+    @property
+    def threads(self) -> list[Thread]:
+        """All that was said, of the whole workflow first."""
+        whole = self.of("")
+        return [*([Thread("", whole)] if whole else []), *self.on_nodes]
+
     def of(self, node: str) -> list[ReviewComment]:
         """What was said of a node; '' for the whole workflow."""
         return [comment for comment in self.comments if comment.node == node]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A workflow that was commented on and is no longer in the plan."""
+
+    name: str
+    discussion: Discussion
 
 
 @dataclass(frozen=True, slots=True)

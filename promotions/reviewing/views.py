@@ -7,11 +7,15 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from core.errors import Invalid, OpsError
 from core.htmx import is_partial
 from core.support_rules import READS_AND_WRITES, in_support_session
+from core.swaps import in_place_of_the_page
 from promotions.models import Promotion
+from promotions.planning.documents import read_plan
+from promotions.reading import diffs
 from promotions.rows import get_promotion
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
@@ -26,17 +30,30 @@ Act = Callable[[HttpRequest, Visit, Promotion, str], None]
 def review(request: HttpRequest, visit: Visit, pk: uuid.UUID, key: str) -> HttpResponse:
     """One workflow of a promotion: its diff in every view, comments on it, and the mark that it was viewed.
 
-    With ``part=text`` the text alone, to stand in the promotion's page.
+    With ``part=text`` the text alone, to stand in the promotion's page; with ``part=said`` what was said, to take the
+    place of what the page shows of it.
     """
     promotion = get_promotion(tenant_id=visit.tenant.pk, promotion_id=pk)
     if request.method == "POST":
         return _act(request, visit, promotion, key)
+    if request.GET.get("part") == "said":
+        return _said(request, visit, promotion, key)
     only_text = request.GET.get("part") == "text"
     query = {**request.GET.dict(), **({"view": "text"} if only_text else {})}
     shown = page.context(visit, promotion, key, query)
     if only_text:
         return render(request, "workflows/_text_diff.html", {**shown, "inline": True})
     return render(request, "promotions/review.html", shown)
+
+
+def _said(request: HttpRequest, visit: Visit, promotion: Promotion, key: str) -> HttpResponse:
+    """Where other contents are planned by now, the page itself is another one."""
+    shown_of = request.GET.get("of")
+    if shown_of and shown_of != diffs.mark_of(comments.item_of(promotion, key)):
+        return in_place_of_the_page(
+            render(request, "promotions/review.html", page.context(visit, promotion, key, request.GET.dict()))
+        )
+    return render(request, "promotions/_said_everywhere.html", page.threads_everywhere(visit, promotion, key))
 
 
 def _act(request: HttpRequest, visit: Visit, promotion: Promotion, key: str) -> HttpResponse:
@@ -53,14 +70,22 @@ def _act(request: HttpRequest, visit: Visit, promotion: Promotion, key: str) -> 
     if not is_partial(request):
         if error is not None:
             raise error
-        return redirect(f"{request.path}#comments")
+        return redirect(_after(visit, promotion, request.path, key))
     return render(request, part, _part(request, visit, promotion, key, node, error), status=422 if error else 200)
+
+
+def _after(visit: Visit, promotion: Promotion, here: str, key: str) -> str:
+    """Where the comments are: on the promotion's page where the workflow has no review of its own any more."""
+    if any(item.key == key for item in read_plan(promotion.plan).items):
+        return f"{here}#comments"
+    there = reverse("promotion", kwargs={"tenant_slug": visit.tenant.slug, "pk": promotion.pk})
+    return f"{there}#review"
 
 
 def _part(
     request: HttpRequest, visit: Visit, promotion: Promotion, key: str, node: str, error: OpsError | None
 ) -> dict[str, object]:
-    shown = page.discussed(visit, promotion, comments.item_of(promotion, key))
+    shown = page.discussed(visit, promotion, key)
     typed = request.POST.get("text", "") if error else ""
     thread = shown["discussion"].of(node)
     return {**shown, "node": node, "thread": thread, "error": error, "typed": typed, "key": key}

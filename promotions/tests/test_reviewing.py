@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -178,3 +179,44 @@ def test_what_was_said_of_a_node_that_does_not_differ_is_still_shown(world: Worl
     said(world, promotion, "The address stays.", node="Hook")
     page = browser(world.cast.approver, world).get(f"{base}{promotion.pk}/review/billing/?view={view}")
     assert page.content.decode().count("The address stays.") == 1
+
+
+def test_what_was_said_of_a_workflow_that_fell_out_of_the_plan_stays(world: World, base: str) -> None:
+    promotion = world.draft("billing", "intake")
+    said(world, promotion, "Not before Monday.", node="New step")
+    with tenant_scope(world.tenant_id):
+        Promotion.objects.filter(pk=promotion.pk).update(workflow_keys=["intake"])
+    replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    approver, page = browser(world.cast.approver, world), f"{base}{promotion.pk}/"
+    shown = approver.get(page).content.decode()
+    assert "1 unresolved comment" in shown and "Not before Monday." in shown and "no longer part of" in shown
+    address, comment = f"{page}review/billing/", _only_comment(world)
+    resolving = {"action": "resolve", "comment": comment.pk, "node": "New step"}
+    answer = approver.post(address, resolving, HTTP_HX_REQUEST="true").content.decode()
+    assert "resolved by" in answer and "<summary class" not in answer, "nothing more is said of it"
+    back = approver.post(address, {**resolving, "action": "reopen"})
+    assert back["Location"] == f"{page}#review"
+    assert approver.get(f"{page}review/intake/?part=said").status_code == 200
+    assert approver.get(f"{page}review/reports/?part=said").status_code == 404
+
+
+def test_news_of_a_comment_leaves_what_is_open(world: World, base: str) -> None:
+    """The page takes the place of itself: differences keep their element, what is noted of them is brought along."""
+    promotion, page = world.draft("billing"), browser(world.cast.approver, world)
+    home = f"{base}{promotion.pk}/"
+    opened = re.search(r'<details class="review" id="([^"]+)" hx-preserve', page.get(home).content.decode())
+    said(world, promotion, "And this?", node="New step")
+    news = page.get(f"{home}?part=news&seen=old")
+    told = news.content.decode()
+    assert opened is not None and f'id="{opened[1]}" hx-preserve' in told
+    assert '" hx-swap-oob="true"' in told and "discussed" in news["HX-Trigger-After-Settle"]
+    followed = page.get(f"{home}review/billing/?part=said").content.decode()
+    assert followed.count('hx-swap-oob="true"') > 2, "also what is empty now takes its place"
+    assert "And this?" in followed and "<form class" not in followed.split("<details")[0]
+    billing = next(row["id"] for row in world.source.state()["workflows"] if row["name"] == "Billing")
+    world.source.edit(billing, nodes=flow("Billing", node("Later"))["nodes"])
+    world.capture(world.staging)
+    replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert f'id="{opened[1]}"' not in page.get(home).content.decode(), "another content is another difference"
+    stale = page.get(f"{home}review/billing/?part=said&of={opened[1].removeprefix('diff-')}")
+    assert stale["HX-Retarget"] == "#content"
