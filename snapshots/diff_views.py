@@ -27,7 +27,7 @@ from workflows.presenters import DiffSide, TextOptions, diff_context, graph_svg
 from workflows.watching.selectors import of_workflow as watched_of_workflow
 
 from .models import Snapshot
-from .sides import LONGEST_SPEC, Side, for_good, load_side
+from .sides import LONGEST_SPEC, Side, for_good, load_side, snapshot_spec
 
 SNAPSHOTS_SHOWN = 12
 
@@ -179,6 +179,13 @@ class VersionSeen:
     version: LiveVersion
     first_seen_at: datetime
     snapshot_id: uuid.UUID
+    before_id: uuid.UUID | None = None
+    """The capture that saw the version before it, where one is known."""
+
+    @property
+    def changes_query(self) -> str:
+        """Both versions, as the address of their difference names them; '' where only one is known."""
+        return _since(self.before_id, self.snapshot_id)
 
 
 _VERSIONS_SQL = """
@@ -196,20 +203,47 @@ def _versions(workflow: CanonicalWorkflow, environment: Environment) -> list[Ver
         cursor.execute(_VERSIONS_SQL, [asked, environment.pk, SNAPSHOTS_SHOWN * 2])
         rows = cursor.fetchall()
     found: dict[str, VersionSeen] = {}
+    before = None
     for snapshot_id, created_at, live in rows:
         version = msgspec.convert(json.loads(live) if isinstance(live, str) else live, LiveVersion)
-        found.setdefault(version.version_id, VersionSeen(version, created_at, snapshot_id))
+        found.setdefault(version.version_id, VersionSeen(version, created_at, snapshot_id, before))
+        before = snapshot_id
     return list(reversed(found.values()))
 
 
-def _history(workflow: CanonicalWorkflow, environment_ids: list[uuid.UUID]) -> list[Snapshot]:
+def _since(before_id: uuid.UUID | None, snapshot_id: uuid.UUID) -> str:
+    if before_id is None:
+        return ""
+    return urlencode({"left": snapshot_spec(before_id), "right": snapshot_spec(snapshot_id)})
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A snapshot that holds the workflow, and the one before it of the same environment, where it is listed."""
+
+    snapshot: Snapshot
+    before_id: uuid.UUID | None
+
+    @property
+    def changes_query(self) -> str:
+        """Both, as the address of their difference names them; '' where only one is known."""
+        return _since(self.before_id, self.snapshot.pk)
+
+
+def _one_after_another(newest_first: Sequence[Snapshot]) -> list[Captured]:
+    before: dict[uuid.UUID, uuid.UUID] = {}
+    found = []
+    for snapshot in reversed(newest_first):
+        found.append(Captured(snapshot, before.get(snapshot.environment_id)))
+        before[snapshot.environment_id] = snapshot.pk
+    return found[::-1]
+
+
+def _history(workflow: CanonicalWorkflow, environment_ids: list[uuid.UUID]) -> list[Captured]:
     """The newest snapshots that hold the workflow; by the manifest in the row, without reading it whole."""
     # Manifests are large: only those of the newest few are opened.
     newest = Snapshot.objects.filter(environment_id__in=environment_ids).order_by("-created_at", "-pk")
     ids = list(newest.values_list("pk", flat=True)[: SNAPSHOTS_SHOWN * 2])
-    return list(
-        Snapshot.objects.filter(pk__in=ids, workflows__contains=[{"key": workflow.key}])
-        .select_related("environment", "created_by")
-        .defer("workflows")
-        .order_by("-created_at", "-pk")[:SNAPSHOTS_SHOWN]
-    )
+    holding = Snapshot.objects.filter(pk__in=ids, workflows__contains=[{"key": workflow.key}])
+    rows = holding.select_related("environment", "created_by").defer("workflows").order_by("-created_at", "-pk")
+    return _one_after_another(list(rows[:SNAPSHOTS_SHOWN]))

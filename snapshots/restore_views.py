@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from core.errors import Invalid, OpsError
 from core.support_rules import READS_AND_WRITES, in_support_session
@@ -17,6 +20,7 @@ from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows.confirmation import require_typed
+from workflows.models import WorkflowEnvMap
 from workflows.permissions import require_operate
 from workflows.stubs import secret_entered, waiting_for_secrets
 
@@ -29,6 +33,7 @@ from .models import Snapshot
 from .planning import RestoreOptions
 from .preview import previews
 from .restore_documents import PlannedWorkflow, RestorePreview
+from .sides import snapshot_spec
 from .starting import start_restore
 
 LISTED = 100
@@ -62,6 +67,7 @@ def snapshot_restore(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         "answered": bool(choices.asks_only and shown["plan"]),
         "waiting": waiting,
         "chosen": set(choices.ticked),
+        "differences": _differences(visit, found, shown.get("changes", [])),
         "nav_section": "snapshots",
         **shown,
     }
@@ -163,6 +169,38 @@ def _what_would_happen(visit: Visit, found: Snapshot, choices: _Choices) -> dict
         "problems": plan.problems[:LISTED],
         "warnings": plan.warnings[:LISTED],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """What a restore changes in one workflow, from what was seen last. ``is_behind``: n8n holds a newer edit."""
+
+    row: PlannedWorkflow
+    url: str
+    is_behind: bool
+
+    @property
+    def ident(self) -> str:
+        return f"{self.row.key}-{(self.row.current_hash or '')[:10]}-{self.row.content_hash[:10]}"
+
+
+def _differences(visit: Visit, found: Snapshot, rows: Sequence[PlannedWorkflow]) -> list[_Difference]:
+    environment, shown = found.environment, rows[:LISTED]
+    sides = urlencode({"left": environment.seen_version, "right": snapshot_spec(found.pk)})
+    with tenant_scope(visit.tenant.pk):
+        seen = dict(
+            WorkflowEnvMap.objects.filter(
+                environment_id=environment.pk, canonical_workflow__key__in=[row.key for row in shown]
+            ).values_list("canonical_workflow__key", "env_content_hash")
+        )
+    return [
+        _Difference(
+            row,
+            f"{reverse('workflow-diff', kwargs={'tenant_slug': visit.tenant.slug, 'key': row.key})}?{sides}",
+            row.current_hash is not None and row.current_hash != seen.get(row.key),
+        )
+        for row in shown
+    ]
 
 
 def _rows(plan: RestorePreview) -> list[PlannedWorkflow]:

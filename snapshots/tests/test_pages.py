@@ -140,7 +140,8 @@ def test_what_would_happen_asks_for_no_name_and_writes_nothing(
     where, now = f"{base(live_cast)}/{snapshot.pk}/restore/", n8n.state()["workflows"]
     preview = page.get(where).content.decode()
     assert "Restore in spite of" not in preview, "nothing speaks against it"
-    assert "compare/?with=seen&amp;key=orders" in preview and "Published" in preview
+    assert "/workflows/orders/diff/?left=snapshot%3A" in preview and "Published" in preview
+    assert preview.count("since it was last seen") == 1, "only one was edited"
     assert "Nothing was written" not in preview, "nobody has asked yet"
     assert preview.count("what would happen") == 1 and "Try it" not in preview
     told = page.post(where, {"overwrite_existing": "on", asked: "1"})
