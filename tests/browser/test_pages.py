@@ -19,7 +19,8 @@ from .driving import Visitor
 #: Not pages: files, streams, parts that are fetched into pages, answers to forms, and Django's own admin.
 NO_PAGES = re.compile(
     r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|download|manifest|raw|retry|cancel|give-up|/test|archive"
-    r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|theme|create|credential|service-accounts|people/\*/\*|/csv)/?$"
+    r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|progress|theme"
+    r"|create|credential|service-accounts|people/\*/\*|/csv)/?$"
 )
 STARTS = {
     "owner": [
