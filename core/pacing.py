@@ -3,8 +3,8 @@
 Stands in front of Django. It knows a person by the sign-in or token that Django has accepted before (``known_as``),
 everybody else by the address. Each person may ask ``REQUESTS_AT_ONCE`` times in a burst and ``REQUESTS_PER_SECOND``
 from then on, pages and programs counted apart, and ``WORKING_AT_ONCE`` of these requests are worked on at a time; each
-address ten times as often for all behind it. Calls that wait for something else give their turn back (``step_aside``).
-Each process counts for itself.
+address ten times as often for all behind it. Calls that wait for something else give their turn back (``step_aside``),
+and a request takes none before it has arrived whole (``core.bodies``). Each process counts for itself.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 from prometheus_client import Counter
 
+from .bodies import Bodies, BodyTooLarge, BodyTooSlow, ClientGone
 from .budgets import MOST_NAMES, Budgets, LineFull, Turn, Turns
 from .clients import believed_address
+from .errors import OpsError
 from .limits import TooFast
 from .middleware import error_response
 
@@ -42,6 +44,9 @@ ADDRESS_FACTOR = 10
 """How many people behind one address may ask as fast as one person may."""
 WORKING_AT_ONCE = 3
 LONGEST_LINE = 100
+ARRIVING_AT_ONCE = 20
+"""Requests with a body that may be on their way at a time: of one person, and as often the factor of an address."""
+ARRIVES_WITHIN_SECONDS = 30.0
 TOLD_EVERY_SECONDS = 60.0
 _CREDENTIAL = "opsconsole.credential"
 _HEALTH, _ADDRESS = "health ", "address "
@@ -83,6 +88,8 @@ class Paced:
             self._told = Budgets(per_second=1 / TOLD_EVERY_SECONDS, most=1)
             self._turns = Turns(most=WORKING_AT_ONCE, longest_line=LONGEST_LINE)
             self._turns_of_address = Turns(most=WORKING_AT_ONCE * ADDRESS_FACTOR, longest_line=LONGEST_LINE)
+            self._bodies = _bodies(ARRIVING_AT_ONCE)
+            self._bodies_of_address = _bodies(ARRIVING_AT_ONCE * ADDRESS_FACTOR)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._is_on:
@@ -94,10 +101,23 @@ class Paced:
         seconds = self._seconds_short(who, address)
         if seconds:
             await self._refuse(scope, headers, send, who, seconds)
-        elif who is None:
-            await self._app(scope, receive, send)
+            return
+        try:
+            arrived = await self._arrived(who or f"{_ADDRESS}{address}", headers, receive)
+        except ClientGone:
+            return
+        except OpsError as error:
+            await _tell(scope, headers, send, error)
+            return
+        if who is None:
+            await self._app(scope, arrived, send)
         else:
-            await self._in_turn(scope, headers, receive, send, who)
+            await self._in_turn(scope, headers, arrived, send, who)
+
+    async def _arrived(self, name: str, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
+        """See ``Bodies.arrived``: who sends slowly holds no turn meanwhile."""
+        bodies = self._bodies_of_address if name.startswith(_ADDRESS) else self._bodies
+        return await bodies.arrived(name, headers, receive)
 
     def _seconds_short(self, who: str | None, address: str) -> float:
         """How long until it may be asked; where it may now, it is counted. What is refused costs nothing."""
@@ -139,10 +159,21 @@ class Paced:
         if not self._told.seconds_short(name):
             self._told.spend(name)
             logger.warning("requests are refused: too many", who=name, path=scope["path"])
-        fixed, body = _refusal(_form(scope["path"], headers))
-        ready = [*fixed, (b"retry-after", str(math.ceil(seconds)).encode())]
-        await send({"type": "http.response.start", "status": TooFast.status, "headers": ready})
-        await send({"type": "http.response.body", "body": body})
+        await _tell(scope, headers, send, TooFast(), (b"retry-after", str(math.ceil(seconds)).encode()))
+
+
+def _bodies(at_once: int) -> Bodies:
+    most_bytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return Bodies(at_once=at_once, seconds=ARRIVES_WITHIN_SECONDS, most_bytes=most_bytes)
+
+
+async def _tell(
+    scope: Scope, headers: Mapping[bytes, bytes], send: Send, error: OpsError, *more: tuple[bytes, bytes]
+) -> None:
+    """Answer with an error in the form that was asked for."""
+    fixed, body = _refusal(_form(scope["path"], headers), error.code)
+    await send({"type": "http.response.start", "status": error.status, "headers": [*fixed, *more]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _headers(scope: Scope) -> dict[bytes, bytes]:
@@ -215,10 +246,13 @@ class _Asked(HttpRequest):
         return "https"  # whoever came this far is not sent elsewhere
 
 
+_ERRORS: dict[str, type[OpsError]] = {kind.code: kind for kind in (TooFast, BodyTooLarge, BodyTooSlow)}
+
+
 @cache
-def _refusal(form: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def _refusal(form: str, code: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of the answer in a form, made once: with those that the middlewares give every answer."""
-    drawn: Any = lambda request: error_response(request, TooFast())  # noqa: E731
+    drawn: Any = lambda request: error_response(request, _ERRORS[code]())  # noqa: E731
     for middleware in (XFrameOptionsMiddleware, CSPMiddleware, SecurityMiddleware):
         drawn = middleware(drawn)
     response = drawn(_Asked(form))

@@ -71,7 +71,7 @@ def _compared(visit: Visit, found: DriftIncident, view: str, text: TextOptions) 
     if sides is None or (sides[0].content is None and sides[1].content is None):
         return None
     named = zip(sides, wording.sides(found), strict=True)
-    left, right = (DiffSide(side.content, label, side.keys) for side, label in named)
+    left, right = (DiffSide(side.content, label + side.wherefrom, side.keys) for side, label in named)
     return diff_context(left, right, view=view, text=text)
 
 

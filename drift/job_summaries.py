@@ -43,7 +43,8 @@ def _settled(result: JSON, name: str, what: str) -> JobSummary:
     links = [JobLink("Open incident", "drift-incident", rows[0]["incident_id"]) if len(rows) == 1 else DRIFT]
     if safety := result.get("safety_snapshot_id"):
         links.append(JobLink("Snapshot before", "snapshot", safety))
-    return JobSummary(f"{sentence}.", tuple(links))
+    told = [f"{sentence}.", *(str(warning.get("message", "")) for warning in result.get("warnings", ()))]
+    return JobSummary(" ".join(told), tuple(links))
 
 
 def _names(rows: list[JSON]) -> list[str]:

@@ -14,6 +14,7 @@ from operations.errors import UnknownOutcome
 from snapshots.canonical import canonical_references
 from snapshots.capture import capture_into
 from snapshots.models import SnapshotType
+from snapshots.reading import Rescued
 from snapshots.restore import RestoreReport, RestoreRequest, restore_into
 from snapshots.restore_documents import KeptPublished
 from snapshots.services import canonical_content
@@ -74,6 +75,7 @@ def stabilize(run: Run, environment: Environment) -> dict[str, Any]:
         "stabilized": settled,
         "failed": stored(job.failed),
         "kept_published": stabilization.kept(),
+        "warnings": msgspec.to_builtins(stabilization.rescued.warnings),
         "safety_snapshot_id": str(before.pk),
     }
     return conclude(job, result, bool(settled), StabilizeFailed)
@@ -84,6 +86,7 @@ class _Stabilization:
 
     def __init__(self, job: Job, actions: Mapping[str, Action], snapshot_id: uuid.UUID) -> None:
         self.job, self.actions, self.snapshot_id = job, actions, snapshot_id
+        self.rescued = Rescued()
 
     def carry_out(self) -> list[dict[str, Any]]:
         """Write, read back, close the incidents; what was settled."""
@@ -118,7 +121,7 @@ class _Stabilization:
         restoring, resting, deleting = self._keys(RESTORE), self._keys(DEACTIVATE), self._keys(DELETE)
         if not restoring and not resting and not deleting:
             return RestoreReport()
-        drafts = canonical_content(environment, restoring, drafts=True) if restoring else {}
+        drafts = canonical_content(environment, restoring, drafts=True, rescued=self.rescued) if restoring else {}
         request = RestoreRequest(
             environment=environment,
             prefix="stabilize",
@@ -142,7 +145,7 @@ class _Stabilization:
         """Approved contents, published or not as is approved."""
         if not keys:
             return {}
-        wanted = canonical_content(self.job.environment, keys)
+        wanted = canonical_content(self.job.environment, keys, rescued=self.rescued)
         with self.job.run.fenced():
             rows = WorkflowEnvMap.objects.filter(
                 environment_id=self.job.environment.pk, canonical_workflow__key__in=keys, git_active__isnull=False

@@ -11,12 +11,12 @@ import orjson
 
 from core.errors import NotFound, OpsError
 from tenants.scope import assert_no_scope
-from workflows.content import parse
 from workflows.models import Environment
 
 from . import repository
-from .canonical import REFERENCES
+from .canonical import REFERENCES, read_approved
 from .manifest import FOLDER, draft_path, workflow_path
+from .reading import Rescued, source_of
 from .store import BadName, ContentMissing, GitStore
 
 
@@ -32,12 +32,18 @@ class ApprovedVersion:
     at: datetime
     references: Mapping[str, str]
 
-    def content(self, key: str, *, draft: bool = False) -> dict[str, Any] | None:
-        """A content with the ids of then, or the draft approved beside it; None where there was none."""
+    def content(self, key: str, *, draft: bool = False, rescued: Rescued | None = None) -> dict[str, Any] | None:
+        """A content with the ids of then, or the draft approved beside it; None where there was none.
+
+        What Git has lost is read from the database, and ``rescued`` learns it.
+        """
         path = draft_path(key) if draft else workflow_path(key)
         with _store(self.environment).reader() as reader:
             entry = reader.lookup(reader.commit_tree(self.commit), path)
-            return parse(next(data for _, data in reader.blobs([entry.sha]))) if entry is not None else None
+        if entry is None:
+            return None
+        with source_of(self.environment.tenant_id) as source:
+            return read_approved(source, key, entry.sha, rescued or Rescued())
 
     def blobs(self) -> dict[str, str]:
         """Key → blob of everything that was approved."""
@@ -47,8 +53,9 @@ class ApprovedVersion:
     def contents(self, keys: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """The contents of those of ``keys`` that were approved, with the ids of then, one in memory at a time."""
         wanted = {key: blob for key, blob in self.blobs().items() if key in keys}
-        blobs = _store(self.environment).read_blobs(wanted.values())
-        yield from ((key, parse(data)) for key, (_, data) in zip(wanted, blobs, strict=True))
+        with source_of(self.environment.tenant_id) as source:
+            for key, blob in wanted.items():
+                yield key, read_approved(source, key, blob, Rescued())
 
 
 def approved_at(environment: Environment, commit: str) -> ApprovedVersion:

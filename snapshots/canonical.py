@@ -28,9 +28,13 @@ from workflows.models import Environment
 from workflows.references import references, rewrite
 
 from . import repository
+from .approved_hashes import Approved, approved_by_hash
 from .contents import entries, references_of
+from .errors import SnapshotUnreadable
 from .manifest import DRAFTS, FOLDER, ManifestEntry, draft_path, workflow_path
 from .models import Snapshot
+from .reading import WAY_OUT, Rescued, Source, source_of
+from .store import ContentDamaged, ContentMissing
 
 if TYPE_CHECKING:
     from .store import GitStore, Writer
@@ -230,25 +234,54 @@ def approval_of(entry: ManifestEntry) -> Approval:
 
 
 def canonical_content(
-    environment: Environment, keys: Iterable[str] | None = None, *, drafts: bool = False
+    environment: Environment,
+    keys: Iterable[str] | None = None,
+    *,
+    drafts: bool = False,
+    rescued: Rescued | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Approved contents by key (with ``drafts``: approved drafts), with the ids that workflows have *now*.
 
-    Keys that are not approved are not in the answer. Call outside any scope. Raises ``Missing`` where Git lost one.
+    Keys that are not approved are not in the answer. What Git has lost is read from the database, and ``rescued``
+    learns which those were. Call outside any scope; ``SnapshotUnreadable`` or ``ContentDamaged`` for what is nowhere.
     """
     assert_no_scope("Git")
-    store = repository.store_for(environment.tenant_id)
-    blobs = canonical_blobs(environment, folder=DRAFTS if drafts else FOLDER)
+    named = _named_in_git(environment, drafts=drafts)
+    blobs, rescued = named.blobs, rescued or Rescued()
     wanted = list(blobs) if keys is None else [key for key in dict.fromkeys(keys) if key in blobs]
     if not wanted:
         return {}
+    if named.lost_branch:
+        rescued.branch = named.lost_branch
     with tenant_scope(environment.tenant_id):
         present = identity.workflow_id_by_key(environment.pk)
-    today = {
-        workflow_id: present[key] for workflow_id, key in canonical_references(environment).items() if key in present
-    }
-    data = store.read_blobs([blobs[key] for key in wanted])
-    return {key: _with_todays_ids(parse(blob), today) for key, (_, blob) in zip(wanted, data, strict=True)}
+    called = {**named.references, **canonical_references(environment)}
+    today = {workflow_id: present[key] for workflow_id, key in called.items() if key in present}
+    with source_of(environment.tenant_id) as source:
+        return {key: _with_todays_ids(read_approved(source, key, blobs[key], rescued), today) for key in wanted}
+
+
+def _named_in_git(environment: Environment, *, drafts: bool) -> Approved:
+    """Names in Git of what is approved; by the hashes that the database keeps where Git has lost the branch itself."""
+    try:
+        tip = repository.store_for(environment.tenant_id).tip(environment.canonical_branch)
+        if tip is not None:
+            return Approved(canonical_blobs(environment, folder=DRAFTS if drafts else FOLDER))
+    except (ContentMissing, ContentDamaged):
+        pass
+    return approved_by_hash(environment, drafts=drafts)
+
+
+def read_approved(source: Source, key: str, blob: str, rescued: Rescued) -> dict[str, Any]:
+    """An approved content by its name in Git; from the database where Git has lost it, which ``rescued`` learns."""
+    found = source.find(blob)
+    if found is None:
+        message = f"The approved content of “{key}” is neither in the Git store nor in the database."
+        raise SnapshotUnreadable(message, recovery=WAY_OUT, details={"key": key, "blob": blob})
+    content = parse(found.data)
+    if found.rescued:
+        rescued.add(key, str(content.get("name") or key))
+    return content
 
 
 def _with_todays_ids(content: dict[str, Any], today: Mapping[str, str]) -> dict[str, Any]:

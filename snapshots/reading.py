@@ -23,16 +23,37 @@ WAY_OUT = "Fetch the repository again from its remote, or restore its backup."
 
 @dataclass(slots=True)
 class Rescued:
-    """Workflows whose contents were read from the database because Git has lost them: key to label."""
+    """Workflows whose contents were read from the database because Git has lost them: key to label.
+
+    ``branch`` is the one that Git has lost, where what is approved had to be found by the hashes in the database.
+    """
 
     labels: dict[str, str] = field(default_factory=dict)
+    branch: str = ""
 
     def note(self, entry: ManifestEntry) -> None:
-        self.labels[entry.key] = entry.label
+        self.add(entry.key, entry.label)
+
+    def add(self, key: str, label: str) -> None:
+        self.labels[key] = label
+
+    @property
+    def wherefrom(self) -> str:
+        """What a side of a comparison adds to its label; empty where Git had everything."""
+        return (
+            f", from the database: missing from Git ({SnapshotUnreadable.code})" if self.labels or self.branch else ""
+        )
 
     @property
     def warnings(self) -> list[RestoreIssue]:
-        """One warning (SNAP_002) for all of them, with the way out; none where Git had everything."""
+        """One warning (SNAP_002) for each kind of loss, with the way out; none where Git had everything."""
+        lost = f"Git has lost the branch {self.branch}: what is approved was found by the hashes in the database."
+        of_branch = (
+            [RestoreIssue(code=SnapshotUnreadable.code, key="", message=f"{lost} {WAY_OUT}")] if self.branch else []
+        )
+        return of_branch + self._of_contents()
+
+    def _of_contents(self) -> list[RestoreIssue]:
         if not self.labels:
             return []
         keys = sorted(self.labels)

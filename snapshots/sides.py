@@ -20,7 +20,6 @@ from workflows.models import Environment
 from . import services
 from .approved_versions import approved_at, last_approval
 from .contents import keys_of
-from .errors import SnapshotUnreadable
 from .models import Snapshot
 from .reading import Rescued
 
@@ -30,8 +29,8 @@ APPROVED, APPROVED_DRAFT, DRAFT, SNAPSHOT, SNAPSHOT_DRAFT = "git", "git-draft", 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: its words, the environment's slug, the workflow there (None: not there), and the ids
-    that it can refer to.
+    """One side of a comparison: its words, the environment's slug, the workflow there (None: not there), the ids
+    that it can refer to, and where it was read from if not from Git (which the label says as well).
     """
 
     spec: str
@@ -39,6 +38,7 @@ class Side:
     environment: str = ""
     content: dict[str, Any] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    wherefrom: str = ""
 
 
 def approved_spec(slug: str, commit: str, *, draft: bool = False) -> str:
@@ -102,12 +102,12 @@ def _approved(visit: Visit, spec: str, key: str) -> Side:
     if not commit:
         return Side(spec, f"{environment.name}, nothing approved", slug)
     version = approved_at(environment, commit)
-    draft = version.content(key, draft=True) if kind == APPROVED_DRAFT else None
-    content = draft if draft is not None else version.content(key)
+    rescued = Rescued()
+    draft = version.content(key, draft=True, rescued=rescued) if kind == APPROVED_DRAFT else None
+    content = draft if draft is not None else version.content(key, rescued=rescued)
     words = "approved draft" if draft is not None else "approved"
-    return Side(
-        spec, f"{environment.name}, {words} {version.at:%Y-%m-%d %H:%M:%S} UTC", slug, content, version.references
-    )
+    label = f"{environment.name}, {words} {version.at:%Y-%m-%d %H:%M:%S} UTC{rescued.wherefrom}"
+    return Side(spec, label, slug, content, version.references, rescued.wherefrom)
 
 
 def _draft(snapshot: Snapshot, key: str, spec: str) -> Side:
@@ -118,20 +118,18 @@ def _draft(snapshot: Snapshot, key: str, spec: str) -> Side:
     if data is None:
         return _from_snapshot(snapshot, key, spec, label)
     keys = keys_of(snapshot)
-    return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, parse(data), keys)
+    slug, wherefrom = snapshot.environment.slug, rescued.wherefrom
+    return Side(spec, label + wherefrom, slug, parse(data), keys, wherefrom)
 
 
 def _from_snapshot(snapshot: Snapshot, key: str, spec: str, label: str) -> Side:
     rescued = Rescued()
     for _, content in services.contents(snapshot, {key}, rescued=rescued):
         keys = keys_of(snapshot)
-        return Side(spec, f"{label}{_wherefrom(rescued)}", snapshot.environment.slug, content, keys)
+        slug, wherefrom = snapshot.environment.slug, rescued.wherefrom
+        return Side(spec, label + wherefrom, slug, content, keys, wherefrom)
     return Side(spec, label, snapshot.environment.slug)
 
 
 def _moment(snapshot: Snapshot) -> str:
     return f"{snapshot.created_at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _wherefrom(rescued: Rescued) -> str:
-    return f", from the database: missing from Git ({SnapshotUnreadable.code})" if rescued.labels else ""

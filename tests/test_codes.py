@@ -158,3 +158,8 @@ def test_the_page_lists_them_as_they_are() -> None:
             modules = {name.removesuffix(".py") for name in true}
             assert set(re.findall(r"`([^`]+)`", told)) <= modules, (code, told)
             assert bool(told.strip()) == bool(modules), (code, "has a place now, or none any more")
+
+
+def test_every_code_has_a_test() -> None:
+    untried = [code for code in by_code() if not checked_by(code)]
+    assert untried == [], "write a test that meets them and reads what is said, or take them away"

@@ -17,6 +17,7 @@ from tenants.pages import Visit, tenant_page
 from tenants.selectors import service_accounts
 
 from . import guard_changes, guards
+from .models import GuardChange
 
 
 @in_support_session(NEVER)
@@ -41,12 +42,13 @@ def approval_rules(request: HttpRequest, visit: Visit) -> HttpResponse:
     return render(request, "workflows/approval_rules.html", context)
 
 
-_WAITS = "Another owner has to agree; until then nothing changes."
+def _told(change: GuardChange | None) -> str:
+    waits = "Another owner has to agree; until then nothing changes."
+    return waits if change is not None else "That is allowed already; nothing changes."
 
 
 def _allow_jumps(request: HttpRequest, visit: Visit) -> str:
-    guards.ask_for_jumps(tenant_id=visit.tenant.pk, by=visit.user)
-    return _WAITS
+    return _told(guards.ask_for_jumps(tenant_id=visit.tenant.pk, by=visit.user))
 
 
 def _forbid_jumps(request: HttpRequest, visit: Visit) -> str:
@@ -56,8 +58,7 @@ def _forbid_jumps(request: HttpRequest, visit: Visit) -> str:
 
 def _allow_account(request: HttpRequest, visit: Visit) -> str:
     account = uuid_or_not_found(request.POST.get("account", ""))
-    guards.ask_for_account(tenant_id=visit.tenant.pk, account_id=account, by=visit.user)
-    return _WAITS
+    return _told(guards.ask_for_account(tenant_id=visit.tenant.pk, account_id=account, by=visit.user))
 
 
 def _forbid_account(request: HttpRequest, visit: Visit) -> str:

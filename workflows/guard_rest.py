@@ -86,13 +86,13 @@ def change_rules(request: HttpRequest, payload: ApprovalRulesPatch) -> Status[di
             if payload.forbid_user_id not in guards.policy_of(tenant_id).approving_accounts:
                 raise NotFound("There is no such service account whose approval counts.")
             guards.forbid_account(tenant_id=tenant_id, account_id=payload.forbid_user_id)
+        asked = []
         if payload.allow_user_id:
-            guards.ask_for_account(tenant_id=tenant_id, account_id=payload.allow_user_id, by=caller(request))
-        if payload.allows_jumps and not guards.policy_of(tenant_id).allows_jumps:
-            guards.ask_for_jumps(tenant_id=tenant_id, by=caller(request))
-    rules = _rules(tenant_id)
-    waits = payload.allow_user_id or (payload.allows_jumps and not rules["allows_jumps"])
-    return Status(202 if waits else 200, rules)
+            account_id = payload.allow_user_id
+            asked.append(guards.ask_for_account(tenant_id=tenant_id, account_id=account_id, by=caller(request)))
+        if payload.allows_jumps:
+            asked.append(guards.ask_for_jumps(tenant_id=tenant_id, by=caller(request)))
+    return Status(202 if any(asked) else 200, _rules(tenant_id))
 
 
 @in_support_session(NEVER)

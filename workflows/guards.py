@@ -114,17 +114,25 @@ def ask_for_environment(*, environment: Environment, wanted: Mapping[str, Any], 
     return _ask(environment.tenant_id, by, kind=GuardKind.ENVIRONMENT, environment=environment, wanted=dict(wanted))
 
 
-def ask_for_jumps(*, tenant_id: uuid.UUID, by: User) -> GuardChange:
-    """Ask that promotions may leave environments out."""
+def ask_for_jumps(*, tenant_id: uuid.UUID, by: User) -> GuardChange | None:
+    """Ask that promotions may leave environments out; None where they may already."""
+    with tenant_scope(tenant_id):
+        if policy_of(tenant_id).allows_jumps:
+            return None
     return _ask(tenant_id, by, kind=GuardKind.JUMPS)
 
 
-def ask_for_account(*, tenant_id: uuid.UUID, account_id: uuid.UUID, by: User) -> GuardChange:
-    """Ask that a service account's approval counts. Raises ``NotFound`` where it is none of the tenant's."""
+def ask_for_account(*, tenant_id: uuid.UUID, account_id: uuid.UUID, by: User) -> GuardChange | None:
+    """Ask that a service account's approval counts; None where it does already.
+
+    Raises ``NotFound`` where it is none of the tenant's.
+    """
     with tenant_scope(tenant_id):
         member = Membership.objects.select_related("user").filter(user_id=account_id, user__is_service=True).first()
         if member is None:
             raise NotFound("There is no such service account here.")
+        if account_id in policy_of(tenant_id).approving_accounts:
+            return None
         return _ask(tenant_id, by, kind=GuardKind.ACCOUNT, account=member.user)
 
 

@@ -72,6 +72,18 @@ def test_a_history_that_cannot_be_read_fails_no_capture(newest: Site) -> None:
     assert site.row("Orders").draft_authors == "Ada Lovelace"
 
 
+def test_what_runs_is_not_put_back_over_a_draft_that_nobody_chose(newest: Site) -> None:
+    site = newest
+    site.edit("Orders", text="changed in n8n")
+    site.n8n.edit(site.ids["Orders"], draft=True, author="Ada Lovelace", **nodes("unfinished"))
+    site.check()
+    running = next(i for i in site.incidents() if i.kind != "draft")
+    (operation,) = services.stabilize(tenant_id=site.tenant.pk, incident_ids=[running.pk], requested_by=None)
+    cause = site.drive(operation).error_details["details"]["cause"]
+    assert (cause["code"], cause["message"]) == ("DRIFT_015", "Its editor holds a draft that would be lost.")
+    assert cause["recovery"].startswith("Choose the incident about the draft as well")
+
+
 def test_an_n8n_without_a_history_is_not_asked(make_site: Any) -> None:
     site: Site = make_site(profile="2.0")
     site.seed(workflow("Orders", active=True))

@@ -178,6 +178,9 @@ def test_production_wants_its_name_typed(site: Any, incident: DriftIncident, liv
     client = signed_in(live_cast.operator)
     refused = client.post(url(site, f"{incident.pk}/"), {"action": "stabilize"})
     assert refused.status_code == 422
+    said = refused.content.decode()
+    assert "DRIFT_009" in said and "In production this needs the environment" in said
+    assert "Type the name as it is shown and send the form again." in said
     started = client.post(url(site, f"{incident.pk}/"), {"action": "stabilize", "typed": "Production"})
     assert started.status_code == 302
     site.run_all()

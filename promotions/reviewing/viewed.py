@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from core import clock
 from promotions.models import ReviewMark
 from promotions.rows import get_promotion, real_person
 from tenants.models import User
@@ -24,6 +25,6 @@ def set_viewed(
         if not viewed:
             ReviewMark.objects.filter(**whose).delete()
             return None
-        seen = {"before_hash": item.expected_hash or "", "after_hash": item.wanted_hash}
+        seen = {"before_hash": item.expected_hash or "", "after_hash": item.wanted_hash, "created_at": clock.now()}
         mark, _ = ReviewMark.objects.update_or_create(tenant_id=tenant_id, **whose, defaults=seen)
     return mark

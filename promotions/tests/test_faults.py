@@ -11,6 +11,7 @@ from operations.models import OperationStep
 from promotions.models import Promotion
 from promotions.tests.world import World, flow, node
 from tenants.scope import tenant_scope
+from workflows.n8n.client import N8nClient
 
 KEYS = ("billing", "intake")  # an update of an active workflow; a create that brings another with it
 FAULTS: dict[str, dict[str, Any]] = {
@@ -118,6 +119,50 @@ def test_an_edit_by_somebody_else_is_not_overwritten(world: World) -> None:
     approved, seen = world.mapped("billing")
     assert seen == world.hash_there("Billing") != approved, "the map says what is there, before anybody captures again"
     assert result["error"]["code"] == "PROMO_005"
+    edited_there = result["error"]["details"]["cause"]["details"]["cause"]
+    assert edited_there["code"] == "WRITE_001"
+    assert edited_there["message"] == "“Billing” was changed in n8n by somebody else."
+    assert edited_there["recovery"] == "Look at the edit in n8n, capture the environment, and decide again."
+
+
+def keeps_something_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = N8nClient.update_workflow
+
+    def update(self: N8nClient, workflow_id: str, content: Any, **more: Any) -> Any:
+        return real(self, workflow_id, {**content, "settings": {**content["settings"], "executionTimeout": 7}}, **more)
+
+    monkeypatch.setattr(N8nClient, "update_workflow", update)
+
+
+def never_publishes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(N8nClient, "publish", lambda self, workflow_id, **_more: self.get_workflow(workflow_id))
+
+
+def stops_in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.target.fault(**FAULTS["half the nodes"], method="PUT", path=r"/workflows(/[^/]+)?$", nth=1, times=1)
+
+
+@pytest.mark.parametrize(
+    ("odd", "key", "code", "sentence", "way_out"),
+    [
+        (keeps_something_else, "billing", "WRITE_002", "n8n keeps “Billing” otherwise", "Compare the workflow in n8n"),
+        (never_publishes, "switched", "WRITE_003", "“Switched” was published, but it is not", "a missing trigger"),
+        (stops_in_the_middle, "billing", "WRITE_004", "in the middle of the write", "is restored automatically"),
+    ],
+)
+def test_a_write_that_did_not_come_out_right_says_which_and_what_to_do(
+    world: World, monkeypatch: pytest.MonkeyPatch, odd: Any, key: str, code: str, sentence: str, way_out: str
+) -> None:
+    world.source.seed([flow("Switched", active=True)])
+    world.capture()
+    promotion = world.approved(key, active="copy")
+    odd(world, monkeypatch)
+    done = world.carry_out(promotion)
+    cause = (done.execution_result or {})["error"]
+    while "cause" in cause["details"]:
+        cause = cause["details"]["cause"]
+    assert cause["code"] == code, cause
+    assert sentence in cause["message"] and way_out in cause["recovery"]
 
 
 def test_an_edit_elsewhere_is_named_and_stops_nothing(world: World) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from audit.models import AuditLog
+from core import clock
 from core.errors import Forbidden, Invalid, NotFound
 from outbox.models import OutboxEvent
 from promotions.models import Promotion, ReviewComment, ReviewMark
@@ -87,6 +89,16 @@ def test_a_mark_falls_when_the_change_moves(world: World) -> None:
     world.capture(world.staging)
     replan(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
     assert [mark.workflow_key for mark in holding(world, promotion)] == ["intake"], "the other one did not move"
+
+
+def test_a_mark_says_when_it_was_viewed_last(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    promotion = world.draft("billing")
+    asked = {"tenant_id": world.tenant_id, "promotion_id": promotion.pk, "workflow_key": "billing"}
+    viewed.set_viewed(**asked, viewed=True, by=world.cast.approver)
+    later = clock.now() + timedelta(days=2)
+    monkeypatch.setattr("promotions.reviewing.viewed.clock.now", lambda: later)
+    viewed.set_viewed(**asked, viewed=True, by=world.cast.approver)
+    assert [mark.created_at for mark in holding(world, promotion)] == [later]
 
 
 def test_reviewing_on_the_page(world: World, base: str) -> None:

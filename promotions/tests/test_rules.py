@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from core import clock, context
 from core.errors import Conflict, Forbidden, NotFound
@@ -29,6 +30,7 @@ from snapshots.errors import CaptureFailed
 from tenants import services as tenants
 from tenants.models import TenantRole
 from tenants.scope import tenant_scope
+from tenants.tokens import create_token
 from workflows.credentials import CredentialPair, save_mapping
 
 
@@ -113,6 +115,31 @@ def test_a_dangling_credential_is_refused_until_it_is_mapped(empty_world: World)
     assert used == {"slackApi": {"id": "p1", "name": "Slack production"}}
     compared = services.compare(tenant_id=world.tenant_id, source_id=world.staging.pk, target_id=world.production.pk)
     assert {r.key: r.state for r in compared.rows}["notify"] == "equal"
+
+
+def asked_over_rest(world: World, *keys: str) -> dict[str, Any]:
+    body = {
+        "source_environment_id": str(world.staging.pk),
+        "target_environment_id": str(world.production.pk),
+        "workflow_keys": keys,
+    }
+    secret = create_token(user=world.cast.operator, name="x", tenant=world.cast.tenant)[1]
+    headers = {"Authorization": f"Bearer {secret}"}
+    answer = Client().post("/api/v1/promotions", body, content_type="application/json", headers=headers)
+    error: dict[str, Any] = answer.json()["error"]
+    return error
+
+
+def test_nothing_chosen_is_nothing_to_promote(world: World) -> None:
+    refused = asked_over_rest(world)
+    assert (refused["code"], refused["message"]) == ("PROMO_008", "No workflows were chosen.")
+    assert refused["recovery"] == "Choose workflows that differ."
+
+
+def test_an_environment_that_was_never_captured_is_named(empty_world: World) -> None:
+    refused = asked_over_rest(empty_world, "billing")
+    assert (refused["code"], refused["message"]) == ("PROMO_012", "Staging has never been captured.")
+    assert refused["recovery"] == "Capture both environments first."
 
 
 def test_a_missing_sub_workflow_is_proposed_or_refused(world: World) -> None:

@@ -15,7 +15,7 @@ import pytest
 from audit.models import AuditLog
 from conftest import ROOT
 from operations import services as operations
-from operations.models import Operation
+from operations.models import Operation, OperationStep
 from reports import mailing, services
 from reports.models import ReportRun
 from reports.tests.helpers import carry, drive, jobs, now_is_its_time
@@ -109,6 +109,9 @@ def test_a_server_that_refuses_is_named_and_asked_again(live_cast: Any, server: 
     assert run.mail_status == "WAITING" and run.run_after is not None
     assert f"localhost:{server.port} refused: 451 come back later" in run.mail_note
     assert carry(run).mail_attempt == 1, "not before its time"
+    with platform_scope():
+        told = OperationStep.objects.get(operation_id=run.operation_id, error__code="REPORT_MAIL_NOT_TAKEN").error
+    assert "refused. The mail was not sent." in told["message"] and told["recovery"] == "It is retried automatically."
     server.mood = ""
     assert again(run).mail_status == "SENT"
     assert again(run).mail_status == "SENT" and len(server.taken) == 1

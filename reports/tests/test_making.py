@@ -20,6 +20,7 @@ from reports.errors import NotReady
 from reports.models import ReportRun
 from reports.tests.helpers import asked_for, carry, fresh, made, now_is_its_time, some_events
 from tenants.scope import platform_scope, tenant_scope
+from tenants.tokens import create_token
 
 pytestmark = pytest.mark.django_db
 
@@ -81,7 +82,7 @@ def test_the_manifest_and_the_trail_say_what_was_made(cast: Any) -> None:
     assert entry.details["sha256"] == manifest["sha256"] and entry.details["parameters"] == manifest["parameters"]
 
 
-def test_files_go_after_a_while_and_manifests_stay(cast: Any, settings: Any) -> None:
+def test_files_go_after_a_while_and_manifests_stay(cast: Any, settings: Any, client: Any) -> None:
     run = made("access-review", cast.tenant)
     path = services.file_of(run)
     settings.REPORT_FILES_DAYS = -1
@@ -89,6 +90,12 @@ def test_files_go_after_a_while_and_manifests_stay(cast: Any, settings: Any) -> 
     assert not path.exists()
     again = services.get_run(tenant_id=cast.tenant.pk, run_id=run.pk)
     assert again.manifest["sha256"] == run.sha256 and not again.file_name
+    secret = create_token(user=cast.owner, name="x", tenant=cast.tenant)[1]
+    answer = client.get(f"/api/v1/reports/runs/{run.pk}/download", headers={"Authorization": f"Bearer {secret}"})
+    told = answer.json()["error"]
+    assert (answer.status_code, told["code"]) == (410, "REPORT_FILE_GONE")
+    assert "removed after its retention period" in told["message"]
+    assert told["recovery"] == "Make the report again with the same parameters."
 
 
 # -- durability -------------------------------------------------------------------------------------------------------

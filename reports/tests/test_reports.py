@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import ProgrammingError
+from django.db import ProgrammingError, connection
 from django.urls import reverse
 
 from audit.models import AuditLog
@@ -136,6 +136,19 @@ def test_the_list_costs_the_same_however_long(
     client.force_login(cast.owner)
     with django_assert_max_num_queries(23):
         assert client.get(reverse("reports", kwargs={"tenant_slug": "acme"})).status_code == 200
+
+
+def test_a_preview_that_takes_too_long_says_how_else(cast: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*_args: Any, **_more: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(selectors, "PREVIEW_TIMEOUT_MS", 1)
+    monkeypatch.setattr(formats, "rows_of", endless)
+    client.force_login(cast.owner)
+    page = client.get("/t/acme/reports/access-review/", {"period": "90-days"}).content.decode()
+    assert "The first rows of this report take too long for a page." in page and "REPORT_PREVIEW_SLOW" in page
+    assert "it is written to a file in the background" in page
 
 
 def test_over_rest(cast: Any, client: Any) -> None:

@@ -264,4 +264,7 @@ def test_a_schedule_that_is_removed_meanwhile_makes_nothing(cast: Any) -> None:
     operations.run_due_schedules()
     scheduling.change_schedule(tenant_id=cast.tenant.pk, schedule_id=schedule.pk, action="remove")
     assert drive(*jobs()) == "FAILED"
+    (told,) = (job.error_details for job in jobs())
+    assert (told["code"], told["message"]) == ("REPORT_GONE", "The report or its schedule has been removed.")
+    assert told["recovery"] == "Make the report again if you still need it."
     assert runs() == [] and mail.outbox == []

@@ -146,6 +146,36 @@ def test_a_version_that_cannot_be_had_is_a_plain_error_with_the_commands_words(
     assert "script/n8n install" in operation.error_details["recovery"]
 
 
+def test_an_n8n_that_ends_meanwhile_is_told(
+    environment: Environment, n8n: Any, capture: Any, run_operations: Any, live_cast: Any, monkeypatch: Any
+) -> None:
+    from workflows.n8n.client import N8nClient
+    from workflows.n8n.errors import Unreachable
+
+    def gone(self: N8nClient, content: Any) -> Any:
+        raise Unreachable
+
+    n8n.seed([workflow("A")])
+    capture()
+    monkeypatch.setattr(N8nClient, "create_workflow", gone)
+    operation, _ = rehearse(environment, run_operations, live_cast.tenant)
+    told = operation.error_details
+    assert told["code"] == "REHEARSE_002" and told["details"]["cause"]["code"] == "N8N_003"
+    assert "The n8n of the rehearsal did not answer" in told["message"] and "may lack memory" in told["recovery"]
+
+
+def test_a_rehearsal_ends_when_its_time_is_over(
+    environment: Environment, n8n: Any, capture: Any, run_operations: Any, live_cast: Any, settings: Any
+) -> None:
+    n8n.seed([workflow("A")])
+    capture()
+    settings.REHEARSAL_SECONDS = 0
+    operation, _ = rehearse(environment, run_operations, live_cast.tenant)
+    told = operation.error_details
+    assert told["code"] == "REHEARSE_003" and "longer than it may" in told["message"]
+    assert "raise OPSCONSOLE_REHEARSAL_SECONDS" in told["recovery"]
+
+
 def test_what_cannot_be_asked_for_is_refused_at_once(environment: Environment, n8n: Any, live_cast: Any) -> None:
     asked: dict[str, Any] = {"tenant_id": live_cast.tenant.pk, "environment_id": environment.pk, "requested_by": None}
     for version in ("", "latest", "2.41", "2.41.1; rm -rf /", "--help", "0.236.1", "1.122.9"):

@@ -94,6 +94,23 @@ def test_a_machine_is_allowed_by_two_and_forbidden_by_one(cast: Any, second: Acc
     assert person.status_code == 404, "approval of a person is a matter of roles"
 
 
+def test_what_is_allowed_already_asks_nobody(
+    cast: Any, second: Account, client: Client, posted: Callable[[], list[Any]]
+) -> None:
+    machine = people.create_service_account(tenant=cast.tenant, name="Robot", role="approver", by=cast.owner)
+    wanted = {"allow_user_id": str(machine.pk), "allows_jumps": True}
+    for change in call(own_token(cast), "patch", "/approval-rules", wanted).json()["waiting"]:
+        call(second, "post", f"/guard-changes/{change['id']}/answer", {"approve": True})
+    posted()
+    again = call(own_token(cast), "patch", "/approval-rules", wanted)
+    assert (again.status_code, again.json()["waiting"]) == (200, [])
+    client.force_login(cast.owner)
+    for form in ({"action": "allow-jumps"}, {"action": "allow-account", "account": str(machine.pk)}):
+        page = client.post("/t/acme/approval-rules/", form, follow=True)
+        assert "That is allowed already; nothing changes." in page.content.decode()
+    assert call(own_token(cast), "get", "/approval-rules").json()["waiting"] == [] and posted() == []
+
+
 def test_only_owners_change_the_rules(cast: Any) -> None:
     operator = Account(cast.operator, create_token(user=cast.operator, name="x", tenant=cast.tenant)[1])
     assert call(operator, "patch", "/approval-rules", {"allows_jumps": True}).status_code == 403

@@ -412,6 +412,25 @@ def test_garbage_is_named_and_tried_again_later(hostile: Callable[..., Place]) -
     assert feed.leased_until is None
 
 
+def test_an_answer_that_no_rule_covers_is_told_on_the_feed(
+    hostile: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unforeseen(*_args: Any, **_more: Any) -> Any:
+        raise ZeroDivisionError
+
+    place = hostile(lambda _request: {"data": rows(1), "nextCursor": None})
+    monkeypatch.setattr(collecting._Reader, "read", unforeseen)
+    with pytest.raises(ZeroDivisionError):
+        place.read()
+    told = place.feed.trouble
+    assert told and (told["code"], told["message"]) == (
+        "EXEC_005",
+        "n8n answered in a way that the console does not know.",
+    )
+    assert told["recovery"].startswith("It is tried again by itself, less and less often.")
+    assert place.feed.next_at > clock.now()
+
+
 def test_an_absurd_number_does_not_blind_the_next_readings(hostile: Callable[..., Place]) -> None:
     place = hostile(lambda _request: {"data": rows(2**62, 3, 2, 1), "nextCursor": None})
     place.read()

@@ -16,7 +16,8 @@ from core import clock
 from core.errors import NotFound
 from tenants.scope import tenant_scope
 from workflows import identity
-from workflows.errors import MappingTaken
+from workflows.credentials import enter_credential
+from workflows.errors import DuplicateId, MappingInvalid, MappingTaken
 from workflows.facts import Facts
 from workflows.models import CanonicalWorkflow, Environment, KnownCredential, WorkflowEnvMap
 from workflows.recording import record_seen
@@ -243,6 +244,42 @@ def test_separating_ignoring_and_taking_back(cast: Any) -> None:
     assert identity.ignore(tenant_id=cast.tenant.pk, map_id=row.pk).status == "ignored"
     assert capture(prod, raw("a", "Sync"))["a"].status == "ignored", "a capture does not overrule a person"
     assert identity.restore_ignored(tenant_id=cast.tenant.pk, map_id=row.pk).status == "linked"
+
+
+def test_what_is_deleted_cannot_be_linked(cast: Any, client: Any) -> None:
+    (dev,) = make_environments(cast, "dev")
+    placed = capture(dev, raw("1", "Sync"))["1"]
+    with tenant_scope(cast.tenant.pk):
+        WorkflowEnvMap.objects.filter(pk=placed.map_id).update(status="deleted")
+    client.force_login(cast.owner)
+    form = {"place": str(placed.map_id), "action": "confirm"}
+    refused = client.post(f"/t/acme/environments/{dev.pk}/mapping/", form)
+    said = refused.content.decode()
+    assert refused.status_code == 409 and "MAP_002" in said
+    assert "This workflow is no longer in the environment." in said
+    assert "Capture the environment again, then check the workflow mapping." in said
+
+
+def test_one_id_for_two_workflows_is_refused(cast: Any) -> None:
+    (dev,) = make_environments(cast, "dev")
+    placed = capture(dev, raw("1", "Sync"), raw("2", "Other"))
+    ids = {placed["1"].key: "9", placed["2"].key: "9"}
+    with pytest.raises(DuplicateId) as refused:
+        identity.bind(tenant_id=cast.tenant.pk, environment_id=dev.pk, ids=ids)
+    assert refused.value.code == "MAP_003" and "already has this n8n id" in refused.value.message
+    assert refused.value.recovery.startswith("Capture the environment again; if it stays like this, separate the two")
+
+
+@pytest.mark.parametrize(("kind", "number"), [("", "1"), ("slackApi", ""), ("slackApi", "1" * 300)])
+def test_a_credential_without_its_type_or_id_is_not_entered(cast: Any, kind: str, number: str) -> None:
+    (dev,) = make_environments(cast, "dev")
+    with pytest.raises(MappingInvalid) as refused:
+        enter_credential(
+            tenant_id=cast.tenant.pk, environment_id=dev.pk, name="x", credential_type=kind, credential_id=number
+        )
+    assert refused.value.code == "CRED_001"
+    assert refused.value.message == "A credential needs its type and its id, as n8n shows them."
+    assert refused.value.recovery == "Correct the named fields and send it again."
 
 
 def test_another_tenants_place_is_not_there(cast: Any) -> None:

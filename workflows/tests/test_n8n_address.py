@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from workflows.n8n import AddressPolicy, Limits, N8nClient, address, errors, http
+from reports.tests.smtp import certificate_in
+from workflows.n8n import AddressPolicy, Limits, N8nClient, address, check_connection, errors, http
 from workflows.n8n.contracts import Contract
 from workflows.n8n.spec import Capabilities
 
@@ -187,6 +189,43 @@ def test_nobody_listening_and_silence_have_different_names():
             client(port, total_time=0.2, attempts=1).get_workflow("a")
     with pytest.raises(errors.Unreachable):
         client(port, attempts=2).get_workflow("a")
+
+
+def test_a_name_that_nobody_has_is_told(monkeypatch):
+    def nobody(*_args, **_more):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nobody)
+    with pytest.raises(errors.N8nError) as caught:
+        client(443, AddressPolicy(), host="nowhere.example").get_workflow("a")
+    told = caught.value
+    assert (told.code, told.message) == ("N8N_002", "The name “nowhere.example” cannot be resolved.")
+    assert told.recovery == "Check the address for a typing error, and that its DNS record exists."
+
+
+def test_a_certificate_that_is_its_own_is_not_trusted(tmp_path):
+    """A real handshake, with a certificate that no authority has signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate_in(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(4):
+                try:
+                    with context.wrap_socket(listener.accept()[0], server_side=True):
+                        pass
+                except OSError:
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        report = check_connection(
+            base_url=f"https://localhost:{port}", api_key="k", policy=AddressPolicy.local(), sleep=lambda _s: None
+        )
+    assert report.fault is not None and report.fault.name == "tls"
+    assert report.fault.sentence.startswith("The certificate is not accepted: self-signed certificate")
+    assert report.fault.recovery.startswith("Renew the certificate, use the name it was issued for")
+    assert report.fault.code == "N8N_004"
 
 
 def packing_asked_for(asked: list[bytes]) -> list[str]:

@@ -275,6 +275,52 @@ def test_failures_have_names_and_a_way_out(answer, error):
     assert len(fake.calls) == 1
 
 
+def refusal(act) -> tuple[str, str, str]:
+    """Code, sentence and way out of what ``act`` is refused with."""
+    with pytest.raises(errors.N8nError) as caught:
+        act()
+    return caught.value.code, caught.value.message, caught.value.recovery
+
+
+def test_calls_that_are_too_many_for_it_name_the_wait():
+    fake = FakeN8n()
+    fake.script = [httpx.Response(429, headers={"retry-after": "9"}) for _ in range(20)]
+    code, message, way_out = refusal(lambda: client_of(fake).get_workflow("w1"))
+    assert (code, message) == ("N8N_014", "The n8n instance asks to wait before the next call.")
+    assert way_out == "Try again after the time it names, or raise the limit of the key."
+
+
+def test_a_clash_that_n8n_sees_is_told_and_not_tried_again():
+    fake = FakeN8n()
+    fake.script = [httpx.Response(409, json={"message": "There is a conflict with one of the webhooks."})]
+    code, message, way_out = refusal(lambda: client_of(fake).call("POST", "/workflows/w1/activate"))
+    assert code == "N8N_016" and "clashes with something that is already there" in message
+    assert way_out == "Capture the environment and look at what is there." and len(fake.calls) == 1
+
+
+def test_what_n8n_never_finishes_unpublishing_is_not_deleted():
+    def unpublishing(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            return httpx.Response(409, json={"message": "Unpublish it first"})
+        return (
+            httpx.Response(200, text=SPEC)
+            if request.url.path.endswith("yml")
+            else httpx.Response(200, json={"id": "w1"})
+        )
+
+    code, message, way_out = refusal(lambda: client_of(unpublishing).delete("w1"))
+    assert code == "N8N_021" and "has not finished unpublishing" in message
+    assert way_out == "Try again in some minutes; if it stays so, restart n8n and look at its log."
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "x" * 70_000])
+def test_an_id_that_no_request_can_carry_is_not_sent(odd: str):
+    fake = FakeN8n()
+    code, message, way_out = refusal(lambda: client_of(fake).get_workflow(odd))
+    assert code == "N8N_022" and "so n8n was not asked" in message and "characters that cannot be seen" in way_out
+    assert fake.calls == []
+
+
 def test_an_endless_or_packed_answer_is_cut_off():
     packed = gzip.compress(b'"' + b"a" * 5_000_000 + b'"')
     fake = FakeN8n()
