@@ -191,6 +191,25 @@ class ChangeSource:
     find: Callable[[uuid.UUID, str, datetime, int], list[EnvironmentChange]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedDifference:
+    """A difference to what is approved that a person left standing, until the workflow changes again."""
+
+    since: datetime
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceSource:
+    """Where an app knows of differences that people have accepted as they are now.
+
+    ``find`` gives them by the id of the workflow's mapping; in the tenant's scope.
+    """
+
+    name: str
+    find: Callable[[], Mapping[uuid.UUID, AcceptedDifference]]
+
+
 SearchRow = dict[str, Any]
 """``title``, ``hint``, ``url`` and ``symbol`` or ``state``, as ``components/command_results.html`` draws it."""
 
@@ -252,6 +271,7 @@ UNIQUE = (
     ("environment_parts", "name", "The part of an environment's page"),
     ("first_steps", "name", "The first step"),
     ("change_sources", "name", "The source of changes of an environment"),
+    ("acceptance_sources", "name", "The source of accepted differences"),
     ("demo_chapters", "name", "The chapter of the demo"),
     ("reports", "name", "The report"),
     ("job_kinds", "name", "The kind of job"),

@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string, module_has_submodule
 from .acts import ActTeller, ActWords
 from .declarations import (
     UNIQUE,
+    AcceptanceSource,
     ChangeSource,
     EncryptedColumn,
     EnvironmentPart,
@@ -208,6 +209,7 @@ class Console:
     environment_parts: tuple[EnvironmentPart, ...] = ()
     first_steps: tuple[FirstStep, ...] = ()
     change_sources: tuple[ChangeSource, ...] = ()
+    acceptance_sources: tuple[AcceptanceSource, ...] = ()
     demo_chapters: tuple[DemoChapter, ...] = ()
     reports: tuple[Report, ...] = ()
     access_sources: tuple[AccessSource, ...] = ()
@@ -384,6 +386,9 @@ class Registry:
 
     def change_sources(self) -> list[ChangeSource]:
         return [source for _, source in self.every("change_sources")]
+
+    def acceptance_sources(self) -> list[AcceptanceSource]:
+        return [source for _, source in self.every("acceptance_sources")]
 
     def first_steps(self) -> list[FirstStep]:
         """In the order in which they are taken."""

@@ -14,7 +14,7 @@ from core.registry import (
 )
 from snapshots.notices import Captured, EnvironmentRehashed
 
-from . import acts, changes, detection, gauges, probes, search, session_revert
+from . import accepted, acts, changes, detection, gauges, probes, search, session_revert
 from .domain_events import EVENTS
 from .estate import TILE_PART
 from .rehashed import rehashed
@@ -69,6 +69,7 @@ console = Console(
     ),
     tile_parts=(TILE_PART,),
     change_sources=(changes.SOURCE,),
+    acceptance_sources=(accepted.SOURCE,),
     states=(
         State(name="detected", shape=Shape.OPEN, tone=Tone.BAD, word="Detected"),
         State(name="acknowledged", shape=Shape.OPEN, tone=Tone.WARN, word="Acknowledged"),

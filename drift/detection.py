@@ -28,6 +28,7 @@ from workflows.identity import key_by_workflow_id
 from workflows.models import Environment, MapStatus, WorkflowEnvMap
 
 from . import contents, policies, scheduling, upgrades
+from .accepted import tolerating
 from .describing import Described, DriftFinding, Sighting, Subject, describe
 from .domain_events import DriftFound
 from .findings import findings_of
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from operations.engine import Run
 
 CHUNK = 50
-#: Resolutions after which the very same drift is not reported again, until it changes.
-TOLERATING = ("accepted", "false_positive", "deactivated")
 _WRITING = (OperationStatus.PENDING, OperationStatus.RUNNING, OperationStatus.RETRY_PENDING)
 #: Snapshots that a writing job takes before it writes anything: drift seen in them is drift.
 _BEFORE_WRITING = frozenset({SnapshotType.PRE_PROMOTION, SnapshotType.PRE_RESTORE})
@@ -248,15 +247,7 @@ def _not_tolerated(findings: Mapping[Subject, DriftFinding]) -> dict[Subject, Dr
 
 
 def _tolerated(map_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, set[str]]:
-    settled = (
-        DriftIncident.objects.filter(
-            workflow_env_map_id__in=map_ids,
-            resolution_type__in=TOLERATING,
-            incident_state__in=[IncidentState.CLOSED, IncidentState.STABILIZED, IncidentState.RECONCILED],
-        )
-        .annotate(tolerates=KeyTextTransform("tolerates", "drift_snapshot"))
-        .values_list("workflow_env_map_id", "tolerates")
-    )
+    settled = tolerating().filter(workflow_env_map_id__in=map_ids).values_list("workflow_env_map_id", "tolerates")
     found: dict[uuid.UUID, set[str]] = {}
     for map_id, tolerates in settled:
         found.setdefault(map_id, set()).add(tolerates)

@@ -12,8 +12,8 @@ from core import clock
 from snapshots.notices import EnvironmentRehashed, Rehashed
 from workflows.models import Environment
 
+from .accepted import TOLERATING
 from .describing import signature
-from .detection import TOLERATING
 from .documents import DriftDetails
 from .models import ACTIVE, DriftAspect, DriftIncident, DriftKind, N8nUpgrade
 

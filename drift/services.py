@@ -20,8 +20,9 @@ from workflows.gateway import environment_by_id
 from workflows.models import Environment
 
 from . import policies, states
-from .detection import TOLERATING, writer_of
+from .accepted import TOLERATING
 from .detection import detect as detect_from_snapshot
+from .detection import writer_of
 from .documents import BlockingIncident
 from .errors import (
     CheckHeldBack,

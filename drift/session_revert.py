@@ -26,7 +26,8 @@ from tenants.models import User
 from workflows.models import WorkflowEnvMap
 
 from . import policies, scheduling
-from .detection import TOLERATING, detect
+from .accepted import TOLERATING
+from .detection import detect
 from .models import DriftIncident, DriftPolicy, DriftScheduler, IncidentState
 from .undo_reconcile import revert_reconcile, tolerate_no_more
 

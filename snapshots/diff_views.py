@@ -20,6 +20,7 @@ from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 from tenants.scope import tenant_scope
 from workflows import selectors
+from workflows.accepted import accepted
 from workflows.content import LiveVersion
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
@@ -35,7 +36,7 @@ SNAPSHOTS_SHOWN = 12
 def _workflow(visit: Visit, key: str) -> tuple[CanonicalWorkflow, selectors.Row]:
     with tenant_scope(visit.tenant.pk):
         workflow = selectors.workflow_or_404(key)
-        return workflow, selectors.rows_of([workflow], selectors.environments())[0]
+        return workflow, selectors.rows_of([workflow], selectors.environments(), accepted())[0]
 
 
 @in_support_session(READS)

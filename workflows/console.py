@@ -116,6 +116,7 @@ console = Console(
         State(name="linked", shape=Shape.IN_SYNC, tone=Tone.GOOD, word="Linked"),
         State(name="unmapped", shape=Shape.UNKNOWN, tone=Tone.WARN, word="Unmapped"),
         State(name="untracked", shape=Shape.UNKNOWN, tone=Tone.GREY, word="Untracked"),
+        State(name="accepted", shape=Shape.DRIFTED, tone=Tone.GREY, word="Accepted"),
         State(name="ignored", shape=Shape.INACTIVE, tone=Tone.GREY, word="Ignored"),
     ),
     act_words=(

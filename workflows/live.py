@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from core import clock
+from core.declarations import AcceptedDifference
 from tenants.scope import tenant_scope
 
+from .accepted import accepted
 from .content import ContentError, Fingerprint, fingerprint, portable
 from .errors import AlreadyAsked
 from .gateway import quick_client_for
@@ -49,24 +51,32 @@ def live_workflows(environment: Environment) -> Listing:
             mapping.env_workflow_id: mapping
             for mapping in WorkflowEnvMap.objects.filter(environment=environment)
             .exclude(status=MapStatus.DELETED)
-            .only("env_workflow_id", "status", "git_content_hash", "git_active")
+            .only("env_workflow_id", "status", "git_content_hash", "git_active", "env_content_hash")
         }
-    rows = [row | _beside(row["id"], fingerprint, keys, mappings.get(row["id"])) for row, fingerprint in found]
+        left = accepted()
+    rows = [row | _beside(row["id"], fingerprint, keys, mappings.get(row["id"]), left) for row, fingerprint in found]
     return Listing(now, sorted(rows, key=lambda row: (row["name"], row["id"])))
 
 
 def _beside(
-    workflow_id: str, fingerprint: Fingerprint | None, keys: Mapping[str, str], mapping: WorkflowEnvMap | None
+    workflow_id: str,
+    fingerprint: Fingerprint | None,
+    keys: Mapping[str, str],
+    mapping: WorkflowEnvMap | None,
+    left: Mapping[uuid.UUID, AcceptedDifference],
 ) -> dict[str, Any]:
     """What is on record of a listed workflow, and whether it still is as approved."""
     content_hash = fingerprint.content_hash(keys) if fingerprint else None
     approved = mapping.git_content_hash if mapping else None
+    is_as_seen = mapping is not None and mapping.env_content_hash == content_hash
+    found = left.get(mapping.pk) if mapping is not None and is_as_seen else None
     return {
         "key": keys.get(workflow_id),
         "status": mapping.status if mapping else "unmapped",
         "content_hash": content_hash,
         "git_content_hash": approved,
-        "drifted": bool(approved and approved != content_hash),
+        "drifted": bool(approved and approved != content_hash) and found is None,
+        "accepted_since": found.since if found else None,
     }
 
 
@@ -119,4 +129,5 @@ def stored_workflows(environment: Environment) -> Listing:
             .defer("fingerprint", "git_fingerprint")
             .order_by("env_name", "env_workflow_id")
         )
-        return Listing(environment.last_captured_at, [workflow_row(mapping) for mapping in mappings])
+        left = accepted()
+        return Listing(environment.last_captured_at, [workflow_row(m, left.get(m.pk)) for m in mappings])

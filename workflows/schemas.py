@@ -70,6 +70,7 @@ class EnvironmentCounts(Answer):
 
     workflows: int = 0
     drifted: int = 0
+    accepted: int = 0
     missing: int = 0
     unmapped: int = 0
     ignored: int = 0
@@ -193,7 +194,11 @@ class LiveVersionOut(Answer):
 
 
 class WorkflowOut(Answer):
-    """A workflow of an environment. ``git_content_hash`` is of what is approved, null where nothing is."""
+    """A workflow of an environment. ``git_content_hash`` is of what is approved, null where nothing is.
+
+    ``drifted`` is false where a person has accepted the difference: ``accepted_since`` says when; it holds until the
+    workflow changes again.
+    """
 
     id: str
     key: str | None
@@ -203,6 +208,7 @@ class WorkflowOut(Answer):
     content_hash: str | None
     git_content_hash: str | None
     drifted: bool
+    accepted_since: datetime | None
     node_count: int
     tags: list[str]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -13,10 +14,15 @@ from typing import Any
 from django.db.models import Count, Exists, F, OuterRef, Q
 
 from core import clock
+from core.declarations import AcceptedDifference
 from core.errors import NotFound
 from core.paging import Page, by_name
 
+<<<<<<< HEAD
 from . import matrix_list
+=======
+from .accepted import accepted, in_words
+>>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
 from .executions.notes import RunNote
 from .matrix_list import SHOWN
 from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
@@ -24,6 +30,10 @@ from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus,
 STALE_AFTER = timedelta(hours=24)
 ROWS_AT_MOST = 100
 HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
+<<<<<<< HEAD
+=======
+CELL_STATES = ("drifted", "accepted", "differs", "missing", "inactive", "draft", "archived", "unmapped")
+>>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
 #: Not as approved, in the same sense as what drift detection finds: changed, switched, or never approved at all.
 DRIFTED = Q(status__in=HERE) & (
     (Q(git_content_hash__isnull=False) & ~Q(git_content_hash=F("env_content_hash")))
@@ -59,11 +69,13 @@ def why_unknown(environment: Environment, now: datetime | None = None) -> str:
 
 
 def environment_counts() -> dict[uuid.UUID, dict[str, int]]:
-    """Per environment: ``workflows, drifted, missing, unmapped, ignored, inactive``. One query."""
+    """Per environment: ``workflows, drifted, accepted, missing, unmapped, ignored, inactive``. Two queries."""
+    is_accepted = Q(pk__in=list(accepted()))
     rows: Any = WorkflowEnvMap.objects.values("environment_id").annotate(
         workflows=Count("pk", filter=Q(status__in=HERE)),
-        drifted=Count("pk", filter=DRIFTED),
-        missing=Count("pk", filter=Q(status=MapStatus.MISSING)),
+        drifted=Count("pk", filter=DRIFTED & ~is_accepted),
+        accepted=Count("pk", filter=is_accepted),
+        missing=Count("pk", filter=Q(status=MapStatus.MISSING) & ~is_accepted),
         unmapped=Count("pk", filter=Q(status=MapStatus.UNMAPPED)),
         ignored=Count("pk", filter=Q(status=MapStatus.IGNORED)),
         inactive=Count("pk", filter=Q(status__in=HERE, env_active=False)),
@@ -160,20 +172,39 @@ class Matrix:
         return [Group(title, [row for _, row in rows]) for title, rows in groupby(titled, key=itemgetter(0))]
 
 
+<<<<<<< HEAD
 def matrix(asked: matrix_list.Asked = matrix_list.ALL, *, cursor: str = "", limit: int = 50) -> Matrix:
     """A page of the workflows asked for, with their state in each environment, at most 100.
 
     Five queries, one more with a filter by state.
     """
+=======
+def matrix(*, q: str = "", state: str = "", uses: Q | None = None, cursor: str = "", limit: int = 50) -> Matrix:
+    """Workflows by name with their state in each environment, at most 100. Five queries, six with a filter."""
+>>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
     columns = environments()
+    left = accepted()
     ids = [environment.pk for environment in columns]
+<<<<<<< HEAD
     page = matrix_list.page(asked, ids, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
     rows = rows_of(page.rows, columns)
     return Matrix(columns, rows, page.next_cursor, matrix_list.state_counts(ids), matrix_list.tag_counts(ids))
+=======
+    shown = WorkflowEnvMap.objects.filter(canonical_workflow=OuterRef("pk"), status__in=SHOWN, environment_id__in=ids)
+    workflows = CanonicalWorkflow.objects.filter(Exists(shown if uses is None else shown.filter(uses)))
+    if q.strip():
+        workflows = workflows.filter(Q(name__icontains=q.strip()) | Q(key__icontains=q.strip()))
+    if state in CELL_STATES:
+        workflows = workflows.filter(pk__in=_in_state(state, ids, left))
+    page: Page = by_name(workflows, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
+    return Matrix(columns, rows_of(page.rows, columns, left), page.next_cursor, _state_counts(ids, left))
+>>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
 
 
-def rows_of(workflows: list[CanonicalWorkflow], columns: list[Environment]) -> list[Row]:
-    """The rows of some workflows. One query."""
+def rows_of(
+    workflows: list[CanonicalWorkflow], columns: list[Environment], left: Mapping[uuid.UUID, AcceptedDifference]
+) -> list[Row]:
+    """The rows of some workflows; ``left`` is what people have accepted. One query."""
     mappings: dict[uuid.UUID, dict[uuid.UUID, WorkflowEnvMap]] = defaultdict(dict)
     found = WorkflowEnvMap.objects.filter(
         canonical_workflow_id__in=[w.pk for w in workflows], status__in=[*SHOWN, MapStatus.IGNORED]
@@ -182,7 +213,7 @@ def rows_of(workflows: list[CanonicalWorkflow], columns: list[Environment]) -> l
         mappings[mapping.canonical_workflow_id][mapping.environment_id] = mapping
     now = clock.now()
     unknown = {environment.pk: why_unknown(environment, now) for environment in columns}
-    return [Row(workflow, cells(columns, mappings[workflow.pk], unknown)) for workflow in workflows]
+    return [Row(workflow, cells(columns, mappings[workflow.pk], unknown, left)) for workflow in workflows]
 
 
 _Previous = tuple[Environment, WorkflowEnvMap] | None
@@ -190,20 +221,29 @@ _Previous = tuple[Environment, WorkflowEnvMap] | None
 
 
 def cells(
-    columns: list[Environment], mappings: dict[uuid.UUID, WorkflowEnvMap], unknown: dict[uuid.UUID, str]
+    columns: list[Environment],
+    mappings: dict[uuid.UUID, WorkflowEnvMap],
+    unknown: dict[uuid.UUID, str],
+    left: Mapping[uuid.UUID, AcceptedDifference],
 ) -> list[Cell]:
     """The cells of one workflow. Each is compared with the nearest environment before it that has the workflow."""
     drawn: list[Cell] = []
     previous: _Previous = None
     for environment in columns:
         mapping = mappings.get(environment.pk)
-        drawn.append(_cell(environment, mapping, previous, unknown[environment.pk]))
+        drawn.append(_cell(environment, mapping, previous, unknown[environment.pk], left))
         if mapping is not None and mapping.status in HERE:
             previous = (environment, mapping)
     return drawn
 
 
-def _cell(environment: Environment, mapping: WorkflowEnvMap | None, previous: _Previous, unknown: str) -> Cell:
+def _cell(
+    environment: Environment,
+    mapping: WorkflowEnvMap | None,
+    previous: _Previous,
+    unknown: str,
+    left: Mapping[uuid.UUID, AcceptedDifference],
+) -> Cell:
     before = previous[0] if previous else None
     if mapping is None:
         state, why = ("unknown", unknown) if unknown else ("", "not there")
@@ -211,7 +251,13 @@ def _cell(environment: Environment, mapping: WorkflowEnvMap | None, previous: _P
     if mapping.status == MapStatus.IGNORED:
         return Cell(environment, "ignored", "left out on purpose", mapping, before)
     state, why = _known_state(environment, mapping, previous)
+<<<<<<< HEAD
     notes = _notes(mapping)
+=======
+    if state in ("drifted", "missing") and mapping.pk in left:
+        state, why = "accepted", f"{why}; {in_words(left[mapping.pk])}"
+    notes = _notes(mapping, state)
+>>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
     if unknown:
         state, why = "unknown", f"{unknown}; was {why} when last seen"
     return Cell(environment, state, why, mapping, before, notes)
@@ -246,6 +292,56 @@ def _drift_of(environment: Environment, mapping: WorkflowEnvMap) -> str:
     return ""
 
 
+<<<<<<< HEAD
+=======
+_LIVE_SQL = (
+    "SELECT id = ANY(%s::uuid[]) AS is_accepted, canonical_workflow_id, status,"
+    " env_active, git_active, git_content_hash, env_content_hash, comparable_hash,"
+    " env_draft_hash, env_facts,"
+    " environment_id IN (SELECT id FROM environments WHERE baseline_commit_sha <> '') AS has_baseline,"
+    " lag(comparable_hash) OVER (PARTITION BY canonical_workflow_id, status IN ('linked', 'unmapped')"
+    "   ORDER BY array_position(%s::uuid[], environment_id)) AS before"
+    " FROM workflow_env_map WHERE environment_id = ANY(%s) AND status IN ('linked', 'unmapped', 'missing')"
+)
+_STATE_SQL = {
+    "drifted": (
+        "NOT is_accepted AND status <> 'missing' AND (git_content_hash <> env_content_hash OR git_active <> env_active"
+        " OR (git_content_hash IS NULL AND env_content_hash IS NOT NULL AND has_baseline))"
+    ),
+    "accepted": "is_accepted",
+    "differs": "status <> 'missing' AND before <> comparable_hash",
+    "missing": "status = 'missing' AND NOT is_accepted",
+    "inactive": "status <> 'missing' AND NOT env_active",
+    "draft": "status <> 'missing' AND env_draft_hash <> ''",
+    "archived": "status <> 'missing' AND env_facts->>'archived' = 'true'",
+    "unmapped": "status = 'unmapped'",
+}
+
+
+def _in_state(state: str, environment_ids: list[uuid.UUID], left: Iterable[uuid.UUID]) -> list[uuid.UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT DISTINCT canonical_workflow_id FROM ({_LIVE_SQL}) p WHERE {_STATE_SQL[state]}",  # noqa: S608
+            [list(left), environment_ids, environment_ids],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _state_counts(environment_ids: list[uuid.UUID], left: Iterable[uuid.UUID]) -> dict[str, int]:
+    """How many workflows are in each state somewhere, and ``all``. One pass over the mapping."""
+    counted = ", ".join(
+        f"count(DISTINCT canonical_workflow_id) FILTER (WHERE {condition})" for condition in _STATE_SQL.values()
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(DISTINCT canonical_workflow_id), {counted} FROM ({_LIVE_SQL}) p",  # noqa: S608
+            [list(left), environment_ids, environment_ids],
+        )
+        row = cursor.fetchone()
+    return dict(zip(["all", *_STATE_SQL], row, strict=True))
+
+
+>>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
 def workflow_or_404(key: str) -> CanonicalWorkflow:
     """One workflow by its key, or ``NotFound``."""
     workflow = CanonicalWorkflow.objects.filter(key=key).first()
@@ -287,8 +383,8 @@ def candidates_for(mappings: list[WorkflowEnvMap], *, limit_each: int = 8) -> di
     return offered
 
 
-def workflow_row(mapping: WorkflowEnvMap) -> dict[str, Any]:
-    """The fields of ``schemas.StoredWorkflow``."""
+def workflow_row(mapping: WorkflowEnvMap, left: AcceptedDifference | None) -> dict[str, Any]:
+    """The fields of ``schemas.StoredWorkflow``; ``left`` where its difference was accepted."""
     return {
         "id": mapping.env_workflow_id,
         "key": mapping.canonical_workflow.key,
@@ -297,7 +393,8 @@ def workflow_row(mapping: WorkflowEnvMap) -> dict[str, Any]:
         "status": mapping.status,
         "content_hash": mapping.env_content_hash,
         "git_content_hash": mapping.git_content_hash,
-        "drifted": mapping.is_drifted,
+        "drifted": mapping.is_drifted and left is None,
+        "accepted_since": left.since if left else None,
         "node_count": mapping.node_count,
         "tags": mapping.env_tags,
         "archived": mapping.is_archived,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +16,14 @@ from core import clock
 from core.errors import Invalid, NotFound
 from core.events import StepHandler
 from drift import policies, services, states
+from drift.accepted import accepted
 from drift.errors import NotAMember, StillDrifted, WrongState
 from drift.models import DriftIncident, IncidentState, Severity
 from drift.notices import Reconciled
 from snapshots.models import Snapshot
 from tenants.scope import platform_scope, tenant_scope
+from tenants.tokens import create_token
+from workflows import selectors
 from workflows.models import MapStatus
 
 from .conftest import workflow
@@ -258,6 +262,49 @@ def test_reconcile_without_git_accepts_it_until_it_changes(site: Any) -> None:
     site.edit("Orders", text="something else")
     site.check()
     assert [i.incident_state for i in site.incidents()] == ["RECONCILED", "OPEN"]
+
+
+def accepted_everywhere(site: Any, live_cast: Any, client: Client) -> tuple[str, Any, bool]:
+    """The list's cell of the only drifted workflow, the API's counts of the environment, the API's row."""
+    with tenant_scope(site.tenant.pk):
+        left = accepted()
+        cell = next(row for row in selectors.matrix().rows if row.workflow.key == "orders").cells[0]
+        counts = selectors.environment_counts()[site.environment.pk]
+        assert len(selectors.matrix(state="accepted").rows) == len(left)
+    secret = create_token(user=live_cast.viewer, name="x", tenant=site.tenant)[1]
+    path = f"/api/v1/environments/{site.environment.pk}/workflows"
+    told = [
+        next(row for row in client.get(asked, headers={"Authorization": f"Bearer {secret}"}).json()["workflows"]
+        if row["key"] == "orders")
+        for asked in (path, f"{path}?stored=true")
+    ]  # fmt: skip
+    assert told[0]["drifted"] == told[1]["drifted"] and told[0]["accepted_since"] == told[1]["accepted_since"]
+    assert bool(told[0]["accepted_since"]) is bool(left)
+    return f"{cell.state}: {cell.why}", (counts["drifted"], counts["accepted"]), told[0]["drifted"]
+
+
+@pytest.mark.parametrize("way", ["reconcile", "close"])
+def test_what_was_accepted_is_shown_as_accepted_everywhere_until_it_changes(
+    site: Any, live_cast: Any, client: Client, way: str
+) -> None:
+    incident = drifted(site)
+    assert accepted_everywhere(site, live_cast, client) == (
+        "drifted: changed since it was approved", (1, 0), True,
+    )  # fmt: skip
+    if way == "reconcile":
+        assert reconcile(site, incident, update_git=False, by=live_cast.owner).status == "COMPLETED"
+    else:
+        services.close(
+            tenant_id=site.tenant.pk, incident_id=incident.pk, resolution_type="accepted", by=live_cast.owner
+        )
+    said = f"accepted by owner@example.org on {clock.now():%d %b %Y}, until it changes again"
+    found = accepted_everywhere(site, live_cast, client)
+    assert found == (f"accepted: changed since it was approved; {said}", (0, 1), False)
+    client.force_login(live_cast.viewer)
+    assert said in client.get(f"/t/{site.tenant.slug}/").content.decode()
+    site.edit("Orders", text="changed again")
+    site.check()
+    assert accepted_everywhere(site, live_cast, client)[1:] == ((1, 0), True)
 
 
 def test_a_git_failure_is_drift_003_and_nothing_is_approved(site: Any, monkeypatch: Any) -> None:
