@@ -88,6 +88,8 @@ def start_capture(
     with tenant_scope(tenant_id):
         if (known := _known_capture(idempotency_key, request)) is not None:
             return known
+        # Two presses at the same moment come one after the other, so that the second one finds the first.
+        Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).first()
         if not idempotency_key and (same := _open_capture(environment, request)) is not None:
             return same
         snapshot_id = uuid.uuid4()

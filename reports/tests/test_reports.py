@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from audit.models import AuditLog
 from core import clock
+from core.errors import OpsError
 from operations.models import Operation
 from reports import formats, rest, selectors, services
 from reports.definitions import all_reports, report_named, settle
@@ -146,9 +147,12 @@ def test_a_preview_that_takes_too_long_says_how_else(cast: Any, client: Any, mon
     monkeypatch.setattr(selectors, "PREVIEW_TIMEOUT_MS", 1)
     monkeypatch.setattr(formats, "rows_of", endless)
     client.force_login(cast.owner)
-    page = client.get("/t/acme/reports/access-review/", {"period": "90-days"}).content.decode()
-    assert "The first rows of this report take too long for a page." in page and "REPORT_PREVIEW_SLOW" in page
+    page = client.get("/t/acme/reports/refused-attempts/", {"period": "90-days"}).content.decode()
+    assert "The first rows of this report take too long for a page." in page
     assert "it is written to a file in the background" in page
+    with pytest.raises(OpsError) as refused:
+        selectors.preview(report_named("refused-attempts"), settle(as_of=clock.now()), tenant_id=cast.tenant.pk)
+    assert refused.value.code == "REPORT_PREVIEW_SLOW"
 
 
 def test_over_rest(cast: Any, client: Any) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
+from django.db import connections
 
+from conftest import owner_connection
+from core import context
 from core.errors import OpsError
 from operations.handlers import boundary_observers
 from operations.models import Operation
 from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
+from tests.waiting import until
 from workflows import bulk
 from workflows.models import Environment, WorkflowEnvMap
 
@@ -212,3 +217,36 @@ def test_where_the_rows_cannot_be_written_no_commit_becomes_visible(
     assert isinstance(failed, Operation) and failed.error_message == "The database refuses."
     assert store.tip(environment.seen_branch) is None
     assert [e["key"] for e, _ in services.load_content(capture())] == ["orders"]
+
+
+def test_two_presses_at_the_same_moment_are_one_capture(
+    live_cast: Any, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"tenant_id": live_cast.tenant.pk, "environment_id": environment.pk, "requested_by": None}
+    real, looking, found = services._open_capture, [], []
+
+    def press() -> None:
+        context.set_current(context.ActionContext(source="system"))
+        found.append(services.start_capture(**asked).pk)
+        connections.close_all()
+
+    second = threading.Thread(target=press)
+
+    def is_there() -> bool:
+        """The second one has looked as well, or waits until the first is through."""
+        with owner_connection() as owner:
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            return len(looking) > 1 or owner.execute(waiting).fetchone()[0] > 0  # type: ignore[index]
+
+    def look(*given: Any) -> Any:
+        answer = real(*given)
+        looking.append(answer)
+        if len(looking) == 1:
+            second.start()
+            until("the second press", is_there)
+        return answer
+
+    monkeypatch.setattr(services, "_open_capture", look)
+    press_here = services.start_capture(**asked).pk
+    second.join()
+    assert found == [press_here]
