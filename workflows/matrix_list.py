@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
@@ -22,7 +22,7 @@ from .executions import counting
 from .models import CanonicalWorkflow, MapStatus, WorkflowEnvMap
 
 SHOWN = (MapStatus.LINKED, MapStatus.UNMAPPED, MapStatus.MISSING)
-STATES = ("drifted", "failing", "differs", "missing", "inactive", "draft", "archived", "unmapped")
+STATES = ("drifted", "accepted", "failing", "differs", "missing", "inactive", "draft", "archived", "unmapped")
 ORDERS = {
     "name": "By name",
     "-name": "By name, Z to A",
@@ -67,8 +67,18 @@ class Asked:
 
 ALL = Asked()
 
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The environments that are shown, in their order, and the mappings whose difference people have accepted."""
+
+    environment_ids: list[uuid.UUID]
+    accepted: list[uuid.UUID] = field(default_factory=list)
+
+
 _PLACES = (
-    "SELECT canonical_workflow_id, status, env_active, git_active, git_content_hash, env_content_hash, comparable_hash,"
+    "SELECT id = ANY(%s::uuid[]) AS is_accepted, canonical_workflow_id, status, env_active, git_active,"
+    " git_content_hash, env_content_hash, comparable_hash,"
     " env_draft_hash, env_facts, env_tags, content_changed_at,"
     " environment_id IN (SELECT id FROM environments WHERE baseline_commit_sha <> '') AS has_baseline,"
     f" (environment_id, env_workflow_id) IN ({counting.FAILED_SINCE}) AS has_failed,"
@@ -78,12 +88,13 @@ _PLACES = (
 )
 _STATE_SQL = {
     "drifted": (
-        "status <> 'missing' AND (git_content_hash <> env_content_hash OR git_active <> env_active"
+        "NOT is_accepted AND status <> 'missing' AND (git_content_hash <> env_content_hash OR git_active <> env_active"
         " OR (git_content_hash IS NULL AND env_content_hash IS NOT NULL AND has_baseline))"
     ),
+    "accepted": "is_accepted",
     "failing": "has_failed",
     "differs": "status <> 'missing' AND before <> comparable_hash",
-    "missing": "status = 'missing'",
+    "missing": "status = 'missing' AND NOT is_accepted",
     "inactive": "status <> 'missing' AND NOT env_active",
     "draft": "status <> 'missing' AND env_draft_hash <> ''",
     "archived": "status <> 'missing' AND env_facts->>'archived' = 'true'",
@@ -100,9 +111,9 @@ _RANKS = {
 _FIRST_TAG = """min((SELECT min(tag COLLATE "C") FROM unnest(env_tags) AS tag))"""
 
 
-def page(asked: Asked, environment_ids: list[uuid.UUID], *, cursor: str = "", limit: int = 50) -> Page:
+def page(asked: Asked, extent: Extent, *, cursor: str = "", limit: int = 50) -> Page:
     """The workflows asked for, in their order. One query."""
-    found = _narrowed(asked, environment_ids)
+    found = _narrowed(asked, extent)
     if asked.order == "name" and not asked.group:
         return by_name(found, cursor=cursor, limit=limit)
     columns = _columns(asked)
@@ -115,15 +126,15 @@ def page(asked: Asked, environment_ids: list[uuid.UUID], *, cursor: str = "", li
         f" JOIN (SELECT canonical_workflow_id, {_FIRST_TAG} AS tag, {_RANKS.get(asked.order, '0')} AS rank"
         f" FROM ({_PLACES}) p GROUP BY 1) s ON s.canonical_workflow_id = w.id"
         f" WHERE w.id IN ({wanted}){after} ORDER BY {order} LIMIT %s",
-        [*_params(environment_ids), *wanted_params, *after_params, limit + 1],
+        [*_params(extent), *wanted_params, *after_params, limit + 1],
     )
     with of_another_list():
         return paged(list(rows), limit, lambda row: row.place)
 
 
-def _narrowed(asked: Asked, environment_ids: list[uuid.UUID]) -> QuerySet[CanonicalWorkflow]:
+def _narrowed(asked: Asked, extent: Extent) -> QuerySet[CanonicalWorkflow]:
     shown = WorkflowEnvMap.objects.filter(
-        canonical_workflow=OuterRef("pk"), status__in=SHOWN, environment_id__in=environment_ids
+        canonical_workflow=OuterRef("pk"), status__in=SHOWN, environment_id__in=extent.environment_ids
     )
     if asked.uses is not None:
         shown = shown.filter(asked.uses)
@@ -133,7 +144,7 @@ def _narrowed(asked: Asked, environment_ids: list[uuid.UUID]) -> QuerySet[Canoni
     if asked.q:
         found = found.filter(Q(name__icontains=asked.q) | Q(key__icontains=asked.q))
     if asked.state:
-        found = found.filter(pk__in=_in_state(asked.state, environment_ids))
+        found = found.filter(pk__in=_in_state(asked.state, extent))
     return found
 
 
@@ -164,20 +175,21 @@ def _typed(column: str) -> str:
     return {"(tag IS NULL)": "%s::boolean", "rank": "%s::float8", "w.id": "%s::uuid"}.get(column, "%s")
 
 
-def _params(environment_ids: list[uuid.UUID]) -> list[Any]:
-    return [environment_ids, clock.now() - counting.DAY, environment_ids, environment_ids]
+def _params(extent: Extent) -> list[Any]:
+    environment_ids = extent.environment_ids
+    return [extent.accepted, environment_ids, clock.now() - counting.DAY, environment_ids, environment_ids]
 
 
-def _in_state(state: str, environment_ids: list[uuid.UUID]) -> list[uuid.UUID]:
+def _in_state(state: str, extent: Extent) -> list[uuid.UUID]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT DISTINCT canonical_workflow_id FROM ({_PLACES}) p WHERE {_STATE_SQL[state]}",
-            _params(environment_ids),
+            _params(extent),
         )
         return [row[0] for row in cursor.fetchall()]
 
 
-def state_counts(environment_ids: list[uuid.UUID]) -> dict[str, int]:
+def state_counts(extent: Extent) -> dict[str, int]:
     """How many workflows are in each state somewhere, and ``all``. One pass over the mapping."""
     counted = ", ".join(
         f"count(DISTINCT canonical_workflow_id) FILTER (WHERE {condition})" for condition in _STATE_SQL.values()
@@ -185,7 +197,7 @@ def state_counts(environment_ids: list[uuid.UUID]) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(DISTINCT canonical_workflow_id), {counted} FROM ({_PLACES}) p",
-            _params(environment_ids),
+            _params(extent),
         )
         row = cursor.fetchone()
     return dict(zip(["all", *_STATE_SQL], row, strict=True))

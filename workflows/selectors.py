@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -18,11 +18,8 @@ from core.declarations import AcceptedDifference
 from core.errors import NotFound
 from core.paging import Page, by_name
 
-<<<<<<< HEAD
 from . import matrix_list
-=======
 from .accepted import accepted, in_words
->>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
 from .executions.notes import RunNote
 from .matrix_list import SHOWN
 from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus, WorkflowEnvMap
@@ -30,10 +27,6 @@ from .models import CanonicalWorkflow, ConnectionStatus, Environment, MapStatus,
 STALE_AFTER = timedelta(hours=24)
 ROWS_AT_MOST = 100
 HERE = (MapStatus.LINKED, MapStatus.UNMAPPED)
-<<<<<<< HEAD
-=======
-CELL_STATES = ("drifted", "accepted", "differs", "missing", "inactive", "draft", "archived", "unmapped")
->>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
 #: Not as approved, in the same sense as what drift detection finds: changed, switched, or never approved at all.
 DRIFTED = Q(status__in=HERE) & (
     (Q(git_content_hash__isnull=False) & ~Q(git_content_hash=F("env_content_hash")))
@@ -172,33 +165,18 @@ class Matrix:
         return [Group(title, [row for _, row in rows]) for title, rows in groupby(titled, key=itemgetter(0))]
 
 
-<<<<<<< HEAD
 def matrix(asked: matrix_list.Asked = matrix_list.ALL, *, cursor: str = "", limit: int = 50) -> Matrix:
     """A page of the workflows asked for, with their state in each environment, at most 100.
 
-    Five queries, one more with a filter by state.
+    Six queries, one more with a filter by state.
     """
-=======
-def matrix(*, q: str = "", state: str = "", uses: Q | None = None, cursor: str = "", limit: int = 50) -> Matrix:
-    """Workflows by name with their state in each environment, at most 100. Five queries, six with a filter."""
->>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
     columns = environments()
     left = accepted()
-    ids = [environment.pk for environment in columns]
-<<<<<<< HEAD
-    page = matrix_list.page(asked, ids, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
-    rows = rows_of(page.rows, columns)
-    return Matrix(columns, rows, page.next_cursor, matrix_list.state_counts(ids), matrix_list.tag_counts(ids))
-=======
-    shown = WorkflowEnvMap.objects.filter(canonical_workflow=OuterRef("pk"), status__in=SHOWN, environment_id__in=ids)
-    workflows = CanonicalWorkflow.objects.filter(Exists(shown if uses is None else shown.filter(uses)))
-    if q.strip():
-        workflows = workflows.filter(Q(name__icontains=q.strip()) | Q(key__icontains=q.strip()))
-    if state in CELL_STATES:
-        workflows = workflows.filter(pk__in=_in_state(state, ids, left))
-    page: Page = by_name(workflows, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
-    return Matrix(columns, rows_of(page.rows, columns, left), page.next_cursor, _state_counts(ids, left))
->>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
+    extent = matrix_list.Extent([environment.pk for environment in columns], list(left))
+    page = matrix_list.page(asked, extent, cursor=cursor, limit=min(limit, ROWS_AT_MOST))
+    rows = rows_of(page.rows, columns, left)
+    tags = matrix_list.tag_counts(extent.environment_ids)
+    return Matrix(columns, rows, page.next_cursor, matrix_list.state_counts(extent), tags)
 
 
 def rows_of(
@@ -251,13 +229,9 @@ def _cell(
     if mapping.status == MapStatus.IGNORED:
         return Cell(environment, "ignored", "left out on purpose", mapping, before)
     state, why = _known_state(environment, mapping, previous)
-<<<<<<< HEAD
-    notes = _notes(mapping)
-=======
     if state in ("drifted", "missing") and mapping.pk in left:
         state, why = "accepted", f"{why}; {in_words(left[mapping.pk])}"
-    notes = _notes(mapping, state)
->>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
+    notes = _notes(mapping)
     if unknown:
         state, why = "unknown", f"{unknown}; was {why} when last seen"
     return Cell(environment, state, why, mapping, before, notes)
@@ -292,56 +266,6 @@ def _drift_of(environment: Environment, mapping: WorkflowEnvMap) -> str:
     return ""
 
 
-<<<<<<< HEAD
-=======
-_LIVE_SQL = (
-    "SELECT id = ANY(%s::uuid[]) AS is_accepted, canonical_workflow_id, status,"
-    " env_active, git_active, git_content_hash, env_content_hash, comparable_hash,"
-    " env_draft_hash, env_facts,"
-    " environment_id IN (SELECT id FROM environments WHERE baseline_commit_sha <> '') AS has_baseline,"
-    " lag(comparable_hash) OVER (PARTITION BY canonical_workflow_id, status IN ('linked', 'unmapped')"
-    "   ORDER BY array_position(%s::uuid[], environment_id)) AS before"
-    " FROM workflow_env_map WHERE environment_id = ANY(%s) AND status IN ('linked', 'unmapped', 'missing')"
-)
-_STATE_SQL = {
-    "drifted": (
-        "NOT is_accepted AND status <> 'missing' AND (git_content_hash <> env_content_hash OR git_active <> env_active"
-        " OR (git_content_hash IS NULL AND env_content_hash IS NOT NULL AND has_baseline))"
-    ),
-    "accepted": "is_accepted",
-    "differs": "status <> 'missing' AND before <> comparable_hash",
-    "missing": "status = 'missing' AND NOT is_accepted",
-    "inactive": "status <> 'missing' AND NOT env_active",
-    "draft": "status <> 'missing' AND env_draft_hash <> ''",
-    "archived": "status <> 'missing' AND env_facts->>'archived' = 'true'",
-    "unmapped": "status = 'unmapped'",
-}
-
-
-def _in_state(state: str, environment_ids: list[uuid.UUID], left: Iterable[uuid.UUID]) -> list[uuid.UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT DISTINCT canonical_workflow_id FROM ({_LIVE_SQL}) p WHERE {_STATE_SQL[state]}",  # noqa: S608
-            [list(left), environment_ids, environment_ids],
-        )
-        return [row[0] for row in cursor.fetchall()]
-
-
-def _state_counts(environment_ids: list[uuid.UUID], left: Iterable[uuid.UUID]) -> dict[str, int]:
-    """How many workflows are in each state somewhere, and ``all``. One pass over the mapping."""
-    counted = ", ".join(
-        f"count(DISTINCT canonical_workflow_id) FILTER (WHERE {condition})" for condition in _STATE_SQL.values()
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT count(DISTINCT canonical_workflow_id), {counted} FROM ({_LIVE_SQL}) p",  # noqa: S608
-            [list(left), environment_ids, environment_ids],
-        )
-        row = cursor.fetchone()
-    return dict(zip(["all", *_STATE_SQL], row, strict=True))
-
-
->>>>>>> f548f27 (Show accepted drift as accepted, since when and until when)
 def workflow_or_404(key: str) -> CanonicalWorkflow:
     """One workflow by its key, or ``NotFound``."""
     workflow = CanonicalWorkflow.objects.filter(key=key).first()

@@ -24,6 +24,7 @@ from snapshots.models import Snapshot
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
 from workflows import selectors
+from workflows.matrix_list import Asked
 from workflows.models import MapStatus
 
 from .conftest import workflow
@@ -270,7 +271,7 @@ def accepted_everywhere(site: Any, live_cast: Any, client: Client) -> tuple[str,
         left = accepted()
         cell = next(row for row in selectors.matrix().rows if row.workflow.key == "orders").cells[0]
         counts = selectors.environment_counts()[site.environment.pk]
-        assert len(selectors.matrix(state="accepted").rows) == len(left)
+        assert len(selectors.matrix(Asked(state="accepted")).rows) == len(left)
     secret = create_token(user=live_cast.viewer, name="x", tenant=site.tenant)[1]
     path = f"/api/v1/environments/{site.environment.pk}/workflows"
     told = [
