@@ -13,7 +13,7 @@ from django.db.models import Q
 from core import clock
 from core.errors import Invalid, NotFound
 from operations import services as operations
-from operations.models import Operation
+from operations.models import Operation, OperationStatus
 from tenants.models import Membership, User
 from tenants.scope import tenant_scope
 from workflows.gateway import environment_by_id
@@ -67,21 +67,35 @@ _NEEDS_SETTLED = frozenset({"reconciled", "stabilized"})
 def start_check(
     *, tenant_id: uuid.UUID, environment_id: uuid.UUID, requested_by: User | None, idempotency_key: str | None = None
 ) -> Operation:
-    """Look at an environment now. Raises ``CheckHeldBack`` while another job writes to it."""
+    """Look at an environment now; whoever asks while one waits to begin gets that one.
+
+    Raises ``CheckHeldBack`` while another job writes to it.
+    """
     environment = environment_by_id(tenant_id, environment_id)
     if writer := writer_of(environment):
         raise CheckHeldBack(details={"writer": writer})
-    return operations.start(
-        tenant_id=tenant_id,
-        kind=CHECK,
-        title=f"Check {environment.name} for drift",
-        params={"environment_id": str(environment.pk)},
-        requested_by=requested_by,
-        idempotency_key=idempotency_key,
-        environment_id=environment.pk,
-        subject_type="environment",
-        subject_id=environment.pk,
-    )
+    with tenant_scope(tenant_id):
+        # Two presses at the same moment come one after the other, so that the second one finds the first.
+        Environment.objects.select_for_update(no_key=True).filter(pk=environment.pk).first()
+        if not idempotency_key and (same := _check_to_come(environment)) is not None:
+            return same
+        return operations.start(
+            tenant_id=tenant_id,
+            kind=CHECK,
+            title=f"Check {environment.name} for drift",
+            params={"environment_id": str(environment.pk)},
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
+            environment_id=environment.pk,
+            subject_type="environment",
+            subject_id=environment.pk,
+        )
+
+
+def _check_to_come(environment: Environment) -> Operation | None:
+    """A check that has not begun: it will see all that is there now."""
+    rows = Operation.objects.filter(kind=CHECK, environment_id=environment.pk, status=OperationStatus.PENDING)
+    return rows.filter(attempt=0, cancel_requested_at=None).order_by("created_at").first()
 
 
 def incident_by_id(tenant_id: uuid.UUID, incident_id: uuid.UUID) -> DriftIncident:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
+
+from django.db import connection
 
 from core import clock
 from core.errors import NotFound
@@ -139,13 +142,23 @@ def ask_for_account(*, tenant_id: uuid.UUID, account_id: uuid.UUID, by: User) ->
 def _ask(tenant_id: uuid.UUID, by: User, **about: Any) -> GuardChange:
     with tenant_scope(tenant_id):
         now = clock.now()
-        same = {name: value for name, value in about.items() if name != "wanted"}
-        GuardChange.objects.filter(**same, approved=None, expires_at__gt=now).update(expires_at=now)
+        _one_question_at_a_time(tenant_id)
+        _withdraw({name: value for name, value in about.items() if name != "wanted"}, now)
         change = GuardChange.objects.create(
             tenant_id=tenant_id, requested_by=by, created_at=now, expires_at=now + CHANGE_LIFE, **about
         )
         guard_mail.waits(change)
         return change
+
+
+def _one_question_at_a_time(tenant_id: uuid.UUID) -> None:
+    """Two who ask at the same moment come one after the other, so that the later question withdraws the earlier."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('guards:' || %s, 0))", [str(tenant_id)])
+
+
+def _withdraw(about: Mapping[str, Any], now: datetime) -> None:
+    GuardChange.objects.filter(**about, approved=None, expires_at__gt=now).update(expires_at=now)
 
 
 def waiting(*, environment_id: uuid.UUID | None = None) -> list[GuardChange]:

@@ -12,6 +12,7 @@ from drift.errors import CheckHeldBack
 from operations import services as operations
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
+from tests.pressing import pressed_twice
 from workflows import identity
 from workflows.models import WorkflowEnvMap
 
@@ -228,3 +229,9 @@ def test_new_rules_move_the_clocks_of_standing_incidents(site: Any) -> None:
         hours={"critical": 1, "high": 2, "medium": 3, "low": 4},
     )
     assert site.incident().ttl_expires_at == incident.created_at + timedelta(hours=2)
+
+
+def test_two_presses_at_the_same_moment_are_one_check(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"tenant_id": site.tenant.pk, "environment_id": site.environment.pk, "requested_by": None}
+    first, second = pressed_twice(monkeypatch, services, "_check_to_come", lambda: services.start_check(**asked).pk)
+    assert first == second

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
-from django.db import connections
 
-from conftest import owner_connection
-from core import context
 from core.errors import OpsError
 from operations.handlers import boundary_observers
 from operations.models import Operation
 from snapshots import repository, services
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
-from tests.waiting import until
+from tests.pressing import pressed_twice
 from workflows import bulk
 from workflows.models import Environment, WorkflowEnvMap
 
@@ -223,30 +219,5 @@ def test_two_presses_at_the_same_moment_are_one_capture(
     live_cast: Any, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = {"tenant_id": live_cast.tenant.pk, "environment_id": environment.pk, "requested_by": None}
-    real, looking, found = services._open_capture, [], []
-
-    def press() -> None:
-        context.set_current(context.ActionContext(source="system"))
-        found.append(services.start_capture(**asked).pk)
-        connections.close_all()
-
-    second = threading.Thread(target=press)
-
-    def is_there() -> bool:
-        """The second one has looked as well, or waits until the first is through."""
-        with owner_connection() as owner:
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            return len(looking) > 1 or owner.execute(waiting).fetchone()[0] > 0  # type: ignore[index]
-
-    def look(*given: Any) -> Any:
-        answer = real(*given)
-        looking.append(answer)
-        if len(looking) == 1:
-            second.start()
-            until("the second press", is_there)
-        return answer
-
-    monkeypatch.setattr(services, "_open_capture", look)
-    press_here = services.start_capture(**asked).pk
-    second.join()
-    assert found == [press_here]
+    first, second = pressed_twice(monkeypatch, services, "_open_capture", lambda: services.start_capture(**asked).pk)
+    assert first == second

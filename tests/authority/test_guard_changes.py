@@ -12,8 +12,11 @@ from django.test import Client
 
 from tenants import people
 from tenants.models import TenantRole
+from tenants.scope import tenant_scope
 from tenants.services import set_membership
 from tenants.tokens import create_token
+from tests.pressing import pressed_twice
+from workflows import guards
 
 from .accounts import ACCOUNTS, Account, own_token
 
@@ -125,3 +128,11 @@ def test_a_line_break_in_a_name_keeps_no_mail_from_going_out(
     call(own_token(cast), "patch", "/approval-rules", {"allows_jumps": True})
     subject = "Ada Bcc: everybody@example.org asks to lower a guard in Acme Robotics"
     assert posted() == [(["stranger@example.org"], subject)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_questions_at_the_same_moment_one_waits(live_cast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"tenant_id": live_cast.tenant.pk, "by": live_cast.owner}
+    pressed_twice(monkeypatch, guards, "_withdraw", lambda: guards.ask_for_jumps(**asked))
+    with tenant_scope(live_cast.tenant.pk):
+        assert len(guards.waiting()) == 1
