@@ -17,7 +17,7 @@ from core.errors import OpsError
 from snapshots.sides import Side, approved_spec, load_side, snapshot_spec
 from tenants.pages import Visit
 from workflows.diff import WorkflowDiff, stored_diff
-from workflows.presenters import DiffSide, TextOptions, diff_context, stored_context
+from workflows.presenters import DiffSide, TextOptions, diff_context, stored_context, three_way_context
 
 from . import wording
 from .models import DriftIncident, DriftKind
@@ -48,6 +48,7 @@ def context(visit: Visit, found: DriftIncident, view: str, text: TextOptions) ->
     told = set(shown["diff"].sentences) if "diff" in shown else set()
     return {
         **shown,
+        **_since_then(visit, found),
         "unreadable": unreadable,
         "lead": [sentence for sentence in found.details.diff_summary.sentences if sentence not in told],
         "diff_query": "?",
@@ -73,6 +74,23 @@ def _compared(visit: Visit, found: DriftIncident, view: str, text: TextOptions) 
     named = zip(sides, wording.sides(found), strict=True)
     left, right = (DiffSide(side.content, label + side.wherefrom, side.keys) for side, label in named)
     return diff_context(left, right, view=view, text=text)
+
+
+def _since_then(visit: Visit, found: DriftIncident) -> dict[str, Any]:
+    """While it stands and something else was approved since: what either side did from what was approved then."""
+    environment, key = found.workflow_env_map.environment, found.workflow_env_map.canonical_workflow.key
+    if not found.is_active or found.details.commits.get("approved") in (None, environment.baseline_commit_sha):
+        return {}
+    sides = _sides(visit, found)
+    if sides is None or sides[0].content is None:
+        return {}
+    draft = found.kind == DriftKind.DRAFT
+    now = load_side(visit, approved_spec(environment.slug, environment.baseline_commit_sha, draft=draft), key)
+    base, seen, approved = (
+        DiffSide(side.content, label, side.keys)
+        for side, label in zip((*sides, now), (*wording.sides(found), "Approved now"), strict=True)
+    )
+    return three_way_context(base, seen, approved)
 
 
 def _sides(visit: Visit, found: DriftIncident) -> tuple[Side, Side] | None:

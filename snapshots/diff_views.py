@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -24,11 +25,11 @@ from workflows.accepted import accepted
 from workflows.content import LiveVersion
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
-from workflows.presenters import DiffSide, TextOptions, diff_context, graph_svg
+from workflows.presenters import TextOptions, graph_svg
 from workflows.watching.selectors import of_workflow as watched_of_workflow
 
 from .models import Snapshot
-from .sides import LONGEST_SPEC, Side, for_good, load_side, snapshot_spec
+from .sides import LONGEST_SPEC, Side, compared, for_good, load_side, snapshot_spec
 
 SNAPSHOTS_SHOWN = 12
 
@@ -44,8 +45,8 @@ def _workflow(visit: Visit, key: str) -> tuple[CanonicalWorkflow, selectors.Row]
 def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     """Two versions of a workflow: ``?left=…&right=…`` (see ``sides``), ``&view=graph|words|text|raw``.
 
-    With ``&part=text`` the text alone, to stand in another page. Whoever asks for what is there *today* is led to the
-    address of the versions that it is.
+    With ``&base=…``, the version that both had in common, each is told by what it did since. With ``&part=text`` the
+    text alone, to stand in another page. Whoever asks for what is there *today* is led to the address of what it is.
     """
     workflow, row = _workflow(visit, key)
     asked = _specs(request, row)
@@ -54,16 +55,18 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         return redirect(f"{request.path}?{urlencode({**request.GET.dict(), 'left': left_spec, 'right': right_spec})}")
     left, right = load_side(visit, left_spec, key), load_side(visit, right_spec, key)
     only_text = request.GET.get("part") == "text"
-    context = diff_context(
-        DiffSide(left.content, left.label, left.keys),
-        DiffSide(right.content, right.label, right.keys),
+    base = _base(visit, request, key)
+    context = compared(
+        left,
+        right,
         view="text" if only_text else request.GET.get("view", "graph"),
-        across=left.environment != right.environment,
         text=TextOptions.read(request.GET),
+        base=base,
     )
-    context["diff_query"] = f"{request.path}?{urlencode({'left': left.spec, 'right': right.spec})}&"
+    sides = {"left": left.spec, "right": right.spec, **({"base": base.spec} if base is not None else {})}
+    context["diff_query"] = f"{request.path}?{urlencode(sides)}&"
     if only_text:
-        return render(request, "workflows/_text_diff.html", context)
+        return render(request, "workflows/_text_diff.html", context | {"inline": True})
     with tenant_scope(visit.tenant.pk):
         choices = _choices(row)
     shown = (left.environment, right.environment)
@@ -78,6 +81,11 @@ def workflow_diff(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         "nav_section": "tenant-home",
     }
     return render(request, "workflows/diff.html", context)
+
+
+def _base(visit: Visit, request: HttpRequest, key: str) -> Side | None:
+    spec = request.GET.get("base", "")[:LONGEST_SPEC]
+    return load_side(visit, spec, key) if spec else None
 
 
 def _specs(request: HttpRequest, row: selectors.Row) -> tuple[str, str]:
@@ -128,7 +136,6 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
     wanted = request.GET.get("environment", "")
     shown = next((cell for cell in here if cell.environment.slug == wanted), _where_the_trouble_is(here))
     side, trouble = _side_of(visit, shown, key)
-    content = side.content if side else None
     with tenant_scope(visit.tenant.pk):
         context = {
             "workflow": found,
@@ -136,8 +143,7 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
             "shown": shown,
             "side": side,
             "trouble": trouble,
-            "graph": graph_svg(content, found.name or found.key) if content is not None else "",
-            "node_count": len(content["nodes"]) if content is not None else 0,
+            **_graph_of(side, found.name or found.key),
             "history": _history(found, [cell.environment.pk for cell in here]),
             "versions": _versions(found, shown.environment) if shown is not None else [],
             "runs": of_workflow(here, shown),
@@ -149,6 +155,12 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
         }
         part = "#watched" if request.GET.get("part") == "watched" else ""
         return render(request, f"workflows/workflow.html{part}", context)
+
+
+def _graph_of(side: Side | None, title: str) -> dict[str, Any]:
+    if side is None or side.content is None:
+        return {"graph": "", "node_count": 0}
+    return {"graph": graph_svg(side.content, title), "node_count": len(side.content["nodes"])}
 
 
 def _side_of(visit: Visit, shown: selectors.Cell | None, key: str) -> tuple[Side | None, OpsError | None]:

@@ -16,6 +16,7 @@ from tenants.pages import Visit
 from tenants.scope import tenant_scope
 from workflows.content import parse
 from workflows.models import Environment
+from workflows.presenters import DiffSide, TextOptions, diff_context, three_way_context
 
 from . import services
 from .approved_versions import approved_at, last_approval
@@ -39,6 +40,20 @@ class Side:
     content: dict[str, Any] | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     wherefrom: str = ""
+
+    @property
+    def shown(self) -> DiffSide:
+        """As the one diff view takes it."""
+        return DiffSide(self.content, self.label, self.keys)
+
+
+def compared(left: Side, right: Side, *, view: str, text: TextOptions, base: Side | None = None) -> dict[str, Any]:
+    """The context of ``workflows/_diff.html``; with the version that both had in common also what each did since."""
+    across = left.environment != right.environment
+    found = diff_context(left.shown, right.shown, view=view, across=across, text=text)
+    if base is not None and base.content is not None:
+        found |= three_way_context(base.shown, left.shown, right.shown, across=across)
+    return found
 
 
 def approved_spec(slug: str, commit: str, *, draft: bool = False) -> str:

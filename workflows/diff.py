@@ -82,7 +82,7 @@ def diff_workflows(
     """
     if before is None or after is None:
         return _one_sided(before, after)
-    labels = _by_name if across else credential_labels(before, after)
+    labels = by_name if across else credential_labels(before, after)
     old = normalize(before, before_keys or {}, called=labels)
     new = normalize(after, after_keys or {}, called=labels)
     changes = _name_changes(old["name"], new["name"])
@@ -99,7 +99,8 @@ def diff_workflows(
     return _bounded(status, new["name"], changes, most)
 
 
-def _by_name(_kind: str, name: str, _credential_id: str) -> str:
+def by_name(_kind: str, name: str, _credential_id: str) -> str:
+    """What a credential is called where its id means nothing: between environments."""
     return name
 
 

@@ -19,7 +19,7 @@ def connection_changes(
     """The changes between normalized connections; ``renamed`` maps the names of nodes before to those after."""
     if old == new:
         return []
-    before, after = Counter(_links(old, renamed)), Counter(_links(new, {}))
+    before, after = Counter(links_of(old, renamed)), Counter(links_of(new, {}))
     gone = [_link_change(link, names_by_id, "removed", "no longer leads") for link in _beyond(before, after)]
     fresh = [_link_change(link, names_by_id, "added", "now leads") for link in _beyond(after, before)]
     if gone or fresh or before != after:
@@ -27,7 +27,8 @@ def connection_changes(
     return _order_changes(old, new, renamed)
 
 
-def _links(connections: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Link]:
+def links_of(connections: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Link]:
+    """Every link of normalized connections; ``names`` maps names of nodes to those that they go by."""
     for source, kinds in connections.items():
         for kind, outputs in kinds.items():
             for number, links in enumerate(outputs):

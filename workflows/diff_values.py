@@ -75,7 +75,7 @@ def _is_same_scalar(before: Any, after: Any) -> bool:
 def _leaves_of_objects(
     before: dict[str, Any], after: dict[str, Any], path: str, secret: bool, depth: int
 ) -> Iterator[Leaf]:
-    value_is_secret = _names_a_secret(before) or _names_a_secret(after)
+    value_is_secret = names_a_secret(before) or names_a_secret(after)
     for key in dict.fromkeys((*before, *after)):
         hide = secret or (is_secret_name(key) and path != "credentials") or (value_is_secret and key == "value")
         where = f"{path}.{key}" if path else str(key)
@@ -89,7 +89,7 @@ def _leaves_of_lists(before: list[Any], after: list[Any], path: str, secret: boo
         yield from leaves(old, new, f"{path}[{i}]", secret, depth)
 
 
-def _names_a_secret(pair: Mapping[str, Any]) -> bool:
+def names_a_secret(pair: Mapping[str, Any]) -> bool:
     """Whether a pair such as `{name: "token", value: …}` names a secret, so that its value is one."""
     return any(isinstance(pair.get(key), str) and is_secret_name(pair[key]) for key in ("name", "key"))
 
@@ -111,7 +111,7 @@ def _masked(value: Any, depth: int = 0) -> Any:
     if depth > _MAX_DEPTH:
         return "…"
     if isinstance(value, dict):
-        value_is_secret = _names_a_secret(value)
+        value_is_secret = names_a_secret(value)
         return {key: _masked_field(key, each, value_is_secret, depth + 1) for key, each in value.items()}
     if isinstance(value, list):
         return [_masked(each, depth + 1) for each in value]

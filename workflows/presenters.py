@@ -17,6 +17,7 @@ from .masking import mask
 from .n8n.report import ConnectionReport, read_report
 from .n8n.scopes import missing_scopes
 from .textdiff import Layout, TextDiff, compare
+from .three_way import Version, compare_three
 
 if TYPE_CHECKING:
     from .models import Environment
@@ -102,6 +103,14 @@ def diff_context(
         **_drawn(left, right, diff, shown, options),
         **_graph(left, right, overlay, shown),
     }
+
+
+def three_way_context(base: DiffSide, left: DiffSide, right: DiffSide, *, across: bool = False) -> dict[str, Any]:
+    """What ``workflows/_three_way.html`` draws beside the two sides; nothing unless both changed since ``base``."""
+    three = compare_three(*(Version(side.content, side.keys) for side in (base, left, right)), across=across)
+    if not three.both_changed:
+        return {}
+    return {"three": three, "base_label": f"Since {base.label}", "three_labels": (left.label, right.label)}
 
 
 def stored_context(diff: WorkflowDiff, left_label: str, right_label: str) -> dict[str, Any]:

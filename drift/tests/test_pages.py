@@ -17,6 +17,7 @@ from core import clock
 from drift import rest, scheduling, selectors, services
 from drift.models import DriftIncident, DriftPolicy, DriftScheduler
 from operations.models import Operation, Schedule
+from snapshots.canonical import canonical_content, commit_canonical
 from tenants.scope import platform_scope, tenant_scope
 from tenants.tokens import create_token
 from tests.reading import flat
@@ -488,3 +489,19 @@ def test_an_incident_whose_versions_are_lost_tells_what_was_found(
     shown = signed_in(live_cast.operator).get(url(site, f"{incident.pk}/?view=text"))
     assert shown.context["unreadable"] and not shown.context["diff"].is_empty
     assert b"Git does not give both versions" in shown.content
+
+
+def test_an_incident_says_what_was_approved_since(site: Any, incident: DriftIncident, live_cast: Any) -> None:
+    """Reconciling would set aside what was approved after the incident was found: both sides are told."""
+    client, where = signed_in(live_cast.operator), url(site, f"{incident.pk}/")
+    assert "three" not in client.get(where).context
+    approved = canonical_content(site.environment, ["orders"])["orders"]
+    for step in approved["nodes"]:
+        step["parameters"] = {**step["parameters"], "value": "approved meanwhile"}
+    commit_canonical(None, environment=site.environment, changes={"orders": approved}, message="Meanwhile")
+    for view in ("words", "text", "graph"):
+        answer = client.get(f"{where}?view={view}")
+        conflicts = answer.context["three"].conflicts
+        assert [one.title for one in conflicts] == ["“Step”: value"] and "Approved now" in answer.content.decode()
+        assert conflicts[0].ours == "approved meanwhile" and "script" in (conflicts[0].theirs or "")
+        assert b"<script>alert" not in answer.content

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from promotions.models import Promotion, ReviewComment
+from promotions.lifecycle import PLANNABLE
+from promotions.models import Promotion, PromotionStatus, ReviewComment
 from promotions.planning.documents import PlanItem, read_plan
 from promotions.reading import diffs
 from promotions.reading.page_version import version_now
 from promotions.rows import real_person
-from snapshots.sides import load_side
+from snapshots.sides import Side, compared, load_side
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
-from workflows.models import CanonicalWorkflow
-from workflows.presenters import DiffSide, TextOptions, diff_context
+from workflows.models import CanonicalWorkflow, WorkflowEnvMap
+from workflows.presenters import TextOptions
 
 from .comments import item_of, no_such_workflow
 from .reading import Discussion, Dropped, Review, Thread, comments_of, marks_of
@@ -26,12 +27,12 @@ def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, st
     item = item_of(promotion, key)
     left_spec, right_spec = diffs.specs_of(promotion, plan, item)
     left, right = load_side(visit, left_spec, key), load_side(visit, right_spec, key)
-    shown = diff_context(
-        DiffSide(left.content, left.label, left.keys),
-        DiffSide(right.content, right.label, right.keys),
+    shown = compared(
+        left,
+        right,
         view=query.get("view", "text"),
-        across=left.environment != right.environment,
         text=TextOptions.read(query),
+        base=_in_common(visit, promotion, key),
     )
     here = diffs.review_of(visit.tenant.slug, promotion, item.key)
     said = discussed(visit, promotion, key)
@@ -49,6 +50,16 @@ def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, st
         "versions_url": diffs.address(visit.tenant.slug, key, left_spec, right_spec),
         "nav_section": "promotions",
     }
+
+
+def _in_common(visit: Visit, promotion: Promotion, key: str) -> Side | None:
+    """What is approved in the target, where the workflow was changed there behind its back and nothing is decided."""
+    if promotion.status not in (*PLANNABLE, PromotionStatus.RUNNING):
+        return None
+    target = promotion.target_environment
+    with tenant_scope(visit.tenant.pk):
+        there = WorkflowEnvMap.objects.filter(environment_id=target.pk, canonical_workflow__key=key).first()
+    return load_side(visit, target.approved_version, key) if there is not None and there.is_drifted else None
 
 
 def discussed(visit: Visit, promotion: Promotion, key: str) -> dict[str, Any]:

@@ -232,3 +232,19 @@ def test_news_of_a_comment_leaves_what_is_open(world: World, base: str) -> None:
     assert f'id="{opened[1]}"' not in page.get(home).content.decode(), "another content is another difference"
     stale = page.get(f"{home}review/billing/?part=said&of={opened[1].removeprefix('diff-')}")
     assert stale["HX-Retarget"] == "#content"
+
+
+def test_a_target_that_was_changed_behind_its_back_is_told_three_ways(world: World, base: str) -> None:
+    """Staging changed the step and production did too: the contradiction stands first, then what each side did."""
+    billing = world.by_name()["Billing"]
+    world.target.edit(billing["id"], nodes=flow("Billing", node("Theirs"))["nodes"], name="Billing by them")
+    world.capture(world.production)
+    promotion, reader = world.draft("billing"), browser(world.cast.approver, world)
+    for address in (f"{base}{promotion.pk}/review/billing/", f"{base}{promotion.pk}/review/billing/?part=text"):
+        answer = reader.get(address)
+        shown, three = answer.content.decode(), answer.context["three"]
+        assert "Both sides changed" in shown and three.both_changed
+        assert any("“Theirs”" in sentence for sentence in three.theirs.sentences)
+        assert any("“New step”" in sentence for sentence in three.ours.sentences)
+    quiet = world.draft("intake")
+    assert "three" not in reader.get(f"{base}{quiet.pk}/review/intake/").context
