@@ -15,7 +15,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import structlog
@@ -252,7 +252,7 @@ _ERRORS: dict[str, type[OpsError]] = {kind.code: kind for kind in (TooFast, Body
 @cache
 def _refusal(form: str, code: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of the answer in a form, made once: with those that the middlewares give every answer."""
-    drawn: Any = lambda request: error_response(request, _ERRORS[code]())  # noqa: E731
+    drawn: Any = partial(error_response, error=_ERRORS[code]())
     for middleware in (XFrameOptionsMiddleware, CSPMiddleware, SecurityMiddleware):
         drawn = middleware(drawn)
     response = drawn(_Asked(form))

@@ -28,9 +28,9 @@ class Asked:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.paths.append(scope["path"])
         if self.person:
-            known_as(SimpleNamespace(scope=scope), self.person)  # type: ignore[arg-type]
+            known_as(SimpleNamespace(scope=scope), self.person)
         if self.steps_aside:
-            stepping = threading.Thread(target=pacing._turn.get().give_back)  # type: ignore[union-attr]
+            stepping = threading.Thread(target=pacing._turn.get().give_back)
             stepping.start()
             await asyncio.to_thread(stepping.join)
         await self.may_answer.wait()
@@ -67,7 +67,7 @@ class Door:
 
         named = [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()]
         scope = {"type": "http", "path": path, "headers": named, "client": (client, 5000)}
-        await self.paced(scope, None, send)  # type: ignore[arg-type]
+        await self.paced(scope, None, send)
         told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], told, sent[-1]["body"]
 
