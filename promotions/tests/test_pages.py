@@ -485,6 +485,8 @@ def test_a_rolled_back_one_shows_what_the_rollback_proved(world: World, base: st
     page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/").content.decode()
     record, _, folded = page.partition('<details class="stack">')
     folded, _, after = folded.partition("</details>")
+    who = re.search(r"<dt>By</dt>\s*<dd>([^<]*), <time", record)
+    assert who and who[1].strip() == str(world.cast.operator), "who took it back, and when"
     assert "1 as before by hash, 2 deleted" in record and f"/jobs/{operation.pk}/" in record
     assert re.search(r"<dt>Deleted</dt><dd>\s*Helper, Intake", record) and "Regression" in record
     assert "promoted as wanted" in folded and "promoted as wanted" not in record + after

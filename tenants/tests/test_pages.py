@@ -296,6 +296,14 @@ def test_signing_out_everywhere_else_keeps_this_one(cast: Any) -> None:
 # ---- the platform
 
 
+def test_a_platform_admin_is_shown_as_one(cast: Any) -> None:
+    """The list of people says it of admins and of nobody else, whatever other role they have."""
+    page = as_role(cast, "admin").get("/platform/people/").content.decode()
+    rows = {who: row for row in page.split("<tr")[1:] for who in ("admin@", "support@") if who in row}
+    assert "Platform admin" in rows["admin@"].split("<form")[0]
+    assert "Platform admin" not in rows["support@"].split("<form")[0]
+
+
 def test_an_admin_makes_a_tenant_with_an_owner(cast: Any) -> None:
     client = as_role(cast, "admin")
     data = {"name": "New Customer", "slug": "", "owner": "boss@example.org"}
