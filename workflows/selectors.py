@@ -91,7 +91,7 @@ class Cell:
     @property
     def editor_url(self) -> str:
         """Where n8n's editor shows the workflow; '' where it is not there."""
-        is_there = self.mapping is not None and self.state != "missing"
+        is_there = self.mapping is not None and self.mapping.status != MapStatus.MISSING
         return self.environment.editor_url(self.mapping.env_workflow_id) if self.mapping and is_there else ""
 
     @property

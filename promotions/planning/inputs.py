@@ -15,6 +15,7 @@ from promotions.errors import NeverCaptured
 from snapshots.models import Snapshot
 from tenants.scope import tenant_scope
 from workflows import surroundings
+from workflows.accepted import accepted
 from workflows.facts import NO_FACTS, loaded_facts
 from workflows.facts import Facts as WorkflowFacts
 from workflows.models import CredentialMapping, Environment, KnownCredential, MapStatus, WorkflowEnvMap
@@ -36,7 +37,7 @@ IdAndName = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class WorkflowState:
-    """A workflow in one environment, as last seen."""
+    """A workflow in one environment, as last seen. ``is_accepted``: a person left its difference to stand."""
 
     key: str
     name: str
@@ -51,6 +52,7 @@ class WorkflowState:
     changed_at: datetime | None
     draft_hash: str | None = None
     facts: WorkflowFacts = NO_FACTS
+    is_accepted: bool = False
 
     @property
     def is_archived(self) -> bool:
@@ -317,8 +319,10 @@ def _workflows(environment_id: uuid.UUID) -> dict[str, WorkflowState]:
             "content_changed_at",
             "env_draft_hash",
             "env_facts",
+            "pk",
         )
     )
+    left = accepted()
     return {
         row[0]: WorkflowState(
             key=row[0],
@@ -334,6 +338,7 @@ def _workflows(environment_id: uuid.UUID) -> dict[str, WorkflowState]:
             changed_at=row[10],
             draft_hash=row[11],
             facts=loaded_facts(row[12]) or NO_FACTS,
+            is_accepted=row[13] in left,
         )
         for row in rows
     }

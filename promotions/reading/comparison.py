@@ -204,7 +204,7 @@ def _row(here: WorkflowState | None, there: WorkflowState | None, wanted: str | 
         key=shown.key,
         name=shown.name,
         state=_state(here, there, wanted or ours),
-        target_drifted=there is not None and there.is_drifted,
+        target_drifted=there is not None and there.is_drifted and not there.is_accepted,
         ignored=any(one is not None and one.is_ignored for one in (here, there)),
         source_workflow_id=here.env_workflow_id if here else None,
         target_workflow_id=there.env_workflow_id if there else None,

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from core import clock
+from drift import services as drift
 from drift.models import DriftIncident
 from operations import engine
 from operations import services as operation_services
@@ -19,6 +20,7 @@ from promotions import services
 from promotions.models import Promotion
 from promotions.planning import drift_incidents, gates
 from promotions.planning.gate_facts import load_gate_facts
+from promotions.reading.comparison import compare
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
 from tenants.scope import tenant_scope
@@ -474,6 +476,18 @@ def test_a_withdrawn_one_waits_for_nothing(world: World, base: str) -> None:
     operator = browser(world.cast.operator, world)
     operator.post(f"{base}{promotion.pk}/", {"action": "cancel"})
     assert b"data-live-page" not in operator.get(f"{base}{promotion.pk}/").content
+
+
+def test_accepted_drift_of_the_target_is_not_counted_as_drift(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    billing = next(row["id"] for row in world.target.state()["workflows"] if row["name"] == "Billing")
+    world.target.edit(billing, nodes=flow("Billing", node("Hotfix"))["nodes"])
+    world.capture(world.production)
+    asked = {"tenant_id": world.tenant_id, "source_id": world.staging.pk, "target_id": world.production.pk}
+    assert compare(**asked).counts.drifted == 1
+    with tenant_scope(world.tenant_id):
+        standing = DriftIncident.objects.get(incident_state="OPEN", workflow_env_map__environment=world.production)
+    drift.close(tenant_id=world.tenant_id, incident_id=standing.pk, resolution_type="accepted", by=world.cast.approver)
+    assert compare(**asked).counts.drifted == 0
 
 
 def test_a_rolled_back_one_shows_what_the_rollback_proved(world: World, base: str) -> None:

@@ -107,3 +107,12 @@ def test_each_cell_tells_its_facts_and_leads_to_n8n(cast: Any, signed_in: Any) -
     assert ">Published<" in shown and ">failing<" in shown
     assert f'href="{dev.editor_url("a")}"' in shown
     assert "tall" not in shown, "no box scrolls within the page"
+
+
+def test_what_is_gone_and_accepted_leads_nowhere_in_n8n() -> None:
+    environment = Environment(base_url="https://n8n.example.org")
+    links = [
+        selectors.Cell(environment, state, mapping=WorkflowEnvMap(env_workflow_id="7", status=status)).editor_url
+        for state, status in (("accepted", "missing"), ("accepted", "linked"))
+    ]
+    assert not links[0] and links[1].endswith("/workflow/7")
