@@ -25,6 +25,7 @@ from workflows.accepted import accepted
 from workflows.content import LiveVersion
 from workflows.executions.presenting import of_workflow
 from workflows.models import CanonicalWorkflow, Environment
+from workflows.permissions import may_operate
 from workflows.presenters import TextOptions, graph_svg
 from workflows.watching.selectors import of_workflow as watched_of_workflow
 
@@ -151,6 +152,7 @@ def workflow(request: HttpRequest, visit: Visit, key: str) -> HttpResponse:
                 [(cell.environment.pk, cell.mapping.env_workflow_id) for cell in here if cell.mapping is not None]
             ),
             "watched_url": "?part=watched",
+            "testable": {cell.environment.pk for cell in here if may_operate(visit, cell.environment)},
             "nav_section": "tenant-home",
         }
         part = "#watched" if request.GET.get("part") == "watched" else ""

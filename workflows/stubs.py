@@ -104,13 +104,33 @@ def is_known(client: N8nClient, kind: str) -> bool:
 
 
 def placeholder(schema: Any) -> dict[str, Any]:
-    """The least data with which n8n takes a credential of this type: every required field, empty."""
-    properties = schema.get("properties") or {} if isinstance(schema, dict) else {}
-    found = {}
-    for name in schema.get("required") or () if isinstance(schema, dict) else ():
-        schema_of = properties.get(name) or {}
-        found[name] = schema_of["enum"][0] if schema_of.get("enum") else _EMPTY.get(str(schema_of.get("type")), "")
+    """The least data with which n8n takes a credential of this type: every required field, empty.
+
+    Older n8n requires some fields by the values of others, of which one that is left out has every value.
+    """
+    if not isinstance(schema, dict):
+        return {}
+    rules = [rule for rule in schema.get("allOf") or () if isinstance(rule, dict)]
+    found = {name: _empty(schema, name) for name in schema.get("required") or ()}
+    while wanted := [name for rule in rules for name in _required(_branch(rule, found)) if name not in found]:
+        found |= {name: _empty(schema, name) for name in wanted}
     return found
+
+
+def _empty(schema: Mapping[str, Any], name: str) -> Any:
+    described = (schema.get("properties") or {}).get(name) or {}
+    return described["enum"][0] if described.get("enum") else _EMPTY.get(str(described.get("type")), "")
+
+
+def _branch(rule: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str, Any]:
+    conditions = ((rule.get("if") or {}).get("properties") or {}).items()
+    holds = all(name not in data or data[name] in condition.get("enum", ()) for name, condition in conditions)
+    return rule.get("then" if holds else "else") or {}
+
+
+def _required(branch: Mapping[str, Any]) -> list[str]:
+    parts = [branch, *(branch.get("allOf") or ())]
+    return [name for part in parts for name in part.get("required") or ()]
 
 
 def waiting_for_secrets(environment: Environment) -> list[Stub]:

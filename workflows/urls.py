@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from . import access_views, approval_views, first_steps, mapping_views, views
+from . import access_views, approval_views, first_steps, mapping_views, trying_views, views
 
 urlpatterns = [
     path("", views.matrix, name="tenant-home"),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("environments/<uuid:pk>/archive/", views.environment_archive, name="environment-archive"),
     path("environments/<uuid:pk>/test/", views.environment_test, name="environment-test"),
     path("environments/<uuid:pk>/executions/", include("workflows.executions.urls")),
+    path("environments/<uuid:pk>/workflows/<slug:key>/test/", trying_views.workflow_test, name="workflow-test"),
     path("environments/<uuid:pk>/mapping/", mapping_views.mapping, name="environment-mapping"),
     path("approval-rules/", approval_views.approval_rules, name="approval-rules"),
     path("approval-rules/<uuid:pk>/", approval_views.guard_answer, name="guard-answer"),

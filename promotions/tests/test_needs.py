@@ -225,6 +225,26 @@ def test_a_stub_gets_what_n8n_asks_for_and_no_more() -> None:
     assert placeholder({"required": []}) == {}
 
 
+def test_a_stub_gets_what_older_n8n_asks_for_by_the_values_of_other_fields() -> None:
+    """As 1.123 asks: what is left out has every value, and what is asked for may ask for more."""
+
+    def asks(field: str, value: str, then: str) -> dict[str, Any]:
+        branches = {"then": {"allOf": [{"required": [then]}]}, "else": {"allOf": [{"not": {"required": [then]}}]}}
+        return {"if": {"properties": {field: {"enum": [value]}}}, **branches}
+
+    text = {"type": "string"}
+    schema = {
+        "properties": {"accessToken": text, "signatureSecret": text, "notice": {"type": "notice"}, "more": text},
+        "required": ["accessToken"],
+        "allOf": [
+            asks("notice", "", "more"),
+            asks("signatureSecret", "", "notice"),
+            asks("accessToken", "another", "signatureSecret"),
+        ],
+    }
+    assert placeholder(schema) == {"accessToken": "", "notice": "", "more": ""}
+
+
 # -- credentials, by id -----------------------------------------------------------------------------------------------
 
 

@@ -204,7 +204,8 @@ def _check_scopes(client: N8nClient, spec: Capabilities, report: _Report) -> tup
 
 
 def _try_reads(client: N8nClient, spec: Capabilities, report: _Report) -> None:
-    refused = []
+    """Only n8n's refusal is one; where it did not answer, nothing is said of the key."""
+    refused, unanswered = [], None
     for path in ("/tags", "/executions"):
         if not spec.has("get", path):
             continue
@@ -212,18 +213,28 @@ def _try_reads(client: N8nClient, spec: Capabilities, report: _Report) -> None:
             client.call("GET", path, params={"limit": 1})
         except errors.NotLicensed as exc:
             report.fail(exc, state="warning")
-        except errors.N8nError:
+        except (errors.ScopeMissing, errors.Unauthorized):
             refused.append(path.removeprefix("/"))
-    if not refused:
+        except errors.N8nError as exc:
+            unanswered = exc
+    if refused:
+        report.add(
+            "scope",
+            "warning",
+            f"The API key may not read {' and '.join(refused)}.",
+            "Create a key with the scopes for workflows, tags and executions.",
+            errors.ScopeMissing.code,
+        )
+    elif unanswered is not None:
+        report.add(
+            "scope",
+            "warning",
+            f"What the API key may read could not be tried: {unanswered.message}",
+            "Test the connection again.",
+            unanswered.code,
+        )
+    else:
         report.add("scope", "ok", "The API key may read workflows, tags and executions.")
-        return
-    report.add(
-        "scope",
-        "warning",
-        f"The API key may not read {' and '.join(refused)}.",
-        "Create a key with the scopes for workflows, tags and executions.",
-        errors.ScopeMissing.code,
-    )
 
 
 def _listed_scopes(client: N8nClient, spec: Capabilities) -> tuple[str, ...] | None:

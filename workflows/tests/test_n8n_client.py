@@ -406,14 +406,23 @@ def test_a_connection_report_names_the_step(script, fault):
     assert report.fault is None or report.fault.recovery
 
 
-def test_a_key_without_all_scopes_is_a_warning():
+@pytest.mark.parametrize(
+    ("answer", "words", "code"),
+    [
+        (httpx.Response(403, json={"message": "Forbidden"}), "may not read tags", errors.ScopeMissing.code),
+        (httpx.ReadTimeout("x"), "could not be tried", errors.TimedOut.code),
+        (httpx.Response(500), "could not be tried", errors.ServerFailed.code),
+    ],
+)
+def test_a_key_without_all_scopes_is_a_warning_and_so_is_no_answer(answer, words, code):
     fake = FakeN8n(1)
-    fake.script = [httpx.Response(200, json={"data": []}), httpx.Response(403, json={"message": "Forbidden"})]
+    fake.script = [httpx.Response(200, json={"data": []}), *[answer] * (1 if code == errors.ScopeMissing.code else 2)]
     report = check_connection(
         base_url="http://n8n.test", api_key="k", transport=httpx.MockTransport(fake), sleep=lambda _s: None
     )
     assert report.ok
-    assert next(c for c in report.checks if c.name == "scope").state == "warning"
+    scope = next(c for c in report.checks if c.name == "scope")
+    assert (scope.state, scope.code) == ("warning", code) and words in scope.sentence
 
 
 def test_an_address_out_of_bounds_is_the_first_step():

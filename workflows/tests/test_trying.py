@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from core import clock, crypto
 from operations.models import Operation
 from sandbox.testing import SandboxServer
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
+from tests.reading import flat
 from workflows.models import CanonicalWorkflow, Environment, Execution, WorkflowEnvMap
+
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -199,3 +203,22 @@ def test_who_may_not_operate_there_does_not_test_there(live_cast: Any, server: S
     place = Place(live_cast, server, "2.41")
     assert place.test(user=live_cast.viewer).status_code == 403
     assert place.test(user=live_cast.stranger).status_code == place.test(ident=uuid.uuid4()).status_code == 404
+
+
+def test_the_page_shows_what_was_found_the_worst_first(live_cast: Any, server: SandboxServer, client: Client) -> None:
+    place = Place(live_cast, server, "2.41")
+    at = {"tenant_slug": live_cast.tenant.slug, "key": "orders"}
+    there = reverse("workflow-test", kwargs={**at, "pk": place.environment.pk})
+    client.force_login(live_cast.operator, backend=BACKEND)
+    assert there in flat(client.get(reverse("workflow", kwargs=at)).content)
+    assert "Test now" in flat(client.get(there).content)
+    place.n8n.delete_workflow(place.called)
+    shown = flat(client.post(there).content)
+    assert "Something that it needs is missing" in shown
+    assert shown.index("n8n has no workflow with this id.") < shown.index("n8n listens there.")
+    place.n8n.change(api_keys=["another"])
+    assert "N8N_" in flat(client.post(there).content), "why n8n could not be asked"
+
+    client.force_login(live_cast.viewer, backend=BACKEND)
+    assert client.get(there).status_code == client.post(there).status_code == 403
+    assert there not in flat(client.get(reverse("workflow", kwargs=at)).content)
