@@ -28,6 +28,8 @@ def prepared(result: JSON) -> JobSummary:
     sentence = f"Created {named(made, 'object')} in the target."
     if todo := len(result.get("worklist", ())):
         sentence += f" {counted(todo, 'credential')} still {'needs its' if todo == 1 else 'need their'} secrets."
+    for row in result.get("left", ()):
+        sentence += f" Not “{row['name']}”: {row['why']}"
     if why := result.get("why_not"):
         sentence += f" The plan could not be made again: {why}"
     return JobSummary(sentence)

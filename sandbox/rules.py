@@ -23,6 +23,9 @@ UNESCAPED = "!~*'()"
 #: The one refusal that is a 409: another workflow's webhook is registered there. Two that are published at once pass.
 CONFLICT = "There is a conflict with one of the webhooks."
 _STARTED_BY_OTHERS = (".executeWorkflowTrigger", ".errorTrigger")
+_WAITING = frozenset(
+    {"discord", "emailSend", "form", "gmail", "googleChat", "microsoftTeams", "slack", "telegram", "wait"}
+)
 #: Parameters without which publishing is refused, of the kinds that tests use.
 _NEEDED: Mapping[str, tuple[str, ...]] = {"n8n-nodes-base.httpRequest": ("url",)}
 
@@ -232,8 +235,15 @@ def _started_by_others(node: JSON) -> bool:
     return not node.get("disabled") and str(node.get("type", "")).endswith(_STARTED_BY_OTHERS)
 
 
+def _waits_for_answers(node: JSON) -> bool:
+    """A node that can wait for a person's answer listens for it, so n8n counts it as one that starts something."""
+    return not node.get("disabled") and str(node.get("type", "")).removeprefix("n8n-nodes-base.") in _WAITING
+
+
 def _nothing_starts(workflow: Workflow, nodes: Sequence[JSON], profile: Profile) -> str | None:
-    if any(starts(node) or (profile.has_drafts and _started_by_others(node)) for node in nodes):
+    if any(starts(node) or _waits_for_answers(node) for node in nodes):
+        return None
+    if profile.has_drafts and any(_started_by_others(node) for node in nodes):
         return None
     if profile.has_drafts:
         return (

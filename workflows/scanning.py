@@ -29,6 +29,8 @@ FoundKind = Literal[
 
 _VARIABLE = re.compile(r"""\$vars(?:\.([A-Za-z_]\w*)|\[\s*["']([^"']+)["']\s*\])""")
 _ENVIRONMENT = re.compile(r"""(?:\$env|process\.env)(?:\.([A-Za-z_]\w*)|\[\s*["']([^"']+)["']\s*\])""")
+#: A call of the workflow that it stands in, wherever that is.
+_ITSELF = re.compile(r"=\s*\{\{\s*\$workflow\.id\s*\}\}\s*")
 _WORD = re.compile(r"[A-Za-z0-9]{10,40}")
 _ITS_OWN = ("n8n-nodes-base.", "@n8n/n8n-nodes-langchain.")
 FOUND_AT_MOST = 500
@@ -135,7 +137,7 @@ def _unfollowed_call(node: Mapping[str, Any], name: str, path: str, in_use: bool
     source, keys = parameters.get("source"), call_path(node)
     if keys is not None and called_workflow(node) is None:
         value = _value_at(parameters, keys)
-        if isinstance(value, str) and value.startswith("="):
+        if isinstance(value, str) and value.startswith("=") and _ITSELF.fullmatch(value) is None:
             yield Found("dynamic_call", value[:MAX_VALUE], name, f"{path}.{'.'.join(keys)}", "", in_use)
     elif source == "parameter" and parameters.get("workflowJson"):
         if embedded_workflow(node) is None:

@@ -110,11 +110,15 @@ def placeholder(schema: Any) -> dict[str, Any]:
     """
     if not isinstance(schema, dict):
         return {}
-    rules = [rule for rule in schema.get("allOf") or () if isinstance(rule, dict)]
     found = {name: _empty(schema, name) for name in schema.get("required") or ()}
-    while wanted := [name for rule in rules for name in _required(_branch(rule, found)) if name not in found]:
-        found |= {name: _empty(schema, name) for name in wanted}
+    while lacking := _lacking(schema, found):
+        found |= {name: _empty(schema, name) for name in lacking}
     return found
+
+
+def _lacking(schema: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    rules = (rule for rule in schema.get("allOf") or () if isinstance(rule, dict))
+    return [name for rule in rules for name in _required(_branch(rule, data)) if name not in data]
 
 
 def _empty(schema: Mapping[str, Any], name: str) -> Any:

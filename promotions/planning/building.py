@@ -127,8 +127,19 @@ def _select(inputs: PlanInputs, keys: Sequence[str], options: Options, load_sour
         selected=selected,
         added=added,
         required=required,
-        may_run={key: can_be_active(contents[key][1], called_count=called_count) for key in selected},
+        may_run={key: _may_run(contents[key][1], options, called_count=called_count) for key in selected},
     )
+
+
+def _may_run(content: Mapping[str, Any], options: Options, *, called_count: bool) -> bool:
+    """Whether n8n would publish it: by its triggers, or because it publishes the very same in the source.
+
+    n8n counts more than triggers: a node that can wait for an answer (Slack, Gmail, Wait) listens for it, too.
+    """
+    if can_be_active(content, called_count=called_count):
+        return True
+    runs_there = bool(content.get("active")) and options.version == "published"
+    return runs_there and not can_be_active(content, called_count=True)
 
 
 def _required(inputs: PlanInputs, contents: dict[str, Any], load_source: Load) -> dict[str, set[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from core.wording import counted
 from snapshots.manifest import ran_something_else
 from workflows.content import warnings as content_warnings
 from workflows.facts import Facts as WorkflowFacts
@@ -100,7 +101,10 @@ def _about_the_source(subject: Subject) -> Iterator[PlanWarning]:
     off = [node for node in nodes if node.get("disabled") and node.get("type") != STICKY]
     if off:
         names = ", ".join(f"“{node.get('name')}”" for node in off[:5])
-        yield PlanWarning(code="disabled_nodes", message=f"{len(off)} of its nodes are switched off: {names}.")
+        yield PlanWarning(
+            code="disabled_nodes",
+            message=f"{counted(len(off), 'node')} {'is' if len(off) == 1 else 'are'} switched off: {names}.",
+        )
 
 
 def _about_settings(subject: Subject, inputs: PlanInputs) -> Iterator[PlanWarning]:

@@ -36,7 +36,10 @@ class Preparation:
         self.run, self.source, self.target = run, source, target
 
     def carry_out(self) -> dict[str, Any]:
-        """``made``: what was created, in order. ``worklist``: those of it whose secret a person must enter."""
+        """``made``: what was created, in order. ``worklist``: those of it whose secret a person must enter.
+
+        ``left``: credentials of a type that the target does not know.
+        """
         made: list[dict[str, Any]] = []
         with client_for(self.target) as client:
             for offer in convert(self.run.params["offers"], list[ChosenOffer]):
@@ -44,7 +47,9 @@ class Preparation:
                 if offer.do == TABLE and self.run.params.get("rows"):
                     made.append(self._rows(client, offer, made[-1]["id"]))
         self.run.step("look", f"Look at {self.target.name} again", self._look)
-        return {"made": made, "worklist": [row for row in made if row.get("needs_secret")]}
+        left = [row for row in made if "why" in row]
+        made = [row for row in made if "why" not in row]
+        return {"made": made, "worklist": [row for row in made if row.get("needs_secret")], "left": left}
 
     def _look(self) -> dict[str, Any]:
         return {"reached": surroundings.refresh(self.target).reached}
@@ -59,6 +64,11 @@ class Preparation:
     def stub(self, client: N8nClient, offer: ChosenOffer) -> dict[str, Any]:
         """A credential of the right type and name without its secrets, mapped to the source's."""
         kind, name = offer.type or "", offer.name or ""
+        if not self.run.step(
+            f"type:{kind}"[:200], f"Ask n8n for the type {kind}", lambda: stubs.is_known(client, kind)
+        ):
+            why = f"{self.target.name} knows no credentials of the type {kind}: install the package that brings it."
+            return {"do": STUB, "name": name, "type": kind, "why": why}
         made = stubs.make_stub(self.run, client, self.target, kind=kind, name=name)
         with self.run.fenced():
             for source in offer.sources:

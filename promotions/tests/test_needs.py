@@ -17,6 +17,7 @@ from operations.handlers import boundary_observers
 from operations.models import Operation
 from promotions import services
 from promotions.errors import NotOffered, SecretsLacking
+from promotions.job_summaries import prepared
 from promotions.models import Promotion, PromotionStatus
 from promotions.permissions import require_prepare
 from promotions.planning import gates, needs
@@ -391,6 +392,25 @@ def test_a_stub_is_made_and_blocks_until_its_secret_is_entered(listing_world: Wo
     assert done.status == "COMPLETED", done.execution_result
 
 
+def test_a_stub_of_a_type_that_the_target_does_not_know_is_named_and_the_others_are_made(listing_world: World) -> None:
+    world = listing_world
+    world.source.seed(
+        [
+            ask("First", {"clientOfPackage": {"id": "M1", "name": "A tool"}}),
+            ask("Second", {"httpHeaderAuth": {"id": "D1", "name": "Main"}}),
+        ]
+    )
+    world.capture()
+    promotion = world.draft("first", "second")
+    operation = services.prepare(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    assert world.drive(operation) == "COMPLETED", world.failure(operation.pk)
+    with tenant_scope(world.tenant_id):
+        result = Operation.objects.get(pk=operation.pk).result
+    assert [row["name"] for row in result["made"]] == ["Main"]
+    assert [row["name"] for row in result["left"]] == ["A tool"]
+    assert "install the package" in prepared(result).sentence
+
+
 def test_a_draft_is_planned_again_once_the_target_is_prepared(listing_world: World) -> None:
     world = listing_world
     world.source.seed([ask("First", {"httpHeaderAuth": {"id": "D1", "name": "Main"}})])
@@ -512,6 +532,13 @@ def test_a_call_that_only_a_run_can_tell_is_said(world: World) -> None:
     world.capture()
     plan = world.draft("dyn").plan or {}
     assert "dynamic_call" in {w["code"] for w in plan["items"][0]["warnings"]}
+
+
+def test_a_workflow_that_calls_itself_calls_itself_everywhere(world: World) -> None:
+    again = node("Again", "n8n-nodes-base.executeWorkflow", parameters={"workflowId": "={{ $workflow.id }}"})
+    world.source.seed([flow("Loop", again)])
+    world.capture()
+    assert not (world.draft("loop").plan or {})["items"][0]["warnings"]
 
 
 def test_forms_at_one_path_clash(empty_world: World) -> None:

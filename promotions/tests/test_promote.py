@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from promotions import services
-from promotions.tests.world import World
+from promotions.tests.world import World, flow, node
 
 
 def test_a_promotion_brings_the_chosen_workflows_over(world: World) -> None:
@@ -40,3 +40,15 @@ def test_a_promotion_brings_the_chosen_workflows_over(world: World) -> None:
         ("billing", "helper", "intake", "same"), "equal"
     )
     assert not any(row.target_drifted for row in again.rows)
+
+
+def test_what_n8n_publishes_without_a_trigger_is_published_in_the_target(empty_world: World) -> None:
+    """A node that can wait for an answer listens for it, and n8n counts that."""
+    world = empty_world
+    nodes = node("Hand", "n8n-nodes-base.manualTrigger"), node("Wait", "n8n-nodes-base.wait")
+    world.source.seed([flow("Asks", *nodes, active=True)])
+    world.capture()
+    done = world.carry_out(world.approved("asks", active="copy"))
+    assert done.status == "COMPLETED", done.execution_result
+    assert world.by_name()["Asks"]["active"]
+    assert not done.plan["items"][0]["warnings"]

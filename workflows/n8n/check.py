@@ -47,6 +47,9 @@ _STEP_OF: tuple[tuple[type[errors.N8nError], str], ...] = (
 )
 
 
+_REFUSALS = (errors.ScopeMissing, errors.Unauthorized)
+
+
 class _Report:
     """Collects the checks of one test."""
 
@@ -205,19 +208,16 @@ def _check_scopes(client: N8nClient, spec: Capabilities, report: _Report) -> tup
 
 def _try_reads(client: N8nClient, spec: Capabilities, report: _Report) -> None:
     """Only n8n's refusal is one; where it did not answer, nothing is said of the key."""
-    refused, unanswered = [], None
-    for path in ("/tags", "/executions"):
-        if not spec.has("get", path):
-            continue
-        try:
-            client.call("GET", path, params={"limit": 1})
-        except errors.NotLicensed as exc:
-            report.fail(exc, state="warning")
-        except (errors.ScopeMissing, errors.Unauthorized):
-            refused.append(path.removeprefix("/"))
-        except errors.N8nError as exc:
-            unanswered = exc
-    if refused:
+    found = {path: _read(client, path) for path in ("/tags", "/executions") if spec.has("get", path)}
+    failed: dict[str, errors.N8nError] = {}
+    for path, error in found.items():
+        if isinstance(error, errors.NotLicensed):
+            report.fail(error, state="warning")
+        elif error is not None:
+            failed[path.removeprefix("/")] = error
+    if not failed:
+        report.add("scope", "ok", "The API key may read workflows, tags and executions.")
+    elif refused := [name for name, error in failed.items() if isinstance(error, _REFUSALS)]:
         report.add(
             "scope",
             "warning",
@@ -225,16 +225,18 @@ def _try_reads(client: N8nClient, spec: Capabilities, report: _Report) -> None:
             "Create a key with the scopes for workflows, tags and executions.",
             errors.ScopeMissing.code,
         )
-    elif unanswered is not None:
-        report.add(
-            "scope",
-            "warning",
-            f"What the API key may read could not be tried: {unanswered.message}",
-            "Test the connection again.",
-            unanswered.code,
-        )
     else:
-        report.add("scope", "ok", "The API key may read workflows, tags and executions.")
+        error = next(iter(failed.values()))
+        sentence = f"What the API key may read could not be tried: {error.message}"
+        report.add("scope", "warning", sentence, "Test the connection again.", error.code)
+
+
+def _read(client: N8nClient, path: str) -> errors.N8nError | None:
+    try:
+        client.call("GET", path, params={"limit": 1})
+    except errors.N8nError as error:
+        return error
+    return None
 
 
 def _listed_scopes(client: N8nClient, spec: Capabilities) -> tuple[str, ...] | None:
