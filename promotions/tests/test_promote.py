@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from promotions import services
-from promotions.tests.world import World, flow, node
+from promotions.tests.world import World, chain, flow, node
 
 
 def test_a_promotion_brings_the_chosen_workflows_over(world: World) -> None:
@@ -45,8 +45,8 @@ def test_a_promotion_brings_the_chosen_workflows_over(world: World) -> None:
 def test_what_n8n_publishes_without_a_trigger_is_published_in_the_target(empty_world: World) -> None:
     """A node that can wait for an answer listens for it, and n8n counts that."""
     world = empty_world
-    nodes = node("Hand", "n8n-nodes-base.manualTrigger"), node("Wait", "n8n-nodes-base.wait")
-    world.source.seed([flow("Asks", *nodes, active=True)])
+    nodes = [node("Hand", "n8n-nodes-base.manualTrigger"), node("Wait", "n8n-nodes-base.wait")]
+    world.source.seed([{**flow("Asks", active=True), "nodes": nodes, "connections": chain(*nodes)}])
     world.capture()
     done = world.carry_out(world.approved("asks", active="copy"))
     assert done.status == "COMPLETED", done.execution_result
