@@ -109,8 +109,7 @@ class _Needs:
         self.tables: set[str] | None = None
 
     def tried(self, content: Mapping[str, Any]) -> Iterator[Trial]:
-        used = [found for found in references(content) if found.in_use and "callerIds" not in found.path]
-        wanted = {(found.kind, found.value): found for found in used if found.kind in _WORDS}
+        wanted = {(found.kind, found.value): found for found in references(content) if _is_tried(found)}
         if self.client.spec().can("data_tables") and any(kind == "data_table" for kind, _ in wanted):
             self.tables = self._ids(lambda: self.client.all_of("/data-tables"))
         for reference in wanted.values():
@@ -158,6 +157,10 @@ class _Needs:
         except errors.N8nError:
             return None
         return None if rows is None else {str(row.get("id")) for row in rows}
+
+
+def _is_tried(found: Reference) -> bool:
+    return found.kind in _WORDS and found.in_use and "callerIds" not in found.path
 
 
 def _credential(client: N8nClient, credential_id: str, name: str, listed: set[str] | None) -> Trial:
