@@ -58,15 +58,17 @@ def subject_url(operation: Operation, tenant_slug: str) -> str:
 
 def made_links(operation: Operation, tenant_slug: str) -> list[tuple[str, str]]:
     """What a job worked on and made, as (words, address), without doubles; '' as slug: of the platform."""
-    found = summary_of(operation)
-    subject = subject_url(operation, tenant_slug)
-    links = [(link.label, _address(link.page, tenant_slug, **_key(link))) for link in found.links] if found else []
-    known = {url for _, url in links}
-    if subject and subject not in known:
+    links, subject = _links_of_what_it_made(operation, tenant_slug), subject_url(operation, tenant_slug)
+    if subject and subject not in {url for _, url in links}:
         links.insert(0, (f"Open {subject_noun(operation)}", subject))
     if operation.environment_id and not any(url for _, url in links):
         links = [("Open environment", _address("environment", tenant_slug, pk=operation.environment_id))]
     return [(words, url) for words, url in links if url]
+
+
+def _links_of_what_it_made(operation: Operation, tenant_slug: str) -> list[tuple[str, str]]:
+    found = summary_of(operation)
+    return [(link.label, _address(link.page, tenant_slug, **_key(link))) for link in found.links] if found else []
 
 
 def subject_noun(operation: Operation) -> str:
