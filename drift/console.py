@@ -30,7 +30,10 @@ console = Console(
             shortcut="d",
         ),
     ),
-    record_finders=(RecordFinder(label="Drift", position=30, find=search.incidents, by_id=search.incident_by_id),),
+    record_finders=(
+        RecordFinder(label="Check", position=6, find=search.checks),
+        RecordFinder(label="Drift", position=30, find=search.incidents, by_id=search.incident_by_id),
+    ),
     health_components=(
         HealthComponent(name="drift_schedulers", title="Drift checks", position=47, probe=probes.schedulers),
     ),

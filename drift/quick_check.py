@@ -197,7 +197,7 @@ def _compare(items: Iterable[dict[str, Any]], known: Mapping[str, Known]) -> str
 
 
 def _digest(seen: SeenWorkflow) -> str:
-    stored = stored_fingerprint(seen.fingerprint, seen.node_types, seen.draft)
+    stored = stored_fingerprint(seen.fingerprint, seen.node_types, seen.draft, hosts=seen.hosts)
     return row_digest(stored, seen.name[:500], seen.active, seen.facts.to_json())
 
 

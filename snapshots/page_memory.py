@@ -28,7 +28,7 @@ from .manifest import CaptureFinding
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 4
+_FORMAT = 5
 """Raised when what is remembered takes another shape."""
 
 
@@ -149,6 +149,7 @@ def _packed(taken: Taken) -> list[Any]:
         _parts(seen.draft) if seen.draft is not None else None,
         seen.facts.to_json(),
         seen.live.to_json() if seen.live is not None else None,
+        seen.hosts,
         msgspec.to_builtins(taken.stored),
         msgspec.to_builtins(taken.findings),
     ]
@@ -156,7 +157,7 @@ def _packed(taken: Taken) -> list[Any]:
 
 def _unpacked(row: Iterable[Any]) -> Taken:
     workflow_id, name, parts, active, tags, version_id, updated_at, nodes, credentials, types, *rest = row
-    draft, facts, live, stored, findings = rest
+    draft, facts, live, hosts, stored, findings = rest
     seen = SeenWorkflow(
         env_workflow_id=workflow_id,
         name=name,
@@ -171,6 +172,7 @@ def _unpacked(row: Iterable[Any]) -> Taken:
         draft=_fingerprint(draft) if draft else None,
         facts=msgspec.convert(facts, Facts),
         live=msgspec.convert(live, LiveVersion) if live else None,
+        hosts=tuple(hosts),
     )
     return Taken(seen, msgspec.convert(stored, StoredContent), msgspec.convert(findings, tuple[CaptureFinding, ...]))
 

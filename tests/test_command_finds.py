@@ -34,7 +34,8 @@ def estate(cast: Any) -> dict[str, Any]:
                     tenant=tenant, canonical_workflow=workflow, environment=place, env_workflow_id=key,
                     env_name=key, status=MapStatus.LINKED,
                     fingerprint={"v": 2, "body": "", "refs": [], "creds": ["x"], "cred_ids": ids,
-                                 "types": ["n8n-nodes-base.postgres" if key == "orders" else "n8n-nodes-base.gmail"]},
+                                 "types": ["n8n-nodes-base.postgres" if key == "orders" else "n8n-nodes-base.gmail"],
+                                 "hosts": ["api.shop.example"] if key == "orders" else []},
                 )  # fmt: skip
             KnownCredential.objects.create(
                 tenant=tenant, environment=place, credential_type="postgres", name="Shop database", credential_id="c-1"
@@ -52,7 +53,11 @@ def found(user: Any, q: str, slug: str = "acme") -> dict[str, list[dict[str, Any
 
 @pytest.mark.parametrize(
     ("q", "label"),
-    [("who uses Shop database?", "Credentials and who uses them"), ("postgres", "Nodes and who has them")],
+    [
+        ("who uses Shop database?", "Credentials and who uses them"),
+        ("postgres", "Nodes and who has them"),
+        ("who uses api.shop.example?", "Hosts and who calls them"),
+    ],
 )
 def test_who_uses_it_leads_to_the_workflows_that_do(cast: Any, estate: Any, client: Client, q: str, label: str) -> None:
     (row,) = found(cast.viewer, q)[label]
@@ -134,3 +139,13 @@ def test_what_is_asked_of_the_database_is_bounded(cast: Any, estate: Any) -> Non
                 name=f"post {number}", credential_id=uuid.uuid4().hex,
             )  # fmt: skip
     assert cost() == few
+
+
+@pytest.mark.parametrize("q", ["check drift", "check drift in production", "check prod"])
+def test_a_check_is_started_from_the_bar_by_who_may(cast: Any, estate: Any, client: Client, q: str) -> None:
+    assert "Check" not in found(cast.viewer, q)
+    (row,) = found(cast.operator, q)["Check"]
+    assert row["title"] == "Check Production for drift"
+    client.force_login(cast.operator)
+    assert "autofocus" in client.get(row["url"]).content.decode().partition("Check Production now")[0]
+    assert "Check" not in found(cast.operator, "checkout")

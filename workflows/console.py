@@ -40,6 +40,7 @@ console = Console(
         RecordFinder(label="Environments", position=10, find=search.environments, by_id=search.environment_by_id),
         RecordFinder(label="Workflows", position=20, find=search.workflows),
         RecordFinder(label="Credentials and who uses them", position=24, find=search.credentials),
+        RecordFinder(label="Hosts and who calls them", position=74, find=search.hosts),
         RecordFinder(label="Nodes and who has them", position=75, find=search.nodes),
     ),
     health_components=(

@@ -27,6 +27,7 @@ from .content import (
     portable,
 )
 from .facts import NO_FACTS, Facts, facts_of
+from .hosts import hosts_of
 from .identity_keys import (
     LIVE,
     key_by_former_id,
@@ -73,7 +74,7 @@ _LONGEST_ID = 64
 class SeenWorkflow:
     """One workflow as a capture found it. ``credentials`` are (type, name, id); ``node_types`` help to recognize it.
 
-    ``fingerprint`` is of what runs, ``draft`` of the draft where that holds something else.
+    ``fingerprint`` is of what runs, ``draft`` of the draft where that holds something else; ``hosts`` are of both.
     """
 
     env_workflow_id: str
@@ -89,6 +90,7 @@ class SeenWorkflow:
     draft: Fingerprint | None = None
     facts: Facts = NO_FACTS
     live: LiveVersion | None = None
+    hosts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def seen_workflow(raw: Mapping[str, Any], content: Mapping[str, Any] | None = No
         draft=draft if draft != running else None,
         facts=facts_of(kept),
         live=live_version(raw),
+        hosts=tuple(map(storable, hosts_of(kept, draft_content))),
     )
 
 

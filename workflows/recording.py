@@ -314,7 +314,9 @@ def _fill_in(mapping: WorkflowEnvMap, workflow: SeenWorkflow, key_of: Mapping[st
     mapping.live_version = workflow.live.to_json() if workflow.live is not None else None
     mapping.comparable_hash = workflow.fingerprint.comparable_hash(key_of)
     mapping.normalization_version = workflow.fingerprint.version
-    mapping.fingerprint = stored_fingerprint(workflow.fingerprint, workflow.node_types, workflow.draft)
+    mapping.fingerprint = stored_fingerprint(
+        workflow.fingerprint, workflow.node_types, workflow.draft, hosts=workflow.hosts
+    )
     mapping.env_name = workflow.name[:500]
     mapping.env_active = workflow.active
     mapping.env_tags = sorted({tag[:120] for tag in workflow.tags})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 from django.db.models import Q
@@ -10,12 +11,13 @@ from core.declarations import SearchRow, SearchScope
 from core.search import EACH, record_row, row_by_id
 from core.wording import counted
 
+from . import uses
 from .models import CanonicalWorkflow, Environment, KnownCredential
-from .uses import CREDENTIAL, NODE, node_types
+from .uses import CREDENTIAL, HOST, NODE
 
 ASKED = "who uses"
-#: Shorter words are part of most types of nodes.
-LEAST_OF_A_TYPE = 3
+#: Shorter words are part of most types of nodes, and of most hosts.
+LEAST_OF_A_NAME = 3
 
 
 def environments(q: str, scope: SearchScope) -> list[SearchRow]:
@@ -70,11 +72,22 @@ def credentials(q: str, scope: SearchScope) -> list[SearchRow]:
 
 def nodes(q: str, scope: SearchScope) -> list[SearchRow]:
     """Types of nodes, each leading to the workflows that have one. On a tenant's pages."""
-    if scope.tenant_id is None or len(asked := _asked(q)) < LEAST_OF_A_TYPE:
+    return _used(q, scope, kind=NODE, find=uses.node_types, noun="node", symbol="cube")
+
+
+def hosts(q: str, scope: SearchScope) -> list[SearchRow]:
+    """Hosts in addresses, each leading to the workflows that name it. On a tenant's pages."""
+    return _used(q, scope, kind=HOST, find=uses.hosts, noun="host", symbol="globe-alt")
+
+
+def _used(
+    q: str, scope: SearchScope, *, kind: str, find: Callable[..., list[tuple[str, int]]], noun: str, symbol: str
+) -> list[SearchRow]:
+    if scope.tenant_id is None or len(asked := _asked(q)) < LEAST_OF_A_NAME:
         return []
     found = []
-    for name, count in node_types(tenant_id=scope.tenant_id, q=asked, limit=EACH):
-        hint = f"node in {counted(count, 'workflow')}"
-        row = record_row(scope, scope.tenant_id, "tenant-home", title=name, hint=hint, symbol="cube")
-        found.append(row | {"url": f"{row['url']}?{urlencode({'uses': f'{NODE}:{name}'})}"})
+    for name, count in find(tenant_id=scope.tenant_id, q=asked, limit=EACH):
+        hint = f"{noun} in {counted(count, 'workflow')}"
+        row = record_row(scope, scope.tenant_id, "tenant-home", title=name, hint=hint, symbol=symbol)
+        found.append(row | {"url": f"{row['url']}?{urlencode({'uses': f'{kind}:{name}'})}"})
     return found

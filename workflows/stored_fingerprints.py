@@ -14,8 +14,8 @@ from .content import Fingerprint
 class StoredFingerprint(msgspec.Struct, frozen=True, kw_only=True):
     """``v`` is the version of the normalization; ``types`` are the node types, by which a workflow is recognized.
 
-    ``refs`` are ids of workflows, ``creds`` names of credentials. Rows of older consoles lack ``cred_ids`` and
-    ``cred_types``. ``draft`` is there only where the draft differs from what runs.
+    ``refs`` are ids of workflows, ``creds`` names of credentials. Rows of older consoles lack ``cred_ids``,
+    ``cred_types`` or ``hosts``. ``draft`` is there only where the draft differs from what runs.
     """
 
     v: int
@@ -25,6 +25,7 @@ class StoredFingerprint(msgspec.Struct, frozen=True, kw_only=True):
     cred_ids: list[str] | UnsetType = UNSET
     cred_types: list[str] = []
     types: list[str] | UnsetType = UNSET
+    hosts: list[str] | UnsetType = UNSET
     draft: StoredFingerprint | UnsetType = UNSET
 
     def fingerprint(self) -> Fingerprint:
@@ -38,12 +39,17 @@ class StoredFingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stored_fingerprint(
-    of: Fingerprint, node_types: Iterable[str] = (), draft: Fingerprint | None = None
+    of: Fingerprint,
+    node_types: Iterable[str] = (),
+    draft: Fingerprint | None = None,
+    *,
+    hosts: Iterable[str] | None = None,
 ) -> dict[str, Any]:
-    """The document for a row; the draft's is inside."""
-    document: dict[str, Any] = msgspec.to_builtins(
-        _stored(of, types=sorted(set(node_types)), draft=_stored(draft) if draft is not None else UNSET)
-    )
+    """The document for a row; the draft's is inside. ``hosts`` None: they are not known."""
+    stored = _stored(of, types=sorted(set(node_types)), draft=_stored(draft) if draft is not None else UNSET)
+    if hosts is not None:
+        stored = msgspec.structs.replace(stored, hosts=sorted(set(hosts)))
+    document: dict[str, Any] = msgspec.to_builtins(stored)
     return document
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from workflows.content import fingerprint
 from workflows.diff import diff_workflows, stored_diff
+from workflows.hosts import hosts_of
 from workflows.stored_fingerprints import loaded_draft_fingerprint, loaded_fingerprint, stored_fingerprint
 
 
@@ -38,6 +39,27 @@ def test_a_fingerprint_comes_back_with_its_draft() -> None:
     assert loaded_fingerprint(document) == running
     assert loaded_draft_fingerprint(document) == draft
     assert loaded_draft_fingerprint(stored_fingerprint(running)) is None
+
+
+def test_the_hosts_of_addresses_are_kept_and_nothing_else() -> None:
+    node = {
+        "parameters": {
+            "url": "=https://api.Shop.example:8443/v2/{{ $json.id }}",
+            "body": {"see": ["see http://b.example."]},
+        }
+    }
+    other = {
+        "parameters": {
+            "url": "https://{{ $json.host }}/",
+            "code": "fetch('https://user:pw@c.example/x')",
+            "v": "d.example",
+        }
+    }
+    hosts = hosts_of({"nodes": [node]}, {"nodes": [other, {"url": "https://eu.{{ $json.host }}/"}]}, None)
+    assert hosts == ("api.shop.example", "b.example", "c.example")
+    document = stored_fingerprint(fingerprint(workflow("A")), hosts=hosts)
+    assert document["hosts"] == list(hosts) and loaded_fingerprint(document) == fingerprint(workflow("A"))
+    assert "hosts" not in stored_fingerprint(fingerprint(workflow("A"))), "not known is not none"
 
 
 def test_a_fingerprint_of_an_older_console_has_names_of_credentials_only() -> None:
