@@ -1,6 +1,6 @@
 """Server time and queries of every page, on a small, a middling and a large estate.
 
-    script/bench pages [--requests 20] [--sizes 50x20,50x200,500x200] [--only matrix]
+    script/bench pages [--requests 20] [--sizes 50x20,50x200,500x200] [--only tenant-home,compare]
 
 Every address of the URL configuration that answers GET with a page is asked, in this process, warm, by a platform admin
 who owns the tenant. The large estate has 500 tenants × 3 environments × 200 workflows. A page is marked where its p95 is
@@ -125,6 +125,11 @@ def _variants(found: dict[str, str]) -> dict[str, str]:
         staging, production = (Environment.objects.get(slug=slug).pk for slug in ("staging", "production"))
     wanted = {
         "tenant-home, searched": ("tenant-home", "?q=invoices"),
+        "tenant-home, worst first by tag": ("tenant-home", "?sort=trouble&group=tag"),
+        "tenant-home, failing": ("tenant-home", "?state=failing"),
+        "compare, two environments": ("compare", "?left=staging&right=production"),
+        "trail, entry by entry": ("trail", "?view=entries"),
+        "environment, changed in a week": ("environment", "?since=7d"),
         "promotion-create, compared": ("promotion-create", f"?source={staging}&target={production}"),
         "drift, all states": ("drift", "?state=all"),
         "jobs, failed": ("jobs", "?status=FAILED"),
@@ -213,7 +218,7 @@ def measure(requests: int, only: str) -> dict[str, tuple[float, float, int]]:
     walk = Walk()
     found = {}
     for name, path in sorted(addresses().items()):
-        if (only and only not in name) or not walk.is_page(path):
+        if not any(part in name for part in only.split(",")) or not walk.is_page(path):
             continue
         times = walk.milliseconds(path, requests)
         for _ in range(ROUNDS - 1):

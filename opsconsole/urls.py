@@ -16,6 +16,7 @@ from .api_docs import api_docs
 from .command import command
 from .demo.progress import demo_progress
 from .estate import estate, platform_health
+from .news import platform_news, tenant_news
 
 _modules: list[Any] = [import_module(name) for name in registry.urls()]
 
@@ -24,7 +25,9 @@ handler500 = "core.middleware.server_error"
 
 urlpatterns = [
     path("t/<slug:tenant_slug>/", include([route for module in _modules for route in module.urlpatterns])),
+    path("t/<slug:tenant_slug>/news/", tenant_news, name="tenant-news"),
     path("", estate, name="estate"),
+    path("news/", platform_news, name="platform-news"),
     path("command", command, name="command"),
     path("demo/progress", demo_progress, name="demo-progress"),
     path("platform/health/", platform_health, name="platform-health"),

@@ -14,6 +14,7 @@ from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from core import clock
 from core.registry import Audience, Destination, registry
 
 from .states import env, icon
@@ -134,6 +135,14 @@ def _entries(context: Context, entries: Iterable[Destination], badges: Mapping[s
         for one in entries
     )
     return mark_safe("\n".join(lines))  # noqa: S308 -- each is escaped by its own tag
+
+
+@register.simple_tag(takes_context=True)
+def news(context: Context) -> SafeString:
+    """Return the attributes by which a list is drawn anew where something has changed since it was drawn."""
+    tenant = context.get("tenant")
+    name, kwargs = ("tenant-news", {"tenant_slug": tenant.slug}) if tenant else ("platform-news", {})
+    return format_html(' data-news="{}" data-drawn="{}"', _reverse(name, kwargs), f"{clock.now().timestamp():.3f}")
 
 
 @register.simple_tag

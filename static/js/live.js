@@ -65,6 +65,24 @@ const scan = () => {
   wanted.forEach(listen);
 };
 document.addEventListener("htmx:afterSettle", scan);
+
+// `data-news` says when something last changed: a list is drawn anew then, unless one works in it.
+let known = 0;
+const isTyped = (field) => !/box|radio|hidden|search/.test(field.type) && field.value !== field.defaultValue;
+const isAtWork = () => isBusy() || getSelection().type === "Range" || document.querySelector("#content :is(details[open], .htmx-request)")
+  || [...document.querySelectorAll("#content :is(input, textarea)")].some(isTyped);
+setInterval(async () => {
+  const list = document.querySelector("#content[data-news]");
+  if (!list || document.hidden || isAtWork()) return;
+  try {
+    const { at } = await (await fetch(list.dataset.news)).json();
+    if (at <= known || at < list.dataset.drawn - 5) return; // it may take 5 s to be seen
+    const html = await (await fetch(location.href)).text();
+    if (isAtWork()) return;
+    known = at;
+    htmx.swap("#content", html, { swapStyle: "outerHTML" }, { select: "#content" });
+  } catch {}
+}, 5000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) for (const url of sources.keys()) wake(url); });
 addEventListener("pagehide", () => { for (const url of [...sources.keys()]) drop(url); });
 addEventListener("pageshow", scan);

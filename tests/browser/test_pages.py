@@ -18,8 +18,8 @@ from .driving import Visitor
 
 #: Not pages: files, streams, parts that are fetched into pages, answers to forms, and Django's own admin.
 NO_PAGES = re.compile(
-    r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|download|manifest|raw|retry|cancel|give-up|/test|archive"
-    r"|verify|settle|check|go|enter|revoke|remove|role|end|palette|progress|theme"
+    r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|news|download|manifest|raw|retry|cancel|give-up|/test"
+    r"|archive|verify|settle|check|go|enter|revoke|remove|role|end|palette|progress|theme"
     r"|create|credential|service-accounts|people/\*/\*|/csv)/?$"
 )
 STARTS = {
@@ -50,7 +50,7 @@ def links(visitor: Visitor) -> list[str]:
         "all => all.map(a => new URL(a.getAttribute('href'), document.baseURI).href)",
     )
     paths = [href[len(visitor.base) :].partition("#")[0] for href in found if href.startswith(visitor.base)]
-    no_page = re.compile(r"^/(static|api|admin|health)|logout|/(events|download|manifest)")
+    no_page = re.compile(r"^/(static|api|admin|health)|logout|/(events|news|download|manifest)")
     return list(dict.fromkeys(path for path in paths if path and not no_page.search(path)))
 
 
