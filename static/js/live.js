@@ -66,7 +66,7 @@ const scan = () => {
 };
 document.addEventListener("htmx:afterSettle", scan);
 
-// `data-news` says when something last changed: a list is drawn anew then, unless one works in it.
+// `data-news` says when something changed: a list is drawn anew then, unless one works in it.
 let known = 0;
 const isTyped = (field) => !/box|radio|hidden|search/.test(field.type) && field.value !== field.defaultValue;
 const isAtWork = () => isBusy() || getSelection().type === "Range" || document.querySelector("#content :is(details[open], .htmx-request)")

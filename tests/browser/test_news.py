@@ -79,6 +79,7 @@ def test_open_pages_tell_what_others_do(
     owner.press("Ask for approval")
     waiting.comes_to_say("Release 7")
     release = Watched(viewer, path)
+    owner.go("promotions/")
     approver.go(path)
     approver.confirm("Approve…", "Approve", comment="Looked at the diff.")
     release.comes_to_say("Approved")
