@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from promotions.lifecycle import PLANNABLE
@@ -14,6 +14,7 @@ from promotions.rows import real_person
 from snapshots.sides import Side, compared, load_side
 from tenants.pages import Visit
 from tenants.scope import tenant_scope
+from workflows.graph_overlay import anchor_of
 from workflows.models import CanonicalWorkflow, WorkflowEnvMap
 from workflows.presenters import TextOptions
 
@@ -36,12 +37,14 @@ def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, st
     )
     here = diffs.review_of(visit.tenant.slug, promotion, item.key)
     said = discussed(visit, promotion, key)
-    drawn = {part.node for part in shown["text"].shown} if "text" in shown else set()
+    drawn = set(shown["text"].nodes) if "text" in shown else set()
+    others = [thread for thread in said["discussion"].on_nodes if thread.node not in drawn]
     return {
         **shown,
         **said,
         # Threads that no part of the page carries: of nodes that do not differ any more, or in a view without threads.
-        "other_threads": [thread for thread in said["discussion"].on_nodes if thread.node not in drawn],
+        "other_threads": others,
+        "drawn_nodes": ["", *drawn, *(thread.node for thread in others)],
         "promotion": promotion,
         "item": item,
         "diff_query": f"{here}?",
@@ -82,15 +85,16 @@ def discussed(visit: Visit, promotion: Promotion, key: str) -> dict[str, Any]:
     }
 
 
-def threads_everywhere(visit: Visit, promotion: Promotion, key: str) -> dict[str, Any]:
-    """What was said of the workflow and of each of its nodes, also where that is nothing any more."""
+def threads_at(visit: Visit, promotion: Promotion, key: str, anchors: Collection[str]) -> dict[str, Any]:
+    """What was said of the nodes that a page draws, also where that is nothing any more; '' is the whole workflow."""
     said: Discussion = discussed(visit, promotion, key)["discussion"]
     plan = read_plan(promotion.plan)
     specs = diffs.specs_of(promotion, plan, item_of(promotion, key))
     contents = [load_side(visit, spec, key).content for spec in specs]
     nodes = [str(node.get("name") or "") for content in contents if content for node in content["nodes"]]
     names = dict.fromkeys(["", *nodes, *(part.node for part in said.threads)])
-    return {"discussion": said, "threads": [Thread(node, said.of(node)) for node in names]}
+    shown = [node for node in names if anchor_of(node) in anchors]
+    return {"discussion": said, "threads": [Thread(node, said.of(node)) for node in shown]}
 
 
 def discussion(

@@ -53,7 +53,9 @@ def _said(request: HttpRequest, visit: Visit, promotion: Promotion, key: str) ->
         return in_place_of_the_page(
             render(request, "promotions/review.html", page.context(visit, promotion, key, request.GET.dict()))
         )
-    return render(request, "promotions/_said_everywhere.html", page.threads_everywhere(visit, promotion, key))
+    return render(
+        request, "promotions/_said_everywhere.html", page.threads_at(visit, promotion, key, request.GET.getlist("at"))
+    )
 
 
 def _act(request: HttpRequest, visit: Visit, promotion: Promotion, key: str) -> HttpResponse:

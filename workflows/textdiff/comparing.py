@@ -86,6 +86,11 @@ class TextDiff:
         return tuple(section for section in self.sections if section.rows)
 
     @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes whose sections are shown."""
+        return tuple(section.node for section in self.shown if section.node)
+
+    @property
     def rest(self) -> tuple[SectionDiff, ...]:
         return tuple(section for section in self.sections if not section.rows)
 
