@@ -248,19 +248,20 @@ def _unnamed(owner: psycopg.Connection[Any], table: str, named: dict[str, str]) 
     found = {}
     model = next((model for model in apps.get_models() if model._meta.db_table == table), None)
     for field in model._meta.concrete_fields if model is not None else ():
-        if field.column in named or field.column not in required:
+        column = field.column or ""
+        if column in named or column not in required:
             continue
         given = field.get_default() if field.has_default() else None
         if isinstance(field, models.DateTimeField):
-            found[field.column] = NOW
+            found[column] = NOW
         elif isinstance(field, models.JSONField):
-            found[field.column] = f"'{json.dumps(given)}'"
+            found[column] = f"'{json.dumps(given)}'"
         elif isinstance(given, list):
-            found[field.column] = "'{}'"
+            found[column] = "'{}'"
         elif isinstance(given, bool | int | float):
-            found[field.column] = str(given).lower()
+            found[column] = str(given).lower()
         elif field.empty_strings_allowed:
-            found[field.column] = f"'{given or ''}'"
+            found[column] = f"'{given or ''}'"
     return found
 
 

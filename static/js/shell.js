@@ -1,5 +1,4 @@
-// The shell: theme, toasts, dialogs, confirmations, menus, copying, times. No inline handlers anywhere.
-
+// The shell: theme, toasts, dialogs, menus, times.
 const root = document.documentElement;
 const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -110,7 +109,7 @@ document.addEventListener("keydown", (event) => {
   if (location.hash === "#rail") location.hash = "content";
 });
 
-// ---- typed names: the button stays shut until the name is right
+// ---- typed names: shut until right
 
 document.addEventListener("input", ({ target }) => {
   if (target.matches("[data-typed]")) {
@@ -125,9 +124,8 @@ document.addEventListener("input", ({ target }) => {
   }
 });
 
-// ---- `hx-confirm` and `data-confirm`: one dialog that says what will happen
+// ---- `hx-confirm` and `data-confirm`: one dialog that says what will happen; true when the person goes on
 
-/** Ask with the dialog; resolves to true when the person goes on. */
 const ask = ({ title, effect, verb, typed }) => new Promise((resolve) => {
   const dialog = one("#confirm");
   const slot = (name) => one(`[data-slot=${name}]`, dialog);
@@ -171,7 +169,11 @@ document.addEventListener("submit", (event) => {
 addEventListener("submit", (event) => { // a second press sends nothing twice
   const form = event.target;
   if (form.sent) event.preventDefault();
-  else if (form.method === "post") { form.sent = 1; setTimeout(() => delete form.sent, 2e3); }
+  else if (form.method === "post") {
+    const heard = event.submitter?.classList;
+    form.sent = 1; heard?.add("htmx-request");
+    setTimeout(() => { delete form.sent; heard?.remove("htmx-request"); }, 2e3);
+  }
 });
 
 // ---- times that stay true, countdowns, and what arrives by a swap
