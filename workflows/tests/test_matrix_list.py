@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from core import clock
 from tenants.scope import tenant_scope
@@ -116,3 +118,20 @@ def test_what_is_gone_and_accepted_leads_nowhere_in_n8n() -> None:
         for state, status in (("accepted", "missing"), ("accepted", "linked"))
     ]
     assert not links[0] and links[1].endswith("/workflow/7")
+
+
+@pytest.mark.parametrize("query", ["sort=trouble&group=tag", "sort=changed", "state=failing", "tag=a&q=Flow"])
+def test_an_order_costs_the_same_whatever_the_size(cast: Any, signed_in: Any, query: str) -> None:
+    dev, prod = estate(cast, 2)
+    client = signed_in()
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as caught:
+            assert client.get(f"{at(cast, 'tenant-home')}?limit=100&{query}").status_code == 200
+        return len(caught)
+
+    queries()
+    few = queries()
+    for environment in (dev, prod):
+        capture(environment, *[raw(f"{environment.slug}{n}", f"Flow {n:04}") for n in range(200)])
+    assert queries() == few
