@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from django.db.models import Case, F, Func, IntegerField, JSONField, Value, When
-from django.db.models.lookups import LessThan
-
 from core.acts import ActName, ActTeller, ActWords, TrailRow
 from core.registry import registry
 
 from .models import Operation, OperationStatus
-from .summaries import summary_of
-
-#: A result of more bytes is left unread: a page of the trail tells of many jobs.
-RESULT_READ = 64_000
+from .summaries import small_summary_of, with_small_results
 
 
 def tell(rows: Sequence[TrailRow]) -> Mapping[int, ActName]:
     """By what jobs have come to until now; of one whose start alone is told, that it was due."""
     ids = {row.resource_id for row in rows if row.resource_id}
-    size = Func(F("result"), function="pg_column_size", output_field=IntegerField())
-    jobs = Operation.objects.filter(pk__in=ids).annotate(
-        small_result=Case(When(LessThan(size, Value(RESULT_READ)), then=F("result")), output_field=JSONField())
-    )
-    found = {job.pk: job for job in jobs.only("id", "kind", "title", "status")}
+    found = {job.pk: job for job in with_small_results(Operation.objects.filter(pk__in=ids))}
     return {row.pk: _name(row, found[row.resource_id]) for row in rows if row.resource_id in found}
 
 
@@ -34,8 +24,7 @@ def _name(row: TrailRow, job: Operation) -> ActName:
         return _beside_the_work(row, job, str(became.get("status", "")))
     if row.action == "UPDATE" and became.get("cancel_requested_at") and "status" not in became:
         return ActName(name=f"Asked to stop “{job.title}”", state="cancelled")
-    job.result = job.small_result  # type: ignore[attr-defined]
-    summary = summary_of(job)
+    summary = small_summary_of(job)
     return ActName(name=title_as_told(job), more=summary.brief if summary else "", state=job.status.lower())
 
 

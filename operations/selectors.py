@@ -6,12 +6,13 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q
 
 from core import clock
 from core.paging import Page, by_time
 
 from .models import OPEN, Operation, OperationStatus, OperationStep
+from .summaries import with_small_results
 
 STEPS_SHOWN = 400
 OPEN_SHOWN = 20
@@ -36,7 +37,7 @@ def list_operations(
     limit: int = 50,
 ) -> Page:
     """Operations that the scope shows, newest first."""
-    rows: QuerySet[Operation] = Operation.objects.select_related("requested_by", "tenant").defer("params", "result")
+    rows = with_small_results(Operation.objects.select_related("requested_by", "tenant"))
     if state in FILTERS:
         rows = rows.filter(FILTERS[state])
     if mine is not None:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Case, F, Func, IntegerField, JSONField, QuerySet, Value, When
+from django.db.models.lookups import LessThan
+
 from .handlers import handler_for
 from .models import Operation, OperationStatus
+
+#: A result of more bytes is left unread where many jobs are told of at once.
+RESULT_READ = 64_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +46,16 @@ def summary_of(operation: Operation) -> JobSummary | None:
         return None
     tell: Any = getattr(handler_for(operation.kind), "summary", None)
     return tell(operation.result) if tell is not None else None
+
+
+def with_small_results(jobs: QuerySet[Operation]) -> QuerySet[Operation]:
+    """The same jobs without parameters, ready for ``small_summary_of``."""
+    size = Func(F("result"), function="pg_column_size", output_field=IntegerField())
+    small = Case(When(LessThan(size, Value(RESULT_READ)), then=F("result")), output_field=JSONField())
+    return jobs.defer("params", "result").annotate(small_result=small)
+
+
+def small_summary_of(job: Operation) -> JobSummary | None:
+    """As ``summary_of``, of a job that was read ``with_small_results``; None where its result is large."""
+    job.result = vars(job)["small_result"]
+    return summary_of(job)

@@ -20,6 +20,7 @@ from core.registry import registry
 from core.support_rules import NEVER, READS, WRITES, Rule, SupportRules, in_support_session
 from core.swaps import in_place_of_the_page
 from operations.models import Operation, Schedule
+from operations.summaries import with_small_results
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
@@ -175,7 +176,7 @@ def environment(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpRespon
         "watched": watching.of_environment(found),
         "watched_url": "?part=watched",
         "schedule": Schedule.objects.filter(name=services.capture_schedule_name(found), is_enabled=True).first(),
-        "recent": Operation.objects.filter(environment_id=pk).defer("params", "result").order_by("-created_at")[:8],
+        "recent": with_small_results(Operation.objects.filter(environment_id=pk)).order_by("-created_at")[:8],
         "may_manage": visit.may(Grants.MANAGE_ENVIRONMENTS),
         "may_operate": operate,
         "only_here": [(user, [WORDS[grant][0].lower() for grant in held]) for user, held in only_in(found)],

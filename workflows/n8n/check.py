@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
 from core.errors import OpsError
 
 from . import errors
-from .address import AddressPolicy
+from .address import AddressPolicy, is_this_machine
 from .client import N8nClient
 from .http import Limits
 from .instance import read_mark
@@ -132,17 +132,19 @@ def _read_contract(client: N8nClient, report: _Report) -> Capabilities | None:
         if step != "address":
             report.add("address", "ok", f"“{address.hostname}” is a known name.")
         if step not in ("address", "reachable", "tls"):
-            _report_reached(report, address.scheme)
+            _report_reached(report, address)
         return None
     report.add("address", "ok", f"“{address.hostname}” is a known name and may be reached from here.")
-    _report_reached(report, address.scheme)
+    _report_reached(report, address)
     return spec
 
 
-def _report_reached(report: _Report, scheme: str) -> None:
+def _report_reached(report: _Report, address: SplitResult) -> None:
     report.add("reachable", "ok", "A connection can be made.")
-    if scheme == "https":
+    if address.scheme == "https":
         report.add("tls", "ok", "The connection is encrypted and the certificate is valid.")
+    elif is_this_machine(address.hostname or ""):
+        report.add("tls", "ok", "The connection is not encrypted, and does not leave this machine.")
     else:
         report.add(
             "tls",

@@ -425,6 +425,21 @@ def test_a_key_without_all_scopes_is_a_warning_and_so_is_no_answer(answer, words
     assert (scope.state, scope.code) == ("warning", code) and words in scope.sentence
 
 
+@pytest.mark.parametrize(
+    ("address", "state"),
+    [
+        ("http://n8n.test", "warning"),
+        ("http://127.0.0.1:5678", "ok"),
+        ("http://localhost", "ok"),
+        ("https://a", "ok"),
+    ],
+)
+def test_a_key_in_clear_is_warned_of_where_it_leaves_the_machine(address: str, state: str) -> None:
+    asked = httpx.MockTransport(FakeN8n(1))
+    report = check_connection(base_url=address, api_key="k", policy=AddressPolicy.local(), transport=asked)
+    assert next(c.state for c in report.checks if c.name == "tls") == state
+
+
 def test_an_address_out_of_bounds_is_the_first_step():
     report = check_connection(base_url="http://169.254.169.254/latest", api_key="k", policy=AddressPolicy.local())
     assert report.fault.name == "address"

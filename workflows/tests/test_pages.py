@@ -142,6 +142,9 @@ def test_the_connection_report_stays_on_the_environment(cast: Any, signed_in: An
         assert now.connection_status == "failed" and KEY not in str(now.connection_report)
     page = client.get(at(cast, "environment", pk=made.pk)).content.decode()
     assert "Reachable" in page and "Not tested, because" in page
+    assert re.search(r"Completed\s*</span>\s*<span[^>]*>it does not hold", page), "a job that ended well found a fault"
+    jobs = client.get(at(cast, "jobs")).content.decode()
+    assert "it does not hold" in jobs
 
 
 def test_the_whole_page_follows_a_test_of_the_connection(cast: Any, signed_in: Any, run_operations: Any) -> None:
