@@ -20,6 +20,7 @@ from workflows.presenters import DiffSide, TextOptions, diff_context, three_way_
 
 from . import services
 from .approved_versions import approved_at, last_approval
+from .canonical import canonical_content, canonical_references
 from .contents import keys_of
 from .models import Snapshot
 from .reading import Rescued
@@ -115,7 +116,7 @@ def _approved(visit: Visit, spec: str, key: str) -> Side:
     slug, _, commit = name.partition("@")
     environment = environment_named(visit, slug)
     if not commit:
-        return Side(spec, f"{environment.name}, nothing approved", slug)
+        return _approved_without_a_branch(environment, spec, key)
     version = approved_at(environment, commit)
     rescued = Rescued()
     draft = version.content(key, draft=True, rescued=rescued) if kind == APPROVED_DRAFT else None
@@ -123,6 +124,15 @@ def _approved(visit: Visit, spec: str, key: str) -> Side:
     words = "approved draft" if draft is not None else "approved"
     label = f"{environment.name}, {words} {version.at:%Y-%m-%d %H:%M:%S} UTC{rescued.wherefrom}"
     return Side(spec, label, slug, content, version.references, rescued.wherefrom)
+
+
+def _approved_without_a_branch(environment: Environment, spec: str, key: str) -> Side:
+    """Nothing was ever approved, or Git has lost the branch: then what the database knows of it."""
+    rescued = Rescued()
+    content = canonical_content(environment, [key], rescued=rescued).get(key)
+    words = "approved" if content is not None else "nothing approved"
+    label, keys = f"{environment.name}, {words}{rescued.wherefrom}", canonical_references(environment)
+    return Side(spec, label, environment.slug, content, keys, rescued.wherefrom)
 
 
 def _draft(snapshot: Snapshot, key: str, spec: str) -> Side:
