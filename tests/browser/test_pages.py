@@ -19,7 +19,7 @@ from .driving import Visitor
 #: Not pages: files, streams, parts that are fetched into pages, answers to forms, and Django's own admin.
 NO_PAGES = re.compile(
     r"^(api|static|admin|metrics|prometheus|health|account/|sse)|(events|news|download|manifest|raw|retry|cancel|give-up|/test"
-    r"|archive|verify|settle|check|go|enter|revoke|remove|role|end|palette|progress|theme"
+    r"|archive|verify|settle|check|go|enter|revoke|remove|role|end|palette|progress|news|theme"
     r"|create|credential|service-accounts|people/\*/\*|/csv)/?$"
 )
 STARTS = {
