@@ -55,6 +55,7 @@ console = Console(
     ),
     rest_routers=(
         RestRouter(path="drift.rest.router", tag="drift"),
+        RestRouter(path="drift.comment_rest.router", tag="drift"),
         RestRouter(path="drift.upgrade_rest.router", tag="drift"),
     ),
     subjects=(
@@ -66,6 +67,7 @@ console = Console(
             url_name="drift-incident",
             job_subject="drift_incident",
         ),
+        Subject(table="incident_comments", noun="comment on a drift incident", title="Comments on drift", position=41),
         Subject(table="drift_policies", noun="drift policy", url_name="drift", url_takes_id=False, changes_access=True),
         Subject(table="drift_schedulers", noun="schedule of drift checks"),
         Subject(table="n8n_upgrades", noun="upgrade of n8n"),

@@ -7,6 +7,9 @@ import uuid
 import msgspec
 
 from core.events import EventType
+from outbox.publishing import publish
+
+from .models import DriftIncident, IncidentComment
 
 
 class DriftFound(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,4 +20,32 @@ class DriftFound(msgspec.Struct, frozen=True, kw_only=True):
     severities: dict[str, int]
 
 
-EVENTS = (EventType(name="drift.found", payload=DriftFound, words="Drift found"),)
+class DriftCommented(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody commented on an incident; ``node`` is empty where the whole workflow is meant."""
+
+    incident_id: uuid.UUID
+    environment_id: uuid.UUID
+    workflow_key: str
+    comment_id: uuid.UUID
+    author_id: uuid.UUID | None
+    node: str
+
+
+EVENTS = (
+    EventType(name="drift.found", payload=DriftFound, words="Drift found"),
+    EventType(name="drift.commented", payload=DriftCommented, words="Drift commented on"),
+)
+
+
+def publish_comment(incident: DriftIncident, comment: IncidentComment) -> None:
+    """Publish that somebody commented, in the scope that wrote it. ``incident`` comes with its workflow."""
+    mapping = incident.workflow_env_map
+    event = DriftCommented(
+        incident_id=incident.pk,
+        environment_id=mapping.environment_id,
+        workflow_key=mapping.canonical_workflow.key,
+        comment_id=comment.pk,
+        author_id=comment.author_id,
+        node=comment.node,
+    )
+    publish(event, tenant_id=incident.tenant_id)

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from tenants.base import TenantModel
 from tenants.models import User
-from workflows.models import Environment, WorkflowEnvMap
+from workflows.models import Comment, Environment, WorkflowEnvMap
 
 from .documents import DriftDetails, details_from
 
@@ -122,6 +122,16 @@ class DriftIncident(TenantModel):
     def details(self) -> DriftDetails:
         """What changed, why it matters, and how it was settled."""
         return details_from(self.drift_snapshot)
+
+
+class IncidentComment(Comment):
+    """What somebody says of an incident; it stays after the incident is settled."""
+
+    incident = models.ForeignKey(DriftIncident, on_delete=models.CASCADE, related_name="+", db_index=False)
+
+    class Meta(Comment.Meta):
+        db_table = "incident_comments"
+        indexes = [models.Index(fields=["tenant", "incident", "created_at", "id"], name="incident_comments_incident")]
 
 
 class N8nInstance(TenantModel):

@@ -18,7 +18,7 @@ from impersonation.reverting.jobbase import (
     key_of,
     quoted,
 )
-from impersonation.reverting.rowbase import Row, RowReverter, tenant_of
+from impersonation.reverting.rowbase import NothingToRevert, Row, RowReverter, tenant_of
 from operations.engine import Run
 from operations.models import Operation, OperationStatus
 from snapshots.session_revert import RestoredWorkflows
@@ -204,7 +204,12 @@ class Reconciled(JobReverter):
         return super().result(job)
 
 
-ROW_REVERTERS = (DriftRules(), DriftChecks(), Incidents())
+ROW_REVERTERS = (
+    DriftRules(),
+    DriftChecks(),
+    Incidents(),
+    NothingToRevert("incident_comments", "A comment changes nothing that runs; its author may delete it."),
+)
 STABILIZATION = RestoredWorkflows("drift.stabilize", "stabilization", "stabilize")
 RECONCILE = Reconciled()
 UNDONE_RECONCILE = FixedVerdict(

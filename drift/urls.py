@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import configuration_views, settling_views, upgrade_views, views
+from . import comment_views, configuration_views, settling_views, upgrade_views, views
 
 urlpatterns = [
     path("drift/", views.drift, name="drift"),
@@ -13,4 +13,5 @@ urlpatterns = [
     path("drift/upgrades/", upgrade_views.upgrades, name="upgrades"),
     path("drift/upgrades/<uuid:pk>/", upgrade_views.upgrade, name="upgrade"),
     path("drift/<uuid:pk>/", views.incident, name="drift-incident"),
+    path("drift/<uuid:pk>/comments/", comment_views.discuss, name="drift-comments"),
 ]

@@ -28,7 +28,7 @@ from workflows.permissions import may_operate, require_operate
 from workflows.presenters import VIEWS, TextOptions
 from workflows.selectors import why_unknown
 
-from . import incident_diff, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
+from . import comments, incident_diff, keeping, policies, scheduling, selectors, services, upgrade_selectors, wording
 from .errors import SettlingNotConfirmed
 from .incident_list import listed
 from .models import DriftIncident, DriftKind, IncidentState, Severity
@@ -126,7 +126,8 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
         if live and (context["operation"] is None or context["watching"]):
             return render(request, "drift/incident.html#live", context)
     if view != HISTORY:
-        context |= incident_diff.context(visit, found, view, TextOptions.read(request.GET))
+        shown = incident_diff.context(visit, found, view, TextOptions.read(request.GET))
+        context |= {**shown, **comments.on_page(visit, found, shown)}
     answer = render(request, "drift/incident.html", context)
     return in_place_of_the_page(answer) if live else answer
 

@@ -6,7 +6,7 @@ from django.db import models
 
 from tenants.base import TenantModel
 from tenants.models import User
-from workflows.models import Environment
+from workflows.models import Comment, Environment
 
 
 class PromotionStatus(models.TextChoices):
@@ -76,28 +76,14 @@ class Promotion(TenantModel):
         return str(self.get_status_display())
 
 
-class ReviewComment(TenantModel):
-    """What somebody says of a change while a promotion is looked at.
-
-    ``node`` is '' for the whole workflow. The hashes are the two contents that were compared when it was said.
-    """
+class ReviewComment(Comment):
+    """What somebody says of a change while a promotion is looked at."""
 
     promotion = models.ForeignKey(Promotion, on_delete=models.CASCADE, related_name="+", db_index=False)
     workflow_key = models.CharField(max_length=200)
-    node = models.CharField(max_length=400, blank=True)
-    text = models.TextField()
-    before_hash = models.CharField(max_length=80, blank=True)
-    after_hash = models.CharField(max_length=80, blank=True)
-    author = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
-    resolved_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
-    resolved_at = models.DateTimeField(null=True, blank=True)
-    edited_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
 
-    class Meta:
+    class Meta(Comment.Meta):
         db_table = "review_comments"
-        ordering = ["created_at", "id"]
         indexes = [models.Index(fields=["tenant", "promotion", "created_at", "id"], name="review_comments_promotion")]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from core.errors import Forbidden
 from tenants.pages import Visit
+from tenants.persons import real_person
 from tenants.scope import tenant_scope
 from workflows.permissions import may_approve, require_operate
 
 from .models import Promotion, PromotionStatus
 from .planning.gate_facts import needs_approval
-from .rows import is_requester, real_person
+from .rows import is_requester
 
 
 def require_prepare(visit: Visit, promotion: Promotion, *, rows: bool) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from core import context
 from core.errors import NotFound
 from core.ids import uuid_or_not_found
 from tenants.models import User
-from tenants.persons import are_one_person, people_behind
+from tenants.persons import are_one_person, people_behind, real_person
 from tenants.scope import tenant_scope
 from workflows.models import Environment
 
@@ -51,11 +50,6 @@ def require_plannable(promotion: Promotion) -> None:
     """Raise ``WrongState`` unless it may be planned again."""
     if not can_try_again(promotion):
         require_state(promotion, PLANNABLE, "planned again")
-
-
-def real_person(by: User) -> uuid.UUID:
-    """The person at the keyboard, also in a support session."""
-    return context.current().actor_id or by.pk
 
 
 def requesters(row: Promotion) -> set[str]:

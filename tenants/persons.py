@@ -1,6 +1,7 @@
-"""Which accounts are one person's: the account itself, the machines behind it, and those of the same mailbox.
+"""Who somebody really is, and which accounts are one person's: the account itself, the machines behind it, and those
+of the same mailbox.
 
-Needs a scope that sees the tenant's members and tokens.
+Looking for accounts needs a scope that sees the tenant's members and tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from collections.abc import Collection, Iterable
 from allauth.account.models import EmailAddress
 from django.db.models import Q
 
+from core import context
+
 from .models import ApiToken, Membership, User
+
+
+def real_person(by: User) -> uuid.UUID:
+    """The person at the keyboard, also in a support session."""
+    return context.current().actor_id or by.pk
 
 
 def mailbox(email: str) -> str:

@@ -10,9 +10,10 @@ from core.errors import Conflict, Forbidden, Invalid
 from promotions.domain_events import publish_state
 from promotions.errors import MachineApproval, PlanStale, SelfApproval
 from promotions.models import Promotion, PromotionStatus
-from promotions.rows import add_requester, get_promotion, guard_of, is_requester, locked, real_person, require_state
+from promotions.rows import add_requester, get_promotion, guard_of, is_requester, locked, require_state
 from tenants.models import Grants, User
 from tenants.permissions import grants_on_tenant
+from tenants.persons import real_person
 from tenants.scope import tenant_scope
 from workflows.guards import policy_of
 from workflows.models import Environment

@@ -13,8 +13,9 @@ from core.errors import Invalid, NotFound
 from promotions.domain_events import publish_state
 from promotions.errors import NothingToPromote
 from promotions.models import Promotion, PromotionStatus
-from promotions.rows import add_requester, behind, get_promotion, guard_of, locked, real_person, require_plannable
+from promotions.rows import add_requester, behind, get_promotion, guard_of, locked, require_plannable
 from tenants.models import User
+from tenants.persons import real_person
 from tenants.scope import assert_no_scope, tenant_scope
 
 from . import options as plan_options

@@ -10,8 +10,9 @@ from operations.events import Event
 from operations.models import Operation
 from promotions import selectors
 from promotions.models import Promotion
-from promotions.reviewing.reading import stamp_of
+from promotions.reviewing.comments import subject_of
 from tenants.scope import tenant_scope
+from workflows.discussing.reading import stamp_of
 
 
 def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:
@@ -21,13 +22,13 @@ def version_of(promotion: Promotion, jobs: Sequence[Operation]) -> str:
     """
     at_work = sorted(job.pk.hex[:8] for job in jobs)
     own = [f"{promotion.updated_at.timestamp():.6f}", promotion.status, promotion.plan_hash[:8]]
-    return "-".join([*own, stamp_of(promotion.pk), *at_work])
+    return "-".join([*own, stamp_of(subject_of(promotion)), *at_work])
 
 
 def version_now(*, tenant_id: uuid.UUID, promotion_id: uuid.UUID) -> str:
     """The version that a page drawn now would show. Raises ``NotFound``."""
     with tenant_scope(tenant_id):
-        row = Promotion.objects.only("status", "plan_hash", "updated_at").filter(pk=promotion_id).first()
+        row = Promotion.objects.only("tenant_id", "status", "plan_hash", "updated_at").filter(pk=promotion_id).first()
         if row is None:
             raise NotFound
         return version_of(row, selectors.jobs_on(row))

@@ -18,9 +18,10 @@ from promotions.planning.gates import Gate, all_gates
 from promotions.planning.options import ActivePolicy
 from promotions.reviewing.page import dropped
 from promotions.reviewing.reading import Review, review_of
-from promotions.rows import get_promotion, real_person
+from promotions.rows import get_promotion
 from promotions.running.documents import ExecutionResult, ManualRollbackRecord, read_result
 from tenants.pages import Visit
+from tenants.persons import real_person
 from tenants.scope import tenant_scope
 from workflows import surroundings
 from workflows.models import KnownCredential
@@ -70,9 +71,7 @@ def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "nav_section": "promotions",
             "result": result,
             **_powers(visit, promotion, gates, jobs),
-            **_plan(
-                visit, promotion, plan, result, review_of(promotion.pk, plan.items, reader=real_person(visit.user))
-            ),
+            **_plan(visit, promotion, plan, result, review_of(promotion, plan.items, reader=real_person(visit.user))),
             **_missing(promotion, plan, jobs),
             **_progress(jobs),
             **_rollback(promotion, result, jobs),

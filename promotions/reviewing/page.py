@@ -10,16 +10,16 @@ from promotions.models import Promotion, PromotionStatus, ReviewComment
 from promotions.planning.documents import PlanItem, read_plan
 from promotions.reading import diffs
 from promotions.reading.page_version import version_now
-from promotions.rows import real_person
 from snapshots.sides import Side, compared, load_side
 from tenants.pages import Visit
+from tenants.persons import real_person
 from tenants.scope import tenant_scope
-from workflows.graph_overlay import anchor_of
+from workflows.discussing.reading import Discussion, comments_of
 from workflows.models import CanonicalWorkflow, WorkflowEnvMap
 from workflows.presenters import TextOptions
 
-from .comments import item_of, no_such_workflow
-from .reading import Discussion, Dropped, Review, Thread, comments_of, marks_of
+from .comments import item_of, no_such_workflow, subject_of
+from .reading import Dropped, Review, marks_of
 
 
 def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def context(visit: Visit, promotion: Promotion, key: str, query: Mapping[str, st
     here = diffs.review_of(visit.tenant.slug, promotion, item.key)
     said = discussed(visit, promotion, key)
     drawn = set(shown["text"].nodes) if "text" in shown else set()
-    others = [thread for thread in said["discussion"].on_nodes if thread.node not in drawn]
+    others = said["discussion"].beside(drawn)
     return {
         **shown,
         **said,
@@ -73,7 +73,7 @@ def discussed(visit: Visit, promotion: Promotion, key: str) -> dict[str, Any]:
     reader = real_person(visit.user)
     item = next((item for item in read_plan(promotion.plan).items if item.key == key), None)
     with tenant_scope(visit.tenant.pk):
-        comments = comments_of(promotion.pk, workflow_key=key)
+        comments = comments_of(subject_of(promotion), workflow_key=key)
         marks = marks_of(promotion.pk, [item] if item is not None else [])
     if item is None and not comments:
         raise no_such_workflow()
@@ -92,9 +92,7 @@ def threads_at(visit: Visit, promotion: Promotion, key: str, anchors: Collection
     specs = diffs.specs_of(promotion, plan, item_of(promotion, key))
     contents = [load_side(visit, spec, key).content for spec in specs]
     nodes = [str(node.get("name") or "") for content in contents if content for node in content["nodes"]]
-    names = dict.fromkeys(["", *nodes, *(part.node for part in said.threads)])
-    shown = [node for node in names if anchor_of(node) in anchors]
-    return {"discussion": said, "threads": [Thread(node, said.of(node)) for node in shown]}
+    return {"discussion": said, "threads": said.at(anchors, nodes=nodes)}
 
 
 def discussion(
@@ -109,6 +107,7 @@ def discussion(
         item.wanted_hash if item is not None else "",
         ident=key,
         is_closed=item is None,
+        follower="promotions/_follower.html",
     )
 
 

@@ -10,6 +10,7 @@ from ninja import Schema
 
 from core.asked import Asked
 from promotions.models import ReviewComment, ReviewMark
+from workflows.discussing.schemas import SaidOut, said_row
 
 
 class CommentIn(Asked):
@@ -20,13 +21,6 @@ class CommentIn(Asked):
     text: str
 
 
-class CommentChangeIn(Asked):
-    """``text``: one's own words, put differently. ``resolved``: whether it is settled. Either may be left out."""
-
-    text: str | None = None
-    resolved: bool | None = None
-
-
 class ViewedIn(Asked):
     """``viewed``: false takes one's own mark away."""
 
@@ -34,32 +28,15 @@ class ViewedIn(Asked):
     viewed: bool = True
 
 
-class CommentOut(Schema):
-    """``before_hash`` and ``after_hash`` are the contents that were compared when it was said."""
+class CommentOut(SaidOut):
+    """A comment on one workflow of the promotion, or on one node of it."""
 
-    id: uuid.UUID
     promotion_id: uuid.UUID
     workflow_key: str
-    node: str
-    text: str
-    author: str | None
-    created_at: datetime
-    edited_at: datetime | None
-    resolved: bool
-    resolved_by: str | None
-    resolved_at: datetime | None
-    before_hash: str
-    after_hash: str
 
 
 class CommentAnswer(Schema):
     comment: CommentOut
-
-
-class DeletedAnswer(Schema):
-    """``deleted``: the id of what is gone."""
-
-    deleted: uuid.UUID
 
 
 class CommentsAnswer(Schema):
@@ -81,21 +58,7 @@ class ViewedAnswer(Schema):
 
 def comment_row(row: ReviewComment) -> dict[str, Any]:
     """A comment as the API tells it."""
-    return {
-        "id": row.pk,
-        "promotion_id": row.promotion_id,
-        "workflow_key": row.workflow_key,
-        "node": row.node,
-        "text": row.text,
-        "author": row.author.email if row.author else None,
-        "created_at": row.created_at,
-        "edited_at": row.edited_at,
-        "resolved": row.resolved_at is not None,
-        "resolved_by": row.resolved_by.email if row.resolved_by else None,
-        "resolved_at": row.resolved_at,
-        "before_hash": row.before_hash,
-        "after_hash": row.after_hash,
-    }
+    return said_row(row) | {"promotion_id": row.promotion_id, "workflow_key": row.workflow_key}
 
 
 def mark_row(row: ReviewMark) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from core import clock
 from promotions.models import ReviewMark
-from promotions.rows import get_promotion, real_person
+from promotions.rows import get_promotion
 from tenants.models import User
+from tenants.persons import real_person
 from tenants.scope import tenant_scope
 
 from .comments import item_of

@@ -34,9 +34,10 @@ from promotions.planning.approval import submit
 from promotions.planning.documents import read_plan
 from promotions.planning.gate_facts import holding_promotion, load_gate_facts, lock_holder, needs_approval
 from promotions.planning.offers import ChosenOffer, credentials_in_use, offers_of
-from promotions.rows import get_promotion, locked, real_person, require_state
+from promotions.rows import get_promotion, locked, require_state
 from snapshots.contents import snapshot_by_id
 from tenants.models import User
+from tenants.persons import real_person
 from tenants.scope import tenant_scope
 from workflows.confirmation import require_typed
 

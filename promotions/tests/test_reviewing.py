@@ -23,6 +23,7 @@ from promotions.services import replan
 from promotions.tests.test_pages import bearer, browser
 from promotions.tests.world import World, flow, node
 from tenants.scope import tenant_scope
+from workflows.discussing import comments as discussing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,22 +52,19 @@ def test_a_comment_is_kept_told_and_on_the_trail(world: World) -> None:
 def test_words_are_their_authors(world: World) -> None:
     promotion = world.draft("billing")
     comment = said(world, promotion)
-    named = {"tenant_id": world.tenant_id, "promotion_id": promotion.pk, "comment_id": comment.pk}
-    for act in (lambda: comments.edit(**named, text="x", by=world.cast.approver), lambda: _delete(named, world)):
-        with pytest.raises(Forbidden):
-            act()
-    changed = comments.edit(**named, text="Better said", by=world.cast.viewer)
+    about, named = comments.subject_of(promotion), {"comment_id": comment.pk}
+    with pytest.raises(Forbidden):
+        discussing.edit(about, **named, text="x", by=world.cast.approver)
+    with pytest.raises(Forbidden):
+        discussing.delete(about, **named, by=world.cast.approver)
+    changed = discussing.edit(about, **named, text="Better said", by=world.cast.viewer)
     assert changed.text == "Better said" and changed.edited_at
-    settled = comments.set_resolved(**named, resolved=True, by=world.cast.approver)
+    settled = discussing.set_resolved(about, **named, resolved=True, by=world.cast.approver)
     assert settled.resolved_by_id == world.cast.approver.pk
-    assert comments.set_resolved(**named, resolved=False, by=world.cast.viewer).resolved_at is None
-    comments.delete(**named, by=world.cast.viewer)
+    assert discussing.set_resolved(about, **named, resolved=False, by=world.cast.viewer).resolved_at is None
+    discussing.delete(about, **named, by=world.cast.viewer)
     with pytest.raises(NotFound):
-        comments.edit(**named, text="gone", by=world.cast.viewer)
-
-
-def _delete(named: dict[str, Any], world: World) -> None:
-    comments.delete(**named, by=world.cast.approver)
+        discussing.edit(about, **named, text="gone", by=world.cast.viewer)
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "x" * 4001])

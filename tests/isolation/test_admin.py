@@ -29,6 +29,7 @@ pytestmark = pytest.mark.django_db
 SHOWN_ELSEWHERE = {
     "support_policies": "the customer's own page “Support access”",
     "workflow_contents": "the snapshots that hold them",
+    "incident_comments": "the incident that they are about",
     "review_comments": "the promotion that they are about",
     "review_marks": "the promotion that they are about",
     "support_requests": "the pages “Support” and “Support access”",

@@ -53,6 +53,7 @@ OBJECTS = {
     "guard_change_id": "guard_changes",
     "promotion_id": "promotions",
     "comment_id": "review_comments",
+    "incident_comment_id": "incident_comments",
     "operation_id": "background_jobs",
     "operation": "background_jobs",
     "resource_id": "snapshots",

@@ -1,5 +1,6 @@
 """The tables of this app."""
 
+from .comments import Comment
 from .credentials import CredentialMapping, KnownCredential
 from .environments import (
     ConnectionStatus,
@@ -17,6 +18,7 @@ __all__ = [
     "UNSETTLED",
     "ApprovalPolicy",
     "CanonicalWorkflow",
+    "Comment",
     "ConnectionStatus",
     "CredentialMapping",
     "Environment",
