@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
 from typing import Any
 
 from django.urls import reverse
@@ -14,7 +13,7 @@ from tenants.persons import real_person
 from tenants.scope import tenant_scope
 from workflows.discussing import comments
 from workflows.discussing.comments import Subject
-from workflows.discussing.reading import Discussion, comments_of
+from workflows.discussing.reading import Discussion, Thread, comments_of
 
 from . import services
 from .domain_events import publish_comment
@@ -64,13 +63,13 @@ def discussion(visit: Visit, incident: DriftIncident) -> Discussion:
     return Discussion(said, real_person(visit.user), url, before, after, ident="incident")
 
 
-def on_page(visit: Visit, incident: DriftIncident, shown: dict[str, Any]) -> dict[str, Any]:
-    """The comments that an incident's page draws beside its difference, ``shown`` as ``incident_diff`` gives it.
+def beside(said: Discussion, shown: dict[str, Any]) -> list[Thread]:
+    """The threads of nodes that stand beside a difference, ``shown`` as ``incident_diff.context`` gives it.
 
     Line by line each node carries its own thread; elsewhere the changed ones are offered.
     """
-    said = discussion(visit, incident)
-    drawn: Collection[str] = set(shown["text"].nodes) if "text" in shown else ()
-    changes = shown["diff"].changes if "diff" in shown and "text" not in shown else ()
+    if "text" in shown:
+        return said.beside(shown["text"].nodes)
+    changes = shown["diff"].changes if "diff" in shown else ()
     offered = list(dict.fromkeys(change.node for change in changes if change.node))[:NODES_OFFERED]
-    return {"discussion": said, "other_threads": said.beside(drawn, offered=offered)}
+    return said.beside((), offered=offered)

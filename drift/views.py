@@ -125,9 +125,10 @@ def incident(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
         context = {**_shown(visit, found), "view": view, "nav_section": "drift"}
         if live and (context["operation"] is None or context["watching"]):
             return render(request, "drift/incident.html#live", context)
+    context["discussion"] = said = comments.discussion(visit, found)
     if view != HISTORY:
         shown = incident_diff.context(visit, found, view, TextOptions.read(request.GET))
-        context |= {**shown, **comments.on_page(visit, found, shown)}
+        context |= {**shown, "other_threads": comments.beside(said, shown)}
     answer = render(request, "drift/incident.html", context)
     return in_place_of_the_page(answer) if live else answer
 
