@@ -90,6 +90,7 @@ def restore_into(run: Run, request: RestoreRequest, *, client: N8nClient | None 
             resolver=resolver,
             concurrency=request.concurrency,
             tolerant=request.tolerant,
+            restores=True,
         )
         report.results = perform(run, items, target, on_created=remember)
         if resolver.moved:

@@ -49,7 +49,12 @@ def rewire(
         lambda: _look(run, client, environment, resolver, done),
     )
     target = WriteTarget(
-        client=client, environment=environment, resolver=resolver, prefix=f"{prefix}:rewire", tolerant=tolerant
+        client=client,
+        environment=environment,
+        resolver=resolver,
+        prefix=f"{prefix}:rewire",
+        tolerant=tolerant,
+        restores=True,
     )
     return perform(run, _items(environment, resolver, found), target)
 

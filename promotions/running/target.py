@@ -73,6 +73,7 @@ def reading_of(gathered: Gathered) -> Reading:
 
 def read_back(run: Run, client: N8nClient, target: Environment, touched: Collection[str]) -> Reading:
     """Read the whole list, and let the mapping of what was touched (n8n ids) say what stands there now."""
+    run.progress(len(touched), len(touched), "Reading the target back")
     reading = read_target(run, client, look_at=touched)
     gone = set(touched) - reading.workflows.keys() - reading.unreadable
     with run.fenced():

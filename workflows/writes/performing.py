@@ -165,6 +165,8 @@ class _Performing:
 
     def _write(self, batch: Sequence[WriteItem], note: str) -> None:
         before, made = len(self.results), {}
+        if self.target.restores:
+            note = "Restoring workflows"
         effects = write_effects(self.target, batch, listed=self._listed(batch))
         for key, written in self._answers(
             effects, on_progress=lambda count: self.run.progress(before + count, len(self.items), note)
@@ -210,13 +212,14 @@ class _Performing:
         wanted = [item for item, written in self._in_place() if _waits_to_run(item, written)]
         if not wanted:
             return set()
-        self.run.progress(0, len(wanted), "Publishing")
+        note = "Publishing what ran before" if self.target.restores else "Publishing"
+        self.run.progress(0, len(wanted), note)
         done = 0
         for level in called_first(wanted, self.results):
             effects = [publishing(self.target, item, self.results[item.key]) for item in level]
             for key, after in self._answers(
                 effects,
-                on_progress=lambda count, before=done: self.run.progress(before + count, len(wanted), "Publishing"),  # type: ignore[misc]
+                on_progress=lambda count, before=done: self.run.progress(before + count, len(wanted), note),  # type: ignore[misc]
             ):
                 _take_over(self.results[key], after)
             done += len(level)

@@ -22,7 +22,8 @@ class WriteTarget:
 
     ``prefix`` begins the names of the steps. With ``tolerant`` an item that fails ends as failed and the others go on;
     without, the first failure is raised. ``concurrency`` items are written at a time. ``workflow_ids`` are the tenant's
-    own ids of workflows, by key, under which the trail tells what was written.
+    own ids of workflows, by key, under which the trail tells what was written. ``restores``: what is written is what
+    was there before, and progress says so.
     """
 
     client: N8nClient
@@ -32,3 +33,4 @@ class WriteTarget:
     tolerant: bool = False
     concurrency: int = CONCURRENCY
     workflow_ids: Mapping[str, uuid.UUID] = field(default_factory=dict)
+    restores: bool = False
