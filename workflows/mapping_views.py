@@ -30,6 +30,8 @@ from .permissions import may_operate, require_operate
 TABS = (
     (MapStatus.UNMAPPED, "To confirm"),
     ("", "All"),
+    ("workflows", "In n8n"),
+    ("drifted", "Drifted"),
     (MapStatus.LINKED, "Linked"),
     (MapStatus.MISSING, "Missing"),
     (MapStatus.IGNORED, "Ignored"),
@@ -58,21 +60,13 @@ def mapping(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpResponse:
         "environment": environment,
         "rows": [{"mapping": row, "candidates": offered.get(row.pk, [])} for row in page.rows],
         "page": page,
-        "tabs": [(value, label, counts.get(_COUNT_OF.get(value, ""))) for value, label in TABS],
+        "tabs": [(value, label, counts.get(value)) for value, label in TABS],
         "status": status,
         "q": q,
         "may_operate": may_operate(visit, environment),
         "nav_section": "environments",
     }
     return render(request, "workflows/mapping.html#list" if is_partial(request) else "workflows/mapping.html", context)
-
-
-_COUNT_OF = {
-    MapStatus.UNMAPPED: "unmapped",
-    "": "",
-    MapStatus.MISSING: "missing",
-    MapStatus.IGNORED: "ignored",
-}
 
 
 def _decide(visit: Visit, environment: Environment, data: QueryDict) -> str:

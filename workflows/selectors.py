@@ -61,18 +61,24 @@ def why_unknown(environment: Environment, now: datetime | None = None) -> str:
     return ""
 
 
+def _conditions() -> dict[str, Q]:
+    """What is counted of an environment and listed of it, by name. One query."""
+    is_accepted = Q(pk__in=list(accepted()))
+    return {
+        "workflows": Q(status__in=HERE),
+        "drifted": DRIFTED & ~is_accepted,
+        "accepted": is_accepted,
+        "missing": Q(status=MapStatus.MISSING) & ~is_accepted,
+        "unmapped": Q(status=MapStatus.UNMAPPED),
+        "ignored": Q(status=MapStatus.IGNORED),
+        "inactive": Q(status__in=HERE, env_active=False),
+    }
+
+
 def environment_counts() -> dict[uuid.UUID, dict[str, int]]:
     """Per environment: ``workflows, drifted, accepted, missing, unmapped, ignored, inactive``. Two queries."""
-    is_accepted = Q(pk__in=list(accepted()))
-    rows: Any = WorkflowEnvMap.objects.values("environment_id").annotate(
-        workflows=Count("pk", filter=Q(status__in=HERE)),
-        drifted=Count("pk", filter=DRIFTED & ~is_accepted),
-        accepted=Count("pk", filter=is_accepted),
-        missing=Count("pk", filter=Q(status=MapStatus.MISSING) & ~is_accepted),
-        unmapped=Count("pk", filter=Q(status=MapStatus.UNMAPPED)),
-        ignored=Count("pk", filter=Q(status=MapStatus.IGNORED)),
-        inactive=Count("pk", filter=Q(status__in=HERE, env_active=False)),
-    )
+    counts = {name: Count("pk", filter=condition) for name, condition in _conditions().items()}
+    rows: Any = WorkflowEnvMap.objects.values("environment_id").annotate(**counts)
     return {row["environment_id"]: {name: n for name, n in row.items() if name != "environment_id"} for row in rows}
 
 
@@ -275,10 +281,15 @@ def workflow_or_404(key: str) -> CanonicalWorkflow:
 
 
 def mapping_page(*, environment: Environment, status: str = "", q: str = "", cursor: str = "", limit: int = 50) -> Page:
-    """The mapping of an environment, by name; with ``status`` only the rows in it."""
+    """The mapping of an environment, by name; with ``status``, or a name in ``environment_counts``, only those."""
     rows = WorkflowEnvMap.objects.filter(environment=environment).select_related("canonical_workflow", "environment")
     rows = rows.defer("fingerprint", "git_fingerprint")
-    rows = rows.filter(status=status) if status in MapStatus.values else rows.exclude(status=MapStatus.DELETED)
+    if (condition := _conditions().get(status)) is not None:
+        rows = rows.filter(condition)
+    elif status in MapStatus.values:
+        rows = rows.filter(status=status)
+    else:
+        rows = rows.exclude(status=MapStatus.DELETED)
     if q.strip():
         rows = rows.filter(Q(env_name__icontains=q.strip()) | Q(canonical_workflow__key__icontains=q.strip()))
     return by_name(rows, cursor=cursor, limit=limit, field="env_name")

@@ -244,6 +244,27 @@ def test_cells_say_what_is_known(cast: Any) -> None:
     assert all(row[1] in ("unknown", "unknown") for row in states(cast).values()), "unknown is never drawn as good"
 
 
+def test_each_number_of_an_environment_leads_to_the_rows_that_it_counts(cast: Any, signed_in: Any) -> None:
+    dev, prod = estate(cast, 0)
+    for environment in (dev, prod):
+        names = ["Edited", "Gone", "Same", *(["Edited here too"] if environment == prod else [])]
+        approve(environment, capture(environment, *[raw(f"{environment.slug}{n}", n) for n in names]))
+        edited = [raw(f"{environment.slug}{n}", n, note="by hand") for n in names if n.startswith("Edited")]
+        capture(environment, *edited, raw(f"{environment.slug}Same", "Same"))
+    owner = signed_in()
+    for environment, drifted in ((dev, 1), (prod, 2)):
+        with tenant_scope(cast.tenant.pk):
+            counts = selectors.environment_counts()[environment.pk]
+        assert counts["drifted"] == drifted, "the other environment's are not among them"
+        pages = owner.get(at(cast, "environment", pk=environment.pk)), owner.get(at(cast, "environments"))
+        mapping = at(cast, "environment-mapping", pk=environment.pk)
+        for name in ("workflows", "drifted", "missing"):
+            address = f"{mapping}?status={name}"
+            assert all(address in page.content.decode() for page in pages), name
+            listed = owner.get(address).content.decode()
+            assert listed.count('<th scope="row">') == counts[name] > 0, name
+
+
 def test_drafts_and_archived_ones_can_be_filtered_and_are_named(cast: Any, signed_in: Any) -> None:
     dev, _prod = estate(cast, 0)
     approve(dev, capture(dev, raw("a", "Drafted"), raw("b", "Put away"), raw("c", "Plain")))
