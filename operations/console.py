@@ -81,6 +81,7 @@ console = Console(
     act_tellers=(acts.TELLER,),
     tile_parts=(TILE_PART,),
     states=(
+        State(name="intent", shape=Shape.RUNNING, tone=Tone.BLUE, word="Under way"),
         State(name="retry-pending", shape=Shape.PENDING, tone=Tone.WARN, word="Retry pending"),
         State(name="queued", shape=Shape.PENDING, tone=Tone.GREY, word="Queued"),
         State(name="in-progress", shape=Shape.RUNNING, tone=Tone.BLUE, word="In progress"),

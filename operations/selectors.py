@@ -107,7 +107,7 @@ def operation_row(operation: Operation, *, whole: bool = False) -> dict[str, Any
             "done": operation.progress_done,
             "total": operation.progress_total,
             "percent": operation.percent,
-            "note": operation.progress_note,
+            "note": operation.progress_note if operation.is_open else "",
         },
         "attempt": operation.attempt,
         "error": operation.error_details

@@ -15,7 +15,7 @@ from django.urls import reverse
 from core import clock
 from core.paging import encode
 from core.registry import Registry, registry
-from operations import events, services
+from operations import events, selectors, services
 from operations.models import Operation, OperationStep
 from tenants.scope import tenant_scope
 from tenants.tokens import create_token
@@ -88,6 +88,11 @@ def test_a_finished_job_says_what_it_came_to_and_leads_there(cast: Any, client: 
     page = page_of(client, done)
     assert "Captured 1 workflow." in page and "Open snapshot" in page and snapshot in page
     assert "Recognising workflows" not in page, "its last phase is over"
+    with tenant_scope(cast.tenant.pk):
+        Operation.objects.filter(pk=done.pk).update(progress_done=3, progress_total=5, status="FAILED")
+        done.refresh_from_db()
+    listed = client.get(reverse("jobs", kwargs={"tenant_slug": "acme"})).content.decode()
+    assert "3 of 5" not in listed and selectors.operation_row(done)["progress"]["note"] == ""
 
 
 def test_a_link_that_would_be_refused_is_not_offered(cast: Any, client: Client) -> None:
