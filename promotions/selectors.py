@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.db.models.fields.json import KeyTextTransform
 
 from core.days import parts_by_day
+from core.ids import uuid_or_none
 from core.paging import Page, by_time
 from operations.models import Operation
 from operations.selectors import open_operations_on
@@ -91,6 +92,13 @@ def latest_rollback(promotion: Promotion) -> Operation | None:
         .order_by("-created_at")
         .first()
     )
+
+
+def rollback_on_record(promotion: Promotion, operation_id: str) -> Operation | None:
+    """The job of the rollback that the promotion's result tells of, if it is there. Needs the tenant's scope."""
+    jobs = Operation.objects.filter(subject_type="promotion", subject_id=promotion.pk, kind=ROLLBACK)
+    known = uuid_or_none(operation_id)
+    return jobs.select_related("requested_by").filter(pk=known).first() if known else None
 
 
 def jobs_on(promotion: Promotion) -> list[Operation]:

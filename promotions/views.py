@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django_htmx.http import trigger_client_event
 
 from core.errors import Invalid, OpsError
@@ -165,12 +166,19 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
     if part == "watched":
         return render(request, "promotions/promotion.html#watched", context)
     if part == "live" and context["watching"]:
-        return render(request, "promotions/promotion.html#live", context)
+        return _live(request, context)
     if part not in ("live", "news"):
         return render(request, "promotions/promotion.html", context)
     # Where work has ended or somebody has decided, the whole page is another one now; diffs that are open stay.
     answer = render(request, "promotions/promotion.html", {**context, "news": True})
     return trigger_client_event(in_place_of_the_page(answer), "discussed", after="settle")
+
+
+def _live(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+    """What changes while work goes on: the live part, and the state in the head."""
+    answer = render(request, "promotions/promotion.html#live", context)
+    answer.write(render_to_string("promotions/promotion.html#state", {**context, "oob": True}, request))
+    return answer
 
 
 @in_support_session(READS)

@@ -14,13 +14,7 @@ from promotions.planning.gate_facts import needs_approval
 from promotions.planning.gates import Gate, closed_gates
 from promotions.planning.offers import COLUMNS, REPAIR, STUB, TABLE
 from promotions.reviewing.reading import Review
-from promotions.running.documents import (
-    ExecutionResult,
-    ManualRollbackRecord,
-    RollbackResult,
-    VerifiedWorkflow,
-    read_result,
-)
+from promotions.running.documents import ExecutionResult, VerifiedWorkflow, WorkflowOutcome, read_result
 from tenants.models import Grants
 from tenants.pages import Visit
 from workflows.models import Environment
@@ -28,13 +22,7 @@ from workflows.permissions import may_approve, may_operate
 
 from . import diffs
 from .comparison import Comparison, ComparisonRow, RowState
-
-
-class Mark(NamedTuple):
-    """A mark and the word beside it."""
-
-    mark: str
-    word: str
+from .rollbacks import Mark, returned
 
 
 class Choice(NamedTuple):
@@ -51,9 +39,6 @@ ACTIONS: Mapping[str, Mark] = {
     "update": Mark("differs", "Changed"),
     "unchanged": Mark("in_sync", "Unchanged"),
 }
-#: What a rollback has made of each workflow that the promotion wrote.
-RETURNED: Mapping[str, Mark] = {"create": Mark("removed", "Deleted"), "update": Mark("in_sync", "As before")}
-UNCLEAR = Mark("unknown", "Not checked")
 GATE_MARKS = {"open": "in_sync", "warn": "drifted", "blocked": "failed", "waiting": "pending", "unknown": "unknown"}
 
 
@@ -71,7 +56,7 @@ class ItemRow:
     comments: int
     is_viewed: bool
     activation: str
-    outcome: str
+    outcome: WorkflowOutcome | None
     proof: VerifiedWorkflow | None
     returned: Mark | None
 
@@ -87,9 +72,9 @@ class ItemRow:
 
 def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, review: Review) -> list[ItemRow]:
     """The plan's workflows with what became of each, unchanged ones last."""
-    outcomes = {row.key: row.outcome or "" for row in result.workflows or ()}
+    outcomes = {row.key: row for row in result.workflows or ()}
     proofs = {row.key: row for row in result.verification.workflows} if result.verification else {}
-    partly_returned = _marks_of_rollback(plan, result)
+    back = returned(plan, result)
     rows = [
         ItemRow(
             item=item,
@@ -99,9 +84,9 @@ def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionR
             comments=len(review.comments.get(item.key, ())),
             is_viewed=item.key in review.viewed_by_reader,
             activation=_activation(item),
-            outcome=outcomes.get(item.key, ""),
+            outcome=outcomes.get(item.key),
             proof=proofs.get(item.key),
-            returned=_returned(item, partly_returned),
+            returned=back.get(item.key),
         )
         for item in plan.items
     ]
@@ -114,57 +99,6 @@ def _activation(item: PlanItem) -> str:
     if item.target is None:
         return after
     return f"stays {after}" if item.target.active == item.active else f"is {after}"
-
-
-def _returned(item: PlanItem, partly: Mapping[str, Mark] | None) -> Mark | None:
-    if partly is None or not item.is_written:
-        return RETURNED.get(item.action)
-    return partly.get(item.key, UNCLEAR)
-
-
-def _marks_of_rollback(plan: Plan, result: ExecutionResult) -> dict[str, Mark] | None:
-    """By key, what a rollback by a person that did not come to a whole end has left; None where there is none."""
-    rollback = result.manual_rollback
-    if not rollback or rollback.status not in ("partial", "failed"):
-        return None
-    proof, items = rollback.proof, plan.written_items
-    if proof is None:
-        return {}
-    odd = proof.keys_not_as_before
-    return {
-        row.key: Mark("failed", "Not as before")
-        if odd & {row.key, row.env_workflow_id or row.key}
-        else RETURNED.get(items[row.key].action, UNCLEAR)
-        for row in rollback.workflows
-        if row.key in items
-    }
-
-
-# -- rollbacks ----------------------------------------------------------------------------------------------------
-
-
-class RolledBackNames(NamedTuple):
-    """What a rollback has done, by the names of workflows."""
-
-    restored: list[str]
-    deleted: list[str]
-
-
-def rolled_back_names(promotion: Promotion, rollback: ManualRollbackRecord | None) -> RolledBackNames | None:
-    """What its rollback restored and what it deleted; None unless it was rolled back whole."""
-    if promotion.status != PromotionStatus.ROLLED_BACK or rollback is None:
-        return None
-    names = [(row.action, row.name or row.key) for row in rollback.workflows]
-    return RolledBackNames(
-        restored=[name for action, name in names if action != "create"],
-        deleted=[name for action, name in names if action == "create"],
-    )
-
-
-def automatic_rollback(result: ExecutionResult) -> RollbackResult | None:
-    """How the console itself had rolled back, whatever a person's rollback has made of it since."""
-    back = result.rollback_result or None
-    return (result.automatic_rollback or None) if back and back.by_hand else back
 
 
 # -- gates and powers ---------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from workflows.models import KnownCredential
 from workflows.normalization import DATA_TABLE
 from workflows.watching.selectors import of_operations
 
-from . import presenters
+from . import presenters, rollbacks, sentences, stages
 from .executions import runs_since
 from .page_version import version_of
 from .presenters import Choice
@@ -67,13 +67,14 @@ def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
     with tenant_scope(tenant_id):
         return {
             "promotion": promotion,
+            "sentence": sentences.of_promotion(promotion, plan, result),
             "version": version,
             "nav_section": "promotions",
             "result": result,
             **_powers(visit, promotion, gates, jobs),
             **_plan(visit, promotion, plan, result, review_of(promotion, plan.items, reader=real_person(visit.user))),
             **_missing(promotion, plan, jobs),
-            **_progress(jobs),
+            **_progress(jobs, plan),
             **_rollback(promotion, result, jobs),
         }
 
@@ -146,16 +147,20 @@ def choices(promotion: Promotion, types: Collection[str]) -> dict[str, list[Choi
     return found
 
 
-def _progress(jobs: _Jobs) -> dict[str, Any]:
+def _progress(jobs: _Jobs, plan: Plan) -> dict[str, Any]:
     shown = jobs.shown
-    if shown is None:
-        return {"operation": None, "watching": False, "stopping": False, "steps": [], "pace": {}}
+    if shown is None or not shown.is_open:
+        return {"operation": shown, "watching": False, "stopping": False, "goes_back": False}
+    back = stages.goes_back(shown)
     return {
         "operation": shown,
-        "watching": shown.is_open,
+        "watching": True,
+        "goes_back": back,
         "rolls_back_when_stopped": shown.kind == EXECUTE,
-        "stopping": bool(shown.is_open and shown.cancel_requested_at),
-        "steps": list(shown.steps.order_by("-position")[:STEPS_SHOWN]),
+        "stopping": shown.cancel_requested_at is not None,
+        "stages": stages.stages_of(shown, plan, back=back),
+        # What is done with one workflow is said beside its name.
+        "steps": list(shown.steps.exclude(intent__has_key="key").order_by("-position")[:STEPS_SHOWN]),
         "pace": pace(shown),
     }
 
@@ -169,15 +174,16 @@ def _without_a_record(rollback: Operation | None, manual: ManualRollbackRecord |
 
 def _rollback(promotion: Promotion, result: ExecutionResult, jobs: _Jobs) -> dict[str, Any]:
     manual = result.manual_rollback or None
-    rolled_back = presenters.rolled_back_names(promotion, manual)
+    rolled_back, automatic = rollbacks.rolled_back_names(promotion, manual), rollbacks.automatic_rollback(result)
     # What ran until the rollback is nobody's to watch: only what runs again is.
     published = [job.pk for job in (jobs.rollback, None if rolled_back else jobs.execution) if job is not None]
     return {
-        "rollback": jobs.rollback,
+        "rolled_back_by": rollbacks.rolled_back_by(promotion, manual),
         "rollback_failed": _without_a_record(jobs.rollback, manual),
         "returned": rolled_back,
         "rolled": bool(manual and manual.status),
-        "automatic": presenters.automatic_rollback(result),
+        "went_back": bool(automatic or (manual and manual.status)),
+        "automatic": automatic,
         "attempts": selectors.attempts_of(promotion),
         "runs": runs_since(promotion),
         "watched": of_operations(published),

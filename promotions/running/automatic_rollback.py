@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from core import clock
 from core.errors import OpsError
@@ -31,7 +32,7 @@ from workflows.calling import can_be_active, stays_published
 from workflows.gateway import client_for
 from workflows.models import MapStatus, WorkflowEnvMap
 from workflows.n8n.client import N8nClient
-from workflows.writes import Release, Resolver
+from workflows.writes import Release, Resolver, failures
 
 from . import steps
 from .documents import (
@@ -277,11 +278,22 @@ class AutomaticRollback:
             rollback_result=outcome,
             needs_attention=outcome.status != "success",
             snapshot_ids=SnapshotIds(pre_promotion=str(self.job.pre_id)),
-            workflows=self.job.outcomes(),
+            workflows=self.job.outcomes_of_failure(self._failed(error)),
         )
         status = PromotionStatus.CANCELLED if ending.code == "CANCELLED" else PromotionStatus.FAILED
         self.run.step(steps.UNDO_FINISH, "Record the result", lambda: self.job.conclude(status, result))
         return result
+
+    def _failed(self, error: ErrorRecord) -> dict[str, ErrorRecord]:
+        """Which workflows it failed over, by key: those whose writes failed, or the one that the failure names."""
+        found = {key: one for key, one in failures(self.run, prefix="promote").items() if key in self.job.items}
+        cause = (error.details or {}).get("cause") or {}
+        key = (cause.get("details") or {}).get("key")
+        told = found if found or key is None else {str(key): cause}
+        return {
+            key: msgspec.structs.replace(ErrorRecord.from_json(one), details=UNSET, cause=UNSET)
+            for key, one in told.items()
+        }
 
 
 def _outcome(rows: Rows, proof: RollbackProof) -> RollbackResult:

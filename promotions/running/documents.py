@@ -47,7 +47,10 @@ class SnapshotIds(Document, frozen=True, kw_only=True):
 
 
 class WorkflowOutcome(Document, frozen=True, kw_only=True):
-    """What became of one workflow of the plan. ``outcome`` is UNSET for one that was not written."""
+    """What became of one workflow of the plan. ``outcome`` is UNSET for one that was not written.
+
+    ``error``: why it, of all, could not be written; what was written was restored.
+    """
 
     key: str
     name: str = ""
@@ -57,6 +60,7 @@ class WorkflowOutcome(Document, frozen=True, kw_only=True):
     left: list[dict[str, str]] | UnsetType = UNSET
     expected_hash: str | None = None
     wanted_hash: str = ""
+    error: ErrorRecord | UnsetType = UNSET
 
 
 class Difference(Document, frozen=True, kw_only=True):

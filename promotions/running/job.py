@@ -22,7 +22,7 @@ from workflows.writes import Release, Resolver, Written
 
 from . import steps
 from .approved_content import ApprovedContent
-from .documents import ExecutionResult, WorkflowOutcome
+from .documents import ErrorRecord, ExecutionResult, WorkflowOutcome
 from .results import attention_since, stored
 from .steps import snapshot_id_for
 
@@ -108,6 +108,13 @@ class PromotionJob:
     def outcomes(self, written: Mapping[str, Written] | None = None) -> tuple[WorkflowOutcome, ...]:
         """What became of each workflow, for the row and the API."""
         return tuple(_outcome(item, (written or {}).get(item.key)) for item in self.plan.items)
+
+    def outcomes_of_failure(self, failed: Mapping[str, ErrorRecord]) -> tuple[WorkflowOutcome, ...]:
+        """The same of a promotion that failed: which workflows it failed over, and what was said of each."""
+        return tuple(
+            msgspec.structs.replace(one, outcome="failed", error=failed[one.key]) if one.key in failed else one
+            for one in self.outcomes()
+        )
 
     def conclude(self, status: PromotionStatus, result: ExecutionResult) -> dict[str, str]:
         """Write the ending on the promotion's row, if this run still holds the operation."""

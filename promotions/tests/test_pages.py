@@ -15,6 +15,7 @@ from drift import services as drift
 from drift.models import DriftIncident
 from operations import engine
 from operations import services as operation_services
+from operations.handlers import boundary_observers
 from operations.models import Operation
 from promotions import services
 from promotions.models import Promotion
@@ -77,8 +78,53 @@ def test_a_failed_one_shows_what_was_put_back(world: World, base: str) -> None:
     page = browser(world.cast.viewer, world).get(f"{base}{promotion.pk}/")
     assert b"The target is as it was before" in page.content and b"PROMO_002" in page.content
     assert b"Roll back" not in page.content
-    said = unescape(page.content.decode())
-    assert re.search(r"Update (Billing|Intake): n8n refused", said), "it names the workflow that failed"
+    said = unescape(flat(page.content))
+    assert re.search(r"Update Billing: n8n refused", said.split("Rolled back by the console")[0]), (
+        "it names what failed"
+    )
+    assert "Was to change “Billing” and add “Helper” and “Intake” in Production, as in Staging. It failed;" in said
+    changes = said.split('aria-label="Workflows"')[1].split("</table>")[0]
+    billing, helper, intake = changes.split('<th scope="row">')[1:]
+    assert "Failed" in billing and "n8n refused the request" in billing
+    assert all("As before" in row for row in (billing, helper, intake)), "no hash of what is not there"
+    assert "Failed" not in helper + intake
+
+
+def test_while_it_restores_it_says_so_and_where_each_workflow_is(world: World, base: str) -> None:
+    promotion, viewer = world.approved("billing", "intake"), browser(world.cast.viewer, world)
+    shown: dict[str, str] = {}
+
+    def look(boundary: str) -> None:
+        if boundary in {
+            "promote:write:helper:after-intent", "promote:write:billing:before-intent",
+            "undo:write:helper:after-intent", "undo:prove:after-effect",
+        }:  # fmt: skip
+            shown[boundary] = unescape(flat(viewer.get(f"{base}{promotion.pk}/?part=live").content))
+
+    def stages(boundary: str) -> dict[str, str]:
+        listed = shown[boundary].split('aria-label="Workflows"')[1].split("</ul>")[0]
+        rows = re.findall(r"<li.*?</li>", listed)
+        words = [re.sub(r"<[^>]*>", " ", re.sub(r"<svg.*?</svg>", "", row)).split() for row in rows]
+        return {name: " ".join(row) for row in words for name in ("Billing", "Helper", "Intake") if name in row}
+
+    world.target.fault(kind="status", status=400, method="PUT", path="/workflows/")
+    boundary_observers.append(look)
+    assert world.drive(world.start(promotion)) == "FAILED"
+    boundary_observers.clear()
+    assert stages("promote:write:helper:after-intent") == {
+        "Helper": "Writing Helper", "Billing": "Waiting Billing", "Intake": "Waiting Intake",
+    }  # fmt: skip
+    assert stages("promote:write:billing:before-intent")["Intake"] == "Written Intake"
+    back = stages("undo:write:helper:after-intent")
+    assert back["Helper"] == "Deleting Helper" and back["Billing"].startswith("Failed Billing n8n refused")
+    assert stages("undo:prove:after-effect")["Helper"] == "Deleted Helper"
+    for boundary, said in shown.items():
+        goes_back = boundary.startswith("undo:")
+        assert ("Rolling back" in said.split('id="promotion-state"')[1]) == goes_back, boundary
+        assert not (goes_back and re.search("Writing|Creating", said)), boundary
+        assert "Intent" not in said, "a step that is under way is said to be"
+    assert "Restoring workflows" in shown["undo:write:helper:after-intent"]
+    assert "Reading the target back" in shown["undo:prove:after-effect"]
 
 
 def test_a_rollback_says_who_and_when(world: World, base: str) -> None:
@@ -546,6 +592,13 @@ def test_a_rollback_that_came_half_way_is_shown_as_such(world: World, base: str)
     assert "promoted as wanted" in folded and "promoted as wanted" not in told + after
     assert len(re.findall("Not as before(?! the)", after)) == 2
     assert after.count("As before") == 1 and "Equal" not in after
+    with tenant_scope(world.tenant_id):
+        Operation.objects.create(
+            tenant_id=world.tenant_id, kind="promotions.rollback", title="Roll back", status="FAILED",
+            subject_type="promotion", subject_id=promotion.pk, requested_by=world.cast.approver,
+        )  # fmt: skip
+    record = viewer.get(f"{base}{promotion.pk}/").content.decode().split("<dt>By</dt>")[1].split("</dd>")[0]
+    assert str(world.cast.operator) in record and str(world.cast.approver) not in record, "not who was refused later"
     assert "Needs attention" in viewer.get(base).content.decode()
 
 
