@@ -12,6 +12,7 @@ from psycopg import sql
 
 from core import clock
 from core.errors import Conflict
+from core.wording import counted
 
 EVENT = "TRAIL_MONTH_RETIRED"
 
@@ -68,7 +69,7 @@ def retire_month(owner: psycopg.Connection[Any], month: str, *, drop: bool) -> R
         assert sealed is not None  # noqa: S101 -- an aggregate
         if sealed[0] != entries:
             raise Conflict(
-                f"{month} has {entries} entries, of which {sealed[0]} are sealed.",
+                f"{month} has {counted(entries, 'entry', 'entries')}, of which {sealed[0]} are sealed.",
                 recovery="Run manage.py seal_trail, then manage.py verify_trail, before anything leaves.",
             )
         event = {

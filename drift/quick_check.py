@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from core.wording import counted
 from snapshots.manifest import entry_from
 from snapshots.models import Snapshot
 from snapshots.selectors import set_aside_in
@@ -171,7 +172,7 @@ def look(
         if found.reason:
             return found
     if unseen:
-        found.reason = f"{len(unseen)} workflows are no longer there."
+        found.reason = f"No longer there: {counted(len(unseen), 'workflow')}."
     return found
 
 

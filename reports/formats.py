@@ -17,6 +17,7 @@ from django.db import connection
 
 from core.reports import Column, Report
 from core.spreadsheets import harmless
+from core.wording import counted
 
 from .definitions import Asked
 from .models import Format
@@ -170,7 +171,7 @@ def _html(report: Report, values: dict[str, Any], out: BinaryIO, title: str, on_
         out.write(f"<tr>{cells}</tr>\n".encode())
         if number % CHUNK_ROWS == 0:
             on_progress(number)
-    out.write(f"</tbody></table>\n<p>{number} rows.</p></html>\n".encode())
+    out.write(f"</tbody></table>\n<p>{counted(number, 'row')}.</p></html>\n".encode())
     return number
 
 

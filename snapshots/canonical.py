@@ -17,6 +17,7 @@ import orjson
 from core import clock
 from core.errors import OpsError
 from core.texts import json_bytes
+from core.wording import counted
 from operations.effects import ExternalCall
 from operations.engine import Run
 from tenants.scope import assert_no_scope, tenant_scope
@@ -176,7 +177,7 @@ def set_baseline(
         whole=keys is None,
     )
     called = {**references_of(snapshot), **{e.env_workflow_id: key for key, e in chosen.items() if e.env_workflow_id}}
-    subject = message or f"Approve {environment.name} as it was captured, {len(chosen)} workflows"
+    subject = message or f"Approve {environment.name} as it was captured, {counted(len(chosen), 'workflow')}"
     origin = {"Snapshot-Id": str(snapshot.pk), **(trailers or {})}
     commit = _commit(run, store, environment, baseline.fill, called, subject, origin)
     _approve(run, environment, baseline.approvals(), commit, whole=baseline.whole)

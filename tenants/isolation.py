@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+from core.wording import counted
+
 #: SECURITY DEFINER functions that may exist. Each has a fixed search path; the trail's take nothing but the caller's
 #: rows, or events that they compare with the caller's scope; the third makes next months' empty partitions. The
 #: support sessions' take ids and say whether a session stands, or carry its end out. The last two refuse a row that
@@ -245,11 +247,11 @@ def strays(cursor: Cursor) -> Iterator[IsolationFinding]:
             f' FROM "{child}" c LEFT JOIN "{parent}" p ON {where} WHERE c.{column} IS NOT NULL',
         )
         if foreign and (child, column) not in LOOSE_KEYS:
-            message = f"{foreign} rows of {child} point ({column}) to {parent} of another tenant."
+            message = f"In {child}, {column} points to {parent} of another tenant: {counted(foreign, 'row')}."
             recovery = "Look at them with the operator's role; see the trail for who wrote them."
             yield IsolationFinding(ISOLATION, "strays", child, message, recovery)
         if missing:
-            message = f"{missing} rows of {child} point ({column}) to {parent} that do not exist."
+            message = f"In {child}, {column} points to {parent} that is not there: {counted(missing, 'row')}."
             yield IsolationFinding(
                 INTEGRITY, "orphans", child, message, "Restore the missing rows from a backup, or delete."
             )

@@ -16,6 +16,7 @@ from core.errors import Invalid, NotFound, OpsError
 from core.htmx import is_partial
 from core.ids import uuid_or_not_found
 from core.support_rules import NEVER, READS_AND_WRITES, in_support_session
+from core.wording import counted
 from tenants.models import Grants
 from tenants.pages import Visit, tenant_page
 
@@ -175,7 +176,7 @@ def _map(visit: Visit, source: Environment, target: Environment, data: Any) -> s
     pair: dict[str, Any] = {"source_environment_id": source.pk, "target_environment_id": target.pk}
     if data.get("action") == "accept":
         count = credential_mapping.accept_suggestions(tenant_id=visit.tenant.pk, by=visit.user, **pair)
-        return f"{count} credentials were mapped by type and name."
+        return f"Mapped {counted(count, 'credential')} by type and name."
     if data.get("action") == "remove":
         mapping_id = uuid_or_not_found(data.get("mapping", ""))
         credential_mapping.delete_mapping(tenant_id=visit.tenant.pk, mapping_id=mapping_id)

@@ -26,6 +26,7 @@ import msgspec
 from core import clock
 from core.documents import convert
 from core.errors import OpsError
+from core.wording import counted
 from operations.engine import Run
 from operations.errors import Cancelled, Interrupted
 from promotions.errors import PlanStale, PreSnapshotFailed, WriteFailed
@@ -288,7 +289,7 @@ class Execution:
                 self.run,
                 environment=job.target,
                 changes=changes,
-                message=f"Promote {len(changes)} workflows from {job.source.name}: {job.promotion.name}",
+                message=f"Promote {counted(len(changes), 'workflow')} from {job.source.name}: {job.promotion.name}",
                 trailers=job.trailers(),
             )
             return {"commit": str(sha)}

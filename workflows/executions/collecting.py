@@ -23,6 +23,7 @@ from django.conf import settings
 
 from core import clock
 from core.errors import OpsError
+from core.wording import counted
 from tenants.scope import tenant_scope
 from workflows.gateway import client_for
 from workflows.models import Environment, ExecutionFeed
@@ -210,7 +211,9 @@ class _Reader:
             cursor = page.next_cursor
             if not cursor:
                 return found
-        self.round.say(f"More than {len(found)} executions are {status} at once; only these were read.")
+        self.round.say(
+            f"More than {counted(len(found), 'execution')} with the status “{status}” at once; only these were read."
+        )
         return found
 
     # -- the newest ---------------------------------------------------------------------------------------------------

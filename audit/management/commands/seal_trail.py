@@ -10,6 +10,7 @@ from audit.anchors import anchor
 from audit.keys import seal_key
 from audit.sealer import seal_for_ever
 from audit.sealing import last_sealed, seal_trail
+from core.wording import counted
 from tenants.scope import platform_scope
 
 
@@ -33,6 +34,6 @@ class Command(BaseCommand):
         problems = anchor()
         with platform_scope():
             place = last_sealed()
-        self.stdout.write(f"{count} entries sealed; seal {place.number}, {place.chain}.")
+        self.stdout.write(f"{counted(count, 'entry', 'entries')} sealed; seal {place.number}, {place.chain}.")
         if problems:
             raise CommandError("Not anchored: " + "; ".join(problems))

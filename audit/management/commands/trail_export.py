@@ -15,6 +15,7 @@ from audit.export import FORMATS, export_trail
 from audit.ocsf import events_since
 from audit.selectors import TrailFilter
 from core.errors import OpsError
+from core.wording import counted
 from tenants.models import Tenant
 from tenants.scope import platform_scope, tenant_scope
 
@@ -58,7 +59,7 @@ class Command(BaseCommand):
             self.stderr.write(document.decode())
         else:
             Path(options["out"] + ".manifest.json").write_bytes(document)
-            self.stdout.write(f"{manifest.rows} entries, sha256 {manifest.sha256}")
+            self.stdout.write(f"{counted(manifest.rows, 'entry', 'entries')}, sha256 {manifest.sha256}")
 
     def _tenant(self, slug: str) -> Tenant | None:
         if not slug:
