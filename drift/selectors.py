@@ -197,14 +197,26 @@ def _entry(row: AuditLog, people: Mapping[Any, str]) -> dict[str, Any] | None:
     if described is None:
         return None
     title, text, state = described
+    actor, as_whom = people.get(row.actor_user_id, "The console"), people.get(row.impersonated_user_id, "")
+    if _came_of_a_look(row):
+        # Whoever had the console look has neither drifted nor mended anything.
+        asked = f" that {actor} asked for" if row.actor_user_id in people else ""
+        actor, as_whom, text = "The console", "", f"{text} By a look{asked}.".strip()
     return {
         "at": row.created_at,
-        "actor": people.get(row.actor_user_id, "The console"),
-        "as_whom": people.get(row.impersonated_user_id, ""),
+        "actor": actor,
+        "as_whom": as_whom,
         "title": title,
         "text": text,
         "state": state,
     }
+
+
+def _came_of_a_look(row: AuditLog) -> bool:
+    """Whether the console found it when it looked at the environment, and nobody decided it."""
+    new: dict[str, Any] = row.details.get("new_value") or {}
+    is_found = row.action.upper() in ("CREATE", "INSERT") or "drifted_hash" in new
+    return is_found or (bool(new.get("resolution_type")) and not new.get("resolved_by_id"))
 
 
 def _described(row: AuditLog) -> tuple[str, str, str] | None:

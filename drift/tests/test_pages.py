@@ -190,6 +190,20 @@ def test_production_wants_its_name_typed(site: Any, incident: DriftIncident, liv
     assert "both hashes are equal" in said and "Hashes equal" in said
 
 
+def test_whoever_had_it_looked_at_has_not_changed_it(site: Any, live_cast: Any) -> None:
+    client = signed_in(live_cast.operator)
+    before = site.there("Orders")["nodes"]
+    for nodes in (workflow("Orders", text="one")["nodes"], workflow("Orders", text="two")["nodes"], before):
+        site.edit("Orders", nodes=nodes)
+        client.post(url(site, "check/"), {"environment": str(site.environment.pk)})
+        site.run_all()
+    with tenant_scope(site.tenant.pk):
+        told = selectors.history(site.incident())
+    assert [entry["title"] for entry in told][:2] == ["Found", "Changed again"] and len(told) == 3, told
+    assert {entry["actor"] for entry in told} == {"The console"}
+    assert all(f"By a look that {live_cast.operator.email} asked for." in entry["text"] for entry in told), told
+
+
 def test_a_selection_is_previewed_then_settled(site: Any, live_cast: Any) -> None:
     site.edit("Orders", text="one")
     site.seed(workflow("Stranger"))

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from django.urls import reverse
+
 from operations.models import Operation, OperationStatus
 from operations.pace import pace
 from promotions import selectors
@@ -20,7 +22,7 @@ from promotions.reviewing.page import dropped
 from promotions.reviewing.reading import Review, review_of
 from promotions.rows import get_promotion
 from promotions.running.documents import ExecutionResult, ManualRollbackRecord, read_result
-from tenants.pages import Visit
+from tenants.pages import Visit, may_open
 from tenants.persons import real_person
 from tenants.scope import tenant_scope
 from workflows import surroundings
@@ -69,6 +71,7 @@ def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             "promotion": promotion,
             "sentence": sentences.of_promotion(promotion, plan, result),
             "version": version,
+            "trail_url": _trail_url(visit, pk),
             "nav_section": "promotions",
             "result": result,
             **_powers(visit, promotion, gates, jobs),
@@ -77,6 +80,12 @@ def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
             **_progress(jobs, plan),
             **_rollback(promotion, result, jobs),
         }
+
+
+def _trail_url(visit: Visit, pk: uuid.UUID) -> str:
+    """Where its history is; '' for who may not read it."""
+    trail = reverse("trail", kwargs={"tenant_slug": visit.tenant.slug})
+    return f"{trail}?resource_id={pk}" if may_open(visit, trail) else ""
 
 
 def _jobs(promotion: Promotion) -> _Jobs:

@@ -126,5 +126,5 @@ def summary(result: ExecutionResult) -> dict[str, Any]:
     return {
         "snapshot_ids": msgspec.to_builtins(result.snapshot_ids) if result.snapshot_ids else None,
         "commit": result.commit if result.commit is not UNSET else None,
-        "workflows": len(result.workflows or ()),
+        "workflows": result.verification.promoted if result.verification else 0,
     }

@@ -26,7 +26,7 @@ from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
 from tenants.scope import tenant_scope
 from tests.reading import flat
-from workflows.models import WorkflowEnvMap
+from workflows.models import Environment, WorkflowEnvMap
 
 REAL_DRIFT = drift_incidents.blocking_incidents
 
@@ -41,7 +41,7 @@ def test_the_story_in_pages(world: World, base: str) -> None:
     operator, approver = browser(world.cast.operator, world), browser(world.cast.approver, world)
     page = operator.get(f"{base}new/?source=staging&target=production")
     assert page.status_code == 200 and b"Billing" in page.content and b"Only in Staging" in page.content
-    chosen = {"source": "staging", "target": "production", "selected": ["billing", "intake"], "active": "keep"}
+    chosen = {"source": "staging", "target": "production", "selected": ["billing", "intake", "same"], "active": "keep"}
     made = operator.post(f"{base}new/", chosen)
     assert made.status_code == 302
     address = made["Location"]
@@ -63,6 +63,11 @@ def test_the_story_in_pages(world: World, base: str) -> None:
     world.drive(operation)
     done = operator.get(address)
     assert b"Proof" in done.content and b"Roll back" in done.content and b"Equal" in done.content
+    said = flat(done.content)
+    assert "Changed “Billing” and added “Helper” and “Intake” in Production, as in Staging." in said
+    assert "3 promoted as wanted, 2 others unchanged" in said
+    job = operator.get(f"/t/{world.cast.tenant.slug}/jobs/{operation.pk}/").content
+    assert "3 workflows promoted, each read back." in flat(job), "what was the same already was not"
     assert operator.get(f"{address}?part=live")["HX-Retarget"] == "#content"
     assert (
         operator.post(address, {"action": "rollback", "reason": "Regression", "typed": "Production"}).status_code == 302
@@ -138,10 +143,22 @@ def test_a_rollback_says_who_and_when(world: World, base: str) -> None:
     assert str(world.cast.approver) in said and "<time" in said
 
 
-def test_approved_is_only_what_somebody_approved() -> None:
+def test_approved_is_only_what_somebody_approved(world: World, base: str) -> None:
     assert Promotion(status="APPROVED").status_word == "Ready"
     assert Promotion(status="APPROVED", decided_at=clock.now()).status_word == "Approved"
     assert Promotion(status="PENDING_APPROVAL").status_word == "Waiting for approval"
+    with tenant_scope(world.tenant_id):
+        Environment.objects.filter(pk=world.production.pk).update(kind="development")
+    promotion = world.draft("billing")
+    services.submit(tenant_id=world.tenant_id, promotion_id=promotion.pk, by=world.cast.operator)
+    viewer, approver = browser(world.cast.viewer, world), browser(world.cast.approver, world)
+    assert world.fresh(promotion).status == "APPROVED", "nobody has to"
+    for address in (base, f"{base}{promotion.pk}/"):
+        page = flat(viewer.get(address).content.decode().split("<main")[1])
+        assert "Ready" in page and not re.search(r"Approved(?! for)", page), address
+    assert "<dt>Approval</dt><dd>not needed</dd>" in page and "In the audit trail" not in page
+    history = re.search(r'href="([^"]+)">In the audit trail', approver.get(f"{base}{promotion.pk}/").content.decode())
+    assert history and "Drafted 1 workflow to Production" in flat(approver.get(history[1]).content)
 
 
 def test_a_new_plan_leaves_the_failed_try_behind(world: World, base: str) -> None:
@@ -551,6 +568,7 @@ def test_a_rolled_back_one_shows_what_the_rollback_proved(world: World, base: st
     assert re.search(r"<dt>Deleted</dt><dd>\s*Helper, Intake", record) and "Regression" in record
     assert "promoted as wanted" in folded and "promoted as wanted" not in record + after
     assert "Equal" not in after and after.count("Deleted") == 2 and "As before" in after
+    assert "It was rolled back: Production is as before." in flat(page)
 
 
 def test_a_second_run_leaves_the_first_ones_failure_to_be_seen(world: World, base: str) -> None:
