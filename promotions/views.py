@@ -162,7 +162,7 @@ def promotion_detail(request: HttpRequest, visit: Visit, pk: uuid.UUID) -> HttpR
         tenant_id=visit.tenant.pk, promotion_id=pk
     ):
         return HttpResponse(status=204)
-    context = promotion_page.context(visit, pk)
+    context = promotion_page.context(visit, pk, whole=request.GET.get("workflows") == "all")
     if part == "watched":
         return render(request, "promotions/promotion.html#watched", context)
     if part == "live" and context["watching"]:

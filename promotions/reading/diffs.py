@@ -9,22 +9,25 @@ from django.urls import NoReverseMatch, reverse
 from promotions.models import Promotion
 from promotions.planning.documents import Plan, PlanItem
 from promotions.planning.options import SourceVersion
-from promotions.running.documents import read_result
+from promotions.running.documents import ExecutionResult, read_result
 from workflows.models import Environment
 
 
-def of_item(slug: str, promotion: Promotion, plan: Plan, item: PlanItem) -> str:
+def of_item(slug: str, promotion: Promotion, plan: Plan, item: PlanItem, result: ExecutionResult) -> str:
     """The diff of one workflow of the plan in the tenant ``slug``.
 
     Once written: the promotion's own snapshots, before and after. Until then the version that the plan locked, against
     the target as the plan saw it. Neither is "the environment today": the address stays true.
     """
-    return address(slug, item.key, *specs_of(promotion, plan, item))
+    return address(slug, item.key, *_specs(promotion, plan, item, result))
 
 
 def specs_of(promotion: Promotion, plan: Plan, item: PlanItem) -> tuple[str, str]:
     """Before and after, as ``snapshots.diff_views.load_side`` reads them."""
-    result = read_result(promotion.execution_result)
+    return _specs(promotion, plan, item, read_result(promotion.execution_result))
+
+
+def _specs(promotion: Promotion, plan: Plan, item: PlanItem, result: ExecutionResult) -> tuple[str, str]:
     before, after = result.pre_snapshot_id or plan.target.snapshot_id, result.post_snapshot_id
     left = f"snapshot:{before}" if before else promotion.target_environment.seen_version
     return left, f"snapshot:{after}" if after else _locked(plan, item)

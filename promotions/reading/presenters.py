@@ -70,16 +70,19 @@ class ItemRow:
         return diffs.mark_of(self.item)
 
 
-def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, review: Review) -> list[ItemRow]:
-    """The plan's workflows with what became of each, unchanged ones last."""
+def item_rows(
+    visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, review: Review, *, whole: bool = False
+) -> list[ItemRow]:
+    """The plan's workflows with what became of each, unchanged ones last: the first, or the ``whole`` of them."""
     outcomes = {row.key: row for row in result.workflows or ()}
     proofs = {row.key: row for row in result.verification.workflows} if result.verification else {}
     back = returned(plan, result)
-    rows = [
+    items = sorted(plan.items, key=lambda item: not item.is_written)
+    return [
         ItemRow(
             item=item,
             state=ACTIONS[item.action],
-            diff_url=diffs.of_item(visit.tenant.slug, promotion, plan, item),
+            diff_url=diffs.of_item(visit.tenant.slug, promotion, plan, item, result),
             review_url=diffs.review_of(visit.tenant.slug, promotion, item.key),
             comments=len(review.comments.get(item.key, ())),
             is_viewed=item.key in review.viewed_by_reader,
@@ -88,10 +91,8 @@ def item_rows(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionR
             proof=proofs.get(item.key),
             returned=back.get(item.key),
         )
-        for item in plan.items
+        for item in (items if whole else items[:ROWS_SHOWN])
     ]
-    rows.sort(key=lambda row: not row.item.is_written)
-    return rows[:ROWS_SHOWN]
 
 
 def _activation(item: PlanItem) -> str:

@@ -19,7 +19,7 @@ from promotions.planning.gate_facts import load_gate_facts
 from promotions.planning.gates import Gate, all_gates
 from promotions.planning.options import ActivePolicy
 from promotions.reviewing.page import dropped
-from promotions.reviewing.reading import Review, review_of
+from promotions.reviewing.reading import review_of
 from promotions.rows import get_promotion
 from promotions.running.documents import ExecutionResult, ManualRollbackRecord, read_result
 from tenants.pages import Visit, may_open
@@ -56,8 +56,11 @@ class _Jobs:
         return any(job.kind == PREPARE for job in self.open)
 
 
-def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
-    """Everything that ``promotions/promotion.html`` draws. Outside any scope. Raises ``NotFound``."""
+def context(visit: Visit, pk: uuid.UUID, *, whole: bool = False) -> dict[str, Any]:
+    """Everything that ``promotions/promotion.html`` draws, with all workflows of a large plan where ``whole``.
+
+    Outside any scope. Raises ``NotFound``.
+    """
     tenant_id = visit.tenant.pk
     promotion = get_promotion(tenant_id=tenant_id, promotion_id=pk)
     with tenant_scope(tenant_id):
@@ -69,13 +72,14 @@ def context(visit: Visit, pk: uuid.UUID) -> dict[str, Any]:
     with tenant_scope(tenant_id):
         return {
             "promotion": promotion,
+            "whole": whole,
             "sentence": sentences.of_promotion(promotion, plan, result),
             "version": version,
             "trail_url": _trail_url(visit, pk),
             "nav_section": "promotions",
             "result": result,
             **_powers(visit, promotion, gates, jobs),
-            **_plan(visit, promotion, plan, result, review_of(promotion, plan.items, reader=real_person(visit.user))),
+            **_plan(visit, promotion, plan, result, whole=whole),
             **_missing(promotion, plan, jobs),
             **_progress(jobs, plan),
             **_rollback(promotion, result, jobs),
@@ -113,12 +117,13 @@ def _powers(visit: Visit, promotion: Promotion, gates: list[Gate], jobs: _Jobs) 
     }
 
 
-def _plan(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, review: Review) -> dict[str, Any]:
+def _plan(visit: Visit, promotion: Promotion, plan: Plan, result: ExecutionResult, *, whole: bool) -> dict[str, Any]:
+    review = review_of(promotion, plan.items, reader=real_person(visit.user))
     return {
         "plan": plan,
         "review": review,
         "dropped": dropped(visit, promotion, review),
-        "items": presenters.item_rows(visit, promotion, plan, result, review),
+        "items": presenters.item_rows(visit, promotion, plan, result, review, whole=whole),
         "items_total": len(plan.items),
         "warnings": sum(len(item.warnings) for item in plan.items),
         "active_word": dict(ActivePolicy.choices).get(promotion.options.get("active", ""), ""),
@@ -161,15 +166,16 @@ def _progress(jobs: _Jobs, plan: Plan) -> dict[str, Any]:
     if shown is None or not shown.is_open:
         return {"operation": shown, "watching": False, "stopping": False, "goes_back": False}
     back = stages.goes_back(shown)
+    found = stages.stages_of(shown, plan, back=back)
+    told = shown.steps.exclude(intent__has_key="key")  # what is done with a workflow is said beside its name
     return {
         "operation": shown,
         "watching": True,
         "goes_back": back,
         "rolls_back_when_stopped": shown.kind == EXECUTE,
         "stopping": shown.cancel_requested_at is not None,
-        "stages": stages.stages_of(shown, plan, back=back),
-        # What is done with one workflow is said beside its name.
-        "steps": list(shown.steps.exclude(intent__has_key="key").order_by("-position")[:STEPS_SHOWN]),
+        "stages": found,
+        "steps": list((told if found.rows else shown.steps).order_by("-position")[:STEPS_SHOWN]),
         "pace": pace(shown),
     }
 

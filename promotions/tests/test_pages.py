@@ -18,9 +18,11 @@ from operations import services as operation_services
 from operations.handlers import boundary_observers
 from operations.models import Operation
 from promotions import services
+from promotions.errors import DriftBlocks
 from promotions.models import Promotion
 from promotions.planning import drift_incidents, gates
 from promotions.planning.gate_facts import load_gate_facts
+from promotions.reading import presenters
 from promotions.reading.comparison import compare
 from promotions.tests.world import World, flow, node, uses
 from tenants import tokens
@@ -486,6 +488,7 @@ def test_a_red_gate_is_named_where_approval_is_asked_for_and_given(
     no_drift.append(incident)
     page = operator.get(address).content.decode()
     assert re.search(r"<button[^>]* disabled[^>]*>Ask for approval", page) and "block promotions: Billing" in page
+    assert DriftBlocks.recovery in unescape(page), "and the way out"
     no_drift.clear()
     operator.post(address, {"action": "submit"})
     no_drift.append(incident)
@@ -618,6 +621,30 @@ def test_a_rollback_that_came_half_way_is_shown_as_such(world: World, base: str)
     record = viewer.get(f"{base}{promotion.pk}/").content.decode().split("<dt>By</dt>")[1].split("</dd>")[0]
     assert str(world.cast.operator) in record and str(world.cast.approver) not in record, "not who was refused later"
     assert "Needs attention" in viewer.get(base).content.decode()
+
+
+def test_all_of_a_large_plan_can_be_read(world: World, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presenters, "ROWS_SHOWN", 2)
+    address, approver = f"{base}{world.draft('billing', 'intake').pk}/", browser(world.cast.approver, world)
+    first = flat(approver.get(address).content)
+    assert "2 of 3 are shown." in first and first.count('class="review"') == 2
+    whole = approver.get(f"{address}?workflows=all").content
+    assert flat(whole).count('class="review"') == 3 and "are shown" not in flat(whole)
+    assert "workflows=all" in live_part(whole)[1], "it stays so when somebody decides"
+
+
+def test_drift_and_a_draft_in_the_source_are_said(world: World, base: str) -> None:
+    ident = next(raw["id"] for raw in world.source.state()["workflows"] if raw["name"] == "Billing")
+    world.source.edit(ident, nodes=flow("Billing", node("By hand"))["nodes"])
+    world.source.edit(ident, draft=True, nodes=flow("Billing", node("Unfinished"))["nodes"])
+    world.capture()
+    page = flat(browser(world.cast.approver, world).get(f"{base}{world.draft('billing').pk}/").content)
+    with tenant_scope(world.tenant_id):
+        incidents = DriftIncident.objects.filter(workflow_env_map__environment=world.staging)
+        links = [f"/drift/{pk}/" for pk in incidents.values_list("pk", flat=True)]
+    gates = page.split("<h2>Gates")[1].split("<h2>Details")[0]
+    assert links and all(link in gates for link in links), "each leads to its incident"
+    assert "The source&#x27;s editor holds a draft, which is not promoted." in page.split("<h2>Gates")[0]
 
 
 def test_whoever_decides_reads_every_line_on_the_page(world: World, base: str) -> None:
