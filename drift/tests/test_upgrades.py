@@ -12,6 +12,7 @@ from drift import detection, services, upgrade_selectors
 from drift.errors import HashesBehind, MadeByUpgrade, NothingOfUpgrade
 from drift.models import N8nUpgrade
 from tenants.scope import tenant_scope
+from tests.reading import flat
 from workflows.models import Environment
 
 from .conftest import Site, workflow
@@ -148,6 +149,18 @@ def test_stabilizing_it_is_refused_until_somebody_says_that_they_know_what_it_br
     done = estate.drive(operation)
     assert done.status == "COMPLETED", done.error_details
     assert estate.there("Callee")["active"] is False  # type: ignore[index]
+
+
+def test_a_first_look_fills_the_version_on_the_pages_of_environments(estate: Site, live_cast: Any) -> None:
+    with tenant_scope(estate.tenant.pk):
+        Environment.objects.filter(pk=estate.environment.pk).update(n8n_version="")
+    estate.check()
+    client = Client()
+    client.force_login(live_cast.viewer)
+    places = f"/t/{estate.tenant.slug}/environments/"
+    assert '<td data-label="n8n">before 2.8</td>' in client.get(places).content.decode()
+    facts = flat(client.get(f"{places}{estate.environment.pk}/").content).split("<dt>n8n</dt>")[1]
+    assert facts.startswith("<dd>before 2.8"), facts[:80]
 
 
 def test_an_upgrade_that_changes_nothing_is_noticed_without_a_capture(estate: Site) -> None:
