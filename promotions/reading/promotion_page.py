@@ -197,6 +197,7 @@ def _rollback(promotion: Promotion, result: ExecutionResult, jobs: _Jobs) -> dic
         "rollback_failed": _without_a_record(jobs.rollback, manual),
         "returned": rolled_back,
         "rolled": bool(manual and manual.status),
+        "released": rollbacks.released_by(result),
         "went_back": bool(automatic or (manual and manual.status)),
         "automatic": automatic,
         "attempts": selectors.attempts_of(promotion),

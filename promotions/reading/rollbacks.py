@@ -63,6 +63,20 @@ def rolled_back_by(promotion: Promotion, rollback: ManualRollbackRecord | None) 
     return RolledBackBy(str(job.requested_by or "") if job else _person(rollback.rolled_back_by), at)
 
 
+class ReleasedBy(NamedTuple):
+    """Who let go of a target that was left half-way, when and why."""
+
+    who: str
+    at: datetime | None
+    why: str
+
+
+def released_by(result: ExecutionResult) -> ReleasedBy | None:
+    """None where nobody did. Needs the tenant's scope."""
+    released = result.released or None
+    return ReleasedBy(_person(released.by), _moment(released.at), released.reason) if released else None
+
+
 def _moment(text: str) -> datetime | None:
     try:
         return parse_datetime(text)

@@ -9,7 +9,7 @@ from promotions.running.documents import ExecutionResult
 
 #: To change and to add, as they are said in each state, and what is said before them.
 _WORDS: dict[str, tuple[str, str, str]] = {
-    PromotionStatus.RUNNING: ("", "changes", "adds"),
+    PromotionStatus.RUNNING: ("Is to ", "change", "add"),
     PromotionStatus.COMPLETED: ("", "changed", "added"),
     PromotionStatus.ROLLED_BACK: ("", "changed", "added"),
     PromotionStatus.FAILED: ("Was to ", "change", "add"),
@@ -58,4 +58,6 @@ def _without_success(promotion: Promotion, result: ExecutionResult, target: str)
         return f" {how}, and {target} may hold a mix of old and new workflows."
     if result.is_rolled_back:
         return f" {how}; {target} is as it was before."
-    return f" {how}; nothing was written."
+    if result.released:
+        return f" {how}; {target} was looked at and released as it was then."
+    return f" {how}; nothing was written." if result.target_untouched or not promotion.started_at else f" {how}."

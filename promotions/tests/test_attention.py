@@ -20,6 +20,7 @@ from promotions.running import attention_mail, status_sync
 from promotions.tests.test_pages import browser
 from promotions.tests.world import World, flow, node
 from tenants.scope import tenant_scope
+from tests.reading import flat
 
 KEYS = ("billing", "intake")
 
@@ -159,6 +160,10 @@ def test_its_page_shouts_and_offers_the_ways_out(world: World, client: Client) -
     wrong = {"action": "release", "reason": "Looked at all of it.", "typed": "production"}
     assert client.post(address, wrong).status_code == 422
     assert client.post(address, {**wrong, "typed": "Production"}).status_code == 302
+    page = flat(client.get(address).content)
+    said = page.split("The target was released")[1].split("</time>")[0]
+    assert str(world.cast.operator) in said and "<time" in said and "“Looked at all of it.”" in page
+    assert "It failed; Production was looked at and released as it was then." in page
     assert "mix of old and new" not in client.get(address).content.decode()
 
 
