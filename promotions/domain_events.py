@@ -67,7 +67,7 @@ class PromotionCommented(_OfPromotion, frozen=True, kw_only=True):
 EVENTS = (
     EventType(name="promotion.planned", payload=PromotionPlanned, words="Promotion planned"),
     EventType(name="promotion.submitted", payload=PromotionSubmitted, words="Promotion waits for approval"),
-    EventType(name="promotion.approved", payload=PromotionApproved, words="Promotion approved"),
+    EventType(name="promotion.approved", payload=PromotionApproved, words="Promotion ready to run"),
     EventType(name="promotion.rejected", payload=PromotionRejected, words="Promotion rejected"),
     EventType(name="promotion.started", payload=PromotionStarted, words="Promotion started"),
     EventType(name="promotion.ended", payload=PromotionEnded, words="Promotion ended"),
