@@ -132,11 +132,13 @@ def form(
     cls: str = "",
     ident: str = "",
     novalidate: bool = False,
+    htmx: bool = False,
     **hidden: Any,
 ) -> SafeString:
     """Return a form that posts to `to` (default: the page itself) with `hidden` as hidden fields.
 
-    What the support session in force refuses is shut, and says why.
+    `htmx`: the answer takes the place of a part of the page. What the support session in force refuses is shut, and
+    says why.
     """
     return _render(
         "form",
@@ -145,6 +147,7 @@ def form(
         cls=cls,
         ident=ident,
         novalidate=novalidate,
+        htmx=htmx,
         hidden=hidden,
         csrf_token=context.get("csrf_token", ""),
         why=refused(context, to, "POST", hidden),

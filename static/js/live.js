@@ -1,5 +1,5 @@
-// Live parts: `data-live="URL of events"`. Each event moves the bars it names at once and asks, through htmx's
-// `live` trigger, for the fragment again; without events the fragment is asked for every few seconds.
+// Live parts: `data-live="URL of events"`. An event moves the bars it names and triggers htmx's `live`, which asks for
+// the part again; without events it is asked for now and then.
 
 const sources = new Map(); // URL -> {source, timer}
 const POLL = 4000;
@@ -14,8 +14,8 @@ const wake = (url) => {
     const found = parts(url);
     if (!found.length) { drop(url); return; }
     if (document.hidden) return;
-    // What waits behind a request is lost when its answer takes the part's place: ask again after that.
-    // What would take the whole page's place waits until nobody reads a dialog or types.
+    // What waits behind a request is lost when its answer takes the place: ask again after it.
+    // What would take the whole page's place waits while one reads a dialog or types.
     if (found.some((part) => part.classList.contains("htmx-request") || ("livePage" in part.dataset && isBusy()))) { wake(url); return; }
     for (const part of found) part.dispatchEvent(new CustomEvent("live", { bubbles: false }));
   }, 400);
@@ -56,7 +56,7 @@ const listen = (url) => {
   entry.source = new EventSource(url);
   for (const kind of ["message", "progress", "operation", "step", "state", "changed", "done"]) entry.source.addEventListener(kind, hear(url));
   entry.source.addEventListener("error", () => poll(url));
-  // A stream ends after a while and is opened again: until there is news on it, nothing need be asked for.
+  // A stream ends now and then and opens again.
   entry.source.addEventListener("open", () => { clearInterval(entry.timer); entry.timer = 0; });
 };
 const scan = () => {
@@ -66,17 +66,18 @@ const scan = () => {
 };
 document.addEventListener("htmx:afterSettle", scan);
 
-// `data-news` says when something changed: a list is drawn anew then, unless one works in it.
+// `data-news` tells of changes: a list is drawn anew then, unless one works in it.
+addEventListener("click", ({ target }) => target.closest("summary")?.parentElement.classList.add("touched"));
 let known = 0;
 const isTyped = (field) => !/box|radio|hidden|search/.test(field.type) && field.value !== field.defaultValue;
-const isAtWork = () => isBusy() || getSelection().type === "Range" || document.querySelector("#content :is(details[open], .htmx-request)")
+const isAtWork = () => isBusy() || getSelection().type === "Range" || document.querySelector("#content :is(.touched[open], .htmx-request)")
   || [...document.querySelectorAll("#content :is(input, textarea)")].some(isTyped);
 setInterval(async () => {
   const list = document.querySelector("#content[data-news]");
   if (!list || document.hidden || isAtWork()) return;
   try {
     const { at } = await (await fetch(list.dataset.news)).json();
-    if (at <= known || at < list.dataset.drawn - 5) return; // it may take 5 s to be seen
+    if (at <= known || at < list.dataset.drawn - 5) return; // seen within 5 s
     const html = await (await fetch(location.href)).text();
     if (isAtWork()) return;
     known = at;

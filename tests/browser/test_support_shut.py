@@ -19,7 +19,7 @@ from .test_support import start_by_keyboard
 #: Every link and every form with a button that can be pressed, the banner's own aside.
 OPEN = """all => all.filter(e => !e.closest("#support-banner")).map(e => e.matches("form")
     ? ["POST", new URL(e.getAttribute("action") ?? "", location).pathname, Object.fromEntries(new FormData(e))]
-    : ["GET", new URL(e.href).pathname, {}])"""
+    : ["GET", new URL(e.getAttribute("href"), location).pathname, {}])"""
 SHOWN = "a[href^='/']:not([aria-disabled]), form[method=post]:has(button:not([type=button]):enabled)"
 PAGES = 32
 
