@@ -219,6 +219,7 @@ class _Performing:
             effects = [publishing(self.target, item, self.results[item.key]) for item in level]
             for key, after in self._answers(
                 effects,
+                # Bound now, since ``done`` moves on; mypy gives a default in a lambda no type.
                 on_progress=lambda count, before=done: self.run.progress(before + count, len(wanted), note),  # type: ignore[misc]
             ):
                 _take_over(self.results[key], after)
